@@ -1,0 +1,46 @@
+/* Structured log on standard error: plain when it is a terminal, JSON lines otherwise (settable). Never a prompt, never
+ * generated text, at any level. One line is one write(2). Safe from every thread; not from signal handlers.
+ *
+ *     log_event(LOG_INFO, "request_end", request_id, LOG_INT("tokens_out", 12), LOG_MS("decode_ms", 80.5));
+ *
+ * plain:  12:30:01.123 info  request_end  req=ab12 tokens_out=12 decode_ms=80.5
+ * json:   {"ts":"2026-01-01T12:30:01.123Z","level":"info","event":"request_end","request_id":"ab12","tokens_out":12,...}
+ */
+#ifndef TALLOW_BASE_LOG_H
+#define TALLOW_BASE_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
+enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_PLAIN, LOG_FORMAT_JSON };
+
+struct log_field {
+	const char *key; /* NULL ends the list */
+	enum { LOG_FIELD_TEXT, LOG_FIELD_INT, LOG_FIELD_DOUBLE } kind;
+	const char *text;
+	int64_t integer;
+	double number;
+};
+
+#define LOG_TEXT(k, v)   ((struct log_field){.key = (k), .kind = LOG_FIELD_TEXT, .text = (v)})
+#define LOG_INT(k, v)    ((struct log_field){.key = (k), .kind = LOG_FIELD_INT, .integer = (int64_t)(v)})
+#define LOG_MS(k, v)     ((struct log_field){.key = (k), .kind = LOG_FIELD_DOUBLE, .number = (v)})
+#define LOG_NUMBER(k, v) LOG_MS(k, v)
+
+/* Once, before other threads start. */
+void log_init(enum log_level level, enum log_format format);
+bool log_level_parse(const char *name, enum log_level *level); /* debug|info|warn|error|off */
+bool log_enabled(enum log_level level);
+
+/* request_id may be NULL. Fields end at the first with key NULL; use the macro. */
+void log_fields(enum log_level level, const char *event, const char *request_id, const struct log_field *fields);
+#define log_event(level, event, request_id, ...)                                                                       \
+	log_fields(level, event, request_id, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = 0}})
+
+/* One field "message" with a formatted sentence. */
+void log_message(enum log_level level, const char *event, const char *format, ...) PRINTF_LIKE(3, 4);
+
+#endif

@@ -1,0 +1,29 @@
+/* Compute pool: n threads that run one parallel region at a time for one owner (the engine thread).
+ *
+ *     struct pool *pool = pool_create(2, NULL, 0, &error);
+ *     pool_run(pool, n_tasks, task, context);    // returns when every task ran
+ *     pool_destroy(pool);
+ *
+ * Tasks 0..n_tasks-1 are claimed one by one in order, so a slow CPU takes fewer. A task's result must depend on its
+ * number only, never on the worker that ran it: that is what keeps results the same for every thread count. The caller
+ * works too, as worker 0. Workers spin briefly after a region and then sleep, so an idle pool costs no CPU.
+ * pool_run may not be nested and is called by one thread at a time.
+ */
+#ifndef TALLOW_BASE_POOL_H
+#define TALLOW_BASE_POOL_H
+
+#include "base/error.h"
+
+struct pool;
+
+typedef void pool_task(void *context, int task, int worker); /* worker in [0, pool_size) */
+
+/* n_threads >= 1 counts the caller. cpus[n_cpus] pins worker i to cpus[i % n_cpus]; n_cpus 0 pins nothing. */
+struct pool *pool_create(int n_threads, const int *cpus, int n_cpus, struct error *error) MUST_USE;
+void pool_destroy(struct pool *pool);
+int pool_size(const struct pool *pool);
+void pool_run(struct pool *pool, int n_tasks, pool_task *task, void *context);
+/* Use fewer threads from the next region on (the CPU quota shrank); 1..pool_size. */
+void pool_set_active(struct pool *pool, int n_threads);
+
+#endif

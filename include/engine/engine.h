@@ -1,0 +1,191 @@
+/* The engine: requests in, event streams out, one thread that owns model, KV pages and sequences.
+ *
+ *     struct engine *engine = engine_create(&options, &error);   // no thread, no model yet
+ *     engine_start(engine, &error);                              // the thread loads the model, then serves
+ *     struct stream *stream = engine_submit(engine, &request, &error);
+ *     while (...) { poll(stream_fd(stream)); while (stream_next(stream, &event)) ...; }
+ *     stream_close(stream);                                      // cancels what still runs
+ *     engine_drain(engine); engine_stop(engine); engine_destroy(engine);
+ *
+ * Down goes a plain struct, up come events, backward goes one cancel flag. The engine never touches a socket and never
+ * waits for a reader: a stream that is not read fills its own bounded buffer and is then cancelled.
+ *
+ * Everything here may be called from any thread unless it says otherwise.
+ */
+#ifndef TALLOW_ENGINE_ENGINE_H
+#define TALLOW_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "engine/sampler.h"
+#include "model/plan.h"
+#include "text/stop.h"
+#include "text/tokenizer.h"
+
+struct engine;
+struct stream;
+
+struct engine_options {
+	struct model_options model;
+	int max_queue;             /* requests waiting, beyond those that run; 0 = 64 */
+	int64_t max_queued_tokens; /* prompt tokens waiting; 0 = 1,000,000 */
+	int64_t max_tokens;        /* cap and default of a request's max_tokens; 0 = 2048 */
+	int max_gap_ms;            /* bound on the pause between a running stream's tokens; 0 = 250 */
+};
+
+/* ---- life ---- */
+
+enum engine_state { ENGINE_CREATED, ENGINE_LOADING, ENGINE_READY, ENGINE_DRAINING, ENGINE_STOPPED, ENGINE_FAILED };
+const char *engine_state_name(enum engine_state state); /* "loading", ... */
+
+struct engine *engine_create(const struct engine_options *options, struct error *error) MUST_USE;
+bool engine_start(struct engine *engine, struct error *error) MUST_USE;
+/* No new work; what runs goes on. Idempotent. */
+void engine_drain(struct engine *engine);
+/* True when nothing runs and nothing waits. */
+bool engine_idle(struct engine *engine);
+/* Ends what still runs with an error event (ERROR_SHUTTING_DOWN), ends the thread, frees the model. Idempotent. Not
+ * from the engine's thread. */
+void engine_stop(struct engine *engine);
+void engine_destroy(struct engine *engine); /* stops first; streams must be closed */
+
+/* Waits until loading ended (ready or failed) or timeout_ms passed (-1 = for ever); true when ready. On failure *error
+ * is why. */
+bool engine_wait_ready(struct engine *engine, int timeout_ms, struct error *error);
+
+/* ---- what it is doing ---- */
+
+struct engine_status {
+	enum engine_state state;
+	struct error error;     /* when FAILED */
+	bool stalled;           /* work is there, but the engine's thread made no step for too long */
+	const char *load_stage; /* "map", "touch", ... */
+	uint64_t load_bytes_done, load_bytes_total;
+	double load_seconds; /* once ready */
+
+	/* Once ready; borrowed until engine_destroy. */
+	const char *model_name; /* last part of the path */
+	const char *architecture;
+	const char *quant_kind;
+	const char *tokenizer_kind;
+	const char *isa;
+	int threads;
+	int64_t vocab_size;
+	int64_t context_length;
+	int64_t max_tokens;
+	int n_parallel;
+	struct model_plan plan;
+
+	int active, queued; /* requests */
+	int64_t queued_tokens;
+	int kv_pages_total, kv_pages_free, kv_pages_cached;
+	double tokens_per_second; /* generated, over the last seconds */
+	double uptime_seconds;    /* since engine_create */
+};
+void engine_status(struct engine *engine, struct engine_status *status);
+/* Compute with at most n threads from the next step on (the CPU quota changed). */
+void engine_set_threads(struct engine *engine, int n_threads);
+
+/* Counters and histograms for /metrics; cumulative since start. */
+enum { HISTOGRAM_BUCKETS = 16 };
+struct histogram {
+	uint64_t counts[HISTOGRAM_BUCKETS + 1]; /* the last is +Inf; not cumulative */
+	uint64_t n;
+	double sum_seconds;
+};
+extern const double histogram_bounds_seconds[HISTOGRAM_BUCKETS];
+
+enum outcome {
+	OUTCOME_COMPLETED,
+	OUTCOME_CANCELLED,
+	OUTCOME_DEADLINE,
+	OUTCOME_REJECTED,
+	OUTCOME_FAILED,
+	OUTCOME_COUNT
+};
+const char *outcome_name(enum outcome outcome);
+
+struct engine_metrics {
+	uint64_t requests[OUTCOME_COUNT];
+	uint64_t tokens_generated, prompt_tokens, cached_tokens;
+	struct histogram time_to_first_token, inter_token, queue, prefill, decode, request;
+};
+void engine_metrics(struct engine *engine, struct engine_metrics *metrics);
+
+/* NULL until ready; borrowed until engine_destroy. */
+const struct tokenizer *engine_tokenizer(struct engine *engine);
+
+/* ---- requests ---- */
+
+enum { REQUEST_ID_BYTES = 64, JOB_ID_BYTES = 128 };
+
+struct request {
+	char request_id[REQUEST_ID_BYTES + 1];
+	char job_id[JOB_ID_BYTES + 1];
+	const int32_t *prompt; /* [n_prompt], copied by engine_submit */
+	int64_t n_prompt;      /* >= 1 */
+	int64_t max_tokens;    /* 0 = the engine's */
+	struct sampling sampling;
+	struct stop_string stops[STOP_MAX_STRINGS]; /* copied */
+	int n_stops;
+	bool ignore_eos;
+	int priority;        /* -10..10, higher first */
+	int64_t deadline_ns; /* clock_ns() value; 0 = none */
+	uint64_t cache_key;  /* prefixes are shared among equal keys only */
+};
+
+/* Queues a copy of the request. Errors: LOADING, SHUTTING_DOWN, QUEUE_FULL (the message says when to retry and
+ * *retry_after_s is set), CONTEXT_LENGTH (prompt alone does not fit; both counts), INSUFFICIENT_MEMORY (can never fit the
+ * pool), CONFLICT (a job of that name is active). retry_after_s may be NULL. Caller closes the stream. */
+struct stream *engine_submit(struct engine *engine, const struct request *request, int *retry_after_s,
+                             struct error *error) MUST_USE;
+/* Cancels the active job of that name, whatever phase it is in; false when there is none. */
+bool engine_cancel(struct engine *engine, const char *job_id);
+/* Seconds after which a refused request is worth sending again; at least 1. */
+int engine_retry_after(struct engine *engine);
+
+/* ---- events: STARTED, then TOKENs, then exactly one END or ERROR. ERROR may also come first. ---- */
+
+enum event_type { EVENT_STARTED, EVENT_TOKEN, EVENT_END, EVENT_ERROR };
+enum stop_reason { STOP_MAX_TOKENS, STOP_EOS, STOP_SEQUENCE, STOP_CONTEXT };
+const char *stop_reason_name(enum stop_reason reason); /* "max_tokens", "eos", "stop_sequence", "context" */
+
+struct event {
+	enum event_type type;
+
+	/* STARTED */
+	int64_t started_unix_ms;
+	int64_t prompt_tokens, cached_tokens;
+
+	/* TOKEN: one per generated token, EOS excluded. Text that was held back (half a character, the possible beginning of a
+	 * stop string) comes with a later token; while something is held the newest token's event waits for the next one,
+	 * so that the last event can carry what is left. */
+	int32_t token;
+	int64_t index;
+	const char *text; /* borrowed until the next stream_next */
+	size_t n_text_bytes;
+
+	/* END */
+	enum stop_reason stop_reason;
+	int stop_matched; /* index into the request's stops, or -1 */
+	int64_t completion_tokens;
+	double queue_ms, prefill_ms, decode_ms, time_to_first_token_ms, tokens_per_second;
+
+	/* ERROR */
+	struct error error;
+};
+
+/* Takes the next event; false when none is there now. One reader at a time. */
+bool stream_next(struct stream *stream, struct event *event);
+/* Readable (poll) while events may be there. Borrowed until stream_close. */
+int stream_fd(const struct stream *stream);
+/* Asks the engine to stop this request; it ends with an ERROR event of `code` (CANCELLED, DEADLINE, ...). Idempotent. */
+void stream_cancel(struct stream *stream, enum error_code code);
+/* The reader leaves; cancels if the request still runs. The stream is gone for the caller. */
+void stream_close(struct stream *stream);
+
+#endif

@@ -1,0 +1,89 @@
+/* The kernel table: one set of primitives per instruction set, chosen once at start.
+ *
+ * The scalar set is the specification and the oracle; it never calls OpenBLAS. The AVX2 (with FMA, F16C) and AVX-512 sets
+ * fill the same table. All of them reduce in an order that is fixed per set, so results differ between sets by rounding
+ * only, and never within one.
+ *
+ *     struct kernels *kernels = kernels_create(ISA_AUTO, COMPUTE_AUTO, n_threads, max_n_in, &error);
+ *     kernels->rms_norm(...)
+ *     kernels_destroy(kernels);
+ */
+#ifndef TALLOW_KERNELS_KERNELS_H
+#define TALLOW_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/pool.h"
+#include "kernels/matmul.h"
+#include "tensor/dtype.h"
+
+enum isa { ISA_AUTO, ISA_SCALAR, ISA_AVX2, ISA_AVX512 };
+
+/* How products treat activations. AUTO may round them to what the weights' fast instructions take (bf16 for bf16
+ * weights, 8 bits for q8 and q4); F32 never rounds them. */
+enum compute { COMPUTE_AUTO, COMPUTE_F32 };
+
+/* The keys and values of one sequence in one layer, as attention sees them. Page i holds positions
+ * i*page_tokens ... (i+1)*page_tokens-1; inside a page, keys lie at k_offset bytes as [n_kv_heads, page_tokens, head_dim]
+ * of `type`, values at v_offset in the same shape. Pages and offsets are multiples of 64 bytes. */
+struct kv_view {
+	const unsigned char *const *pages; /* [ceil(positions / page_tokens)] */
+	size_t k_offset, v_offset;
+	enum dtype type; /* F32, F16, BF16 */
+	int page_tokens;
+	int n_kv_heads;
+	int head_dim;
+};
+
+struct attention_job {
+	const float *q;   /* [n_rows, n_heads, head_dim], rope applied */
+	float *out;       /* the same shape */
+	int n_rows;       /* consecutive positions of one sequence */
+	int64_t position; /* of the first row; row r sees keys of positions 0..position+r */
+	int n_heads;
+	float scale; /* 1/sqrt(head_dim) */
+	struct kv_view kv;
+};
+
+struct kernels {
+	enum isa isa;
+	enum compute compute;
+	const char *name; /* "scalar", "avx2", "avx512" */
+
+	/* out[i] = x[i] * weight[i] / sqrt(mean(x^2) + eps), one row of n. out may be x. (Zhang & Sennrich, 2019) */
+	void (*rms_norm)(float *out, const float *x, const float *weight, int64_t n, float eps);
+	/* Rotates one head in place, Hugging Face half-split layout: x[i], x[i + n/2] by (cos[i], sin[i]), i < n/2. */
+	void (*rope)(float *x, const float *cos, const float *sin, int64_t head_dim);
+	/* out[i] = silu(gate[i]) * up[i]; out may be gate. */
+	void (*swiglu)(float *out, const float *gate, const float *up, int64_t n);
+	/* x[i] += y[i] */
+	void (*add)(float *x, const float *y, int64_t n);
+	/* Conversions of n elements; `stored` is aligned to nothing. */
+	void (*widen)(float *out, const void *stored, enum dtype type, int64_t n);
+	void (*narrow)(void *stored, enum dtype type, const float *x, int64_t n);
+
+	/* The query heads that share one KV head, for rows [first_row, first_row + n_rows) of one job, with the online softmax (Milakov & Gimelshein, 2018) over blocks of keys
+	 * in ascending position, so that the result of a row depends on its own position only, not on how rows were
+	 * grouped. `scratch` is attention_scratch_bytes. */
+	void (*attention_head)(const struct attention_job *job, int kv_head, int first_row, int n_rows, void *scratch);
+
+	struct kernels_private *private; /* matmul's function set and per-worker scratch */
+};
+
+/* ERROR_USAGE when the CPU lacks what `isa` asks for; the message names the missing feature. max_n_in: longest row any
+ * product will have; n_threads: size of the pool it will run on. Caller destroys. */
+struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads, int64_t max_n_in,
+                               struct error *error) MUST_USE;
+void kernels_destroy(struct kernels *kernels);
+bool isa_parse(const char *name, enum isa *isa); /* auto|scalar|avx2|avx512 */
+size_t attention_scratch_bytes(int head_dim, int max_rows_per_call, int heads_per_group);
+
+/* Attention of several jobs on the pool: every (job, KV head, block of rows) is a task. */
+void attention_run(const struct kernels *kernels, struct pool *pool, const struct attention_job *jobs, int n_jobs);
+/* Bytes of scratch kernels_create allocated, for the memory plan, without creating anything. */
+size_t kernels_scratch_bytes(enum isa isa, int n_threads, int64_t max_n_in, int max_head_dim, int max_group);
+
+#endif

@@ -1,0 +1,81 @@
+/* Matrix products: rows of activations times a group of weights that share them.
+ *
+ *     struct matmul_input in;                      // step memory, sized by matmul_input_bytes
+ *     matmul_input_prepare(kernels, pool, &in);    // once: q, k and v (or gate and up) share it
+ *     matmul_run(kernels, pool, &in, weights, outputs, n);
+ *
+ * Rows come in spans. A decode span's rows are independent sequences: each goes through the row kernels. A prefill span
+ * is a run of positions of one sequence that starts at a multiple of `matmul_tile_rows` of its positions.
+ *
+ * Same bits. A row's result depends on its own values, the weight, the phase of its span and, within a prefill span, on
+ * its position modulo the tile; never on what other rows are in the batch, on threads, or on how a prompt was sliced at
+ * tile borders. Kernels of our own reduce along K in one fixed order. OpenBLAS promises less (a row's bits change with
+ * its index in the panel and with the number of rows), so its products use one fixed tile: `tile` rows, the last one of
+ * a prompt rounded up to a multiple of MATMUL_ROW_PAD, and a fixed split of the columns. Rows that pad a tile are
+ * computed and thrown away: a prefill span owns its rows rounded up to MATMUL_ROW_PAD in every buffer, whatever they hold.
+ */
+#ifndef TALLOW_KERNELS_MATMUL_H
+#define TALLOW_KERNELS_MATMUL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/pool.h"
+#include "tensor/dtype.h"
+
+enum { MATMUL_ROW_PAD = 16, MATMUL_MAX_GROUP = 4 };
+
+enum weight_layout {
+	LAYOUT_ROWS,        /* row-major, as SafeTensors files lie; unaligned */
+	LAYOUT_INTERLEAVED, /* made at load by weight_quantise: rows interleaved so that one vector lane is one output */
+};
+
+/* A view: borrows its data. */
+struct weight {
+	enum dtype type;
+	enum weight_layout layout;
+	int64_t n_out;      /* rows of the matrix = outputs */
+	int64_t n_in;       /* columns = inputs */
+	const void *data;   /* LAYOUT_ROWS: [n_out, n_in] of type, aligned to nothing */
+	const void *scales; /* NULL where the type has none or they lie inside data */
+};
+
+enum row_phase { ROWS_DECODE, ROWS_PREFILL };
+
+struct row_span {
+	int first; /* row in every activation buffer; prefill: a multiple of MATMUL_ROW_PAD */
+	int n_rows;
+	enum row_phase phase;
+};
+
+struct kernels;
+
+struct matmul_input {
+	const struct row_span *spans; /* [n_spans], ascending, not overlapping */
+	int n_spans;
+	int n_rows; /* rows of the buffers that any span reaches, padding included */
+	int64_t n_in;
+	const float *x;  /* [n_rows, n_in], dense; aligned to 64 bytes */
+	enum dtype type; /* weight type it is prepared for */
+	void *prepared;  /* matmul_input_bytes(...) aligned to 64; what it holds is the kernels' business */
+};
+
+/* Rows per prefill tile for this weight type: slices and cache hits start at multiples of it. A power of two. */
+int matmul_tile_rows(const struct kernels *kernels, enum dtype type);
+/* True when a row's bits do not depend on its phase either, so that prefill and decode rows are interchangeable. */
+bool matmul_phase_invariant(const struct kernels *kernels, enum dtype type);
+/* Bytes of `prepared` for at most n_rows rows of n_in. 0 is possible. */
+size_t matmul_input_bytes(const struct kernels *kernels, enum dtype type, int n_rows, int64_t n_in);
+/* Scratch of one worker, allocated once by kernels_create. For the memory plan. */
+size_t matmul_scratch_bytes(const struct kernels *kernels, int64_t max_n_in);
+
+void matmul_input_prepare(const struct kernels *kernels, struct pool *pool, struct matmul_input *input);
+
+/* outputs[i][row * weights[i]->n_out + column] for every row of every span (and padding rows of prefill spans).
+ * All weights of the group have the input's n_in; types may differ only if `type` of the input serves them all.
+ * biases[i] ([n_out]) is added when biases and biases[i] are not NULL. */
+void matmul_run(const struct kernels *kernels, struct pool *pool, const struct matmul_input *input,
+                const struct weight *const *weights, const float *const *biases, float *const *outputs, int n_weights);
+
+#endif

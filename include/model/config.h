@@ -1,0 +1,72 @@
+/* config.json -> checked hyperparameters. A plain struct: after this nobody reads JSON, and every number in it has been
+ * checked against every other, so the rest of the model layer may rely on it.
+ *
+ * What is not supported is refused by name, never guessed: another architecture, quantization_config, an activation or
+ * a rope type we lack. Defaults are Hugging Face's for the architecture.
+ */
+#ifndef TALLOW_MODEL_CONFIG_H
+#define TALLOW_MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "tensor/dtype.h"
+
+enum rope_type { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3 };
+
+struct rope_config {
+	enum rope_type type;
+	double theta;
+	double factor;                  /* linear, llama3 */
+	double low_freq_factor;         /* llama3 */
+	double high_freq_factor;        /* llama3 */
+	int64_t original_max_positions; /* llama3 */
+};
+
+enum { CONFIG_MAX_EOS_IDS = 16 };
+
+struct model_config {
+	char architecture[64]; /* "LlamaForCausalLM" */
+	int64_t hidden_size;
+	int64_t intermediate_size;
+	int64_t n_layers;
+	int64_t n_heads;
+	int64_t n_kv_heads; /* divides n_heads */
+	int64_t head_dim;   /* even */
+	int64_t vocab_size;
+	int64_t max_positions; /* max_position_embeddings */
+	double rms_norm_eps;
+	struct rope_config rope;
+	bool tie_word_embeddings;
+	bool attention_bias;                 /* q, k, v and o have biases */
+	bool mlp_bias;                       /* gate, up and down have biases */
+	int32_t bos_id;                      /* -1 when absent */
+	int32_t eos_ids[CONFIG_MAX_EOS_IDS]; /* of config.json and generation_config.json, without repeats */
+	int n_eos_ids;
+	char stored_dtype[16]; /* torch_dtype / dtype as written, "" when absent; informational */
+};
+
+/* `path`: a directory with config.json (generation_config.json beside it is read when there), or a .safetensors file
+ * (its directory counts). ERROR_MODEL names file, field, expected and actual. */
+bool config_load(const char *path, struct model_config *config, struct error *error) MUST_USE;
+
+/* Adds an EOS id that another source (the tokenizer's config) names; repeats and ids outside the vocabulary are
+ * ignored. */
+void config_add_eos(struct model_config *config, int32_t id);
+bool config_is_eos(const struct model_config *config, int32_t id);
+
+const char *rope_type_name(enum rope_type type);
+/* Longest row that any product of the model reads. */
+static inline int64_t config_widest_input(const struct model_config *config)
+{
+	int64_t attended = config->n_heads * config->head_dim;
+	int64_t widest = config->hidden_size > config->intermediate_size ? config->hidden_size : config->intermediate_size;
+	return widest > attended ? widest : attended;
+}
+
+/* Parameters of the whole model, from the shapes alone. */
+uint64_t config_parameter_count(const struct model_config *config);
+
+#endif

@@ -1,0 +1,64 @@
+/* A loaded model: config, bound weights, KV pool, workspaces, and the forward pass.
+ *
+ *     struct model *model = model_open(&options, progress, context, &error);
+ *     struct forward_span span = {.tokens = ids, .n_rows = n, .position = 0, .pages = pages, ...};
+ *     model_forward(model, &span, 1);
+ *     const float *logits = model_logits(model, span.logit_row);
+ *     model_close(model);
+ *
+ * One layer loop serves prefill and decode: a batch is spans, each a run of consecutive positions of one sequence.
+ * A sequence's logits are a function of its tokens alone (kernels/matmul.h, "same bits"). One thread owns a model.
+ */
+#ifndef TALLOW_MODEL_MODEL_H
+#define TALLOW_MODEL_MODEL_H
+
+#include <stdatomic.h>
+
+#include "model/config.h"
+#include "model/kv.h"
+#include "model/plan.h"
+#include "model/weights.h"
+
+enum load_stage { LOAD_CONFIG, LOAD_MAP, LOAD_BIND, LOAD_TOUCH, LOAD_ALLOCATE, LOAD_DONE };
+const char *load_stage_name(enum load_stage stage); /* "config", "map", ... */
+
+/* Called from the loading thread (and only there); returning false stops the load with ERROR_CANCELLED. */
+typedef bool load_progress(void *context, enum load_stage stage, uint64_t bytes_done, uint64_t bytes_total);
+
+struct model;
+
+/* ERROR_MODEL, ERROR_MEMORY, ERROR_USAGE. progress may be NULL. */
+struct model *model_open(const struct model_options *options, load_progress *progress, void *context,
+                         struct error *error) MUST_USE;
+void model_close(struct model *model);
+
+const struct model_config *model_config(const struct model *model);
+const struct model_plan *model_memory_plan(const struct model *model);
+struct kv_pool *model_kv(struct model *model);
+const struct kernels *model_kernels(const struct model *model);
+const char *model_quant_kind(const struct model *model);    /* "BF16", ... */
+void model_set_threads(struct model *model, int n_threads); /* fewer than the pool when the quota shrank */
+
+enum logits_wanted { LOGITS_NONE, LOGITS_LAST, LOGITS_ALL };
+
+struct forward_span {
+	const int32_t *tokens; /* [n_rows], each in [0, vocab) */
+	int n_rows;
+	enum row_phase phase; /* prefill spans start at a multiple of plan.tile_rows */
+	int64_t position;     /* of tokens[0] */
+	const int32_t *pages; /* page table that covers position + n_rows; pages written are not shared */
+	int n_pages;
+	enum logits_wanted logits;
+	const atomic_bool *cancel; /* looked at between matrices; NULL = never cancelled */
+	/* results */
+	int logit_row;  /* of the first row of logits, -1 when none were wanted or the span was cancelled */
+	bool cancelled; /* stopped part-way: its pages from `position` on hold nothing of use */
+};
+
+/* Computes keys, values and the wanted logits of all spans: decode spans first, at most plan.max_step_rows rows after
+ * padding and plan.max_logit_rows rows of logits. Cannot fail: everything it needs is allocated. */
+void model_forward(struct model *model, struct forward_span *spans, int n_spans);
+/* [vocab], valid until the next forward. */
+float *model_logits(struct model *model, int row);
+
+#endif

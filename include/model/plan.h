@@ -1,0 +1,70 @@
+/* The memory plan: every byte that serving a model takes, computed from config and options before anything is loaded.
+ *
+ * It is the only source of sizes: model_open allocates what the plan says, `tallow inspect` prints it, /health and
+ * /metrics compare with it.
+ */
+#ifndef TALLOW_MODEL_PLAN_H
+#define TALLOW_MODEL_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "kernels/kernels.h"
+#include "model/config.h"
+#include "model/kv.h"
+
+struct model_options {
+	const char *path; /* directory or .safetensors file */
+	enum isa isa;
+	enum compute compute;
+	int n_threads;                 /* 0 = what the machine gives */
+	int64_t context;               /* tokens per request; 0 = the smaller of the model's and 4096 */
+	int n_parallel;                /* sequences that may run together; 0 = chosen from memory and threads */
+	bool kv_auto;                  /* true: f32 for f32 weights, else f16 */
+	enum dtype kv_type;            /* when not kv_auto */
+	uint64_t kv_memory_bytes;      /* 0 = what the limit leaves, at most n_parallel full contexts */
+	uint64_t memory_limit_bytes;   /* 0 = no bound */
+	uint64_t weights_mapped_bytes; /* size of the mapped files; 0 = from config (stored_dtype) */
+	enum dtype weight_type;        /* of the matrices */
+	uint64_t tokenizer_bytes;
+	int max_logit_rows; /* rows of logits that one step may ask for; 0 = n_parallel */
+};
+
+enum plan_kind { PLAN_MAPPED, PLAN_ALLOCATED };
+
+struct plan_line {
+	const char *name; /* "weights (mapped)", "KV pages", ... */
+	enum plan_kind kind;
+	uint64_t n_bytes;
+};
+
+enum { PLAN_MAX_LINES = 16 };
+
+struct model_plan {
+	struct plan_line lines[PLAN_MAX_LINES];
+	int n_lines;
+	uint64_t total_bytes;
+	uint64_t limit_bytes; /* 0 = none */
+
+	/* What the options resolved to. */
+	int n_threads;
+	int n_parallel;
+	int64_t context;
+	struct kv_shape kv;
+	size_t kv_page_bytes;
+	int n_kv_pages;
+	int max_step_rows;    /* rows of one forward, padding included */
+	int max_prefill_rows; /* rows of prefill in one step: a multiple of the tile */
+	int tile_rows;        /* slices and cache hits start at multiples of it */
+	int max_logit_rows;
+	size_t workspace_bytes;
+};
+
+/* ERROR_MEMORY with all lines in the message's reach when the total passes the limit; `plan` is filled even then, so that
+ * the caller can print it. ERROR_USAGE when options contradict the model (context beyond max_positions, ...). */
+bool model_plan(const struct model_config *config, const struct model_options *options, struct model_plan *plan,
+                struct error *error) MUST_USE;
+
+#endif

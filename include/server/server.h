@@ -1,0 +1,46 @@
+/* The HTTP server: routes, validation, SSE. Knows the engine's requests and events, never the model.
+ *
+ *     struct server *server = server_start(&options, engine, &error);   // listening before the model is loaded
+ *     server_port(server); ...
+ *     server_drain(server);     // new work gets 503, running streams go on
+ *     server_stop(server);      // closes what is left; waits for its threads
+ *
+ * Threads: one per connection (libmicrohttpd's), bounded by max_connections. A streaming reply's thread polls its socket
+ * and its stream's eventfd together, so a client that leaves is noticed at once, queued or not, and an idle connection
+ * costs no CPU.
+ */
+#ifndef TALLOW_SERVER_SERVER_H
+#define TALLOW_SERVER_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "engine/engine.h"
+
+struct server;
+
+struct server_options {
+	const char *host;            /* "127.0.0.1", "::1", "0.0.0.0", "unix:/path.sock" */
+	int port;                    /* 0 = any free one */
+	int listen_fd;               /* inherited listening socket, or -1 */
+	const char *worker_id;       /* may be NULL */
+	const char *const *api_keys; /* [n_api_keys]; none = open */
+	int n_api_keys;
+	bool insecure;                           /* a non-loopback bind without a key is allowed */
+	const char *cors_origin;                 /* NULL = CORS off */
+	size_t max_body_bytes;                   /* 0 = 1 MB */
+	int max_connections;                     /* 0 = 1100 */
+	void (*request_shutdown)(void *context); /* POST /shutdown; called once from a connection's thread */
+	void *shutdown_context;
+};
+
+/* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure. The engine is borrowed until stop. */
+struct server *server_start(const struct server_options *options, struct engine *engine, struct error *error) MUST_USE;
+int server_port(const struct server *server); /* bound port; 0 for a Unix socket */
+void server_drain(struct server *server);
+void server_stop(struct server *server); /* and frees */
+/* Replaces the accepted keys (SIGHUP); running streams go on. */
+bool server_set_keys(struct server *server, const char *const *keys, int n_keys, struct error *error) MUST_USE;
+
+#endif

@@ -1,0 +1,52 @@
+/* Weight files: named tensors that lie in mapped files. Zero copy: `data` points into the mapping.
+ *
+ *     struct weight_file *weights = weight_file_open("models/tiny", &error);
+ *     const struct tensor *t = weight_file_find(weights, "model.norm.weight");
+ *     weight_file_close(weights);
+ *
+ * The path is a directory (model.safetensors, or model.safetensors.index.json with its shards, or exactly one
+ * *.safetensors) or one .safetensors file. Every header is checked before any tensor is handed out: lengths, JSON, known
+ * dtypes, shape x dtype = bytes, no overlap, inside the file. Nothing is assumed about the alignment of data.
+ * The files are untrusted input; errors are ERROR_MODEL and name file and tensor.
+ *
+ * Format: https://github.com/huggingface/safetensors#format
+ */
+#ifndef TALLOW_TENSOR_WEIGHT_FILE_H
+#define TALLOW_TENSOR_WEIGHT_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "tensor/dtype.h"
+
+enum { TENSOR_MAX_DIMS = 4 };
+
+struct tensor {
+	const char *name; /* NUL-terminated, borrowed until close */
+	enum dtype type;
+	bool usable;           /* false: a dtype that Tallow cannot compute with (I64, F8, ...); type is then meaningless */
+	const char *type_name; /* as the file spells it */
+	int n_dims;            /* 0 = scalar */
+	int64_t dims[TENSOR_MAX_DIMS]; /* outermost first: a linear layer is [n_out, n_in] */
+	const void *data;              /* borrowed until close; aligned to nothing */
+	size_t n_bytes;
+	const char *file; /* path of the shard it lies in */
+};
+
+struct weight_file;
+
+struct weight_file *weight_file_open(const char *path, struct error *error) MUST_USE;
+void weight_file_close(struct weight_file *weights); /* NULL is harmless */
+
+const struct tensor *weight_file_find(const struct weight_file *weights, const char *name); /* NULL when absent */
+size_t weight_file_count(const struct weight_file *weights);
+const struct tensor *weight_file_at(const struct weight_file *weights, size_t index); /* in order of name */
+size_t weight_file_bytes(const struct weight_file *weights);                          /* mapped, headers included */
+
+/* Touches every page of [offset, offset + n_bytes) of the whole set (shards laid end to end), so that later reads do not
+ * fault; callers split the range to show progress and to share the work. */
+void weight_file_touch(const struct weight_file *weights, size_t offset, size_t n_bytes);
+
+#endif

@@ -1,0 +1,31 @@
+/* Streaming detokeniser: ids in one by one, whole characters out.
+ *
+ *     struct detokenizer *d = detokenizer_create(tokenizer, prompt_ids, n_prompt, &error);
+ *     detokenizer_push(d, id, &text);      // appends what is now certain, perhaps nothing
+ *     detokenizer_finish(d, &text);        // appends what was held back and is certain now; drops an incomplete tail
+ *     detokenizer_destroy(d);
+ *
+ * All pushes and the finish, joined, equal decode(prompt + output) minus decode(prompt) for valid UTF-8, so the space
+ * before the first word is kept. A token that only begins a character gives nothing until the character is whole; a byte
+ * that can no longer become valid gives one U+FFFD as soon as that is known. Special tokens give no text. Work per
+ * token does not grow with what was generated before. One thread.
+ */
+#ifndef TALLOW_TEXT_DETOKENIZER_H
+#define TALLOW_TEXT_DETOKENIZER_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "text/tokenizer.h"
+
+struct detokenizer;
+
+/* The tokenizer is borrowed until destroy; the prompt ids are only read here. */
+struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const int32_t *prompt, size_t n_prompt,
+                                       struct error *error) MUST_USE;
+void detokenizer_destroy(struct detokenizer *detokenizer);
+void detokenizer_push(struct detokenizer *detokenizer, int32_t id, struct bytes *out);
+/* True while finish could still append something, so that a caller may wait with what it sends. */
+bool detokenizer_holds(const struct detokenizer *detokenizer);
+void detokenizer_finish(struct detokenizer *detokenizer, struct bytes *out);
+
+#endif

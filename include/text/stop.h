@@ -1,0 +1,38 @@
+/* Stop strings: matched on text, across token borders; text that may yet begin one is held back.
+ *
+ *     struct stop_matcher stops;  stop_init(&stops, strings, n);     // borrows the strings
+ *     bool hit = stop_push(&stops, text, n, &safe);                  // appends what may be sent
+ *     stop_finish(&stops, &safe);                                    // nothing more comes: what was held back is safe
+ *     stop_free(&stops);
+ *
+ * On a hit `safe` got everything before the stop string and stop_matched() tells which one; of several that match, the
+ * one that starts first, then the one given first.
+ */
+#ifndef TALLOW_TEXT_STOP_H
+#define TALLOW_TEXT_STOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/bytes.h"
+
+enum { STOP_MAX_STRINGS = 4 };
+
+struct stop_string {
+	const char *text;
+	size_t n_bytes;
+};
+
+struct stop_matcher {
+	struct stop_string strings[STOP_MAX_STRINGS];
+	int n_strings;
+	int matched;       /* index of the string that was hit, or -1 */
+	struct bytes held; /* text that may begin a stop string */
+};
+
+void stop_init(struct stop_matcher *matcher, const struct stop_string *strings, int n_strings);
+bool stop_push(struct stop_matcher *matcher, const char *text, size_t n_bytes, struct bytes *safe);
+void stop_finish(struct stop_matcher *matcher, struct bytes *safe);
+void stop_free(struct stop_matcher *matcher);
+
+#endif

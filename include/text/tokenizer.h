@@ -1,0 +1,64 @@
+/* Tokenizer: text <-> ids, identical to Hugging Face `tokenizers` for the schemes it supports (BPE, with byte fallback
+ * or byte level); others are refused by name.
+ *
+ * The core (vocabulary, merges, pipeline stages) does not know which file it came from: a reader (tokenizer.json here)
+ * fills a description and the core compiles it. Immutable after load; any number of threads may encode at once.
+ *
+ *     struct tokenizer *t = tokenizer_load("models/tiny", &error);
+ *     struct token_ids ids = {0};
+ *     tokenizer_encode(t, text, n, TOKENIZER_ADD_SPECIAL | TOKENIZER_PARSE_SPECIAL, &ids, &error);
+ *     token_ids_free(&ids);
+ */
+#ifndef TALLOW_TEXT_TOKENIZER_H
+#define TALLOW_TEXT_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+struct tokenizer;
+
+struct token_ids {
+	int32_t *ids;
+	size_t n_ids;
+	size_t capacity;
+};
+void token_ids_free(struct token_ids *ids); /* leaves a zeroed struct */
+
+enum tokenizer_flags {
+	TOKENIZER_ADD_SPECIAL = 1,   /* BOS/EOS as the post-processor and add_bos_token/add_eos_token say */
+	TOKENIZER_PARSE_SPECIAL = 2, /* special-token strings in the text become their ids; without it they stay text */
+};
+
+/* `path`: a directory with tokenizer.json (tokenizer_config.json beside it is read when there), or a tokenizer.json
+ * itself. Untrusted; errors are ERROR_MODEL and name file and field. Caller destroys. */
+struct tokenizer *tokenizer_load(const char *path, struct error *error) MUST_USE;
+void tokenizer_destroy(struct tokenizer *tokenizer);
+
+/* Appends the ids of `text` (UTF-8, may hold NUL; invalid UTF-8 is ERROR_INVALID_REQUEST). Time is near linear in
+ * n_bytes whatever the text. */
+bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n_bytes, unsigned flags,
+                      struct token_ids *ids, struct error *error) MUST_USE;
+
+/* Appends the text of all ids at once, as Hugging Face's decode(skip_special_tokens=...) without clean-up of spaces.
+ * Bytes that are no valid UTF-8 become one U+FFFD each. Ids outside the vocabulary are ERROR_INVALID_REQUEST. */
+bool tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t n_ids, bool skip_special,
+                      struct bytes *out, struct error *error) MUST_USE;
+
+int32_t tokenizer_vocab_size(const struct tokenizer *tokenizer); /* highest id + 1, added tokens included */
+const char *tokenizer_kind(const struct tokenizer *tokenizer);   /* "bpe-byte-fallback", "bpe-byte-level" */
+bool tokenizer_is_special(const struct tokenizer *tokenizer, int32_t id);
+/* The token's own spelling in the vocabulary ("▁the", "<0x0A>"); NULL when there is none. */
+const char *tokenizer_token_text(const struct tokenizer *tokenizer, int32_t id, size_t *n_bytes);
+/* Id of exactly this token string, or -1. */
+int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text, size_t n_bytes);
+/* bos/eos named by tokenizer_config.json; -1 when it names none. */
+int32_t tokenizer_bos_id(const struct tokenizer *tokenizer);
+int32_t tokenizer_eos_id(const struct tokenizer *tokenizer);
+/* Resident bytes it owns, for the memory plan. */
+size_t tokenizer_bytes(const struct tokenizer *tokenizer);
+
+#endif

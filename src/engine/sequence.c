@@ -1,0 +1,197 @@
+#include "engine/sequence.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static char *copy_text(const char *text, size_t n_bytes)
+{
+	char *copy = malloc(n_bytes + 1);
+	if (copy) {
+		memcpy(copy, text, n_bytes);
+		copy[n_bytes] = 0;
+	}
+	return copy;
+}
+
+static bool copy_request(struct sequence *sequence, const struct request *request)
+{
+	sequence->request = *request;
+	sequence->request.n_stops = 0;
+	for (int i = 0; i < request->n_stops; i++) {
+		char *copy = copy_text(request->stops[i].text, request->stops[i].n_bytes);
+		if (!copy)
+			return false;
+		sequence->request.stops[sequence->request.n_stops++].text = copy;
+	}
+	sequence->tokens = malloc((size_t)sequence->n_total * sizeof *sequence->tokens);
+	sequence->pages = malloc((size_t)sequence->max_pages * sizeof *sequence->pages);
+	if (!sequence->tokens || !sequence->pages)
+		return false;
+	memcpy(sequence->tokens, request->prompt, (size_t)request->n_prompt * sizeof *sequence->tokens);
+	sequence->n_tokens = request->n_prompt;
+	sequence->request.prompt = sequence->tokens;
+	return true;
+}
+
+struct sequence *sequence_create(const struct request *request, int64_t n_total, bool clipped, int max_pages,
+                                 const struct tokenizer *tokenizer, struct error *error)
+{
+	struct sequence *sequence = calloc(1, sizeof *sequence);
+	if (!sequence) {
+		error_set(error, ERROR_INTERNAL, "no memory for a request");
+		return NULL;
+	}
+	sequence->n_total = n_total;
+	sequence->clipped = clipped;
+	sequence->max_pages = max_pages;
+	if (!copy_request(sequence, request)) {
+		sequence_destroy(sequence);
+		error_set(error, ERROR_INTERNAL, "no memory for a request of %lld tokens", (long long)n_total);
+		return NULL;
+	}
+	stop_init(&sequence->stops, sequence->request.stops, sequence->request.n_stops);
+	sequence->detokenizer = detokenizer_create(tokenizer, request->prompt, (size_t)request->n_prompt, error);
+	if (!sequence->detokenizer) {
+		sequence_destroy(sequence);
+		return NULL;
+	}
+	return sequence;
+}
+
+void sequence_destroy(struct sequence *sequence)
+{
+	if (!sequence)
+		return;
+	for (int i = 0; i < sequence->request.n_stops; i++)
+		free((char *)sequence->request.stops[i].text);
+	detokenizer_destroy(sequence->detokenizer);
+	stop_free(&sequence->stops);
+	bytes_free(&sequence->text);
+	bytes_free(&sequence->safe);
+	bytes_free(&sequence->pending.text);
+	stream_unref(sequence->stream);
+	free(sequence->tokens);
+	free(sequence->pages);
+	free(sequence);
+}
+
+/* ---- events ---- */
+
+static void cancel_slow_reader(struct sequence *sequence)
+{
+	struct event event = {.type = EVENT_ERROR};
+	error_set(&event.error, ERROR_CANCELLED, "the client reads too slowly");
+	stream_push_terminal(sequence->stream, &event);
+}
+
+static bool flush_pending(struct sequence *sequence)
+{
+	struct pending_token *pending = &sequence->pending;
+	if (!pending->waits)
+		return true;
+	pending->waits = false;
+	const char *text = pending->text.data ? pending->text.data : "";
+	return stream_push_token(sequence->stream, pending->token, pending->index, text, pending->text.n_bytes);
+}
+
+/* Makes the newest token the pending one, with the text that is safe now. */
+static void set_pending(struct sequence *sequence, int32_t token, int64_t index)
+{
+	struct pending_token *pending = &sequence->pending;
+	pending->waits = true;
+	pending->token = token;
+	pending->index = index;
+	bytes_clear(&pending->text);
+	bytes_append(&pending->text, sequence->safe.data, sequence->safe.n_bytes);
+}
+
+static void push_end(struct sequence *sequence, enum stop_reason reason, int64_t now_ns)
+{
+	int64_t n_out = sequence_output_tokens(sequence);
+	double decode_ms = sequence->first_token_ns ? (double)(now_ns - sequence->first_token_ns) / 1e6 : 0;
+	int64_t first_ns = sequence->first_token_ns ? sequence->first_token_ns : now_ns;
+	struct event event = {
+	    .type = EVENT_END,
+	    .stop_reason = reason,
+	    .stop_matched = reason == STOP_SEQUENCE ? sequence->stops.matched : -1,
+	    .prompt_tokens = sequence->request.n_prompt,
+	    .cached_tokens = sequence->cached_tokens,
+	    .completion_tokens = n_out,
+	    .queue_ms = (double)(sequence->admitted_ns - sequence->submitted_ns) / 1e6,
+	    .prefill_ms = (double)(first_ns - sequence->admitted_ns) / 1e6,
+	    .decode_ms = decode_ms,
+	    .time_to_first_token_ms = (double)(first_ns - sequence->submitted_ns) / 1e6,
+	    /* The first token is prefill's; the rate is that of the others. */
+	    .tokens_per_second = decode_ms > 0 && n_out > 1 ? (double)(n_out - 1) / decode_ms * 1e3 : 0,
+	};
+	stream_push_terminal(sequence->stream, &event);
+}
+
+/* The output is complete: what was held back and is no stop string belongs to the last token. */
+static void finish(struct sequence *sequence, enum stop_reason reason, int64_t now_ns)
+{
+	if (reason != STOP_SEQUENCE) {
+		bytes_clear(&sequence->text);
+		bytes_clear(&sequence->safe);
+		detokenizer_finish(sequence->detokenizer, &sequence->text);
+		if (stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe))
+			reason = STOP_SEQUENCE;
+		else
+			stop_finish(&sequence->stops, &sequence->safe);
+		bytes_append(&sequence->pending.text, sequence->safe.data, sequence->safe.n_bytes);
+	}
+	flush_pending(sequence);
+	push_end(sequence, reason, now_ns);
+}
+
+static bool fail(struct sequence *sequence, enum outcome *outcome)
+{
+	struct event event = {.type = EVENT_ERROR};
+	error_set(&event.error, ERROR_INFERENCE, "the model gave no finite logits");
+	stream_push_terminal(sequence->stream, &event);
+	*outcome = OUTCOME_FAILED;
+	return true;
+}
+
+bool sequence_take(struct sequence *sequence, int32_t token, const struct model_config *config, int64_t now_ns,
+                   enum outcome *outcome)
+{
+	if (token < 0)
+		return fail(sequence, outcome);
+	if (!sequence->first_token_ns)
+		sequence->first_token_ns = now_ns;
+	sequence->last_token_ns = now_ns;
+	*outcome = OUTCOME_COMPLETED;
+	if (!sequence->request.ignore_eos && config_is_eos(config, token)) {
+		finish(sequence, STOP_EOS, now_ns);
+		return true;
+	}
+
+	int64_t index = sequence_output_tokens(sequence);
+	sequence->tokens[sequence->n_tokens++] = token;
+	bytes_clear(&sequence->text);
+	bytes_clear(&sequence->safe);
+	detokenizer_push(sequence->detokenizer, token, &sequence->text);
+	bool stopped = stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe);
+	if (!flush_pending(sequence)) {
+		cancel_slow_reader(sequence);
+		*outcome = OUTCOME_CANCELLED;
+		return true;
+	}
+	set_pending(sequence, token, index);
+	if (stopped) {
+		finish(sequence, STOP_SEQUENCE, now_ns);
+		return true;
+	}
+	if (sequence->n_tokens == sequence->n_total) {
+		finish(sequence, sequence->clipped ? STOP_CONTEXT : STOP_MAX_TOKENS, now_ns);
+		return true;
+	}
+	bool held = sequence->stops.held.n_bytes > 0 || detokenizer_holds(sequence->detokenizer);
+	if (!held && !flush_pending(sequence)) {
+		cancel_slow_reader(sequence);
+		*outcome = OUTCOME_CANCELLED;
+		return true;
+	}
+	return false;
+}

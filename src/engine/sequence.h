@@ -1,0 +1,57 @@
+/* A sequence: one request from submission to its terminal event. Owned by the engine; after submission only the engine's
+ * thread touches it.
+ *
+ * Turns sampled tokens into events: detokenises, matches stop strings, holds back what may not be sent yet.
+ */
+#ifndef TALLOW_ENGINE_SEQUENCE_H
+#define TALLOW_ENGINE_SEQUENCE_H
+
+#include "engine/engine.h"
+#include "engine/stream.h"
+#include "model/config.h"
+#include "text/detokenizer.h"
+
+/* A token whose event waits for the next one, because text is held back. */
+struct pending_token {
+	bool waits;
+	int32_t token;
+	int64_t index;
+	struct bytes text;
+};
+
+struct sequence {
+	struct request request; /* strings and prompt are owned copies */
+	struct stream *stream;  /* one reference */
+	int id;                 /* the scheduler's */
+	int32_t *tokens;        /* [n_total] prompt, then output */
+	int64_t n_tokens;
+	int64_t n_total; /* where it must end */
+	bool clipped;    /* the context ends it before max_tokens would */
+	int32_t *pages;  /* [max_pages] page table */
+	int n_pages, max_pages;
+	int64_t cached_tokens;
+
+	struct detokenizer *detokenizer;
+	struct stop_matcher stops;
+	struct bytes text, safe; /* scratch */
+	struct pending_token pending;
+
+	int64_t submitted_ns, admitted_ns, first_token_ns, last_token_ns;
+};
+
+/* Copies the request. n_total and max_pages as the scheduler will count them. NULL on error; the stream is not taken. */
+struct sequence *sequence_create(const struct request *request, int64_t n_total, bool clipped, int max_pages,
+                                 const struct tokenizer *tokenizer, struct error *error);
+void sequence_destroy(struct sequence *sequence); /* pages must have been given back; NULL is harmless */
+
+static inline int64_t sequence_output_tokens(const struct sequence *sequence)
+{
+	return sequence->n_tokens - sequence->request.n_prompt;
+}
+
+/* Takes the next token (-1: the sampler found none) and pushes what follows from it. True when the sequence has ended:
+ * its terminal event was pushed, *outcome says how. */
+bool sequence_take(struct sequence *sequence, int32_t token, const struct model_config *config, int64_t now_ns,
+                   enum outcome *outcome);
+
+#endif

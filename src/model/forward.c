@@ -1,0 +1,356 @@
+/* The forward pass: one layer loop over the rows of a batch, prefill and decode alike.
+ *
+ * Rows: decode spans first, one after another, then each prefill span at the next multiple of MATMUL_ROW_PAD (it owns
+ * its rows rounded up to that; what padding rows hold does not matter, they never meet another row).
+ */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "model/model_private.h"
+#include "model/rope.h"
+
+/* One forward in progress. */
+struct step {
+	struct model *model;
+	struct forward_span *spans;
+	int n_spans;
+	int n_rows;      /* padding included */
+	int n_row_spans; /* of spans that are not cancelled, in workspace.row_spans */
+};
+
+/* ---- rows ---- */
+
+static void place_spans(struct step *step)
+{
+	int row = 0, n_page_slots = 0;
+	for (int i = 0; i < step->n_spans; i++) {
+		struct forward_span *span = &step->spans[i];
+		assert(span->n_rows > 0 && (span->phase == ROWS_PREFILL || span->n_rows == 1));
+		assert(span->phase == ROWS_DECODE || span->position % step->model->plan.tile_rows == 0);
+		assert(i == 0 || span->phase == ROWS_PREFILL || span[-1].phase == ROWS_DECODE);
+		span->cancelled = false;
+		span->logit_row = -1;
+		if (span->phase == ROWS_PREFILL)
+			row = (int)round_up((size_t)row, MATMUL_ROW_PAD);
+		step->model->first_rows[i] = row;
+		row += span->n_rows;
+
+		step->model->first_pages[i] = n_page_slots;
+		int64_t page_tokens = step->model->plan.kv.page_tokens;
+		int n_pages = (int)((span->position + span->n_rows + page_tokens - 1) / page_tokens);
+		assert(n_pages <= span->n_pages && n_page_slots + n_pages <= step->model->work.n_page_slots);
+		for (int j = 0; j < n_pages; j++)
+			step->model->work.pages[n_page_slots++] = kv_page_data(step->model->kv, span->pages[j]);
+	}
+	if (step->n_spans && step->spans[step->n_spans - 1].phase == ROWS_PREFILL)
+		row = (int)round_up((size_t)row, MATMUL_ROW_PAD);
+	step->n_rows = row;
+	assert(step->n_rows <= step->model->plan.max_step_rows);
+}
+
+/* The rows that still matter, for matmul: neighbouring decode rows in one span. */
+static void collect_row_spans(struct step *step)
+{
+	struct row_span *rows = step->model->work.row_spans;
+	int n = 0;
+	for (int i = 0; i < step->n_spans; i++) {
+		const struct forward_span *span = &step->spans[i];
+		int first = step->model->first_rows[i];
+		if (span->cancelled)
+			continue;
+		if (span->phase == ROWS_DECODE && n && rows[n - 1].phase == ROWS_DECODE &&
+		    rows[n - 1].first + rows[n - 1].n_rows == first)
+			rows[n - 1].n_rows++;
+		else
+			rows[n++] = (struct row_span){.first = first, .n_rows = span->n_rows, .phase = span->phase};
+	}
+	step->n_row_spans = n;
+}
+
+/* Looks at the cancel flags; false when nothing is left to compute. */
+static bool still_wanted(struct step *step)
+{
+	bool changed = false;
+	for (int i = 0; i < step->n_spans; i++) {
+		struct forward_span *span = &step->spans[i];
+		if (!span->cancelled && span->cancel && atomic_load_explicit(span->cancel, memory_order_relaxed)) {
+			span->cancelled = true;
+			changed = true;
+		}
+	}
+	if (changed)
+		collect_row_spans(step);
+	return step->n_row_spans > 0;
+}
+
+/* ---- work on single rows, shared out over the pool ---- */
+
+typedef void row_function(struct step *step, const void *argument, int row);
+
+struct row_work {
+	struct step *step;
+	row_function *function;
+	const void *argument;
+	int rows_per_task;
+};
+
+static void run_rows_task(void *context, int task, int worker)
+{
+	(void)worker;
+	const struct row_work *work = context;
+	int first = task * work->rows_per_task;
+	int end = first + work->rows_per_task;
+	const struct row_span *spans = work->step->model->work.row_spans;
+	for (int i = 0; i < work->step->n_row_spans; i++) {
+		int from = spans[i].first > first ? spans[i].first : first;
+		int to = spans[i].first + spans[i].n_rows < end ? spans[i].first + spans[i].n_rows : end;
+		for (int row = from; row < to; row++)
+			work->function(work->step, work->argument, row);
+	}
+}
+
+/* Calls function for every row that matters. A few rows are not worth waking the pool for. */
+static void for_rows(struct step *step, row_function *function, const void *argument)
+{
+	enum { ROWS_PER_TASK = 8 };
+	struct row_work work = {.step = step, .function = function, .argument = argument, .rows_per_task = ROWS_PER_TASK};
+	int n_tasks = (step->n_rows + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
+	if (n_tasks <= 1)
+		run_rows_task(&work, 0, 0);
+	else
+		pool_run(step->model->pool, n_tasks, run_rows_task, &work);
+}
+
+static void embed_row(struct step *step, const void *argument, int row)
+{
+	(void)argument;
+	struct model *model = step->model;
+	int64_t hidden = model->config.hidden_size;
+	const struct weight *embedding = &model->weights.embedding;
+	for (int i = step->n_spans - 1; i >= 0; i--) {
+		int first = model->first_rows[i];
+		if (row < first)
+			continue;
+		int32_t token = step->spans[i].tokens[row - first];
+		assert(token >= 0 && token < model->config.vocab_size);
+		size_t row_bytes = 0;
+		bool whole = dtype_bytes(embedding->type, (size_t)hidden, &row_bytes);
+		assert(whole);
+		(void)whole;
+		model->kernels->widen(model->work.x + (int64_t)row * hidden,
+		                      (const char *)embedding->data + row_bytes * (size_t)token, embedding->type, hidden);
+		int64_t half = model->config.head_dim / 2;
+		rope_angles(model->rope_frequencies, half, step->spans[i].position + (row - first),
+		            model->work.cosines + row * half, model->work.sines + row * half);
+		return;
+	}
+}
+
+static void norm_row(struct step *step, const void *norm_weight, int row)
+{
+	struct model *model = step->model;
+	int64_t hidden = model->config.hidden_size;
+	model->kernels->rms_norm(model->work.normed + row * hidden, model->work.x + row * hidden, norm_weight, hidden,
+	                         (float)model->config.rms_norm_eps);
+}
+
+static void add_projected_row(struct step *step, const void *argument, int row)
+{
+	(void)argument;
+	struct model *model = step->model;
+	int64_t hidden = model->config.hidden_size;
+	model->kernels->add(model->work.x + row * hidden, model->work.projected + row * hidden, hidden);
+}
+
+static void swiglu_row(struct step *step, const void *argument, int row)
+{
+	(void)argument;
+	struct model *model = step->model;
+	int64_t width = model->config.intermediate_size;
+	float *gate = model->work.gate + row * width;
+	model->kernels->swiglu(gate, gate, model->work.up + row * width, width);
+}
+
+/* Rotates queries and keys of a row and stores its keys and values in its page. */
+static void rotate_and_store_row(struct step *step, const void *argument, int row)
+{
+	int layer = *(const int *)argument;
+	struct model *model = step->model;
+	const struct model_config *config = &model->config;
+	const struct kv_shape *shape = &model->plan.kv;
+	int64_t head_dim = config->head_dim, half = head_dim / 2;
+	const float *cosines = model->work.cosines + row * half, *sines = model->work.sines + row * half;
+	int i = step->n_spans - 1;
+	while (row < model->first_rows[i])
+		i--;
+	int64_t position = step->spans[i].position + (row - model->first_rows[i]);
+	unsigned char *page = kv_page_data(model->kv, step->spans[i].pages[position / shape->page_tokens]);
+	int64_t slot = position % shape->page_tokens;
+	size_t head_bytes = 0;
+	bool whole = dtype_bytes(shape->type, (size_t)head_dim, &head_bytes);
+	assert(whole);
+	(void)whole;
+
+	for (int64_t h = 0; h < config->n_heads; h++)
+		model->kernels->rope(model->work.q + (row * config->n_heads + h) * head_dim, cosines, sines, head_dim);
+	for (int64_t h = 0; h < config->n_kv_heads; h++) {
+		float *k = model->work.k + (row * config->n_kv_heads + h) * head_dim;
+		const float *v = model->work.v + (row * config->n_kv_heads + h) * head_dim;
+		size_t offset = (size_t)(h * shape->page_tokens + slot) * head_bytes;
+		model->kernels->rope(k, cosines, sines, head_dim);
+		model->kernels->narrow(page + kv_k_offset(shape, layer) + offset, shape->type, k, head_dim);
+		model->kernels->narrow(page + kv_v_offset(shape, layer) + offset, shape->type, v, head_dim);
+	}
+}
+
+/* ---- products ---- */
+
+/* outputs[i] = x times weights[i] for a group that shares x [n_rows, n_in]; weights of one type are one product. */
+static void multiply(struct step *step, const float *x, const struct weight *const *weights, const float *const *biases,
+                     float *const *outputs, int n_weights)
+{
+	struct model *model = step->model;
+	for (int first = 0, end; first < n_weights; first = end) {
+		for (end = first + 1; end < n_weights && weights[end]->type == weights[first]->type; end++)
+			;
+		struct matmul_input input = {
+		    .spans = model->work.row_spans,
+		    .n_spans = step->n_row_spans,
+		    .n_rows = step->n_rows,
+		    .n_in = weights[first]->n_in,
+		    .x = x,
+		    .type = weights[first]->type,
+		    .prepared = model->work.prepared,
+		};
+		matmul_input_prepare(model->kernels, model->pool, &input);
+		matmul_run(model->kernels, model->pool, &input, weights + first, biases + first, outputs + first, end - first);
+	}
+}
+
+static void attend(struct step *step, int layer)
+{
+	struct model *model = step->model;
+	const struct kv_shape *shape = &model->plan.kv;
+	int64_t q_width = model->config.n_heads * model->config.head_dim;
+	struct attention_job *jobs = model->work.attention;
+	int n_jobs = 0;
+	for (int i = 0; i < step->n_spans; i++) {
+		const struct forward_span *span = &step->spans[i];
+		if (span->cancelled)
+			continue;
+		jobs[n_jobs++] = (struct attention_job){
+		    .q = model->work.q + model->first_rows[i] * q_width,
+		    .out = model->work.attended + model->first_rows[i] * q_width,
+		    .n_rows = span->n_rows,
+		    .position = span->position,
+		    .n_heads = (int)model->config.n_heads,
+		    .scale = 1.0f / sqrtf((float)model->config.head_dim),
+		    .kv = {.pages = model->work.pages + model->first_pages[i],
+		           .k_offset = kv_k_offset(shape, layer),
+		           .v_offset = kv_v_offset(shape, layer),
+		           .type = shape->type,
+		           .page_tokens = shape->page_tokens,
+		           .n_kv_heads = shape->n_kv_heads,
+		           .head_dim = shape->head_dim},
+		};
+	}
+	attention_run(model->kernels, model->pool, jobs, n_jobs);
+}
+
+/* ---- layers ---- */
+
+static bool attention_block(struct step *step, int layer)
+{
+	struct workspace *work = &step->model->work;
+	const struct layer_weights *w = &step->model->weights.layers[layer];
+
+	for_rows(step, norm_row, w->attention_norm);
+	multiply(step, work->normed, (const struct weight *[]){&w->q, &w->k, &w->v},
+	         (const float *[]){w->q_bias, w->k_bias, w->v_bias}, (float *[]){work->q, work->k, work->v}, 3);
+	for_rows(step, rotate_and_store_row, &layer);
+	if (!still_wanted(step))
+		return false;
+	attend(step, layer);
+	if (!still_wanted(step))
+		return false;
+	multiply(step, work->attended, (const struct weight *[]){&w->o}, (const float *[]){w->o_bias},
+	         (float *[]){work->projected}, 1);
+	for_rows(step, add_projected_row, NULL);
+	return still_wanted(step);
+}
+
+static bool mlp_block(struct step *step, int layer)
+{
+	struct workspace *work = &step->model->work;
+	const struct layer_weights *w = &step->model->weights.layers[layer];
+
+	for_rows(step, norm_row, w->mlp_norm);
+	multiply(step, work->normed, (const struct weight *[]){&w->gate, &w->up},
+	         (const float *[]){w->gate_bias, w->up_bias}, (float *[]){work->gate, work->up}, 2);
+	if (!still_wanted(step))
+		return false;
+	for_rows(step, swiglu_row, NULL);
+	multiply(step, work->gate, (const struct weight *[]){&w->down}, (const float *[]){w->down_bias},
+	         (float *[]){work->projected}, 1);
+	for_rows(step, add_projected_row, NULL);
+	return still_wanted(step);
+}
+
+/* Final norm and head for the rows whose logits are wanted. The head always runs on row kernels: a sequence's logits are
+ * the same whether its last token was prefilled or decoded beside others. */
+static void compute_logits(struct step *step)
+{
+	struct model *model = step->model;
+	int64_t hidden = model->config.hidden_size;
+	int n_wanted = 0;
+	for (int i = 0; i < step->n_spans; i++) {
+		struct forward_span *span = &step->spans[i];
+		if (span->cancelled || span->logits == LOGITS_NONE)
+			continue;
+		int n = span->logits == LOGITS_ALL ? span->n_rows : 1;
+		int first = model->first_rows[i] + span->n_rows - n;
+		assert(n_wanted + n <= model->plan.max_logit_rows);
+		span->logit_row = n_wanted;
+		for (int r = 0; r < n; r++, n_wanted++)
+			model->kernels->rms_norm(model->work.head_input + n_wanted * hidden, model->work.x + (first + r) * hidden,
+			                         model->weights.final_norm, hidden, (float)model->config.rms_norm_eps);
+	}
+	if (n_wanted == 0)
+		return;
+	struct row_span rows = {.first = 0, .n_rows = n_wanted, .phase = ROWS_DECODE};
+	struct matmul_input input = {
+	    .spans = &rows,
+	    .n_spans = 1,
+	    .n_rows = n_wanted,
+	    .n_in = hidden,
+	    .x = model->work.head_input,
+	    .type = model->weights.head.type,
+	    .prepared = model->work.prepared,
+	};
+	matmul_input_prepare(model->kernels, model->pool, &input);
+	matmul_run(model->kernels, model->pool, &input, (const struct weight *[]){&model->weights.head}, NULL,
+	           (float *[]){model->work.logits}, 1);
+}
+
+void model_forward(struct model *model, struct forward_span *spans, int n_spans)
+{
+	assert(n_spans <= model->plan.max_step_rows);
+	struct step step = {.model = model, .spans = spans, .n_spans = n_spans};
+	place_spans(&step);
+	collect_row_spans(&step);
+	if (!still_wanted(&step))
+		return;
+	for_rows(&step, embed_row, NULL);
+	for (int layer = 0; layer < model->config.n_layers; layer++)
+		if (!attention_block(&step, layer) || !mlp_block(&step, layer))
+			return;
+	compute_logits(&step);
+}
+
+float *model_logits(struct model *model, int row)
+{
+	assert(row >= 0 && row < model->plan.max_logit_rows);
+	return model->work.logits + row * model->config.vocab_size;
+}

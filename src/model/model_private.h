@@ -1,0 +1,23 @@
+/* What model.c owns and forward.c works on. */
+#ifndef TALLOW_MODEL_MODEL_PRIVATE_H
+#define TALLOW_MODEL_MODEL_PRIVATE_H
+
+#include "model/model.h"
+#include "model/workspace.h"
+
+struct model {
+	struct model_config config;
+	struct model_plan plan;
+	struct weight_file *file;
+	struct model_weights weights; /* borrows from file */
+	struct kernels *kernels;
+	struct pool *pool;
+	struct kv_pool *kv;
+	void *workspace_memory;
+	struct workspace work;   /* pieces of workspace_memory */
+	float *rope_frequencies; /* [head_dim / 2] */
+	int *first_rows;         /* [max_step_rows] per span of the running step: its first row */
+	int *first_pages;        /* [max_step_rows] ... its first slot in work.pages */
+};
+
+#endif

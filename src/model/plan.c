@@ -1,0 +1,175 @@
+/* The memory plan: resolves the options against the config and adds up every byte. */
+#include "model/plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/platform.h"
+#include "model/weights.h"
+#include "model/workspace.h"
+
+enum {
+	DEFAULT_CONTEXT = 4096,
+	DEFAULT_PARALLEL = 16,
+	MAX_PARALLEL = 1024,
+	MAX_PREFILL_ROWS = 512, /* of one step; beyond it a product gains nothing and activations only cost memory */
+	MIN_PAGE_TOKENS = 32,
+	MAX_CONTEXT = 1 << 24,
+};
+
+/* Not ours to size, but resident all the same: code and data of the program and its libraries, stacks. Measured. */
+static const uint64_t libraries_bytes = 24u << 20;
+/* What OpenBLAS packs panels into, per thread that calls it. Measured. */
+static const uint64_t openblas_thread_bytes = 4u << 20;
+
+static void add_line(struct model_plan *plan, const char *name, enum plan_kind kind, uint64_t n_bytes)
+{
+	plan->lines[plan->n_lines++] = (struct plan_line){.name = name, .kind = kind, .n_bytes = n_bytes};
+	if (__builtin_add_overflow(plan->total_bytes, n_bytes, &plan->total_bytes))
+		plan->total_bytes = UINT64_MAX;
+}
+
+static bool resolve_context(const struct model_config *config, const struct model_options *options,
+                            struct model_plan *plan, struct error *error)
+{
+	if (options->context > config->max_positions)
+		return error_set(error, ERROR_USAGE,
+		                 "--context %" PRId64 " is more than the model's max_position_embeddings, %" PRId64,
+		                 options->context, config->max_positions);
+	plan->context = options->context;
+	if (plan->context == 0)
+		plan->context = config->max_positions < DEFAULT_CONTEXT ? config->max_positions : DEFAULT_CONTEXT;
+	if (plan->context < 1 || plan->context > MAX_CONTEXT)
+		return error_set(error, ERROR_USAGE, "--context must be 1 to %d (got %" PRId64 ")", MAX_CONTEXT, plan->context);
+	return true;
+}
+
+/* Threads, sequences, context, page shape and rows of a step: everything but the number of pages. */
+static bool resolve_shapes(const struct model_config *config, const struct model_options *options,
+                           const struct kernels *kernels, struct model_plan *plan, struct error *error)
+{
+	if (!resolve_context(config, options, plan, error))
+		return false;
+	plan->n_parallel = options->n_parallel ? options->n_parallel : DEFAULT_PARALLEL;
+	if (plan->n_parallel < 1 || plan->n_parallel > MAX_PARALLEL)
+		return error_set(error, ERROR_USAGE, "--parallel must be 1 to %d (got %d)", MAX_PARALLEL, plan->n_parallel);
+
+	plan->tile_rows = matmul_tile_rows(kernels, options->weight_type);
+	int page_tokens = plan->tile_rows > MIN_PAGE_TOKENS ? plan->tile_rows : MIN_PAGE_TOKENS;
+	plan->kv = (struct kv_shape){
+	    .type = !options->kv_auto                   ? options->kv_type
+	            : options->weight_type == DTYPE_F32 ? DTYPE_F32
+	                                                : DTYPE_F16,
+	    .n_layers = (int)config->n_layers,
+	    .n_kv_heads = (int)config->n_kv_heads,
+	    .head_dim = (int)config->head_dim,
+	    .page_tokens = page_tokens,
+	};
+	if (!kv_page_bytes(&plan->kv, &plan->kv_page_bytes))
+		return error_set(error, ERROR_MEMORY, "a KV page of this model has more bytes than can be counted");
+
+	size_t context_rows = round_up((size_t)plan->context, (size_t)page_tokens);
+	plan->max_prefill_rows = context_rows < MAX_PREFILL_ROWS ? (int)context_rows : MAX_PREFILL_ROWS;
+	/* Decode rows come first and each prefill span is rounded up on its own. */
+	plan->max_step_rows = (int)round_up((size_t)plan->n_parallel, MATMUL_ROW_PAD) + plan->max_prefill_rows +
+	                      MATMUL_ROW_PAD * plan->n_parallel;
+	plan->max_logit_rows = options->max_logit_rows ? options->max_logit_rows : plan->n_parallel;
+	return true;
+}
+
+/* How many pages: what was asked for, else n_parallel full contexts as far as the limit allows. */
+static bool resolve_pages(const struct model_options *options, struct model_plan *plan, struct error *error)
+{
+	uint64_t page = plan->kv_page_bytes;
+	uint64_t context_pages = (uint64_t)(plan->context + plan->kv.page_tokens - 1) / (uint64_t)plan->kv.page_tokens;
+	uint64_t n_pages = context_pages * (uint64_t)plan->n_parallel;
+	if (options->kv_memory_bytes) {
+		uint64_t asked = options->kv_memory_bytes / page;
+		if (asked == 0)
+			return error_set(error, ERROR_USAGE,
+			                 "--kv-memory %" PRIu64 " is less than one page of %d tokens, %" PRIu64 " bytes",
+			                 options->kv_memory_bytes, plan->kv.page_tokens, page);
+		n_pages = asked < n_pages ? asked : n_pages;
+	} else if (plan->limit_bytes) {
+		uint64_t left = plan->limit_bytes > plan->total_bytes ? plan->limit_bytes - plan->total_bytes : 0;
+		uint64_t fitting = left / page;
+		if (fitting < context_pages)
+			fitting = context_pages; /* less than one request of full context is no use: let the total fail */
+		n_pages = fitting < n_pages ? fitting : n_pages;
+	}
+	if (n_pages > INT32_MAX)
+		n_pages = INT32_MAX;
+	plan->n_kv_pages = (int)n_pages;
+	return true;
+}
+
+static uint64_t mapped_bytes(const struct model_config *config, const struct model_options *options)
+{
+	if (options->weights_mapped_bytes)
+		return options->weights_mapped_bytes;
+	const struct dtype_info *info = dtype_info(options->weight_type);
+	return config_parameter_count(config) * (uint64_t)info->block_bytes / (uint64_t)info->block_elements;
+}
+
+static bool check_limit(const struct model_plan *plan, struct error *error)
+{
+	if (!plan->limit_bytes || plan->total_bytes <= plan->limit_bytes)
+		return true;
+	char lines[400] = "";
+	size_t used = 0;
+	for (int i = 0; i < plan->n_lines; i++) {
+		int n = snprintf(lines + used, sizeof lines - used, "%s%s %.1f MiB", i ? ", " : "", plan->lines[i].name,
+		                 (double)plan->lines[i].n_bytes / (1 << 20));
+		if (n < 0 || used + (size_t)n >= sizeof lines)
+			break;
+		used += (size_t)n;
+	}
+	return error_set(error, ERROR_MEMORY,
+	                 "the model needs %.1f MiB, the limit is %.1f MiB (%s); lower --context, --parallel or --kv-memory",
+	                 (double)plan->total_bytes / (1 << 20), (double)plan->limit_bytes / (1 << 20), lines);
+}
+
+static bool plan_with_kernels(const struct model_config *config, const struct model_options *options,
+                              const struct kernels *kernels, struct model_plan *plan, struct error *error)
+{
+	if (!resolve_shapes(config, options, kernels, plan, error))
+		return false;
+	size_t vectors;
+	struct workspace measured;
+	plan->workspace_bytes = workspace_layout(&measured, NULL, config, plan, kernels, options->weight_type);
+	if (!weights_vector_bytes(config, &vectors) || plan->workspace_bytes == 0)
+		return error_set(error, ERROR_MEMORY, "the model's buffers have more bytes than can be counted");
+
+	int64_t group = config->n_heads / config->n_kv_heads;
+	add_line(plan, "weights (mapped)", PLAN_MAPPED, mapped_bytes(config, options));
+	add_line(plan, "norms and biases", PLAN_ALLOCATED, vectors);
+	add_line(plan, "step buffers", PLAN_ALLOCATED, plan->workspace_bytes);
+	add_line(plan, "kernel scratch", PLAN_ALLOCATED,
+	         kernels_scratch_bytes(options->isa, plan->n_threads, config_widest_input(config), (int)config->head_dim,
+	                               (int)group));
+	add_line(plan, "OpenBLAS buffers", PLAN_ALLOCATED, openblas_thread_bytes * (uint64_t)plan->n_threads);
+	add_line(plan, "tokenizer", PLAN_ALLOCATED, options->tokenizer_bytes);
+	add_line(plan, "program and libraries", PLAN_ALLOCATED, libraries_bytes);
+	if (!resolve_pages(options, plan, error))
+		return false;
+	add_line(plan, "KV pages", PLAN_ALLOCATED, (uint64_t)plan->n_kv_pages * plan->kv_page_bytes);
+	return check_limit(plan, error);
+}
+
+bool model_plan(const struct model_config *config, const struct model_options *options, struct model_plan *plan,
+                struct error *error)
+{
+	memset(plan, 0, sizeof *plan);
+	plan->limit_bytes = options->memory_limit_bytes;
+	plan->n_threads = options->n_threads ? options->n_threads : platform_usable_threads(&platform_default_roots);
+
+	/* The kernels know their tile and scratch; a set for one thread is cheap to make and answers for all. */
+	struct kernels *kernels = kernels_create(options->isa, options->compute, 1, config_widest_input(config), error);
+	if (!kernels)
+		return false;
+	bool ok = plan_with_kernels(config, options, kernels, plan, error);
+	kernels_destroy(kernels);
+	return ok;
+}

@@ -1,0 +1,239 @@
+/* The scheduler as a pure state machine: admission, order, slices, budget, pages. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "engine/scheduler.h"
+
+enum { TILE = 32, PAGE = 32 };
+static const int64_t second = 1000000000;
+
+static struct scheduler *make(int n_parallel, int n_pages)
+{
+	struct scheduler_limits limits = {
+	    .n_parallel = n_parallel,
+	    .max_waiting = 8,
+	    .max_waiting_tokens = 10000,
+	    .n_pages = n_pages,
+	    .page_tokens = PAGE,
+	    .tile_rows = TILE,
+	    .max_prefill_rows = 512,
+	    .max_gap_ns = 250000000,
+	};
+	struct scheduler *s = scheduler_create(&limits);
+	assert_non_null(s);
+	return s;
+}
+
+static int add(struct scheduler *s, int64_t n_prompt, int64_t n_total, int priority, int64_t arrival_ns)
+{
+	enum scheduler_refusal refusal;
+	struct scheduler_request request = {n_prompt, n_total, priority, arrival_ns};
+	return scheduler_add(s, &request, &refusal);
+}
+
+static void short_prompt_is_one_slice_then_decodes(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(2, 100);
+	struct scheduler_step step;
+	assert_false(scheduler_plan(s, 0, &step));
+	int id = add(s, 10, 20, 0, 0);
+	assert_true(scheduler_plan(s, 0, &step));
+	assert_int_equal(step.n_admitted, 1);
+	assert_int_equal(step.n_slices, 1);
+	assert_int_equal(step.slices[0].id, id);
+	assert_int_equal(step.slices[0].n_rows, 10);
+	assert_true(step.slices[0].last);
+	scheduler_report(s, &step, 1000);
+	assert_true(scheduler_plan(s, 1, &step));
+	assert_int_equal(step.n_slices, 0);
+	assert_int_equal(step.n_decode, 1);
+	assert_int_equal(step.decode[0], id);
+	scheduler_remove(s, id);
+	assert_false(scheduler_plan(s, 2, &step));
+	assert_int_equal(scheduler_free_pages(s), 100);
+	scheduler_destroy(s);
+}
+
+static void slices_end_at_tiles(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(4, 1000);
+	struct scheduler_step step;
+	int id = add(s, 2000, 2100, 0, 0);
+	int64_t position = 0;
+	while (position < 2000) {
+		assert_true(scheduler_plan(s, 0, &step));
+		assert_int_equal(step.n_slices, 1);
+		assert_int_equal(step.slices[0].position, position);
+		position += step.slices[0].n_rows;
+		assert_true(position == 2000 || position % TILE == 0);
+		assert_int_equal(step.slices[0].last, position == 2000);
+		scheduler_report(s, &step, 5 * second); /* dear rows: slices shrink to a tile, never below */
+	}
+	scheduler_remove(s, id);
+	scheduler_destroy(s);
+}
+
+/* Rows cost 1 ms, a decode step 50 ms: beside a decoding stream a slice must keep the gap under 250 ms. */
+static void gap_of_running_streams_is_bounded(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(4, 1000);
+	struct scheduler_step step;
+	int first = add(s, 5, 4000, 0, 0);
+	assert_true(scheduler_plan(s, 0, &step));
+	scheduler_report(s, &step, 5000000);
+	for (int i = 0; i < 20; i++) {
+		assert_true(scheduler_plan(s, 0, &step));
+		scheduler_report(s, &step, 50000000);
+	}
+	int second_id = add(s, 4000, 4100, 0, 0);
+	int64_t done = 0;
+	int n_steps = 0;
+	for (; done < 4000; n_steps++) {
+		assert_true(scheduler_plan(s, 0, &step));
+		assert_int_equal(step.n_decode, 1);
+		assert_int_equal(step.decode[0], first);
+		int64_t cost = 50000000 + (int64_t)step.n_prefill_rows * 1000000;
+		assert_true(cost <= 250000000);
+		done += step.n_prefill_rows;
+		scheduler_report(s, &step, cost);
+	}
+	assert_true(n_steps <= 4000 / 128 + 3); /* and the budget is used */
+	scheduler_remove(s, first);
+	scheduler_remove(s, second_id);
+	scheduler_destroy(s);
+}
+
+static void admission_reserves_every_page(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(8, 10);
+	struct scheduler_step step;
+	enum scheduler_refusal refusal;
+	struct scheduler_request too_large = {10, 10 * PAGE + 1, 0, 0};
+	assert_int_equal(scheduler_add(s, &too_large, &refusal), -1);
+	assert_int_equal(refusal, SCHEDULER_NEVER_FITS);
+	int a = add(s, 10, 6 * PAGE, 0, 0), b = add(s, 10, 6 * PAGE, 0, 0), c = add(s, 10, PAGE, 0, 0);
+	assert_true(scheduler_plan(s, 0, &step));
+	/* b must wait, and c does not overtake it. */
+	assert_int_equal(step.n_admitted, 1);
+	assert_int_equal(step.admitted[0], a);
+	assert_int_equal(scheduler_free_pages(s), 4);
+	scheduler_remove(s, a);
+	assert_true(scheduler_plan(s, 0, &step));
+	assert_int_equal(step.n_admitted, 2);
+	assert_int_equal(step.admitted[0], b);
+	assert_int_equal(step.admitted[1], c);
+	scheduler_remove(s, b);
+	scheduler_remove(s, c);
+	assert_int_equal(scheduler_free_pages(s), 10);
+	scheduler_destroy(s);
+}
+
+static void priority_goes_first_and_ages(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(1, 100);
+	struct scheduler_step step;
+	int running = add(s, 1, 2, 0, 0);
+	assert_true(scheduler_plan(s, 0, &step));
+	int low = add(s, 1, 2, -1, 0), high = add(s, 1, 2, 1, 0);
+	scheduler_remove(s, running);
+	assert_true(scheduler_plan(s, 1, &step));
+	assert_int_equal(step.admitted[0], high);
+	/* After a minute of waiting the low one is ahead of a new high one. */
+	int newer = add(s, 1, 2, 1, 60 * second);
+	scheduler_remove(s, high);
+	assert_true(scheduler_plan(s, 60 * second, &step));
+	assert_int_equal(step.admitted[0], low);
+	scheduler_remove(s, low);
+	scheduler_remove(s, newer);
+	scheduler_destroy(s);
+}
+
+static void queue_is_bounded_by_requests_and_tokens(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(1, 1000);
+	struct scheduler_step step;
+	enum scheduler_refusal refusal;
+	add(s, 1, 2, 0, 0);
+	assert_true(scheduler_plan(s, 0, &step));
+	for (int i = 0; i < 8; i++)
+		assert_true(add(s, 1, 2, 0, 0) >= 0);
+	struct scheduler_request one_more = {1, 2, 0, 0};
+	assert_int_equal(scheduler_add(s, &one_more, &refusal), -1);
+	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
+	scheduler_destroy(s);
+
+	s = make(1, 1000);
+	add(s, 1, 2, 0, 0);
+	assert_true(scheduler_plan(s, 0, &step));
+	assert_true(add(s, 9000, 9001, 0, 0) >= 0);
+	struct scheduler_request tokens = {1001, 1002, 0, 0};
+	assert_int_equal(scheduler_add(s, &tokens, &refusal), -1);
+	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
+	assert_int_equal(scheduler_waiting_tokens(s), 9000);
+	scheduler_destroy(s);
+}
+
+/* Random arrivals and removals: counts stay consistent, everything admitted ends, all pages come back. */
+static void random_load_gives_everything_back(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(4, 64);
+	struct scheduler_step step;
+	int64_t left[12] = {0}; /* tokens to decode by id; 0 = not ours */
+	unsigned seed = 1;
+	for (int64_t now = 0; now < 20000; now++) {
+		if (rand_r(&seed) % 3 == 0) {
+			int64_t n_prompt = 1 + rand_r(&seed) % 300, n_out = 1 + rand_r(&seed) % 50;
+			int id = add(s, n_prompt, n_prompt + n_out, rand_r(&seed) % 21 - 10, now * 1000000);
+			if (id >= 0)
+				left[id] = n_out;
+		}
+		if (!scheduler_plan(s, now * 1000000, &step))
+			continue;
+		assert_true(scheduler_running(s) <= 4);
+		scheduler_report(s, &step, 1000000 * (1 + step.n_prefill_rows));
+		for (int i = 0; i < step.n_decode; i++)
+			if (--left[step.decode[i]] == 0 || rand_r(&seed) % 50 == 0) {
+				scheduler_remove(s, step.decode[i]);
+				left[step.decode[i]] = 0;
+			}
+		for (int i = 0; i < step.n_slices; i++) /* cancelled in prefill */
+			if (rand_r(&seed) % 40 == 0) {
+				scheduler_remove(s, step.slices[i].id);
+				left[step.slices[i].id] = 0;
+			}
+	}
+	for (int id = 0; id < 12; id++)
+		if (left[id])
+			scheduler_remove(s, id);
+	assert_int_equal(scheduler_running(s), 0);
+	assert_int_equal(scheduler_waiting(s), 0);
+	assert_int_equal(scheduler_waiting_tokens(s), 0);
+	assert_int_equal(scheduler_free_pages(s), 64);
+	scheduler_destroy(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(short_prompt_is_one_slice_then_decodes),
+	    cmocka_unit_test(slices_end_at_tiles),
+	    cmocka_unit_test(gap_of_running_streams_is_bounded),
+	    cmocka_unit_test(admission_reserves_every_page),
+	    cmocka_unit_test(priority_goes_first_and_ages),
+	    cmocka_unit_test(queue_is_bounded_by_requests_and_tokens),
+	    cmocka_unit_test(random_load_gives_everything_back),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
