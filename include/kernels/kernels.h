@@ -28,7 +28,7 @@ enum compute { COMPUTE_AUTO, COMPUTE_F32 };
 
 /* The keys and values of one sequence in one layer, as attention sees them. Page i holds positions
  * i*page_tokens ... (i+1)*page_tokens-1; inside a page, keys lie at k_offset bytes as [n_kv_heads, page_tokens, head_dim]
- * of `type`, values at v_offset in the same shape. Pages and offsets are multiples of 64 bytes. */
+ * of `type`, values at v_offset in the same shape. Pages and offsets are aligned to the type at least. */
 struct kv_view {
 	const unsigned char *const *pages; /* [ceil(positions / page_tokens)] */
 	size_t k_offset, v_offset;
@@ -65,12 +65,7 @@ struct kernels {
 	void (*widen)(float *out, const void *stored, enum dtype type, int64_t n);
 	void (*narrow)(void *stored, enum dtype type, const float *x, int64_t n);
 
-	/* The query heads that share one KV head, for rows [first_row, first_row + n_rows) of one job, with the online softmax (Milakov & Gimelshein, 2018) over blocks of keys
-	 * in ascending position, so that the result of a row depends on its own position only, not on how rows were
-	 * grouped. `scratch` is attention_scratch_bytes. */
-	void (*attention_head)(const struct attention_job *job, int kv_head, int first_row, int n_rows, void *scratch);
-
-	struct kernels_private *private; /* matmul's function set and per-worker scratch */
+	struct kernels_private *private; /* the set's inner functions and the workers' scratch */
 };
 
 /* ERROR_USAGE when the CPU lacks what `isa` asks for; the message names the missing feature. max_n_in: longest row any
@@ -79,11 +74,12 @@ struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads
                                struct error *error) MUST_USE;
 void kernels_destroy(struct kernels *kernels);
 bool isa_parse(const char *name, enum isa *isa); /* auto|scalar|avx2|avx512 */
-size_t attention_scratch_bytes(int head_dim, int max_rows_per_call, int heads_per_group);
+/* Bytes of scratch that kernels_create allocates for the workers (touched only as it is needed), for the memory plan. */
+size_t kernels_scratch_bytes(int n_threads, int64_t max_n_in);
 
-/* Attention of several jobs on the pool: every (job, KV head, block of rows) is a task. */
+/* Attention of several jobs on the pool, with the online softmax over blocks of keys in ascending position: a row's
+ * result depends on its own query and the keys and values of positions up to its own, never on how rows were grouped.
+ * head_dim may not be more than the max_n_in of kernels_create (it never is: the output projection reads all heads). */
 void attention_run(const struct kernels *kernels, struct pool *pool, const struct attention_job *jobs, int n_jobs);
-/* Bytes of scratch kernels_create allocated, for the memory plan, without creating anything. */
-size_t kernels_scratch_bytes(enum isa isa, int n_threads, int64_t max_n_in, int max_head_dim, int max_group);
 
 #endif

@@ -61,15 +61,13 @@ struct matmul_input {
 	void *prepared;  /* matmul_input_bytes(...) aligned to 64; what it holds is the kernels' business */
 };
 
-/* Rows per prefill tile for this weight type: slices and cache hits start at multiples of it. A power of two. */
+/* Rows per prefill tile for this weight type: slices and cache hits start at multiples of it. A power of two; 1 where
+ * kernels of our own do prefill, too: any row may then start a slice. */
 int matmul_tile_rows(const struct kernels *kernels, enum dtype type);
 /* True when a row's bits do not depend on its phase either, so that prefill and decode rows are interchangeable. */
 bool matmul_phase_invariant(const struct kernels *kernels, enum dtype type);
 /* Bytes of `prepared` for at most n_rows rows of n_in. 0 is possible. */
 size_t matmul_input_bytes(const struct kernels *kernels, enum dtype type, int n_rows, int64_t n_in);
-/* Scratch of one worker, allocated once by kernels_create. For the memory plan. */
-size_t matmul_scratch_bytes(const struct kernels *kernels, int64_t max_n_in);
-
 void matmul_input_prepare(const struct kernels *kernels, struct pool *pool, struct matmul_input *input);
 
 /* outputs[i][row * weights[i]->n_out + column] for every row of every span (and padding rows of prefill spans).

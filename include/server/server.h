@@ -25,12 +25,14 @@ struct server_options {
 	int port;                    /* 0 = any free one */
 	int listen_fd;               /* inherited listening socket, or -1 */
 	const char *worker_id;       /* may be NULL */
+	const char *version;         /* of the program, told by /health and /info */
 	const char *const *api_keys; /* [n_api_keys]; none = open */
 	int n_api_keys;
 	bool insecure;                           /* a non-loopback bind without a key is allowed */
 	const char *cors_origin;                 /* NULL = CORS off */
 	size_t max_body_bytes;                   /* 0 = 1 MB */
 	int max_connections;                     /* 0 = 1100 */
+	int max_queue;                           /* the engine's, for /v1/ready; 0 = 64 */
 	void (*request_shutdown)(void *context); /* POST /shutdown; called once from a connection's thread */
 	void *shutdown_context;
 };

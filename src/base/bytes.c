@@ -1,0 +1,76 @@
+#include "base/bytes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+bool bytes_reserve(struct bytes *bytes, size_t n_bytes)
+{
+	size_t needed;
+	if (bytes->failed || !checked_add(bytes->n_bytes, n_bytes, &needed) ||
+	    (bytes->max_bytes && needed > bytes->max_bytes) || !checked_add(needed, 1, &needed)) {
+		bytes->failed = true;
+		return false;
+	}
+	if (needed <= bytes->capacity)
+		return true;
+	size_t capacity = bytes->capacity < 64 ? 64 : bytes->capacity;
+	while (capacity < needed)
+		if (!checked_mul(capacity, 2, &capacity))
+			capacity = needed;
+	char *data = realloc(bytes->data, capacity);
+	if (!data) {
+		bytes->failed = true;
+		return false;
+	}
+	bytes->data = data;
+	bytes->capacity = capacity;
+	return true;
+}
+
+void bytes_append(struct bytes *bytes, const void *data, size_t n_bytes)
+{
+	if (!bytes_reserve(bytes, n_bytes))
+		return;
+	if (n_bytes)
+		memcpy(bytes->data + bytes->n_bytes, data, n_bytes);
+	bytes->n_bytes += n_bytes;
+	bytes->data[bytes->n_bytes] = 0;
+}
+
+void bytes_append_text(struct bytes *bytes, const char *text)
+{
+	bytes_append(bytes, text, strlen(text));
+}
+
+void bytes_append_format(struct bytes *bytes, const char *format, ...)
+{
+	va_list measured, printed;
+	va_start(measured, format);
+	va_copy(printed, measured);
+	int n = vsnprintf(NULL, 0, format, measured);
+	va_end(measured);
+	if (n < 0)
+		bytes->failed = true;
+	else if (bytes_reserve(bytes, (size_t)n)) {
+		vsnprintf(bytes->data + bytes->n_bytes, (size_t)n + 1, format, printed);
+		bytes->n_bytes += (size_t)n;
+	}
+	va_end(printed);
+}
+
+void bytes_clear(struct bytes *bytes)
+{
+	bytes->n_bytes = 0;
+	bytes->failed = false;
+	if (bytes->data)
+		bytes->data[0] = 0;
+}
+
+void bytes_free(struct bytes *bytes)
+{
+	free(bytes->data);
+	*bytes = (struct bytes){.max_bytes = bytes->max_bytes};
+}

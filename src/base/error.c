@@ -1,0 +1,49 @@
+#include "base/error.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct error_info *error_info(enum error_code code)
+{
+	static const struct error_info table[] = {
+#define X(code, wire, http, type, exit, retriable) [code] = {wire, http, type, exit, retriable},
+	    ERROR_TABLE(X)
+#undef X
+	};
+	return &table[code];
+}
+
+/* One line that is safe to print: messages may quote names from files. */
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+}
+
+bool error_set(struct error *error, enum error_code code, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	error->code = code;
+	vsnprintf(error->message, sizeof error->message, format, arguments);
+	va_end(arguments);
+	make_printable(error->message);
+	return false;
+}
+
+bool error_prefix(struct error *error, const char *format, ...)
+{
+	char prefix[sizeof error->message];
+	char message[sizeof error->message];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(prefix, sizeof prefix, format, arguments);
+	va_end(arguments);
+	memcpy(message, error->message, sizeof message);
+	make_printable(prefix);
+	strncat(prefix, ": ", sizeof prefix - strlen(prefix) - 1);
+	strncat(prefix, message, sizeof prefix - strlen(prefix) - 1); /* a message too long loses its end */
+	memcpy(error->message, prefix, sizeof prefix);
+	return false;
+}

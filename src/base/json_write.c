@@ -1,0 +1,124 @@
+/* Writing JSON: append-only over a byte buffer. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/utf8.h"
+
+static void write_escaped(struct bytes *out, unsigned char c)
+{
+	static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
+	const char *found = c ? strchr(from, c) : NULL;
+	char text[8];
+	if (found) {
+		text[0] = '\\';
+		text[1] = to[found - from];
+		bytes_append(out, text, 2);
+	} else {
+		bytes_append(out, text, (size_t)snprintf(text, sizeof text, "\\u%04x", c));
+	}
+}
+
+void json_write_string(struct bytes *out, const char *text, size_t n_bytes)
+{
+	const unsigned char *at = (const unsigned char *)text, *end = at + n_bytes;
+	bytes_append(out, "\"", 1);
+	while (at < end) {
+		const unsigned char *run = at;
+		int n = 1;
+		while (at < end && *at >= 0x20 && *at != '"' && *at != '\\' && (n = utf8_length(at, (size_t)(end - at))) > 0)
+			at += n;
+		bytes_append(out, run, (size_t)(at - run));
+		if (at == end)
+			break;
+		if (n == 0)
+			bytes_append(out, "\xEF\xBF\xBD", 3);
+		else
+			write_escaped(out, *at);
+		at++;
+	}
+	bytes_append(out, "\"", 1);
+}
+
+void json_write_double(struct bytes *out, double value)
+{
+	char text[40];
+	if (!isfinite(value)) {
+		bytes_append(out, "null", 4);
+		return;
+	}
+	for (int digits = 15; digits <= 17; digits++) {
+		snprintf(text, sizeof text, "%.*g", digits, value);
+		if (strtod(text, NULL) == value)
+			break;
+	}
+	char *comma = strchr(text, ','); /* some locales */
+	if (comma)
+		*comma = '.';
+	bytes_append_text(out, text);
+}
+
+static void separate(struct bytes *out)
+{
+	char last = out->n_bytes ? out->data[out->n_bytes - 1] : '{';
+	if (last != '{' && last != '[' && last != ':')
+		bytes_append(out, ",", 1);
+}
+
+void json_open(struct bytes *out)
+{
+	bytes_append(out, "{", 1);
+}
+
+void json_close(struct bytes *out)
+{
+	bytes_append(out, "}", 1);
+}
+
+void json_field_key(struct bytes *out, const char *key)
+{
+	separate(out);
+	json_write_string(out, key, strlen(key));
+	bytes_append(out, ":", 1);
+}
+
+void json_field_string(struct bytes *out, const char *key, const char *text, size_t n_bytes)
+{
+	json_field_key(out, key);
+	json_write_string(out, text, n_bytes);
+}
+
+void json_field_text(struct bytes *out, const char *key, const char *text)
+{
+	json_field_key(out, key);
+	if (text)
+		json_write_string(out, text, strlen(text));
+	else
+		bytes_append(out, "null", 4);
+}
+
+void json_field_int(struct bytes *out, const char *key, int64_t value)
+{
+	json_field_key(out, key);
+	bytes_append_format(out, "%lld", (long long)value);
+}
+
+void json_field_uint(struct bytes *out, const char *key, uint64_t value)
+{
+	json_field_key(out, key);
+	bytes_append_format(out, "%llu", (unsigned long long)value);
+}
+
+void json_field_double(struct bytes *out, const char *key, double value)
+{
+	json_field_key(out, key);
+	json_write_double(out, value);
+}
+
+void json_field_bool(struct bytes *out, const char *key, bool value)
+{
+	json_field_key(out, key);
+	bytes_append_text(out, value ? "true" : "false");
+}

@@ -1,0 +1,119 @@
+#include "base/log.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/platform.h"
+
+static atomic_int minimum_level = LOG_INFO;
+static atomic_bool as_json;
+
+static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
+
+void log_init(enum log_level level, enum log_format format)
+{
+	atomic_store(&minimum_level, (int)level);
+	atomic_store(&as_json, format == LOG_FORMAT_JSON || (format == LOG_FORMAT_AUTO && !isatty(STDERR_FILENO)));
+}
+
+bool log_level_parse(const char *name, enum log_level *level)
+{
+	for (int i = LOG_DEBUG; i <= LOG_OFF; i++)
+		if (strcmp(name, level_names[i]) == 0) {
+			*level = (enum log_level)i;
+			return true;
+		}
+	return false;
+}
+
+bool log_enabled(enum log_level level)
+{
+	return level < LOG_OFF && (int)level >= atomic_load(&minimum_level);
+}
+
+static void write_json_line(struct bytes *line, const char *time, const char *level, const char *event,
+                            const char *request_id, const struct log_field *fields)
+{
+	json_open(line);
+	json_field_text(line, "ts", time);
+	json_field_text(line, "level", level);
+	json_field_text(line, "event", event);
+	if (request_id)
+		json_field_text(line, "request_id", request_id);
+	for (; fields->key; fields++) {
+		if (fields->kind == LOG_FIELD_TEXT)
+			json_field_text(line, fields->key, fields->text);
+		else if (fields->kind == LOG_FIELD_INT)
+			json_field_int(line, fields->key, fields->integer);
+		else
+			json_field_double(line, fields->key, round(fields->number * 1000) / 1000);
+	}
+	json_close(line);
+}
+
+/* A word as it is; anything that would break the line into wrong words is quoted. */
+static void write_plain_text(struct bytes *line, const char *text)
+{
+	if (!text)
+		text = "";
+	if (*text && !strpbrk(text, " \"=\n\r\t"))
+		bytes_append_text(line, text);
+	else
+		json_write_string(line, text, strlen(text));
+}
+
+static void write_plain_line(struct bytes *line, const char *time, const char *level, const char *event,
+                             const char *request_id, const struct log_field *fields)
+{
+	/* Of 2026-01-01T12:30:01.123Z the part that a person at a terminal needs. */
+	bytes_append(line, time + 11, 12);
+	bytes_append_format(line, " %-5s %s", level, event);
+	if (request_id) {
+		bytes_append_text(line, " req=");
+		write_plain_text(line, request_id);
+	}
+	for (; fields->key; fields++) {
+		bytes_append_format(line, " %s=", fields->key);
+		if (fields->kind == LOG_FIELD_TEXT)
+			write_plain_text(line, fields->text);
+		else if (fields->kind == LOG_FIELD_INT)
+			bytes_append_format(line, "%lld", (long long)fields->integer);
+		else
+			json_write_double(line, round(fields->number * 1000) / 1000);
+	}
+}
+
+void log_fields(enum log_level level, const char *event, const char *request_id, const struct log_field *fields)
+{
+	if (!log_enabled(level))
+		return;
+	char time[32];
+	struct bytes line = {.max_bytes = 8192};
+	clock_rfc3339(clock_unix_ms(), time);
+	if (atomic_load(&as_json))
+		write_json_line(&line, time, level_names[level], event, request_id, fields);
+	else
+		write_plain_line(&line, time, level_names[level], event, request_id, fields);
+	bytes_append(&line, "\n", 1);
+	if (!line.failed) {
+		ssize_t written = write(STDERR_FILENO, line.data, line.n_bytes);
+		(void)written; /* nobody is left to tell */
+	}
+	bytes_free(&line);
+}
+
+void log_message(enum log_level level, const char *event, const char *format, ...)
+{
+	if (!log_enabled(level))
+		return;
+	char message[1024];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(message, sizeof message, format, arguments);
+	va_end(arguments);
+	log_event(level, event, NULL, LOG_TEXT("message", message));
+}

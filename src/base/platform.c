@@ -1,0 +1,276 @@
+/* The cage: affinity, cgroup limits along the ancestor chain, memory, CPU features, clocks. */
+#include "base/platform.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+const struct platform_roots platform_default_roots = {.proc = "/proc", .cgroup = "/sys/fs/cgroup", .sys = "/sys"};
+
+enum { PATH_BYTES = 4096 };
+
+/* Reads a small file into a NUL-terminated buffer; false when it cannot be read. */
+static bool read_small(const char *path, char *text, size_t capacity)
+{
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return false;
+	size_t n = fread(text, 1, capacity - 1, file);
+	bool ok = !ferror(file);
+	fclose(file);
+	text[n] = 0;
+	return ok;
+}
+
+int platform_affinity_cpus(void)
+{
+	/* The kernel refuses masks smaller than its own, so grow until it fits. */
+	for (int n_cpus = 1024; n_cpus <= 1 << 20; n_cpus *= 2) {
+		cpu_set_t *set = CPU_ALLOC((size_t)n_cpus);
+		if (!set)
+			break;
+		size_t n_bytes = CPU_ALLOC_SIZE((size_t)n_cpus);
+		int count = sched_getaffinity(0, n_bytes, set) == 0 ? CPU_COUNT_S(n_bytes, set) : 0;
+		CPU_FREE(set);
+		if (count > 0)
+			return count;
+	}
+	return 1;
+}
+
+/* ---- cgroups ---- */
+
+/* Where a controller's files of this process lie: v1 hierarchy `controller`, or v2 (controller NULL). False when the
+ * process is in no such hierarchy. `path` is the cgroup's path inside the hierarchy. */
+static bool cgroup_of_process(const struct platform_roots *roots, const char *controller, char *path, size_t capacity)
+{
+	char file[PATH_BYTES], text[16384];
+	snprintf(file, sizeof file, "%s/self/cgroup", roots->proc);
+	if (!read_small(file, text, sizeof text))
+		return false;
+	char *lines;
+	for (char *line = strtok_r(text, "\n", &lines); line; line = strtok_r(NULL, "\n", &lines)) {
+		char *names = strchr(line, ':');
+		char *inside = names ? strchr(names + 1, ':') : NULL;
+		if (!inside)
+			continue;
+		*inside++ = 0;
+		names++;
+		bool found = !controller && strcmp(names, "") == 0;
+		char *rest;
+		for (char *name = strtok_r(names, ",", &rest); controller && name; name = strtok_r(NULL, ",", &rest))
+			found |= strcmp(name, controller) == 0;
+		if (found) {
+			snprintf(path, capacity, "%s", inside);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Calls visit with the folder of the cgroup and of each of its ancestors up to the mount's root. In a container the path
+ * may lie outside what is mounted: then only the root is there to read. */
+static void for_each_ancestor(const char *mount, const char *path, void (*visit)(const char *folder, void *context),
+                              void *context)
+{
+	char inside[PATH_BYTES], folder[2 * PATH_BYTES];
+	snprintf(inside, sizeof inside, "%s", strstr(path, "..") ? "/" : path);
+	for (;;) {
+		size_t n = strlen(inside);
+		while (n && inside[n - 1] == '/')
+			inside[--n] = 0;
+		snprintf(folder, sizeof folder, "%s%s", mount, inside);
+		visit(folder, context);
+		if (n == 0)
+			return;
+		*strrchr(inside, '/') = 0;
+	}
+}
+
+static bool read_number(const char *folder, const char *name, double *number)
+{
+	char file[3 * PATH_BYTES], text[128];
+	snprintf(file, sizeof file, "%s/%s", folder, name);
+	if (!read_small(file, text, sizeof text))
+		return false;
+	char *end;
+	*number = strtod(text, &end);
+	return end != text; /* "max" is no number: no limit */
+}
+
+static void keep_smaller(double *least, double value)
+{
+	if (value > 0 && (*least == 0 || value < *least))
+		*least = value;
+}
+
+static void visit_cpu_v2(const char *folder, void *least)
+{
+	char file[3 * PATH_BYTES], text[128];
+	double quota, period;
+	snprintf(file, sizeof file, "%s/cpu.max", folder);
+	if (read_small(file, text, sizeof text) && sscanf(text, "%lf %lf", &quota, &period) == 2 && period > 0)
+		keep_smaller(least, quota / period);
+}
+
+static void visit_cpu_v1(const char *folder, void *least)
+{
+	double quota, period;
+	if (read_number(folder, "cpu.cfs_quota_us", &quota) && read_number(folder, "cpu.cfs_period_us", &period) &&
+	    quota > 0 && period > 0)
+		keep_smaller(least, quota / period);
+}
+
+static void visit_memory_v2(const char *folder, void *least)
+{
+	double bytes;
+	if (read_number(folder, "memory.max", &bytes))
+		keep_smaller(least, bytes);
+	if (read_number(folder, "memory.high", &bytes))
+		keep_smaller(least, bytes);
+}
+
+static void visit_memory_v1(const char *folder, void *least)
+{
+	double bytes;
+	if (read_number(folder, "memory.limit_in_bytes", &bytes))
+		keep_smaller(least, bytes);
+}
+
+/* The least limit of both cgroup versions, which may be mounted together; 0 = none. */
+static double least_limit(const struct platform_roots *roots, const char *controller,
+                          void (*visit_v1)(const char *, void *), void (*visit_v2)(const char *, void *))
+{
+	char path[PATH_BYTES], mount[PATH_BYTES];
+	double least = 0;
+	if (cgroup_of_process(roots, controller, path, sizeof path)) {
+		snprintf(mount, sizeof mount, "%s/%s", roots->cgroup, controller);
+		for_each_ancestor(mount, path, visit_v1, &least);
+	}
+	if (cgroup_of_process(roots, NULL, path, sizeof path)) {
+		for_each_ancestor(roots->cgroup, path, visit_v2, &least);
+		snprintf(mount, sizeof mount, "%s/unified", roots->cgroup);
+		for_each_ancestor(mount, path, visit_v2, &least);
+	}
+	return least;
+}
+
+double platform_cgroup_cpus(const struct platform_roots *roots)
+{
+	return least_limit(roots, "cpu", visit_cpu_v1, visit_cpu_v2);
+}
+
+int platform_usable_threads(const struct platform_roots *roots)
+{
+	int cpus = platform_affinity_cpus();
+	double quota = platform_cgroup_cpus(roots);
+	int threads = quota > 0 && quota < cpus ? (int)quota : cpus;
+	return threads < 1 ? 1 : threads;
+}
+
+/* ---- memory ---- */
+
+/* "Name:  123 kB" of a proc file, in bytes; 0 when it is not there. */
+static uint64_t proc_kilobytes(const char *text, const char *name)
+{
+	const char *line = strstr(text, name);
+	uint64_t kilobytes;
+	return line && sscanf(line + strlen(name), ": %" SCNu64, &kilobytes) == 1 ? kilobytes * 1024 : 0;
+}
+
+uint64_t platform_memory_limit_bytes(const struct platform_roots *roots, const char **source)
+{
+	char file[PATH_BYTES], text[8192] = "";
+	snprintf(file, sizeof file, "%s/meminfo", roots->proc);
+	uint64_t physical = read_small(file, text, sizeof text) ? proc_kilobytes(text, "MemTotal") : 0;
+	double limit = least_limit(roots, "memory", visit_memory_v1, visit_memory_v2);
+	bool caged = limit > 0 && (physical == 0 || limit < (double)physical);
+	*source = caged ? "cgroup" : "physical memory";
+	return caged ? (uint64_t)limit : physical;
+}
+
+bool platform_resident(const struct platform_roots *roots, struct platform_resident *out)
+{
+	char file[PATH_BYTES], text[16384];
+	snprintf(file, sizeof file, "%s/self/status", roots->proc);
+	if (!read_small(file, text, sizeof text))
+		return false;
+	out->total_bytes = proc_kilobytes(text, "VmRSS");
+	out->anonymous_bytes = proc_kilobytes(text, "RssAnon");
+	out->file_bytes = proc_kilobytes(text, "RssFile");
+	out->peak_bytes = proc_kilobytes(text, "VmHWM");
+	return true;
+}
+
+/* ---- CPU features ---- */
+
+#if defined(__x86_64__)
+static void read_cpu_name(char name[64])
+{
+	unsigned words[12];
+	if (__get_cpuid_max(0x80000000, NULL) < 0x80000004)
+		return;
+	for (unsigned i = 0; i < 3; i++)
+		__cpuid(0x80000002 + i, words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]);
+	memcpy(name, words, sizeof words);
+}
+
+void platform_cpu(struct platform_cpu *out)
+{
+	unsigned a, b, c, d;
+	memset(out, 0, sizeof *out);
+	read_cpu_name(out->name);
+	/* The compiler's own test also asks whether the system saves the registers. */
+	__builtin_cpu_init();
+	out->avx2 = __builtin_cpu_supports("avx2");
+	out->fma = __builtin_cpu_supports("fma");
+	out->f16c = out->avx2 && __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+	out->avx512f = __builtin_cpu_supports("avx512f");
+	out->avx512bw = __builtin_cpu_supports("avx512bw");
+	out->avx512vl = __builtin_cpu_supports("avx512vl");
+	out->avx512dq = __builtin_cpu_supports("avx512dq");
+	out->avx512_vnni = __builtin_cpu_supports("avx512vnni");
+	if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+		out->avx_vnni = out->avx2 && (a & 1u << 4);
+		out->avx512_bf16 = out->avx512f && (a & 1u << 5);
+	}
+}
+#else
+void platform_cpu(struct platform_cpu *out)
+{
+	memset(out, 0, sizeof *out);
+}
+#endif
+
+/* ---- clocks ---- */
+
+int64_t clock_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t clock_unix_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void clock_rfc3339(int64_t unix_ms, char *out)
+{
+	time_t seconds = (time_t)(unix_ms / 1000);
+	struct tm parts;
+	char date[24];
+	gmtime_r(&seconds, &parts);
+	strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts);
+	sprintf(out, "%s.%03dZ", date, (int)(unix_ms % 1000));
+}

@@ -1,0 +1,167 @@
+/* The sampler: each filter against a hand-made distribution, and draws that depend on (seed, choice, position) alone. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/sampler.h"
+
+enum { VOCAB = 8, DRAWS = 20000 };
+static const struct sampling plain = {.temperature = 1, .top_p = 1, .repetition_penalty = 1};
+
+/* Probabilities 0.4 0.3 0.15 0.1 0.05, the others impossible. */
+static void set_logits(float *logits)
+{
+	const double p[] = {0.15, 0.4, 0.05, 0.3, 0.1};
+	for (int i = 0; i < VOCAB; i++)
+		logits[i] = i < 5 ? (float)log(p[i]) : -INFINITY;
+}
+
+static void count_draws(struct sampling sampling, int *counts)
+{
+	struct sampler *sampler = sampler_create(VOCAB);
+	assert_non_null(sampler);
+	memset(counts, 0, VOCAB * sizeof *counts);
+	for (int i = 0; i < DRAWS; i++) {
+		float logits[VOCAB];
+		set_logits(logits);
+		sampling.seed = 7;
+		int32_t token = sampler_pick(sampler, logits, &sampling, NULL, 0, 0, (uint64_t)i);
+		assert_in_range(token, 0, VOCAB - 1);
+		counts[token]++;
+	}
+	sampler_destroy(sampler);
+}
+
+static void assert_share(int count, double expected)
+{
+	assert_true(fabs((double)count / DRAWS - expected) < 0.015);
+}
+
+static void draws_follow_the_distribution(void **state)
+{
+	(void)state;
+	int counts[VOCAB];
+	count_draws(plain, counts);
+	assert_share(counts[0], 0.15);
+	assert_share(counts[1], 0.4);
+	assert_share(counts[2], 0.05);
+	assert_share(counts[3], 0.3);
+	assert_share(counts[4], 0.1);
+	assert_int_equal(counts[5] + counts[6] + counts[7], 0);
+}
+
+static void temperature_sharpens(void **state)
+{
+	(void)state;
+	int counts[VOCAB];
+	struct sampling sampling = plain;
+	sampling.temperature = 0.5; /* squares the probabilities */
+	count_draws(sampling, counts);
+	double total = 0.16 + 0.09 + 0.0225 + 0.01 + 0.0025;
+	assert_share(counts[1], 0.16 / total);
+	assert_share(counts[3], 0.09 / total);
+	sampling.temperature = 1e-9;
+	count_draws(sampling, counts);
+	assert_int_equal(counts[1], DRAWS);
+}
+
+static void filters_keep_what_they_should(void **state)
+{
+	(void)state;
+	int counts[VOCAB];
+	struct sampling sampling = plain;
+	sampling.top_k = 2;
+	count_draws(sampling, counts);
+	assert_share(counts[1], 0.4 / 0.7);
+	assert_int_equal(counts[1] + counts[3], DRAWS);
+
+	sampling = plain;
+	sampling.top_p = 0.8; /* 0.4 + 0.3 < 0.8 <= 0.85 */
+	count_draws(sampling, counts);
+	assert_int_equal(counts[1] + counts[3] + counts[0], DRAWS);
+	assert_share(counts[0], 0.15 / 0.85);
+
+	sampling = plain;
+	sampling.top_p = 0; /* at least one stays */
+	count_draws(sampling, counts);
+	assert_int_equal(counts[1], DRAWS);
+
+	sampling = plain;
+	sampling.min_p = 0.3; /* below 0.12 goes */
+	count_draws(sampling, counts);
+	assert_int_equal(counts[0] + counts[1] + counts[3], DRAWS);
+	assert_share(counts[0], 0.15 / 0.85);
+
+	sampling = plain;
+	sampling.top_k = 4;
+	sampling.top_p = 0.9; /* of what top_k left: 0.4 0.3 0.15 0.1 of 0.95 */
+	count_draws(sampling, counts);
+	assert_int_equal(counts[4] + counts[2], counts[4]);
+	assert_true(counts[4] > 0);
+}
+
+static void greedy_takes_the_first_of_equals(void **state)
+{
+	(void)state;
+	struct sampler *sampler = sampler_create(VOCAB);
+	struct sampling sampling = plain;
+	sampling.temperature = 0;
+	float logits[VOCAB] = {NAN, 1, 3, 3, -INFINITY, 3, 0, 2};
+	assert_int_equal(sampler_pick(sampler, logits, &sampling, NULL, 0, 0, 0), 2);
+	float none[VOCAB];
+	for (int i = 0; i < VOCAB; i++)
+		none[i] = i % 2 ? NAN : -INFINITY;
+	assert_int_equal(sampler_pick(sampler, none, &sampling, NULL, 0, 0, 0), -1);
+	sampling.temperature = 1;
+	assert_int_equal(sampler_pick(sampler, none, &sampling, NULL, 0, 0, 0), -1);
+	sampler_destroy(sampler);
+}
+
+static void penalty_counts_a_token_once_and_pushes_down(void **state)
+{
+	(void)state;
+	struct sampler *sampler = sampler_create(VOCAB);
+	struct sampling sampling = plain;
+	sampling.temperature = 0;
+	sampling.repetition_penalty = 2;
+	float logits[VOCAB] = {4, 3, -1, -1.5F, 0, 0, 0, 0};
+	const int32_t history[] = {0, 0, 2, 0, 99, -5};
+	assert_int_equal(sampler_pick(sampler, logits, &sampling, history, 6, 0, 0), 1);
+	assert_true(logits[0] == 2 && logits[2] == -2 && logits[1] == 3 && logits[3] == -1.5F);
+	sampler_destroy(sampler);
+}
+
+static void uniform_is_a_function_of_its_counter(void **state)
+{
+	(void)state;
+	double sum = 0;
+	for (uint64_t i = 0; i < 100000; i++) {
+		double u = sampler_uniform(1, 2, i);
+		assert_true(u >= 0 && u < 1);
+		assert_true(u == sampler_uniform(1, 2, i));
+		sum += u;
+	}
+	assert_true(fabs(sum / 100000 - 0.5) < 0.01);
+	assert_true(sampler_uniform(1, 2, 3) != sampler_uniform(1, 3, 3));
+	assert_true(sampler_uniform(1, 2, 3) != sampler_uniform(2, 2, 3));
+	assert_true(sampler_uniform(1, 2, 3) != sampler_uniform(1, 3, 2));
+	assert_true(sampler_uniform(UINT64_MAX, 0, 0) != sampler_uniform(UINT64_MAX - 1, 0, 0));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(draws_follow_the_distribution),
+	    cmocka_unit_test(temperature_sharpens),
+	    cmocka_unit_test(filters_keep_what_they_should),
+	    cmocka_unit_test(greedy_takes_the_first_of_equals),
+	    cmocka_unit_test(penalty_counts_a_token_once_and_pushes_down),
+	    cmocka_unit_test(uniform_is_a_function_of_its_counter),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
