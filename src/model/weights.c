@@ -1,0 +1,300 @@
+/* Tensor names -> fields, by two tables: matrices that stay where they lie, vectors that are widened to f32. */
+#include "model/weights.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+
+enum { MAX_NAME_BYTES = 256, MAX_NAMED = 4 };
+
+enum width { HIDDEN, ATTENDED, KV, INNER };
+enum presence { ALWAYS, WITH_ATTENTION_BIAS, WITH_MLP_BIAS };
+
+/* A matrix [n_out, n_in] of every layer. */
+static const struct matrix_row {
+	const char *name; /* after "model.layers.N." */
+	size_t offset;    /* of the struct weight in layer_weights */
+	enum width n_out, n_in;
+} matrix_rows[] = {
+    {"self_attn.q_proj.weight", offsetof(struct layer_weights, q), ATTENDED, HIDDEN},
+    {"self_attn.k_proj.weight", offsetof(struct layer_weights, k), KV, HIDDEN},
+    {"self_attn.v_proj.weight", offsetof(struct layer_weights, v), KV, HIDDEN},
+    {"self_attn.o_proj.weight", offsetof(struct layer_weights, o), HIDDEN, ATTENDED},
+    {"mlp.gate_proj.weight", offsetof(struct layer_weights, gate), INNER, HIDDEN},
+    {"mlp.up_proj.weight", offsetof(struct layer_weights, up), INNER, HIDDEN},
+    {"mlp.down_proj.weight", offsetof(struct layer_weights, down), HIDDEN, INNER},
+};
+
+/* A vector of every layer. */
+static const struct vector_row {
+	const char *name;
+	size_t offset; /* of the pointer in layer_weights */
+	enum width width;
+	enum presence presence;
+} vector_rows[] = {
+    {"input_layernorm.weight", offsetof(struct layer_weights, attention_norm), HIDDEN, ALWAYS},
+    {"post_attention_layernorm.weight", offsetof(struct layer_weights, mlp_norm), HIDDEN, ALWAYS},
+    {"self_attn.q_proj.bias", offsetof(struct layer_weights, q_bias), ATTENDED, WITH_ATTENTION_BIAS},
+    {"self_attn.k_proj.bias", offsetof(struct layer_weights, k_bias), KV, WITH_ATTENTION_BIAS},
+    {"self_attn.v_proj.bias", offsetof(struct layer_weights, v_bias), KV, WITH_ATTENTION_BIAS},
+    {"self_attn.o_proj.bias", offsetof(struct layer_weights, o_bias), HIDDEN, WITH_ATTENTION_BIAS},
+    {"mlp.gate_proj.bias", offsetof(struct layer_weights, gate_bias), INNER, WITH_MLP_BIAS},
+    {"mlp.up_proj.bias", offsetof(struct layer_weights, up_bias), INNER, WITH_MLP_BIAS},
+    {"mlp.down_proj.bias", offsetof(struct layer_weights, down_bias), HIDDEN, WITH_MLP_BIAS},
+};
+
+enum { N_MATRICES = sizeof matrix_rows / sizeof *matrix_rows, N_VECTORS = sizeof vector_rows / sizeof *vector_rows };
+
+static int64_t width_of(const struct model_config *config, enum width width)
+{
+	switch (width) {
+	case HIDDEN:
+		return config->hidden_size;
+	case ATTENDED:
+		return config->n_heads * config->head_dim;
+	case KV:
+		return config->n_kv_heads * config->head_dim;
+	default:
+		return config->intermediate_size;
+	}
+}
+
+static bool is_present(const struct model_config *config, enum presence presence)
+{
+	return presence == ALWAYS || (presence == WITH_ATTENTION_BIAS && config->attention_bias) ||
+	       (presence == WITH_MLP_BIAS && config->mlp_bias);
+}
+
+/* A binding in progress. */
+struct binder {
+	const struct weight_file *file;
+	const struct model_config *config;
+	struct model_weights *weights;
+	struct error *error;
+	float *next_vector;
+	int n_missing;
+	struct bytes missing; /* the first few names */
+	size_t type_bytes[DTYPE_COUNT];
+};
+
+static void note_name(struct bytes *names, int already, const char *name)
+{
+	if (already < MAX_NAMED)
+		bytes_append_format(names, "%s%s", already ? ", " : "", name);
+}
+
+static const struct tensor *find(struct binder *binder, const char *name)
+{
+	const struct tensor *tensor = weight_file_find(binder->file, name);
+	if (!tensor)
+		note_name(&binder->missing, binder->n_missing++, name);
+	return tensor;
+}
+
+static bool check_type(const struct binder *binder, const struct tensor *tensor)
+{
+	return tensor->usable ||
+	       error_set(binder->error, ERROR_MODEL, "%s: tensor %s has dtype %s, expected F32, F16 or BF16", tensor->file,
+	                 tensor->name, tensor->type_name);
+}
+
+static bool bind_matrix(struct binder *binder, const char *name, int64_t n_out, int64_t n_in, struct weight *weight)
+{
+	const struct tensor *tensor = find(binder, name);
+	if (!tensor)
+		return true; /* all that is missing is told at the end */
+	if (!check_type(binder, tensor))
+		return false;
+	if (tensor->n_dims != 2 || tensor->dims[0] != n_out || tensor->dims[1] != n_in)
+		return error_set(binder->error, ERROR_MODEL,
+		                 "%s: tensor %s has %d dimensions [%" PRId64 ", %" PRId64 "], config.json makes it [%" PRId64
+		                 ", %" PRId64 "]",
+		                 tensor->file, name, tensor->n_dims, tensor->n_dims > 0 ? tensor->dims[0] : 0,
+		                 tensor->n_dims > 1 ? tensor->dims[1] : 0, n_out, n_in);
+	*weight = (struct weight){
+	    .type = tensor->type, .layout = LAYOUT_ROWS, .n_out = n_out, .n_in = n_in, .data = tensor->data};
+	binder->type_bytes[tensor->type] += tensor->n_bytes;
+	return true;
+}
+
+/* Elements may lie at odd addresses. */
+static void widen(float *out, const struct tensor *tensor, int64_t n)
+{
+	const unsigned char *at = tensor->data;
+	for (int64_t i = 0; i < n; i++) {
+		uint16_t half;
+		if (tensor->type == DTYPE_F32) {
+			memcpy(&out[i], at + 4 * i, 4);
+			continue;
+		}
+		memcpy(&half, at + 2 * i, 2);
+		out[i] = tensor->type == DTYPE_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+	}
+}
+
+static bool bind_vector(struct binder *binder, const char *name, int64_t n, const float **vector)
+{
+	const struct tensor *tensor = find(binder, name);
+	if (!tensor)
+		return true;
+	if (!check_type(binder, tensor))
+		return false;
+	if (tensor->n_dims != 1 || tensor->dims[0] != n)
+		return error_set(binder->error, ERROR_MODEL,
+		                 "%s: tensor %s has %d dimensions [%" PRId64 "], config.json makes it [%" PRId64 "]",
+		                 tensor->file, name, tensor->n_dims, tensor->n_dims > 0 ? tensor->dims[0] : 0, n);
+	widen(binder->next_vector, tensor, n);
+	*vector = binder->next_vector;
+	binder->next_vector += n;
+	return true;
+}
+
+static bool bind_layer(struct binder *binder, int64_t layer)
+{
+	char name[MAX_NAME_BYTES];
+	char *fields = (char *)&binder->weights->layers[layer];
+	const struct model_config *config = binder->config;
+	for (int i = 0; i < N_MATRICES; i++) {
+		const struct matrix_row *row = &matrix_rows[i];
+		snprintf(name, sizeof name, "model.layers.%" PRId64 ".%s", layer, row->name);
+		if (!bind_matrix(binder, name, width_of(config, row->n_out), width_of(config, row->n_in),
+		                 (struct weight *)(void *)(fields + row->offset)))
+			return false;
+	}
+	for (int i = 0; i < N_VECTORS; i++) {
+		const struct vector_row *row = &vector_rows[i];
+		if (!is_present(config, row->presence))
+			continue;
+		snprintf(name, sizeof name, "model.layers.%" PRId64 ".%s", layer, row->name);
+		if (!bind_vector(binder, name, width_of(config, row->width), (const float **)(void *)(fields + row->offset)))
+			return false;
+	}
+	return true;
+}
+
+/* ---- what is left over ---- */
+
+/* Tensors that old or tied checkpoints carry and nobody needs. */
+static bool is_redundant(const struct model_config *config, const char *name)
+{
+	static const char suffix[] = ".rotary_emb.inv_freq";
+	size_t n = strlen(name);
+	if (n >= sizeof suffix && strcmp(name + n - (sizeof suffix - 1), suffix) == 0)
+		return true;
+	return config->tie_word_embeddings && strcmp(name, "lm_head.weight") == 0;
+}
+
+static bool is_layer_tensor(const struct model_config *config, const char *name)
+{
+	int64_t layer;
+	int n = 0;
+	if (sscanf(name, "model.layers.%" SCNd64 ".%n", &layer, &n) != 1 || n == 0 || layer < 0 ||
+	    layer >= config->n_layers)
+		return false;
+	for (int i = 0; i < N_MATRICES; i++)
+		if (strcmp(name + n, matrix_rows[i].name) == 0)
+			return true;
+	for (int i = 0; i < N_VECTORS; i++)
+		if (is_present(config, vector_rows[i].presence) && strcmp(name + n, vector_rows[i].name) == 0)
+			return true;
+	return false;
+}
+
+static bool is_expected(const struct model_config *config, const char *name)
+{
+	return strcmp(name, "model.embed_tokens.weight") == 0 || strcmp(name, "model.norm.weight") == 0 ||
+	       strcmp(name, "lm_head.weight") == 0 || is_layer_tensor(config, name) || is_redundant(config, name);
+}
+
+static bool check_unexpected(struct binder *binder)
+{
+	struct bytes names = {0};
+	int n = 0;
+	for (size_t i = 0; i < weight_file_count(binder->file); i++) {
+		const char *name = weight_file_at(binder->file, i)->name;
+		if (!is_expected(binder->config, name))
+			note_name(&names, n++, name);
+	}
+	if (n)
+		error_set(binder->error, ERROR_MODEL, "%s: %d tensor%s that config.json does not explain: %.300s%s",
+		          weight_file_at(binder->file, 0)->file, n, n == 1 ? "" : "s", names.data,
+		          n > MAX_NAMED ? ", ..." : "");
+	bytes_free(&names);
+	return n == 0;
+}
+
+static bool check_missing(const struct binder *binder)
+{
+	if (binder->n_missing == 0)
+		return true;
+	const struct tensor *first = weight_file_at(binder->file, 0);
+	return error_set(binder->error, ERROR_MODEL, "%s: %d tensor%s missing: %.300s%s",
+	                 first ? first->file : "the weight file", binder->n_missing,
+	                 binder->n_missing == 1 ? " is" : "s are", binder->missing.data ? binder->missing.data : "",
+	                 binder->n_missing > MAX_NAMED ? ", ..." : "");
+}
+
+/* ---- the whole ---- */
+
+bool weights_vector_bytes(const struct model_config *config, size_t *n_bytes)
+{
+	size_t per_layer = 0, n;
+	for (int i = 0; i < N_VECTORS; i++)
+		if (is_present(config, vector_rows[i].presence))
+			per_layer += (size_t)width_of(config, vector_rows[i].width);
+	return checked_mul(per_layer, (size_t)config->n_layers, &n) && checked_add(n, (size_t)config->hidden_size, &n) &&
+	       checked_mul(n, sizeof(float), n_bytes);
+}
+
+static bool bind_all(struct binder *binder)
+{
+	const struct model_config *config = binder->config;
+	struct model_weights *weights = binder->weights;
+	if (!bind_matrix(binder, "model.embed_tokens.weight", config->vocab_size, config->hidden_size,
+	                 &weights->embedding) ||
+	    !bind_vector(binder, "model.norm.weight", config->hidden_size, &weights->final_norm))
+		return false;
+	if (config->tie_word_embeddings)
+		weights->head = weights->embedding;
+	else if (!bind_matrix(binder, "lm_head.weight", config->vocab_size, config->hidden_size, &weights->head))
+		return false;
+	for (int64_t layer = 0; layer < config->n_layers; layer++)
+		if (!bind_layer(binder, layer))
+			return false;
+	return check_missing(binder) && check_unexpected(binder);
+}
+
+bool weights_bind(const struct weight_file *file, const struct model_config *config, struct model_weights *weights,
+                  struct error *error)
+{
+	struct binder binder = {.file = file, .config = config, .weights = weights, .error = error};
+	memset(weights, 0, sizeof *weights);
+	if (!weights_vector_bytes(config, &weights->vector_bytes))
+		return error_set(error, ERROR_MODEL, "the model's norms have more bytes than can be counted");
+	weights->layers = calloc((size_t)config->n_layers, sizeof *weights->layers);
+	weights->vectors = malloc(weights->vector_bytes);
+	binder.next_vector = weights->vectors;
+	bool ok = weights->layers && weights->vectors;
+	if (!ok)
+		error_set(error, ERROR_MEMORY, "no memory for %zu bytes of norms", weights->vector_bytes);
+	ok = ok && bind_all(&binder);
+	bytes_free(&binder.missing);
+	for (int type = 0; type < DTYPE_COUNT; type++)
+		if (binder.type_bytes[type] > binder.type_bytes[weights->type])
+			weights->type = (enum dtype)type;
+	if (!ok)
+		weights_free(weights);
+	return ok;
+}
+
+void weights_free(struct model_weights *weights)
+{
+	free(weights->layers);
+	free(weights->vectors);
+	memset(weights, 0, sizeof *weights);
+}

@@ -1,0 +1,63 @@
+#include "tensor/mapped_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { TOUCH_STEP_BYTES = 4096 };
+
+static bool map_open_file(int fd, const char *path, struct mapped_file *file, struct error *error)
+{
+	struct stat info;
+	if (fstat(fd, &info) != 0)
+		return error_set(error, ERROR_MODEL, "%s: %s", path, strerror(errno));
+	if (!S_ISREG(info.st_mode))
+		return error_set(error, ERROR_MODEL, "%s: not a regular file", path);
+	if ((uint64_t)info.st_size > SIZE_MAX)
+		return error_set(error, ERROR_MODEL, "%s: larger than the address space", path);
+	file->n_bytes = (size_t)info.st_size;
+	if (file->n_bytes == 0)
+		return true;
+	void *data = mmap(NULL, file->n_bytes, PROT_READ, MAP_SHARED, fd, 0);
+	if (data == MAP_FAILED)
+		return error_set(error, ERROR_MODEL, "%s: cannot be mapped: %s", path, strerror(errno));
+	file->data = data;
+	return true;
+}
+
+bool mapped_file_open(const char *path, struct mapped_file *file, struct error *error)
+{
+	*file = (struct mapped_file){0};
+	/* O_NONBLOCK: opening a FIFO must not wait for a writer. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return error_set(error, ERROR_MODEL, "%s: %s", path, strerror(errno));
+	bool ok = map_open_file(fd, path, file, error);
+	close(fd); /* the mapping survives */
+	return ok;
+}
+
+void mapped_file_close(struct mapped_file *file)
+{
+	if (file->data)
+		munmap((void *)(uintptr_t)file->data, file->n_bytes);
+	*file = (struct mapped_file){0};
+}
+
+void mapped_file_touch(const struct mapped_file *file, size_t offset, size_t n_bytes)
+{
+	const volatile unsigned char *data = file->data;
+	size_t end = offset + n_bytes;
+	size_t page = offset / TOUCH_STEP_BYTES * TOUCH_STEP_BYTES;
+#ifdef MADV_POPULATE_READ
+	/* One call instead of a fault for every page, where the kernel (5.14) has it. */
+	if (n_bytes && madvise((void *)(uintptr_t)(file->data + page), end - page, MADV_POPULATE_READ) == 0)
+		return;
+#endif
+	for (; page < end; page += TOUCH_STEP_BYTES)
+		(void)data[page];
+}

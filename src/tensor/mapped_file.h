@@ -1,0 +1,21 @@
+/* A whole regular file, mapped read-only and shared, so that workers on one host share its pages. */
+#ifndef TALLOW_TENSOR_MAPPED_FILE_H
+#define TALLOW_TENSOR_MAPPED_FILE_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+
+struct mapped_file {
+	const unsigned char *data; /* NULL when the file is empty */
+	size_t n_bytes;
+};
+
+/* Follows symbolic links (every file of a Hugging Face cache is one); refuses what is no regular file without waiting
+ * for it. ERROR_MODEL names the path. */
+bool mapped_file_open(const char *path, struct mapped_file *file, struct error *error) MUST_USE;
+void mapped_file_close(struct mapped_file *file);
+/* Touches every page of a range, which may begin and end anywhere in the file. */
+void mapped_file_touch(const struct mapped_file *file, size_t offset, size_t n_bytes);
+
+#endif

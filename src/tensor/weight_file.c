@@ -1,0 +1,288 @@
+/* A model's weight files as one set: which files they are, all their tensors by name. */
+#include "tensor/weight_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/arena.h"
+#include "base/checked.h"
+#include "base/json.h"
+#include "tensor/mapped_file.h"
+#include "tensor/safetensors.h"
+
+enum { MAX_SHARDS = 4096, MAX_INDEX_BYTES = 64 << 20 };
+
+struct weight_file {
+	struct arena arena;
+	struct mapped_file *files; /* [n_files] */
+	const char **paths;        /* [n_files], in the arena */
+	size_t n_files, capacity;
+	struct tensor_list tensors; /* sorted by name */
+	size_t n_bytes;
+};
+
+static bool ends_with(const char *text, const char *suffix)
+{
+	size_t n = strlen(text), m = strlen(suffix);
+	return n >= m && strcmp(text + n - m, suffix) == 0;
+}
+
+static char *join_path(struct arena *arena, const char *directory, const char *name)
+{
+	size_t n = strlen(directory) + strlen(name) + 2;
+	char *path = arena_alloc(arena, n);
+	if (path)
+		snprintf(path, n, "%s/%s", directory, name);
+	return path;
+}
+
+static bool no_memory(struct error *error)
+{
+	return error_set(error, ERROR_MEMORY, "no memory for the list of weight files");
+}
+
+/* ---- files ---- */
+
+static bool add_file(struct weight_file *weights, const char *path, struct error *error)
+{
+	if (weights->n_files == weights->capacity) {
+		size_t capacity = weights->capacity ? 2 * weights->capacity : 8;
+		struct mapped_file *files = realloc(weights->files, capacity * sizeof *files);
+		if (files)
+			weights->files = files;
+		const char **paths = realloc(weights->paths, capacity * sizeof *paths);
+		if (paths)
+			weights->paths = paths;
+		if (!files || !paths)
+			return no_memory(error);
+		weights->capacity = capacity;
+	}
+	struct mapped_file *file = &weights->files[weights->n_files];
+	if (!mapped_file_open(path, file, error))
+		return false;
+	weights->paths[weights->n_files++] = path;
+	if (!checked_add(weights->n_bytes, file->n_bytes, &weights->n_bytes))
+		return error_set(error, ERROR_MODEL, "%s: more bytes than can be counted", path);
+	return safetensors_read(file, path, &weights->arena, &weights->tensors, error);
+}
+
+static bool has_file(const struct weight_file *weights, const char *path)
+{
+	for (size_t i = 0; i < weights->n_files; i++)
+		if (strcmp(weights->paths[i], path) == 0)
+			return true;
+	return false;
+}
+
+/* ---- shards ---- */
+
+static bool check_shard_name(const char *index, const char *name, size_t n_bytes, struct error *error)
+{
+	bool plain = n_bytes > 0 && strlen(name) == n_bytes && !strchr(name, '/') && strcmp(name, "..") != 0 &&
+	             strcmp(name, ".") != 0 && ends_with(name, ".safetensors");
+	return plain || error_set(error, ERROR_MODEL,
+	                          "%s: shard name %.100s: must be a .safetensors file in the same directory", index, name);
+}
+
+static bool open_shards(struct weight_file *weights, const char *directory, const char *index,
+                        const struct json *weight_map, struct error *error)
+{
+	for (const struct json *entry = json_first(weight_map); entry; entry = json_next(entry)) {
+		size_t n = 0;
+		const char *name = json_string(entry, &n);
+		if (!name)
+			return error_set(error, ERROR_MODEL, "%s: weight_map.%.200s is %s, expected a file name", index,
+			                 json_key(entry, NULL), json_type_name(json_type(entry)));
+		if (!check_shard_name(index, name, n, error))
+			return false;
+		char *path = join_path(&weights->arena, directory, name);
+		if (!path)
+			return no_memory(error);
+		if (has_file(weights, path))
+			continue;
+		if (weights->n_files == MAX_SHARDS)
+			return error_set(error, ERROR_MODEL, "%s: names more than %d shards", index, MAX_SHARDS);
+		if (!add_file(weights, path, error))
+			return false;
+	}
+	return true;
+}
+
+static int by_name(const void *left, const void *right)
+{
+	const struct tensor *a = left, *b = right;
+	return strcmp(a->name, b->name);
+}
+
+/* Every tensor that the index names lies in the shard that it names. */
+static bool check_weight_map(const struct weight_file *weights, const char *index, const struct json *weight_map,
+                             struct error *error)
+{
+	for (const struct json *entry = json_first(weight_map); entry; entry = json_next(entry)) {
+		const struct tensor *tensor = weight_file_find(weights, json_key(entry, NULL));
+		const char *shard = json_string(entry, NULL);
+		if (!tensor)
+			return error_set(error, ERROR_MODEL, "%s: tensor %.200s is not in %.100s", index, json_key(entry, NULL),
+			                 shard);
+		if (!ends_with(tensor->file, shard) || tensor->file[strlen(tensor->file) - strlen(shard) - 1] != '/')
+			return error_set(error, ERROR_MODEL, "%s: tensor %.150s should be in %.100s, it is in %.150s", index,
+			                 tensor->name, shard, tensor->file);
+	}
+	return true;
+}
+
+static bool sort_tensors(struct weight_file *weights, struct error *error)
+{
+	struct tensor_list *list = &weights->tensors;
+	if (list->n_items)
+		qsort(list->items, list->n_items, sizeof *list->items, by_name);
+	for (size_t i = 1; i < list->n_items; i++)
+		if (strcmp(list->items[i - 1].name, list->items[i].name) == 0)
+			return error_set(error, ERROR_MODEL, "tensor %.150s is in %.150s and in %.150s", list->items[i].name,
+			                 list->items[i - 1].file, list->items[i].file);
+	return true;
+}
+
+static bool open_index(struct weight_file *weights, const char *directory, const char *index, struct error *error)
+{
+	struct json *document = json_parse_file(index, MAX_INDEX_BYTES, NULL, error);
+	if (!document)
+		return false;
+	const struct json *weight_map = json_get(document, "weight_map");
+	bool ok = weight_map && json_type(weight_map) == JSON_OBJECT;
+	if (!ok)
+		error_set(error, ERROR_MODEL, "%s: weight_map is missing or no object", index);
+	ok = ok && open_shards(weights, directory, index, weight_map, error) && sort_tensors(weights, error) &&
+	     check_weight_map(weights, index, weight_map, error);
+	json_destroy(document);
+	return ok;
+}
+
+/* ---- which files ---- */
+
+static bool exists(const char *path)
+{
+	struct stat info;
+	return stat(path, &info) == 0;
+}
+
+/* The only *.safetensors of the directory, in the arena. */
+static char *only_file(struct weight_file *weights, const char *directory, struct error *error)
+{
+	DIR *entries = opendir(directory);
+	if (!entries) {
+		error_set(error, ERROR_MODEL, "%s: %s", directory, strerror(errno));
+		return NULL;
+	}
+	char *found = NULL;
+	int count = 0;
+	for (const struct dirent *entry; (entry = readdir(entries)) != NULL;)
+		if (ends_with(entry->d_name, ".safetensors") && count++ == 0)
+			found = join_path(&weights->arena, directory, entry->d_name);
+	closedir(entries);
+	if (count == 1 && !found)
+		no_memory(error);
+	if (count != 1) {
+		error_set(error, ERROR_MODEL,
+		          "%s: has %d .safetensors files and neither model.safetensors nor model.safetensors.index.json",
+		          directory, count);
+		return NULL;
+	}
+	return found;
+}
+
+static bool open_directory(struct weight_file *weights, const char *directory, struct error *error)
+{
+	char *single = join_path(&weights->arena, directory, "model.safetensors");
+	char *index = join_path(&weights->arena, directory, "model.safetensors.index.json");
+	if (!single || !index)
+		return no_memory(error);
+	if (!exists(single) && exists(index))
+		return open_index(weights, directory, index, error);
+	if (!exists(single))
+		single = only_file(weights, directory, error);
+	return single && add_file(weights, single, error) && sort_tensors(weights, error);
+}
+
+static bool open_path(struct weight_file *weights, const char *path, struct error *error)
+{
+	struct stat info;
+	if (stat(path, &info) != 0)
+		return error_set(error, ERROR_MODEL, "%s: %s", path, strerror(errno));
+	if (S_ISDIR(info.st_mode))
+		return open_directory(weights, path, error);
+	if (!ends_with(path, ".safetensors"))
+		return error_set(error, ERROR_MODEL, "%s: expected a directory or a .safetensors file", path);
+	char *copy = arena_strdup(&weights->arena, path, strlen(path));
+	return copy ? add_file(weights, copy, error) && sort_tensors(weights, error) : no_memory(error);
+}
+
+struct weight_file *weight_file_open(const char *path, struct error *error)
+{
+	struct weight_file *weights = calloc(1, sizeof *weights);
+	if (!weights) {
+		no_memory(error);
+		return NULL;
+	}
+	if (!open_path(weights, path, error)) {
+		weight_file_close(weights);
+		return NULL;
+	}
+	return weights;
+}
+
+void weight_file_close(struct weight_file *weights)
+{
+	if (!weights)
+		return;
+	for (size_t i = 0; i < weights->n_files; i++)
+		mapped_file_close(&weights->files[i]);
+	free(weights->files);
+	free(weights->paths);
+	free(weights->tensors.items);
+	arena_free(&weights->arena);
+	free(weights);
+}
+
+/* ---- look-ups ---- */
+
+const struct tensor *weight_file_find(const struct weight_file *weights, const char *name)
+{
+	struct tensor key = {.name = name};
+	const struct tensor_list *list = &weights->tensors;
+	return list->n_items ? bsearch(&key, list->items, list->n_items, sizeof *list->items, by_name) : NULL;
+}
+
+size_t weight_file_count(const struct weight_file *weights)
+{
+	return weights->tensors.n_items;
+}
+
+const struct tensor *weight_file_at(const struct weight_file *weights, size_t index)
+{
+	return index < weights->tensors.n_items ? &weights->tensors.items[index] : NULL;
+}
+
+size_t weight_file_bytes(const struct weight_file *weights)
+{
+	return weights->n_bytes;
+}
+
+void weight_file_touch(const struct weight_file *weights, size_t offset, size_t n_bytes)
+{
+	for (size_t i = 0; i < weights->n_files && n_bytes; i++) {
+		const struct mapped_file *file = &weights->files[i];
+		if (offset >= file->n_bytes) {
+			offset -= file->n_bytes;
+			continue;
+		}
+		size_t n = file->n_bytes - offset < n_bytes ? file->n_bytes - offset : n_bytes;
+		mapped_file_touch(file, offset, n);
+		n_bytes -= n;
+		offset = 0;
+	}
+}
