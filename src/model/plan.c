@@ -142,13 +142,11 @@ static bool plan_with_kernels(const struct model_config *config, const struct mo
 	if (!weights_vector_bytes(config, &vectors) || plan->workspace_bytes == 0)
 		return error_set(error, ERROR_MEMORY, "the model's buffers have more bytes than can be counted");
 
-	int64_t group = config->n_heads / config->n_kv_heads;
 	add_line(plan, "weights (mapped)", PLAN_MAPPED, mapped_bytes(config, options));
 	add_line(plan, "norms and biases", PLAN_ALLOCATED, vectors);
 	add_line(plan, "step buffers", PLAN_ALLOCATED, plan->workspace_bytes);
 	add_line(plan, "kernel scratch", PLAN_ALLOCATED,
-	         kernels_scratch_bytes(options->isa, plan->n_threads, config_widest_input(config), (int)config->head_dim,
-	                               (int)group));
+	         kernels_scratch_bytes(plan->n_threads, config_widest_input(config)));
 	add_line(plan, "OpenBLAS buffers", PLAN_ALLOCATED, openblas_thread_bytes * (uint64_t)plan->n_threads);
 	add_line(plan, "tokenizer", PLAN_ALLOCATED, options->tokenizer_bytes);
 	add_line(plan, "program and libraries", PLAN_ALLOCATED, libraries_bytes);

@@ -1,0 +1,18 @@
+/* The AVX2 set (with FMA and F16C): 16 registers of 8 floats. */
+#pragma GCC target("avx2,fma,f16c")
+#include <assert.h>
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/avx2_vector.h"
+#include "kernels/kernel_set.h"
+
+enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 2 };
+#define TILE_ROWS        3
+#define TILE_OUTPUTS     4
+#define TILE_FEW_ROWS    1
+#define TILE_FEW_OUTPUTS 8
+#define SET_NAME         "avx2"
+#define SET_OBJECT       avx2_set
+#include "kernels/vector_body.h"

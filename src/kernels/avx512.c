@@ -1,0 +1,18 @@
+/* The AVX-512 set (F, BW, VL, DQ): 32 registers of 16 floats. */
+#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")
+#include <assert.h>
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/avx512_vector.h"
+#include "kernels/kernel_set.h"
+
+enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 4 };
+#define TILE_ROWS        5
+#define TILE_OUTPUTS     5
+#define TILE_FEW_ROWS    3
+#define TILE_FEW_OUTPUTS 8
+#define SET_NAME         "avx512"
+#define SET_OBJECT       avx512_set
+#include "kernels/vector_body.h"

@@ -1,0 +1,92 @@
+/* What one instruction set brings: the private table behind struct kernels. matmul.c and attention.c hold the algorithms
+ * and the order of work; a set holds the loops that touch numbers.
+ */
+#ifndef TALLOW_KERNELS_KERNEL_SET_H
+#define TALLOW_KERNELS_KERNEL_SET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/kernels.h"
+
+/* out[r * out_stride + c] = x row r . weight row c, for n_rows rows and n_outputs weight rows. How a set cuts this into
+ * tiles must not show in the bits: every (row, output) is summed along n_in in the same order. */
+struct dot_block {
+	const void *x;         /* [n_rows, n_in] f32, or bf16 padded with zeros to a multiple of 32 */
+	size_t x_stride_bytes; /* from row to row */
+	int n_rows;
+	const unsigned char *w; /* [n_outputs, n_in], aligned to nothing */
+	size_t w_stride_bytes;
+	int n_outputs;
+	int64_t n_in;
+	float *out;
+	size_t out_stride; /* in elements */
+};
+typedef void dot_function(const struct dot_block *block);
+
+/* c[i][j] = scale[i] * c[i][j] + sum over p of a[i][p] * b[p][j], p ascending in one chain; scale NULL: c is only written.
+ * m rows, n columns (a multiple of VECTOR_PAD), depth k. Strides in elements. b and c rows start on 64 bytes. */
+struct small_product {
+	int m, n, k;
+	const float *a, *b;
+	float *c;
+	size_t a_stride, b_stride, c_stride;
+	const float *scale; /* [m] or NULL */
+};
+
+enum {
+	VECTOR_PAD = 16,   /* floats in the widest vector */
+	BF16_PAD = 32,     /* bf16 in the widest vector */
+	DOT_CHUNK = 40,    /* outputs of one task: a multiple of every set's tile width */
+	DOT_FEW_ROWS = 16, /* up to here weights stream from memory once and rows stay near */
+};
+
+struct kernel_set {
+	const char *name;
+
+	void (*rms_norm)(float *out, const float *x, const float *weight, int64_t n, float eps);
+	void (*rope)(float *x, const float *cos, const float *sin, int64_t head_dim);
+	void (*swiglu)(float *out, const float *gate, const float *up, int64_t n);
+	void (*add)(float *x, const float *y, int64_t n);
+	void (*widen)(float *out, const void *stored, enum dtype type, int64_t n);
+	void (*narrow)(void *stored, enum dtype type, const float *x, int64_t n);
+
+	dot_function *dot[DTYPE_COUNT]; /* by weight type, f32 activations; NULL where there is none */
+
+	void (*product)(const struct small_product *product);
+	/* out[j][i] = in[i][j], rows x columns, both multiples of VECTOR_PAD; strides in elements; aligned to 64 bytes. */
+	void (*transpose)(float *out, size_t out_stride, const float *in, size_t in_stride, int n_rows, int n_columns);
+	/* One block of the online softmax for one query: scores[0..n) become exp(score - new maximum). Updates *maximum and
+	 * *sum and returns what earlier sums must be multiplied by. scores has room for n rounded up to VECTOR_PAD. */
+	float (*softmax_block)(float *scores, int n, float *maximum, float *sum);
+	/* out[i] = x[i] * factor */
+	void (*scale)(float *out, const float *x, float factor, int64_t n);
+};
+
+extern const struct kernel_set scalar_set;
+extern const struct kernel_set avx2_set;
+extern const struct kernel_set avx512_set;
+
+/* Products of bf16 activations with bf16 weights by vdpbf16ps; only where the CPU has it. */
+void avx512_bf16_dot(const struct dot_block *block);
+
+struct kernels_private {
+	const struct kernel_set *set;
+	dot_function *bf16_dot; /* NULL: bf16 weights are widened */
+	int n_threads;
+	size_t scratch_stride; /* bytes of scratch of one worker */
+	unsigned char *scratch;
+	size_t scratch_bytes;
+};
+
+/* Scratch of one worker, aligned to 64 bytes. */
+static inline void *worker_scratch(const struct kernels *kernels, int worker)
+{
+	return kernels->private->scratch + (size_t)worker * kernels->private->scratch_stride;
+}
+
+/* Upper bounds over every product with rows of at most max_n_in, and every attention whose head_dim is at most that. */
+size_t matmul_worker_bytes(int64_t max_n_in);
+size_t attention_worker_bytes(int64_t max_head_dim);
+
+#endif

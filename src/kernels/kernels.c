@@ -1,0 +1,117 @@
+/* Choosing an instruction set and owning the workers' scratch. */
+#include "kernels/kernels.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/checked.h"
+#include "base/platform.h"
+#include "kernels/kernel_set.h"
+
+static const char *const isa_names[] = {"auto", "scalar", "avx2", "avx512"};
+
+bool isa_parse(const char *name, enum isa *isa)
+{
+	for (size_t i = 0; i < sizeof isa_names / sizeof *isa_names; i++)
+		if (strcmp(name, isa_names[i]) == 0) {
+			*isa = (enum isa)i;
+			return true;
+		}
+	return false;
+}
+
+/* The first feature that `isa` needs and the CPU lacks, or NULL. */
+static const char *missing_feature(enum isa isa, const struct platform_cpu *cpu)
+{
+	const struct {
+		const char *name;
+		bool present;
+	} needs[] = {{"AVX2", cpu->avx2},        {"FMA", cpu->fma},           {"F16C", cpu->f16c},
+	             {"AVX512F", cpu->avx512f},  {"AVX512BW", cpu->avx512bw}, {"AVX512VL", cpu->avx512vl},
+	             {"AVX512DQ", cpu->avx512dq}};
+	int n = isa == ISA_AVX512 ? 7 : isa == ISA_AVX2 ? 3 : 0;
+	for (int i = 0; i < n; i++)
+		if (!needs[i].present)
+			return needs[i].name;
+	return NULL;
+}
+
+static enum isa best_isa(const struct platform_cpu *cpu)
+{
+	return !missing_feature(ISA_AVX512, cpu) ? ISA_AVX512 : !missing_feature(ISA_AVX2, cpu) ? ISA_AVX2 : ISA_SCALAR;
+}
+
+static size_t worker_bytes(int64_t max_n_in)
+{
+	size_t matmul = matmul_worker_bytes(max_n_in), attention = attention_worker_bytes(max_n_in);
+	return round_up(matmul > attention ? matmul : attention, 4096);
+}
+
+size_t kernels_scratch_bytes(int n_threads, int64_t max_n_in)
+{
+	return worker_bytes(max_n_in) * (size_t)n_threads;
+}
+
+struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads, int64_t max_n_in, struct error *error)
+{
+	assert(n_threads > 0 && max_n_in > 0);
+	struct platform_cpu cpu;
+	platform_cpu(&cpu);
+	if (isa == ISA_AUTO)
+		isa = best_isa(&cpu);
+	const char *missing = missing_feature(isa, &cpu);
+	if (missing) {
+		error_set(error, ERROR_USAGE, "--isa %s needs %s, which this CPU (%s) lacks", isa_names[isa], missing,
+		          cpu.name);
+		return NULL;
+	}
+
+	struct kernels *kernels = calloc(1, sizeof *kernels);
+	struct kernels_private *private = calloc(1, sizeof *private);
+	if (!kernels || !private) {
+		free(private);
+		free(kernels);
+		error_set(error, ERROR_MEMORY, "cannot allocate the kernel table");
+		return NULL;
+	}
+	const struct kernel_set *set = isa == ISA_AVX512 ? &avx512_set : isa == ISA_AVX2 ? &avx2_set : &scalar_set;
+	*private = (struct kernels_private){
+	    .set = set,
+	    .bf16_dot = isa == ISA_AVX512 && cpu.avx512_bf16 && compute == COMPUTE_AUTO ? avx512_bf16_dot : NULL,
+	    .n_threads = n_threads,
+	    .scratch_stride = worker_bytes(max_n_in),
+	    .scratch_bytes = kernels_scratch_bytes(n_threads, max_n_in),
+	};
+	*kernels = (struct kernels){
+	    .isa = isa,
+	    .compute = compute,
+	    .name = set->name,
+	    .rms_norm = set->rms_norm,
+	    .rope = set->rope,
+	    .swiglu = set->swiglu,
+	    .add = set->add,
+	    .widen = set->widen,
+	    .narrow = set->narrow,
+	    .private = private,
+	};
+	void *scratch = mmap(NULL, private->scratch_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (scratch == MAP_FAILED) {
+		error_set(error, ERROR_MEMORY, "cannot allocate %zu bytes of kernel scratch", private->scratch_bytes);
+		kernels_destroy(kernels);
+		return NULL;
+	}
+	private->scratch = scratch;
+	return kernels;
+}
+
+void kernels_destroy(struct kernels *kernels)
+{
+	if (!kernels)
+		return;
+	if (kernels->private->scratch)
+		munmap(kernels->private->scratch, kernels->private->scratch_bytes);
+	free(kernels->private);
+	free(kernels);
+}

@@ -1,0 +1,209 @@
+/* The scalar set: the specification and the oracle of the others, in plain C. Never calls OpenBLAS.
+ *
+ * Sums run in LANES interleaved partial sums, as in a vector register, and end in one fixed tree: less rounding than one
+ * long chain, and something a compiler can keep in registers.
+ */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernel_set.h"
+
+enum { LANES = 16 };
+
+static float sum_lanes(const float *lanes)
+{
+	float sum[LANES];
+	memcpy(sum, lanes, sizeof sum);
+	for (int half = LANES / 2; half; half /= 2)
+		for (int i = 0; i < half; i++)
+			sum[i] += sum[i + half];
+	return sum[0];
+}
+
+static void scalar_rms_norm(float *out, const float *x, const float *weight, int64_t n, float eps)
+{
+	double squares = 0;
+	for (int64_t i = 0; i < n; i++)
+		squares += (double)x[i] * x[i];
+	float factor = (float)(1 / sqrt(squares / (double)n + eps));
+	for (int64_t i = 0; i < n; i++)
+		out[i] = x[i] * factor * weight[i];
+}
+
+static void scalar_rope(float *x, const float *cos, const float *sin, int64_t head_dim)
+{
+	int64_t half = head_dim / 2;
+	for (int64_t i = 0; i < half; i++) {
+		float a = x[i], b = x[i + half];
+		x[i] = a * cos[i] - b * sin[i];
+		x[i + half] = b * cos[i] + a * sin[i];
+	}
+}
+
+static void scalar_swiglu(float *out, const float *gate, const float *up, int64_t n)
+{
+	for (int64_t i = 0; i < n; i++)
+		out[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
+}
+
+static void scalar_add(float *x, const float *y, int64_t n)
+{
+	for (int64_t i = 0; i < n; i++)
+		x[i] += y[i];
+}
+
+static void scalar_scale(float *out, const float *x, float factor, int64_t n)
+{
+	for (int64_t i = 0; i < n; i++)
+		out[i] = x[i] * factor;
+}
+
+static uint16_t load_u16(const unsigned char *bytes, int64_t i)
+{
+	uint16_t value;
+	memcpy(&value, bytes + i * 2, sizeof value);
+	return value;
+}
+
+static float load_element(const unsigned char *bytes, enum dtype type, int64_t i)
+{
+	if (type == DTYPE_F16)
+		return f16_to_f32(load_u16(bytes, i));
+	if (type == DTYPE_BF16)
+		return bf16_to_f32(load_u16(bytes, i));
+	float value;
+	memcpy(&value, bytes + i * 4, sizeof value);
+	return value;
+}
+
+static void scalar_widen(float *out, const void *stored, enum dtype type, int64_t n)
+{
+	assert(type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16);
+	for (int64_t i = 0; i < n; i++)
+		out[i] = load_element(stored, type, i);
+}
+
+static void scalar_narrow(void *stored, enum dtype type, const float *x, int64_t n)
+{
+	assert(type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16);
+	unsigned char *out = stored;
+	for (int64_t i = 0; i < n; i++) {
+		if (type == DTYPE_F32) {
+			memcpy(out + i * 4, x + i, 4);
+			continue;
+		}
+		uint16_t value = type == DTYPE_F16 ? f32_to_f16(x[i]) : f32_to_bf16(x[i]);
+		memcpy(out + i * 2, &value, sizeof value);
+	}
+}
+
+/* ---- products ---- */
+
+static float dot_widened(const float *x, const float *w, int64_t n)
+{
+	float lanes[LANES] = {0};
+	int64_t i = 0;
+	for (; i + LANES <= n; i += LANES)
+		for (int j = 0; j < LANES; j++)
+			lanes[j] += x[i + j] * w[i + j];
+	for (int j = 0; i < n; i++, j++)
+		lanes[j] += x[i] * w[i];
+	return sum_lanes(lanes);
+}
+
+/* Widens a weight row piece by piece and keeps each row's partial sums, so that widening is paid once for all rows. */
+static void dot_output(const struct dot_block *block, enum dtype type, int64_t element_bytes, int output)
+{
+	enum { PIECE = 1024, ROWS = 16 }; /* PIECE: a multiple of LANES, or the order of sums would depend on it */
+	const unsigned char *w = block->w + (size_t)output * block->w_stride_bytes;
+	for (int first = 0; first < block->n_rows; first += ROWS) {
+		int n_rows = block->n_rows - first < ROWS ? block->n_rows - first : ROWS;
+		float sums[ROWS] = {0};
+		for (int64_t k = 0; k < block->n_in; k += PIECE) {
+			int64_t n = block->n_in - k < PIECE ? block->n_in - k : PIECE;
+			float widened[PIECE];
+			scalar_widen(widened, w + k * element_bytes, type, n);
+			for (int r = 0; r < n_rows; r++) {
+				const float *x = (const void *)((const char *)block->x + (size_t)(first + r) * block->x_stride_bytes);
+				sums[r] += dot_widened(x + k, widened, n);
+			}
+		}
+		for (int r = 0; r < n_rows; r++)
+			block->out[(size_t)(first + r) * block->out_stride + (size_t)output] = sums[r];
+	}
+}
+
+static void dot_f32(const struct dot_block *block)
+{
+	for (int i = 0; i < block->n_outputs; i++)
+		dot_output(block, DTYPE_F32, 4, i);
+}
+
+static void dot_f16(const struct dot_block *block)
+{
+	for (int i = 0; i < block->n_outputs; i++)
+		dot_output(block, DTYPE_F16, 2, i);
+}
+
+static void dot_bf16(const struct dot_block *block)
+{
+	for (int i = 0; i < block->n_outputs; i++)
+		dot_output(block, DTYPE_BF16, 2, i);
+}
+
+/* ---- attention ---- */
+
+static void scalar_product(const struct small_product *p)
+{
+	for (int i = 0; i < p->m; i++) {
+		float *c = p->c + (size_t)i * p->c_stride;
+		for (int j = 0; j < p->n; j++)
+			c[j] = p->scale ? c[j] * p->scale[i] : 0;
+		for (int k = 0; k < p->k; k++) {
+			float a = p->a[(size_t)i * p->a_stride + (size_t)k];
+			const float *b = p->b + (size_t)k * p->b_stride;
+			for (int j = 0; j < p->n; j++)
+				c[j] += a * b[j];
+		}
+	}
+}
+
+static void scalar_transpose(float *out, size_t out_stride, const float *in, size_t in_stride, int n_rows,
+                             int n_columns)
+{
+	for (int i = 0; i < n_rows; i++)
+		for (int j = 0; j < n_columns; j++)
+			out[(size_t)j * out_stride + (size_t)i] = in[(size_t)i * in_stride + (size_t)j];
+}
+
+static float scalar_softmax_block(float *scores, int n, float *maximum, float *sum)
+{
+	float top = *maximum;
+	for (int i = 0; i < n; i++)
+		top = scores[i] > top ? scores[i] : top;
+	float total = 0;
+	for (int i = 0; i < n; i++) {
+		scores[i] = expf(scores[i] - top);
+		total += scores[i];
+	}
+	float factor = expf(*maximum - top);
+	*maximum = top;
+	*sum = *sum * factor + total;
+	return factor;
+}
+
+const struct kernel_set scalar_set = {
+    .name = "scalar",
+    .rms_norm = scalar_rms_norm,
+    .rope = scalar_rope,
+    .swiglu = scalar_swiglu,
+    .add = scalar_add,
+    .widen = scalar_widen,
+    .narrow = scalar_narrow,
+    .dot = {[DTYPE_F32] = dot_f32, [DTYPE_F16] = dot_f16, [DTYPE_BF16] = dot_bf16},
+    .product = scalar_product,
+    .transpose = scalar_transpose,
+    .softmax_block = scalar_softmax_block,
+    .scale = scalar_scale,
+};

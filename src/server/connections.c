@@ -1,0 +1,136 @@
+/* The list of open connections and their deadlines (connections.h). */
+#include "server/connections.h"
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/platform.h"
+
+void connections_init(struct connections *connections, int max_connections)
+{
+	*connections = (struct connections){.max_connections = max_connections};
+	pthread_mutex_init(&connections->lock, NULL);
+}
+
+void connections_destroy(struct connections *connections)
+{
+	pthread_mutex_destroy(&connections->lock);
+}
+
+/* Bytes that ever came in on this socket, read or not; 0 where the kernel does not say (Unix sockets, whose peers are
+ * this user's own). It shows that a request has begun while its first line is still incomplete. */
+static uint64_t socket_received_bytes(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t n_bytes = sizeof(info);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n_bytes) != 0 ||
+	    n_bytes < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received))
+		return 0;
+	return info.tcpi_bytes_received;
+}
+
+static void connection_shut(struct connection *connection)
+{
+	connection->shut = true;
+	shutdown(connection->fd, SHUT_RDWR);
+}
+
+static void shut_longest_idle(struct connections *connections)
+{
+	struct connection *oldest = NULL;
+	for (struct connection *c = connections->first; c; c = c->next)
+		if (c->phase == CONNECTION_IDLE && !c->shut && (!oldest || c->since_ns < oldest->since_ns))
+			oldest = c;
+	if (oldest)
+		connection_shut(oldest);
+}
+
+struct connection *connection_add(struct connections *connections, int fd)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+	if (!connection)
+		return NULL;
+	connection->fd = fd;
+	connection->phase = CONNECTION_IDLE;
+	connection->since_ns = clock_ns();
+	pthread_mutex_lock(&connections->lock);
+	if (connections->n_connections >= connections->max_connections)
+		shut_longest_idle(connections);
+	connection->next = connections->first;
+	if (connection->next)
+		connection->next->previous = connection;
+	connections->first = connection;
+	connections->n_connections++;
+	pthread_mutex_unlock(&connections->lock);
+	return connection;
+}
+
+void connection_remove(struct connections *connections, struct connection *connection)
+{
+	if (!connection)
+		return;
+	pthread_mutex_lock(&connections->lock);
+	if (connection->previous)
+		connection->previous->next = connection->next;
+	else
+		connections->first = connection->next;
+	if (connection->next)
+		connection->next->previous = connection->previous;
+	connections->n_connections--;
+	pthread_mutex_unlock(&connections->lock);
+	free(connection);
+}
+
+void connection_enter(struct connections *connections, struct connection *connection, enum connection_phase phase)
+{
+	if (!connection)
+		return;
+	uint64_t received_bytes = phase == CONNECTION_IDLE ? socket_received_bytes(connection->fd) : 0;
+	pthread_mutex_lock(&connections->lock);
+	connection->phase = phase;
+	connection->since_ns = clock_ns();
+	connection->received_bytes = received_bytes;
+	pthread_mutex_unlock(&connections->lock);
+}
+
+static bool connection_is_overdue(struct connection *connection, int64_t now_ns)
+{
+	int64_t age_ms = (now_ns - connection->since_ns) / 1000000;
+	switch (connection->phase) {
+	case CONNECTION_IDLE:
+		if (socket_received_bytes(connection->fd) != connection->received_bytes) {
+			connection->phase = CONNECTION_HEADER;
+			connection->since_ns = now_ns;
+		}
+		return false;
+	case CONNECTION_HEADER:
+		return age_ms > HEADER_TIMEOUT_MS;
+	case CONNECTION_BODY:
+		return age_ms > BODY_TIMEOUT_MS;
+	default:
+		return false;
+	}
+}
+
+int connections_sweep(struct connections *connections, int64_t now_ns)
+{
+	pthread_mutex_lock(&connections->lock);
+	for (struct connection *c = connections->first; c; c = c->next)
+		if (!c->shut && connection_is_overdue(c, now_ns))
+			connection_shut(c);
+	int n_connections = connections->n_connections;
+	pthread_mutex_unlock(&connections->lock);
+	return n_connections;
+}
+
+int connections_count(struct connections *connections)
+{
+	pthread_mutex_lock(&connections->lock);
+	int n_connections = connections->n_connections;
+	pthread_mutex_unlock(&connections->lock);
+	return n_connections;
+}

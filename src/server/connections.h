@@ -1,0 +1,48 @@
+/* Every open connection and how long it may still take: the guard against slow senders and against idle ones that
+ * would take all places.
+ *
+ * The HTTP library's own timeout measures inactivity, so one byte a second passes it. Here each connection is in one
+ * phase with its own absolute deadline: IDLE (none; the library's timeout applies), HEADER (since the first byte of a
+ * request), BODY (since the end of its header), BUSY (none: the request is being answered). A connection past its deadline
+ * has its socket shut down; its thread then notices and ends. When all places are taken, the longest idle one goes.
+ *
+ * Locking: one mutex; phases are written by a connection's own thread and read by the watchdog's.
+ */
+#ifndef TALLOW_SERVER_CONNECTIONS_H
+#define TALLOW_SERVER_CONNECTIONS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum connection_phase { CONNECTION_IDLE, CONNECTION_HEADER, CONNECTION_BODY, CONNECTION_BUSY };
+
+struct connection {
+	struct connection *next, *previous;
+	int fd;
+	enum connection_phase phase;
+	int64_t since_ns;        /* start of the phase */
+	uint64_t received_bytes; /* by the socket's count, when IDLE began */
+	bool shut;
+};
+
+struct connections {
+	pthread_mutex_t lock;
+	struct connection *first;
+	int n_connections;
+	int max_connections;
+};
+
+enum { HEADER_TIMEOUT_MS = 10000, BODY_TIMEOUT_MS = 30000 };
+
+void connections_init(struct connections *connections, int max_connections);
+void connections_destroy(struct connections *connections);
+/* NULL when memory is short. Makes room by ending the longest idle connection when max_connections is passed. */
+struct connection *connection_add(struct connections *connections, int fd);
+void connection_remove(struct connections *connections, struct connection *connection); /* before its fd is closed */
+void connection_enter(struct connections *connections, struct connection *connection, enum connection_phase phase);
+/* Ends the connections whose deadline has passed; returns how many are open. */
+int connections_sweep(struct connections *connections, int64_t now_ns);
+int connections_count(struct connections *connections);
+
+#endif

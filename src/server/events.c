@@ -1,0 +1,77 @@
+/* Event streams to a client, whatever their source: waiting for the source and the client at once, pings, and handing
+ * bytes to the HTTP library as it asks for them.
+ *
+ * The library holds an answer's header back until there is a byte of body, so the first ping goes out at once when the
+ * source has nothing yet.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/platform.h"
+#include "server/server_private.h"
+#include "server/sse.h"
+
+enum wait_result exchange_wait(const struct exchange *exchange, int event_fd, int timeout_ms)
+{
+	struct pollfd fds[2] = {
+	    /* POLLIN is not asked for: what the client sends next (pipelining) stays in the socket. */
+	    {.fd = exchange->client_fd, .events = POLLRDHUP},
+	    {.fd = event_fd, .events = POLLIN},
+	};
+	int n_ready = poll(fds, 2, timeout_ms);
+	if (n_ready < 0)
+		return errno == EINTR || errno == EAGAIN ? WAIT_TIMEOUT : WAIT_GONE;
+	/* FIN counts as gone, like a reset: the client cannot ask for anything any more. */
+	if (fds[0].revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL))
+		return WAIT_GONE;
+	if (fds[1].revents)
+		return WAIT_READY;
+	return WAIT_TIMEOUT;
+}
+
+/* Waits until there are bytes to send or the stream is over; false when the client is gone. */
+static bool fill(struct exchange *exchange)
+{
+	struct event_source *source = &exchange->source;
+	bool first = exchange->last_sent_ns == 0;
+	bytes_clear(&exchange->out);
+	exchange->n_sent = 0;
+	while (exchange->out.n_bytes == 0 && !source->ended) {
+		int64_t since_ms = (clock_ns() - exchange->last_sent_ns) / 1000000;
+		int left_ms = first || since_ms >= PING_INTERVAL_MS ? 0 : (int)(PING_INTERVAL_MS - since_ms);
+		int wait_ms = source->interval_ms > 0 && source->interval_ms < left_ms ? source->interval_ms : left_ms;
+		if (exchange_wait(exchange, source->fd, wait_ms) == WAIT_GONE)
+			return false;
+		source->pull(exchange);
+		if (exchange->out.n_bytes == 0 && !source->ended && left_ms == 0)
+			sse_ping(&exchange->out);
+		if (exchange->out.failed)
+			return false;
+	}
+	exchange->last_sent_ns = clock_ns();
+	return true;
+}
+
+static ssize_t read_events(void *context, uint64_t position, char *buffer, size_t max_bytes)
+{
+	(void)position;
+	struct exchange *exchange = context;
+	if (exchange->n_sent == exchange->out.n_bytes && !exchange->source.ended && !fill(exchange))
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	size_t n_bytes = exchange->out.n_bytes - exchange->n_sent;
+	if (n_bytes == 0)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	if (n_bytes > max_bytes)
+		n_bytes = max_bytes;
+	memcpy(buffer, exchange->out.data + exchange->n_sent, n_bytes);
+	exchange->n_sent += n_bytes;
+	return (ssize_t)n_bytes;
+}
+
+enum MHD_Result respond_events(struct exchange *exchange, const struct event_source *source)
+{
+	if (source)
+		exchange->source = *source;
+	return respond_reader(exchange, "text/event-stream", read_events);
+}

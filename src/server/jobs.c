@@ -1,0 +1,135 @@
+/* Jobs that were submitted and wait for their stream to be opened (jobs.h). */
+#include "server/jobs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/platform.h"
+#include "server/reply.h"
+
+struct job {
+	struct job *next;
+	struct reply *reply;
+	int64_t put_ns;
+};
+
+void jobs_init(struct jobs *jobs)
+{
+	*jobs = (struct jobs){0};
+	pthread_mutex_init(&jobs->lock, NULL);
+}
+
+/* Ends the jobs of an unlinked list; not under the lock, since closing a stream may take its time. */
+static void jobs_end(struct job *job)
+{
+	while (job) {
+		struct job *next = job->next;
+		reply_destroy(job->reply);
+		free(job);
+		job = next;
+	}
+}
+
+void jobs_destroy(struct jobs *jobs)
+{
+	jobs_end(jobs->first);
+	jobs->first = NULL;
+	pthread_mutex_destroy(&jobs->lock);
+}
+
+/* The link that points to the job of that name, or to the list's end. */
+static struct job **jobs_find(struct jobs *jobs, const char *job_id)
+{
+	struct job **link = &jobs->first;
+	while (*link && strcmp((*link)->reply->job_id, job_id) != 0)
+		link = &(*link)->next;
+	return link;
+}
+
+bool jobs_put(struct jobs *jobs, struct reply *reply, struct error *error)
+{
+	struct job *job = calloc(1, sizeof(*job));
+	if (!job)
+		return error_set(error, ERROR_INTERNAL, "no memory for the job");
+	job->reply = reply;
+	job->put_ns = clock_ns();
+	pthread_mutex_lock(&jobs->lock);
+	struct job **link = jobs_find(jobs, reply->job_id);
+	bool exists = *link != NULL;
+	bool full = jobs->n_jobs >= JOBS_MAX_WAITING;
+	if (!exists && !full) {
+		*link = job;
+		jobs->n_jobs++;
+	}
+	pthread_mutex_unlock(&jobs->lock);
+	if (!exists && !full)
+		return true;
+	free(job);
+	if (exists)
+		return error_set(error, ERROR_CONFLICT, "a job of that name waits for its stream to be opened");
+	return error_set(error, ERROR_QUEUE_FULL, "%d jobs wait for their stream to be opened already", JOBS_MAX_WAITING);
+}
+
+struct reply *jobs_take(struct jobs *jobs, const char *job_id)
+{
+	pthread_mutex_lock(&jobs->lock);
+	struct job **link = jobs_find(jobs, job_id);
+	struct job *job = *link;
+	if (job) {
+		*link = job->next;
+		jobs->n_jobs--;
+	}
+	pthread_mutex_unlock(&jobs->lock);
+	if (!job)
+		return NULL;
+	struct reply *reply = job->reply;
+	free(job);
+	return reply;
+}
+
+int jobs_count(struct jobs *jobs)
+{
+	pthread_mutex_lock(&jobs->lock);
+	int n_jobs = jobs->n_jobs;
+	pthread_mutex_unlock(&jobs->lock);
+	return n_jobs;
+}
+
+int jobs_poll_list(struct jobs *jobs, struct pollfd *fds)
+{
+	int n_fds = 0;
+	pthread_mutex_lock(&jobs->lock);
+	for (struct job *job = jobs->first; job; job = job->next)
+		if (!job->reply->finished)
+			fds[n_fds++] = (struct pollfd){.fd = stream_fd(job->reply->stream), .events = POLLIN};
+	pthread_mutex_unlock(&jobs->lock);
+	return n_fds;
+}
+
+void jobs_pull(struct jobs *jobs)
+{
+	pthread_mutex_lock(&jobs->lock); /* a stream has one reader at a time */
+	for (struct job *job = jobs->first; job; job = job->next)
+		reply_pull(job->reply, &job->reply->backlog, SIZE_MAX);
+	pthread_mutex_unlock(&jobs->lock);
+}
+
+void jobs_sweep(struct jobs *jobs, int64_t now_ns)
+{
+	struct job *expired = NULL;
+	pthread_mutex_lock(&jobs->lock);
+	struct job **link = &jobs->first;
+	while (*link) {
+		struct job *job = *link;
+		if ((now_ns - job->put_ns) / 1000000 < JOB_OPEN_TIMEOUT_MS) {
+			link = &job->next;
+			continue;
+		}
+		*link = job->next;
+		job->next = expired;
+		expired = job;
+		jobs->n_jobs--;
+	}
+	pthread_mutex_unlock(&jobs->lock);
+	jobs_end(expired);
+}

@@ -1,0 +1,41 @@
+/* Jobs in two calls: submitted by one request, streamed by another. Until then the watchdog takes in their
+ * events; a job whose stream nobody opens in time is cancelled. Any thread. */
+#ifndef TALLOW_SERVER_JOBS_H
+#define TALLOW_SERVER_JOBS_H
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { JOBS_MAX_WAITING = 128, JOB_OPEN_TIMEOUT_MS = 60000 };
+
+struct reply;
+struct job;
+
+struct jobs {
+	pthread_mutex_t lock;
+	struct job *first;
+	int n_jobs;
+};
+
+void jobs_init(struct jobs *jobs);
+void jobs_destroy(struct jobs *jobs); /* cancels what waits */
+/* Hands the reply over. CONFLICT when its job_id waits already, QUEUE_FULL when too many wait; the caller keeps it then. */
+bool jobs_put(struct jobs *jobs, struct reply *reply, struct error *error) MUST_USE;
+/* The reply of that job, now the caller's; NULL when none waits. */
+struct reply *jobs_take(struct jobs *jobs, const char *job_id);
+int jobs_count(struct jobs *jobs);
+
+/* For the watchdog. */
+/* Fills fds[JOBS_MAX_WAITING] with the streams of the jobs that have not ended; returns how many. */
+int jobs_poll_list(struct jobs *jobs, struct pollfd *fds);
+/* Takes in their events. */
+void jobs_pull(struct jobs *jobs);
+/* Cancels what waited too long. */
+void jobs_sweep(struct jobs *jobs, int64_t now_ns);
+
+#endif

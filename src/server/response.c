@@ -1,0 +1,123 @@
+/* Answers: bodies, error bodies, and the headers that all of them carry. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "server/server_private.h"
+
+static void add_header(struct MHD_Response *response, const char *name, const char *value)
+{
+	/* Fails only when memory is short; the answer is then as good as it can be. */
+	(void)MHD_add_response_header(response, name, value);
+}
+
+static void add_common_headers(struct exchange *exchange, struct MHD_Response *response)
+{
+	add_header(response, "X-Request-Id", exchange->request_id);
+	add_header(response, "Cache-Control", "no-store");
+	add_header(response, "X-Content-Type-Options", "nosniff");
+	if (exchange->cors_origin[0] != '\0') {
+		add_header(response, "Access-Control-Allow-Origin", exchange->cors_origin);
+		add_header(response, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After");
+		add_header(response, "Vary", "Origin");
+	}
+	if (exchange->close_after || atomic_load(&exchange->server->draining))
+		add_header(response, "Connection", "close");
+}
+
+/* Queues and gives up the response. */
+static enum MHD_Result queue(struct exchange *exchange, int status, struct MHD_Response *response)
+{
+	add_common_headers(exchange, response);
+	enum MHD_Result queued = MHD_queue_response(exchange->connection, (unsigned)status, response);
+	MHD_destroy_response(response);
+	exchange->answered = true;
+	exchange->status = status;
+	return queued;
+}
+
+/* Takes the buffer's memory; NULL when there is none for the answer (then there is none for an error's either). */
+static struct MHD_Response *response_from(struct bytes *body, const char *content_type)
+{
+	struct MHD_Response *response = NULL;
+	if (!body->failed)
+		response = MHD_create_response_from_buffer(body->n_bytes, body->data, MHD_RESPMEM_MUST_FREE);
+	if (!response) {
+		bytes_free(body);
+		return NULL;
+	}
+	*body = (struct bytes){0};
+	add_header(response, "Content-Type", content_type);
+	return response;
+}
+
+enum MHD_Result respond_bytes(struct exchange *exchange, int status, const char *content_type, struct bytes *body)
+{
+	struct MHD_Response *response = response_from(body, content_type);
+	return response ? queue(exchange, status, response) : MHD_NO;
+}
+
+enum MHD_Result respond_json(struct exchange *exchange, int status, struct bytes *body)
+{
+	bytes_append_text(body, "\n");
+	return respond_bytes(exchange, status, "application/json", body);
+}
+
+enum MHD_Result respond_error(struct exchange *exchange, const struct error *error, int retry_after_s)
+{
+	const struct error_info *info = error_info(error->code);
+	exchange->failure = error->code;
+	struct bytes body = {0};
+	json_open(&body);
+	json_field_key(&body, "error");
+	json_open(&body);
+	json_field_text(&body, "code", info->wire_name);
+	json_field_text(&body, "message", error->message);
+	json_field_bool(&body, "retriable", info->retriable);
+	json_close(&body);
+	json_close(&body);
+	bytes_append_text(&body, "\n");
+	struct MHD_Response *response = response_from(&body, "application/json");
+	if (!response)
+		return MHD_NO;
+	if (info->http_status == 429 || info->http_status == 503) {
+		char seconds[16];
+		snprintf(seconds, sizeof(seconds), "%d", retry_after_s > 0 ? retry_after_s : 1);
+		add_header(response, "Retry-After", seconds);
+	}
+	if (error->code == ERROR_UNAUTHORIZED)
+		add_header(response, "WWW-Authenticate", "Bearer");
+	if (error->code == ERROR_METHOD && exchange->route)
+		add_header(response, "Allow", exchange->route->methods);
+	return queue(exchange, info->http_status, response);
+}
+
+/* Answers OPTIONS too, with or without a web page asking. */
+enum MHD_Result respond_empty(struct exchange *exchange, int status)
+{
+	struct MHD_Response *response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+	if (!response)
+		return MHD_NO;
+	if (exchange->route)
+		add_header(response, "Allow", exchange->route->methods);
+	if (exchange->route && exchange->cors_origin[0] != '\0') {
+		add_header(response, "Access-Control-Allow-Methods", exchange->route->methods);
+		add_header(response, "Access-Control-Allow-Headers",
+		           "Authorization, Content-Type, X-Request-Id, X-Correlation-ID");
+		add_header(response, "Access-Control-Max-Age", "600");
+	}
+	return queue(exchange, status, response);
+}
+
+enum MHD_Result respond_reader(struct exchange *exchange, const char *content_type, MHD_ContentReaderCallback reader)
+{
+	struct MHD_Response *response =
+	    exchange->head ? MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT)
+	                   : MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16 << 10, reader, exchange, NULL);
+	if (!response)
+		return MHD_NO;
+	add_header(response, "Content-Type", content_type);
+	add_header(response, "X-Accel-Buffering", "no"); /* nginx would hold events back */
+	return queue(exchange, 200, response);
+}

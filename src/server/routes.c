@@ -1,0 +1,84 @@
+/* The table of routes. Paths are compared as they came, never decoded first: `//health`, `/%68ealth` and `/x/../health`
+ * are other paths, so no two spellings can mean one route to a proxy and another to us. */
+#include <string.h>
+
+#include "server/server_private.h"
+
+#define GET_METHODS  "GET, HEAD, OPTIONS"
+#define POST_METHODS "POST, OPTIONS"
+
+static const struct route routes[] = {
+    {"/execute", POST_METHODS, false, false, false, handle_execute},
+    {"/v1/inference", POST_METHODS, false, false, false, handle_inference},
+    {"/v1/inference/{}/stream", GET_METHODS, true, false, false, handle_inference_stream},
+    {"/cancel", POST_METHODS, false, false, false, handle_cancel},
+    {"/shutdown", POST_METHODS, false, false, false, handle_shutdown},
+    {"/health", GET_METHODS, true, true, true, handle_health},
+    {"/livez", GET_METHODS, true, true, true, handle_livez},
+    {"/v1/ready", GET_METHODS, true, false, true, handle_ready},
+    {"/v1/loading/progress", GET_METHODS, true, false, true, handle_loading},
+    {"/info", GET_METHODS, true, false, true, handle_info},
+    {"/metrics", GET_METHODS, true, false, true, handle_metrics},
+};
+
+const struct route *routes_all(size_t *n_routes)
+{
+	*n_routes = sizeof(routes) / sizeof(routes[0]);
+	return routes;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* Decodes a percent-encoded path segment of n_bytes; false when it is malformed, empty, too long or holds %00. */
+static bool decode_argument(struct exchange *exchange, const char *text, size_t n_bytes)
+{
+	size_t n_out = 0;
+	for (size_t i = 0; i < n_bytes; i++) {
+		int value = (unsigned char)text[i];
+		if (value == '%') {
+			if (i + 2 >= n_bytes)
+				return false;
+			int high = hex_digit(text[i + 1]), low = hex_digit(text[i + 2]);
+			if (high < 0 || low < 0)
+				return false;
+			value = high * 16 + low;
+			i += 2;
+		}
+		if (value == 0 || n_out == PATH_ARGUMENT_BYTES)
+			return false;
+		exchange->path_argument[n_out++] = (char)value;
+	}
+	exchange->path_argument[n_out] = '\0';
+	exchange->n_path_argument = n_out;
+	return n_out > 0;
+}
+
+static bool route_matches(const struct route *route, struct exchange *exchange, const char *path)
+{
+	const char *hole = strstr(route->path, "{}");
+	if (!hole)
+		return strcmp(route->path, path) == 0;
+	size_t n_before = (size_t)(hole - route->path);
+	if (strncmp(route->path, path, n_before) != 0)
+		return false;
+	const char *argument = path + n_before;
+	size_t n_argument = strcspn(argument, "/");
+	return strcmp(argument + n_argument, hole + 2) == 0 && decode_argument(exchange, argument, n_argument);
+}
+
+const struct route *route_find(struct exchange *exchange, const char *path)
+{
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
+		if (route_matches(&routes[i], exchange, path))
+			return &routes[i];
+	return NULL;
+}

@@ -1,0 +1,196 @@
+/* The daemon's life (server/server.h): options, start, drain, stop.
+ *
+ * Why one thread per connection. libmicrohttpd can also poll all connections in one thread, but then a reader that has
+ * nothing yet must suspend its connection, and a suspended connection does not notice that its client left: in a worker
+ * whose requests wait in a queue or in prefill, that is most of their life. With a thread of its own each connection
+ * simply blocks in poll(2) on the engine's stream and the client's socket together, and reads like what it does. The
+ * price is a small stack per connection, of which an idle one touches a few pages; the number of connections is bounded
+ * (DEFAULT_CONNECTIONS: about 1,000 idle ones beside 64 that stream), and past it the longest idle one has to go.
+ *
+ * The library's timeout measures inactivity only; absolute deadlines are the watchdog's (watchdog.h, connections.h).
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/platform.h"
+#include "server/exchange.h"
+#include "server/server_private.h"
+
+enum {
+	DEFAULT_CONNECTIONS = 1100,
+	DEFAULT_QUEUE = 64,
+	/* Places that the library has beyond ours, so that a newcomer finds one while an idle connection is being ended. */
+	SPARE_CONNECTIONS = 64,
+	OTHER_DESCRIPTORS = 64, /* files, event descriptors, the listening socket */
+	THREAD_STACK_BYTES = 256 << 10,
+	CONNECTION_MEMORY_BYTES = 32 << 10, /* request header and answer header together; more is refused with 431 */
+	INACTIVITY_TIMEOUT_S = 75,
+	STOP_GRACE_MS = 1000,
+};
+
+/* ---- start ---- */
+
+static bool copy_text(char **out, const char *text, struct error *error)
+{
+	*out = text ? strdup(text) : NULL;
+	if (text && !*out)
+		return error_set(error, ERROR_MEMORY, "no memory for the server's options");
+	return true;
+}
+
+/* Bounds connections by the descriptors this process may have, after raising that limit as far as it goes: running out
+ * of them would leave the library accepting in vain. */
+static int affordable_connections(int wanted)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return wanted;
+	/* A connection has its socket and, while it streams, the engine's event descriptor. */
+	rlim_t needed = (rlim_t)(wanted + SPARE_CONNECTIONS) * 2 + OTHER_DESCRIPTORS;
+	if (limit.rlim_cur < needed) {
+		limit.rlim_cur = limit.rlim_max < needed ? limit.rlim_max : needed;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+		(void)getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur >= needed)
+		return wanted;
+	rlim_t left = limit.rlim_cur > OTHER_DESCRIPTORS ? (limit.rlim_cur - OTHER_DESCRIPTORS) / 2 : 0;
+	int affordable = left > SPARE_CONNECTIONS + 8 ? (int)left - SPARE_CONNECTIONS : 8;
+	log_message(LOG_WARN, "connections_limited", "only %d connections: the process may open %llu files", affordable,
+	            (unsigned long long)limit.rlim_cur);
+	return affordable;
+}
+
+static bool server_set_up(struct server *server, const struct server_options *options, struct error *error)
+{
+	server->max_body_bytes = options->max_body_bytes > 0 ? options->max_body_bytes : DEFAULT_BODY_BYTES;
+	server->max_queue = options->max_queue > 0 ? options->max_queue : DEFAULT_QUEUE;
+	server->request_shutdown = options->request_shutdown;
+	server->shutdown_context = options->shutdown_context;
+	if (!copy_text(&server->worker_id, options->worker_id, error) ||
+	    !copy_text(&server->version, options->version, error) ||
+	    !copy_text(&server->cors_origin, options->cors_origin, error) ||
+	    !key_ring_init(&server->keys, options->api_keys, options->n_api_keys, error))
+		return false;
+	const char *host = options->host ? options->host : "127.0.0.1";
+	if (!listener_open(&server->listener, host, options->port, options->listen_fd, error))
+		return false;
+	if (!server->listener.loopback && options->n_api_keys == 0 && !options->insecure)
+		return error_set(error, ERROR_USAGE,
+		                 "%s can be reached from other machines, which needs an API key (TALLOW_API_KEY or "
+		                 "--api-key-file), or --insecure to go without",
+		                 server->listener.host);
+	server->check_host = server->listener.loopback && !server->listener.is_unix;
+	return true;
+}
+
+/* The library does not decode paths for us (routes.c says why). */
+static size_t keep_escapes(void *context, struct MHD_Connection *connection, char *text)
+{
+	(void)context;
+	(void)connection;
+	return strlen(text);
+}
+
+static bool daemon_start(struct server *server, int max_connections, struct error *error)
+{
+	server->daemon = MHD_start_daemon(
+	    MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC, 0, NULL, NULL,
+	    exchange_step, server, MHD_OPTION_LISTEN_SOCKET, server->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
+	    (unsigned)(max_connections + SPARE_CONNECTIONS), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+	    (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_TIMEOUT_S,
+	    MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+	    MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK, exchange_begin, server,
+	    MHD_OPTION_NOTIFY_COMPLETED, exchange_end, server, MHD_OPTION_NOTIFY_CONNECTION, exchange_connection, server,
+	    MHD_OPTION_END);
+	if (!server->daemon)
+		return error_set(error, ERROR_INTERNAL, "the HTTP library cannot start: %s", strerror(errno));
+	server->listener.fd = -1; /* the daemon's now */
+	return true;
+}
+
+/* Signals are the main thread's business: threads started in between inherit a full mask. */
+static bool start_threads(struct server *server, int max_connections, struct error *error)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	bool started = watchdog_start(&server->watchdog, &server->connections, &server->jobs, error) &&
+	               daemon_start(server, max_connections, error);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return started;
+}
+
+static void server_free(struct server *server)
+{
+	watchdog_stop(&server->watchdog);
+	if (server->listener.fd >= 0)
+		close(server->listener.fd);
+	listener_remove_file(&server->listener);
+	jobs_destroy(&server->jobs);
+	connections_destroy(&server->connections);
+	key_ring_free(&server->keys);
+	free(server->worker_id);
+	free(server->version);
+	free(server->cors_origin);
+	free(server);
+}
+
+struct server *server_start(const struct server_options *options, struct engine *engine, struct error *error)
+{
+	struct server *server = calloc(1, sizeof(*server));
+	if (!server) {
+		error_set(error, ERROR_MEMORY, "no memory for the server");
+		return NULL;
+	}
+	server->engine = engine;
+	server->listener.fd = -1;
+	int max_connections =
+	    affordable_connections(options->max_connections > 0 ? options->max_connections : DEFAULT_CONNECTIONS);
+	connections_init(&server->connections, max_connections);
+	jobs_init(&server->jobs);
+	if (!server_set_up(server, options, error) || !start_threads(server, max_connections, error)) {
+		server_free(server);
+		return NULL;
+	}
+	return server;
+}
+
+int server_port(const struct server *server)
+{
+	return server->listener.port;
+}
+
+bool server_set_keys(struct server *server, const char *const *keys, int n_keys, struct error *error)
+{
+	/* A key file that is empty for a moment must not open the door. */
+	if (n_keys == 0)
+		return error_set(error, ERROR_USAGE, "no API key is left; the old ones stay in force");
+	return key_ring_replace(&server->keys, keys, n_keys, error);
+}
+
+/* ---- the end ---- */
+
+void server_drain(struct server *server)
+{
+	atomic_store(&server->draining, true);
+}
+
+void server_stop(struct server *server)
+{
+	if (!server)
+		return;
+	server_drain(server);
+	/* The library drops what it has not sent when it stops; streams that just got their last event still send it. */
+	int64_t give_up_ns = clock_ns() + STOP_GRACE_MS * 1000000ll;
+	while (atomic_load(&server->n_answers) > 0 && clock_ns() < give_up_ns)
+		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+	MHD_stop_daemon(server->daemon);
+	server_free(server);
+}

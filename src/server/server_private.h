@@ -1,0 +1,161 @@
+/* What the files of this layer share: the server, one exchange (a request and its answer), and the routes' handlers. */
+#ifndef TALLOW_SERVER_SERVER_PRIVATE_H
+#define TALLOW_SERVER_SERVER_PRIVATE_H
+
+#include <microhttpd.h>
+#include <stdatomic.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "engine/engine.h"
+#include "server/auth.h"
+#include "server/connections.h"
+#include "server/jobs.h"
+#include "server/listener.h"
+#include "server/server.h"
+#include "server/watchdog.h"
+
+enum {
+	DEFAULT_BODY_BYTES = 1 << 20,
+	/* What a client may still send after its request was refused, so that it reads the answer instead of a reset. */
+	SWALLOW_MAX_BYTES = 16 << 20,
+	/* Bodies in memory at once, all connections together: so many times the limit of one. */
+	BODIES_IN_MEMORY = 64,
+	PING_INTERVAL_MS = 10000, /* the contract's bound is 15 s */
+	PATH_ARGUMENT_BYTES = JOB_ID_BYTES,
+};
+
+struct server {
+	struct engine *engine; /* borrowed */
+	struct MHD_Daemon *daemon;
+	struct listener listener;
+
+	char *worker_id, *version, *cors_origin; /* NULL when not given */
+	size_t max_body_bytes;
+	int max_queue;
+	bool check_host;
+	void (*request_shutdown)(void *context);
+	void *shutdown_context;
+
+	struct key_ring keys;
+	struct connections connections;
+	struct jobs jobs;
+
+	struct watchdog watchdog;
+
+	atomic_bool draining;
+	atomic_bool shutdown_requested;
+	atomic_int n_answers;       /* being answered */
+	atomic_size_t body_bytes;   /* of bodies in memory */
+	atomic_ullong responses[6]; /* by first digit of the status; [0]: ended without one */
+};
+
+struct reply;
+struct route;
+struct exchange;
+
+/* Where an event stream's bytes come from. */
+struct event_source {
+	int fd;                                  /* readable when pull may have something; -1 = none */
+	int interval_ms;                         /* pull at least so often; 0 = only when fd is readable */
+	bool ended;                              /* set by pull: nothing comes after what it appended */
+	void (*pull)(struct exchange *exchange); /* appends to exchange->out */
+};
+
+/* One request and its answer; made when the request line is read, freed when the answer is out or the client gone.
+ * Only the connection's thread touches it. */
+struct exchange {
+	struct server *server;
+	struct MHD_Connection *connection;
+	struct connection *peer; /* may be NULL when memory was short */
+	int client_fd;
+	int64_t started_ns;
+
+	char request_id[REQUEST_ID_BYTES + 1];
+	const char *method;        /* the library's, valid as long as the exchange */
+	const struct route *route; /* NULL: no such path */
+	char path_argument[PATH_ARGUMENT_BYTES + 1];
+	size_t n_path_argument;
+	char cors_origin[256]; /* to be named in the answer; "" = none */
+	bool checked;          /* the header was looked at */
+	bool head;
+	bool preflight;
+	bool close_after;
+
+	struct error refusal; /* code ERROR_NONE: none */
+	struct bytes body;
+	size_t swallowed_bytes;
+
+	struct reply *reply; /* the running generation, if any */
+	struct event_source source;
+	struct bytes out; /* of the event stream, not yet sent */
+	size_t n_sent;
+	int64_t last_sent_ns;
+	const char *load_stage; /* last progress that was told */
+	int64_t load_percent;
+
+	bool ask_shutdown; /* once the answer is out */
+	bool answering, answered;
+	/* For the log line. */
+	int status;
+	enum error_code failure;
+};
+
+typedef enum MHD_Result exchange_handler(struct exchange *exchange);
+
+/* ---- routes.c ---- */
+
+struct route {
+	const char *path;    /* one "{}" stands for a percent-encoded argument */
+	const char *methods; /* "GET, HEAD, OPTIONS": the Allow header */
+	bool is_get;         /* else POST */
+	bool open;           /* needs no key */
+	bool quiet;          /* polled often: logged at debug level */
+	exchange_handler *handler;
+};
+
+/* The route of a raw (not percent-decoded) path; fills in the exchange's path_argument. */
+const struct route *route_find(struct exchange *exchange, const char *path);
+const struct route *routes_all(size_t *n_routes);
+
+exchange_handler handle_execute;          /* execute.c */
+exchange_handler handle_inference;        /* execute.c */
+exchange_handler handle_inference_stream; /* execute.c */
+exchange_handler handle_cancel;           /* control.c */
+exchange_handler handle_shutdown;         /* control.c */
+exchange_handler handle_health;           /* health.c */
+exchange_handler handle_livez;            /* health.c */
+exchange_handler handle_ready;            /* health.c */
+exchange_handler handle_info;             /* health.c */
+exchange_handler handle_loading;          /* health.c */
+exchange_handler handle_metrics;          /* metrics.c */
+
+/* ---- response.c: each queues the answer ---- */
+
+/* Takes the buffer's memory. */
+enum MHD_Result respond_bytes(struct exchange *exchange, int status, const char *content_type, struct bytes *body);
+enum MHD_Result respond_json(struct exchange *exchange, int status, struct bytes *body);
+enum MHD_Result respond_error(struct exchange *exchange, const struct error *error, int retry_after_s);
+enum MHD_Result respond_empty(struct exchange *exchange, int status);
+/* A body from a blocking reader whose context is the exchange; not called for HEAD. */
+enum MHD_Result respond_reader(struct exchange *exchange, const char *content_type, MHD_ContentReaderCallback reader);
+
+/* ---- exchange.c ---- */
+
+void exchange_drop_body(struct exchange *exchange); /* and its share of the common bound */
+
+/* ---- events.c ---- */
+
+/* text/event-stream, headers at once, pings in between. source may be NULL for HEAD. */
+enum MHD_Result respond_events(struct exchange *exchange, const struct event_source *source);
+
+enum wait_result { WAIT_READY, WAIT_TIMEOUT, WAIT_GONE };
+/* Until event_fd (-1 = none) is readable, timeout_ms passed, or the client left. */
+enum wait_result exchange_wait(const struct exchange *exchange, int event_fd, int timeout_ms);
+
+/* ---- health.c ---- */
+
+/* Draining or the engine no longer takes work. */
+bool server_is_draining(struct server *server, const struct engine_status *status);
+
+#endif
