@@ -1,12 +1,13 @@
-/* The compute pool: a generation counter starts a region, a task counter shares it out, a countdown ends it.
+/* The compute pool: one word per worker starts it, one counter shares the tasks out, a countdown ends the region.
  *
- * Start and end cross between cores through one cache line each. Whoever waits spins first (a layer has a dozen regions,
- * microseconds apart) and then sleeps on a futex, so that an idle pool costs nothing.
+ * A worker's word is its own cache line and has three values: WAITING (the worker spins on it), ASLEEP (the worker sleeps
+ * on it), RUN (the caller wants it). Only workers that a region needs are told to run and waited for, so those that
+ * pool_set_active leaves out fall asleep and cost nothing. Whoever waits spins first (a layer has a dozen regions,
+ * microseconds apart) and then sleeps on a futex.
  */
 #include "base/pool.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -19,125 +20,148 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/checked.h"
+#include "base/platform.h"
+
 enum {
-	SPINS_BEFORE_SLEEP = 20000,  /* tens of microseconds: longer than the gap between two regions of a step */
-	SPINS_BETWEEN_YIELDS = 1000, /* where there are fewer CPUs than threads, let the others work */
+	SPIN_NS = 100000,         /* longer than the gap between two regions of a step */
+	SPIN_ALONE_NS = 20000,    /* then yield between looks: there may be fewer CPUs than threads */
+	PAUSES_BETWEEN_LOOKS = 4, /* at the word that is waited for */
+	LOOKS_PER_CLOCK = 16,     /* reading the clock costs as much as several looks */
 	CACHE_LINE_BYTES = 64,
 };
 
+enum word { WAITING, ASLEEP, RUN };
+
 struct worker {
+	_Alignas(CACHE_LINE_BYTES) atomic_uint word; /* enum word; a futex */
 	struct pool *pool;
 	int number;
 	pthread_t thread;
 };
 
 struct pool {
-	/* Written by the caller at the start of a region, read by all. */
-	_Alignas(CACHE_LINE_BYTES) atomic_uint generation;
-	atomic_uint sleepers; /* workers asleep on generation */
-	pool_task *task;
+	/* Written by the caller while no worker runs, read by workers that were told to run. */
+	_Alignas(CACHE_LINE_BYTES) pool_task *task;
 	void *context;
 	int n_tasks;
-	int n_taking_part; /* of the region, the caller included */
-
-	_Alignas(CACHE_LINE_BYTES) atomic_int next_task;
-	_Alignas(CACHE_LINE_BYTES) atomic_uint n_working; /* workers that have not finished the region */
-	atomic_uint caller_sleeps;
-
-	_Alignas(CACHE_LINE_BYTES) int n_threads;
-	int n_active;
 	bool ending;
-	struct worker *workers; /* [n_threads]; 0 is the caller and has no thread */
-	int n_started;
-};
 
-static void pause_briefly(int spin)
-{
-	if (spin % SPINS_BETWEEN_YIELDS == SPINS_BETWEEN_YIELDS - 1)
-		sched_yield();
-	else
-		__builtin_ia32_pause();
-}
+	_Alignas(CACHE_LINE_BYTES) atomic_uint next_task;
+	_Alignas(CACHE_LINE_BYTES) atomic_uint n_working; /* workers still in the region; a futex */
+	atomic_bool caller_sleeps;                        /* on n_working */
+
+	_Alignas(CACHE_LINE_BYTES) struct worker *workers; /* [n_threads]; 0 is the caller and has no thread */
+	int n_threads;
+	int n_started; /* threads, so at most n_threads - 1 */
+	int n_active;
+};
 
 static void futex_wait(atomic_uint *word, unsigned expected)
 {
 	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
 }
 
-static void futex_wake_all(atomic_uint *word)
+static void futex_wake(atomic_uint *word)
 {
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static void cpu_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* Looks at *word for a while; true when it became `wanted`. */
+static bool spin_until(const atomic_uint *word, unsigned wanted)
+{
+	int64_t start_ns = 0;
+	for (unsigned look = 0;; look++) {
+		if (atomic_load_explicit(word, memory_order_acquire) == wanted)
+			return true;
+		for (int i = 0; i < PAUSES_BETWEEN_LOOKS; i++)
+			cpu_pause();
+		if (look % LOOKS_PER_CLOCK)
+			continue;
+		int64_t now_ns = clock_ns();
+		if (look == 0)
+			start_ns = now_ns;
+		if (now_ns - start_ns > SPIN_NS)
+			return false;
+		if (now_ns - start_ns > SPIN_ALONE_NS)
+			sched_yield();
+	}
 }
 
 static void run_tasks(struct pool *pool, int worker)
 {
-	for (int task; (task = atomic_fetch_add_explicit(&pool->next_task, 1, memory_order_relaxed)) < pool->n_tasks;)
-		pool->task(pool->context, task, worker);
+	unsigned n_tasks = (unsigned)pool->n_tasks, task;
+	while ((task = atomic_fetch_add_explicit(&pool->next_task, 1, memory_order_relaxed)) < n_tasks)
+		pool->task(pool->context, (int)task, worker);
 }
 
-static unsigned wait_for_region(struct pool *pool, unsigned seen)
+/* ---- a worker's side ---- */
+
+static void wait_for_order(struct worker *worker)
 {
-	unsigned now;
-	for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
-		now = atomic_load_explicit(&pool->generation, memory_order_acquire);
-		if (now != seen)
-			return now;
-		pause_briefly(spin);
+	if (!spin_until(&worker->word, RUN)) {
+		unsigned word = WAITING;
+		/* Fails when the caller's RUN came first. */
+		atomic_compare_exchange_strong(&worker->word, &word, ASLEEP);
+		while (atomic_load(&worker->word) != RUN)
+			futex_wait(&worker->word, ASLEEP);
 	}
-	/* Announce first, look again, then sleep: the caller writes the generation first and looks for sleepers after. */
-	atomic_fetch_add(&pool->sleepers, 1);
-	while ((now = atomic_load(&pool->generation)) == seen)
-		futex_wait(&pool->generation, seen);
-	atomic_fetch_sub(&pool->sleepers, 1);
-	return now;
+	/* The caller gives no other order before this one is carried out. */
+	atomic_store_explicit(&worker->word, WAITING, memory_order_relaxed);
 }
 
+/* Both sides write before they read the other's word, in one total order: either the last worker sees the sleeping caller
+ * or the caller sees 0. */
 static void leave_region(struct pool *pool)
 {
 	if (atomic_fetch_sub(&pool->n_working, 1) == 1 && atomic_load(&pool->caller_sleeps))
-		futex_wake_all(&pool->n_working);
+		futex_wake(&pool->n_working);
 }
 
 static void *worker_main(void *argument)
 {
 	struct worker *worker = argument;
 	struct pool *pool = worker->pool;
-	unsigned seen = 0;
 	for (;;) {
-		seen = wait_for_region(pool, seen);
+		wait_for_order(worker);
 		if (pool->ending)
 			return NULL;
-		if (worker->number < pool->n_taking_part)
-			run_tasks(pool, worker->number);
+		run_tasks(pool, worker->number);
 		leave_region(pool);
 	}
 }
 
-static void start_region(struct pool *pool)
+/* ---- the caller's side ---- */
+
+static void order_to_run(struct worker *worker)
 {
-	atomic_store_explicit(&pool->n_working, (unsigned)pool->n_threads - 1, memory_order_relaxed);
-	atomic_store_explicit(&pool->next_task, 0, memory_order_relaxed);
-	atomic_fetch_add(&pool->generation, 1);
-	if (atomic_load(&pool->sleepers))
-		futex_wake_all(&pool->generation);
+	if (atomic_exchange(&worker->word, RUN) == ASLEEP)
+		futex_wake(&worker->word);
 }
 
 static void wait_for_workers(struct pool *pool)
 {
-	for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
-		if (atomic_load_explicit(&pool->n_working, memory_order_acquire) == 0)
-			return;
-		pause_briefly(spin);
-	}
-	atomic_store(&pool->caller_sleeps, 1);
+	if (spin_until(&pool->n_working, 0))
+		return;
+	atomic_store(&pool->caller_sleeps, true);
 	for (unsigned left; (left = atomic_load(&pool->n_working)) != 0;)
 		futex_wait(&pool->n_working, left);
-	atomic_store(&pool->caller_sleeps, 0);
+	atomic_store(&pool->caller_sleeps, false);
 }
 
 void pool_run(struct pool *pool, int n_tasks, pool_task *task, void *context)
 {
-	if (n_tasks <= 1 || pool->n_active == 1) {
+	int n_threads = n_tasks < pool->n_active ? n_tasks : pool->n_active;
+	if (n_threads <= 1) {
 		for (int i = 0; i < n_tasks; i++)
 			task(context, i, 0);
 		return;
@@ -145,36 +169,48 @@ void pool_run(struct pool *pool, int n_tasks, pool_task *task, void *context)
 	pool->task = task;
 	pool->context = context;
 	pool->n_tasks = n_tasks;
-	pool->n_taking_part = pool->n_active;
-	start_region(pool);
+	atomic_store_explicit(&pool->next_task, 0, memory_order_relaxed);
+	atomic_store_explicit(&pool->n_working, (unsigned)n_threads - 1, memory_order_relaxed);
+	for (int i = 1; i < n_threads; i++)
+		order_to_run(&pool->workers[i]);
 	run_tasks(pool, 0);
 	wait_for_workers(pool);
 }
 
-static bool start_worker(struct pool *pool, int number, const int *cpus, int n_cpus)
+/* ---- life ---- */
+
+static int start_worker(struct pool *pool, int number, const int *cpus, int n_cpus)
 {
 	struct worker *worker = &pool->workers[number];
-	*worker = (struct worker){.pool = pool, .number = number};
-	if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
-		return false;
+	worker->pool = pool;
+	worker->number = number;
+	int failure = pthread_create(&worker->thread, NULL, worker_main, worker);
+	if (failure)
+		return failure;
 	pool->n_started++;
+	pthread_setname_np(worker->thread, "compute");
 	if (n_cpus) {
 		cpu_set_t set;
 		CPU_ZERO(&set);
 		CPU_SET((size_t)cpus[number % n_cpus], &set);
-		/* A CPU that is not ours any more: run unpinned. */
+		/* Fails for a CPU that is not ours any more: run unpinned. */
 		(void)pthread_setaffinity_np(worker->thread, sizeof set, &set);
 	}
-	return true;
+	return 0;
+}
+
+static void *zeroed_lines(size_t n_items, size_t item_bytes)
+{
+	size_t n_bytes;
+	void *memory = checked_mul(n_items, item_bytes, &n_bytes) ? aligned_alloc(CACHE_LINE_BYTES, n_bytes) : NULL;
+	return memory ? memset(memory, 0, n_bytes) : NULL;
 }
 
 struct pool *pool_create(int n_threads, const int *cpus, int n_cpus, struct error *error)
 {
 	assert(n_threads >= 1);
-	struct pool *pool = aligned_alloc(CACHE_LINE_BYTES, sizeof *pool);
-	if (pool)
-		memset(pool, 0, sizeof *pool);
-	struct worker *workers = calloc((size_t)n_threads, sizeof *workers);
+	struct pool *pool = zeroed_lines(1, sizeof *pool);
+	struct worker *workers = zeroed_lines((size_t)n_threads, sizeof *workers);
 	if (!pool || !workers) {
 		free(workers);
 		free(pool);
@@ -184,17 +220,17 @@ struct pool *pool_create(int n_threads, const int *cpus, int n_cpus, struct erro
 	pool->workers = workers;
 	pool->n_threads = n_threads;
 	pool->n_active = n_threads;
-	/* Signals are main's business. */
+	/* Signals are main's business; threads inherit the mask. */
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	bool started = true;
-	for (int i = 1; i < n_threads && started; i++)
-		started = start_worker(pool, i, cpus, n_cpus);
+	int failure = 0;
+	for (int i = 1; i < n_threads && !failure; i++)
+		failure = start_worker(pool, i, cpus, n_cpus);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!started) {
-		error_set(error, ERROR_INTERNAL, "cannot start compute thread %d of %d: %s", pool->n_started + 1, n_threads,
-		          strerror(errno));
+	if (failure) {
+		error_set(error, ERROR_MEMORY, "cannot start compute thread %d of %d: %s", pool->n_started + 2, n_threads,
+		          strerror(failure));
 		pool_destroy(pool);
 		return NULL;
 	}
@@ -206,8 +242,8 @@ void pool_destroy(struct pool *pool)
 	if (!pool)
 		return;
 	pool->ending = true;
-	atomic_fetch_add(&pool->generation, 1);
-	futex_wake_all(&pool->generation);
+	for (int i = 1; i <= pool->n_started; i++)
+		order_to_run(&pool->workers[i]);
 	for (int i = 1; i <= pool->n_started; i++)
 		pthread_join(pool->workers[i].thread, NULL);
 	free(pool->workers);

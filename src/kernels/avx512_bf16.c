@@ -2,7 +2,7 @@
  *
  * The instruction multiplies pairs exactly and adds them to an f32 lane with its own rules: subnormal inputs and results
  * count as zero and every step rounds to nearest even. Against f32 arithmetic the error is that of rounding activations
- * to bf16, 2^-9 each.
+ * to bf16, at most 2^-8 of each term.
  */
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,prefer-vector-width=512")
 #include <assert.h>

@@ -162,6 +162,11 @@ const struct kernels *model_kernels(const struct model *model)
 	return model->kernels;
 }
 
+enum dtype model_weight_type(const struct model *model)
+{
+	return model->weights.type;
+}
+
 const char *model_quant_kind(const struct model *model)
 {
 	return dtype_info(model->weights.type)->name;

@@ -77,9 +77,10 @@ static bool fill_from_chars(const struct bpe *bpe, struct bpe_scratch *scratch, 
 		if (!options->has_unknown)
 			continue;
 		if (options->unknown_id < 0)
-			return error_set(error, ERROR_INVALID_REQUEST,
-			                 "the text has a character outside the vocabulary, and the tokenizer's unknown token is not "
-			                 "in its vocabulary either");
+			return error_set(
+			    error, ERROR_INVALID_REQUEST,
+			    "the text has a character outside the vocabulary, and the tokenizer's unknown token is not "
+			    "in its vocabulary either");
 		if (unknown_waits && !options->fuse_unknown)
 			symbols[n++] = options->unknown_id;
 		unknown_waits = true;

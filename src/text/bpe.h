@@ -17,12 +17,12 @@ struct bpe_merge {
 };
 
 struct bpe_options {
-	bool has_unknown;      /* unknown characters become unknown_id; without it they vanish */
-	int32_t unknown_id;    /* -1: named but not in the vocabulary, an error once it is needed */
-	bool fuse_unknown;     /* a run of unknown characters becomes one token */
-	bool byte_fallback;    /* unknown characters become <0xNN> tokens, if all their bytes have one */
-	bool ignore_merges;    /* a piece that is itself in the vocabulary is not merged together */
-	bool byte_level;       /* pieces are byte-level text */
+	bool has_unknown;       /* unknown characters become unknown_id; without it they vanish */
+	int32_t unknown_id;     /* -1: named but not in the vocabulary, an error once it is needed */
+	bool fuse_unknown;      /* a run of unknown characters becomes one token */
+	bool byte_fallback;     /* unknown characters become <0xNN> tokens, if all their bytes have one */
+	bool ignore_merges;     /* a piece that is itself in the vocabulary is not merged together */
+	bool byte_level;        /* pieces are byte-level text */
 	const uint8_t *special; /* [highest id + 1], 1 for special tokens; borrowed */
 };
 
@@ -56,7 +56,7 @@ void bpe_free(struct bpe *bpe);
 struct bpe_scratch {
 	bool no_special; /* never take a special token for text that only looks like it */
 	struct piece_cache cache;
-	int32_t *symbols;     /* [max_symbols] ids; -1 once merged into the one before */
+	int32_t *symbols;      /* [max_symbols] ids; -1 once merged into the one before */
 	uint32_t *next, *prev; /* [max_symbols] neighbours, for long pieces */
 	size_t n_symbols, max_symbols, max_links;
 	uint64_t *heap; /* [max_heap] rank << 32 | position */

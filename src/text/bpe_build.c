@@ -82,14 +82,10 @@ static void build_bytes(struct bpe *bpe)
 	}
 }
 
-static bool is_fallback_symbol(const struct bpe *bpe, int32_t id)
+/* A symbol that stands for something else than its spelling: the unknown token, or a <0xNN> byte. */
+static bool is_fallback_symbol(const struct bpe *bpe, int32_t id, const char *text, size_t n_bytes)
 {
-	if (id == bpe->options.unknown_id)
-		return true;
-	for (int byte = 0; byte < 256; byte++)
-		if (bpe->byte_ids[byte] == id)
-			return true;
-	return false;
+	return id == bpe->options.unknown_id || (n_bytes == 6 && !memcmp(text, "<0x", 3));
 }
 
 /* The last character of a valid token text, or the first. */
@@ -112,8 +108,8 @@ static bool build_joins(struct bpe *bpe, const struct bpe_merge *merges, size_t 
 		const char *left = vocab_text(bpe->vocab, merges[i].left, &n_left);
 		const char *right = vocab_text(bpe->vocab, merges[i].right, &n_right);
 		if (!left || !right || !n_left || !n_right || unicode_valid_prefix(left, n_left) < n_left ||
-		    unicode_valid_prefix(right, n_right) < n_right || is_fallback_symbol(bpe, merges[i].left) ||
-		    is_fallback_symbol(bpe, merges[i].right)) {
+		    unicode_valid_prefix(right, n_right) < n_right || is_fallback_symbol(bpe, merges[i].left, left, n_left) ||
+		    is_fallback_symbol(bpe, merges[i].right, right, n_right)) {
 			free(joins);
 			return true;
 		}

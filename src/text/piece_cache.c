@@ -14,8 +14,8 @@ static struct piece_cache_slot *slot_of(const struct piece_cache *cache, const c
 	size_t mask = cache->n_slots - 1;
 	for (size_t i = (size_t)hash & mask;; i = (i + 1) & mask) {
 		struct piece_cache_slot *slot = &cache->slots[i];
-		if (!slot->used || (slot->hash == hash && slot->n_bytes == n_bytes &&
-		                    !memcmp(cache->texts.data + slot->text, text, n_bytes)))
+		if (!slot->used ||
+		    (slot->hash == hash && slot->n_bytes == n_bytes && !memcmp(cache->texts.data + slot->text, text, n_bytes)))
 			return slot;
 	}
 }

@@ -67,10 +67,11 @@ bool unicode_is_mark(uint32_t code)
 bool unicode_is_word(uint32_t code)
 {
 	if (code < 0x80)
-		return (code >= '0' && code <= '9') || (code >= 'A' && code <= 'Z') || (code >= 'a' && code <= 'z') || code == '_';
+		return (code >= '0' && code <= '9') || (code >= 'A' && code <= 'Z') || (code >= 'a' && code <= 'z') ||
+		       code == '_';
 	utf8proc_category_t c = category(code);
-	if ((c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO) || unicode_is_mark(code) || c == UTF8PROC_CATEGORY_ND ||
-	    c == UTF8PROC_CATEGORY_NL || c == UTF8PROC_CATEGORY_PC)
+	if ((c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO) || unicode_is_mark(code) ||
+	    c == UTF8PROC_CATEGORY_ND || c == UTF8PROC_CATEGORY_NL || c == UTF8PROC_CATEGORY_PC)
 		return true;
 	/* Join_Control, and the symbols that Other_Alphabetic adds: circled and squared letters. */
 	return code == 0x200C || code == 0x200D || (code >= 0x24B6 && code <= 0x24E9) ||

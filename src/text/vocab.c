@@ -42,8 +42,7 @@ static bool grow_strings(struct vocab *vocab)
 	if (vocab->n_strings < vocab->max_strings)
 		return true;
 	size_t n = vocab->max_strings ? vocab->max_strings * 2 : 128, n_bytes;
-	struct vocab_string *strings =
-	    checked_mul(n, sizeof *strings, &n_bytes) ? realloc(vocab->strings, n_bytes) : NULL;
+	struct vocab_string *strings = checked_mul(n, sizeof *strings, &n_bytes) ? realloc(vocab->strings, n_bytes) : NULL;
 	if (!strings)
 		return false;
 	vocab->strings = strings;
@@ -111,8 +110,8 @@ const char *vocab_text(const struct vocab *vocab, int32_t id, size_t *n_bytes)
 
 size_t vocab_bytes(const struct vocab *vocab)
 {
-	return vocab->texts.capacity + vocab->max_strings * sizeof *vocab->strings +
-	       vocab->n_slots * sizeof *vocab->slots + vocab->max_ids * sizeof *vocab->by_id;
+	return vocab->texts.capacity + vocab->max_strings * sizeof *vocab->strings + vocab->n_slots * sizeof *vocab->slots +
+	       vocab->max_ids * sizeof *vocab->by_id;
 }
 
 void vocab_free(struct vocab *vocab)

@@ -1,0 +1,148 @@
+# Tallow. `make help` lists the targets.
+
+CONFIG  ?= release
+PREFIX  ?= /usr/local
+MODEL   ?= models/tallow-tiny
+PROMPT  ?= Once upon a time
+PORT    ?= 8080
+PYTHON  := /usr/bin/python3
+
+BUILD   := build/$(CONFIG)
+BIN     := $(if $(filter release,$(CONFIG)),build/tallow,$(BUILD)/tallow)
+
+# ---- dependencies: each is asked for by pkg-config, installed only when missing ----
+
+BUILD_PKGS  := libmicrohttpd libcjson libutf8proc libpcre2-8 libcurl
+BUILD_DEBS  := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libutf8proc-dev libpcre2-dev \
+               libcurl4-openssl-dev libopenblas-serial-dev curl
+TEST_DEBS   := libcmocka-dev python3 python3-pytest
+LINT_DEBS   := clang-format clang-tidy cppcheck
+
+# OpenBLAS: the serial build, linked statically. It starts no threads (the pool is ours, and a thread that exists before
+# main would take signals), and the binary does not depend on which BLAS a machine has chosen.
+MULTIARCH    = $(shell gcc -print-multiarch 2>/dev/null)
+BLAS_LIB     = /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a
+BLAS_INCLUDE = /usr/include/$(MULTIARCH)/openblas-serial
+
+# ---- flags ----
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith $(if $(WERROR),-Werror)
+# No contraction: a*b+c is rounded twice unless a kernel says fma, so that results do not depend on the compiler's mood.
+CFLAGS_common  := -std=gnu11 -D_GNU_SOURCE -g -ffp-contract=off -pthread $(WARNINGS)
+CFLAGS_release := -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2
+CFLAGS_debug   := -O0 -fno-omit-frame-pointer
+CFLAGS_asan    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_tsan    := -O1 -fno-omit-frame-pointer -fsanitize=thread
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+LDFLAGS_asan    := -fsanitize=address,undefined
+LDFLAGS_tsan    := -fsanitize=thread
+
+INCLUDES = -Iinclude -Isrc -I$(BLAS_INCLUDE) $(shell pkg-config --cflags $(BUILD_PKGS) 2>/dev/null)
+LIBS     = $(BLAS_LIB) $(shell pkg-config --libs $(BUILD_PKGS) 2>/dev/null) -lm -lpthread
+ALL_CFLAGS = $(CFLAGS_common) $(CFLAGS_$(CONFIG)) $(INCLUDES) $(CFLAGS)
+
+SOURCES := $(sort $(wildcard src/*/*.c))
+OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+TESTS   := $(sort $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)))
+
+export TALLOW_BINARY := $(BIN)
+ifneq ($(wildcard ../shared/fixtures),)
+export TALLOW_FIXTURES := ../shared/fixtures
+endif
+
+# ---- build ----
+
+.PHONY: all
+all: deps ## build the worker (the default)
+	@$(MAKE) --no-print-directory build
+
+.PHONY: build
+build: $(BIN)
+
+$(BIN): $(BUILD)/src/main.o $(OBJECTS)
+	$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ $(LIBS) $(LDFLAGS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ -lcmocka $(LIBS)
+
+# The kernels' inner loops profit from -O3; nothing else does.
+$(BUILD)/src/kernels/%.o: CFLAGS_release += -O3
+
+-include $(OBJECTS:.o=.d) $(BUILD)/src/main.d $(wildcard $(BUILD)/tests/unit/*.d)
+.SECONDARY:
+
+.PHONY: deps test-deps lint-deps
+deps: ## install what the build needs, if it is missing
+	@tests/tools/install.sh "$(BUILD_PKGS)" "gcc curl $(BLAS_LIB)" "$(BUILD_DEBS)"
+test-deps: deps
+	@tests/tools/install.sh "cmocka" "$(PYTHON) pytest" "$(TEST_DEBS)"
+lint-deps: test-deps
+	@tests/tools/install.sh "" "clang-format clang-tidy cppcheck" "$(LINT_DEBS)"
+
+# ---- use ----
+
+.PHONY: run
+run: all ## start the worker, stream one completion, keep serving (MODEL=path PROMPT="..." PORT=n)
+	@tests/tools/run.sh "$(BIN)" "$(MODEL)" "$(PROMPT)" "$(PORT)"
+
+.PHONY: install uninstall
+install: all ## install to $(DESTDIR)$(PREFIX)/bin
+	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/tallow
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/tallow
+
+# ---- tests ----
+
+.PHONY: test unit e2e
+test: test-deps ## all tests, from nothing
+	@$(MAKE) --no-print-directory unit e2e
+
+unit: $(TESTS) ## unit tests
+	@tests/tools/run_unit.sh $(TESTS)
+
+e2e: $(BIN) ## end-to-end tests: start the real binary
+	$(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e $(PYTEST_ARGS)
+
+.PHONY: debug asan tsan
+debug: deps ## build with assertions and no optimisation
+	@$(MAKE) --no-print-directory CONFIG=debug build
+asan: test-deps ## unit tests and one end-to-end set under ASan and UBSan
+	@$(MAKE) --no-print-directory CONFIG=asan unit e2e PYTEST_ARGS="tests/e2e/test_http.py"
+tsan: test-deps ## unit tests under TSan
+	@$(MAKE) --no-print-directory CONFIG=tsan unit
+
+# ---- checks ----
+
+.PHONY: lint layers format
+lint: lint-deps layers ## clang-format, clang-tidy, cppcheck
+	@tests/lint/lint.sh
+layers: ## check the includes against the layer table
+	@$(PYTHON) tests/lint/layers.py
+format: ## rewrite the sources as clang-format wants them
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+# ---- measuring ----
+
+BENCH_MODEL := build/bench/tinyllama-1.1b
+
+.PHONY: bench bench-model profile
+bench: all bench-model ## measure on a TinyLlama-1.1B-shaped model (BENCH_ARGS=...)
+	$(BIN) bench --model $(BENCH_MODEL) $(BENCH_ARGS)
+bench-model: $(BENCH_MODEL)/model.safetensors
+$(BENCH_MODEL)/model.safetensors: tests/bench/make_model.c
+	@mkdir -p $(BENCH_MODEL)
+	$(CC) -O2 -o build/bench/make_model $<
+	build/bench/make_model $(BENCH_MODEL)
+profile: all bench-model ## perf record of a decode; a flame graph if its tools are there
+	@tests/tools/profile.sh $(BIN) $(BENCH_MODEL)
+
+.PHONY: clean help
+clean: ## remove everything that was built
+	rm -rf build
+help: ## this list
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'

@@ -1,0 +1,22 @@
+/* What this machine can do: the ceilings that `tallow bench` holds results against, measured in the same run.
+ *
+ * Each is the best of several attempts, and the memory read the best of several loops: a ceiling is what was seen once.
+ */
+#ifndef TALLOW_KERNELS_CEILINGS_H
+#define TALLOW_KERNELS_CEILINGS_H
+
+#include "base/error.h"
+#include "base/pool.h"
+
+struct ceilings {
+	double read_gb_s;      /* memory read by all threads, best loop */
+	const char *read_loop; /* which one: "plain", "prefetch", "streams" */
+	double sgemm_gflop_s;  /* OpenBLAS, 512 x 2048 x 2048 shared out by columns as the prefill does */
+	double bf16_gflop_s;   /* bf16 dot-product instructions from registers; 0 where there are none */
+	double int8_gop_s;     /* int8 dot-product instructions from registers; 0 where there are none */
+};
+
+/* Takes a few seconds and 512 MiB of memory. */
+bool ceilings_measure(struct pool *pool, struct ceilings *ceilings, struct error *error) MUST_USE;
+
+#endif

@@ -1,0 +1,129 @@
+#include "kernels/ceilings.h"
+
+#include <cblas.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/platform.h"
+#include "kernels/ceilings_simd.h"
+
+enum {
+	READ_BYTES = 512 << 20, /* well beyond any cache */
+	READ_PIECE_BYTES = 1 << 20,
+	ATTEMPTS = 5,
+	GEMM_ROWS = 512,
+	GEMM_WIDTH = 2048,
+	PEAK_ROUNDS = 2000000,
+};
+
+/* One parallel measurement: what each task does and what it works on. */
+struct probe {
+	const unsigned char *data;
+	read_loop *read;
+	const float *x, *w;
+	float *y;
+	int columns_per_task;
+	peak_loop *peak;
+	uint64_t sink; /* keeps results alive */
+};
+
+static double seconds_of(struct pool *pool, int n_tasks, pool_task *task, struct probe *probe)
+{
+	double best = 0;
+	for (int i = 0; i < ATTEMPTS; i++) {
+		int64_t start_ns = clock_ns();
+		pool_run(pool, n_tasks, task, probe);
+		double seconds = (double)(clock_ns() - start_ns) / 1e9;
+		best = i == 0 || seconds < best ? seconds : best;
+	}
+	return best;
+}
+
+static void read_task(void *context, int task, int worker)
+{
+	(void)worker;
+	struct probe *probe = context;
+	uint64_t sum = probe->read(probe->data + (size_t)task * READ_PIECE_BYTES, READ_PIECE_BYTES);
+	__atomic_fetch_add(&probe->sink, sum, __ATOMIC_RELAXED);
+}
+
+static bool measure_read(struct pool *pool, struct ceilings *ceilings, struct error *error)
+{
+	void *data = mmap(NULL, READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (data == MAP_FAILED)
+		return error_set(error, ERROR_MEMORY, "no memory for %d MiB to read", READ_BYTES >> 20);
+	madvise(data, READ_BYTES, MADV_HUGEPAGE);
+	memset(data, 1, READ_BYTES);
+	for (int i = 0; i < n_read_loops; i++) {
+		if (!read_loops[i].supported())
+			continue;
+		struct probe probe = {.data = data, .read = read_loops[i].loop};
+		double gb_s = READ_BYTES / seconds_of(pool, READ_BYTES / READ_PIECE_BYTES, read_task, &probe) / 1e9;
+		if (gb_s > ceilings->read_gb_s) {
+			ceilings->read_gb_s = gb_s;
+			ceilings->read_loop = read_loops[i].name;
+		}
+	}
+	munmap(data, READ_BYTES);
+	return true;
+}
+
+static void gemm_task(void *context, int task, int worker)
+{
+	(void)worker;
+	struct probe *probe = context;
+	int first = task * probe->columns_per_task;
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, GEMM_ROWS, probe->columns_per_task, GEMM_WIDTH, 1, probe->x,
+	            GEMM_WIDTH, probe->w + (size_t)first * GEMM_WIDTH, GEMM_WIDTH, 0, probe->y + first, GEMM_WIDTH);
+}
+
+static bool measure_gemm(struct pool *pool, struct ceilings *ceilings, struct error *error)
+{
+	size_t n_x = (size_t)GEMM_ROWS * GEMM_WIDTH, n_w = (size_t)GEMM_WIDTH * GEMM_WIDTH;
+	float *memory = aligned_alloc(64, (2 * n_x + n_w) * sizeof *memory);
+	if (!memory)
+		return error_set(error, ERROR_MEMORY, "no memory for a matrix product");
+	for (size_t i = 0; i < n_x + n_w; i++)
+		memory[i] = (float)(i % 17) - 8;
+	/* Several widths of a column block: which is best depends on the caches. */
+	for (int columns = 128; columns <= 512; columns *= 2) {
+		struct probe probe = {.x = memory, .w = memory + n_x, .y = memory + n_x + n_w, .columns_per_task = columns};
+		double seconds = seconds_of(pool, GEMM_WIDTH / columns, gemm_task, &probe);
+		double gflop_s = 2.0 * GEMM_ROWS * GEMM_WIDTH * GEMM_WIDTH / seconds / 1e9;
+		if (gflop_s > ceilings->sgemm_gflop_s)
+			ceilings->sgemm_gflop_s = gflop_s;
+	}
+	free(memory);
+	return true;
+}
+
+static void peak_task(void *context, int task, int worker)
+{
+	(void)task;
+	(void)worker;
+	struct probe *probe = context;
+	__atomic_fetch_add(&probe->sink, probe->peak(PEAK_ROUNDS), __ATOMIC_RELAXED);
+}
+
+static double measure_peak(struct pool *pool, peak_loop *peak, double operations_per_round)
+{
+	struct probe probe = {.peak = peak};
+	int n_tasks = pool_size(pool) * 4;
+	return operations_per_round * PEAK_ROUNDS * n_tasks / seconds_of(pool, n_tasks, peak_task, &probe) / 1e9;
+}
+
+bool ceilings_measure(struct pool *pool, struct ceilings *ceilings, struct error *error)
+{
+	struct platform_cpu cpu;
+	platform_cpu(&cpu);
+	memset(ceilings, 0, sizeof *ceilings);
+	if (!measure_read(pool, ceilings, error) || !measure_gemm(pool, ceilings, error))
+		return false;
+	if (cpu.avx512_bf16)
+		ceilings->bf16_gflop_s = measure_peak(pool, peak_bf16, PEAK_BF16_OPERATIONS);
+	if (cpu.avx512_vnni)
+		ceilings->int8_gop_s = measure_peak(pool, peak_int8, PEAK_INT8_OPERATIONS);
+	return true;
+}

@@ -1,0 +1,176 @@
+"""Who may talk to the worker: keys, Host, Origin, where it listens."""
+
+import http.client
+import os
+import signal
+import socket
+import stat
+
+import pytest
+
+from http_client import Stream, get, post, raw, request, status_of, wait_until
+
+OPEN = ["/health", "/livez"]
+GUARDED = ["/v1/ready", "/info", "/metrics", "/v1/loading/progress", "/v1/inference/x/stream", "/nothing"]
+
+
+def test_every_route_but_two_needs_the_key(worker):
+    port = worker(env={"TALLOW_API_KEY": "sesame"}).port
+    good = {"Authorization": "Bearer sesame"}
+    for path in OPEN:
+        assert get(port, path).status == 200
+    for path in GUARDED:
+        answer = get(port, path)
+        assert answer.status == 401 and answer.json()["error"]["code"] == "UNAUTHORIZED"
+        assert "bearer" in answer.headers["www-authenticate"].lower()
+    assert get(port, "/info", headers=good).status == 200
+    for path in ("/execute", "/cancel", "/shutdown", "/v1/inference"):
+        assert post(port, path, {}).status == 401
+    body = {"prompt": "Once", "max_tokens": 1, "stream": False}
+    assert post(port, "/execute", body, headers=good).status == 200
+    for wrong in ("", "Bearer", "Bearer ", "Bearer sesam", "Bearer sesame2", "Basic c2VzYW1l", "sesame",
+                  "Bearer " + "x" * 5000):
+        assert get(port, "/info", headers={"Authorization": wrong}).status == 401
+    twice = b"GET /info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + b"Authorization: Bearer sesame\r\n" * 2
+    assert status_of(raw(port, twice + b"\r\n")) == 401
+
+
+def test_keys_are_read_again_on_sighup(worker, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("first\nsecond\n")
+    started = worker("--api-key-file", str(keys))
+
+    def status(key):
+        return get(started.port, "/info", headers={"Authorization": "Bearer " + key}).status
+
+    assert status("first") == 200 and status("second") == 200 and status("third") == 401
+    keys.write_text("third\n")
+    started.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: status("third") == 200)
+    assert status("first") == 401
+
+
+def test_an_open_door_needs_to_be_asked_for(worker):
+    refused = worker("--host", "0.0.0.0", wait=False)
+    assert refused.process.wait(20) == 2
+    assert status_of(raw(worker("--host", "0.0.0.0", "--insecure").port,
+                         b"GET /info HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n")) == 200
+
+
+def test_foreign_hosts_are_refused(shared_worker):
+    for host, status in (("localhost", 200), ("LOCALHOST:9", 200), ("127.0.0.1", 200), ("[::1]:80", 200),
+                         ("evil.example", 403), ("localhost.evil.example", 403), ("127.0.0.1.nip.io:8080", 403), ("", 403)):
+        answer = get(shared_worker.port, "/health", headers={"Host": host})
+        assert answer.status == status, host
+        if status == 403:
+            assert answer.json()["error"]["code"] == "FORBIDDEN"
+
+
+def test_foreign_origins_are_refused(shared_worker):
+    port = shared_worker.port
+    for origin in ("https://evil.example", "null", "http://127.0.0.1", "file://", "http://localhost:%d.evil" % port):
+        answer = post(port, "/execute", {"prompt": "x"}, headers={"Origin": origin})
+        assert answer.status == 403 and answer.json()["error"]["code"] == "FORBIDDEN"
+        assert "access-control-allow-origin" not in answer.headers
+    own = {"Origin": "http://127.0.0.1:%d" % port}
+    assert get(port, "/health", headers=own).status == 200
+    preflight = request(port, "OPTIONS", "/execute", headers={
+        "Origin": "https://evil.example", "Access-Control-Request-Method": "POST"})
+    assert preflight.status == 403
+
+
+def test_cors_lets_one_origin_in(worker):
+    port = worker("--cors-origin", "https://app.example", env={"TALLOW_API_KEY": "k"}).port
+    good = {"Origin": "https://app.example"}
+    preflight = request(port, "OPTIONS", "/execute", headers=dict(good, **{"Access-Control-Request-Method": "POST"}))
+    assert preflight.status == 204
+    assert preflight.headers["access-control-allow-origin"] == "https://app.example"
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+    answer = get(port, "/info", headers=dict(good, Authorization="Bearer k"))
+    assert answer.status == 200 and answer.headers["access-control-allow-origin"] == "https://app.example"
+    assert "origin" in answer.headers["vary"].lower()
+    assert get(port, "/info", headers={"Origin": "https://other.example"}).status == 403
+
+
+def test_the_body_limit_can_be_set(worker):
+    port = worker("--max-body", "1000").port
+    assert post(port, "/execute", b"x" * 1001).status == 413
+    assert post(port, "/execute", b"x" * 1000).status == 400
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=10)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(10)
+        self.sock.connect(self.path)
+
+
+def test_unix_socket(worker, tmp_path):
+    path = str(tmp_path / "tallow.sock")
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(path)
+    stale.close()
+    started = worker("--host", "unix:" + path)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    connection = UnixConnection(path)
+    body = '{"prompt":"Once upon","max_tokens":3,"ignore_eos":true}'
+    connection.request("POST", "/execute", body=body, headers={"Host": "whatever"})
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert answer.read().count(b"event: token") == 3
+    connection.close()
+    started.process.send_signal(signal.SIGTERM)
+    assert started.process.wait(20) == 0
+    assert not os.path.exists(path)
+
+
+def test_ipv6(worker):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    port = worker("--host", "::1").port
+    with socket.create_connection(("::1", port), timeout=10) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: [::1]:%d\r\nConnection: close\r\n\r\n" % port)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_a_taken_port_is_said_so(worker, shared_worker):
+    refused = worker("--port", str(shared_worker.port), wait=False)
+    assert refused.process.wait(20) == 5
+
+
+def test_request_ids(shared_worker):
+    port = shared_worker.port
+    assert get(port, "/livez", headers={"X-Request-Id": "abc-1.2:3_4"}).headers["x-request-id"] == "abc-1.2:3_4"
+    assert get(port, "/livez", headers={"X-Correlation-ID": "corr"}).headers["x-request-id"] == "corr"
+    both = {"X-Correlation-ID": "corr", "X-Request-Id": "req"}
+    assert get(port, "/livez", headers=both).headers["x-request-id"] == "req"
+    for bad in ("a b", 'a"b', "x" * 65, "é".encode("utf-8").decode("latin-1"), "{}"):
+        made = get(port, "/livez", headers={"X-Request-Id": bad}).headers["x-request-id"]
+        assert made != bad and made.startswith("req-")
+    assert get(port, "/nothing", headers={"X-Request-Id": "e1"}).headers["x-request-id"] == "e1"
+    with Stream(port, "/execute", {"prompt": "x", "max_tokens": 1}, headers={"X-Request-Id": "s1"}) as stream:
+        assert stream.answer.getheader("X-Request-Id") == "s1"
+
+
+def test_logs_name_the_request_and_never_its_text(worker):
+    started = worker(env={"TALLOW_LOG_LEVEL": "debug"})
+    port = started.port
+    secret = "xylophone quagmire"
+    whole = post(port, "/execute", {"prompt": secret, "max_tokens": 8, "stream": False, "ignore_eos": True,
+                                    "stop": "zzzzqq"}, headers={"X-Request-Id": "log-1"}).json()
+    post(port, "/execute", {"prompt": secret, "top_p": 7}, headers={"X-Request-Id": "log-2"})
+    post(port, "/execute", '{"prompt": "' + secret, headers={"X-Request-Id": "log-3"})
+    wait_until(lambda: "log-3" in started.log())
+    log = started.log()
+    lines = [line for line in log.splitlines() if "log-1" in line]
+    assert any('"duration_ms"' in line and '"tokens_out":8' in line for line in lines)
+    assert "xylophone" not in log and "quagmire" not in log and "zzzzqq" not in log
+    words = [word for word in whole["text"].split() if len(word) > 5]
+    assert not any(word in log for word in words)

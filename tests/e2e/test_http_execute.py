@@ -1,0 +1,279 @@
+"""POST /execute as the contract has it: events, fields, errors, ends."""
+
+import json
+import time
+
+import pytest
+
+from http_client import Stream, execute, get, health, post, request, text_of, wait_until
+
+PROMPT = "Once upon a time"
+LONG = {"prompt": PROMPT, "max_tokens": 2000, "ignore_eos": True}
+
+
+def test_events_come_in_order(shared_worker):
+    port = shared_worker.port
+    body = {"job_id": "order-1", "prompt": PROMPT, "max_tokens": 12, "seed": 7, "ignore_eos": True}
+    events = execute(port, body)
+    names = [name for name, _ in events]
+    assert names == ["started"] + ["token"] * 12 + ["end"]
+    assert all(data["type"] == name for name, data in events)
+    started, end = events[0][1], events[-1][1]
+    assert set(started) == {"type", "job_id", "model", "started_at", "seed", "prompt_tokens", "cached_tokens"}
+    assert started["job_id"] == "order-1" and started["seed"] == 7
+    assert started["started_at"].endswith("Z") and "T" in started["started_at"]
+    assert [data["i"] for name, data in events if name == "token"] == list(range(12))
+    assert end["tokens_out"] == 12 and end["stop_reason"] == "max_tokens"
+    assert "stop_sequence_matched" not in end
+    assert end["usage"] == {
+        "prompt_tokens": started["prompt_tokens"],
+        "completion_tokens": 12,
+        "total_tokens": started["prompt_tokens"] + 12,
+        "cached_tokens": started["cached_tokens"],
+    }
+    assert set(end["timings"]) == {
+        "queue_ms", "prefill_ms", "decode_ms", "time_to_first_token_ms", "tokens_per_second",
+    }
+    assert isinstance(end["decode_time_ms"], int)
+
+
+def test_headers_are_those_of_an_event_stream(shared_worker):
+    with Stream(shared_worker.port, "/execute", {"prompt": PROMPT, "max_tokens": 2}) as stream:
+        assert stream.answer.getheader("Content-Type") == "text/event-stream"
+        assert stream.answer.getheader("Cache-Control") == "no-store"
+        assert stream.answer.getheader("X-Request-Id")
+
+
+def test_one_object_equals_the_stream(shared_worker):
+    port = shared_worker.port
+    body = {"prompt": PROMPT, "max_tokens": 20, "seed": 11}
+    events = execute(port, body)
+    whole = post(port, "/execute", dict(body, stream=False)).json()
+    assert whole["text"] == text_of(events)
+    assert whole["tokens_out"] == events[-1][1]["tokens_out"]
+    assert whole["stop_reason"] == events[-1][1]["stop_reason"]
+    assert whole["seed"] == 11
+    assert {"job_id", "model", "started_at", "decode_time_ms", "usage", "timings"} <= set(whole)
+
+
+def test_a_chosen_seed_is_reported_and_repeats(shared_worker):
+    port = shared_worker.port
+    first = execute(port, {"prompt": PROMPT, "max_tokens": 16})
+    seed = first[0][1]["seed"]
+    assert 0 <= seed < 2**53
+    again = execute(port, {"prompt": PROMPT, "max_tokens": 16, "seed": seed})
+    assert text_of(first) == text_of(again)
+
+
+@pytest.mark.parametrize("seed", [0, 2**53 + 1, 2**63, 2**64 - 1])
+def test_seeds_are_exact(shared_worker, seed):
+    events = execute(shared_worker.port, {"prompt": PROMPT, "max_tokens": 1, "seed": seed})
+    assert events[0][1]["seed"] == seed
+
+
+def test_greedy_repeats(shared_worker):
+    body = {"prompt": PROMPT, "max_tokens": 16, "temperature": 0}
+    assert text_of(execute(shared_worker.port, body)) == text_of(execute(shared_worker.port, body))
+
+
+def test_job_id_is_made_when_absent(shared_worker):
+    a = execute(shared_worker.port, {"prompt": PROMPT, "max_tokens": 1})[0][1]["job_id"]
+    b = execute(shared_worker.port, {"prompt": PROMPT, "max_tokens": 1})[0][1]["job_id"]
+    assert a and b and a != b
+
+
+def test_unknown_fields_are_named(shared_worker):
+    events = execute(shared_worker.port, {"prompt": PROMPT, "max_tokens": 1, "logit_bias": {}, "Stream": False})
+    assert events[0][1]["ignored"] == ["logit_bias", "Stream"]
+
+
+def test_stop_sequence_ends_before_it(shared_worker):
+    port = shared_worker.port
+    body = {"prompt": PROMPT, "max_tokens": 40, "temperature": 0, "ignore_eos": True}
+    text = text_of(execute(port, body))
+    stop = text[12:17]  # in the middle, across token borders
+    events = execute(port, dict(body, stop=["\x00never", stop]))
+    assert text_of(events) == text[: text.index(stop)]
+    end = events[-1][1]
+    assert end["stop_reason"] == "stop_sequence" and end["stop_sequence_matched"] == stop
+    assert execute(port, dict(body, stop=stop))[-1][1]["stop_reason"] == "stop_sequence"
+
+
+def test_every_bad_field_is_named_at_once(shared_worker):
+    bad = {
+        "prompt": "", "max_tokens": 0, "temperature": 3, "top_p": 1.5, "top_k": -1, "min_p": 2,
+        "repetition_penalty": 0, "stop": [""], "seed": -1, "stream": "yes", "deadline_ms": 0, "priority": 99,
+        "ignore_eos": 1, "parse_special": "no", "job_id": "",
+    }
+    answer = post(shared_worker.port, "/execute", bad)
+    assert answer.status == 400
+    errors = answer.json()["errors"]
+    assert {e["field"] for e in errors} == set(bad)
+    assert all(set(e) == {"field", "constraint", "message", "value"} for e in errors)
+    top_p = next(e for e in errors if e["field"] == "top_p")
+    assert top_p == {
+        "field": "top_p",
+        "constraint": "range(0.0..=1.0)",
+        "message": "top_p must be at most 1.0 (got 1.5)",
+        "value": "1.5",
+    }
+
+
+WRONG = [True, "5", [], {}, -1, 2**31, 2**53 + 1, 2**63, 1e308, 1.5]
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "top_k", "temperature", "top_p", "min_p", "repetition_penalty",
+                                   "priority", "stream", "ignore_eos", "parse_special", "job_id", "stop"])
+def test_wrong_values_get_400_and_nothing_breaks(shared_worker, field):
+    port = shared_worker.port
+    for value in WRONG:
+        answer = post(port, "/execute", {"prompt": PROMPT, "max_tokens": 1, "stream": False, field: value})
+        if answer.status == 400:
+            assert [e["field"] for e in answer.json()["errors"]] == [field]
+        else:
+            assert answer.status == 200, (field, value, answer.body)
+    assert get(port, "/livez").status == 200
+
+
+@pytest.mark.parametrize("body", ["", " ", "null", "[]", '"x"', "5", "{", "}", '{"prompt":"x"} y', '{"prompt":NaN}',
+                                  '{"prompt":"x","prompt":"y"}', '{"prompt":"\ud800"}'.encode("utf-8", "surrogatepass"),
+                                  b'{"prompt":"\xff"}', "[" * 5000, '{"a":' * 5000, '{"x":[' + "0," * 200000 + "0]}"])
+def test_bodies_that_are_no_request(shared_worker, body):
+    answer = post(shared_worker.port, "/execute", body)
+    assert answer.status == 400
+    error = answer.json()["error"]
+    assert error["code"] == "INVALID_REQUEST" and error["retriable"] is False
+
+
+def test_prompts_are_never_echoed(shared_worker):
+    for body in ({"prompt": "XSECRETX", "top_p": 9}, {"prompt": ["XSECRETX"]}, {"prompt": "p", "stop": ["XSECRETX", 1]}):
+        answer = post(shared_worker.port, "/execute", body)
+        assert answer.status == 400 and b"XSECRETX" not in answer.body
+
+
+def test_a_prompt_beyond_the_context_is_refused_with_both_counts(shared_worker):
+    port = shared_worker.port
+    context = health(port)["context_length"]
+    answer = post(port, "/execute", {"prompt": "tree house " * context})
+    assert answer.status == 400
+    error = answer.json()["error"]
+    assert error["code"] == "CONTEXT_LENGTH_EXCEEDED" and error["retriable"] is False
+    assert str(context) in error["message"]
+
+
+def test_max_tokens_past_the_context_is_clipped(worker):
+    port = worker("--context", "64").port
+    events = execute(port, {"prompt": PROMPT, "max_tokens": 2000, "ignore_eos": True})
+    end = events[-1][1]
+    assert end["stop_reason"] == "context"
+    assert end["usage"]["total_tokens"] <= 64 + 1
+
+
+def test_max_tokens_of_the_worker_is_cap_and_default(worker):
+    port = worker("--max-tokens", "5").port
+    answer = post(port, "/execute", {"prompt": PROMPT, "max_tokens": 6})
+    assert answer.status == 400 and answer.json()["errors"][0]["constraint"] == "range(1..=5)"
+    assert execute(port, {"prompt": PROMPT, "ignore_eos": True})[-1][1]["tokens_out"] == 5
+
+
+def test_an_active_job_id_is_taken(shared_worker):
+    port = shared_worker.port
+    with Stream(port, "/execute", dict(LONG, job_id="taken")) as first:
+        assert next(first)[0] == "started"
+        answer = post(port, "/execute", {"prompt": PROMPT, "job_id": "taken"})
+        assert answer.status == 409 and answer.json()["error"]["code"] == "INVALID_REQUEST"
+    wait_until(lambda: health(port)["active"] == 0)
+    assert execute(port, {"prompt": PROMPT, "max_tokens": 1, "job_id": "taken"})[-1][0] == "end"
+
+
+def test_cancel_ends_the_stream(shared_worker):
+    port = shared_worker.port
+    with Stream(port, "/execute", dict(LONG, job_id="cancel me")) as stream:
+        for _ in range(3):
+            next(stream)
+        start = time.monotonic()
+        answer = post(port, "/cancel", {"job_id": "cancel me"})
+        assert answer.status == 202
+        events = list(stream)
+        elapsed = time.monotonic() - start
+    assert events[-1][0] == "error"
+    assert events[-1][1]["code"] == "CANCELLED" and events[-1][1]["retriable"] is False
+    assert all(name == "token" for name, _ in events[:-1])
+    assert elapsed < 1.0
+    assert post(port, "/cancel", {"job_id": "cancel me"}).status == 202  # idempotent
+    assert post(port, "/cancel", {}).status == 400
+
+
+def test_a_deadline_ends_the_stream(shared_worker):
+    port = shared_worker.port
+    start = time.monotonic()
+    events = execute(port, dict(LONG, deadline_ms=60))
+    if events[-1][0] == "end":
+        pytest.skip("this model generates its whole context in 60 ms")
+    assert events[-1][1]["code"] == "DEADLINE_EXCEEDED"
+    assert time.monotonic() - start < 2
+    answer = post(port, "/execute", dict(LONG, deadline_ms=60, stream=False))
+    assert answer.status == 503 and answer.json()["error"]["code"] == "DEADLINE_EXCEEDED"
+
+
+def test_any_content_type_will_do(shared_worker):
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", ""):
+        answer = request(shared_worker.port, "POST", "/execute", headers={"Content-Type": content_type},
+                         body=json.dumps({"prompt": PROMPT, "max_tokens": 1, "stream": False}))
+        assert answer.status == 200
+
+
+def test_a_full_queue_says_when_to_come_back(worker):
+    port = worker("--parallel", "1", "--max-queue", "1").port
+    streams = []
+    try:
+        with Stream(port, "/execute", LONG) as first:
+            assert next(first)[0] == "started"
+            streams.append(Stream(port, "/execute", LONG))
+            wait_until(lambda: health(port)["queued"] == 1)
+            answer = post(port, "/execute", LONG)
+            assert answer.status == 429
+            assert answer.json()["error"]["code"] == "QUEUE_FULL" and answer.json()["error"]["retriable"] is True
+            assert int(answer.headers["retry-after"]) >= 1
+            assert get(port, "/v1/ready").status == 503
+            assert get(port, "/health").status == 200
+    finally:
+        for stream in streams:
+            stream.close()
+
+
+def test_two_calls_make_a_job(shared_worker):
+    port = shared_worker.port
+    answer = post(port, "/v1/inference", {"prompt": PROMPT, "max_tokens": 8, "job_id": "a b/%C3?é", "seed": 3})
+    assert answer.status == 200 and answer.json()["job_id"] == "a b/%C3?é"
+    url = answer.json()["sse_url"]
+    wait_until(lambda: health(port)["active"] == 0)
+    assert request(port, "HEAD", url).status == 200  # takes nothing
+    with Stream(port, url) as stream:
+        assert stream.status == 200
+        events = list(stream)
+    assert [events[0][0], events[-1][0]] == ["started", "end"]
+    assert text_of(events) == text_of(execute(port, {"prompt": PROMPT, "max_tokens": 8, "seed": 3}))
+    assert get(port, url).status == 404  # once
+    assert get(port, "/v1/inference/unknown/stream").status == 404
+
+
+def test_a_job_can_be_cancelled_before_its_stream_is_opened(shared_worker):
+    port = shared_worker.port
+    url = post(port, "/v1/inference", dict(LONG, job_id="early")).json()["sse_url"]
+    assert post(port, "/v1/inference", dict(LONG, job_id="early")).status == 409
+    assert post(port, "/cancel", {"job_id": "early"}).status == 202
+    wait_until(lambda: health(port)["active"] == 0)
+    with Stream(port, url) as stream:
+        events = list(stream)
+    assert events[-1][0] == "error" and events[-1][1]["code"] == "CANCELLED"
+
+
+def test_a_long_job_loses_nothing_before_it_is_opened(shared_worker):
+    port = shared_worker.port
+    url = post(port, "/v1/inference", LONG).json()["sse_url"]
+    wait_until(lambda: health(port)["active"] == 0, timeout=120)
+    with Stream(port, url) as stream:
+        events = list(stream)
+    assert events[-1][0] == "end"
+    assert [data["i"] for name, data in events if name == "token"] == list(range(events[-1][1]["tokens_out"]))

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Installs Debian packages if something is missing, and does nothing otherwise.
+#   install.sh "pkg-config modules" "commands and files" "packages"
+set -eu
+missing=
+for module in $1; do
+	pkg-config --exists "$module" 2>/dev/null || missing="$missing $module"
+done
+for thing in $2; do
+	case $thing in
+	pytest) /usr/bin/python3 -c 'import pytest' 2>/dev/null || missing="$missing pytest" ;;
+	/*) [ -e "$thing" ] || missing="$missing $thing" ;;
+	*) command -v "$thing" >/dev/null 2>&1 || missing="$missing $thing" ;;
+	esac
+done
+[ -z "$missing" ] && exit 0
+echo "Installing what is missing:$missing"
+if ! command -v apt-get >/dev/null 2>&1; then
+	echo "This is no Debian system; please install the equivalents of: $3" >&2
+	exit 1
+fi
+root=
+[ "$(id -u)" = 0 ] || root=sudo
+export DEBIAN_FRONTEND=noninteractive
+$root apt-get update -q
+# shellcheck disable=SC2086 # a list of words
+$root apt-get install -y -q --no-install-recommends $3

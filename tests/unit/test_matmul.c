@@ -1,0 +1,304 @@
+/* Matrix products: against double precision with bounds that follow from the number of roundings, and the properties that
+ * "same bits, whatever the batch" rests on, compared with memcmp. */
+#include "kernel_check.h"
+
+#include <math.h>
+
+#include "base/checked.h"
+
+enum { MAX_ROWS = 320, GUARD = 64 };
+
+struct shape {
+	int64_t n_in, n_out;
+};
+static const struct shape shapes[] = {{1, 1},   {3, 5},    {31, 9},   {33, 41},  {100, 7},
+                                      {257, 3}, {64, 130}, {200, 83}, {512, 600}};
+
+/* A weight of any type, at an address that is no multiple of anything, and its values in f32. */
+struct matrix {
+	struct weight weight;
+	unsigned char *memory;
+	float *values;
+};
+
+static size_t bytes_of(enum dtype type)
+{
+	return type == DTYPE_F32 ? 4 : 2;
+}
+
+static struct matrix make_matrix(struct shape shape, enum dtype type, int misalignment, uint64_t seed)
+{
+	struct kernels *oracle = open_set(ISA_SCALAR, COMPUTE_AUTO, 64);
+	size_t n = (size_t)(shape.n_in * shape.n_out);
+	struct matrix matrix = {.values = random_floats(n, seed)};
+	matrix.memory = malloc(n * bytes_of(type) + (size_t)misalignment); /* exact: sanitizers watch the end */
+	assert_non_null(matrix.memory);
+	oracle->narrow(matrix.memory + misalignment, type, matrix.values, (int64_t)n);
+	oracle->widen(matrix.values, matrix.memory + misalignment, type, (int64_t)n);
+	matrix.weight = (struct weight){
+	    .type = type,
+	    .layout = LAYOUT_ROWS,
+	    .n_out = shape.n_out,
+	    .n_in = shape.n_in,
+	    .data = matrix.memory + misalignment,
+	};
+	kernels_destroy(oracle);
+	return matrix;
+}
+
+static void free_matrix(struct matrix *matrix)
+{
+	free(matrix->memory);
+	free(matrix->values);
+}
+
+/* One product of `spans` over x, into out [MAX_ROWS, n_out]. */
+static void multiply(const struct kernels *set, struct pool *pool, const struct matrix *matrix, const float *x,
+                     const struct row_span *spans, int n_spans, const float *bias, float *out)
+{
+	const struct row_span *last = &spans[n_spans - 1];
+	int n_rows = last->first + last->n_rows;
+	if (last->phase == ROWS_PREFILL)
+		n_rows = (int)round_up((size_t)n_rows, MATMUL_ROW_PAD);
+	assert_true(n_rows <= MAX_ROWS);
+	struct matmul_input input = {.spans = spans,
+	                             .n_spans = n_spans,
+	                             .n_rows = n_rows,
+	                             .n_in = matrix->weight.n_in,
+	                             .x = x,
+	                             .type = matrix->weight.type};
+	input.prepared = allocate(matmul_input_bytes(set, input.type, n_rows, input.n_in));
+	matmul_input_prepare(set, pool, &input);
+	matmul_run(set, pool, &input, (const struct weight *[]){&matrix->weight}, (const float *[]){bias}, (float *[]){out},
+	           1);
+	free(input.prepared);
+}
+
+/* Sums of n products in any order, with or without FMA, are off by at most n * 2^-24 * sum |x w| and a little; bf16
+ * activations add their own rounding, 2^-8 of each term. */
+static void check_row(const struct matrix *matrix, const float *x, const float *bias, const float *out, bool rounded)
+{
+	int64_t n_in = matrix->weight.n_in;
+	for (int64_t c = 0; c < matrix->weight.n_out; c++) {
+		double sum = bias ? bias[c] : 0, magnitude = fabs(sum);
+		for (int64_t k = 0; k < n_in; k++) {
+			double term = (double)x[k] * matrix->values[c * n_in + k];
+			sum += term;
+			magnitude += fabs(term);
+		}
+		double bound = (double)(n_in + 2) * 0x1p-24 * magnitude * 1.01 + (rounded ? 0x1p-8 * magnitude * 1.01 : 0);
+		assert_true(fabs(out[c] - sum) <= bound);
+	}
+}
+
+struct context {
+	const struct kernels *set;
+	struct pool *pools[MAX_THREADS];
+	bool rounded; /* activations are rounded to bf16 */
+};
+
+/* Decode: any number of rows against the rows one by one, and against the formula. */
+static void check_decode(const struct context *context, const struct matrix *matrix, const float *x)
+{
+	int64_t n_in = matrix->weight.n_in, n_out = matrix->weight.n_out;
+	size_t row_bytes = (size_t)n_out * 4;
+	float *alone = allocate(40 * row_bytes), *out = allocate(40 * row_bytes);
+	float *bias = random_floats((size_t)n_out, 99);
+	for (int row = 0; row < 40; row++) {
+		struct row_span span = {.first = row, .n_rows = 1, .phase = ROWS_DECODE};
+		multiply(context->set, context->pools[row % MAX_THREADS], matrix, x, &span, 1, bias, alone);
+		check_row(matrix, x + row * n_in, bias, alone + row * n_out, context->rounded);
+	}
+	static const int counts[] = {2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 40};
+	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+		int gap = counts[i] / 3; /* two spans with rows between them that no one asked for */
+		struct row_span spans[] = {{0, gap, ROWS_DECODE}, {gap + 1, counts[i] - gap - 1, ROWS_DECODE}};
+		memset(out, 0xff, 40 * row_bytes);
+		struct row_span all = {0, counts[i], ROWS_DECODE};
+		multiply(context->set, context->pools[i % MAX_THREADS], matrix, x, &all, 1, bias, out);
+		assert_memory_equal(out, alone, (size_t)counts[i] * row_bytes);
+		if (gap == 0 || counts[i] - gap - 1 == 0)
+			continue;
+		memset(out, 0xff, 40 * row_bytes);
+		multiply(context->set, context->pools[(i + 1) % MAX_THREADS], matrix, x, spans, 2, bias, out);
+		assert_memory_equal(out, alone, (size_t)gap * row_bytes);
+		assert_memory_equal(out + (gap + 1) * n_out, alone + (gap + 1) * n_out,
+		                    (size_t)(counts[i] - gap - 1) * row_bytes);
+		for (int64_t c = 0; c < n_out; c++)
+			assert_true(isnan(out[gap * n_out + c]));
+	}
+	free(alone);
+	free(out);
+	free(bias);
+}
+
+/* Prefill: one span of n_rows is the base; the same rows sliced at a tile border, moved to other rows of the buffer,
+ * beside decode rows, with NaN in the padding, on other numbers of threads. */
+static void check_prefill(const struct context *context, const struct matrix *matrix, const float *x, int n_rows)
+{
+	const struct kernels *set = context->set;
+	int64_t n_in = matrix->weight.n_in, n_out = matrix->weight.n_out;
+	size_t row_bytes = (size_t)n_out * 4;
+	float *base = allocate(MAX_ROWS * row_bytes), *out = allocate(MAX_ROWS * row_bytes);
+	float *moved = allocate((size_t)MAX_ROWS * (size_t)n_in * 4);
+	struct row_span span = {0, n_rows, ROWS_PREFILL};
+	multiply(set, context->pools[0], matrix, x, &span, 1, NULL, base);
+	for (int row = 0; row < n_rows; row += 13)
+		check_row(matrix, x + row * n_in, NULL, base + row * n_out, context->rounded);
+
+	/* Two sequences' worth of rows: decode rows first, then the span at row 48, padding full of NaN. */
+	memset(moved, 0xff, (size_t)MAX_ROWS * (size_t)n_in * 4);
+	memcpy(moved, x + 5 * n_in, (size_t)(3 * n_in) * 4);
+	memcpy(moved + 48 * n_in, x, (size_t)(n_rows * n_in) * 4);
+	struct row_span mixed[] = {{0, 3, ROWS_DECODE}, {48, n_rows, ROWS_PREFILL}};
+	for (int threads = 0; threads < MAX_THREADS; threads++) {
+		memset(out, 0xff, MAX_ROWS * row_bytes);
+		multiply(set, context->pools[threads], matrix, moved, mixed, 2, NULL, out);
+		assert_memory_equal(out + 48 * n_out, base, (size_t)n_rows * row_bytes);
+	}
+	struct row_span decode = {0, 3, ROWS_DECODE};
+	float *alone = allocate(3 * row_bytes);
+	multiply(set, context->pools[1], matrix, moved, &decode, 1, NULL, alone);
+	assert_memory_equal(out, alone, 3 * row_bytes);
+	free(alone);
+
+	int tile = matmul_tile_rows(set, matrix->weight.type);
+	int cut = tile > 1 ? tile : 37;
+	if (n_rows > cut) {
+		struct row_span first = {0, cut, ROWS_PREFILL}, second = {0, n_rows - cut, ROWS_PREFILL};
+		memset(out, 0xff, MAX_ROWS * row_bytes);
+		multiply(set, context->pools[2], matrix, x, &first, 1, NULL, out);
+		assert_memory_equal(out, base, (size_t)cut * row_bytes);
+		memcpy(moved, x + cut * n_in, (size_t)((n_rows - cut) * n_in) * 4);
+		multiply(set, context->pools[1], matrix, moved, &second, 1, NULL, out);
+		assert_memory_equal(out, base + cut * n_out, (size_t)(n_rows - cut) * row_bytes);
+	}
+	if (matmul_phase_invariant(set, matrix->weight.type)) {
+		struct row_span as_decode = {0, n_rows, ROWS_DECODE};
+		multiply(set, context->pools[1], matrix, x, &as_decode, 1, NULL, out);
+		assert_memory_equal(out, base, (size_t)n_rows * row_bytes);
+	}
+	free(base);
+	free(out);
+	free(moved);
+}
+
+/* The address of a weight, and weights that share a group, change nothing. */
+static void check_group(const struct context *context, struct shape shape, enum dtype type, const float *x)
+{
+	struct matrix a = make_matrix(shape, type, 0, 7), b = make_matrix(shape, type, 1, 7);
+	struct matrix c = make_matrix((struct shape){shape.n_in, 77}, type, 3, 8);
+	struct row_span spans[] = {{0, 2, ROWS_DECODE}, {16, 20, ROWS_PREFILL}};
+	float *out[3], *alone[3], *bias = random_floats(77, 9);
+	const struct matrix *matrices[] = {&a, &c, &b};
+	const struct weight *weights[] = {&a.weight, &c.weight, &b.weight};
+	const float *biases[] = {NULL, bias, NULL};
+	for (int i = 0; i < 3; i++) {
+		size_t n_bytes = 48 * (size_t)weights[i]->n_out * 4;
+		out[i] = allocate(n_bytes);
+		alone[i] = allocate(n_bytes);
+		multiply(context->set, context->pools[i], matrices[i], x, spans, 2, biases[i], alone[i]);
+	}
+	struct matmul_input input = {.spans = spans, .n_spans = 2, .n_rows = 48, .n_in = shape.n_in, .x = x, .type = type};
+	input.prepared = allocate(matmul_input_bytes(context->set, type, 48, shape.n_in));
+	matmul_input_prepare(context->set, context->pools[1], &input);
+	matmul_run(context->set, context->pools[1], &input, weights, biases, out, 3);
+	for (int i = 0; i < 3; i++) {
+		size_t row_bytes = (size_t)weights[i]->n_out * 4;
+		assert_memory_equal(out[i], alone[i], 2 * row_bytes);
+		assert_memory_equal(out[i] + 16 * weights[i]->n_out, alone[i] + 16 * weights[i]->n_out, 20 * row_bytes);
+		free(alone[i]);
+	}
+	assert_memory_equal(out[0], out[2], 2 * (size_t)shape.n_out * 4);
+	assert_memory_equal(out[0] + 16 * shape.n_out, out[2] + 16 * shape.n_out, 20 * (size_t)shape.n_out * 4);
+	for (int i = 0; i < 3; i++)
+		free(out[i]);
+	free(bias);
+	free(input.prepared);
+	free_matrix(&a);
+	free_matrix(&b);
+	free_matrix(&c);
+}
+
+static void check_set(enum isa isa, enum compute compute, struct pool *const *pools)
+{
+	struct kernels *set = open_set(isa, compute, 512);
+	if (!set)
+		return;
+	struct context context = {.set = set};
+	memcpy(context.pools, pools, sizeof context.pools);
+	for (int type = DTYPE_F32; type <= DTYPE_BF16; type++) {
+		context.rounded = matmul_input_bytes(set, (enum dtype)type, 1, 64) > 0;
+		assert_false(context.rounded && compute == COMPUTE_F32);
+		for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+			float *x = random_floats((size_t)(MAX_ROWS * shapes[i].n_in), i);
+			struct matrix matrix = make_matrix(shapes[i], (enum dtype)type, (int)i % 4, i + 50);
+			check_decode(&context, &matrix, x);
+			check_prefill(&context, &matrix, x, 1);
+			check_prefill(&context, &matrix, x, 70);
+			if (i % 3 == 2)
+				check_prefill(&context, &matrix, x, 137 + (int)i * 13);
+			free_matrix(&matrix);
+			free(x);
+		}
+		float *x = random_floats(48 * 200, 3);
+		check_group(&context, (struct shape){200, 150}, (enum dtype)type, x);
+		free(x);
+	}
+	kernels_destroy(set);
+}
+
+static void test_all_sets(void **state)
+{
+	(void)state;
+	struct pool *pools[MAX_THREADS];
+	struct error error = {0};
+	for (int i = 0; i < MAX_THREADS; i++) {
+		pools[i] = pool_create(i + 1, NULL, 0, &error);
+		assert_non_null(pools[i]);
+	}
+	for (int i = 0; i < N_ISAS; i++) {
+		check_set(all_isas[i], COMPUTE_AUTO, pools);
+		if (all_isas[i] != ISA_SCALAR)
+			check_set(all_isas[i], COMPUTE_F32, pools);
+	}
+	for (int i = 0; i < MAX_THREADS; i++)
+		pool_destroy(pools[i]);
+}
+
+static void test_what_callers_rely_on(void **state)
+{
+	(void)state;
+	for (int i = 0; i < N_ISAS; i++)
+		for (int compute = COMPUTE_AUTO; compute <= COMPUTE_F32; compute++) {
+			struct kernels *set = open_set(all_isas[i], (enum compute)compute, 64);
+			for (int type = DTYPE_F32; set && type <= DTYPE_BF16; type++) {
+				int tile = matmul_tile_rows(set, (enum dtype)type);
+				assert_true(tile >= 1 && (tile & (tile - 1)) == 0);
+				/* Prepared rows are a fixed size each, so that a plan can count them. */
+				assert_int_equal(matmul_input_bytes(set, (enum dtype)type, 10, 100),
+				                 10 * matmul_input_bytes(set, (enum dtype)type, 1, 100));
+			}
+			kernels_destroy(set);
+		}
+}
+
+static const char *program;
+
+static void test_haswell(void **state)
+{
+	(void)state;
+	run_again_with_haswell(program);
+}
+
+int main(int n_arguments, char **arguments)
+{
+	(void)n_arguments;
+	program = arguments[0];
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_what_callers_rely_on),
+	    cmocka_unit_test(test_all_sets),
+	    cmocka_unit_test(test_haswell),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,222 @@
+/* What the server writes: event frames, /metrics text; and the route table. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/json.h"
+#include "server/metrics.h"
+#include "server/server_private.h"
+#include "server/sse.h"
+
+static struct reply make_reply(void)
+{
+	struct reply reply = {.stop_matched = -1, .seed = UINT64_MAX, .job_id = "job \"1\"", .model = (char *)"tiny"};
+	return reply;
+}
+
+static void frames_have_the_contracts_form(void **state)
+{
+	(void)state;
+	struct reply reply = make_reply();
+	struct bytes out = {0};
+	struct event event = {.type = EVENT_STARTED, .prompt_tokens = 7, .cached_tokens = 4, .started_unix_ms = 0};
+	reply_note(&reply, &event);
+	sse_event(&out, &reply, &event);
+	assert_string_equal(out.data,
+	                    "event: started\ndata: {\"type\":\"started\",\"job_id\":\"job \\\"1\\\"\",\"model\":\"tiny\","
+	                    "\"started_at\":\"1970-01-01T00:00:00.000Z\",\"seed\":18446744073709551615,"
+	                    "\"prompt_tokens\":7,\"cached_tokens\":4}\n\n");
+	bytes_clear(&out);
+	event = (struct event){.type = EVENT_TOKEN, .index = 0, .text = "a\n\"b", .n_text_bytes = 4};
+	reply_note(&reply, &event);
+	sse_event(&out, &reply, &event);
+	assert_string_equal(out.data, "event: token\ndata: {\"type\":\"token\",\"t\":\"a\\n\\\"b\",\"i\":0}\n\n");
+	bytes_clear(&out);
+	event = (struct event){.type = EVENT_END,
+	                       .stop_reason = STOP_EOS,
+	                       .stop_matched = -1,
+	                       .completion_tokens = 1,
+	                       .queue_ms = 0.12345,
+	                       .prefill_ms = 2,
+	                       .decode_ms = 3.5,
+	                       .time_to_first_token_ms = 2.5,
+	                       .tokens_per_second = 10};
+	reply_note(&reply, &event);
+	sse_event(&out, &reply, &event);
+	assert_string_equal(
+	    out.data, "event: end\ndata: {\"type\":\"end\",\"tokens_out\":1,\"decode_time_ms\":4,\"stop_reason\":\"eos\","
+	              "\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1,\"total_tokens\":8,\"cached_tokens\":4},"
+	              "\"timings\":{\"queue_ms\":0.123,\"prefill_ms\":2,\"decode_ms\":3.5,\"time_to_first_token_ms\":2.5,"
+	              "\"tokens_per_second\":10}}\n\n");
+	assert_true(reply.finished);
+	bytes_free(&out);
+}
+
+static void matched_stop_and_ignored_fields_are_told(void **state)
+{
+	(void)state;
+	struct reply reply = make_reply();
+	struct bytes out = {0};
+	reply.stops[1] = (char *)"\n\n";
+	reply.n_stop_bytes[1] = 2;
+	bytes_append_text(&reply.ignored, "[\"n\"]");
+	struct event event = {.type = EVENT_STARTED};
+	sse_event(&out, &reply, &event);
+	assert_non_null(strstr(out.data, ",\"ignored\":[\"n\"]}\n\n"));
+	event = (struct event){.type = EVENT_END, .stop_reason = STOP_SEQUENCE, .stop_matched = 1};
+	reply_note(&reply, &event);
+	sse_event(&out, &reply, &event);
+	assert_non_null(strstr(out.data, "\"stop_reason\":\"stop_sequence\",\"stop_sequence_matched\":\"\\n\\n\","));
+	bytes_free(&out);
+	bytes_free(&reply.ignored);
+}
+
+static void errors_carry_code_and_retriable(void **state)
+{
+	(void)state;
+	struct reply reply = make_reply();
+	struct bytes out = {0};
+	struct event event = {.type = EVENT_ERROR, .error = {.code = ERROR_SHUTTING_DOWN, .message = "m"}};
+	reply_note(&reply, &event);
+	sse_event(&out, &reply, &event);
+	assert_string_equal(out.data,
+	                    "event: error\ndata: {\"type\":\"error\",\"code\":\"SHUTTING_DOWN\",\"message\":\"m\","
+	                    "\"retriable\":true}\n\n");
+	assert_true(reply.finished && reply.error.code == ERROR_SHUTTING_DOWN);
+	bytes_free(&out);
+}
+
+static void progress_is_a_percentage(void **state)
+{
+	(void)state;
+	assert_int_equal(sse_percent(0, 0), 0);
+	assert_int_equal(sse_percent(1, 3), 33);
+	assert_int_equal(sse_percent(5, 3), 100);
+	assert_int_equal(sse_percent(UINT64_MAX, UINT64_MAX), 100);
+	struct bytes out = {0};
+	sse_progress(&out, "map", 1, 2);
+	assert_string_equal(out.data, "event: progress\ndata: {\"type\":\"progress\",\"percent\":50,\"stage\":\"map\","
+	                              "\"bytes_done\":1,\"bytes_total\":2}\n\n");
+	bytes_free(&out);
+}
+
+/* The number after `line ` in the text. */
+static double sample(const char *text, const char *name)
+{
+	const char *at = text;
+	while ((at = strstr(at, name)) && (at[strlen(name)] != ' ' || (at != text && at[-1] != '\n')))
+		at++;
+	if (!at)
+		fail_msg("no sample %s", name);
+	return strtod(at + strlen(name), NULL);
+}
+
+static void metrics_are_complete_and_cumulative(void **state)
+{
+	(void)state;
+	struct engine_status status = {
+	    .active = 2, .queued = 3, .kv_pages_total = 10, .kv_pages_free = 4, .kv_pages_cached = 1};
+	struct engine_metrics metrics = {.tokens_generated = 99};
+	metrics.requests[OUTCOME_CANCELLED] = 5;
+	metrics.queue.counts[0] = 1;
+	metrics.queue.counts[3] = 2;
+	metrics.queue.counts[HISTOGRAM_BUCKETS] = 4;
+	metrics.queue.n = 7;
+	metrics.queue.sum_seconds = 12.5;
+	struct http_counts http = {.responses = {1, 0, 2, 0, 3, 0}, .connections = 6};
+	struct platform_resident resident = {.total_bytes = 1000};
+	struct bytes out = {0};
+	metrics_write(&out, &status, &metrics, &http, &resident);
+	assert_false(out.failed);
+	static const char *const names[] = {
+	    "worker_requests_total",
+	    "worker_tokens_generated_total",
+	    "worker_prompt_tokens_total",
+	    "worker_cached_tokens_total",
+	    "worker_time_to_first_token_seconds",
+	    "worker_inter_token_seconds",
+	    "worker_queue_seconds",
+	    "worker_prefill_seconds",
+	    "worker_decode_seconds",
+	    "worker_request_seconds",
+	    "worker_active_requests",
+	    "worker_queued_requests",
+	    "worker_kv_pages",
+	    "worker_memory_bytes",
+	    "worker_uptime_seconds",
+	    "worker_model_load_seconds",
+	};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char head[96];
+		snprintf(head, sizeof(head), "# TYPE %s ", names[i]);
+		assert_non_null(strstr(out.data, head));
+	}
+	assert_true(sample(out.data, "worker_tokens_generated_total") == 99);
+	assert_true(sample(out.data, "worker_requests_total{outcome=\"cancelled\"}") == 5);
+	assert_true(sample(out.data, "worker_kv_pages{state=\"used\"}") == 5);
+	assert_true(sample(out.data, "worker_queue_seconds_bucket{le=\"+Inf\"}") == 7);
+	assert_true(sample(out.data, "worker_queue_seconds_count") == 7);
+	assert_true(sample(out.data, "worker_queue_seconds_sum") == 12.5);
+	assert_true(sample(out.data, "worker_memory_bytes{kind=\"resident\"}") == 1000);
+	assert_int_equal(out.data[out.n_bytes - 1], '\n');
+	bytes_free(&out);
+}
+
+static void only_exact_paths_are_routes(void **state)
+{
+	(void)state;
+	struct exchange exchange = {0};
+	assert_string_equal(route_find(&exchange, "/health")->path, "/health");
+	assert_true(route_find(&exchange, "/health")->open && route_find(&exchange, "/livez")->open);
+	size_t n_routes, n_open = 0;
+	const struct route *routes = routes_all(&n_routes);
+	for (size_t i = 0; i < n_routes; i++)
+		n_open += routes[i].open;
+	assert_int_equal(n_open, 2);
+	static const char *const none[] = {
+	    "",
+	    "/",
+	    "//health",
+	    "/health/",
+	    "/HEALTH",
+	    "/%68ealth",
+	    "/x/../health",
+	    "/x/%2e%2e/health",
+	    "/health%00",
+	    "/v1/inference//stream",
+	    "/v1/inference/a%00b/stream",
+	    "/v1/inference/a%2/stream",
+	    "/v1/inference/a%zz/stream",
+	    "/v1/inference/a/b/stream",
+	    "/v1/inference/a/stream/",
+	    "/v1/inference/a",
+	};
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+		if (route_find(&exchange, none[i]))
+			fail_msg("a route: %s", none[i]);
+	assert_non_null(route_find(&exchange, "/v1/inference/a%20%2f%C3%A9/stream"));
+	assert_string_equal(exchange.path_argument, "a /\xc3\xa9");
+	char path[400] = "/v1/inference/";
+	memset(path + strlen(path), 'x', JOB_ID_BYTES + 1);
+	strcat(path, "/stream");
+	assert_null(route_find(&exchange, path));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(frames_have_the_contracts_form),
+	    cmocka_unit_test(matched_stop_and_ignored_fields_are_told),
+	    cmocka_unit_test(errors_carry_code_and_retriable),
+	    cmocka_unit_test(progress_is_a_percentage),
+	    cmocka_unit_test(metrics_are_complete_and_cumulative),
+	    cmocka_unit_test(only_exact_paths_are_routes),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
