@@ -19,10 +19,12 @@ TEST_DEBS   := libcmocka-dev python3 python3-pytest
 LINT_DEBS   := clang-format clang-tidy cppcheck
 
 # OpenBLAS: the serial build, linked statically. It starts no threads (the pool is ours, and a thread that exists before
-# main would take signals), and the binary does not depend on which BLAS a machine has chosen.
+# main would take signals), and the binary does not depend on which BLAS a machine has chosen. Its one function that is
+# not safe to call from several threads is wrapped (src/kernels/openblas_memory.c).
 MULTIARCH    = $(shell gcc -print-multiarch 2>/dev/null)
 BLAS_LIB     = /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a
 BLAS_INCLUDE = /usr/include/$(MULTIARCH)/openblas-serial
+BLAS_WRAP   := -Wl,--wrap=blas_memory_alloc,--wrap=blas_memory_free
 
 # ---- flags ----
 
@@ -38,7 +40,7 @@ LDFLAGS_asan    := -fsanitize=address,undefined
 LDFLAGS_tsan    := -fsanitize=thread
 
 INCLUDES = -Iinclude -Isrc -I$(BLAS_INCLUDE) $(shell pkg-config --cflags $(BUILD_PKGS) 2>/dev/null)
-LIBS     = $(BLAS_LIB) $(shell pkg-config --libs $(BUILD_PKGS) 2>/dev/null) -lm -lpthread
+LIBS     = $(BLAS_WRAP) $(BLAS_LIB) $(shell pkg-config --libs $(BUILD_PKGS) 2>/dev/null) -lm -lpthread
 ALL_CFLAGS = $(CFLAGS_common) $(CFLAGS_$(CONFIG)) $(INCLUDES) $(CFLAGS)
 
 SOURCES := $(sort $(wildcard src/*/*.c))

@@ -26,14 +26,15 @@ struct json; /* a value: the document's root or any value inside */
 enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
 struct json_limits {
-	int max_depth;     /* nesting of arrays and objects; 0 = 64 */
+	int max_depth;     /* nesting of arrays and objects; 0 = 64, at most 512 */
 	size_t max_values; /* values in the whole document; 0 = no bound */
-	bool
-	    allow_duplicates; /* the last of duplicate keys wins (as Python's json does); default: an error naming the key */
+	/* Let json_get return the last of duplicate keys, as Python's json does; default: an error that names the key. */
+	bool allow_duplicates;
 };
 
-/* Parses n_bytes (need not be NUL-terminated; a UTF-8 BOM is refused). NULL on error: the message says what, at which
- * line and column; text of the input is not quoted (it may be a prompt) except for duplicate keys. */
+/* Parses n_bytes (need not be NUL-terminated; at most 1 GiB; a UTF-8 BOM is refused). NULL on error, which is
+ * ERROR_INVALID_REQUEST (or ERROR_MEMORY): the message says what, at which line and column (in bytes); text of the
+ * input is not quoted (it may be a prompt) except for duplicate keys. */
 struct json *json_parse(const char *text, size_t n_bytes, const struct json_limits *limits,
                         struct error *error) MUST_USE;
 /* Reads and parses a whole file of at most max_bytes. The error is ERROR_MODEL and names the path. */
@@ -44,19 +45,19 @@ void json_destroy(struct json *document); /* the root only; NULL is harmless */
 enum json_type json_type(const struct json *value);
 const char *json_type_name(enum json_type type); /* "a string", for messages */
 
-/* Member of an object; NULL when absent or when `object` is no object (or NULL). */
+/* Member of an object; NULL when absent or when `object` is no object (or NULL). Linear: for many, iterate. */
 const struct json *json_get(const struct json *object, const char *key);
-/* Iteration over array items or object members: for (v = json_first(x); v; v = json_next(v)). NULL for scalars. */
+/* Array items or object members: for (v = json_first(x); v; v = json_next(v)). NULL for scalars and NULL. */
 const struct json *json_first(const struct json *container);
 const struct json *json_next(const struct json *value);
 const char *json_key(const struct json *member, size_t *n_bytes); /* NULL when it is no member; n_bytes may be NULL */
 size_t json_count(const struct json *container);
 
-/* Scalars. Each returns false, and leaves *out alone, when the value has another type or does not fit.
+/* Scalars. Each returns false, and leaves *out alone, when the value is NULL, has another type or does not fit.
  * 1.0 and 1e3 are integers; 1.5 and 1e400 are not. json_double refuses what overflows to infinity. */
 bool json_bool(const struct json *value, bool *out);
-bool json_int64(const struct json *value, int64_t *out);
-bool json_uint64(const struct json *value, uint64_t *out); /* every value exact */
+bool json_int64(const struct json *value, int64_t *out);   /* exact */
+bool json_uint64(const struct json *value, uint64_t *out); /* exact */
 bool json_double(const struct json *value, double *out);
 /* UTF-8 text, NUL-terminated but possibly with NULs inside; NULL when not a string. n_bytes may be NULL. */
 const char *json_string(const struct json *value, size_t *n_bytes);
@@ -65,7 +66,8 @@ const char *json_number_text(const struct json *value);
 
 /* ---- writing: `"quoted and escaped"`, numbers in the C locale. Invalid UTF-8 bytes are written as U+FFFD. ---- */
 void json_write_string(struct bytes *out, const char *text, size_t n_bytes);
-void json_write_double(struct bytes *out, double value); /* shortest that reads back; NaN and infinities as null */
+/* The fewest of 15 to 17 digits that read back; NaN and infinities as null. */
+void json_write_double(struct bytes *out, double value);
 
 /* Object builder that takes care of commas:
  *     json_open(out);  json_field_string(out, "type", "token", 5);  json_field_int(out, "i", 0);  json_close(out);

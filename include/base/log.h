@@ -4,7 +4,7 @@
  *     log_event(LOG_INFO, "request_end", request_id, LOG_INT("tokens_out", 12), LOG_MS("decode_ms", 80.5));
  *
  * plain:  12:30:01.123 info  request_end  req=ab12 tokens_out=12 decode_ms=80.5
- * json:   {"ts":"2026-01-01T12:30:01.123Z","level":"info","event":"request_end","request_id":"ab12","tokens_out":12,...}
+ * json:   {"ts":"2026-01-01T12:30:01.123Z","level":"info","event":"request_end","request_id":"ab12",...}
  */
 #ifndef TALLOW_BASE_LOG_H
 #define TALLOW_BASE_LOG_H
@@ -37,8 +37,9 @@ bool log_enabled(enum log_level level);
 
 /* request_id may be NULL. Fields end at the first with key NULL; use the macro. */
 void log_fields(enum log_level level, const char *event, const char *request_id, const struct log_field *fields);
+/* The entry in front, which is skipped, lets the list of fields be empty. */
 #define log_event(level, event, request_id, ...)                                                                       \
-	log_fields(level, event, request_id, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = 0}})
+	log_fields(level, event, request_id, (const struct log_field[]){{.key = 0}, ##__VA_ARGS__, {.key = 0}} + 1)
 
 /* One field "message" with a formatted sentence. */
 void log_message(enum log_level level, const char *event, const char *format, ...) PRINTF_LIKE(3, 4);

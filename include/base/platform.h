@@ -47,7 +47,7 @@ void platform_cpu(struct platform_cpu *out);
 
 int64_t clock_ns(void);      /* monotonic */
 int64_t clock_unix_ms(void); /* wall clock */
-/* "2026-01-01T12:30:01.123Z" of a clock_unix_ms value; out holds at least 25 bytes. */
+/* "2026-01-01T12:30:01.123Z" of a clock_unix_ms value (>= 0); out holds 25 bytes. */
 void clock_rfc3339(int64_t unix_ms, char *out);
 
 #endif

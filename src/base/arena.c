@@ -1,3 +1,4 @@
+/* Arena: a list of zeroed blocks; pieces are cut from the newest, large ones get a block of their own. */
 #include "base/arena.h"
 
 #include <stdlib.h>

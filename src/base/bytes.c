@@ -1,3 +1,4 @@
+/* Byte buffer: grows by doubling and remembers its first failure. */
 #include "base/bytes.h"
 
 #include <stdio.h>

@@ -1,7 +1,10 @@
+/* Errors: the table of codes, and messages that are one printable line whatever they quote. */
 #include "base/error.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "base/utf8.h"
 
 const struct error_info *error_info(enum error_code code)
 {
@@ -13,12 +16,20 @@ const struct error_info *error_info(enum error_code code)
 	return &table[code];
 }
 
-/* One line that is safe to print: messages may quote names from files. */
+/* One line that is safe to print: messages may quote names from files, and their end may be cut off. */
 static void make_printable(char *text)
 {
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+	size_t left = strlen(text);
+	while (left) {
+		unsigned char byte = (unsigned char)*text;
+		int n = utf8_length((const unsigned char *)text, left);
+		if (n == 0 || byte < 0x20 || byte == 0x7f) {
 			*text = '?';
+			n = 1;
+		}
+		text += n;
+		left -= (size_t)n;
+	}
 }
 
 bool error_set(struct error *error, enum error_code code, const char *format, ...)
@@ -41,9 +52,9 @@ bool error_prefix(struct error *error, const char *format, ...)
 	vsnprintf(prefix, sizeof prefix, format, arguments);
 	va_end(arguments);
 	memcpy(message, error->message, sizeof message);
-	make_printable(prefix);
 	strncat(prefix, ": ", sizeof prefix - strlen(prefix) - 1);
 	strncat(prefix, message, sizeof prefix - strlen(prefix) - 1); /* a message too long loses its end */
+	make_printable(prefix);
 	memcpy(error->message, prefix, sizeof prefix);
 	return false;
 }

@@ -1,3 +1,4 @@
+/* SipHash-2-4 under a key of this process, SplitMix64, comparison of secrets, randomness. */
 #include "base/hash.h"
 
 #include <errno.h>
@@ -8,15 +9,15 @@
 #include "base/platform.h"
 
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
-static uint64_t key[2];
+static uint64_t process_key[2];
 
 static void draw_key(void)
 {
-	if (random_bytes(key, sizeof key))
+	if (random_bytes(process_key, sizeof process_key))
 		return;
 	/* No randomness to be had: weaker, but still not the same in every process. */
-	key[0] = hash_mix((uint64_t)clock_ns());
-	key[1] = hash_mix((uint64_t)clock_unix_ms() ^ (uint64_t)(uintptr_t)&key_once);
+	process_key[0] = hash_mix((uint64_t)clock_ns());
+	process_key[1] = hash_mix((uint64_t)clock_unix_ms() ^ (uint64_t)(uintptr_t)&key_once);
 }
 
 static uint64_t rotate(uint64_t value, int bits)
@@ -41,6 +42,11 @@ static void sip_round(uint64_t v[4])
 uint64_t hash_bytes(const void *data, size_t n_bytes)
 {
 	pthread_once(&key_once, draw_key);
+	return hash_keyed(process_key, data, n_bytes);
+}
+
+uint64_t hash_keyed(const uint64_t key[2], const void *data, size_t n_bytes)
+{
 	uint64_t v[4] = {key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du, key[0] ^ 0x6c7967656e657261u,
 	                 key[1] ^ 0x7465646279746573u};
 	const unsigned char *at = data;

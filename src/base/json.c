@@ -1,14 +1,14 @@
-/* Reading: a value is a cJSON item. The scan (json_scan.h) turned numbers and strings into marked strings; here the marks
- * come off. cJSON's number fields are free then and hold lengths: valuedouble that of the text, valueint that of the key.
- */
+/* Reading: a value is a cJSON item. The scan (json_scan.h) turned numbers and strings into marked strings; here the
+ * marks come off. cJSON's number fields are free then and hold lengths: valuedouble that of the text with its mark,
+ * valueint that of the key. JSON_MAX_BYTES keeps both exact. */
 #include "base/json.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <float.h>
 #include <locale.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -54,7 +54,7 @@ struct json *json_parse(const char *text, size_t n_bytes, const struct json_limi
 	if (json_scan(text, n_bytes, limits, &rewritten, error)) {
 		root = cJSON_ParseWithLength(rewritten.data, rewritten.n_bytes);
 		if (!root)
-			error_set(error, ERROR_INTERNAL, "JSON: not enough memory");
+			error_set(error, ERROR_MEMORY, "JSON: not enough memory for a document of %zu bytes", n_bytes);
 	}
 	bytes_free(&rewritten);
 	restore_tree(root);
@@ -182,7 +182,7 @@ size_t json_count(const struct json *container)
 
 bool json_bool(const struct json *value, bool *out)
 {
-	if (json_type(value) != JSON_BOOL)
+	if (!value || json_type(value) != JSON_BOOL)
 		return false;
 	*out = (item_of(value)->type & 0xFF) == cJSON_True;
 	return true;
@@ -190,35 +190,31 @@ bool json_bool(const struct json *value, bool *out)
 
 const char *json_number_text(const struct json *value)
 {
-	return json_type(value) == JSON_NUMBER ? item_of(value)->valuestring + 1 : NULL;
+	return value && json_type(value) == JSON_NUMBER ? item_of(value)->valuestring + 1 : NULL;
 }
 
 const char *json_string(const struct json *value, size_t *n_bytes)
 {
-	if (json_type(value) != JSON_STRING)
+	if (!value || json_type(value) != JSON_STRING)
 		return NULL;
 	if (n_bytes)
 		*n_bytes = (size_t)item_of(value)->valuedouble - 1;
 	return item_of(value)->valuestring + 1;
 }
 
-/* strtod in the C locale: a number's '.' must not depend on the environment. */
+static pthread_once_t c_locale_once = PTHREAD_ONCE_INIT;
+static locale_t c_locale;
+
+static void make_c_locale(void)
+{
+	c_locale = newlocale(LC_ALL_MASK, "C", NULL);
+}
+
+/* A number's '.' must not depend on the environment. */
 static double parse_double(const char *text)
 {
-	static locale_t c_locale;
-	locale_t locale = __atomic_load_n(&c_locale, __ATOMIC_ACQUIRE);
-	if (!locale) {
-		locale_t made = newlocale(LC_ALL_MASK, "C", NULL), none = NULL;
-		if (!made)
-			return strtod(text, NULL);
-		if (__atomic_compare_exchange_n(&c_locale, &none, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-			locale = made;
-		} else {
-			freelocale(made);
-			locale = none;
-		}
-	}
-	return strtod_l(text, NULL, locale);
+	pthread_once(&c_locale_once, make_c_locale);
+	return c_locale ? strtod_l(text, NULL, c_locale) : strtod(text, NULL);
 }
 
 bool json_double(const struct json *value, double *out)
@@ -231,25 +227,40 @@ bool json_double(const struct json *value, double *out)
 	return true;
 }
 
-/* The magnitude of an integer written in any form (12, 12.0, 1.2e1); false when it has a fraction or passes 64 bits. */
+/* The exponent of a number's text, kept so small that adding a text's length cannot overflow. */
+static int64_t number_exponent(const char *text)
+{
+	const int64_t far = INT64_C(1) << 40;
+	const char *mark = strpbrk(text, "eE");
+	int64_t exponent = mark ? strtoll(mark + 1, NULL, 10) : 0; /* out of range is LLONG_MIN or LLONG_MAX */
+	return exponent > far ? far : exponent < -far ? -far : exponent;
+}
+
+static bool append_digit(uint64_t *value, unsigned digit)
+{
+	return !__builtin_mul_overflow(*value, 10u, value) && !__builtin_add_overflow(*value, digit, value);
+}
+
+/* The magnitude of an integer written in any form (12, 12.0, 1.2e1), digit by digit because a double would round; false
+ * when it has a fraction or passes 64 bits. */
 static bool integer_magnitude(const char *text, uint64_t *out)
 {
+	uint64_t value = 0;
 	text += *text == '-';
-	size_t n = strspn(text, "0123456789");
-	if (text[n] == 0) {
-		uint64_t value = 0;
-		for (size_t i = 0; i < n; i++)
-			if (__builtin_mul_overflow(value, 10u, &value) ||
-			    __builtin_add_overflow(value, (uint64_t)(text[i] - '0'), &value))
-				return false;
-		*out = value;
-		return true;
+	/* The power of ten that the digit stands for. */
+	int64_t power = (int64_t)strspn(text, "0123456789") + number_exponent(text) - 1;
+	for (; *text && *text != 'e' && *text != 'E'; text++) {
+		if (*text == '.')
+			continue;
+		unsigned digit = (unsigned)(*text - '0');
+		if (power < 0 ? digit != 0 : !append_digit(&value, digit))
+			return false;
+		power--;
 	}
-	double number = parse_double(text);
-	/* Doubles hold every integer up to 2^53; beyond it a fraction could hide. */
-	if (!(number <= 0x1p53) || number != floor(number))
-		return false;
-	*out = (uint64_t)number;
+	for (; value && power >= 0; power--)
+		if (!append_digit(&value, 0))
+			return false;
+	*out = value;
 	return true;
 }
 

@@ -1,3 +1,5 @@
+/* The scan: one loop over the text with a stack of open containers, so that no input can make it recurse. Keys of all
+ * objects share one hash table, keyed with (number of the object, text), so duplicates are found in linear time. */
 #include "base/json_scan.h"
 
 #include <stdint.h>
@@ -5,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/checked.h"
 #include "base/hash.h"
 #include "base/utf8.h"
 
@@ -41,13 +42,35 @@ static bool refuse(struct scanner *s, const char *what)
 		column = s->text[i] == '\n' ? 1 : column + 1;
 		line += s->text[i] == '\n';
 	}
-	return error_set(s->error, ERROR_INVALID_REQUEST, "JSON, line %zu column %zu: %s", line, column, what);
+	error_set(s->error, ERROR_INVALID_REQUEST, "JSON, line %zu column %zu: %s", line, column, what);
+	return false;
+}
+
+static bool refuse_memory(struct scanner *s)
+{
+	error_set(s->error, ERROR_MEMORY, "JSON: not enough memory for a document of %zu bytes", s->n_bytes);
+	return false;
 }
 
 static void skip_space(struct scanner *s)
 {
-	while (s->at < s->n_bytes && memchr(" \t\n\r", s->text[s->at], 4))
-		s->at++;
+	for (; s->at < s->n_bytes; s->at++) {
+		unsigned char c = s->text[s->at];
+		if (c != ' ' && c != '\n' && c != '\r' && c != '\t')
+			return;
+	}
+}
+
+/* Single bytes are half of all that is written: here without a call where there is room. */
+static void put(struct scanner *s, char byte)
+{
+	struct bytes *out = s->out;
+	if (out->capacity - out->n_bytes < 2 || out->failed) {
+		bytes_append(out, &byte, 1);
+		return;
+	}
+	out->data[out->n_bytes++] = byte;
+	out->data[out->n_bytes] = 0;
 }
 
 static int peek(const struct scanner *s)
@@ -73,13 +96,12 @@ static bool hex4(struct scanner *s, unsigned *code)
 	return true;
 }
 
-static void put_byte(struct scanner *s, unsigned char byte)
+/* A byte of a string that was written as an escape. */
+static void put_unescaped(struct scanner *s, char byte)
 {
 	if (byte == '"' || byte == '\\')
-		bytes_append(s->out, "\\", 1);
-	if (byte == 0)
-		byte = JSON_NUL_BYTE;
-	bytes_append(s->out, &byte, 1);
+		put(s, '\\');
+	put(s, byte ? byte : (char)JSON_NUL_BYTE);
 }
 
 static bool unicode_escape(struct scanner *s)
@@ -102,7 +124,7 @@ static bool unicode_escape(struct scanner *s)
 	}
 	int n = utf8_encode(code, utf8);
 	for (int i = 0; i < n; i++)
-		put_byte(s, (unsigned char)utf8[i]);
+		put_unescaped(s, utf8[i]);
 	return true;
 }
 
@@ -119,46 +141,46 @@ static bool escape(struct scanner *s)
 	if (!found)
 		return refuse(s, "unknown escape in a string");
 	s->at++;
-	put_byte(s, (unsigned char)to[found - from]);
+	put_unescaped(s, to[found - from]);
 	return true;
 }
 
-/* Bytes that can be copied as they are. */
-static size_t plain_run(const struct scanner *s)
+/* Copies characters up to the next quote, escape or what may not be in a string. */
+static void copy_plain_run(struct scanner *s)
 {
 	size_t end = s->at;
-	while (end < s->n_bytes && s->text[end] >= 0x20 && s->text[end] < 0x80 && s->text[end] != '"' &&
-	       s->text[end] != '\\')
-		end++;
-	return end - s->at;
+	while (end < s->n_bytes && s->text[end] >= 0x20 && s->text[end] != '"' && s->text[end] != '\\') {
+		int n = s->text[end] < 0x80 ? 1 : utf8_length(s->text + end, s->n_bytes - end);
+		if (n == 0)
+			break;
+		end += (size_t)n;
+	}
+	bytes_append(s->out, s->text + s->at, end - s->at);
+	s->at = end;
 }
 
 static bool scan_string(struct scanner *s, char mark)
 {
-	bytes_append(s->out, "\"", 1);
+	put(s, '"');
 	if (mark)
-		bytes_append(s->out, &mark, 1);
-	for (s->at++; peek(s) != '"';) {
+		put(s, mark);
+	s->at++;
+	for (;;) {
+		copy_plain_run(s);
 		int c = peek(s);
+		if (c == '"')
+			break;
 		if (c < 0)
 			return refuse(s, "a string does not end");
 		if (c < 0x20)
 			return refuse(s, "control character in a string");
-		if (c == '\\') {
-			if (!escape(s))
-				return false;
-			continue;
-		}
-		size_t n = plain_run(s);
-		if (n == 0)
-			n = (size_t)utf8_length(s->text + s->at, s->n_bytes - s->at);
-		if (n == 0)
+		if (c != '\\')
 			return refuse(s, "invalid UTF-8 in a string");
-		bytes_append(s->out, s->text + s->at, n);
-		s->at += n;
+		if (!escape(s))
+			return false;
 	}
 	s->at++;
-	bytes_append(s->out, "\"", 1);
+	put(s, '"');
 	return true;
 }
 
@@ -169,7 +191,7 @@ static bool grow_keys(struct scanner *s)
 	size_t capacity = s->key_capacity ? s->key_capacity * 2 : 64;
 	struct seen_key *keys = calloc(capacity, sizeof *keys);
 	if (!keys)
-		return refuse(s, "not enough memory");
+		return refuse_memory(s);
 	for (size_t i = 0; i < s->key_capacity; i++) {
 		const struct seen_key *key = &s->keys[i];
 		if (!key->object)
@@ -217,14 +239,14 @@ static bool scan_key(struct scanner *s)
 	if (!scan_string(s, 0))
 		return false;
 	if (s->out->failed)
-		return refuse(s, "not enough memory");
+		return refuse_memory(s);
 	if (!note_key(s, offset))
 		return false;
 	skip_space(s);
 	if (peek(s) != ':')
 		return refuse(s, "expected ':' after a key");
 	s->at++;
-	bytes_append(s->out, ":", 1);
+	put(s, ':');
 	return true;
 }
 
@@ -259,9 +281,10 @@ static bool scan_number(struct scanner *s)
 		if (digits(s) == 0)
 			return refuse(s, "expected a digit in the exponent");
 	}
-	bytes_append(s->out, "\"#", 2);
+	put(s, '"');
+	put(s, JSON_NUMBER_MARK);
 	bytes_append(s->out, s->text + start, s->at - start);
-	bytes_append(s->out, "\"", 1);
+	put(s, '"');
 	return true;
 }
 
@@ -288,7 +311,7 @@ static bool open_container(struct scanner *s, char bracket)
 	if (bracket == '{' && ++s->n_objects == 0)
 		return refuse(s, "too many objects");
 	s->object[++s->depth] = bracket == '{' ? s->n_objects : 0;
-	bytes_append(s->out, &bracket, 1);
+	put(s, bracket);
 	s->at++;
 	return true;
 }
@@ -319,7 +342,7 @@ static bool scan_after_value(struct scanner *s)
 		char closing = s->object[s->depth] ? '}' : ']';
 		if (peek(s) == ',') {
 			s->at++;
-			bytes_append(s->out, ",", 1);
+			put(s, ',');
 			skip_space(s);
 			return !s->object[s->depth] || scan_key(s);
 		}
@@ -327,7 +350,7 @@ static bool scan_after_value(struct scanner *s)
 			return refuse(s, closing == '}' ? "expected ',' or '}'" : "expected ',' or ']'");
 		s->at++;
 		s->depth--;
-		bytes_append(s->out, &closing, 1);
+		put(s, closing);
 	}
 	return true;
 }
@@ -353,7 +376,7 @@ static bool scan_document(struct scanner *s)
 	skip_space(s);
 	if (s->at < s->n_bytes)
 		return refuse(s, "text after the end of the document");
-	return !s->out->failed || refuse(s, "not enough memory");
+	return !s->out->failed || refuse_memory(s);
 }
 
 bool json_scan(const char *text, size_t n_bytes, const struct json_limits *limits, struct bytes *out,
@@ -369,8 +392,13 @@ bool json_scan(const char *text, size_t n_bytes, const struct json_limits *limit
 	    .out = out,
 	    .error = error,
 	};
-	bool ok = bytes_reserve(out, n_bytes + n_bytes / 8 + 64) || refuse(&s, "not enough memory");
-	ok = ok && scan_document(&s);
+	if (n_bytes > JSON_MAX_BYTES)
+		return error_set(error, ERROR_INVALID_REQUEST, "JSON: %zu bytes, at most %d are read", n_bytes, JSON_MAX_BYTES);
+	if (n_bytes >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
+		return refuse(&s, "a byte order mark is not allowed");
+	if (!bytes_reserve(out, n_bytes + n_bytes / 8 + 64))
+		return refuse_memory(&s);
+	bool ok = scan_document(&s);
 	free(s.keys);
 	return ok;
 }

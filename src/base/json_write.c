@@ -54,10 +54,13 @@ void json_write_double(struct bytes *out, double value)
 		if (strtod(text, NULL) == value)
 			break;
 	}
-	char *comma = strchr(text, ','); /* some locales */
-	if (comma)
-		*comma = '.';
-	bytes_append_text(out, text);
+	/* Whatever stands between the digits is the locale's decimal point, of any length. */
+	size_t n = strspn(text, "-0123456789");
+	size_t point = strcspn(text + n, "0123456789e");
+	bytes_append(out, text, n);
+	if (point)
+		bytes_append(out, ".", 1);
+	bytes_append_text(out, text + n + point);
 }
 
 static void separate(struct bytes *out)

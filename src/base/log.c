@@ -1,5 +1,7 @@
+/* The log: a line is built in memory and leaves in one write(2), so lines of several threads never mix. */
 #include "base/log.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -8,6 +10,8 @@
 
 #include "base/json.h"
 #include "base/platform.h"
+
+enum { MAX_LINE_BYTES = 8192 };
 
 static atomic_int minimum_level = LOG_INFO;
 static atomic_bool as_json;
@@ -55,15 +59,16 @@ static void write_json_line(struct bytes *line, const char *time, const char *le
 	json_close(line);
 }
 
-/* A word as it is; anything that would break the line into wrong words is quoted. */
+/* A word as it is; anything that would break the line into wrong words, or steer a terminal, is quoted. */
 static void write_plain_text(struct bytes *line, const char *text)
 {
-	if (!text)
-		text = "";
-	if (*text && !strpbrk(text, " \"=\n\r\t"))
+	const char *end = text ? text : "";
+	while (*end > ' ' && *end < 0x7f && *end != '"' && *end != '=')
+		end++;
+	if (text && *text && !*end)
 		bytes_append_text(line, text);
 	else
-		json_write_string(line, text, strlen(text));
+		json_write_string(line, text ? text : "", text ? strlen(text) : 0);
 }
 
 static void write_plain_line(struct bytes *line, const char *time, const char *level, const char *event,
@@ -87,23 +92,35 @@ static void write_plain_line(struct bytes *line, const char *time, const char *l
 	}
 }
 
+static void write_line(struct bytes *line, enum log_level level, const char *event, const char *request_id,
+                       const struct log_field *fields)
+{
+	char time[32];
+	clock_rfc3339(clock_unix_ms(), time);
+	if (atomic_load(&as_json))
+		write_json_line(line, time, level_names[level], event, request_id, fields);
+	else
+		write_plain_line(line, time, level_names[level], event, request_id, fields);
+	bytes_append(line, "\n", 1);
+}
+
 void log_fields(enum log_level level, const char *event, const char *request_id, const struct log_field *fields)
 {
 	if (!log_enabled(level))
 		return;
-	char time[32];
-	struct bytes line = {.max_bytes = 8192};
-	clock_rfc3339(clock_unix_ms(), time);
-	if (atomic_load(&as_json))
-		write_json_line(&line, time, level_names[level], event, request_id, fields);
-	else
-		write_plain_line(&line, time, level_names[level], event, request_id, fields);
-	bytes_append(&line, "\n", 1);
-	if (!line.failed) {
-		ssize_t written = write(STDERR_FILENO, line.data, line.n_bytes);
-		(void)written; /* nobody is left to tell */
+	int saved_errno = errno; /* callers log first and look at errno after */
+	struct bytes line = {.max_bytes = MAX_LINE_BYTES};
+	write_line(&line, level, event, request_id, fields);
+	if (line.failed) {
+		const struct log_field cut[] = {LOG_TEXT("message", "too long for the log"), {.key = NULL}};
+		bytes_clear(&line);
+		write_line(&line, level, event, NULL, cut);
 	}
+	/* A closed or full standard error: nobody is left to tell. */
+	while (!line.failed && write(STDERR_FILENO, line.data, line.n_bytes) < 0 && errno == EINTR)
+		continue;
 	bytes_free(&line);
+	errno = saved_errno;
 }
 
 void log_message(enum log_level level, const char *event, const char *format, ...)

@@ -14,7 +14,7 @@
 
 const struct platform_roots platform_default_roots = {.proc = "/proc", .cgroup = "/sys/fs/cgroup", .sys = "/sys"};
 
-enum { PATH_BYTES = 4096 };
+enum { PATH_BYTES = 4096, RFC3339_BYTES = 25 };
 
 /* Reads a small file into a NUL-terminated buffer; false when it cannot be read. */
 static bool read_small(const char *path, char *text, size_t capacity)
@@ -47,9 +47,14 @@ int platform_affinity_cpus(void)
 
 /* ---- cgroups ---- */
 
-/* Where a controller's files of this process lie: v1 hierarchy `controller`, or v2 (controller NULL). False when the
- * process is in no such hierarchy. `path` is the cgroup's path inside the hierarchy. */
-static bool cgroup_of_process(const struct platform_roots *roots, const char *controller, char *path, size_t capacity)
+/* Where this process is in the hierarchy of a v1 controller, or of v2 (controller ""). */
+struct membership {
+	char controllers[256]; /* all that share the v1 hierarchy: "cpu,cpuacct" */
+	char path[PATH_BYTES]; /* inside the hierarchy */
+};
+
+/* Reads a line "4:cpu,cpuacct:/docker/12ab" of /proc/self/cgroup. False when there is none for the controller. */
+static bool find_membership(const struct platform_roots *roots, const char *controller, struct membership *out)
 {
 	char file[PATH_BYTES], text[16384];
 	snprintf(file, sizeof file, "%s/self/cgroup", roots->proc);
@@ -63,25 +68,36 @@ static bool cgroup_of_process(const struct platform_roots *roots, const char *co
 			continue;
 		*inside++ = 0;
 		names++;
-		bool found = !controller && strcmp(names, "") == 0;
+		snprintf(out->controllers, sizeof out->controllers, "%s", names);
+		snprintf(out->path, sizeof out->path, "%s", inside);
+		bool found = strcmp(names, controller) == 0;
 		char *rest;
-		for (char *name = strtok_r(names, ",", &rest); controller && name; name = strtok_r(NULL, ",", &rest))
+		for (char *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest))
 			found |= strcmp(name, controller) == 0;
-		if (found) {
-			snprintf(path, capacity, "%s", inside);
+		if (found)
 			return true;
-		}
 	}
 	return false;
 }
 
-/* Calls visit with the folder of the cgroup and of each of its ancestors up to the mount's root. In a container the path
- * may lie outside what is mounted: then only the root is there to read. */
+/* A process outside the root of its cgroup namespace has a path such as /../other; nonsense counts as outside too. */
+static bool leads_outside(const char *path)
+{
+	if (*path != '/')
+		return true;
+	for (const char *at = path; (at = strstr(at, "/..")) != NULL; at += 3)
+		if (at[3] == '/' || at[3] == 0)
+			return true;
+	return false;
+}
+
+/* Calls visit with the folder of the cgroup and of each of its ancestors up to the mount's root. In a container the
+ * path may lie outside what is mounted: then only the root is there to read. */
 static void for_each_ancestor(const char *mount, const char *path, void (*visit)(const char *folder, void *context),
                               void *context)
 {
 	char inside[PATH_BYTES], folder[2 * PATH_BYTES];
-	snprintf(inside, sizeof inside, "%s", strstr(path, "..") ? "/" : path);
+	snprintf(inside, sizeof inside, "%s", leads_outside(path) ? "" : path);
 	for (;;) {
 		size_t n = strlen(inside);
 		while (n && inside[n - 1] == '/')
@@ -128,36 +144,43 @@ static void visit_cpu_v1(const char *folder, void *least)
 		keep_smaller(least, quota / period);
 }
 
-static void visit_memory_v2(const char *folder, void *least)
+static void keep_smaller_bytes(double *least, const char *folder, const char *name)
 {
 	double bytes;
-	if (read_number(folder, "memory.max", &bytes))
+	/* v1 writes "no limit" as the largest number of whole pages below 2^63. */
+	if (read_number(folder, name, &bytes) && bytes < 0x1p62)
 		keep_smaller(least, bytes);
-	if (read_number(folder, "memory.high", &bytes))
-		keep_smaller(least, bytes);
+}
+
+static void visit_memory_v2(const char *folder, void *least)
+{
+	keep_smaller_bytes(least, folder, "memory.max");
+	keep_smaller_bytes(least, folder, "memory.high");
 }
 
 static void visit_memory_v1(const char *folder, void *least)
 {
-	double bytes;
-	if (read_number(folder, "memory.limit_in_bytes", &bytes))
-		keep_smaller(least, bytes);
+	keep_smaller_bytes(least, folder, "memory.limit_in_bytes");
 }
 
 /* The least limit of both cgroup versions, which may be mounted together; 0 = none. */
 static double least_limit(const struct platform_roots *roots, const char *controller,
                           void (*visit_v1)(const char *, void *), void (*visit_v2)(const char *, void *))
 {
-	char path[PATH_BYTES], mount[PATH_BYTES];
+	struct membership in;
+	char mount[PATH_BYTES];
 	double least = 0;
-	if (cgroup_of_process(roots, controller, path, sizeof path)) {
+	if (find_membership(roots, controller, &in)) {
+		/* Mounted under the list of controllers; the single names are links that not every system makes. */
 		snprintf(mount, sizeof mount, "%s/%s", roots->cgroup, controller);
-		for_each_ancestor(mount, path, visit_v1, &least);
+		for_each_ancestor(mount, in.path, visit_v1, &least);
+		snprintf(mount, sizeof mount, "%s/%s", roots->cgroup, in.controllers);
+		for_each_ancestor(mount, in.path, visit_v1, &least);
 	}
-	if (cgroup_of_process(roots, NULL, path, sizeof path)) {
-		for_each_ancestor(roots->cgroup, path, visit_v2, &least);
+	if (find_membership(roots, "", &in)) {
+		for_each_ancestor(roots->cgroup, in.path, visit_v2, &least);
 		snprintf(mount, sizeof mount, "%s/unified", roots->cgroup);
-		for_each_ancestor(mount, path, visit_v2, &least);
+		for_each_ancestor(mount, in.path, visit_v2, &least);
 	}
 	return least;
 }
@@ -269,8 +292,7 @@ void clock_rfc3339(int64_t unix_ms, char *out)
 {
 	time_t seconds = (time_t)(unix_ms / 1000);
 	struct tm parts;
-	char date[24];
 	gmtime_r(&seconds, &parts);
-	strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts);
-	sprintf(out, "%s.%03dZ", date, (int)(unix_ms % 1000));
+	size_t n = strftime(out, RFC3339_BYTES - strlen(".123Z"), "%Y-%m-%dT%H:%M:%S", &parts);
+	snprintf(out + n, RFC3339_BYTES - n, ".%03uZ", (unsigned)(unix_ms % 1000) % 1000);
 }

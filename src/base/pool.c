@@ -1,8 +1,8 @@
 /* The compute pool: one word per worker starts it, one counter shares the tasks out, a countdown ends the region.
  *
- * A worker's word is its own cache line and has three values: WAITING (the worker spins on it), ASLEEP (the worker sleeps
- * on it), RUN (the caller wants it). Only workers that a region needs are told to run and waited for, so those that
- * pool_set_active leaves out fall asleep and cost nothing. Whoever waits spins first (a layer has a dozen regions,
+ * A worker's word has a cache line of its own and three values: WAITING (the worker spins on it), ASLEEP (the worker
+ * sleeps on it), RUN (the caller wants it). Only workers that a region needs are told to run and waited for, so those
+ * that pool_set_active leaves out fall asleep and cost nothing. Whoever waits spins first (a layer has a dozen regions,
  * microseconds apart) and then sleeps on a futex.
  */
 #include "base/pool.h"
@@ -119,8 +119,8 @@ static void wait_for_order(struct worker *worker)
 	atomic_store_explicit(&worker->word, WAITING, memory_order_relaxed);
 }
 
-/* Both sides write before they read the other's word, in one total order: either the last worker sees the sleeping caller
- * or the caller sees 0. */
+/* Both sides write before they read the other's word, in one total order: either the last worker sees the sleeping
+ * caller or the caller sees 0. */
 static void leave_region(struct pool *pool)
 {
 	if (atomic_fetch_sub(&pool->n_working, 1) == 1 && atomic_load(&pool->caller_sleeps))

@@ -1,6 +1,7 @@
 /* config.json and generation_config.json -> struct model_config. */
 #include "model/config.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include "base/json.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20, MAX_COUNT = 1 << 24 };
+enum { DEFAULT_BOS = 1, DEFAULT_EOS = 2 }; /* LlamaConfig's, where the fields are absent */
 
 /* A model family: what its config.json says and what it leaves to defaults. Adding one starts with a row here. */
 struct family {
@@ -74,9 +76,10 @@ static double positive_field(struct fields *fields, const char *name, double fal
 	double number;
 	if (!value)
 		return fallback;
-	if (json_double(value, &number) && number > 0)
+	/* It is used in single precision, too: there it may become neither 0 nor infinite. */
+	if (json_double(value, &number) && number >= 1e-30 && number <= 1e30)
 		return number;
-	bad_field(fields, name, value, "a number above 0");
+	bad_field(fields, name, value, "a number above 0 (1e-30 to 1e30)");
 	return fallback;
 }
 
@@ -119,6 +122,15 @@ static void read_llama3(struct fields *fields, struct rope_config *rope)
 		                       fields->path, fields->prefix);
 }
 
+/* Heads are rotated whole. */
+static void check_whole_rotary(struct fields *fields)
+{
+	const struct json *value = field(fields, "partial_rotary_factor");
+	double factor;
+	if (value && !(json_double(value, &factor) && factor == 1))
+		bad_field(fields, "partial_rotary_factor", value, "1 (rotating part of a head is not supported)");
+}
+
 /* One object that says how positions are scaled: rope_scaling, or rope_parameters of the newest layout. */
 static void read_rope_object(struct fields *config, const char *name, struct rope_config *rope)
 {
@@ -133,6 +145,11 @@ static void read_rope_object(struct fields *config, const char *name, struct rop
 	snprintf(prefix, sizeof prefix, "%s.", name);
 	struct fields fields = {
 	    .path = config->path, .prefix = prefix, .object = object, .error = config->error, .ok = true};
+	/* Parameters for each kind of layer would otherwise read as the defaults. */
+	for (const struct json *member = json_first(object); member; member = json_next(member))
+		if (json_type(member) == JSON_OBJECT)
+			bad_field(&fields, json_key(member, NULL), member, "a number or a name");
+	check_whole_rotary(&fields);
 	rope->theta = positive_field(&fields, "rope_theta", rope->theta);
 	const char *type = text_field(&fields, "rope_type", text_field(&fields, "type", "default"));
 	if (strcmp(type, "linear") == 0 || strcmp(type, "llama3") == 0) {
@@ -154,63 +171,80 @@ static void read_rope_object(struct fields *config, const char *name, struct rop
 static void read_rope(struct fields *fields, struct rope_config *rope)
 {
 	*rope = (struct rope_config){.type = ROPE_DEFAULT, .theta = positive_field(fields, "rope_theta", 10000.0)};
+	check_whole_rotary(fields);
 	read_rope_object(fields, "rope_scaling", rope);
 	read_rope_object(fields, "rope_parameters", rope);
 }
 
 /* ---- what is refused by name ---- */
 
-static bool list_contains(const char *path, const struct json *architectures, const struct family **family, char *name,
-                          size_t capacity, struct error *error)
+/* The first of `architectures`, "" when there is none: then model_type decides, as in transformers' AutoModel. */
+static const char *architecture_field(struct fields *fields)
 {
-	const struct json *first = json_first(architectures);
-	const char *text = first ? json_string(first, NULL) : NULL;
-	if (json_type(architectures) != JSON_ARRAY || !text)
-		return error_set(error, ERROR_MODEL, "%s: architectures must be a list of names", path);
-	snprintf(name, capacity, "%s", text);
-	for (int i = 0; i < N_FAMILIES; i++)
-		if (strcmp(text, families[i].architecture) == 0)
-			*family = &families[i];
-	return true;
+	const struct json *list = field(fields, "architectures");
+	if (!list)
+		return "";
+	if (json_type(list) != JSON_ARRAY) {
+		bad_field(fields, "architectures", list, "a list of names");
+		return "";
+	}
+	const struct json *first = json_first(list);
+	const char *name = first ? json_string(first, NULL) : "";
+	if (!name)
+		bad_field(fields, "architectures[0]", first, "a name");
+	return name ? name : "";
 }
 
-static bool find_family(struct fields *fields, const struct family **family, struct error *error)
+static bool refuse_architecture(const char *path, const char *name, struct error *error)
 {
-	const struct json *architectures = field(fields, "architectures");
-	char name[64] = "";
-	*family = NULL;
-	if (architectures && !list_contains(fields->path, architectures, family, name, sizeof name, error))
-		return false;
-	const char *type = text_field(fields, "model_type", "");
-	if (!fields->ok)
-		return false;
-	for (int i = 0; !architectures && i < N_FAMILIES; i++)
-		if (strcmp(type, families[i].model_type) == 0)
-			*family = &families[i];
-	if (*family)
-		return true;
 	char supported[256] = "";
 	for (int i = 0; i < N_FAMILIES; i++) {
 		strncat(supported, i ? ", " : "", sizeof supported - strlen(supported) - 1);
 		strncat(supported, families[i].architecture, sizeof supported - strlen(supported) - 1);
 	}
-	return error_set(error, ERROR_MODEL, "%s: architecture %.60s is not supported (supported: %s)", fields->path,
-	                 *name   ? name
-	                 : *type ? type
-	                         : "(none named)",
-	                 supported);
+	return error_set(error, ERROR_MODEL, "%s: architecture %.60s is not supported (supported: %s)", path,
+	                 *name ? name : "(neither architectures nor model_type names one)", supported);
+}
+
+static bool find_family(struct fields *fields, const struct family **family, struct error *error)
+{
+	const char *architecture = architecture_field(fields);
+	const char *type = text_field(fields, "model_type", "");
+	if (!fields->ok)
+		return false;
+	*family = NULL;
+	for (int i = 0; i < N_FAMILIES && !*family; i++)
+		if (strcmp(*architecture ? architecture : type,
+		           *architecture ? families[i].architecture : families[i].model_type) == 0)
+			*family = &families[i];
+	if (!*family)
+		return refuse_architecture(fields->path, *architecture ? architecture : type, error);
+	if (*type && strcmp(type, (*family)->model_type) != 0)
+		return error_set(error, ERROR_MODEL, "%s: model_type is %.60s, expected %s for architecture %s", fields->path,
+		                 type, (*family)->model_type, (*family)->architecture);
+	return true;
+}
+
+/* Weights that are packed, under any of the names that tools write. */
+static bool refuse_quantization(struct fields *fields, struct error *error)
+{
+	static const char *const names[] = {"quantization_config", "compression_config", "quantization"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		const struct json *value = field(fields, names[i]);
+		if (!value)
+			continue;
+		const char *method = json_string(json_get(value, "quant_method"), NULL);
+		return error_set(error, ERROR_MODEL,
+		                 "%s: %s (quant_method %.40s) is not supported; use the unquantised weights", fields->path,
+		                 names[i], method ? method : "not named");
+	}
+	return true;
 }
 
 static bool refuse_unsupported(struct fields *fields, struct error *error)
 {
-	const struct json *quantization = field(fields, "quantization_config");
-	if (quantization) {
-		const struct json *method = json_get(quantization, "quant_method");
-		const char *name = method ? json_string(method, NULL) : NULL;
-		return error_set(error, ERROR_MODEL,
-		                 "%s: quantization_config (%.40s) is not supported; use the unquantised weights", fields->path,
-		                 name ? name : "no quant_method");
-	}
+	if (!refuse_quantization(fields, error))
+		return false;
 	const char *activation = text_field(fields, "hidden_act", "silu");
 	if (fields->ok && strcmp(activation, "silu") != 0 && strcmp(activation, "swish") != 0)
 		return error_set(error, ERROR_MODEL, "%s: hidden_act %.40s is not supported (silu is)", fields->path,
@@ -267,7 +301,7 @@ static void read_eos(struct fields *fields, struct model_config *config)
 static void read_bos(struct fields *fields, struct model_config *config)
 {
 	const struct json *value = field(fields, "bos_token_id");
-	int64_t id = 1; /* Hugging Face's default for the family */
+	int64_t id = json_get(fields->object, "bos_token_id") ? -1 : DEFAULT_BOS; /* null is none */
 	if (value && !json_int64(value, &id))
 		bad_field(fields, "bos_token_id", value, "a token id");
 	config->bos_id = id >= 0 && id < config->vocab_size ? (int32_t)id : -1;
@@ -356,7 +390,7 @@ static bool config_directory(const char *path, char *directory, size_t capacity,
 static bool read_generation_config(const char *path, struct model_config *config, struct error *error)
 {
 	struct stat info;
-	if (stat(path, &info) != 0)
+	if (stat(path, &info) != 0 && errno == ENOENT)
 		return true;
 	struct json *document = json_parse_file(path, MAX_CONFIG_BYTES, NULL, error);
 	if (!document)
@@ -378,9 +412,14 @@ bool config_load(const char *path, struct model_config *config, struct error *er
 	if (!document)
 		return false;
 	bool ok = read_config(file, document, config, error);
+	bool names_eos = json_get(document, "eos_token_id") != NULL; /* null names none */
 	json_destroy(document);
 	snprintf(file, sizeof file, "%s/generation_config.json", directory);
-	return ok && read_generation_config(file, config, error);
+	if (!ok || !read_generation_config(file, config, error))
+		return false;
+	if (!names_eos && config->n_eos_ids == 0)
+		config_add_eos(config, DEFAULT_EOS);
+	return true;
 }
 
 uint64_t config_parameter_count(const struct model_config *config)

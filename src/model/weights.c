@@ -85,7 +85,7 @@ struct binder {
 static void note_name(struct bytes *names, int already, const char *name)
 {
 	if (already < MAX_NAMED)
-		bytes_append_format(names, "%s%s", already ? ", " : "", name);
+		bytes_append_format(names, "%s%.80s", already ? ", " : "", name);
 }
 
 static const struct tensor *find(struct binder *binder, const char *name)
@@ -103,6 +103,27 @@ static bool check_type(const struct binder *binder, const struct tensor *tensor)
 	                 tensor->name, tensor->type_name);
 }
 
+/* "[256, 64]" */
+static void write_shape(struct bytes *out, const int64_t *dims, int n_dims)
+{
+	bytes_append_text(out, "[");
+	for (int i = 0; i < n_dims; i++)
+		bytes_append_format(out, "%s%" PRId64, i ? ", " : "", dims[i]);
+	bytes_append_text(out, "]");
+}
+
+static bool wrong_shape(const struct binder *binder, const struct tensor *tensor, const int64_t *expected, int n_dims)
+{
+	struct bytes text = {0};
+	write_shape(&text, tensor->dims, tensor->n_dims);
+	bytes_append_text(&text, ", config.json makes it ");
+	write_shape(&text, expected, n_dims);
+	error_set(binder->error, ERROR_MODEL, "%s: tensor %s has shape %s", tensor->file, tensor->name,
+	          text.failed ? "?" : text.data);
+	bytes_free(&text);
+	return false;
+}
+
 static bool bind_matrix(struct binder *binder, const char *name, int64_t n_out, int64_t n_in, struct weight *weight)
 {
 	const struct tensor *tensor = find(binder, name);
@@ -111,11 +132,7 @@ static bool bind_matrix(struct binder *binder, const char *name, int64_t n_out, 
 	if (!check_type(binder, tensor))
 		return false;
 	if (tensor->n_dims != 2 || tensor->dims[0] != n_out || tensor->dims[1] != n_in)
-		return error_set(binder->error, ERROR_MODEL,
-		                 "%s: tensor %s has %d dimensions [%" PRId64 ", %" PRId64 "], config.json makes it [%" PRId64
-		                 ", %" PRId64 "]",
-		                 tensor->file, name, tensor->n_dims, tensor->n_dims > 0 ? tensor->dims[0] : 0,
-		                 tensor->n_dims > 1 ? tensor->dims[1] : 0, n_out, n_in);
+		return wrong_shape(binder, tensor, (const int64_t[]){n_out, n_in}, 2);
 	*weight = (struct weight){
 	    .type = tensor->type, .layout = LAYOUT_ROWS, .n_out = n_out, .n_in = n_in, .data = tensor->data};
 	binder->type_bytes[tensor->type] += tensor->n_bytes;
@@ -145,9 +162,7 @@ static bool bind_vector(struct binder *binder, const char *name, int64_t n, cons
 	if (!check_type(binder, tensor))
 		return false;
 	if (tensor->n_dims != 1 || tensor->dims[0] != n)
-		return error_set(binder->error, ERROR_MODEL,
-		                 "%s: tensor %s has %d dimensions [%" PRId64 "], config.json makes it [%" PRId64 "]",
-		                 tensor->file, name, tensor->n_dims, tensor->n_dims > 0 ? tensor->dims[0] : 0, n);
+		return wrong_shape(binder, tensor, &n, 1);
 	widen(binder->next_vector, tensor, n);
 	*vector = binder->next_vector;
 	binder->next_vector += n;
@@ -189,18 +204,28 @@ static bool is_redundant(const struct model_config *config, const char *name)
 	return config->tie_word_embeddings && strcmp(name, "lm_head.weight") == 0;
 }
 
+/* What follows "model.layers.N." for an N of this model, written as weights_bind writes it; else NULL. */
+static const char *name_in_layer(const struct model_config *config, const char *name)
+{
+	static const char prefix[] = "model.layers.";
+	if (strncmp(name, prefix, sizeof prefix - 1) != 0)
+		return NULL;
+	const char *digits = name + sizeof prefix - 1;
+	size_t n = strspn(digits, "0123456789");
+	if (n == 0 || n > 9 || (n > 1 && digits[0] == '0') || digits[n] != '.' ||
+	    strtol(digits, NULL, 10) >= config->n_layers)
+		return NULL;
+	return digits + n + 1;
+}
+
 static bool is_layer_tensor(const struct model_config *config, const char *name)
 {
-	int64_t layer;
-	int n = 0;
-	if (sscanf(name, "model.layers.%" SCNd64 ".%n", &layer, &n) != 1 || n == 0 || layer < 0 ||
-	    layer >= config->n_layers)
-		return false;
-	for (int i = 0; i < N_MATRICES; i++)
-		if (strcmp(name + n, matrix_rows[i].name) == 0)
+	const char *rest = name_in_layer(config, name);
+	for (int i = 0; rest && i < N_MATRICES; i++)
+		if (strcmp(rest, matrix_rows[i].name) == 0)
 			return true;
-	for (int i = 0; i < N_VECTORS; i++)
-		if (is_present(config, vector_rows[i].presence) && strcmp(name + n, vector_rows[i].name) == 0)
+	for (int i = 0; rest && i < N_VECTORS; i++)
+		if (is_present(config, vector_rows[i].presence) && strcmp(rest, vector_rows[i].name) == 0)
 			return true;
 	return false;
 }
@@ -211,32 +236,34 @@ static bool is_expected(const struct model_config *config, const char *name)
 	       strcmp(name, "lm_head.weight") == 0 || is_layer_tensor(config, name) || is_redundant(config, name);
 }
 
-static bool check_unexpected(struct binder *binder)
+/* "; 12 missing: a, b, c, d, ..." */
+static void list_names(struct bytes *text, const char *what, const struct bytes *names, int n)
 {
-	struct bytes names = {0};
+	if (n)
+		bytes_append_format(text, "; %d %s: %s%s", n, what, names->failed ? "?" : names->data,
+		                    n > MAX_NAMED ? ", ..." : "");
+}
+
+/* Names the first few of what the file lacks and of what it has too much. */
+static bool check_names(const struct binder *binder)
+{
+	struct bytes unexpected = {0}, text = {0};
 	int n = 0;
 	for (size_t i = 0; i < weight_file_count(binder->file); i++) {
 		const char *name = weight_file_at(binder->file, i)->name;
 		if (!is_expected(binder->config, name))
-			note_name(&names, n++, name);
+			note_name(&unexpected, n++, name);
 	}
-	if (n)
-		error_set(binder->error, ERROR_MODEL, "%s: %d tensor%s that config.json does not explain: %.300s%s",
-		          weight_file_at(binder->file, 0)->file, n, n == 1 ? "" : "s", names.data,
-		          n > MAX_NAMED ? ", ..." : "");
-	bytes_free(&names);
-	return n == 0;
-}
-
-static bool check_missing(const struct binder *binder)
-{
-	if (binder->n_missing == 0)
-		return true;
+	list_names(&text, "missing", &binder->missing, binder->n_missing);
+	list_names(&text, "unexpected", &unexpected, n);
 	const struct tensor *first = weight_file_at(binder->file, 0);
-	return error_set(binder->error, ERROR_MODEL, "%s: %d tensor%s missing: %.300s%s",
-	                 first ? first->file : "the weight file", binder->n_missing,
-	                 binder->n_missing == 1 ? " is" : "s are", binder->missing.data ? binder->missing.data : "",
-	                 binder->n_missing > MAX_NAMED ? ", ..." : "");
+	bool ok = n == 0 && binder->n_missing == 0;
+	if (!ok)
+		error_set(binder->error, ERROR_MODEL, "%s: tensors are not those of config.json%s",
+		          first ? first->file : "the weight file", text.failed ? "" : text.data);
+	bytes_free(&unexpected);
+	bytes_free(&text);
+	return ok;
 }
 
 /* ---- the whole ---- */
@@ -266,7 +293,7 @@ static bool bind_all(struct binder *binder)
 	for (int64_t layer = 0; layer < config->n_layers; layer++)
 		if (!bind_layer(binder, layer))
 			return false;
-	return check_missing(binder) && check_unexpected(binder);
+	return check_names(binder);
 }
 
 bool weights_bind(const struct weight_file *file, const struct model_config *config, struct model_weights *weights,
@@ -276,8 +303,11 @@ bool weights_bind(const struct weight_file *file, const struct model_config *con
 	memset(weights, 0, sizeof *weights);
 	if (!weights_vector_bytes(config, &weights->vector_bytes))
 		return error_set(error, ERROR_MODEL, "the model's norms have more bytes than can be counted");
+	/* A vector takes at most twice its bytes in the file: a config that promises more than the file holds allocates no
+	 * more than the file is worth, and ends with missing tensors. */
+	size_t in_file = 2 * weight_file_bytes(file);
 	weights->layers = calloc((size_t)config->n_layers, sizeof *weights->layers);
-	weights->vectors = malloc(weights->vector_bytes);
+	weights->vectors = malloc(weights->vector_bytes < in_file ? weights->vector_bytes : in_file);
 	binder.next_vector = weights->vectors;
 	bool ok = weights->layers && weights->vectors;
 	if (!ok)

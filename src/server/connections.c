@@ -10,6 +10,8 @@
 
 #include "base/platform.h"
 
+enum { DAWDLE_NS = 1000000000 }; /* a request takes milliseconds to arrive */
+
 void connections_init(struct connections *connections, int max_connections)
 {
 	*connections = (struct connections){.max_connections = max_connections};
@@ -39,14 +41,22 @@ static void connection_shut(struct connection *connection)
 	shutdown(connection->fd, SHUT_RDWR);
 }
 
-static void shut_longest_idle(struct connections *connections)
+/* Makes room: the longest idle connection goes, else the oldest of those that dawdle over their request. */
+static void shut_one(struct connections *connections, int64_t now_ns)
 {
-	struct connection *oldest = NULL;
-	for (struct connection *c = connections->first; c; c = c->next)
-		if (c->phase == CONNECTION_IDLE && !c->shut && (!oldest || c->since_ns < oldest->since_ns))
-			oldest = c;
-	if (oldest)
-		connection_shut(oldest);
+	struct connection *idle = NULL, *slow = NULL;
+	for (struct connection *c = connections->first; c; c = c->next) {
+		if (c->shut || c->phase == CONNECTION_BUSY)
+			continue;
+		if (c->phase == CONNECTION_IDLE) {
+			if (!idle || c->since_ns < idle->since_ns)
+				idle = c;
+		} else if (now_ns - c->since_ns > DAWDLE_NS && (!slow || c->since_ns < slow->since_ns)) {
+			slow = c;
+		}
+	}
+	if (idle || slow)
+		connection_shut(idle ? idle : slow);
 }
 
 struct connection *connection_add(struct connections *connections, int fd)
@@ -59,7 +69,7 @@ struct connection *connection_add(struct connections *connections, int fd)
 	connection->since_ns = clock_ns();
 	pthread_mutex_lock(&connections->lock);
 	if (connections->n_connections >= connections->max_connections)
-		shut_longest_idle(connections);
+		shut_one(connections, connection->since_ns);
 	connection->next = connections->first;
 	if (connection->next)
 		connection->next->previous = connection;

@@ -296,7 +296,9 @@ static void log_exchange(const struct exchange *exchange, bool completed)
 	struct log_field fields[12];
 	int n = 0;
 	enum error_code failure = reply && reply->error.code != ERROR_NONE ? reply->error.code : exchange->failure;
-	fields[n++] = LOG_TEXT("method", exchange->method ? exchange->method : "");
+	char method[16]; /* the client's word: cut */
+	snprintf(method, sizeof(method), "%s", exchange->method ? exchange->method : "");
+	fields[n++] = LOG_TEXT("method", method);
 	fields[n++] = LOG_TEXT("route", exchange->route ? exchange->route->path : "");
 	fields[n++] = LOG_INT("status", exchange->status);
 	fields[n++] = LOG_MS("duration_ms", (double)(clock_ns() - exchange->started_ns) / 1e6);

@@ -16,7 +16,7 @@
 #include "server/watchdog.h"
 
 enum {
-	DEFAULT_BODY_BYTES = 1 << 20,
+	DEFAULT_BODY_BYTES = 1000000,
 	/* What a client may still send after its request was refused, so that it reads the answer instead of a reset. */
 	SWALLOW_MAX_BYTES = 16 << 20,
 	/* Bodies in memory at once, all connections together: so many times the limit of one. */

@@ -1,3 +1,4 @@
+/* Mapping whole files: regular ones only, opened without waiting, touched page by page on request. */
 #include "tensor/mapped_file.h"
 
 #include <errno.h>

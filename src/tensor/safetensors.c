@@ -1,3 +1,5 @@
+/* The header of one SafeTensors file -> tensors whose dtype, shape and extent have been checked against each other, the
+ * file's size and their neighbours. */
 #include "tensor/safetensors.h"
 
 #include <inttypes.h>
@@ -7,19 +9,20 @@
 #include "base/checked.h"
 #include "base/json.h"
 
-enum { LENGTH_BYTES = 8, MAX_HEADER_BYTES = 100 << 20, MAX_HEADER_DEPTH = 8 };
+/* The bound on values is for memory: a header within its bytes could otherwise ask for 50 times as much. */
+enum { LENGTH_BYTES = 8, MAX_HEADER_BYTES = 100 << 20, MAX_HEADER_DEPTH = 8, MAX_HEADER_VALUES = 10 << 20 };
 
 /* Bytes per element of the dtypes that the format has and Tallow does not compute with: their extent is checked all the
  * same. */
-static int other_dtype_bytes(const char *name)
+static size_t other_dtype_bytes(const char *name, size_t n_name)
 {
 	static const struct {
 		const char *name;
-		int n_bytes;
+		size_t n_bytes;
 	} others[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"U16", 2},
 	              {"I16", 2},  {"U32", 4}, {"I32", 4}, {"U64", 8},     {"I64", 8},     {"F64", 8},     {"C64", 8}};
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-		if (strcmp(name, others[i].name) == 0)
+		if (strlen(others[i].name) == n_name && memcmp(name, others[i].name, n_name) == 0)
 			return others[i].n_bytes;
 	return 0;
 }
@@ -41,8 +44,7 @@ static bool read_dtype(const struct json *entry, struct tensor *tensor, struct a
 	if (!tensor->type_name)
 		return error_set(error, ERROR_MEMORY, "%s: no memory for the header", tensor->file);
 	tensor->usable = dtype_parse(name, n, &tensor->type) && dtype_info(tensor->type)->block_elements == 1;
-	*element_bytes =
-	    tensor->usable ? (size_t)dtype_info(tensor->type)->block_bytes : (size_t)other_dtype_bytes(tensor->type_name);
+	*element_bytes = tensor->usable ? (size_t)dtype_info(tensor->type)->block_bytes : other_dtype_bytes(name, n);
 	if (*element_bytes == 0)
 		return error_set(error, ERROR_MODEL, "%s: tensor %.200s: unknown dtype %.40s", tensor->file, tensor->name,
 		                 tensor->type_name);
@@ -197,7 +199,7 @@ bool safetensors_read(const struct mapped_file *file, const char *path, struct a
 	const char *text = (const char *)file->data + LENGTH_BYTES;
 	if (header_bytes == 0 || text[0] != '{')
 		return error_set(error, ERROR_MODEL, "%s: the header does not begin with '{'", path);
-	struct json_limits limits = {.max_depth = MAX_HEADER_DEPTH};
+	struct json_limits limits = {.max_depth = MAX_HEADER_DEPTH, .max_values = MAX_HEADER_VALUES};
 	struct json *header = json_parse(text, (size_t)header_bytes, &limits, error);
 	if (!header) {
 		error->code = ERROR_MODEL;

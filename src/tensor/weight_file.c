@@ -14,7 +14,7 @@
 #include "tensor/mapped_file.h"
 #include "tensor/safetensors.h"
 
-enum { MAX_SHARDS = 4096, MAX_INDEX_BYTES = 64 << 20 };
+enum { MAX_SHARDS = 4096, MAX_INDEX_BYTES = 64 << 20, MAX_INDEX_VALUES = 4 << 20 };
 
 struct weight_file {
 	struct arena arena;
@@ -70,14 +70,6 @@ static bool add_file(struct weight_file *weights, const char *path, struct error
 	return safetensors_read(file, path, &weights->arena, &weights->tensors, error);
 }
 
-static bool has_file(const struct weight_file *weights, const char *path)
-{
-	for (size_t i = 0; i < weights->n_files; i++)
-		if (strcmp(weights->paths[i], path) == 0)
-			return true;
-	return false;
-}
-
 /* ---- shards ---- */
 
 static bool check_shard_name(const char *index, const char *name, size_t n_bytes, struct error *error)
@@ -88,28 +80,62 @@ static bool check_shard_name(const char *index, const char *name, size_t n_bytes
 	                          "%s: shard name %.100s: must be a .safetensors file in the same directory", index, name);
 }
 
-static bool open_shards(struct weight_file *weights, const char *directory, const char *index,
-                        const struct json *weight_map, struct error *error)
+static int by_text(const void *left, const void *right)
 {
-	for (const struct json *entry = json_first(weight_map); entry; entry = json_next(entry)) {
-		size_t n = 0;
-		const char *name = json_string(entry, &n);
-		if (!name)
+	const char *const *a = left, *const *b = right;
+	return strcmp(*a, *b);
+}
+
+/* The shards that the index names, sorted; an index has a line for every tensor, so most names come many times. */
+static bool list_shards(const char *index, const struct json *weight_map, const char **names, size_t *n_names,
+                        struct error *error)
+{
+	size_t n = 0, n_unique = 0;
+	for (const struct json *entry = json_first(weight_map); entry; entry = json_next(entry), n++) {
+		size_t n_bytes = 0;
+		names[n] = json_string(entry, &n_bytes);
+		if (!names[n])
 			return error_set(error, ERROR_MODEL, "%s: weight_map.%.200s is %s, expected a file name", index,
 			                 json_key(entry, NULL), json_type_name(json_type(entry)));
-		if (!check_shard_name(index, name, n, error))
+		if (!check_shard_name(index, names[n], n_bytes, error))
 			return false;
-		char *path = join_path(&weights->arena, directory, name);
+	}
+	if (n)
+		qsort(names, n, sizeof *names, by_text);
+	for (size_t i = 0; i < n; i++)
+		if (i == 0 || strcmp(names[i], names[n_unique - 1]) != 0)
+			names[n_unique++] = names[i];
+	*n_names = n_unique;
+	return n_unique <= MAX_SHARDS ||
+	       error_set(error, ERROR_MODEL, "%s: names %zu shards, at most %d are read", index, n_unique, MAX_SHARDS);
+}
+
+static bool open_listed(struct weight_file *weights, const char *directory, const char *const *names, size_t n_names,
+                        struct error *error)
+{
+	for (size_t i = 0; i < n_names; i++) {
+		const char *path = join_path(&weights->arena, directory, names[i]);
 		if (!path)
 			return no_memory(error);
-		if (has_file(weights, path))
-			continue;
-		if (weights->n_files == MAX_SHARDS)
-			return error_set(error, ERROR_MODEL, "%s: names more than %d shards", index, MAX_SHARDS);
 		if (!add_file(weights, path, error))
 			return false;
 	}
 	return true;
+}
+
+static bool open_shards(struct weight_file *weights, const char *directory, const char *index,
+                        const struct json *weight_map, struct error *error)
+{
+	size_t n_names = 0, n_bytes;
+	const char **names = NULL;
+	if (checked_mul(json_count(weight_map) + 1, sizeof *names, &n_bytes))
+		names = malloc(n_bytes);
+	if (!names)
+		return no_memory(error);
+	bool ok = list_shards(index, weight_map, names, &n_names, error) &&
+	          open_listed(weights, directory, names, n_names, error);
+	free(names);
+	return ok;
 }
 
 static int by_name(const void *left, const void *right)
@@ -149,7 +175,8 @@ static bool sort_tensors(struct weight_file *weights, struct error *error)
 
 static bool open_index(struct weight_file *weights, const char *directory, const char *index, struct error *error)
 {
-	struct json *document = json_parse_file(index, MAX_INDEX_BYTES, NULL, error);
+	struct json_limits limits = {.max_values = MAX_INDEX_VALUES};
+	struct json *document = json_parse_file(index, MAX_INDEX_BYTES, &limits, error);
 	if (!document)
 		return false;
 	const struct json *weight_map = json_get(document, "weight_map");

@@ -1,0 +1,63 @@
+/* The worker: the life of a process that an orchestrator starts, asks things of, and ends.
+ *
+ *     struct worker *worker = worker_create(&options, &error);    // first: every later thread inherits blocked signals
+ *     struct server *server = server_start(...);                  // request_shutdown = worker_request_shutdown
+ *     engine_start(engine, &error);
+ *     bool ok = worker_run(worker, engine, &service, &error);     // ready, callback, heartbeat, ..., drained
+ *     engine_stop(engine); server_stop(server);
+ *     worker_destroy(worker);
+ *
+ * One thread, the caller's, does all of it in one poll loop: signals, the parent's end, HTTP to the orchestrator and timers
+ * are descriptors and deadlines. While nothing happens it wakes every few seconds to look at the CPU quota.
+ */
+#ifndef TALLOW_WORKER_WORKER_H
+#define TALLOW_WORKER_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/engine.h"
+
+struct worker;
+
+/* Texts are borrowed until worker_destroy; NULL where nothing was asked for. */
+struct worker_options {
+	const char *worker_id;
+	const char *version;
+	const char *callback_url;
+	int64_t callback_timeout_ms;
+	const char *heartbeat_url;
+	int64_t heartbeat_interval_ms;
+	int64_t shutdown_timeout_ms; /* how long running requests may go on after a drain began */
+	bool exit_with_parent;
+	bool follow_quota; /* tell the engine when affinity or the CPU quota give more or fewer threads */
+	bool show_bar;     /* loading is shown as a bar on standard error instead of log lines */
+};
+
+/* What the worker tells others about the server, and what it asks of it. */
+struct worker_service {
+	const char *uri; /* "http://127.0.0.1:8080", "unix:/path.sock" */
+	int port;        /* 0 for a Unix socket */
+	void *context;
+	void (*drain)(void *context);                            /* no new work; the engine is drained by the worker */
+	bool (*reload_keys)(void *context, struct error *error); /* SIGHUP */
+};
+
+/* Blocks the signals that the worker takes and ignores those that would only hurt (SIGPIPE). Before any thread starts.
+ * ERROR_USAGE for a URL that is not http or https. */
+struct worker *worker_create(const struct worker_options *options, struct error *error) MUST_USE;
+/* As SIGTERM; from any thread. */
+void worker_request_shutdown(struct worker *worker);
+/* Runs until the process shall end. True: ended as asked, with what ran finished, or not when time was up or a second
+ * signal came; engine_stop then ends the rest. From then on a signal ends the process at once, with exit code 0. False: the
+ * model could not be loaded (ERROR_MODEL, ERROR_MEMORY, ...), or ERROR_CALLBACK. */
+bool worker_run(struct worker *worker, struct engine *engine, const struct worker_service *service,
+                struct error *error) MUST_USE;
+void worker_destroy(struct worker *worker);
+
+/* The listening socket that systemd (or any starter that speaks its protocol) handed down, or -1.
+ * https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html */
+int worker_inherited_socket(void);
+
+#endif

@@ -1,0 +1,122 @@
+/* From the command line to a command, and from its error to an exit code (include/cli/cli.h). */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cli/bench.h"
+#include "cli/commands.h"
+#include "cli/option_values.h"
+#include "cli/setup.h"
+#include "cli/version.h"
+
+struct command {
+	const char *name;
+	enum command_set bit;
+	const char *usage;
+	const char *summary;
+	bool (*run)(const struct options *options, struct error *error);
+};
+
+static bool bench_command(const struct options *options, struct error *error)
+{
+	struct bench_options bench = {
+	    .json = options->json, .quick = options->quick, .repeats = (int)options->repeats, .text_path = options->text};
+	if (!setup_model_options(options, &bench.model, error))
+		return false;
+	return bench_run(&bench, error);
+}
+
+static const struct command commands[] = {
+    {"serve", FOR_SERVE, "tallow [serve] --model PATH [--port N] [--callback-url URL] ...",
+     "load a model and serve it over HTTP", serve_run},
+    {"generate", FOR_GENERATE, "tallow generate --model PATH -p TEXT ...", "continue a prompt on standard output",
+     generate_run},
+    {"inspect", FOR_INSPECT, "tallow inspect PATH ...",
+     "print what is understood of a model, and the memory it would take", inspect_run},
+    {"bench", FOR_BENCH, "tallow bench --model PATH ...", "measure prefill, decode and the tokenizer", bench_command},
+    {"tokenize", FOR_TOKENIZE, "tallow tokenize --model PATH < text", "turn standard input into token ids",
+     tokenize_run},
+    {"detokenize", FOR_DETOKENIZE, "tallow detokenize --model PATH < ids", "turn token ids into text", detokenize_run},
+    {"logits", FOR_LOGITS, "tallow logits --model PATH --tokens 1,403,407 ...",
+     "compute logits, to compare with any reference", logits_run},
+};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+/* ---- help ---- */
+
+static void print_help(const struct command *command, bool all)
+{
+	printf("tallow %s - a CPU inference worker for Llama-family models\n\nusage: %s\n       %s.\n", TALLOW_VERSION,
+	       command->usage, command->summary);
+	if (all) {
+		printf("\nCommands (tallow COMMAND --help tells more)\n");
+		for (int i = 0; i < N_COMMANDS; i++)
+			printf("  %-12s %s\n", commands[i].name, commands[i].summary);
+		printf("\nOptions of serve\n");
+	}
+	options_print(command->bit);
+	printf("Exit codes: 0 ended as asked, 2 usage, 3 model cannot be loaded, 4 not enough memory, 5 cannot bind,\n"
+	       "6 callback never accepted, 70 internal error.\n");
+}
+
+/* ---- choosing the command ---- */
+
+static const struct command *find_command(const char *name, struct error *error)
+{
+	const struct command *nearest = &commands[0];
+	for (int i = 0; i < N_COMMANDS; i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+		if (edit_distance(commands[i].name, name) < edit_distance(nearest->name, name))
+			nearest = &commands[i];
+	}
+	error_set(error, ERROR_USAGE, "unknown command %.60s; the nearest is %s (tallow --help lists all)", name,
+	          nearest->name);
+	return NULL;
+}
+
+/* ---- the end ---- */
+
+/* What the caller of a command got wrong has codes of its own for HTTP; here it is usage. */
+static int exit_code_of(const struct error *error)
+{
+	const struct error_info *info = error_info(error->code);
+	return info->http_status >= 400 && info->http_status < 500 ? 2 : info->exit_code;
+}
+
+/* The reason as one plain line, last; before it, where logs are JSON, the same for machines. */
+static int report(const struct error *error, const struct options *logged)
+{
+	int code = exit_code_of(error);
+	if (logged && setup_logs_are_json(logged))
+		log_event(LOG_ERROR, "exit", NULL, LOG_INT("exit_code", code),
+		          LOG_TEXT("code", error_info(error->code)->wire_name), LOG_TEXT("message", error->message));
+	fprintf(stderr, "tallow: %s\n", error->message);
+	return code;
+}
+
+int cli_main(int argc, char **argv)
+{
+	struct options options;
+	struct error error = {0};
+	bool named = argc > 1 && argv[1][0] != '-';
+	const struct command *command = named ? find_command(argv[1], &error) : &commands[0];
+	if (!command || !options_parse(&options, command->bit, named ? argc - 1 : argc, named ? argv + 1 : argv, &error))
+		return report(&error, NULL);
+	if (options.help || options.version) {
+		if (options.version)
+			printf("tallow %s\n", TALLOW_VERSION);
+		else
+			print_help(command, !named);
+		return 0;
+	}
+	if (!setup_process(&options, command->bit == FOR_SERVE, &error))
+		return report(&error, NULL);
+	bool ok = command->run(&options, &error);
+	if (fflush(stdout) != 0 && ok)
+		ok = error_set(&error, ERROR_INTERNAL, "cannot write to standard output");
+	return ok ? 0 : report(&error, command->bit == FOR_SERVE ? &options : NULL);
+}

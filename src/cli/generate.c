@@ -1,0 +1,131 @@
+/* `tallow generate`: one prompt through the same engine that serves, text to standard output as it comes. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "cli/commands.h"
+#include "cli/setup.h"
+#include "engine/engine.h"
+
+enum { MAX_PROMPT_BYTES = 64 << 20 };
+
+static bool fill_request(const struct options *options, const struct token_ids *prompt, struct request *request,
+                         struct error *error)
+{
+	*request = (struct request){
+	    .request_id = "generate",
+	    .job_id = "generate",
+	    .prompt = prompt->ids,
+	    .n_prompt = (int64_t)prompt->n_ids,
+	    .max_tokens = options->max_tokens,
+	    .sampling =
+	        {
+	            .temperature = options->temperature,
+	            .top_p = options->top_p,
+	            .min_p = options->min_p,
+	            .repetition_penalty = options->repetition_penalty,
+	            .top_k = options->top_k,
+	            .seed = options->seed,
+	        },
+	    .n_stops = options->n_stops,
+	    .ignore_eos = options->ignore_eos,
+	};
+	for (int i = 0; i < options->n_stops; i++) {
+		request->stops[i] = (struct stop_string){.text = options->stops[i], .n_bytes = strlen(options->stops[i])};
+		if (request->stops[i].n_bytes == 0)
+			return error_set(error, ERROR_USAGE, "--stop may not be empty");
+	}
+	if (!options_given(options, "seed") && !random_bytes(&request->sampling.seed, sizeof request->sampling.seed))
+		return error_set(error, ERROR_INTERNAL, "the system gives no random numbers");
+	return true;
+}
+
+static void print_stats(const struct event *end, const struct request *request)
+{
+	double prefill_s = end->prefill_ms / 1000;
+	fprintf(stderr,
+	        "prompt: %" PRId64 " tokens in %.1f ms (%.1f tokens/s)\n"
+	        "output: %" PRId64 " tokens in %.1f ms (%.1f tokens/s), first after %.1f ms\n"
+	        "ended by: %s; seed %" PRIu64 "\n",
+	        request->n_prompt, end->prefill_ms, prefill_s > 0 ? (double)request->n_prompt / prefill_s : 0,
+	        end->completion_tokens, end->decode_ms, end->tokens_per_second, end->time_to_first_token_ms,
+	        stop_reason_name(end->stop_reason), request->sampling.seed);
+}
+
+/* Prints events until the last one. False: it was an error. A reader of standard output that left is no error: there is
+ * nobody left to print for. */
+static bool print_stream(struct stream *stream, const struct request *request, bool stats, struct error *error)
+{
+	struct event event;
+	for (;;) {
+		struct pollfd fd = {.fd = stream_fd(stream), .events = POLLIN};
+		if (poll(&fd, 1, -1) < 0 && errno != EINTR)
+			return error_set(error, ERROR_INTERNAL, "cannot wait for tokens: %s", strerror(errno));
+		while (stream_next(stream, &event)) {
+			if (event.type == EVENT_ERROR) {
+				*error = event.error;
+				return false;
+			}
+			if (event.type == EVENT_TOKEN)
+				fwrite(event.text, 1, event.n_text_bytes, stdout);
+			if (event.type == EVENT_END) {
+				putchar('\n');
+				fflush(stdout);
+				if (stats)
+					print_stats(&event, request);
+				return true;
+			}
+		}
+		if (fflush(stdout) != 0)
+			return true;
+	}
+}
+
+static bool encode_prompt(const struct options *options, struct engine *engine, struct token_ids *ids,
+                          struct error *error)
+{
+	struct bytes input = {0};
+	const char *text = options->prompt;
+	size_t n_bytes = text ? strlen(text) : 0;
+	bool ok = true;
+	if (!text) {
+		ok = setup_read_input(&input, MAX_PROMPT_BYTES, error);
+		text = input.data ? input.data : "";
+		n_bytes = input.n_bytes;
+	}
+	if (ok && n_bytes == 0)
+		ok = error_set(error, ERROR_USAGE, "the prompt is empty (-p TEXT, or standard input)");
+	ok = ok && tokenizer_encode(engine_tokenizer(engine), text, n_bytes,
+	                            TOKENIZER_ADD_SPECIAL | TOKENIZER_PARSE_SPECIAL, ids, error);
+	bytes_free(&input);
+	return ok;
+}
+
+static bool generate(const struct options *options, struct engine *engine, struct error *error)
+{
+	struct token_ids ids = {0};
+	struct request request;
+	bool ok = engine_start(engine, error) && engine_wait_ready(engine, -1, error) &&
+	          encode_prompt(options, engine, &ids, error) && fill_request(options, &ids, &request, error);
+	struct stream *stream = ok ? engine_submit(engine, &request, NULL, error) : NULL;
+	ok = stream && print_stream(stream, &request, options->stats, error);
+	if (stream)
+		stream_close(stream);
+	token_ids_free(&ids);
+	return ok;
+}
+
+bool generate_run(const struct options *options, struct error *error)
+{
+	struct engine_options engine_options = {.max_tokens = options->max_tokens};
+	if (!setup_model_options(options, &engine_options.model, error))
+		return false;
+	engine_options.model.n_parallel = 1;
+	struct engine *engine = engine_create(&engine_options, error);
+	bool ok = engine && generate(options, engine, error);
+	engine_destroy(engine);
+	return ok;
+}

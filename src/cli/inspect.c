@@ -1,0 +1,163 @@
+/* `tallow inspect`: what is understood of a model folder, the memory that serving it would take, and what is refused and
+ * why. Nothing is loaded but headers; a folder with only config.json and tokenizer.json is enough.
+ */
+#include "cli/inspect.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "cli/commands.h"
+#include "cli/setup.h"
+
+static bool ends_with(const char *text, const char *suffix)
+{
+	size_t n = strlen(text), n_suffix = strlen(suffix);
+	return n >= n_suffix && strcmp(text + n - n_suffix, suffix) == 0;
+}
+
+/* The folder of a model path: itself, or that of the weight file. */
+static void model_folder(const char *path, char *out, size_t capacity)
+{
+	const char *slash = strrchr(path, '/');
+	if (!ends_with(path, ".safetensors"))
+		snprintf(out, capacity, "%s", path);
+	else
+		snprintf(out, capacity, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+}
+
+static bool has_tokenizer(const char *folder)
+{
+	struct bytes path = {0};
+	bytes_append_format(&path, "%s/tokenizer.json", folder);
+	bool found = !path.failed && access(path.data, F_OK) == 0;
+	bytes_free(&path);
+	return found;
+}
+
+static bool has_weights(const char *path)
+{
+	if (ends_with(path, ".safetensors"))
+		return true;
+	DIR *folder = opendir(path);
+	bool found = false;
+	for (struct dirent *entry; folder && !found && (entry = readdir(folder));)
+		found = ends_with(entry->d_name, ".safetensors") || ends_with(entry->d_name, ".safetensors.index.json");
+	if (folder)
+		closedir(folder);
+	return found;
+}
+
+/* The type that config.json says the weights are stored in. */
+static enum dtype stored_type(const struct model_config *config)
+{
+	if (strcmp(config->stored_dtype, "bfloat16") == 0)
+		return DTYPE_BF16;
+	return strcmp(config->stored_dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;
+}
+
+static void look_at_tokenizer(struct inspection *found, const char *folder)
+{
+	if (!has_tokenizer(folder))
+		return;
+	found->tokenizer.state = PART_REFUSED;
+	found->loaded_tokenizer = tokenizer_load(folder, &found->tokenizer.error);
+	if (found->loaded_tokenizer)
+		found->tokenizer.state = PART_UNDERSTOOD;
+}
+
+static void look_at_weights(struct inspection *found, const char *path)
+{
+	struct model_weights bound = {0};
+	if (!has_weights(path))
+		return;
+	found->weights.state = PART_REFUSED;
+	struct weight_file *file = weight_file_open(path, &found->weights.error);
+	if (!file)
+		return;
+	found->n_tensors = weight_file_count(file);
+	found->mapped_bytes = weight_file_bytes(file);
+	if (found->config_part.state == PART_UNDERSTOOD &&
+	    weights_bind(file, &found->config, &bound, &found->weights.error)) {
+		found->weights.state = PART_UNDERSTOOD;
+		found->weight_type = bound.type;
+		weights_free(&bound);
+	} else if (found->config_part.state != PART_UNDERSTOOD) {
+		found->weights.state = PART_UNCHECKED; /* without a config there is no saying which tensors belong */
+	}
+	weight_file_close(file);
+}
+
+static void look_at_memory(struct inspection *found, const struct model_options *options)
+{
+	struct model_options known = *options;
+	known.weight_type = found->weight_type;
+	known.weights_mapped_bytes = found->mapped_bytes;
+	known.tokenizer_bytes = found->loaded_tokenizer ? tokenizer_bytes(found->loaded_tokenizer) : 0;
+	bool fits = model_plan(&found->config, &known, &found->plan, &found->memory.error);
+	found->memory.state = fits ? PART_UNDERSTOOD : PART_REFUSED;
+}
+
+static void look(struct inspection *found, const struct model_options *options)
+{
+	char folder[4096];
+	model_folder(options->path, folder, sizeof folder);
+	found->config_part.state = PART_REFUSED;
+	if (config_load(options->path, &found->config, &found->config_part.error))
+		found->config_part.state = PART_UNDERSTOOD;
+	look_at_tokenizer(found, folder);
+	if (found->config_part.state == PART_UNDERSTOOD) {
+		found->weight_type = stored_type(&found->config);
+		if (found->loaded_tokenizer)
+			config_add_eos(&found->config, tokenizer_eos_id(found->loaded_tokenizer));
+	}
+	look_at_weights(found, options->path);
+	if (found->config_part.state == PART_UNDERSTOOD)
+		look_at_memory(found, options);
+}
+
+/* The first thing that serving this would stop at. Not fitting into this machine counts when the model is here to be
+ * served, or when the limit was asked about. */
+static bool verdict(const struct inspection *found, const struct options *options, struct error *error)
+{
+	const struct part *parts[] = {&found->config_part, &found->tokenizer, &found->weights, &found->memory};
+	bool here = found->weights.state != PART_ABSENT || options->memory_limit_bytes > 0;
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		if (parts[i]->state != PART_REFUSED || (parts[i]->error.code == ERROR_MEMORY && !here))
+			continue;
+		*error = parts[i]->error;
+		return false;
+	}
+	return true;
+}
+
+bool inspect_run(const struct options *options, struct error *error)
+{
+	struct inspection *found = calloc(1, sizeof *found);
+	struct options with_path = *options;
+	struct model_options model_options;
+	if (!found)
+		return error_set(error, ERROR_MEMORY, "no memory to look at a model");
+	with_path.model = options->path ? options->path : options->model;
+	bool ok = with_path.model || error_set(error, ERROR_USAGE, "a path is missing: tallow inspect PATH");
+	struct stat info;
+	if (ok && stat(with_path.model, &info) != 0)
+		ok = error_set(error, ERROR_MODEL, "%.300s: no such file or directory", with_path.model);
+	ok = ok && setup_model_options(&with_path, &model_options, error);
+	if (ok) {
+		found->path = with_path.model;
+		look(found, &model_options);
+		if (options->json)
+			inspection_print_json(found);
+		else
+			inspection_print(found);
+		ok = verdict(found, options, error);
+	}
+	tokenizer_destroy(found->loaded_tokenizer);
+	free(found);
+	return ok;
+}

@@ -1,0 +1,33 @@
+/* What `tallow inspect` found, between looking (inspect.c) and printing (inspect_print.c). */
+#ifndef TALLOW_CLI_INSPECT_H
+#define TALLOW_CLI_INSPECT_H
+
+#include "base/error.h"
+#include "model/config.h"
+#include "model/plan.h"
+#include "model/weights.h"
+#include "text/tokenizer.h"
+
+/* Unchecked: it is there and could be read, but what belongs in it is not known. */
+enum part_state { PART_ABSENT, PART_UNDERSTOOD, PART_UNCHECKED, PART_REFUSED };
+
+struct part {
+	enum part_state state;
+	struct error error; /* when refused */
+};
+
+struct inspection {
+	const char *path;
+	struct part config_part, tokenizer, weights, memory;
+	struct model_config config; /* when understood */
+	struct tokenizer *loaded_tokenizer;
+	size_t n_tensors;
+	uint64_t mapped_bytes;
+	enum dtype weight_type; /* of the file, else what the config says */
+	struct model_plan plan; /* also when the memory does not suffice */
+};
+
+void inspection_print(const struct inspection *found);
+void inspection_print_json(const struct inspection *found);
+
+#endif

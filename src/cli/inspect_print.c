@@ -1,0 +1,200 @@
+/* An inspection as a table and as JSON (inspect.h). */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/bytes.h"
+#include "base/json.h"
+#include "cli/inspect.h"
+
+static const char *state_name(enum part_state state)
+{
+	static const char *const names[] = {"absent", "understood", "unchecked", "refused"};
+	return names[state];
+}
+
+static double mib(uint64_t n_bytes)
+{
+	return (double)n_bytes / (1 << 20);
+}
+
+/* ---- table ---- */
+
+static void print_part(const char *name, const struct part *part)
+{
+	printf("\n%s: %s\n", name, state_name(part->state));
+	if (part->state == PART_REFUSED)
+		printf("  %s\n", part->error.message);
+}
+
+static void print_config(const struct model_config *config)
+{
+	printf("  architecture    %s, %.2f M parameters\n", config->architecture,
+	       (double)config_parameter_count(config) / 1e6);
+	printf("  layers          %" PRId64 "\n", config->n_layers);
+	printf("  hidden          %" PRId64 ", intermediate %" PRId64 "\n", config->hidden_size, config->intermediate_size);
+	printf("  heads           %" PRId64 " of %" PRId64 ", %" PRId64 " for keys and values\n", config->n_heads,
+	       config->head_dim, config->n_kv_heads);
+	printf("  vocabulary      %" PRId64 "%s\n", config->vocab_size,
+	       config->tie_word_embeddings ? ", embeddings tied" : "");
+	printf("  max positions   %" PRId64 "\n", config->max_positions);
+	printf("  rms_norm_eps    %g\n", config->rms_norm_eps);
+	printf("  rope            %s, theta %g", rope_type_name(config->rope.type), config->rope.theta);
+	if (config->rope.type != ROPE_DEFAULT)
+		printf(", factor %g", config->rope.factor);
+	printf("\n  biases          %s%s\n", config->attention_bias ? "attention " : "",
+	       config->mlp_bias         ? "mlp"
+	       : config->attention_bias ? ""
+	                                : "none");
+	printf("  bos, eos        %" PRId32 ",", config->bos_id);
+	for (int i = 0; i < config->n_eos_ids; i++)
+		printf(" %" PRId32, config->eos_ids[i]);
+	printf("\n  stored as       %s\n", config->stored_dtype[0] ? config->stored_dtype : "not said");
+}
+
+static void print_tokenizer(const struct tokenizer *tokenizer)
+{
+	printf("  kind            %s\n", tokenizer_kind(tokenizer));
+	printf("  vocabulary      %" PRId32 "\n", tokenizer_vocab_size(tokenizer));
+	printf("  bos, eos        %" PRId32 ", %" PRId32 "\n", tokenizer_bos_id(tokenizer), tokenizer_eos_id(tokenizer));
+}
+
+static void print_plan(const struct model_plan *plan)
+{
+	for (int i = 0; i < plan->n_lines; i++)
+		printf("  %-24s %12.1f MiB\n", plan->lines[i].name, mib(plan->lines[i].n_bytes));
+	printf("  %-24s %12.1f MiB", "total", mib(plan->total_bytes));
+	if (plan->limit_bytes)
+		printf(" of %.1f MiB", mib(plan->limit_bytes));
+	printf("\n  context %" PRId64 ", %d requests together, %d KV pages of %d tokens (%s), %d threads\n", plan->context,
+	       plan->n_parallel, plan->n_kv_pages, plan->kv.page_tokens, dtype_info(plan->kv.type)->name, plan->n_threads);
+}
+
+void inspection_print(const struct inspection *found)
+{
+	printf("%s\n", found->path);
+	print_part("config", &found->config_part);
+	if (found->config_part.state == PART_UNDERSTOOD)
+		print_config(&found->config);
+	print_part("tokenizer", &found->tokenizer);
+	if (found->loaded_tokenizer)
+		print_tokenizer(found->loaded_tokenizer);
+	print_part("weights", &found->weights);
+	if (found->n_tensors > 0)
+		printf("  tensors         %zu, %.1f MiB\n", found->n_tensors, mib(found->mapped_bytes));
+	if (found->weights.state == PART_UNDERSTOOD)
+		printf("  matrices        %s\n", dtype_info(found->weight_type)->name);
+	if (found->config_part.state == PART_UNDERSTOOD) {
+		print_part("memory", &found->memory);
+		print_plan(&found->plan);
+	}
+}
+
+/* ---- JSON ---- */
+
+static void write_state(struct bytes *out, const struct part *part)
+{
+	json_field_text(out, "state", state_name(part->state));
+	if (part->state == PART_REFUSED)
+		json_field_text(out, "reason", part->error.message);
+}
+
+static void write_config(struct bytes *out, const struct inspection *found)
+{
+	const struct model_config *config = &found->config;
+	json_field_key(out, "config");
+	json_open(out);
+	write_state(out, &found->config_part);
+	if (found->config_part.state == PART_UNDERSTOOD) {
+		json_field_text(out, "architecture", config->architecture);
+		json_field_uint(out, "parameters", config_parameter_count(config));
+		json_field_int(out, "layers", config->n_layers);
+		json_field_int(out, "hidden_size", config->hidden_size);
+		json_field_int(out, "intermediate_size", config->intermediate_size);
+		json_field_int(out, "heads", config->n_heads);
+		json_field_int(out, "kv_heads", config->n_kv_heads);
+		json_field_int(out, "head_dim", config->head_dim);
+		json_field_int(out, "vocab_size", config->vocab_size);
+		json_field_int(out, "max_positions", config->max_positions);
+		json_field_double(out, "rms_norm_eps", config->rms_norm_eps);
+		json_field_text(out, "rope_type", rope_type_name(config->rope.type));
+		json_field_double(out, "rope_theta", config->rope.theta);
+		json_field_double(out, "rope_factor", config->rope.factor);
+		json_field_bool(out, "tie_word_embeddings", config->tie_word_embeddings);
+		json_field_bool(out, "attention_bias", config->attention_bias);
+		json_field_bool(out, "mlp_bias", config->mlp_bias);
+		json_field_int(out, "bos_id", config->bos_id);
+		json_field_key(out, "eos_ids");
+		for (int i = 0; i < config->n_eos_ids; i++)
+			bytes_append_format(out, "%s%" PRId32, i ? "," : "[", config->eos_ids[i]);
+		bytes_append_text(out, config->n_eos_ids ? "]" : "[]");
+		json_field_text(out, "stored_dtype", config->stored_dtype);
+	}
+	json_close(out);
+}
+
+static void write_tokenizer(struct bytes *out, const struct inspection *found)
+{
+	json_field_key(out, "tokenizer");
+	json_open(out);
+	write_state(out, &found->tokenizer);
+	if (found->loaded_tokenizer) {
+		json_field_text(out, "kind", tokenizer_kind(found->loaded_tokenizer));
+		json_field_int(out, "vocab_size", tokenizer_vocab_size(found->loaded_tokenizer));
+		json_field_int(out, "bos_id", tokenizer_bos_id(found->loaded_tokenizer));
+		json_field_int(out, "eos_id", tokenizer_eos_id(found->loaded_tokenizer));
+	}
+	json_close(out);
+}
+
+static void write_weights(struct bytes *out, const struct inspection *found)
+{
+	json_field_key(out, "weights");
+	json_open(out);
+	write_state(out, &found->weights);
+	if (found->n_tensors > 0) {
+		json_field_uint(out, "tensors", found->n_tensors);
+		json_field_uint(out, "bytes", found->mapped_bytes);
+	}
+	if (found->weights.state == PART_UNDERSTOOD)
+		json_field_text(out, "quant_kind", dtype_info(found->weight_type)->name);
+	json_close(out);
+}
+
+static void write_memory(struct bytes *out, const struct inspection *found)
+{
+	const struct model_plan *plan = &found->plan;
+	json_field_key(out, "memory");
+	json_open(out);
+	write_state(out, &found->memory);
+	json_field_uint(out, "total_bytes", plan->total_bytes);
+	json_field_uint(out, "limit_bytes", plan->limit_bytes);
+	json_field_key(out, "lines");
+	bytes_append_text(out, "{");
+	for (int i = 0; i < plan->n_lines; i++)
+		json_field_uint(out, plan->lines[i].name, plan->lines[i].n_bytes);
+	bytes_append_text(out, "}");
+	json_field_int(out, "context_length", plan->context);
+	json_field_int(out, "parallel", plan->n_parallel);
+	json_field_int(out, "threads", plan->n_threads);
+	json_field_int(out, "kv_pages", plan->n_kv_pages);
+	json_field_uint(out, "kv_page_bytes", plan->kv_page_bytes);
+	json_field_int(out, "kv_page_tokens", plan->kv.page_tokens);
+	json_field_text(out, "kv_type", dtype_info(plan->kv.type)->name);
+	json_close(out);
+}
+
+void inspection_print_json(const struct inspection *found)
+{
+	struct bytes out = {0};
+	json_open(&out);
+	json_field_text(&out, "path", found->path);
+	write_config(&out, found);
+	write_tokenizer(&out, found);
+	write_weights(&out, found);
+	if (found->config_part.state == PART_UNDERSTOOD)
+		write_memory(&out, found);
+	json_close(&out);
+	if (!out.failed)
+		puts(out.data);
+	bytes_free(&out);
+}

@@ -1,0 +1,347 @@
+/* Parsing options and printing them (options.h). */
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/option_values.h"
+
+enum { VARIABLE_BYTES = 64, QUOTE_BYTES = 100 };
+
+static bool is_option(const struct option_row *row)
+{
+	return row->kind != OPTION_HEADING && row->kind != OPTION_PATH;
+}
+
+void option_variable(const struct option_row *row, char *out, size_t capacity)
+{
+	int n = snprintf(out, capacity, "TALLOW_%s", row->name);
+	for (int i = 0; i < n && (size_t)i < capacity; i++)
+		out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
+}
+
+/* ---- one value ---- */
+
+/* "an integer from 0 to 65535" */
+static void describe_expected(const struct option_row *row, char *out, size_t capacity)
+{
+	switch (row->kind) {
+	case OPTION_INT:
+		if (row->max >= OPTION_NO_MAX)
+			snprintf(out, capacity, "an integer of at least %.0f", row->min);
+		else
+			snprintf(out, capacity, "an integer from %.0f to %.0f", row->min, row->max);
+		break;
+	case OPTION_UINT64:
+		snprintf(out, capacity, "an integer from 0 to %llu", (unsigned long long)UINT64_MAX);
+		break;
+	case OPTION_NUMBER:
+		snprintf(out, capacity, "a number from %g to %g", row->min, row->max);
+		break;
+	case OPTION_SIZE:
+		snprintf(out, capacity, "a size such as 512MiB, 2GB or plain bytes");
+		break;
+	case OPTION_MS:
+		snprintf(out, capacity, "a time such as 30s, 500ms or plain seconds%s",
+		         row->min > 0 ? ", not shorter than 10ms" : "");
+		break;
+	case OPTION_CHOICE:
+		snprintf(out, capacity, "one of %s", row->value);
+		break;
+	case OPTION_FLAG:
+		snprintf(out, capacity, "true or false");
+		break;
+	default:
+		snprintf(out, capacity, "a text");
+	}
+}
+
+static bool set_int64(const struct option_row *row, const char *text, int64_t *field)
+{
+	int64_t value;
+	bool ok = row->kind == OPTION_MS ? value_duration_ms(text, &value) : value_int64(text, &value);
+	if (!ok || (double)value < row->min || (row->max > 0 && (double)value > row->max))
+		return false;
+	*field = value;
+	return true;
+}
+
+static bool set_double(const struct option_row *row, const char *text, double *field)
+{
+	double value;
+	if (!value_double(text, &value) || value < row->min || value > row->max)
+		return false;
+	*field = value;
+	return true;
+}
+
+static bool set_choice(const struct option_row *row, const char *text, int *field)
+{
+	int choice = value_choice(row->value, text);
+	if (choice >= 0)
+		*field = choice;
+	return choice >= 0;
+}
+
+/* Stores `text` where the row says; false when it is no such value. */
+static bool set_value(struct options *options, const struct option_row *row, const char *text)
+{
+	void *field = (char *)options + row->offset;
+	switch (row->kind) {
+	case OPTION_FLAG:
+		return value_bool(text, field);
+	case OPTION_TEXT:
+	case OPTION_PATH:
+		*(const char **)field = text;
+		return true;
+	case OPTION_TEXTS:
+		if (options->n_stops == OPTIONS_MAX_STOPS)
+			return false;
+		((const char **)field)[options->n_stops++] = text;
+		return true;
+	case OPTION_INT:
+	case OPTION_MS:
+		return set_int64(row, text, field);
+	case OPTION_UINT64:
+		return value_uint64(text, field);
+	case OPTION_NUMBER:
+		return set_double(row, text, field);
+	case OPTION_SIZE:
+		return value_size(text, field);
+	case OPTION_CHOICE:
+		return set_choice(row, text, field);
+	case OPTION_HEADING:
+		break;
+	}
+	return false;
+}
+
+/* `spelling` is the flag or variable as the user wrote it. */
+static bool take_value(struct options *options, const struct option_row *row, enum option_given by,
+                       const char *spelling, const char *text, struct error *error)
+{
+	unsigned char *given = &options->given[row - option_rows];
+	/* A repeatable flag replaces what the environment said, and is not added to it. */
+	if (row->kind == OPTION_TEXTS && *given != by)
+		options->n_stops = 0;
+	if (set_value(options, row, text)) {
+		*given = (unsigned char)by;
+		return true;
+	}
+	if (row->kind == OPTION_TEXTS)
+		return error_set(error, ERROR_USAGE, "%s may be given at most %d times", spelling, OPTIONS_MAX_STOPS);
+	char expected[200];
+	describe_expected(row, expected, sizeof expected);
+	return error_set(error, ERROR_USAGE, "%s must be %s (got \"%.*s\")", spelling, expected, QUOTE_BYTES, text);
+}
+
+/* ---- finding options ---- */
+
+static const struct option_row *find_row(unsigned command, const char *name, size_t n_bytes)
+{
+	for (int i = 0; i < n_option_rows; i++) {
+		const struct option_row *row = &option_rows[i];
+		if (is_option(row) && (row->commands & command) && row->source != FROM_ENVIRONMENT &&
+		    strlen(row->name) == n_bytes && memcmp(row->name, name, n_bytes) == 0)
+			return row;
+	}
+	return NULL;
+}
+
+static const struct option_row *find_letter(unsigned command, char letter)
+{
+	for (int i = 0; i < n_option_rows; i++)
+		if (option_rows[i].letter == letter && (option_rows[i].commands & command))
+			return &option_rows[i];
+	return NULL;
+}
+
+static bool refuse_unknown(unsigned command, const char *argument, size_t n_name, struct error *error)
+{
+	char name[64];
+	snprintf(name, sizeof name, "%.*s", (int)n_name, argument + strspn(argument, "-"));
+	if (strcmp(name, "api-key") == 0)
+		return error_set(error, ERROR_USAGE,
+		                 "a key on the command line can be read by every user; use TALLOW_API_KEY or --api-key-file");
+	const struct option_row *nearest = NULL;
+	int least = 0;
+	for (int i = 0; i < n_option_rows; i++) {
+		const struct option_row *row = &option_rows[i];
+		if (!is_option(row) || !(row->commands & command) || row->source == FROM_ENVIRONMENT)
+			continue;
+		int distance = edit_distance(name, row->name);
+		if (!nearest || distance < least) {
+			nearest = row;
+			least = distance;
+		}
+	}
+	if (find_row(FOR_ALL, name, strlen(name)))
+		return error_set(error, ERROR_USAGE, "--%s is an option of another command (nearest here: --%s)", name,
+		                 nearest->name);
+	return error_set(error, ERROR_USAGE, "unknown option %.*s; the nearest is --%s", QUOTE_BYTES, argument,
+	                 nearest->name);
+}
+
+/* ---- defaults, environment, command line ---- */
+
+static bool set_defaults(struct options *options, unsigned command, struct error *error)
+{
+	memset(options, 0, sizeof *options);
+	options->decode_from = -1;
+	for (int i = 0; i < n_option_rows; i++) {
+		const struct option_row *row = &option_rows[i];
+		if (row->fallback && (row->commands & command) && !set_value(options, row, row->fallback))
+			return error_set(error, ERROR_INTERNAL, "the default of --%s is no value of its kind", row->name);
+	}
+	return true;
+}
+
+static bool set_from_environment(struct options *options, unsigned command, struct error *error)
+{
+	for (int i = 0; i < n_option_rows; i++) {
+		const struct option_row *row = &option_rows[i];
+		char variable[VARIABLE_BYTES];
+		if (!is_option(row) || !(row->commands & command) || row->source == FROM_FLAG)
+			continue;
+		option_variable(row, variable, sizeof variable);
+		const char *text = getenv(variable);
+		/* An empty variable is an unset one, but an empty key is a mistake that must not open the door. */
+		if (!text || (*text == '\0' && row->source != FROM_ENVIRONMENT))
+			continue;
+		if (!take_value(options, row, GIVEN_BY_ENVIRONMENT, variable, text, error))
+			return false;
+	}
+	return true;
+}
+
+/* Takes argv[*i], and argv[*i + 1] when that is its value. */
+static bool take_argument(struct options *options, unsigned command, int argc, char **argv, int *i, struct error *error)
+{
+	const char *argument = argv[*i];
+	const struct option_row *row;
+	const char *value = NULL;
+	char spelling[VARIABLE_BYTES];
+	size_t n_name = strcspn(argument, "=");
+	if (argument[1] != '-') {
+		row = argument[2] == '\0' ? find_letter(command, argument[1]) : NULL;
+		n_name = strlen(argument);
+	} else {
+		row = find_row(command, argument + 2, n_name - 2);
+		value = argument[n_name] == '=' ? argument + n_name + 1 : NULL;
+	}
+	if (!row)
+		return refuse_unknown(command, argument, n_name - strspn(argument, "-"), error);
+	snprintf(spelling, sizeof spelling, "%.*s", (int)n_name, argument);
+	if (!value && row->kind == OPTION_FLAG)
+		value = "true";
+	if (!value && *i + 1 >= argc)
+		return error_set(error, ERROR_USAGE, "%s needs a value", spelling);
+	if (!value)
+		value = argv[++*i];
+	return take_value(options, row, GIVEN_BY_FLAG, spelling, value, error);
+}
+
+static bool take_path(struct options *options, unsigned command, const char *argument, struct error *error)
+{
+	for (int i = 0; i < n_option_rows; i++) {
+		const struct option_row *row = &option_rows[i];
+		if (row->kind == OPTION_PATH && (row->commands & command) && !options->given[i])
+			return take_value(options, row, GIVEN_BY_FLAG, row->value, argument, error);
+	}
+	return error_set(error, ERROR_USAGE, "unexpected argument \"%.*s\"", QUOTE_BYTES, argument);
+}
+
+static bool set_from_arguments(struct options *options, unsigned command, int argc, char **argv, struct error *error)
+{
+	bool only_paths = false;
+	for (int i = 1; i < argc && !options->help && !options->version; i++) {
+		const char *argument = argv[i];
+		bool ok = true;
+		if (!only_paths && strcmp(argument, "--") == 0)
+			only_paths = true;
+		else if (!only_paths && argument[0] == '-' && argument[1] != '\0')
+			ok = take_argument(options, command, argc, argv, &i, error);
+		else
+			ok = take_path(options, command, argument, error);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+bool options_parse(struct options *options, unsigned command, int argc, char **argv, struct error *error)
+{
+	struct error environment_error;
+	if (!set_defaults(options, command, error))
+		return false;
+	bool environment_ok = set_from_environment(options, command, &environment_error);
+	if (!set_from_arguments(options, command, argc, argv, error))
+		return false;
+	if (!environment_ok && !options->help && !options->version) {
+		*error = environment_error;
+		return false;
+	}
+	return true;
+}
+
+bool options_given(const struct options *options, const char *name)
+{
+	for (int i = 0; i < n_option_rows; i++)
+		if (options->given[i] != NOT_GIVEN && strcmp(option_rows[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* ---- help ---- */
+
+enum { HELP_COLUMN = 34 };
+
+static bool has_rows_after(int heading, unsigned command)
+{
+	for (int i = heading + 1; i < n_option_rows && option_rows[i].kind != OPTION_HEADING; i++)
+		if (option_rows[i].commands & command)
+			return true;
+	return false;
+}
+
+/* "  -p, --prompt TEXT" */
+static int print_name(const struct option_row *row)
+{
+	char variable[VARIABLE_BYTES];
+	if (row->kind == OPTION_PATH)
+		return printf("  %s", row->value);
+	if (row->source == FROM_ENVIRONMENT) {
+		option_variable(row, variable, sizeof variable);
+		return printf("  %s=%s", variable, row->value);
+	}
+	int n = row->letter ? printf("  -%c, --%s", row->letter, row->name) : printf("      --%s", row->name);
+	return row->value ? n + printf(" %s", row->value) : n;
+}
+
+static void print_row(const struct option_row *row)
+{
+	int n = print_name(row);
+	if (n > HELP_COLUMN - 2)
+		n = printf("\n") - 1;
+	printf("%*s%s", HELP_COLUMN - n, "", row->help);
+	/* A zero that means something else than zero is explained in words already. */
+	if (row->fallback && (strcmp(row->fallback, "0") != 0 || !strstr(row->help, "0:")))
+		printf(" [%s]", row->fallback);
+	printf("\n");
+}
+
+void options_print(unsigned command)
+{
+	for (int i = 0; i < n_option_rows; i++) {
+		const struct option_row *row = &option_rows[i];
+		if (!(row->commands & command))
+			continue;
+		if (row->kind != OPTION_HEADING)
+			print_row(row);
+		else if (has_rows_after(i, command))
+			printf("\n%s\n", row->help);
+	}
+	printf("\nEach --some-name can be set as TALLOW_SOME_NAME in the environment; the flag wins.\n");
+}

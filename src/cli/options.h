@@ -1,0 +1,131 @@
+/* Options of all commands. One table (option_table.c) drives parsing, `--help` and the environment variables: every flag
+ * --some-name is also TALLOW_SOME_NAME, and the flag wins. A new option is a field here and a row there.
+ *
+ *     struct options options;
+ *     if (!options_parse(&options, FOR_SERVE, argc, argv, &error)) ...   // ERROR_USAGE
+ */
+#ifndef TALLOW_CLI_OPTIONS_H
+#define TALLOW_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* Which commands take an option; a set. */
+enum command_set {
+	FOR_SERVE = 1,
+	FOR_GENERATE = 2,
+	FOR_INSPECT = 4,
+	FOR_TOKENIZE = 8,
+	FOR_DETOKENIZE = 16,
+	FOR_LOGITS = 32,
+	FOR_BENCH = 64,
+	FOR_ALL = ~0,
+};
+
+enum { OPTIONS_MAX_STOPS = 4, OPTIONS_MAX_ROWS = 96 };
+
+enum option_given { NOT_GIVEN, GIVEN_BY_ENVIRONMENT, GIVEN_BY_FLAG };
+
+/* Values after defaults, environment and flags. Text is borrowed from argv and the environment. Numbers are in the
+ * ranges that the table gives; 0 means "chosen for you" where the table says so. */
+struct options {
+	bool help, version;
+	const char *path; /* the one positional argument */
+
+	/* model and memory */
+	const char *model;
+	int64_t context, parallel, threads;
+	uint64_t kv_memory_bytes, memory_limit_bytes;
+	int kv;      /* index into "auto|f32|f16|bf16" */
+	int isa;     /* enum isa */
+	int compute; /* enum compute */
+	const char *cpu_mask;
+
+	/* worker */
+	const char *worker_id, *host, *callback_url, *advertise_host, *heartbeat_url;
+	int64_t port, callback_timeout_ms, heartbeat_interval_ms, shutdown_timeout_ms;
+	bool exit_with_parent;
+
+	/* requests */
+	int64_t max_tokens, max_queue, max_gap_ms, max_connections;
+	uint64_t max_body_bytes;
+
+	/* access */
+	const char *api_key, *api_key_file, *cors_origin;
+	bool insecure;
+
+	/* sampling */
+	const char *prompt;
+	double temperature, top_p, min_p, repetition_penalty;
+	int64_t top_k;
+	uint64_t seed;
+	const char *stops[OPTIONS_MAX_STOPS];
+	int n_stops;
+	bool ignore_eos, stats;
+
+	/* inspect, tokenize, detokenize, logits */
+	bool json, no_special, parse_special, keep_special, all;
+	const char *tokens, *npy;
+	int64_t slice, decode_from;
+
+	/* bench */
+	bool quick;
+	int64_t repeats;
+	const char *text;
+
+	/* log */
+	int log_level;  /* enum log_level */
+	int log_format; /* enum log_format */
+	bool quiet;
+
+	unsigned char given[OPTIONS_MAX_ROWS]; /* by row of the table: enum option_given */
+};
+
+enum option_kind {
+	OPTION_HEADING, /* a line between groups in --help; not an option */
+	OPTION_FLAG,    /* bool */
+	OPTION_TEXT,    /* const char * */
+	OPTION_TEXTS,   /* repeatable: const char *[OPTIONS_MAX_STOPS], counted in n_stops */
+	OPTION_INT,     /* int64_t in min..max */
+	OPTION_UINT64,  /* uint64_t, every value */
+	OPTION_NUMBER,  /* double in min..max */
+	OPTION_SIZE,    /* uint64_t bytes */
+	OPTION_MS,      /* int64_t milliseconds */
+	OPTION_CHOICE,  /* int: index into `value`, "a|b|c" */
+	OPTION_PATH,    /* const char *: the positional argument, which has no flag */
+};
+
+#define OPTION_NO_MAX 9e15 /* doubles hold integers exactly up to here */
+
+enum option_source { FROM_FLAG_AND_ENVIRONMENT, FROM_FLAG, FROM_ENVIRONMENT };
+
+struct option_row {
+	const char *name; /* without the dashes */
+	enum option_kind kind;
+	unsigned commands;    /* enum command_set */
+	const char *value;    /* what --help calls the value; the choices of OPTION_CHOICE */
+	const char *fallback; /* the default as one would write it; NULL = zero */
+	const char *help;
+	size_t offset; /* in struct options */
+	double min, max;
+	enum option_source source;
+	char letter; /* short form, or 0 */
+};
+
+extern const struct option_row option_rows[];
+extern const int n_option_rows;
+
+/* argv[0] is skipped. ERROR_USAGE names the option, what it expects and what it got; unknown ones are answered with the
+ * nearest name. With --help or --version the rest is not checked. */
+bool options_parse(struct options *options, unsigned command, int argc, char **argv, struct error *error) MUST_USE;
+/* True when the option (by name) was set by flag or environment. */
+bool options_given(const struct options *options, const char *name);
+/* "TALLOW_MAX_TOKENS" of "max-tokens". */
+void option_variable(const struct option_row *row, char *out, size_t capacity);
+/* The lines of --help about the options of a command, to standard output. */
+void options_print(unsigned command);
+
+#endif

@@ -1,0 +1,255 @@
+/* `tallow serve`: engine, server and worker wired together. The order is the point: signals are blocked before the first
+ * thread starts, the server listens before the model is loaded, and the engine ends streams before the server stops.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/setup.h"
+#include "cli/version.h"
+#include "engine/engine.h"
+#include "server/server.h"
+#include "worker/worker.h"
+
+enum { MAX_KEYS = 256, MAX_KEY_FILE_BYTES = 128 << 10 };
+
+/* ---- keys ---- */
+
+struct keys {
+	struct bytes file; /* its lines, cut into texts */
+	const char *texts[MAX_KEYS + 1];
+	int n;
+};
+
+static bool read_key_file(const char *path, struct bytes *out, struct error *error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char block[4096];
+	ssize_t n = fd < 0 ? -1 : 0;
+	out->max_bytes = MAX_KEY_FILE_BYTES;
+	while (fd >= 0 && !out->failed && (n = read(fd, block, sizeof block)) > 0)
+		bytes_append(out, block, (size_t)n);
+	int reason = errno;
+	if (fd >= 0)
+		close(fd);
+	if (n < 0)
+		return error_set(error, ERROR_USAGE, "cannot read --api-key-file %.200s: %s", path, strerror(reason));
+	if (out->failed)
+		return error_set(error, ERROR_USAGE, "--api-key-file %.200s has more than %d bytes", path, MAX_KEY_FILE_BYTES);
+	return true;
+}
+
+/* Lines without spaces around them; empty ones and those that begin with # are none. */
+static bool take_lines(struct keys *keys, const char *path, struct error *error)
+{
+	char *rest = keys->file.data, *line;
+	while ((line = strsep(&rest, "\n"))) {
+		line += strspn(line, " \t\r");
+		size_t n_bytes = strlen(line);
+		while (n_bytes > 0 && strchr(" \t\r", line[n_bytes - 1]))
+			line[--n_bytes] = '\0';
+		if (n_bytes == 0 || line[0] == '#')
+			continue;
+		if (keys->n == MAX_KEYS)
+			return error_set(error, ERROR_USAGE, "--api-key-file %.200s has more than %d keys", path, MAX_KEYS);
+		keys->texts[keys->n++] = line;
+	}
+	return true;
+}
+
+static bool keys_load(struct keys *keys, const struct options *options, struct error *error)
+{
+	*keys = (struct keys){0};
+	if (options->api_key)
+		keys->texts[keys->n++] = options->api_key;
+	const char *path = options->api_key_file;
+	if (!path)
+		return true;
+	if (!read_key_file(path, &keys->file, error) || (keys->file.data && !take_lines(keys, path, error)))
+		return false;
+	return keys->n > 0 || error_set(error, ERROR_USAGE, "--api-key-file %.200s holds no key", path);
+}
+
+static void keys_free(struct keys *keys)
+{
+	if (keys->file.data)
+		explicit_bzero(keys->file.data, keys->file.n_bytes);
+	bytes_free(&keys->file);
+}
+
+/* ---- what the worker asks of the server ---- */
+
+struct serving {
+	const struct options *options;
+	struct server *server;
+	char worker_id[64];
+	char uri[300];
+	int listen_fd;
+};
+
+static void drain_server(void *context)
+{
+	struct serving *serving = context;
+	server_drain(serving->server);
+}
+
+static bool reload_keys(void *context, struct error *error)
+{
+	struct serving *serving = context;
+	struct keys keys;
+	if (!serving->options->api_key_file)
+		return error_set(error, ERROR_USAGE, "there is no --api-key-file to reread");
+	bool ok = keys_load(&keys, serving->options, error) && server_set_keys(serving->server, keys.texts, keys.n, error);
+	if (ok)
+		log_event(LOG_INFO, "keys_reloaded", NULL, LOG_INT("keys", keys.n));
+	keys_free(&keys);
+	return ok;
+}
+
+static void shutdown_worker(void *context)
+{
+	worker_request_shutdown(context);
+}
+
+/* ---- the address that others are told ---- */
+
+/* The numeric host that an inherited socket is bound to. */
+static bool inherited_host(int fd, char *host, size_t capacity)
+{
+	struct sockaddr_storage address;
+	socklen_t n_bytes = sizeof address;
+	if (getsockname(fd, (struct sockaddr *)&address, &n_bytes) != 0)
+		return false;
+	const void *number = address.ss_family == AF_INET ? (const void *)&((struct sockaddr_in *)&address)->sin_addr
+	                                                  : &((struct sockaddr_in6 *)&address)->sin6_addr;
+	return (address.ss_family == AF_INET || address.ss_family == AF_INET6) &&
+	       inet_ntop(address.ss_family, number, host, (socklen_t)capacity) != NULL;
+}
+
+static bool is_specific(const char *host)
+{
+	return strcmp(host, "0.0.0.0") != 0 && strcmp(host, "::") != 0 && strcmp(host, "[::]") != 0 && *host != '\0';
+}
+
+static void describe_address(struct serving *serving)
+{
+	const struct options *options = serving->options;
+	char bound[INET6_ADDRSTRLEN] = "";
+	const char *host = options->host;
+	if (strncmp(host, "unix:", 5) == 0 && serving->listen_fd < 0) {
+		snprintf(serving->uri, sizeof serving->uri, "%s", host);
+		return;
+	}
+	if (serving->listen_fd >= 0 && inherited_host(serving->listen_fd, bound, sizeof bound))
+		host = bound;
+	if (options->advertise_host)
+		host = options->advertise_host;
+	else if (!is_specific(host))
+		host = "127.0.0.1";
+	bool bare_v6 = strchr(host, ':') && host[0] != '[';
+	snprintf(serving->uri, sizeof serving->uri, "http://%s%s%s:%d", bare_v6 ? "[" : "", host, bare_v6 ? "]" : "",
+	         server_port(serving->server));
+}
+
+/* ---- start and end ---- */
+
+static struct engine *create_engine(const struct options *options, struct error *error)
+{
+	struct engine_options engine_options = {
+	    .max_queue = (int)options->max_queue,
+	    .max_tokens = options->max_tokens,
+	    .max_gap_ms = (int)options->max_gap_ms,
+	};
+	if (!setup_model_options(options, &engine_options.model, error))
+		return NULL;
+	return engine_create(&engine_options, error);
+}
+
+static struct worker *create_worker(struct serving *serving, struct error *error)
+{
+	const struct options *options = serving->options;
+	snprintf(serving->worker_id, sizeof serving->worker_id, "tallow-%d", (int)getpid());
+	struct worker_options worker_options = {
+	    .worker_id = options->worker_id ? options->worker_id : serving->worker_id,
+	    .version = TALLOW_VERSION,
+	    .callback_url = options->callback_url,
+	    .callback_timeout_ms = options->callback_timeout_ms,
+	    .heartbeat_url = options->heartbeat_url,
+	    .heartbeat_interval_ms = options->heartbeat_interval_ms,
+	    .shutdown_timeout_ms = options->shutdown_timeout_ms,
+	    .exit_with_parent = options->exit_with_parent,
+	    .follow_quota = options->threads == 0,
+	    .show_bar = isatty(STDERR_FILENO) && !setup_logs_are_json(options) && log_enabled(LOG_INFO),
+	};
+	return worker_create(&worker_options, error);
+}
+
+static bool start_server(struct serving *serving, struct engine *engine, struct worker *worker, struct error *error)
+{
+	const struct options *options = serving->options;
+	struct keys keys;
+	bool ok = keys_load(&keys, options, error);
+	if (ok) {
+		struct server_options server_options = {
+		    .host = options->host,
+		    .port = (int)options->port,
+		    .listen_fd = serving->listen_fd,
+		    .worker_id = options->worker_id ? options->worker_id : serving->worker_id,
+		    .version = TALLOW_VERSION,
+		    .api_keys = keys.texts,
+		    .n_api_keys = keys.n,
+		    .insecure = options->insecure,
+		    .cors_origin = options->cors_origin,
+		    .max_body_bytes = options->max_body_bytes,
+		    .max_connections = (int)options->max_connections,
+		    .max_queue = (int)options->max_queue,
+		    .request_shutdown = shutdown_worker,
+		    .shutdown_context = worker,
+		};
+		serving->server = server_start(&server_options, engine, error);
+	}
+	keys_free(&keys);
+	return serving->server != NULL;
+}
+
+static bool run(struct serving *serving, struct engine *engine, struct worker *worker, struct error *error)
+{
+	if (!start_server(serving, engine, worker, error))
+		return false;
+	describe_address(serving);
+	log_event(LOG_INFO, "listening", NULL, LOG_TEXT("uri", serving->uri), LOG_INT("pid", getpid()),
+	          LOG_TEXT("version", TALLOW_VERSION));
+	struct worker_service service = {
+	    .uri = serving->uri,
+	    .port = server_port(serving->server),
+	    .context = serving,
+	    .drain = drain_server,
+	    .reload_keys = reload_keys,
+	};
+	bool ok = engine_start(engine, error) && worker_run(worker, engine, &service, error);
+	engine_stop(engine);
+	server_stop(serving->server);
+	if (ok)
+		log_event(LOG_INFO, "stopped", NULL);
+	return ok;
+}
+
+bool serve_run(const struct options *options, struct error *error)
+{
+	struct serving serving = {.options = options, .listen_fd = worker_inherited_socket()};
+	struct worker *worker = create_worker(&serving, error);
+	struct engine *engine = worker ? create_engine(options, error) : NULL;
+	bool ok = engine && run(&serving, engine, worker, error);
+	engine_destroy(engine);
+	worker_destroy(worker);
+	return ok;
+}

@@ -1,0 +1,6 @@
+#ifndef TALLOW_CLI_VERSION_H
+#define TALLOW_CLI_VERSION_H
+
+#define TALLOW_VERSION "0.1.0"
+
+#endif

@@ -1,0 +1,237 @@
+/* Tries over the added tokens' bytes, and the rules by which a match counts. */
+#include "text/added_tokens.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/unicode.h"
+
+static const struct error no_memory = {ERROR_MEMORY, "not enough memory for the added tokens"};
+
+static uint32_t *find_child(struct trie *trie, uint32_t *link, unsigned char byte)
+{
+	while (*link && trie->nodes[*link].byte != byte)
+		link = &trie->nodes[*link].sibling;
+	return link;
+}
+
+static bool trie_reserve(struct trie *trie, size_t n_more)
+{
+	size_t needed = trie->n_nodes + n_more + 1;
+	if (needed <= trie->max_nodes)
+		return true;
+	size_t n = trie->max_nodes ? trie->max_nodes : 64;
+	while (n < needed)
+		n *= 2;
+	struct trie_node *nodes = n < UINT32_MAX ? realloc(trie->nodes, n * sizeof *nodes) : NULL;
+	if (!nodes)
+		return false;
+	trie->nodes = nodes;
+	trie->max_nodes = n;
+	return true;
+}
+
+/* Of equal strings the first stays. */
+static bool trie_add(struct trie *trie, const char *text, size_t n_bytes, size_t token)
+{
+	if (n_bytes == 0)
+		return true;
+	if (!trie_reserve(trie, n_bytes))
+		return false;
+	if (trie->n_nodes == 0)
+		trie->n_nodes = 1;
+	uint32_t *link = &trie->roots[(unsigned char)text[0]], node = 0;
+	for (size_t i = 0; i < n_bytes; i++) {
+		unsigned char byte = (unsigned char)text[i];
+		if (i > 0)
+			link = find_child(trie, &trie->nodes[node].child, byte);
+		if (!*link) {
+			*link = (uint32_t)trie->n_nodes;
+			trie->nodes[trie->n_nodes++] = (struct trie_node){.token = -1, .byte = byte};
+		}
+		node = *link;
+	}
+	if (trie->nodes[node].token < 0)
+		trie->nodes[node].token = (int32_t)token;
+	return true;
+}
+
+/* The longest token that begins at text; -1. */
+static int32_t trie_longest(const struct trie *trie, const char *text, size_t n_bytes, size_t *length)
+{
+	int32_t found = -1;
+	uint32_t node = trie->roots[(unsigned char)text[0]];
+	for (size_t i = 0; node;) {
+		if (trie->nodes[node].token >= 0) {
+			found = trie->nodes[node].token;
+			*length = i + 1;
+		}
+		if (++i == n_bytes)
+			break;
+		node = trie->nodes[node].child;
+		while (node && trie->nodes[node].byte != (unsigned char)text[i])
+			node = trie->nodes[node].sibling;
+	}
+	return found;
+}
+
+/* Drops what cannot be one, and all but the last of equal contents; gives ids. */
+static bool settle_tokens(struct added_tokens *added, size_t n_tokens, const struct vocab *vocab, struct error *error)
+{
+	size_t next_id = vocab->n_strings;
+	for (size_t i = 0; i < n_tokens; i++) {
+		struct added_token token = added->tokens[i];
+		if (token.n_bytes == 0)
+			continue;
+		if (token.n_bytes > ADDED_TOKEN_MAX_BYTES)
+			return error_set(error, ERROR_MODEL, "added_tokens[%zu].content has %zu bytes, at most %d are taken", i,
+			                 token.n_bytes, ADDED_TOKEN_MAX_BYTES);
+		int32_t known = vocab_find(&added->ids, token.content, token.n_bytes);
+		if (known >= 0) {
+			token.id = added->tokens[known].id;
+			added->tokens[known] = token;
+			continue;
+		}
+		token.id = vocab_find(vocab, token.content, token.n_bytes);
+		if (token.id < 0) {
+			if (next_id > VOCAB_MAX_ID)
+				return error_set(error, ERROR_MODEL, "added_tokens: more than %d ids", VOCAB_MAX_ID);
+			token.id = (int32_t)next_id++;
+		}
+		if (!vocab_add(&added->ids, token.content, token.n_bytes, (int64_t)added->n_tokens, error))
+			return false;
+		added->tokens[added->n_tokens++] = token;
+	}
+	return true;
+}
+
+static bool index_ids(struct added_tokens *added, struct error *error)
+{
+	for (size_t i = 0; i < added->n_tokens; i++)
+		if ((size_t)added->tokens[i].id >= added->n_ids)
+			added->n_ids = (size_t)added->tokens[i].id + 1;
+	added->by_id = malloc((added->n_ids + 1) * sizeof *added->by_id);
+	if (!added->by_id) {
+		*error = no_memory;
+		return false;
+	}
+	for (size_t i = 0; i < added->n_ids; i++)
+		added->by_id[i] = -1;
+	for (size_t i = 0; i < added->n_tokens; i++)
+		added->by_id[added->tokens[i].id] = (int32_t)i;
+	return true;
+}
+
+bool added_tokens_init(struct added_tokens *added, struct added_token *tokens, size_t n_tokens,
+                       const struct vocab *vocab, const struct normalizer *normalizer, struct error *error)
+{
+	*added = (struct added_tokens){.tokens = tokens};
+	if (!settle_tokens(added, n_tokens, vocab, error) || !index_ids(added, error))
+		return false;
+	struct normalizer_scratch scratch = {0};
+	bool ok = true;
+	/* Special ones first: of equal normalized forms they win. */
+	for (size_t i = 0; ok && i < 2 * added->n_tokens; i++) {
+		size_t index = i % added->n_tokens;
+		const struct added_token *token = &added->tokens[index];
+		if (token->special != (i < added->n_tokens))
+			continue;
+		struct text_run run = {.text = token->content, .n_bytes = token->n_bytes};
+		struct trie *trie = token->normalized ? &added->normalized : &added->plain;
+		if (token->normalized)
+			ok = normalizer_apply(normalizer, &scratch, &run, error);
+		if (ok && !trie_add(trie, run.text, run.n_bytes, index)) {
+			*error = no_memory;
+			ok = false;
+		}
+	}
+	normalizer_scratch_free(&scratch);
+	return ok;
+}
+
+void added_tokens_free(struct added_tokens *added)
+{
+	free(added->tokens);
+	free(added->plain.nodes);
+	free(added->normalized.nodes);
+	free(added->by_id);
+	vocab_free(&added->ids);
+	*added = (struct added_tokens){0};
+}
+
+const struct added_token *added_token_by_id(const struct added_tokens *added, int32_t id)
+{
+	if (id < 0 || (size_t)id >= added->n_ids || added->by_id[id] < 0)
+		return NULL;
+	return &added->tokens[added->by_id[id]];
+}
+
+size_t added_tokens_bytes(const struct added_tokens *added)
+{
+	return added->n_tokens * sizeof *added->tokens + added->n_ids * sizeof *added->by_id +
+	       (added->plain.max_nodes + added->normalized.max_nodes) * sizeof *added->plain.nodes +
+	       vocab_bytes(&added->ids);
+}
+
+static bool inside_word(const struct added_walk *walk, size_t start, size_t end)
+{
+	size_t length;
+	return (start > 0 && unicode_is_word(char_decode(walk->text + char_before(walk->text, start), &length))) ||
+	       (end < walk->n_bytes && unicode_is_word(char_decode(walk->text + end, &length)));
+}
+
+static size_t space_before(const struct added_walk *walk, size_t start)
+{
+	for (size_t before, length; start > walk->done; start = before) {
+		before = char_before(walk->text, start);
+		if (!unicode_is_space(char_decode(walk->text + before, &length)))
+			break;
+	}
+	return start;
+}
+
+/* Space is walked over once only, also when a token that is itself space matches at each place of it. */
+static size_t space_after(struct added_walk *walk, size_t end)
+{
+	size_t length;
+	if (end < walk->space_end)
+		return walk->space_end;
+	while (end < walk->n_bytes && unicode_is_space(char_decode(walk->text + end, &length)))
+		end += length;
+	walk->space_end = end;
+	return end;
+}
+
+const struct added_token *added_walk_next(struct added_walk *walk, size_t *before_start, size_t *before_end)
+{
+	while (walk->at < walk->n_bytes) {
+		const struct trie *trie = walk->trie;
+		if (!trie->roots[(unsigned char)walk->text[walk->at]]) {
+			walk->at++;
+			continue;
+		}
+		size_t length = 0, start = walk->at;
+		int32_t index = trie_longest(trie, walk->text + start, walk->n_bytes - start, &length);
+		if (index < 0) {
+			walk->at++;
+			continue;
+		}
+		const struct added_token *token = &walk->added->tokens[index];
+		size_t end = walk->at = start + length;
+		/* A match that does not count has still used its text up. */
+		if ((walk->skip_special && token->special) || (token->single_word && inside_word(walk, start, end)))
+			continue;
+		if (token->lstrip)
+			start = space_before(walk, start);
+		if (token->rstrip)
+			end = space_after(walk, end);
+		*before_start = walk->done;
+		*before_end = start > walk->done ? start : walk->done;
+		walk->done = end;
+		return token;
+	}
+	*before_start = walk->done;
+	*before_end = walk->n_bytes;
+	walk->done = walk->n_bytes;
+	return NULL;
+}

@@ -1,0 +1,69 @@
+/* Added tokens: strings that are cut out of the text before anything else happens to it (special tokens, mostly).
+ *
+ * There are two sets: those matched in the text as it came, and those (normalized) matched in what the normalizer made of
+ * it, by their own normalized form. In each the leftmost match counts, and of those the longest.
+ */
+#ifndef TALLOW_TEXT_ADDED_TOKENS_H
+#define TALLOW_TEXT_ADDED_TOKENS_H
+
+#include "text/normalizer.h"
+#include "text/vocab.h"
+
+struct added_token {
+	const char *content; /* borrowed */
+	size_t n_bytes;
+	int32_t id;
+	bool single_word; /* not inside a word */
+	bool lstrip;      /* takes the space before it along */
+	bool rstrip;      /* and the space after it */
+	bool normalized;
+	bool special;
+};
+
+enum { ADDED_TOKEN_MAX_BYTES = 1024 }; /* bounds the work at each place of the text */
+
+struct trie_node {
+	uint32_t child, sibling; /* 0: none */
+	int32_t token;           /* index into the tokens, -1: none ends here */
+	unsigned char byte;
+};
+
+struct trie {
+	struct trie_node *nodes; /* [n_nodes], after a first one that is not used */
+	size_t n_nodes, max_nodes;
+	uint32_t roots[256]; /* node by first byte, 0: none */
+};
+
+struct added_tokens {
+	struct added_token *tokens; /* [n_tokens] */
+	size_t n_tokens;
+	struct trie plain, normalized;
+	struct vocab ids; /* content -> index into tokens */
+	int32_t *by_id;   /* [n_ids] index into tokens, -1 */
+	size_t n_ids;
+};
+
+/* Takes tokens over and gives them ids as Hugging Face does: the vocabulary's where it has the string, else the next free
+ * one (what the file says is not asked). Of two with the same content the last one's flags count. */
+bool added_tokens_init(struct added_tokens *added, struct added_token *tokens, size_t n_tokens,
+                       const struct vocab *vocab, const struct normalizer *normalizer, struct error *error) MUST_USE;
+void added_tokens_free(struct added_tokens *added);
+const struct added_token *added_token_by_id(const struct added_tokens *added, int32_t id); /* NULL: not an added one */
+size_t added_tokens_bytes(const struct added_tokens *added);
+
+/* Walks over a text: plain stretches and added tokens in turn. */
+struct added_walk {
+	const struct added_tokens *added;
+	const struct trie *trie;
+	bool skip_special; /* special tokens' strings stay text */
+	const char *text;
+	size_t n_bytes;
+	size_t at;        /* where to look for the next match */
+	size_t done;      /* end of what was handed out */
+	size_t space_end; /* a stretch of space is known to reach to here */
+};
+
+/* Next token; the text before it is [*before_start, *before_end), perhaps empty. NULL: the rest is in there. */
+const struct added_token *added_walk_next(struct added_walk *walk, size_t *before_start, size_t *before_end);
+
+#endif

@@ -1,0 +1,62 @@
+/* Streaming detokeniser: the decoder's state after the prompt, carried on token by token. */
+#include "text/detokenizer.h"
+
+#include <stdlib.h>
+
+#include "text/tokenizer_private.h"
+
+struct detokenizer {
+	const struct tokenizer *tokenizer;
+	struct decoding decoding;
+};
+
+struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const int32_t *prompt, size_t n_prompt,
+                                       struct error *error)
+{
+	struct detokenizer *detokenizer = calloc(1, sizeof *detokenizer);
+	if (!detokenizer) {
+		error_set(error, ERROR_MEMORY, "not enough memory for a detokenizer");
+		return NULL;
+	}
+	detokenizer->tokenizer = tokenizer;
+	struct bytes shown = {0};
+	for (size_t i = 0; i < n_prompt; i++) {
+		bytes_clear(&shown);
+		detokenizer_push(detokenizer, prompt[i], &shown);
+	}
+	bytes_free(&shown);
+	return detokenizer;
+}
+
+void detokenizer_destroy(struct detokenizer *detokenizer)
+{
+	if (!detokenizer)
+		return;
+	decoding_free(&detokenizer->decoding);
+	free(detokenizer);
+}
+
+void detokenizer_push(struct detokenizer *detokenizer, int32_t id, struct bytes *out)
+{
+	const struct tokenizer *tokenizer = detokenizer->tokenizer;
+	const struct decoder *decoder = &tokenizer->parts.decoder;
+	size_t n_bytes;
+	const char *text = tokenizer_token_text(tokenizer, id, &n_bytes);
+	if (!text || tokenizer_is_special(tokenizer, id))
+		return;
+	struct error error;
+	if (!decoding_push(decoder, &detokenizer->decoding, text, n_bytes, out, &error))
+		out->failed = true;
+}
+
+bool detokenizer_holds(const struct detokenizer *detokenizer)
+{
+	(void)detokenizer;
+	return false;
+}
+
+void detokenizer_finish(struct detokenizer *detokenizer, struct bytes *out)
+{
+	(void)out;
+	detokenizer->decoding.n_tail = 0;
+}

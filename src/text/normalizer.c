@@ -1,0 +1,189 @@
+/* Applying normalizers one after the other, between two buffers. */
+#include "text/normalizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "base/utf8.h"
+#include "text/unicode.h"
+
+void normalizer_free(struct normalizer *normalizer)
+{
+	for (int i = 0; i < normalizer->n_steps; i++)
+		regex_destroy(normalizer->steps[i].regex);
+	normalizer->n_steps = 0;
+}
+
+void normalizer_scratch_free(struct normalizer_scratch *scratch)
+{
+	bytes_free(&scratch->texts[0]);
+	bytes_free(&scratch->texts[1]);
+	bytes_free(&scratch->codes);
+	bytes_free(&scratch->sorted);
+	regex_scratch_destroy(scratch->regex);
+	*scratch = (struct normalizer_scratch){0};
+}
+
+/* The next match of a plain string, or of a regular expression when there is one. */
+static bool next_match(const char *pattern, size_t n_pattern, struct regex_matches *matches, bool *found, size_t *start,
+                       size_t *end, struct error *error)
+{
+	if (matches->regex)
+		return regex_next(matches, found, start, end, error);
+	const char *hit = memmem(matches->text + matches->at, matches->n_bytes - matches->at, pattern, n_pattern);
+	*found = hit != NULL;
+	if (hit) {
+		*start = (size_t)(hit - matches->text);
+		*end = matches->at = *start + n_pattern;
+	}
+	return true;
+}
+
+bool replace_matches(const char *pattern, size_t n_pattern, const struct regex *regex, struct regex_scratch **scratch,
+                     const char *content, size_t n_content, const char *text, size_t n_bytes, size_t *origin,
+                     struct bytes *out, struct error *error)
+{
+	struct regex_matches matches = {.text = text, .n_bytes = n_bytes};
+	if (regex) {
+		if (!*scratch && !(*scratch = regex_scratch_create(error)))
+			return false;
+		matches = regex_matches(regex, *scratch, text, n_bytes);
+	}
+	size_t copied = 0, new_origin = SIZE_MAX;
+	for (bool found = true;;) {
+		size_t start = n_bytes, end = n_bytes;
+		if (!next_match(pattern, n_pattern, &matches, &found, &start, &end, error))
+			return false;
+		/* The origin ends in what is copied here, or inside the match: then nothing of the content counts. */
+		if (new_origin == SIZE_MAX && (!found || end > *origin))
+			new_origin = out->n_bytes + (*origin < start ? *origin : start) - copied;
+		bytes_append(out, text + copied, start - copied);
+		copied = end;
+		if (!found)
+			break;
+		bytes_append(out, content, n_content);
+	}
+	*origin = new_origin;
+	return true;
+}
+
+static void lowercase(const struct text_run *run, struct bytes *out)
+{
+	if (!bytes_reserve(out, 2 * run->n_bytes))
+		return;
+	for (size_t at = 0, length; at < run->n_bytes; at += length) {
+		uint32_t code = char_decode(run->text + at, &length);
+		/* U+0130 is the one character whose lower case is two, without looking at its neighbours. */
+		if (code == 0x130)
+			bytes_append(out, "i\xCC\x87", 3);
+		else if (code < 0x80)
+			out->data[out->n_bytes++] = (char)(code >= 'A' && code <= 'Z' ? code + 32 : code);
+		else if (bytes_reserve(out, 2 * (run->n_bytes - at)))
+			out->n_bytes +=
+			    (size_t)utf8_encode((unsigned)utf8proc_tolower((utf8proc_int32_t)code), out->data + out->n_bytes);
+	}
+}
+
+/* Returns how many bytes of the origin are kept. */
+static size_t strip_accents(const struct text_run *run, struct bytes *out)
+{
+	size_t origin = 0;
+	for (size_t at = 0, length; at < run->n_bytes; at += length) {
+		if (unicode_is_mark(char_decode(run->text + at, &length)))
+			continue;
+		bytes_append(out, run->text + at, length);
+		if (at < run->origin_bytes)
+			origin = out->n_bytes;
+	}
+	return origin;
+}
+
+/* Needs no copy. */
+static void strip(const struct normalizer_step *step, struct text_run *run)
+{
+	size_t start = 0, end = run->n_bytes, length;
+	while (step->left && start < end && unicode_is_space(char_decode(run->text + start, &length)))
+		start += length;
+	for (size_t before; step->right && end > start; end = before) {
+		before = char_before(run->text, end);
+		if (!unicode_is_space(char_decode(run->text + before, &length)))
+			break;
+	}
+	run->text += start;
+	run->n_bytes = end - start;
+	run->origin_bytes = run->origin_bytes > start ? run->origin_bytes - start : 0;
+}
+
+static bool is_ascii(const struct text_run *run)
+{
+	for (size_t i = 0; i < run->n_bytes; i++)
+		if ((unsigned char)run->text[i] >= 0x80)
+			return false;
+	return true;
+}
+
+/* What changes the first character: all that comes from it is taken for one character. */
+static size_t first_char(const struct bytes *out)
+{
+	return out->n_bytes ? char_length((unsigned char)out->data[0]) : 0;
+}
+
+/* One step into out; *origin is the run's new origin_bytes. */
+static bool apply_step(const struct normalizer_step *step, struct normalizer_scratch *scratch,
+                       const struct text_run *run, struct bytes *out, size_t *origin, struct error *error)
+{
+	*origin = run->origin_bytes;
+	switch (step->kind) {
+	case NORMALIZER_PREPEND:
+		bytes_append(out, step->text, step->n_text);
+		bytes_append(out, run->text, run->n_bytes);
+		*origin += *origin ? step->n_text : 0;
+		return true;
+	case NORMALIZER_REPLACE:
+		return replace_matches(step->pattern, step->n_pattern, step->regex, &scratch->regex, step->text, step->n_text,
+		                       run->text, run->n_bytes, origin, out, error);
+	case NORMALIZER_NFC:
+	case NORMALIZER_NFD:
+	case NORMALIZER_NFKC:
+	case NORMALIZER_NFKD:
+		if (!normalize_unicode(step->kind, run->text, run->n_bytes, scratch, out))
+			out->failed = true;
+		break;
+	case NORMALIZER_LOWERCASE:
+		lowercase(run, out);
+		break;
+	case NORMALIZER_STRIP_ACCENTS:
+		*origin = strip_accents(run, out);
+		return true;
+	case NORMALIZER_STRIP:
+		break;
+	}
+	*origin = *origin ? first_char(out) : 0;
+	return true;
+}
+
+bool normalizer_apply(const struct normalizer *normalizer, struct normalizer_scratch *scratch, struct text_run *run,
+                      struct error *error)
+{
+	for (int i = 0, turn = 0; i < normalizer->n_steps; i++) {
+		const struct normalizer_step *step = &normalizer->steps[i];
+		if (step->kind == NORMALIZER_STRIP) {
+			strip(step, run);
+			continue;
+		}
+		bool form = step->kind >= NORMALIZER_NFC && step->kind <= NORMALIZER_NFKD;
+		if (run->n_bytes == 0 || (form && is_ascii(run)))
+			continue;
+		struct bytes *out = &scratch->texts[turn];
+		size_t origin;
+		bytes_clear(out);
+		if (!apply_step(step, scratch, run, out, &origin, error))
+			return false;
+		if (out->failed)
+			return error_set(error, ERROR_MEMORY, "not enough memory to normalize the text");
+		*run = (struct text_run){.text = out->data ? out->data : "", .n_bytes = out->n_bytes, .origin_bytes = origin};
+		turn = !turn;
+	}
+	return true;
+}

@@ -1,0 +1,18 @@
+/* What the worker says of itself: the ready line, the callback's body, the heartbeat's body. */
+#ifndef TALLOW_WORKER_MESSAGES_H
+#define TALLOW_WORKER_MESSAGES_H
+
+#include "base/bytes.h"
+#include "engine/engine.h"
+#include "worker/worker.h"
+
+/* One line, newline included. */
+void message_ready_line(struct bytes *out, const struct worker_options *options, const struct worker_service *service,
+                        const struct engine_status *status);
+void message_callback(struct bytes *out, const struct worker_options *options, const struct worker_service *service,
+                      const struct engine_status *status);
+void message_heartbeat(struct bytes *out, const struct worker_options *options, const struct engine_status *status);
+/* "healthy", "loading", "draining", "unhealthy": the words of GET /health. */
+const char *message_status_name(const struct engine_status *status);
+
+#endif

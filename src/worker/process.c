@@ -1,0 +1,81 @@
+/* Signals and the parent's end (process.h). */
+#include "worker/process.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+static void fill_taken(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
+int signals_open(struct error *error)
+{
+	sigset_t taken;
+	fill_taken(&taken);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
+	pthread_sigmask(SIG_BLOCK, &taken, NULL);
+	int fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		error_set(error, ERROR_INTERNAL, "cannot open a descriptor for signals: %s", strerror(errno));
+	return fd;
+}
+
+int signals_next(int fd)
+{
+	struct signalfd_siginfo info;
+	return read(fd, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+}
+
+static void end_process(int signal_number)
+{
+	(void)signal_number;
+	_exit(0);
+}
+
+void signals_end_at_once(void)
+{
+	struct sigaction action = {.sa_handler = end_process};
+	sigset_t taken;
+	fill_taken(&taken);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	signal(SIGHUP, SIG_IGN);
+	pthread_sigmask(SIG_UNBLOCK, &taken, NULL);
+}
+
+void parent_open(struct parent *parent)
+{
+	*parent = (struct parent){.pid = getppid(), .fd = -1};
+	if (parent->pid <= 0) {
+		/* The parent lives in another PID namespace: nothing here can see its end. */
+		log_message(LOG_WARN, "parent_unseen", "--exit-with-parent cannot see the parent process from this namespace");
+		return;
+	}
+	parent->fd = pidfd_open(parent->pid, 0);
+}
+
+bool parent_has_ended(const struct parent *parent, bool readable)
+{
+	/* Comparing too finds a parent that ended before pidfd_open, whose number may be another's by now. */
+	return readable || (parent->pid > 0 && getppid() != parent->pid);
+}
+
+void parent_close(struct parent *parent)
+{
+	if (parent->fd >= 0)
+		close(parent->fd);
+	parent->fd = -1;
+}

@@ -1,0 +1,390 @@
+/* The worker's loop (include/worker/worker.h): one thread, one poll, three phases.
+ *
+ *     LOADING -> SERVING -> DRAINING -> return
+ *
+ * Each turn first does what is due by the clock, then waits for a descriptor or for the next thing that is due.
+ */
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/platform.h"
+#include "worker/callback.h"
+#include "worker/heartbeat.h"
+#include "worker/load_view.h"
+#include "worker/messages.h"
+#include "worker/post.h"
+#include "worker/process.h"
+#include "worker/systemd.h"
+
+enum {
+	LOAD_POLL_MS = 10, /* loading keeps the machine busy anyway */
+	DRAIN_POLL_MS = 10,
+	QUOTA_INTERVAL_MS = 5000,
+	PARENT_INTERVAL_MS = 1000, /* only where there is no pidfd */
+};
+
+enum phase { LOADING, SERVING, DRAINING };
+
+struct worker {
+	struct worker_options options;
+	int signal_fd;
+	int shutdown_fd; /* eventfd: POST /shutdown */
+	struct parent parent;
+	struct poster *poster; /* NULL when there is no URL to tell anything */
+
+	struct engine *engine;
+	const struct worker_service *service;
+	enum phase phase;
+	bool done;
+	struct load_view view;
+	struct callback callback;
+	struct heartbeat heartbeat;
+	int64_t drain_deadline_ns;
+	int64_t quota_due_ns;
+	int threads; /* last told to the engine */
+	int64_t watchdog_ms, watchdog_due_ns;
+	int64_t parent_due_ns;
+};
+
+static int64_t in_ms(int64_t now_ns, int64_t ms)
+{
+	return now_ns + ms * 1000000;
+}
+
+/* ---- life ---- */
+
+static bool open_descriptors(struct worker *worker, struct error *error)
+{
+	worker->signal_fd = signals_open(error);
+	if (worker->signal_fd < 0)
+		return false;
+	worker->shutdown_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (worker->shutdown_fd < 0)
+		return error_set(error, ERROR_INTERNAL, "cannot open an event descriptor: %s", strerror(errno));
+	if (worker->options.exit_with_parent)
+		parent_open(&worker->parent);
+	return true;
+}
+
+static bool open_poster(struct worker *worker, struct error *error)
+{
+	const struct worker_options *options = &worker->options;
+	if (!options->callback_url && !options->heartbeat_url)
+		return true;
+	if ((options->callback_url && !post_check_url(options->callback_url, "--callback-url", error)) ||
+	    (options->heartbeat_url && !post_check_url(options->heartbeat_url, "--heartbeat-url", error)))
+		return false;
+	worker->poster = poster_create(error);
+	return worker->poster != NULL;
+}
+
+struct worker *worker_create(const struct worker_options *options, struct error *error)
+{
+	struct worker *worker = calloc(1, sizeof *worker);
+	if (!worker) {
+		error_set(error, ERROR_MEMORY, "no memory for the worker");
+		return NULL;
+	}
+	worker->options = *options;
+	worker->signal_fd = worker->shutdown_fd = worker->parent.fd = -1;
+	if (open_descriptors(worker, error) && open_poster(worker, error))
+		return worker;
+	worker_destroy(worker);
+	return NULL;
+}
+
+void worker_request_shutdown(struct worker *worker)
+{
+	uint64_t one = 1;
+	ssize_t written = write(worker->shutdown_fd, &one, sizeof one);
+	(void)written; /* fails only when the counter is full, and then it is readable already */
+}
+
+void worker_destroy(struct worker *worker)
+{
+	if (!worker)
+		return;
+	callback_free(&worker->callback);
+	heartbeat_free(&worker->heartbeat);
+	poster_destroy(worker->poster);
+	parent_close(&worker->parent);
+	if (worker->shutdown_fd >= 0)
+		close(worker->shutdown_fd);
+	if (worker->signal_fd >= 0)
+		close(worker->signal_fd);
+	free(worker);
+}
+
+/* ---- drain ---- */
+
+static void begin_drain(struct worker *worker, const char *reason, int64_t now_ns)
+{
+	if (worker->phase == DRAINING) {
+		log_event(LOG_WARN, "shutdown_forced", NULL, LOG_TEXT("reason", reason));
+		worker->done = true;
+		return;
+	}
+	worker->phase = DRAINING;
+	worker->drain_deadline_ns = in_ms(now_ns, worker->options.shutdown_timeout_ms);
+	worker->service->drain(worker->service->context);
+	engine_drain(worker->engine);
+	load_view_end(&worker->view);
+	systemd_notify("STOPPING=1");
+	log_event(LOG_INFO, "draining", NULL, LOG_TEXT("reason", reason),
+	          LOG_INT("timeout_ms", worker->options.shutdown_timeout_ms));
+	if (worker->heartbeat.url)
+		worker->heartbeat.next_ns = now_ns; /* nobody should route to us for another interval */
+}
+
+static void check_drain(struct worker *worker, int64_t now_ns)
+{
+	if (engine_idle(worker->engine)) {
+		worker->done = true;
+	} else if (now_ns >= worker->drain_deadline_ns) {
+		log_event(LOG_WARN, "shutdown_timeout", NULL, LOG_INT("timeout_ms", worker->options.shutdown_timeout_ms));
+		worker->done = true;
+	}
+}
+
+/* ---- ready ---- */
+
+static bool write_ready_line(struct worker *worker, const struct engine_status *status, struct error *error)
+{
+	struct bytes line = {0};
+	message_ready_line(&line, &worker->options, worker->service, status);
+	if (line.failed)
+		return error_set(error, ERROR_MEMORY, "no memory for the ready line");
+	/* Nobody listening there is no reason to stop: the callback and /health say the same. */
+	if (write(STDOUT_FILENO, line.data, line.n_bytes) < 0)
+		log_message(LOG_WARN, "ready_line_unread", "cannot write to standard output: %s", strerror(errno));
+	bytes_free(&line);
+	return true;
+}
+
+static bool become_ready(struct worker *worker, const struct engine_status *status, int64_t now_ns, struct error *error)
+{
+	load_view_update(&worker->view, status, now_ns);
+	load_view_end(&worker->view);
+	worker->phase = SERVING;
+	worker->threads = status->threads;
+	worker->quota_due_ns = in_ms(now_ns, QUOTA_INTERVAL_MS);
+	log_event(LOG_INFO, "ready", NULL, LOG_TEXT("model", status->model_name), LOG_TEXT("uri", worker->service->uri),
+	          LOG_TEXT("quant_kind", status->quant_kind), LOG_TEXT("isa", status->isa),
+	          LOG_INT("threads", status->threads), LOG_INT("context_length", status->context_length),
+	          LOG_INT("memory_bytes", status->plan.total_bytes), LOG_NUMBER("load_seconds", status->load_seconds));
+	if (!write_ready_line(worker, status, error))
+		return false;
+	systemd_notify("READY=1");
+	if (worker->options.heartbeat_url)
+		heartbeat_begin(&worker->heartbeat, worker->options.heartbeat_url, worker->options.heartbeat_interval_ms,
+		                now_ns);
+	if (!worker->options.callback_url)
+		return true;
+	struct bytes body = {0};
+	message_callback(&body, &worker->options, worker->service, status);
+	if (body.failed)
+		return error_set(error, ERROR_MEMORY, "no memory for the callback");
+	callback_begin(&worker->callback, worker->options.callback_url, body, worker->options.callback_timeout_ms, now_ns);
+	return true;
+}
+
+static bool check_load(struct worker *worker, int64_t now_ns, struct error *error)
+{
+	struct engine_status status;
+	engine_status(worker->engine, &status);
+	if (status.state == ENGINE_FAILED) {
+		load_view_end(&worker->view);
+		*error = status.error;
+		return false;
+	}
+	if (status.state == ENGINE_READY)
+		return become_ready(worker, &status, now_ns, error);
+	load_view_update(&worker->view, &status, now_ns);
+	return true;
+}
+
+/* ---- while serving ---- */
+
+static bool step_callback(struct worker *worker, int64_t now_ns, struct error *error)
+{
+	callback_step(&worker->callback, worker->poster, now_ns);
+	if (worker->callback.state != CALLBACK_FAILED)
+		return true;
+	return error_set(error, ERROR_CALLBACK,
+	                 "the callback %.200s was not accepted within %lld ms (%d attempts, last: %s)",
+	                 worker->callback.url, (long long)worker->options.callback_timeout_ms, worker->callback.attempts,
+	                 worker->callback.failure);
+}
+
+static void step_heartbeat(struct worker *worker, int64_t now_ns)
+{
+	if (!heartbeat_step(&worker->heartbeat, now_ns))
+		return;
+	struct engine_status status;
+	struct bytes body = {0};
+	engine_status(worker->engine, &status);
+	message_heartbeat(&body, &worker->options, &status);
+	heartbeat_send(&worker->heartbeat, worker->poster, &body, now_ns);
+	bytes_free(&body);
+}
+
+static void step_quota(struct worker *worker, int64_t now_ns)
+{
+	if (!worker->options.follow_quota || worker->phase != SERVING || now_ns < worker->quota_due_ns)
+		return;
+	worker->quota_due_ns = in_ms(now_ns, QUOTA_INTERVAL_MS);
+	int threads = platform_usable_threads(&platform_default_roots);
+	if (threads != worker->threads)
+		engine_set_threads(worker->engine, threads);
+	worker->threads = threads;
+}
+
+/* A stalled engine is what systemd's watchdog is for: then it does not hear from us. */
+static void step_watchdog(struct worker *worker, int64_t now_ns)
+{
+	if (worker->watchdog_ms == 0 || now_ns < worker->watchdog_due_ns)
+		return;
+	struct engine_status status;
+	engine_status(worker->engine, &status);
+	if (!status.stalled)
+		systemd_notify("WATCHDOG=1");
+	worker->watchdog_due_ns = in_ms(now_ns, worker->watchdog_ms);
+}
+
+static bool watches_parent_by_clock(const struct worker *worker)
+{
+	return worker->options.exit_with_parent && worker->parent.fd < 0 && worker->parent.pid > 0;
+}
+
+static void step_parent(struct worker *worker, bool readable, int64_t now_ns)
+{
+	bool look = readable || (watches_parent_by_clock(worker) && now_ns >= worker->parent_due_ns);
+	if (!look)
+		return;
+	worker->parent_due_ns = in_ms(now_ns, PARENT_INTERVAL_MS);
+	if (!parent_has_ended(&worker->parent, readable))
+		return;
+	parent_close(&worker->parent); /* it would stay readable for ever */
+	worker->options.exit_with_parent = false;
+	if (worker->phase != DRAINING)
+		begin_drain(worker, "parent ended", now_ns);
+}
+
+/* What is due by the clock. */
+static bool step(struct worker *worker, int64_t now_ns, struct error *error)
+{
+	if (worker->phase == LOADING && !check_load(worker, now_ns, error))
+		return false;
+	if (worker->phase == SERVING && !step_callback(worker, now_ns, error))
+		return false;
+	step_heartbeat(worker, now_ns);
+	step_quota(worker, now_ns);
+	step_watchdog(worker, now_ns);
+	step_parent(worker, false, now_ns);
+	if (worker->phase == DRAINING)
+		check_drain(worker, now_ns);
+	return true;
+}
+
+/* ---- waiting ---- */
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int wait_ms(const struct worker *worker, int64_t now_ns)
+{
+	int64_t due_ns = INT64_MAX;
+	if (worker->phase == LOADING)
+		due_ns = in_ms(now_ns, LOAD_POLL_MS);
+	if (worker->phase == DRAINING)
+		due_ns = in_ms(now_ns, DRAIN_POLL_MS);
+	if (worker->phase == SERVING) {
+		due_ns = callback_due_ns(&worker->callback);
+		if (worker->options.follow_quota)
+			due_ns = earlier(due_ns, worker->quota_due_ns);
+	}
+	due_ns = earlier(due_ns, heartbeat_due_ns(&worker->heartbeat));
+	if (worker->watchdog_ms > 0)
+		due_ns = earlier(due_ns, worker->watchdog_due_ns);
+	if (watches_parent_by_clock(worker))
+		due_ns = earlier(due_ns, worker->parent_due_ns);
+	int64_t left_ms = due_ns == INT64_MAX ? INT_MAX : (due_ns - now_ns + 999999) / 1000000;
+	return left_ms < 0 ? 0 : left_ms > INT_MAX ? INT_MAX : (int)left_ms;
+}
+
+static void take_signals(struct worker *worker, int64_t now_ns)
+{
+	struct error error = {0};
+	for (int number; (number = signals_next(worker->signal_fd)) != 0;) {
+		if (number != SIGHUP)
+			begin_drain(worker, number == SIGTERM ? "SIGTERM" : "SIGINT", now_ns);
+		else if (!worker->service->reload_keys(worker->service->context, &error))
+			log_message(LOG_ERROR, "keys_not_reloaded", "%s", error.message);
+	}
+}
+
+static void take_shutdown(struct worker *worker, int64_t now_ns)
+{
+	uint64_t count;
+	if (read(worker->shutdown_fd, &count, sizeof count) == sizeof count && worker->phase != DRAINING)
+		begin_drain(worker, "POST /shutdown", now_ns);
+}
+
+static void wait_and_take(struct worker *worker, int timeout_ms)
+{
+	enum { SIGNALS, SHUTDOWN, PARENT, N_FDS };
+	struct pollfd fds[N_FDS] = {
+	    [SIGNALS] = {.fd = worker->signal_fd, .events = POLLIN},
+	    [SHUTDOWN] = {.fd = worker->shutdown_fd, .events = POLLIN},
+	    [PARENT] = {.fd = worker->parent.fd, .events = POLLIN},
+	};
+	unsigned n_fds = worker->parent.fd >= 0 ? N_FDS : N_FDS - 1;
+	if (worker->poster)
+		poster_wait(worker->poster, fds, n_fds, timeout_ms);
+	else if (poll(fds, n_fds, timeout_ms) < 0)
+		return;
+	int64_t now_ns = clock_ns();
+	if (fds[SIGNALS].revents)
+		take_signals(worker, now_ns);
+	if (fds[SHUTDOWN].revents)
+		take_shutdown(worker, now_ns);
+	if (n_fds == N_FDS && fds[PARENT].revents)
+		step_parent(worker, true, now_ns);
+}
+
+static bool loop(struct worker *worker, struct error *error)
+{
+	for (;;) {
+		int64_t now_ns = clock_ns();
+		if (!step(worker, now_ns, error))
+			return false;
+		if (worker->done)
+			return true;
+		wait_and_take(worker, wait_ms(worker, now_ns));
+	}
+}
+
+bool worker_run(struct worker *worker, struct engine *engine, const struct worker_service *service, struct error *error)
+{
+	worker->engine = engine;
+	worker->service = service;
+	worker->phase = LOADING;
+	worker->watchdog_ms = systemd_watchdog_ms();
+	load_view_begin(&worker->view, worker->options.show_bar);
+	bool ok = loop(worker, error);
+	if (!ok)
+		systemd_notify("STOPPING=1");
+	signals_end_at_once();
+	return ok;
+}

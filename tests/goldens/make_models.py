@@ -1,0 +1,155 @@
+"""Writes the small random Llama models of tests/models and what transformers computes on them. A development tool: the
+tests read what it wrote and never need Python packages.
+
+    python3 -m venv venv
+    venv/bin/pip install torch==2.9.1 transformers==4.57.6 safetensors==0.7.0 numpy==2.2.6
+    venv/bin/python tests/goldens/make_models.py                      # all random models
+    venv/bin/python tests/goldens/make_models.py --shipped models/tallow-tiny
+
+Each folder holds a model as Hugging Face lays it out and a golden.json: a prompt, the logits of some of its positions (in
+golden.bin, little-endian f32, [positions, vocab]) and 64 greedy tokens with the gap between the best two logits. The
+reference computes in f32 on the stored weights widened to f32, eager attention.
+"""
+
+import argparse
+import json
+import pathlib
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+ROOT = pathlib.Path(__file__).resolve().parents[1] / "models"
+BASE = dict(
+    hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+    vocab_size=256, max_position_embeddings=512, rms_norm_eps=1e-5, rope_theta=10000.0, tie_word_embeddings=False,
+    bos_token_id=1, eos_token_id=2,
+)
+LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+              original_max_position_embeddings=32)
+# name: changes to BASE, dtype, and how the files are laid out
+MODELS = {
+    "gqa-f32": (dict(), "float32", ""),
+    "mha-f16-tied": (dict(num_key_value_heads=4, tie_word_embeddings=True), "float16", ""),
+    "mqa-bf16": (dict(num_key_value_heads=1, num_attention_heads=8, head_dim=8), "bfloat16", ""),
+    "bias-f32": (dict(attention_bias=True, mlp_bias=True), "float32", ""),
+    "wide-head-bf16": (dict(head_dim=32, num_attention_heads=4), "bfloat16", ""),
+    "rope-linear-f16": (dict(rope_scaling=dict(rope_type="linear", factor=4.0)), "float16", "old-rope"),
+    "rope-llama3-bf16": (dict(rope_scaling=LLAMA3, rope_theta=500000.0), "bfloat16", ""),
+    "rope-parameters-bf16": (dict(rope_theta=500000.0), "bfloat16", "newest"),
+    "sharded-f16": (dict(num_hidden_layers=3), "float16", "sharded"),
+    "odd-sizes-bf16": (dict(hidden_size=72, intermediate_size=100, num_attention_heads=3, num_key_value_heads=3,
+                            head_dim=10, vocab_size=203), "bfloat16", ""),
+    "eos-list-f32": (dict(eos_token_id=[2, 5], rms_norm_eps=1e-6), "float32", ""),
+    "blocks-bf16": (dict(hidden_size=256, intermediate_size=512, num_attention_heads=4, head_dim=64,
+                         num_hidden_layers=2, vocab_size=256), "bfloat16", "long"),
+}
+POSITIONS = 8  # logits kept: the first four positions and the last four
+
+
+def randomise(model, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in sorted(model.named_parameters()):
+        with torch.no_grad():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if "norm" in name:
+                parameter.copy_(1 + 0.1 * noise)
+            elif name.endswith("bias"):
+                parameter.copy_(0.1 * noise)
+            else:
+                parameter.copy_(noise * (2.0 / parameter.shape[-1] ** 0.5))
+
+
+def write_weights(folder, weights, sharded):
+    if not sharded:
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        return
+    names, weight_map = sorted(weights), {}
+    for i in range(2):
+        file = f"model-{i + 1:05d}-of-00002.safetensors"
+        part = {name: weights[name] for name in names[i::2]}
+        save_file(part, folder / file, metadata={"format": "pt"})
+        weight_map.update({name: file for name in part})
+    index = {"metadata": {"total_size": sum(w.nbytes for w in weights.values())}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def config_json(shape, dtype, layout):
+    config = dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_act="silu", **shape)
+    if layout == "newest":
+        config["rope_parameters"] = dict(rope_theta=config.pop("rope_theta"), rope_type="default")
+        config["dtype"] = dtype
+    else:
+        config["torch_dtype"] = dtype
+    if layout == "old-rope":
+        config["rope_scaling"] = dict(type=config["rope_scaling"]["rope_type"], factor=config["rope_scaling"]["factor"])
+    return config
+
+
+def golden(model, prompt, folder, source):
+    """Writes golden.json and golden.bin of one model."""
+    model = model.eval().to(torch.float32)
+    ids, gaps = list(prompt), []
+    with torch.no_grad():
+        logits = model(torch.tensor([prompt])).logits[0]
+        kept = sorted({*range(4), *range(len(prompt) - 4, len(prompt))})
+        for _ in range(64):
+            last = model(torch.tensor([ids])).logits[0, -1]
+            best = torch.topk(last, 2)
+            gaps.append(round((best.values[0] - best.values[1]).item(), 6))
+            ids.append(best.indices[0].item())
+    (folder / "golden.bin").write_bytes(logits[kept].contiguous().numpy().astype("<f4").tobytes())
+    (folder / "golden.json").write_text(json.dumps(dict(
+        source=source, transformers=transformers.__version__, torch=torch.__version__, compute="float32",
+        prompt=prompt, positions=kept, vocab=logits.shape[1],
+        logits_range=round((logits.max() - logits.min()).item(), 6), greedy=ids[len(prompt):], gaps=gaps)) + "\n")
+
+
+def prompt_of(length, vocab, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return [1] + torch.randint(3, vocab, (length - 1,), generator=generator).tolist()
+
+
+def make_random(number, name):
+    changes, dtype, layout = MODELS[name]
+    shape = {**BASE, **changes}
+    folder = ROOT / name
+    folder.mkdir(parents=True, exist_ok=True)
+    model = LlamaForCausalLM(LlamaConfig(**shape, attn_implementation="eager"))
+    randomise(model, number)
+    stored = getattr(torch, dtype)
+    weights = {key: value.to(stored).contiguous().clone() for key, value in model.state_dict().items()
+               if not (shape["tie_word_embeddings"] and key == "lm_head.weight")}
+    model.load_state_dict({key: value.to(torch.float32) for key, value in weights.items()}, strict=False)
+    model.tie_weights()
+    write_weights(folder, weights, layout == "sharded")
+    (folder / "config.json").write_text(json.dumps(config_json(shape, dtype, layout), indent=1) + "\n")
+    length = 300 if layout == "long" else 40
+    golden(model, prompt_of(length, shape["vocab_size"], 100 + number), folder, f"random, seed {number}")
+
+
+def make_shipped(path):
+    """Goldens of a real model, for a prompt of its own kind."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    model = LlamaForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager")
+    folder = ROOT / "shipped"
+    folder.mkdir(parents=True, exist_ok=True)
+    prompt = tokenizer("Question: What is the capital of France?\nAnswer: The capital of France is Paris.").input_ids
+    golden(model, prompt, folder, f"{pathlib.Path(path).name}, {len(load_file(pathlib.Path(path) / 'model.safetensors'))} tensors")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--shipped", metavar="PATH", help="only the goldens of this trained model")
+    options = parser.parse_args()
+    torch.use_deterministic_algorithms(True)
+    if options.shipped:
+        make_shipped(options.shipped)
+        return
+    for number, name in enumerate(MODELS, 1):
+        make_random(number, name)
+        print(name, flush=True)
+
+
+main()

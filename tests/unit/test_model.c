@@ -1,0 +1,376 @@
+/* The forward pass against Hugging Face transformers (goldens of tests/goldens/make_models.py), in every kernel set and
+ * mode, and against itself: the same bits whatever the slicing, the company and the threads.
+ *
+ * Bounds are shares of the range of the reference's logits. f32 everywhere: rounding in another order, 1e-4. f16 keys and
+ * values: 11 bits each, 2e-3. Activations rounded to bf16 (8 bits) besides: 5e-3 and, where a model is as small and
+ * random as these, a little more at single logits.
+ */
+#include <dirent.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/json.h"
+#include "base/platform.h"
+#include "model/model.h"
+
+enum { MAX_PROMPT = 512, MAX_POSITIONS = 16, N_GREEDY = 64, MAX_MODELS = 64, MAX_PAGES = 64, MAX_VOCAB = 4096 };
+
+struct golden {
+	char path[512]; /* of the model */
+	int32_t prompt[MAX_PROMPT];
+	int n_prompt;
+	int positions[MAX_POSITIONS];
+	int n_positions;
+	int64_t vocab;
+	double range;
+	float *logits; /* [n_positions, vocab] */
+	int32_t greedy[N_GREEDY];
+	double gaps[N_GREEDY];
+};
+
+static const struct mode {
+	const char *name;
+	enum compute compute;
+	enum dtype kv;
+	double bound;
+} modes[] = {
+    {"f32", COMPUTE_F32, DTYPE_F32, 1e-4},
+    {"f16 kv", COMPUTE_F32, DTYPE_F16, 2e-3},
+    {"auto", COMPUTE_AUTO, DTYPE_F16, 2e-2},
+};
+
+static const enum isa sets[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX512};
+static const char *const set_names[] = {"scalar", "avx2", "avx512"};
+
+static bool is_supported(enum isa isa)
+{
+	struct error error;
+	struct kernels *kernels = kernels_create(isa, COMPUTE_F32, 1, 64, &error);
+	kernels_destroy(kernels);
+	return kernels != NULL;
+}
+
+/* ---- goldens ---- */
+
+static int read_ids(const struct json *list, int32_t *ids, int most)
+{
+	int n = 0;
+	for (const struct json *value = json_first(list); value; value = json_next(value)) {
+		int64_t id;
+		assert_true(n < most && json_int64(value, &id));
+		ids[n++] = (int32_t)id;
+	}
+	return n;
+}
+
+static void read_logits(const char *folder, struct golden *golden)
+{
+	char path[600];
+	snprintf(path, sizeof path, "%s/golden.bin", folder);
+	size_t n = (size_t)golden->n_positions * (size_t)golden->vocab;
+	golden->logits = malloc(n * sizeof *golden->logits);
+	FILE *file = fopen(path, "rb");
+	assert_non_null(file);
+	assert_int_equal(fread(golden->logits, sizeof *golden->logits, n, file), n);
+	fclose(file);
+}
+
+static void read_golden(const char *folder, const char *model, struct golden *golden)
+{
+	char path[600];
+	struct error error;
+	int64_t vocab;
+	int32_t positions[MAX_POSITIONS];
+	memset(golden, 0, sizeof *golden);
+	snprintf(golden->path, sizeof golden->path, "%s", model);
+	snprintf(path, sizeof path, "%s/golden.json", folder);
+	struct json *document = json_parse_file(path, 1 << 20, NULL, &error);
+	if (!document)
+		fail_msg("%s", error.message);
+	golden->n_prompt = read_ids(json_get(document, "prompt"), golden->prompt, MAX_PROMPT);
+	golden->n_positions = read_ids(json_get(document, "positions"), positions, MAX_POSITIONS);
+	for (int i = 0; i < golden->n_positions; i++)
+		golden->positions[i] = positions[i];
+	assert_int_equal(read_ids(json_get(document, "greedy"), golden->greedy, N_GREEDY), N_GREEDY);
+	int n = 0;
+	for (const struct json *v = json_first(json_get(document, "gaps")); v; v = json_next(v))
+		assert_true(n < N_GREEDY && json_double(v, &golden->gaps[n++]));
+	assert_true(json_int64(json_get(document, "vocab"), &vocab));
+	assert_true(json_double(json_get(document, "logits_range"), &golden->range));
+	golden->vocab = vocab;
+	read_logits(folder, golden);
+	json_destroy(document);
+}
+
+static struct golden goldens[MAX_MODELS];
+static int n_goldens;
+
+static int read_goldens(void **state)
+{
+	(void)state;
+	DIR *folders = opendir("tests/models");
+	assert_non_null(folders);
+	for (const struct dirent *entry; (entry = readdir(folders)) != NULL;) {
+		char folder[512];
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(folder, sizeof folder, "tests/models/%s", entry->d_name);
+		bool shipped = strcmp(entry->d_name, "shipped") == 0;
+		read_golden(folder, shipped ? "models/tallow-tiny" : folder, &goldens[n_goldens++]);
+	}
+	closedir(folders);
+	return n_goldens >= 9 ? 0 : -1;
+}
+
+static int free_goldens(void **state)
+{
+	(void)state;
+	for (int i = 0; i < n_goldens; i++)
+		free(goldens[i].logits);
+	return 0;
+}
+
+/* ---- running ---- */
+
+struct run {
+	struct model *model;
+	int32_t pages[MAX_PAGES];
+	int n_pages;
+};
+
+static void run_open(struct run *run, const char *path, enum isa isa, enum compute compute, enum dtype kv,
+                     int n_threads)
+{
+	struct error error;
+	struct model_options options = {
+	    .path = path,
+	    .isa = isa,
+	    .compute = compute,
+	    .n_threads = n_threads,
+	    .context = 512,
+	    .n_parallel = 3,
+	    .kv_type = kv,
+	    .max_logit_rows = 384,
+	};
+	run->model = model_open(&options, NULL, NULL, &error);
+	if (!run->model)
+		fail_msg("%s", error.message);
+	const struct model_plan *plan = model_memory_plan(run->model);
+	run->n_pages = (int)(plan->context / plan->kv.page_tokens);
+	assert_true(run->n_pages <= MAX_PAGES);
+	for (int i = 0; i < run->n_pages; i++)
+		run->pages[i] = kv_page_take(model_kv(run->model));
+}
+
+static struct forward_span span_of(const struct run *run, const int32_t *tokens, int position, int n_rows,
+                                   enum row_phase phase, enum logits_wanted logits)
+{
+	return (struct forward_span){
+	    .tokens = tokens + position,
+	    .n_rows = n_rows,
+	    .phase = phase,
+	    .position = position,
+	    .pages = run->pages,
+	    .n_pages = run->n_pages,
+	    .logits = logits,
+	};
+}
+
+/* Logits [n, vocab] of all positions: prefill in slices up to `decode_from`, one by one after. */
+static void all_logits(struct run *run, const int32_t *tokens, int n, int slice, int decode_from, float *out)
+{
+	int64_t vocab = model_config(run->model)->vocab_size;
+	for (int at = 0; at < n;) {
+		bool decoding = at >= decode_from;
+		int rows = decoding ? 1 : slice < n - at ? slice : n - at;
+		if (!decoding && at + rows > decode_from)
+			rows = decode_from - at;
+		struct forward_span span = span_of(run, tokens, at, rows, decoding ? ROWS_DECODE : ROWS_PREFILL, LOGITS_ALL);
+		model_forward(run->model, &span, 1);
+		for (int row = 0; row < rows; row++)
+			memcpy(out + (at + row) * vocab, model_logits(run->model, span.logit_row + row),
+			       (size_t)vocab * sizeof *out);
+		at += rows;
+	}
+}
+
+static double worst_difference(const struct golden *golden, const float *logits)
+{
+	double worst = 0;
+	for (int i = 0; i < golden->n_positions; i++)
+		for (int64_t j = 0; j < golden->vocab; j++) {
+			double difference = fabs((double)golden->logits[i * golden->vocab + j] -
+			                         (double)logits[golden->positions[i] * golden->vocab + j]);
+			worst = difference > worst || isnan(difference) ? difference : worst;
+		}
+	return worst / golden->range;
+}
+
+/* ---- tests ---- */
+
+static void logits_equal_the_reference(void **state)
+{
+	(void)state;
+	float *logits = malloc(sizeof(float) * MAX_PROMPT * MAX_VOCAB);
+	for (int i = 0; i < n_goldens; i++)
+		for (int set = 0; set < 3; set++)
+			for (int mode = 0; mode < 3; mode++) {
+				struct run run;
+				if (!is_supported(sets[set]))
+					continue;
+				run_open(&run, goldens[i].path, sets[set], modes[mode].compute, modes[mode].kv, 2);
+				for (int decoded = 0; decoded < 2; decoded++) {
+					int n = goldens[i].n_prompt;
+					all_logits(&run, goldens[i].prompt, n, 384, decoded ? 0 : n, logits);
+					double worst = worst_difference(&goldens[i], logits);
+					if (!(worst <= modes[mode].bound))
+						fail_msg("%s %s %s %s: logits differ by %.2e of their range, bound %.1e", goldens[i].path,
+						         set_names[set], modes[mode].name, decoded ? "decode" : "prefill", worst,
+						         modes[mode].bound);
+				}
+				model_close(run.model);
+			}
+	free(logits);
+}
+
+/* Fed with the reference's own tokens, so that one near tie does not hide what follows. */
+static void greedy_tokens_equal_the_reference(void **state)
+{
+	(void)state;
+	int compared = 0;
+	for (int i = 0; i < n_goldens; i++)
+		for (int set = 0; set < 3; set++) {
+			const struct golden *golden = &goldens[i];
+			int32_t tokens[MAX_PROMPT + N_GREEDY];
+			struct run run;
+			if (!is_supported(sets[set]))
+				continue;
+			run_open(&run, golden->path, sets[set], COMPUTE_F32, DTYPE_F32, 2);
+			memcpy(tokens, golden->prompt, sizeof golden->prompt);
+			struct forward_span span = span_of(&run, tokens, 0, golden->n_prompt, ROWS_PREFILL, LOGITS_LAST);
+			for (int step = 0; step < N_GREEDY; step++) {
+				model_forward(run.model, &span, 1);
+				const float *logits = model_logits(run.model, span.logit_row);
+				int32_t best = 0;
+				for (int32_t j = 1; j < golden->vocab; j++)
+					best = logits[j] > logits[best] ? j : best;
+				if (golden->gaps[step] > 2e-4 * golden->range) {
+					assert_int_equal(best, golden->greedy[step]);
+					compared++;
+				}
+				tokens[golden->n_prompt + step] = golden->greedy[step];
+				span = span_of(&run, tokens, golden->n_prompt + step, 1, ROWS_DECODE, LOGITS_LAST);
+			}
+			model_close(run.model);
+		}
+	assert_true(compared > n_goldens * N_GREEDY / 2);
+}
+
+static void slicing_and_threads_do_not_change_bits(void **state)
+{
+	(void)state;
+	size_t n_bytes = sizeof(float) * MAX_PROMPT * MAX_VOCAB;
+	float *whole = malloc(n_bytes), *other = malloc(n_bytes);
+	for (int i = 0; i < n_goldens; i++)
+		for (int set = 0; set < 3; set++)
+			for (int compute = COMPUTE_AUTO; compute <= COMPUTE_F32; compute++) {
+				const struct golden *golden = &goldens[i];
+				struct run run;
+				if (!is_supported(sets[set]))
+					continue;
+				size_t used = sizeof(float) * (size_t)golden->n_prompt * (size_t)golden->vocab;
+				for (int n_threads = 1; n_threads <= 3; n_threads++) {
+					run_open(&run, golden->path, sets[set], (enum compute)compute, DTYPE_F16, n_threads);
+					int tile = model_memory_plan(run.model)->tile_rows;
+					if (n_threads == 1)
+						all_logits(&run, golden->prompt, golden->n_prompt, 384, golden->n_prompt, whole);
+					for (int slice = tile; slice <= 128; slice *= 2) {
+						all_logits(&run, golden->prompt, golden->n_prompt, slice, golden->n_prompt, other);
+						assert_memory_equal(whole, other, used);
+					}
+					model_close(run.model);
+				}
+			}
+	free(whole);
+	free(other);
+}
+
+/* A sequence that decodes beside another and beside another's prefill has the logits it has alone. */
+static void company_does_not_change_bits(void **state)
+{
+	(void)state;
+	for (int i = 0; i < n_goldens; i++)
+		for (int set = 0; set < 3; set++) {
+			const struct golden *golden = &goldens[i];
+			struct run run;
+			float alone[2][MAX_VOCAB];
+			size_t row = sizeof(float) * (size_t)golden->vocab;
+			if (!is_supported(sets[set]))
+				continue;
+			run_open(&run, golden->path, sets[set], COMPUTE_AUTO, DTYPE_F16, 2);
+			/* Sequence a has the first half of the pages and 20 tokens; b prefills 39 in the other half. */
+			int half = run.n_pages / 2;
+			struct forward_span a = span_of(&run, golden->prompt, 0, 20, ROWS_PREFILL, LOGITS_LAST);
+			struct forward_span b = span_of(&run, golden->prompt + 1, 0, 39, ROWS_PREFILL, LOGITS_LAST);
+			b.pages = run.pages + half;
+			a.n_pages = b.n_pages = half;
+			model_forward(run.model, &a, 1);
+			struct forward_span next = span_of(&run, golden->prompt, 20, 1, ROWS_DECODE, LOGITS_LAST);
+			model_forward(run.model, &next, 1);
+			memcpy(alone[0], model_logits(run.model, 0), row);
+			model_forward(run.model, &b, 1);
+			memcpy(alone[1], model_logits(run.model, 0), row);
+			struct forward_span third = next;
+			struct forward_span both[] = {next, third, b};
+			model_forward(run.model, both, 3);
+			assert_memory_equal(alone[0], model_logits(run.model, both[0].logit_row), row);
+			assert_memory_equal(alone[0], model_logits(run.model, both[1].logit_row), row);
+			assert_memory_equal(alone[1], model_logits(run.model, both[2].logit_row), row);
+			model_close(run.model);
+		}
+}
+
+static void a_cancelled_span_leaves_the_others_alone(void **state)
+{
+	(void)state;
+	const struct golden *golden = &goldens[0];
+	struct run run;
+	atomic_bool cancel = true;
+	float alone[MAX_VOCAB];
+	size_t row = sizeof(float) * (size_t)golden->vocab;
+	run_open(&run, golden->path, ISA_AUTO, COMPUTE_AUTO, DTYPE_F16, 2);
+	int half = run.n_pages / 2;
+	struct forward_span kept = span_of(&run, golden->prompt, 0, 33, ROWS_PREFILL, LOGITS_LAST);
+	struct forward_span cancelled = kept;
+	cancelled.pages = run.pages + half;
+	kept.n_pages = cancelled.n_pages = half;
+	cancelled.cancel = &cancel;
+	model_forward(run.model, &kept, 1);
+	memcpy(alone, model_logits(run.model, kept.logit_row), row);
+	struct forward_span both[] = {cancelled, kept};
+	model_forward(run.model, both, 2);
+	assert_true(both[0].cancelled && both[0].logit_row == -1);
+	assert_false(both[1].cancelled);
+	assert_memory_equal(alone, model_logits(run.model, both[1].logit_row), row);
+	model_close(run.model);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(logits_equal_the_reference),
+	    cmocka_unit_test(greedy_tokens_equal_the_reference),
+	    cmocka_unit_test(slicing_and_threads_do_not_change_bits),
+	    cmocka_unit_test(company_does_not_change_bits),
+	    cmocka_unit_test(a_cancelled_span_leaves_the_others_alone),
+	};
+	return cmocka_run_group_tests(tests, read_goldens, free_goldens);
+}
