@@ -27,18 +27,6 @@ static bool has_avx512(void)
 	return cpu.avx512f && cpu.avx512bw;
 }
 
-static uint64_t __attribute__((target("no-avx"))) read_words(const unsigned char *data, size_t n_bytes)
-{
-	uint64_t sums[4] = {0};
-	for (size_t i = 0; i < n_bytes; i += 32)
-		for (int j = 0; j < 4; j++) {
-			uint64_t word;
-			memcpy(&word, data + i + 8 * j, 8);
-			sums[j] += word;
-		}
-	return sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
-}
-
 static uint64_t sum_lanes(__m512i sum)
 {
 	return (uint64_t)_mm512_reduce_add_epi64(sum);

@@ -8,6 +8,7 @@
 
 /* Reads n_bytes (a multiple of 1024), returns something that depends on every byte. */
 typedef uint64_t read_loop(const unsigned char *data, size_t n_bytes);
+read_loop read_words; /* without vector instructions */
 struct read_loop_row {
 	const char *name;
 	bool (*supported)(void);

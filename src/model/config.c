@@ -347,14 +347,18 @@ static bool check_shape(const char *path, const struct model_config *config, boo
 	return true;
 }
 
+static bool is_object(const char *path, const struct json *document, struct error *error)
+{
+	return json_type(document) == JSON_OBJECT ||
+	       error_set(error, ERROR_MODEL, "%s: is %s, expected an object", path, json_type_name(json_type(document)));
+}
+
 static bool read_config(const char *path, const struct json *document, struct model_config *config, struct error *error)
 {
 	struct fields fields = {.path = path, .prefix = "", .object = document, .error = error, .ok = true};
 	const struct family *family;
-	if (json_type(document) != JSON_OBJECT)
-		return error_set(error, ERROR_MODEL, "%s: is %s, expected an object", path,
-		                 json_type_name(json_type(document)));
-	if (!find_family(&fields, &family, error) || !refuse_unsupported(&fields, error))
+	if (!is_object(path, document, error) || !find_family(&fields, &family, error) ||
+	    !refuse_unsupported(&fields, error))
 		return false;
 	snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
 	read_shape(&fields, config);
@@ -396,7 +400,10 @@ static bool read_generation_config(const char *path, struct model_config *config
 	if (!document)
 		return false;
 	struct fields fields = {.path = path, .prefix = "", .object = document, .error = error, .ok = true};
-	read_eos(&fields, config);
+	if (is_object(path, document, error))
+		read_eos(&fields, config);
+	else
+		fields.ok = false;
 	json_destroy(document);
 	return fields.ok;
 }

@@ -43,8 +43,8 @@ static bool read_token_name(const struct json *document, const char *key, struct
 	if (json_type(value) == JSON_NULL)
 		return true;
 	if (json_type(value) == JSON_OBJECT)
-		return field_copy(value, key, "content", arena, text, n_bytes, error);
-	return field_copy(document, "the file", key, arena, text, n_bytes, error);
+		return entry_copy(value, key, "content", arena, text, n_bytes, error);
+	return entry_copy(document, "the file", key, arena, text, n_bytes, error);
 }
 
 static bool read_flag(const struct json *document, const char *key, bool *out, struct error *error)

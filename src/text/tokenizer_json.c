@@ -21,7 +21,7 @@ static bool wrong_type(const struct json *value, const char *where, const char *
 	return error_set(error, ERROR_MODEL, "%s.%s is %s, not %s", where, key, json_type_name(json_type(value)), expected);
 }
 
-bool field_bool(const struct json *object, const char *where, const char *key, bool *out, struct error *error)
+bool entry_bool(const struct json *object, const char *where, const char *key, bool *out, struct error *error)
 {
 	const struct json *value = json_get(object, key);
 	return (value && json_bool(value, out)) || wrong_type(value, where, key, "a boolean", error);
@@ -30,10 +30,10 @@ bool field_bool(const struct json *object, const char *where, const char *key, b
 bool field_optional_bool(const struct json *object, const char *where, const char *key, bool *out, struct error *error)
 {
 	const struct json *value = json_get(object, key);
-	return !value || json_type(value) == JSON_NULL || field_bool(object, where, key, out, error);
+	return !value || json_type(value) == JSON_NULL || entry_bool(object, where, key, out, error);
 }
 
-const char *field_string(const struct json *object, const char *where, const char *key, size_t *n_bytes,
+const char *entry_string(const struct json *object, const char *where, const char *key, size_t *n_bytes,
                          struct error *error)
 {
 	const struct json *value = json_get(object, key);
@@ -43,10 +43,10 @@ const char *field_string(const struct json *object, const char *where, const cha
 	return text;
 }
 
-bool field_copy(const struct json *object, const char *where, const char *key, struct arena *arena, const char **text,
+bool entry_copy(const struct json *object, const char *where, const char *key, struct arena *arena, const char **text,
                 size_t *n_bytes, struct error *error)
 {
-	const char *found = field_string(object, where, key, n_bytes, error);
+	const char *found = entry_string(object, where, key, n_bytes, error);
 	if (!found)
 		return false;
 	*text = arena_strdup(arena, found, *n_bytes);
@@ -189,7 +189,7 @@ static bool read_model(const struct json *model, struct tokenizer_description *o
 	out->bpe.has_unknown = is_set(json_get(model, "unk_token"));
 	return read_affix(model, "continuing_subword_prefix", error) && read_affix(model, "end_of_word_suffix", error) &&
 	       (!out->bpe.has_unknown ||
-	        field_copy(model, "model", "unk_token", &out->arena, &out->unknown, &out->n_unknown, error)) &&
+	        entry_copy(model, "model", "unk_token", &out->arena, &out->unknown, &out->n_unknown, error)) &&
 	       field_optional_bool(model, "model", "fuse_unk", &out->bpe.fuse_unknown, error) &&
 	       field_optional_bool(model, "model", "byte_fallback", &out->bpe.byte_fallback, error) &&
 	       field_optional_bool(model, "model", "ignore_merges", &out->bpe.ignore_merges, error) &&
@@ -209,12 +209,12 @@ static bool read_added(const struct json *array, struct tokenizer_description *o
 		return error_set(error, ERROR_MEMORY, "not enough memory for the added tokens");
 	for (const struct json *item = json_first(array); item; item = json_next(item), out->n_added++) {
 		struct added_token *token = &out->added[out->n_added];
-		if (!field_copy(item, "it", "content", &out->arena, &token->content, &token->n_bytes, error) ||
-		    !field_bool(item, "it", "single_word", &token->single_word, error) ||
-		    !field_bool(item, "it", "lstrip", &token->lstrip, error) ||
-		    !field_bool(item, "it", "rstrip", &token->rstrip, error) ||
-		    !field_bool(item, "it", "normalized", &token->normalized, error) ||
-		    !field_bool(item, "it", "special", &token->special, error))
+		if (!entry_copy(item, "it", "content", &out->arena, &token->content, &token->n_bytes, error) ||
+		    !entry_bool(item, "it", "single_word", &token->single_word, error) ||
+		    !entry_bool(item, "it", "lstrip", &token->lstrip, error) ||
+		    !entry_bool(item, "it", "rstrip", &token->rstrip, error) ||
+		    !entry_bool(item, "it", "normalized", &token->normalized, error) ||
+		    !entry_bool(item, "it", "special", &token->special, error))
 			return error_prefix(error, "added_tokens[%zu]", out->n_added);
 	}
 	return true;
@@ -233,7 +233,7 @@ static bool add_item(struct tokenizer_description *out, int64_t item, struct err
 static bool add_special_ids(const struct json *processor, const struct json *piece, struct tokenizer_description *out,
                             struct error *error)
 {
-	const char *name = field_string(piece, "post_processor.single[].SpecialToken", "id", NULL, error);
+	const char *name = entry_string(piece, "post_processor.single[].SpecialToken", "id", NULL, error);
 	if (!name)
 		return false;
 	const struct json *ids = json_get(json_get(json_get(processor, "special_tokens"), name), "ids");
@@ -277,7 +277,7 @@ static bool read_template(const struct json *processor, struct tokenizer_descrip
 
 static bool read_processor(const struct json *processor, struct tokenizer_description *out, struct error *error)
 {
-	const char *type = field_string(processor, "post_processor", "type", NULL, error);
+	const char *type = entry_string(processor, "post_processor", "type", NULL, error);
 	if (!type)
 		return false;
 	if (!strcmp(type, "ByteLevel")) /* only trims offsets, which are not kept here */

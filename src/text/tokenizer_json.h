@@ -6,15 +6,15 @@
 #include "text/description.h"
 
 /* Where a field stands in the file, for messages: "pre_tokenizer", "post_processor", ... */
-bool field_bool(const struct json *object, const char *where, const char *key, bool *out, struct error *error) MUST_USE;
+bool entry_bool(const struct json *object, const char *where, const char *key, bool *out, struct error *error) MUST_USE;
 /* As above; absent or null leaves *out. */
 bool field_optional_bool(const struct json *object, const char *where, const char *key, bool *out,
                          struct error *error) MUST_USE;
 /* The text lives in the document; NULL on error. */
-const char *field_string(const struct json *object, const char *where, const char *key, size_t *n_bytes,
+const char *entry_string(const struct json *object, const char *where, const char *key, size_t *n_bytes,
                          struct error *error) MUST_USE;
 /* Copies it into the arena. */
-bool field_copy(const struct json *object, const char *where, const char *key, struct arena *arena, const char **text,
+bool entry_copy(const struct json *object, const char *where, const char *key, struct arena *arena, const char **text,
                 size_t *n_bytes, struct error *error) MUST_USE;
 
 /* In tokenizer_json_stages.c. `value` may be NULL or null. */

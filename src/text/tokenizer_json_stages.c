@@ -24,7 +24,7 @@ static bool read_pattern(const struct json *stage, const char *where, struct are
 {
 	const struct json *pattern = json_get(stage, "pattern");
 	bool is_string = json_get(pattern, "String") != NULL;
-	if (!field_copy(pattern, where, is_string ? "String" : "Regex", arena, text, n_bytes, error))
+	if (!entry_copy(pattern, where, is_string ? "String" : "Regex", arena, text, n_bytes, error))
 		return error_prefix(error, "pattern");
 	if (is_string && *n_bytes > 0)
 		return true;
@@ -36,7 +36,7 @@ static bool read_pattern(const struct json *stage, const char *where, struct are
 static bool read_char(const struct json *stage, const char *where, const char *key, struct arena *arena,
                       const char **text, size_t *n_bytes, struct error *error)
 {
-	if (!field_copy(stage, where, key, arena, text, n_bytes, error))
+	if (!entry_copy(stage, where, key, arena, text, n_bytes, error))
 		return false;
 	return (*n_bytes > 0 && char_length((unsigned char)**text) == *n_bytes) ||
 	       error_set(error, ERROR_MODEL, "%s.%s is not one character", where, key);
@@ -70,17 +70,17 @@ static bool read_normalizer_step(const struct json *stage, const char *type, str
 		}
 	if (!strcmp(type, "Prepend")) {
 		step->kind = NORMALIZER_PREPEND;
-		return field_copy(stage, "normalizer", "prepend", arena, &step->text, &step->n_text, error);
+		return entry_copy(stage, "normalizer", "prepend", arena, &step->text, &step->n_text, error);
 	}
 	if (!strcmp(type, "Replace")) {
 		step->kind = NORMALIZER_REPLACE;
 		return read_pattern(stage, "normalizer", arena, &step->pattern, &step->n_pattern, &step->regex, error) &&
-		       field_copy(stage, "normalizer", "content", arena, &step->text, &step->n_text, error);
+		       entry_copy(stage, "normalizer", "content", arena, &step->text, &step->n_text, error);
 	}
 	if (!strcmp(type, "Strip")) {
 		step->kind = NORMALIZER_STRIP;
-		return field_bool(stage, "normalizer", "strip_left", &step->left, error) &&
-		       field_bool(stage, "normalizer", "strip_right", &step->right, error);
+		return entry_bool(stage, "normalizer", "strip_left", &step->left, error) &&
+		       entry_bool(stage, "normalizer", "strip_right", &step->right, error);
 	}
 	return unsupported("normalizer", type, error);
 }
@@ -90,7 +90,7 @@ bool read_normalizer(const struct json *stage, struct tokenizer_description *out
 	struct normalizer *normalizer = &out->normalizer;
 	if (!is_set(stage))
 		return true;
-	const char *type = field_string(stage, "normalizer", "type", NULL, error);
+	const char *type = entry_string(stage, "normalizer", "type", NULL, error);
 	if (!type)
 		return false;
 	if (!strcmp(type, "Sequence")) {
@@ -118,7 +118,7 @@ static bool read_behavior(const struct json *stage, enum split_behavior *out, st
 	    [SPLIT_MERGED_WITH_NEXT] = "MergedWithNext",
 	    [SPLIT_CONTIGUOUS] = "Contiguous",
 	};
-	const char *name = field_string(stage, "pre_tokenizer", "behavior", NULL, error);
+	const char *name = entry_string(stage, "pre_tokenizer", "behavior", NULL, error);
 	if (!name)
 		return false;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -138,7 +138,7 @@ static bool read_prepend_scheme(const struct json *stage, const char *where, enu
 	if (!field_optional_bool(stage, where, "add_prefix_space", &prefix_space, error))
 		return false;
 	if (json_get(stage, "prepend_scheme")) {
-		const char *scheme = field_string(stage, where, "prepend_scheme", NULL, error);
+		const char *scheme = entry_string(stage, where, "prepend_scheme", NULL, error);
 		if (!scheme)
 			return false;
 		if (!strcmp(scheme, "never"))
@@ -167,7 +167,7 @@ static bool read_byte_level(const struct json *stage, struct pretokenizer_step *
 {
 	bool use_regex = true;
 	step->kind = PRETOKENIZER_BYTE_LEVEL;
-	if (!field_bool(stage, "pre_tokenizer", "add_prefix_space", &step->add_prefix_space, error) ||
+	if (!entry_bool(stage, "pre_tokenizer", "add_prefix_space", &step->add_prefix_space, error) ||
 	    !field_optional_bool(stage, "pre_tokenizer", "use_regex", &use_regex, error))
 		return false;
 	return !use_regex || (step->regex = pretokenizer_gpt2_regex(error)) != NULL;
@@ -184,12 +184,12 @@ static bool read_pretokenizer_step(const struct json *stage, const char *type, s
 		step->kind = PRETOKENIZER_SPLIT;
 		return read_pattern(stage, "pre_tokenizer", arena, &step->text, &step->n_text, &step->regex, error) &&
 		       read_behavior(stage, &step->behavior, error) &&
-		       field_bool(stage, "pre_tokenizer", "invert", &step->invert, error);
+		       entry_bool(stage, "pre_tokenizer", "invert", &step->invert, error);
 	}
 	if (!strcmp(type, "Digits")) {
 		bool individual = false;
 		step->kind = PRETOKENIZER_DIGITS;
-		if (!field_bool(stage, "pre_tokenizer", "individual_digits", &individual, error))
+		if (!entry_bool(stage, "pre_tokenizer", "individual_digits", &individual, error))
 			return false;
 		step->behavior = individual ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS;
 		return true;
@@ -212,7 +212,7 @@ bool read_pretokenizer(const struct json *stage, struct tokenizer_description *o
 	struct pretokenizer *pretokenizer = &out->pretokenizer;
 	if (!is_set(stage))
 		return true;
-	const char *type = field_string(stage, "pre_tokenizer", "type", NULL, error);
+	const char *type = entry_string(stage, "pre_tokenizer", "type", NULL, error);
 	if (!type)
 		return false;
 	if (!strcmp(type, "Sequence")) {
@@ -251,7 +251,7 @@ static bool read_decoder_step(const struct json *stage, const char *type, struct
 	if (!strcmp(type, "Replace")) {
 		step->kind = DECODER_REPLACE;
 		return read_pattern(stage, "decoder", arena, &step->pattern, &step->n_pattern, &step->regex, error) &&
-		       field_copy(stage, "decoder", "content", arena, &step->text, &step->n_text, error);
+		       entry_copy(stage, "decoder", "content", arena, &step->text, &step->n_text, error);
 	}
 	if (!strcmp(type, "Strip")) {
 		step->kind = DECODER_STRIP;
@@ -273,7 +273,7 @@ static bool read_decoder_step(const struct json *stage, const char *type, struct
 static bool read_decoder_stage(const struct json *stage, struct tokenizer_description *out, struct error *error)
 {
 	struct decoder *decoder = &out->decoder;
-	const char *type = field_string(stage, "decoder", "type", NULL, error);
+	const char *type = entry_string(stage, "decoder", "type", NULL, error);
 	if (!type)
 		return false;
 	if (!strcmp(type, "Sequence")) {

@@ -1,0 +1,447 @@
+/* model/weights: every tensor in its field, whatever float type it is stored in; what is missing, too much or of the
+ * wrong shape is named. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "model/weights.h"
+#include "model_files.h"
+
+static struct folder folder;
+
+static int make_folder(void **state)
+{
+	(void)state;
+	folder = folder_make();
+	return 0;
+}
+
+static int remove_folder(void **state)
+{
+	(void)state;
+	folder_remove(&folder);
+	return 0;
+}
+
+static int clear_folder(void **state)
+{
+	(void)state;
+	folder_clear(&folder);
+	return 0;
+}
+
+/* ---- a model of two layers, tensor by tensor ---- */
+
+enum { HIDDEN = 6, INNER = 10, N_HEADS = 4, N_KV = 2, HEAD_DIM = 2, VOCAB = 5, MAX_TENSORS = 64 };
+
+static const struct model_config plain = {
+    .architecture = "LlamaForCausalLM",
+    .hidden_size = HIDDEN,
+    .intermediate_size = INNER,
+    .n_layers = 2,
+    .n_heads = N_HEADS,
+    .n_kv_heads = N_KV,
+    .head_dim = HEAD_DIM,
+    .vocab_size = VOCAB,
+    .max_positions = 32,
+    .rms_norm_eps = 1e-5,
+};
+
+struct draft {
+	char name[80];
+	const char *dtype;
+	int64_t rows, columns; /* columns 0 = a vector */
+};
+
+static struct draft drafts[MAX_TENSORS];
+static int n_drafts;
+
+static struct draft *add(const char *name, int64_t rows, int64_t columns)
+{
+	struct draft *draft = &drafts[n_drafts++];
+	assert_true(n_drafts <= MAX_TENSORS);
+	*draft = (struct draft){.dtype = "F32", .rows = rows, .columns = columns};
+	snprintf(draft->name, sizeof draft->name, "%s", name);
+	return draft;
+}
+
+static void add_in_layers(const char *name, int64_t rows, int64_t columns)
+{
+	for (int layer = 0; layer < 2; layer++) {
+		char full[80];
+		snprintf(full, sizeof full, "model.layers.%d.%s", layer, name);
+		add(full, rows, columns);
+	}
+}
+
+static void draft_model(void)
+{
+	n_drafts = 0;
+	add("model.embed_tokens.weight", VOCAB, HIDDEN);
+	add("model.norm.weight", HIDDEN, 0);
+	add("lm_head.weight", VOCAB, HIDDEN);
+	add_in_layers("input_layernorm.weight", HIDDEN, 0);
+	add_in_layers("post_attention_layernorm.weight", HIDDEN, 0);
+	add_in_layers("self_attn.q_proj.weight", N_HEADS * HEAD_DIM, HIDDEN);
+	add_in_layers("self_attn.k_proj.weight", N_KV * HEAD_DIM, HIDDEN);
+	add_in_layers("self_attn.v_proj.weight", N_KV * HEAD_DIM, HIDDEN);
+	add_in_layers("self_attn.o_proj.weight", HIDDEN, N_HEADS * HEAD_DIM);
+	add_in_layers("mlp.gate_proj.weight", INNER, HIDDEN);
+	add_in_layers("mlp.up_proj.weight", INNER, HIDDEN);
+	add_in_layers("mlp.down_proj.weight", HIDDEN, INNER);
+}
+
+static void draft_biases(void)
+{
+	add_in_layers("self_attn.q_proj.bias", N_HEADS * HEAD_DIM, 0);
+	add_in_layers("self_attn.k_proj.bias", N_KV * HEAD_DIM, 0);
+	add_in_layers("self_attn.v_proj.bias", N_KV * HEAD_DIM, 0);
+	add_in_layers("self_attn.o_proj.bias", HIDDEN, 0);
+	add_in_layers("mlp.gate_proj.bias", INNER, 0);
+	add_in_layers("mlp.up_proj.bias", INNER, 0);
+	add_in_layers("mlp.down_proj.bias", HIDDEN, 0);
+}
+
+static struct draft *draft(const char *name)
+{
+	for (int i = 0; i < n_drafts; i++)
+		if (strcmp(drafts[i].name, name) == 0)
+			return &drafts[i];
+	fail_msg("no tensor %s", name);
+	return NULL;
+}
+
+static void drop(const char *name)
+{
+	*draft(name) = drafts[--n_drafts];
+}
+
+/* Element i of the tensor: small whole numbers, which every float type holds exactly. */
+static float element_of(const char *name, int64_t i)
+{
+	unsigned sum = 0;
+	for (const char *at = name; *at; at++)
+		sum = sum * 31 + (unsigned char)*at;
+	return (float)((int64_t)((sum + (unsigned)i * 7) % 101) - 50);
+}
+
+static void write_draft(struct file_maker *maker, const struct draft *tensor)
+{
+	struct bytes data = {0};
+	char shape[64];
+	int64_t n = tensor->rows * (tensor->columns ? tensor->columns : 1);
+	snprintf(shape, sizeof shape, tensor->columns ? "[%d,%d]" : "[%d]", (int)tensor->rows, (int)tensor->columns);
+	for (int64_t i = 0; i < n; i++) {
+		float value = element_of(tensor->name, i);
+		uint16_t half = strcmp(tensor->dtype, "F16") == 0 ? f32_to_f16(value) : f32_to_bf16(value);
+		if (strcmp(tensor->dtype, "F32") == 0)
+			bytes_append(&data, &value, sizeof value);
+		else if (strstr(tensor->dtype, "F16"))
+			bytes_append(&data, &half, sizeof half);
+		else
+			bytes_append(&data, &(int64_t){1}, sizeof(int64_t));
+	}
+	maker_add(maker, tensor->name, tensor->dtype, shape, data.data, data.n_bytes);
+	bytes_free(&data);
+}
+
+static struct weight_file *write_and_open(void)
+{
+	struct file_maker maker = {0};
+	struct error error = {0};
+	for (int i = 0; i < n_drafts; i++)
+		write_draft(&maker, &drafts[i]);
+	maker_write(&maker, folder_file(&folder, "model.safetensors"));
+	struct weight_file *file = weight_file_open(folder.path, &error);
+	if (!file)
+		fail_msg("%s", error.message);
+	return file;
+}
+
+/* ---- checks ---- */
+
+static void check_vector(const float *vector, const char *name, int64_t n)
+{
+	assert_non_null(vector);
+	for (int64_t i = 0; i < n; i++)
+		assert_true(vector[i] == element_of(name, i));
+}
+
+static void check_matrix(const struct weight *weight, const char *name, int64_t n_out, int64_t n_in)
+{
+	const unsigned char *data = weight->data;
+	assert_true(weight->n_out == n_out && weight->n_in == n_in && weight->layout == LAYOUT_ROWS);
+	for (int64_t i = 0; i < n_out * n_in; i++) {
+		float value;
+		uint16_t half;
+		memcpy(&value, data + (weight->type == DTYPE_F32 ? 4 * i : 0), sizeof value);
+		memcpy(&half, data + 2 * i, sizeof half);
+		if (weight->type == DTYPE_F16)
+			value = f16_to_f32(half);
+		else if (weight->type == DTYPE_BF16)
+			value = bf16_to_f32(half);
+		assert_true(value == element_of(name, i));
+	}
+}
+
+#define IN_LAYER(check, field, name, ...)                                                                              \
+	do {                                                                                                               \
+		char full_name[80];                                                                                            \
+		snprintf(full_name, sizeof full_name, "model.layers.%d." name, number);                                        \
+		check(field, full_name, __VA_ARGS__);                                                                          \
+	} while (0)
+
+static void check_layer(const struct layer_weights *layer, int number, bool biases)
+{
+	IN_LAYER(check_vector, layer->attention_norm, "input_layernorm.weight", HIDDEN);
+	IN_LAYER(check_vector, layer->mlp_norm, "post_attention_layernorm.weight", HIDDEN);
+	IN_LAYER(check_matrix, &layer->q, "self_attn.q_proj.weight", N_HEADS * HEAD_DIM, HIDDEN);
+	IN_LAYER(check_matrix, &layer->k, "self_attn.k_proj.weight", N_KV * HEAD_DIM, HIDDEN);
+	IN_LAYER(check_matrix, &layer->v, "self_attn.v_proj.weight", N_KV * HEAD_DIM, HIDDEN);
+	IN_LAYER(check_matrix, &layer->o, "self_attn.o_proj.weight", HIDDEN, N_HEADS * HEAD_DIM);
+	IN_LAYER(check_matrix, &layer->gate, "mlp.gate_proj.weight", INNER, HIDDEN);
+	IN_LAYER(check_matrix, &layer->up, "mlp.up_proj.weight", INNER, HIDDEN);
+	IN_LAYER(check_matrix, &layer->down, "mlp.down_proj.weight", HIDDEN, INNER);
+	if (!biases) {
+		assert_true(!layer->q_bias && !layer->k_bias && !layer->v_bias && !layer->o_bias);
+		assert_true(!layer->gate_bias && !layer->up_bias && !layer->down_bias);
+		return;
+	}
+	IN_LAYER(check_vector, layer->q_bias, "self_attn.q_proj.bias", N_HEADS * HEAD_DIM);
+	IN_LAYER(check_vector, layer->k_bias, "self_attn.k_proj.bias", N_KV * HEAD_DIM);
+	IN_LAYER(check_vector, layer->v_bias, "self_attn.v_proj.bias", N_KV * HEAD_DIM);
+	IN_LAYER(check_vector, layer->o_bias, "self_attn.o_proj.bias", HIDDEN);
+	IN_LAYER(check_vector, layer->gate_bias, "mlp.gate_proj.bias", INNER);
+	IN_LAYER(check_vector, layer->up_bias, "mlp.up_proj.bias", INNER);
+	IN_LAYER(check_vector, layer->down_bias, "mlp.down_proj.bias", HIDDEN);
+}
+
+/* Binds the drafts and checks every number. */
+static enum dtype bind_good(const struct model_config *config)
+{
+	struct model_weights weights;
+	struct error error = {0};
+	size_t vector_bytes;
+	struct weight_file *file = write_and_open();
+	if (!weights_bind(file, config, &weights, &error))
+		fail_msg("%s", error.message);
+	check_matrix(&weights.embedding, "model.embed_tokens.weight", VOCAB, HIDDEN);
+	check_vector(weights.final_norm, "model.norm.weight", HIDDEN);
+	if (config->tie_word_embeddings)
+		assert_memory_equal(&weights.head, &weights.embedding, sizeof weights.head);
+	else
+		check_matrix(&weights.head, "lm_head.weight", VOCAB, HIDDEN);
+	for (int layer = 0; layer < 2; layer++)
+		check_layer(&weights.layers[layer], layer, config->attention_bias);
+	assert_true(weights_vector_bytes(config, &vector_bytes));
+	assert_int_equal(vector_bytes, weights.vector_bytes);
+	enum dtype type = weights.type;
+	weights_free(&weights);
+	weight_file_close(file);
+	return type;
+}
+
+/* The message names each of the NULL-terminated texts. */
+static void refused(const struct model_config *config, const char *const *says)
+{
+	struct model_weights weights;
+	struct error error = {0};
+	struct weight_file *file = write_and_open();
+	assert_false(weights_bind(file, config, &weights, &error));
+	assert_int_equal(error.code, ERROR_MODEL);
+	assert_non_null(strstr(error.message, "/model.safetensors: "));
+	for (; *says; says++)
+		if (!strstr(error.message, *says))
+			fail_msg("says: %s\nnot:  %s", error.message, *says);
+	assert_true(!weights.layers && !weights.vectors);
+	weights_free(&weights); /* harmless */
+	weight_file_close(file);
+}
+#define REFUSED(config, ...) refused(config, (const char *const[]){__VA_ARGS__, NULL})
+
+/* ---- tests ---- */
+
+static void every_tensor_finds_its_field(void **state)
+{
+	(void)state;
+	draft_model();
+	assert_int_equal(bind_good(&plain), DTYPE_F32);
+}
+
+static void biases_are_bound_when_the_config_says_so(void **state)
+{
+	(void)state;
+	struct model_config config = plain;
+	config.attention_bias = config.mlp_bias = true;
+	draft_model();
+	draft_biases();
+	bind_good(&config);
+	REFUSED(&plain, "14 unexpected: model.layers.0.mlp.down_proj.bias, ", ", ...");
+	draft_model();
+	REFUSED(&config, "14 missing: model.layers.0.self_attn.q_proj.bias, ");
+}
+
+static void types_may_be_mixed_and_addresses_odd(void **state)
+{
+	(void)state;
+	draft_model();
+	n_drafts++;
+	memmove(drafts + 1, drafts, (size_t)(n_drafts - 1) * sizeof *drafts);
+	drafts[0] = (struct draft){.name = "model.layers.0.self_attn.rotary_emb.inv_freq", .dtype = "F32", .rows = 1};
+	static const char *const types[] = {"BF16", "F16", "F32", "BF16"};
+	for (int i = 1; i < n_drafts; i++)
+		drafts[i].dtype = types[i % 4];
+	bind_good(&plain);
+
+	/* One byte in front moves everything else to odd addresses. */
+	struct file_maker maker = {0};
+	struct error error = {0};
+	struct model_weights weights;
+	maker_add(&maker, "model.layers.0.self_attn.rotary_emb.inv_freq", "U8", "[1]", "x", 1);
+	for (int i = 1; i < n_drafts; i++)
+		write_draft(&maker, &drafts[i]);
+	maker_write(&maker, folder_file(&folder, "model.safetensors"));
+	struct weight_file *file = weight_file_open(folder.path, &error);
+	assert_non_null(file);
+	assert_true(weights_bind(file, &plain, &weights, &error));
+	for (int layer = 0; layer < 2; layer++)
+		check_layer(&weights.layers[layer], layer, false);
+	weights_free(&weights);
+	weight_file_close(file);
+
+	draft_model();
+	for (int i = 0; i < n_drafts; i++)
+		drafts[i].dtype = drafts[i].columns ? "F16" : "F32";
+	assert_int_equal(bind_good(&plain), DTYPE_F16);
+}
+
+static void what_nobody_needs_is_ignored(void **state)
+{
+	(void)state;
+	struct model_config tied = plain;
+	tied.tie_word_embeddings = true;
+	draft_model();
+	add_in_layers("self_attn.rotary_emb.inv_freq", 1, 0);
+	bind_good(&tied); /* with a redundant lm_head.weight */
+	draft("lm_head.weight")->dtype = "I64";
+	bind_good(&tied);
+	drop("lm_head.weight");
+	bind_good(&tied);
+	REFUSED(&plain, "1 missing: lm_head.weight");
+}
+
+static void missing_and_unexpected_tensors_are_named(void **state)
+{
+	(void)state;
+	draft_model();
+	snprintf(draft("model.layers.1.mlp.up_proj.weight")->name, sizeof drafts->name, "model.layers.1.mlp.w3.weight");
+	REFUSED(&plain, "1 missing: model.layers.1.mlp.up_proj.weight", "1 unexpected: model.layers.1.mlp.w3.weight");
+	static const char *const strays[] = {"model.layers.2.mlp.up_proj.weight",
+	                                     "model.layers.01.mlp.up_proj.weight",
+	                                     "model.layers.+1.mlp.up_proj.weight",
+	                                     "model.layers. 1.mlp.up_proj.weight",
+	                                     "model.layers.-1.mlp.up_proj.weight",
+	                                     "model.layers.18446744073709551616.mlp.up_proj.weight",
+	                                     "model.layers.1.mlp.up_proj.weight.x",
+	                                     "model.layers.1.self_attn.q_proj.bias",
+	                                     "model.layers.",
+	                                     "",
+	                                     "visual.patch_embed.weight"};
+	for (size_t i = 0; i < sizeof strays / sizeof *strays; i++) {
+		draft_model();
+		add(strays[i], INNER, HIDDEN);
+		REFUSED(&plain, "1 unexpected: ", strays[i]);
+	}
+	n_drafts = 0;
+	add("model.embed_tokens.weight", VOCAB, HIDDEN);
+	add("a\\u001b[31m\\n", 1, 0);
+	REFUSED(&plain, "20 missing: model.norm.weight, lm_head.weight", ", ...; 1 unexpected: a?[31m?");
+}
+
+static void shapes_and_types_are_checked(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"model.embed_tokens.weight", "lm_head.weight",
+	                                    "model.layers.0.self_attn.q_proj.weight",
+	                                    "model.layers.1.mlp.down_proj.weight"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char expected[64];
+		draft_model();
+		struct draft *tensor = draft(names[i]);
+		snprintf(expected, sizeof expected, "config.json makes it [%d, %d]", (int)tensor->rows, (int)tensor->columns);
+		tensor->rows++;
+		REFUSED(&plain, names[i], expected);
+		tensor->rows--;
+		tensor->columns = 0;
+		REFUSED(&plain, names[i], expected);
+		draft_model();
+		draft(names[i])->dtype = "I64";
+		REFUSED(&plain, names[i], "has dtype I64, expected F32, F16 or BF16");
+	}
+	draft_model();
+	draft("model.norm.weight")->rows = 7;
+	REFUSED(&plain, "tensor model.norm.weight has shape [7], config.json makes it [6]");
+	draft("model.norm.weight")->columns = 1;
+	REFUSED(&plain, "tensor model.norm.weight has shape [7, 1], config.json makes it [6]");
+	draft_model();
+	draft("model.layers.1.input_layernorm.weight")->dtype = "F64";
+	REFUSED(&plain, "model.layers.1.input_layernorm.weight has dtype F64");
+}
+
+static void a_config_that_promises_too_much_costs_nothing(void **state)
+{
+	(void)state;
+	struct model_config config = plain;
+	draft_model();
+	config.n_layers = 4096;
+	REFUSED(&config, "36846 missing: model.layers.2.self_attn.q_proj.weight");
+	config = plain;
+	config.hidden_size = 1 << 24;
+	config.n_layers = 4096;
+	REFUSED(&config, "tensor model.embed_tokens.weight has shape [5, 6], config.json makes it [5, 16777216]");
+}
+
+static void models_of_the_repository_bind(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"gqa-f32", "mha-f16-tied", "bias-f32", "sharded-f16", "odd-sizes-bf16"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char path[128];
+		struct model_config config;
+		struct model_weights weights;
+		struct error error = {0};
+		snprintf(path, sizeof path, "tests/models/%s", names[i]);
+		if (!config_load(path, &config, &error))
+			fail_msg("%s", error.message);
+		struct weight_file *file = weight_file_open(path, &error);
+		if (!file || !weights_bind(file, &config, &weights, &error))
+			fail_msg("%s", error.message);
+		assert_string_equal(dtype_info(weights.type)->name, strstr(names[i], "bf16")  ? "BF16"
+		                                                    : strstr(names[i], "f16") ? "F16"
+		                                                                              : "F32");
+		assert_true((weights.layers[1].down_bias != NULL) == config.mlp_bias);
+		weights_free(&weights);
+		weight_file_close(file);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_teardown(every_tensor_finds_its_field, clear_folder),
+	    cmocka_unit_test_teardown(biases_are_bound_when_the_config_says_so, clear_folder),
+	    cmocka_unit_test_teardown(types_may_be_mixed_and_addresses_odd, clear_folder),
+	    cmocka_unit_test_teardown(what_nobody_needs_is_ignored, clear_folder),
+	    cmocka_unit_test_teardown(missing_and_unexpected_tensors_are_named, clear_folder),
+	    cmocka_unit_test_teardown(shapes_and_types_are_checked, clear_folder),
+	    cmocka_unit_test_teardown(a_config_that_promises_too_much_costs_nothing, clear_folder),
+	    cmocka_unit_test(models_of_the_repository_bind),
+	};
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
