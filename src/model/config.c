@@ -195,34 +195,38 @@ static const char *architecture_field(struct fields *fields)
 	return name ? name : "";
 }
 
-static bool refuse_architecture(const char *path, const char *name, struct error *error)
+static void refuse_architecture(const char *path, const char *name, struct error *error)
 {
 	char supported[256] = "";
 	for (int i = 0; i < N_FAMILIES; i++) {
 		strncat(supported, i ? ", " : "", sizeof supported - strlen(supported) - 1);
 		strncat(supported, families[i].architecture, sizeof supported - strlen(supported) - 1);
 	}
-	return error_set(error, ERROR_MODEL, "%s: architecture %.60s is not supported (supported: %s)", path,
-	                 *name ? name : "(neither architectures nor model_type names one)", supported);
+	error_set(error, ERROR_MODEL, "%s: architecture %.60s is not supported (supported: %s)", path,
+	          *name ? name : "(neither architectures nor model_type names one)", supported);
 }
 
-static bool find_family(struct fields *fields, const struct family **family, struct error *error)
+static const struct family *find_family(struct fields *fields, struct error *error)
 {
 	const char *architecture = architecture_field(fields);
 	const char *type = text_field(fields, "model_type", "");
-	if (!fields->ok)
-		return false;
-	*family = NULL;
-	for (int i = 0; i < N_FAMILIES && !*family; i++)
+	const struct family *family = NULL;
+	for (int i = 0; i < N_FAMILIES && !family; i++)
 		if (strcmp(*architecture ? architecture : type,
 		           *architecture ? families[i].architecture : families[i].model_type) == 0)
-			*family = &families[i];
-	if (!*family)
-		return refuse_architecture(fields->path, *architecture ? architecture : type, error);
-	if (*type && strcmp(type, (*family)->model_type) != 0)
-		return error_set(error, ERROR_MODEL, "%s: model_type is %.60s, expected %s for architecture %s", fields->path,
-		                 type, (*family)->model_type, (*family)->architecture);
-	return true;
+			family = &families[i];
+	if (!fields->ok)
+		return NULL;
+	if (!family) {
+		refuse_architecture(fields->path, *architecture ? architecture : type, error);
+		return NULL;
+	}
+	if (*type && strcmp(type, family->model_type) != 0) {
+		error_set(error, ERROR_MODEL, "%s: model_type is %.60s, expected %s for architecture %s", fields->path, type,
+		          family->model_type, family->architecture);
+		return NULL;
+	}
+	return family;
 }
 
 /* Weights that are packed, under any of the names that tools write. */
@@ -356,9 +360,10 @@ static bool is_object(const char *path, const struct json *document, struct erro
 static bool read_config(const char *path, const struct json *document, struct model_config *config, struct error *error)
 {
 	struct fields fields = {.path = path, .prefix = "", .object = document, .error = error, .ok = true};
-	const struct family *family;
-	if (!is_object(path, document, error) || !find_family(&fields, &family, error) ||
-	    !refuse_unsupported(&fields, error))
+	if (!is_object(path, document, error))
+		return false;
+	const struct family *family = find_family(&fields, error);
+	if (!family || !refuse_unsupported(&fields, error))
 		return false;
 	snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
 	read_shape(&fields, config);

@@ -89,6 +89,7 @@ static bool settle_tokens(struct added_tokens *added, size_t n_tokens, const str
 		int32_t known = vocab_find(&added->ids, token.content, token.n_bytes);
 		if (known >= 0) {
 			token.id = added->tokens[known].id;
+			token.special = token.special || added->tokens[known].special;
 			added->tokens[known] = token;
 			continue;
 		}
@@ -222,9 +223,12 @@ const struct added_token *added_walk_next(struct added_walk *walk, size_t *befor
 		if ((walk->skip_special && token->special) || (token->single_word && inside_word(walk, start, end)))
 			continue;
 		if (token->lstrip)
-			start = space_before(walk, start);
+			start = start > walk->done ? space_before(walk, start) : walk->done;
 		if (token->rstrip)
 			end = space_after(walk, end);
+		/* Space that the token before took along, this one included. */
+		if (start >= end)
+			continue;
 		*before_start = walk->done;
 		*before_end = start > walk->done ? start : walk->done;
 		walk->done = end;

@@ -44,7 +44,8 @@ struct added_tokens {
 };
 
 /* Takes tokens over and gives them ids as Hugging Face does: the vocabulary's where it has the string, else the next free
- * one (what the file says is not asked). Of two with the same content the last one's flags count. */
+ * one (what the file says is not asked). Of two with the same content the last one's flags count, but
+ * once special is always special. */
 bool added_tokens_init(struct added_tokens *added, struct added_token *tokens, size_t n_tokens,
                        const struct vocab *vocab, const struct normalizer *normalizer, struct error *error) MUST_USE;
 void added_tokens_free(struct added_tokens *added);

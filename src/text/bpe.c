@@ -131,8 +131,10 @@ static bool encode_cut(const struct bpe *bpe, struct bpe_scratch *scratch, const
 	uint32_t code = char_decode(text, &length);
 	for (size_t at = length; at < n_bytes; at += length) {
 		uint32_t next = char_decode(text + at, &length);
-		/* A known character lets no unknown token wait, so the cut cannot part a fused run either. */
-		if (!bpe_joins(bpe, code, next) && bpe_char_id(bpe, code) >= 0) {
+		/* A known character lets no unknown token wait, so the cut cannot part a fused run either. A character that
+		 * vanishes is no border: what follows it comes next to what goes before. */
+		if (!bpe_joins(bpe, code, next) && bpe_char_id(bpe, code) >= 0 &&
+		    (bpe->options.has_unknown || bpe_char_id(bpe, next) >= 0)) {
 			if (!encode_uncut(bpe, scratch, text + start, at - start, ids, error))
 				return false;
 			start = at;

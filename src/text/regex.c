@@ -203,16 +203,16 @@ bool regex_next(struct regex_matches *matches, bool *found, size_t *start, size_
 			break;
 		const PCRE2_SIZE *ovector = pcre2_get_ovector_pointer(matches->scratch->data);
 		/* \K in a look-ahead can put the start behind the end. */
-		*start = ovector[0] < ovector[1] ? ovector[0] : ovector[1];
-		*end = ovector[1];
-		if (*start < *end || matches->last_end != *end) {
-			matches->at = *end;
-			matches->last_end = *end;
+		size_t match_end = ovector[1], match_start = ovector[0] < match_end ? ovector[0] : match_end;
+		if (match_start < match_end || matches->last_end != match_end) {
+			*start = match_start;
+			*end = matches->at = matches->last_end = match_end;
 			return true;
 		}
 		/* An empty match where the last one ended: go on one character later. */
 		*found = false;
-		matches->at = *end + (*end < matches->n_bytes ? char_length((unsigned char)matches->text[*end]) : 1);
+		matches->at =
+		    match_end + (match_end < matches->n_bytes ? char_length((unsigned char)matches->text[match_end]) : 1);
 	}
 	matches->at = matches->n_bytes + 1;
 	return true;

@@ -8,7 +8,8 @@ tests read what it wrote and never need Python packages.
 
 Each folder holds a model as Hugging Face lays it out and a golden.json: a prompt, the logits of some of its positions (in
 golden.bin, little-endian f32, [positions, vocab]) and 64 greedy tokens with the gap between the best two logits. The
-reference computes in f32 on the stored weights widened to f32, eager attention.
+reference is LlamaForCausalLM.from_pretrained on the files as written, computing in f32 on the stored weights widened to
+f32, eager attention. The same versions write the same bytes.
 """
 
 import argparse
@@ -17,13 +18,13 @@ import pathlib
 
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 ROOT = pathlib.Path(__file__).resolve().parents[1] / "models"
 BASE = dict(
-    hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-    vocab_size=256, max_position_embeddings=512, rms_norm_eps=1e-5, rope_theta=10000.0, tie_word_embeddings=False,
+    hidden_size=64, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+    vocab_size=128, max_position_embeddings=512, rms_norm_eps=1e-5, rope_theta=10000.0, tie_word_embeddings=False,
     bos_token_id=1, eos_token_id=2,
 )
 LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
@@ -41,11 +42,15 @@ MODELS = {
     "sharded-f16": (dict(num_hidden_layers=3), "float16", "sharded"),
     "odd-sizes-bf16": (dict(hidden_size=72, intermediate_size=100, num_attention_heads=3, num_key_value_heads=3,
                             head_dim=10, vocab_size=203), "bfloat16", ""),
-    "eos-list-f32": (dict(eos_token_id=[2, 5], rms_norm_eps=1e-6), "float32", ""),
-    "blocks-bf16": (dict(hidden_size=256, intermediate_size=512, num_attention_heads=4, head_dim=64,
-                         num_hidden_layers=2, vocab_size=256), "bfloat16", "long"),
+    "eos-list-f16": (dict(eos_token_id=[2, 5], rms_norm_eps=1e-6), "float16", ""),
+    # every row is a multiple of 256: the block of GGUF's k-quants
+    "blocks-bf16": (dict(hidden_size=256, intermediate_size=256, num_attention_heads=4, num_key_value_heads=1,
+                         head_dim=64, tie_word_embeddings=True), "bfloat16", "long"),
 }
-POSITIONS = 8  # logits kept: the first four positions and the last four
+SHIPPED_PROMPT = (
+    "Once upon a time, there was a child named Lily. Lily had a red ball. She loved her ball very much.\n\n"
+    "One sunny day, Lily went to the park. She played all day, but then she could not find the ball. Lily was sad."
+)
 
 
 def randomise(model, seed):
@@ -87,9 +92,14 @@ def config_json(shape, dtype, layout):
     return config
 
 
+def load(path, layout=""):
+    # These versions do not read rope_parameters and would take theta for 10000.
+    changes = dict(rope_theta=MODELS[path.name][0]["rope_theta"]) if layout == "newest" else {}
+    return LlamaForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager", **changes).eval()
+
+
 def golden(model, prompt, folder, source):
-    """Writes golden.json and golden.bin of one model."""
-    model = model.eval().to(torch.float32)
+    """Writes golden.json and golden.bin of one model: logits of the prompt's first four and last four positions."""
     ids, gaps = list(prompt), []
     with torch.no_grad():
         logits = model(torch.tensor([prompt])).logits[0]
@@ -104,6 +114,7 @@ def golden(model, prompt, folder, source):
         source=source, transformers=transformers.__version__, torch=torch.__version__, compute="float32",
         prompt=prompt, positions=kept, vocab=logits.shape[1],
         logits_range=round((logits.max() - logits.min()).item(), 6), greedy=ids[len(prompt):], gaps=gaps)) + "\n")
+    return ids[len(prompt):]
 
 
 def prompt_of(length, vocab, seed):
@@ -121,28 +132,35 @@ def make_random(number, name):
     stored = getattr(torch, dtype)
     weights = {key: value.to(stored).contiguous().clone() for key, value in model.state_dict().items()
                if not (shape["tie_word_embeddings"] and key == "lm_head.weight")}
-    model.load_state_dict({key: value.to(torch.float32) for key, value in weights.items()}, strict=False)
-    model.tie_weights()
     write_weights(folder, weights, layout == "sharded")
     (folder / "config.json").write_text(json.dumps(config_json(shape, dtype, layout), indent=1) + "\n")
     length = 300 if layout == "long" else 40
-    golden(model, prompt_of(length, shape["vocab_size"], 100 + number), folder, f"random, seed {number}")
+    golden(load(folder, layout), prompt_of(length, shape["vocab_size"], 100 + number), folder, f"random, seed {number}")
 
 
 def make_shipped(path):
-    """Goldens of a real model, for a prompt of its own kind."""
+    """Goldens of a real model, for a prompt of its own kind; prompt_text and text are for tests of the whole program."""
+    path = pathlib.Path(path)
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-    model = LlamaForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager")
     folder = ROOT / "shipped"
     folder.mkdir(parents=True, exist_ok=True)
-    prompt = tokenizer("Question: What is the capital of France?\nAnswer: The capital of France is Paris.").input_ids
-    golden(model, prompt, folder, f"{pathlib.Path(path).name}, {len(load_file(pathlib.Path(path) / 'model.safetensors'))} tensors")
+    prompt = tokenizer(SHIPPED_PROMPT).input_ids
+    assert len(prompt) >= 40
+    model = load(path)
+    greedy = golden(model, prompt, folder, path.name)
+    stop = greedy.index(model.config.eos_token_id) if model.config.eos_token_id in greedy else len(greedy)
+    text = tokenizer.decode(prompt + greedy[:stop], skip_special_tokens=True)
+    file = folder / "golden.json"
+    document = dict(json.loads(file.read_text()), prompt_text=SHIPPED_PROMPT, text=text[len(SHIPPED_PROMPT):])
+    assert text.startswith(SHIPPED_PROMPT)
+    file.write_text(json.dumps(document, ensure_ascii=False) + "\n")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--shipped", metavar="PATH", help="only the goldens of this trained model")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     if options.shipped:
         make_shipped(options.shipped)

@@ -8,7 +8,7 @@ clang-format --dry-run -Werror $sources || status=1
 
 multiarch=$(gcc -print-multiarch)
 flags="-std=gnu11 -D_GNU_SOURCE -Iinclude -Isrc -isystem /usr/include/$multiarch/openblas-serial"
-find src -name '*.c' | sort | xargs -P 2 -n 6 sh -c "clang-tidy --quiet \"\$@\" -- $flags 2>/dev/null" lint || status=1
+find src -name '*.c' | sort | xargs -P 2 -n 1 sh -c "clang-tidy --quiet \"\$@\" -- $flags 2>/dev/null" lint || status=1
 
 cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 	--suppressions-list=tests/lint/cppcheck.txt -D__x86_64__ -D_GNU_SOURCE -Iinclude -Isrc -j 2 src || status=1

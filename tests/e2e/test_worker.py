@@ -1,0 +1,558 @@
+"""The life of a worker as its orchestrator sees it: spawned, ready, asked, drained, ended. Contract: "Process"."""
+
+import json
+import os
+import pathlib
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from conftest import Orchestrator, Worker, binary_path, clean_environment
+from http_client import Stream, execute, get, health, post, wait_until
+
+PROMPT = "Once upon a time"
+LONG = {"prompt": PROMPT, "max_tokens": 2000, "ignore_eos": True}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def is_running(pid):
+    """A process that nobody has waited for yet is none."""
+    try:
+        return pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+# ---- ready ----
+
+
+def test_spawned_as_the_orchestrator_does(worker, orchestrator):
+    port = free_port()
+    started = worker("--worker-id", "worker-7", "--port", port, "--callback-url", orchestrator.url + "/v2/ready?x=1")
+    call = orchestrator.next_post()
+    assert call["path"] == "/v2/ready?x=1" and call["headers"]["Content-Type"] == "application/json"
+    body, ready = call["body"], started.ready
+    assert set(body) == {"worker_id", "uri", "vram_bytes", "memory_bytes", "model", "port", "pid", "version"}
+    assert body["worker_id"] == "worker-7" and body["port"] == port and body["pid"] == started.pid
+    assert body["uri"] == "http://127.0.0.1:%d" % port
+    assert body["model"] == "slow"
+    assert ready["event"] == "ready" and all(ready[name] == body[name] for name in body)
+    told = health(port)
+    assert body["vram_bytes"] == body["memory_bytes"] == told["memory_bytes"] == told["vram_bytes"] > 0
+    assert get(port, "/info").json()["worker_id"] == "worker-7"
+    assert execute(port, {"prompt": PROMPT, "max_tokens": 3, "ignore_eos": True})[-1][0] == "end"
+    assert started.stop() == 0
+    assert orchestrator.posts.empty()  # told once
+
+
+def test_only_the_ready_line_is_on_standard_output(worker):
+    started = worker()
+    execute(started.port, {"prompt": PROMPT, "max_tokens": 3})
+    started.stop()
+    assert started.process.stdout.read() == b""
+
+
+def test_callback_refused_for_a_while(worker, orchestrator):
+    orchestrator.answers = [503, 404, 500]
+    started = worker("--callback-url", orchestrator.url)
+    times = [orchestrator.next_post()["at"] for _ in range(4)]
+    pauses = [b - a for a, b in zip(times, times[1:])]
+    assert pauses[0] >= 0.09 and pauses[1] > pauses[0] * 1.3 and pauses[2] > pauses[1] * 1.3  # it backs off
+    wait_until(lambda: started.events("callback_accepted"))
+    assert started.events("callback_accepted")[0]["attempts"] == 4
+    assert len(started.events("callback_refused")) == 3
+    time.sleep(0.3)
+    assert started.alive() and orchestrator.posts.empty()
+
+
+def test_callback_while_nobody_listens_yet(worker):
+    port = free_port()
+    started = worker("--callback-url", "http://127.0.0.1:%d/ready" % port)
+    wait_until(lambda: started.events("callback_refused"))
+    assert execute(started.port, {"prompt": PROMPT, "max_tokens": 2})[-1][0] == "end"  # it serves meanwhile
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        connection, _ = listener.accept()
+        request = connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        connection.close()
+    assert request.startswith(b"POST /ready HTTP/1.1\r\n")
+    wait_until(lambda: started.events("callback_accepted"))
+
+
+def test_callback_never_accepted(worker, orchestrator):
+    orchestrator.default = 500
+    start = time.monotonic()
+    started = worker("--callback-url", orchestrator.url, "--callback-timeout", "800ms")
+    assert started.process.wait(20) == 6
+    assert 0.7 < time.monotonic() - start < 5
+    assert orchestrator.posts.qsize() >= 3
+    assert "was not accepted within 800 ms" in started.reason() and "status 500" in started.reason()
+    assert started.events("exit")[0]["exit_code"] == 6 and started.events("exit")[0]["code"] == "CALLBACK_FAILED"
+
+
+def test_callback_that_never_answers(worker):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = worker("--callback-url", "http://127.0.0.1:%d" % silent.getsockname()[1], "--callback-timeout", "1s")
+        assert started.process.wait(20) == 6
+    assert "imeout" in started.reason()
+
+
+def test_ready_line_without_a_reader(slow_model, tmp_path):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    log = open(tmp_path / "log", "w+")
+    process = subprocess.Popen([binary_path(), "--model", slow_model, "--port", "0"], stdout=write_end, stderr=log,
+                               env=clean_environment())
+    os.close(write_end)
+    try:
+        wait_until(lambda: '"event":"ready_line_unread"' in (tmp_path / "log").read_text())
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("flags, host", [
+    ((), "127.0.0.1"),
+    (("--host", "127.0.0.2"), "127.0.0.2"),
+    (("--host", "::1"), "[::1]"),
+    (("--host", "0.0.0.0", "--insecure"), "127.0.0.1"),
+    (("--host", "0.0.0.0", "--insecure", "--advertise-host", "node-3.example"), "node-3.example"),
+])
+def test_uri_names_an_address_that_works(worker, orchestrator, flags, host):
+    started = worker(*flags, "--callback-url", orchestrator.url)
+    assert orchestrator.next_post()["body"]["uri"] == "http://%s:%d" % (host, started.port)
+
+
+def test_unix_socket(worker, orchestrator, tmp_path):
+    path = "unix:%s/worker.sock" % tmp_path
+    started = worker("--host", path, "--callback-url", orchestrator.url)
+    body = orchestrator.next_post()["body"]
+    assert body["uri"] == path and body["port"] == 0
+    assert started.stop() == 0
+    assert not (tmp_path / "worker.sock").exists()
+
+
+# ---- loading ----
+
+
+def test_health_while_loading(worker, big_model):
+    started = worker(model=big_model, wait=False)
+    port = started.listening_port()
+    seen = []
+    while not seen or seen[-1].status == 503:
+        seen.append(get(port, "/health"))
+    loading = [answer.json() for answer in seen[:-1]]
+    assert loading and all(body["status"] == "loading" for body in loading)
+    progress = [body["progress"] for body in loading]
+    assert progress == sorted(progress) and 0 <= progress[0] and progress[-1] <= 1
+    assert seen[-1].json()["status"] == "healthy"
+    started.wait_ready()
+    percents = [event["percent"] for event in started.events("model_load_progress")]
+    assert percents == sorted(percents) and percents[-1] == 100 and len(percents) >= 2
+
+
+def test_work_while_loading_is_refused(worker, big_model):
+    started = worker(model=big_model, wait=False)
+    port = started.listening_port()
+    answer = post(port, "/execute", {"prompt": PROMPT})
+    assert answer.status == 503 and answer.json()["error"]["code"] == "MODEL_LOADING"
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_sigterm_while_loading(worker, big_model):
+    started = worker(model=big_model, wait=False)
+    started.listening_port()
+    started.process.terminate()
+    assert started.process.wait(10) == 0
+    assert started.process.stdout.read() == b""  # it never was ready
+
+
+def test_progress_bar_on_a_terminal(worker, big_model):
+    ours, theirs = pty.openpty()
+    started = worker("--log-level", "info", model=big_model, wait=False, stderr=theirs)
+    os.close(theirs)
+    started.wait_ready()
+    started.process.terminate()
+    shown = b""
+    while select.select([ours], [], [], 5)[0]:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:  # the other side is closed
+            break
+    os.close(ours)
+    text = shown.decode()
+    assert "loading [" in text and "100%" in text or "%  " in text
+    assert "{" not in text  # on a terminal the log is plain
+    assert started.process.wait(10) == 0
+
+
+# ---- heartbeat ----
+
+
+def test_heartbeats_count(worker, orchestrator):
+    started = worker("--worker-id", "w1", "--heartbeat-url", orchestrator.url + "/beat", "--heartbeat-interval", "200ms")
+    beats = [orchestrator.next_post() for _ in range(6)]
+    for beat in beats:
+        assert beat["path"] == "/beat"
+        assert set(beat["body"]) == {"worker_id", "status", "model", "uptime_seconds", "active", "queued",
+                                     "kv_pages_free", "tokens_per_second"}
+        assert beat["body"]["worker_id"] == "w1" and beat["body"]["status"] == "healthy"
+    span = beats[-1]["at"] - beats[0]["at"]
+    assert 0.8 < span < 3
+    with Stream(started.port, "/execute", LONG) as stream:
+        next(stream)
+        while orchestrator.next_post()["body"]["active"] != 1:
+            pass
+        started.process.terminate()
+        while orchestrator.next_post()["body"]["status"] != "draining":
+            pass
+
+
+def test_heartbeats_that_fail_are_tried_again(worker, orchestrator):
+    orchestrator.answers = [500, 500]
+    started = worker("--heartbeat-url", orchestrator.url, "--heartbeat-interval", "150ms")
+    for _ in range(5):
+        orchestrator.next_post()
+    assert len(started.events("heartbeat_failed")) == 2
+    orchestrator.stop()
+    wait_until(lambda: len(started.events("heartbeat_failed")) >= 4)
+    assert started.alive() and get(started.port, "/health").status == 200
+    orchestrator.__init__()  # for the fixture to stop
+
+
+# ---- cancel in each phase ----
+
+
+def cancel(port, job_id):
+    answer = post(port, "/cancel", {"job_id": job_id})
+    assert answer.status == 202
+    return time.monotonic()
+
+
+def assert_cancelled(stream, asked_at):
+    events = list(stream)
+    assert events[-1][0] == "error" and events[-1][1]["code"] == "CANCELLED"
+    assert events[-1][1]["retriable"] is False
+    assert time.monotonic() - asked_at < 1  # 100 ms on a machine of its own
+
+
+def test_cancel_in_each_phase(worker):
+    port = worker("--parallel", "1").port
+    with Stream(port, "/execute", dict(LONG, job_id="runs")) as running:
+        assert [next(running)[0] for _ in range(3)] == ["started", "token", "token"]
+        with Stream(port, "/execute", dict(LONG, job_id="waits")) as waiting:
+            wait_until(lambda: health(port)["queued"] == 1)
+            assert_cancelled(waiting, cancel(port, "waits"))
+        assert next(running)[0] == "token"  # the running one is not touched
+        assert_cancelled(running, cancel(port, "runs"))
+    with Stream(port, "/execute", dict(LONG, prompt="word " * 1800, job_id="prefill")) as prefill:
+        assert next(prefill)[0] == "started"
+        assert_cancelled(prefill, cancel(port, "prefill"))
+    events = execute(port, {"prompt": PROMPT, "max_tokens": 2, "job_id": "over", "ignore_eos": True})
+    assert events[-1][0] == "end"
+    cancel(port, "over")
+    cancel(port, "never-was")
+    wait_until(lambda: health(port)["active"] == 0)
+    told = health(port)
+    assert told["queued"] == 0 and told["kv_pages_free"] <= told["kv_pages_total"]
+    assert execute(port, {"prompt": PROMPT, "max_tokens": 2, "ignore_eos": True})[-1][0] == "end"
+
+
+def test_a_killed_client_is_noticed(worker):
+    started = worker()
+    before = health(started.port)["kv_pages_free"]
+    script = (
+        "import http.client, json, sys, time\n"
+        "c = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]))\n"
+        "c.request('POST', '/execute', body=sys.argv[2])\n"
+        "print(c.getresponse().readline().decode(), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    client = subprocess.Popen([sys.executable, "-c", script, str(started.port), json.dumps(LONG)],
+                              stdout=subprocess.PIPE)
+    assert client.stdout.readline()
+    wait_until(lambda: health(started.port)["active"] == 1)
+    client.send_signal(signal.SIGKILL)
+    client.wait()
+    client.stdout.close()
+    assert wait_until(lambda: health(started.port)["active"] == 0) < 1
+    assert started.events("request_end")[-1]["outcome"] == "cancelled"
+    assert health(started.port)["kv_pages_free"] <= before
+
+
+# ---- the end ----
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_idle_shutdown_is_quick(worker, number):
+    started = worker()
+    execute(started.port, {"prompt": PROMPT, "max_tokens": 2})
+    idle = socket.create_connection(("127.0.0.1", started.port))  # an idle connection does not hold it up
+    start = time.monotonic()
+    started.process.send_signal(number)
+    assert started.process.wait(10) == 0
+    assert time.monotonic() - start < 1
+    idle.close()
+    assert started.events("draining") and started.events("stopped")
+
+
+def test_drain_lets_running_streams_finish(worker):
+    started = worker()
+    streams = [Stream(started.port, "/execute", dict(LONG, max_tokens=150)) for _ in range(3)]
+    for stream in streams:
+        assert next(stream)[0] == "started"
+    started.process.terminate()
+    wait_until(lambda: started.events("draining"))
+    for stream in streams:
+        events = list(stream)
+        assert events[-1][0] == "end" and events[-1][1]["tokens_out"] == 150
+        stream.close()
+    assert started.process.wait(10) == 0
+
+
+def test_drain_ends_at_its_timeout(worker):
+    started = worker("--shutdown-timeout", "300ms")
+    with Stream(started.port, "/execute", LONG) as stream:
+        assert next(stream)[0] == "started"
+        start = time.monotonic()
+        started.process.terminate()
+        name, data = list(stream)[-1]
+        assert name == "error" and data["code"] == "SHUTTING_DOWN" and data["retriable"] is True
+        assert started.process.wait(10) == 0
+        assert 0.25 < time.monotonic() - start < 2
+    assert started.events("shutdown_timeout")
+
+
+def test_a_second_signal_ends_at_once(worker):
+    started = worker()
+    with Stream(started.port, "/execute", LONG) as stream:
+        assert next(stream)[0] == "started"
+        started.process.terminate()
+        wait_until(lambda: started.events("draining"))
+        start = time.monotonic()
+        started.process.send_signal(signal.SIGINT)
+        assert list(stream)[-1][0] == "error"
+        assert started.process.wait(10) == 0
+        assert time.monotonic() - start < 1
+
+
+def test_other_signals_do_no_harm(worker):
+    started = worker()
+    for _ in range(2):
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGHUP):
+            started.process.send_signal(number)
+    time.sleep(0.2)
+    assert execute(started.port, {"prompt": PROMPT, "max_tokens": 2})[-1][0] == "end"
+    assert len(started.events("keys_not_reloaded")) >= 1  # SIGHUP without a key file says so
+
+
+def test_twenty_workers_in_a_row(slow_model, tmp_path, orchestrator):
+    for i in range(20):
+        one = Worker(["--worker-id", "w%d" % i, "--callback-url", orchestrator.url], slow_model, tmp_path / "log")
+        try:
+            assert orchestrator.next_post()["body"]["worker_id"] == "w%d" % i
+            if i % 5 == 0:
+                assert execute(one.port, {"prompt": PROMPT, "max_tokens": 2, "ignore_eos": True})[-1][0] == "end"
+            assert one.stop() == 0
+            assert not is_running(one.pid)
+        finally:
+            one.kill()
+        with socket.socket() as probe:  # the port is free again
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", one.port))
+    children = pathlib.Path("/proc/self/task/%d/children" % threading.get_native_id())
+    assert not children.exists() or children.read_text().split() == []
+
+
+def test_exit_with_parent(slow_model, tmp_path):
+    """The parent starts the worker from a thread that ends: that must not end the worker. Its own death must."""
+    script = (
+        "import subprocess, sys, threading, time\n"
+        "def spawn():\n"
+        "    p = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\n"
+        "    print(p.pid, p.stdout.readline().decode(), flush=True)\n"
+        "t = threading.Thread(target=spawn); t.start(); t.join()\n"
+        "time.sleep(60)\n"
+    )
+    command = [binary_path(), "--model", str(slow_model), "--port", "0", "--exit-with-parent", "--shutdown-timeout", "0"]
+    with open(tmp_path / "log", "w") as log:
+        parent = subprocess.Popen([sys.executable, "-c", script] + command, stdout=subprocess.PIPE, stderr=log,
+                                  env=clean_environment())
+    pid, ready = parent.stdout.readline().split(b" ", 1)
+    parent.stdout.close()
+    pid, port = int(pid), json.loads(ready)["port"]
+    try:
+        time.sleep(0.3)
+        assert is_running(pid) and get(port, "/livez").status == 200
+        parent.kill()
+        parent.wait()
+        assert wait_until(lambda: not is_running(pid)) < 2
+        assert "parent ended" in (tmp_path / "log").read_text()
+    finally:
+        if is_running(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+# ---- refusals ----
+
+
+def test_port_taken(worker):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        started = worker("--port", port, wait=False)
+        assert started.process.wait(20) == 5
+    assert started.reason().startswith("tallow: cannot listen on 127.0.0.1 port %d" % port)
+    assert started.events("exit")[0]["code"] == "BIND_FAILED"
+
+
+def test_memory_limit_too_small(worker):
+    started = worker("--memory-limit", "20MiB", wait=False)
+    assert started.process.wait(20) == 4
+    assert "the limit is 20.0 MiB" in started.reason() and "KV pages" in started.reason()
+    assert started.events("exit")[0] | {"exit_code": 4, "code": "OUT_OF_MEMORY"} == started.events("exit")[0]
+
+
+@pytest.mark.parametrize("damage", ["missing", "no-weights", "cut", "config"])
+def test_model_that_cannot_be_loaded(worker, slow_model, tmp_path, damage):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for file in slow_model.iterdir():
+        os.link(file, folder / file.name) if file.name == "model.safetensors" else \
+            (folder / file.name).write_bytes(file.read_bytes())
+    if damage == "missing":
+        folder = tmp_path / "nowhere"
+    elif damage == "no-weights":
+        (folder / "model.safetensors").unlink()
+    elif damage == "cut":
+        (folder / "model.safetensors").unlink()
+        (folder / "model.safetensors").write_bytes((slow_model / "model.safetensors").read_bytes()[:100000])
+    else:
+        (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"], "hidden_size": "many"}')
+    started = worker(model=folder, wait=False)
+    assert started.process.wait(20) == 3
+    assert started.reason().startswith("tallow: ") and str(folder) in started.reason()
+
+
+def test_exposure_without_a_key(worker):
+    started = worker("--host", "0.0.0.0", wait=False)
+    assert started.process.wait(20) == 2
+    assert "API key" in started.reason()
+
+
+def test_keys_are_reread_on_sighup(worker, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("# ours\nfirst\n\n  second \n")
+    started = worker("--api-key-file", keys, env={"TALLOW_API_KEY": "from-environment"})
+
+    def status(key):
+        return get(started.port, "/info", headers={"Authorization": "Bearer " + key}).status
+
+    assert [status(key) for key in ("first", "second", "from-environment", "third", "# ours")] == [200, 200, 200, 401, 401]
+    assert get(started.port, "/info").status == 401
+    assert get(started.port, "/health").status == 200 and get(started.port, "/livez").status == 200
+    keys.write_text("third\n")
+    started.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: started.events("keys_reloaded"))
+    assert [status(key) for key in ("first", "third", "from-environment")] == [401, 200, 200]
+    keys.unlink()
+    started.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: started.events("keys_not_reloaded"))
+    assert status("third") == 200  # the old ones stay in force
+
+
+def test_an_empty_key_opens_no_door(worker):
+    started = worker(env={"TALLOW_API_KEY": ""}, wait=False)
+    assert started.process.wait(20) == 2
+
+
+# ---- systemd ----
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_sd_notify(worker, tmp_path, abstract):
+    name = "tallow-test-%d" % os.getpid() if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind("\0" + name if abstract else name)
+        notify.settimeout(10)
+        started = worker(env={"NOTIFY_SOCKET": "@" + name if abstract else name, "WATCHDOG_USEC": "400000"})
+        first = notify.recv(1000)
+        got = [first] + [notify.recv(1000) for _ in range(3)]
+        assert b"READY=1" in got and got.count(b"WATCHDOG=1") >= 2
+        started.process.terminate()
+        while notify.recv(1000) != b"STOPPING=1":
+            pass
+        assert started.process.wait(10) == 0
+
+
+def test_inherited_socket(worker, orchestrator):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        # The protocol wants the descriptor at 3 and the pid of the process itself.
+        shell = 'exec 3<&%d; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"' % listener.fileno()
+        started = worker("--callback-url", orchestrator.url, command=["/bin/sh", "-c", shell, binary_path()],
+                         pass_fds=[listener.fileno()])
+        assert started.port == port
+        assert orchestrator.next_post()["body"]["uri"] == "http://127.0.0.1:%d" % port
+        assert get(port, "/health").status == 200
+
+
+# ---- resting ----
+
+
+def test_idle_costs_no_cpu(worker):
+    started = worker()
+    execute(started.port, {"prompt": PROMPT, "max_tokens": 2})
+    time.sleep(0.2)
+    before = started.cpu_seconds()
+    time.sleep(1.5)
+    assert started.cpu_seconds() - before <= 0.02
+
+
+def test_cpu_mask_limits_the_threads(worker):
+    cpu = sorted(os.sched_getaffinity(0))[-1]
+    started = worker("--cpu-mask", cpu)
+    assert os.sched_getaffinity(started.pid) == {cpu}
+    assert get(started.port, "/info").json()["threads"] == 1
+
+
+def test_threads_follow_affinity(worker):
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        pytest.skip("needs two CPUs")
+    started = worker()
+    assert get(started.port, "/info").json()["threads"] == len(cpus)
+    for task in os.listdir("/proc/%d/task" % started.pid):
+        os.sched_setaffinity(int(task), {cpus[0]})
+
+    def threads():
+        execute(started.port, {"prompt": PROMPT, "max_tokens": 1})
+        return get(started.port, "/info").json()["threads"]
+
+    wait_until(lambda: threads() == 1, timeout=10, interval=0.5)
+
+
+def test_log_says_nothing_of_the_text(worker):
+    started = worker(env={"TALLOW_LOG_LEVEL": "debug"})
+    events = execute(started.port, {"prompt": "Xylophone zebra", "max_tokens": 20, "temperature": 0})
+    text = "".join(data["t"] for name, data in events if name == "token").strip()
+    started.stop()
+    log = started.log()
+    assert "Xylophone" not in log and "zebra" not in log
+    assert len(text) < 4 or text not in log
+    for line in log.splitlines():
+        assert {"ts", "level", "event"} <= set(json.loads(line))
