@@ -2,7 +2,7 @@
  *
  *     struct detokenizer *d = detokenizer_create(tokenizer, prompt_ids, n_prompt, &error);
  *     detokenizer_push(d, id, &text);      // appends what is now certain, perhaps nothing
- *     detokenizer_finish(d, &text);        // appends what was held back and is certain now; drops an incomplete tail
+ *     detokenizer_finish(d, &text);        // nothing more comes: an incomplete character is dropped
  *     detokenizer_destroy(d);
  *
  * All pushes and the finish, joined, equal decode(prompt + output) minus decode(prompt) for valid UTF-8, so the space
@@ -24,7 +24,8 @@ struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const 
                                        struct error *error) MUST_USE;
 void detokenizer_destroy(struct detokenizer *detokenizer);
 void detokenizer_push(struct detokenizer *detokenizer, int32_t id, struct bytes *out);
-/* True while finish could still append something, so that a caller may wait with what it sends. */
+/* True while finish could still append something, so that a caller may wait with what it sends. Never, with the decoders
+ * that are supported: whatever is certain comes out at once, and what is not is dropped. */
 bool detokenizer_holds(const struct detokenizer *detokenizer);
 void detokenizer_finish(struct detokenizer *detokenizer, struct bytes *out);
 

@@ -30,7 +30,8 @@ void token_ids_free(struct token_ids *ids); /* leaves a zeroed struct */
 
 enum tokenizer_flags {
 	TOKENIZER_ADD_SPECIAL = 1,   /* BOS/EOS as the post-processor and add_bos_token/add_eos_token say */
-	TOKENIZER_PARSE_SPECIAL = 2, /* special-token strings in the text become their ids; without it they stay text */
+	TOKENIZER_PARSE_SPECIAL = 2, /* special-token strings in the text become their ids; without it they stay text
+	                              * (added tokens that are not special are found either way) */
 };
 
 /* `path`: a directory with tokenizer.json (tokenizer_config.json beside it is read when there), or a tokenizer.json
@@ -39,7 +40,8 @@ struct tokenizer *tokenizer_load(const char *path, struct error *error) MUST_USE
 void tokenizer_destroy(struct tokenizer *tokenizer);
 
 /* Appends the ids of `text` (UTF-8, may hold NUL; invalid UTF-8 is ERROR_INVALID_REQUEST). Time is near linear in
- * n_bytes whatever the text. */
+ * n_bytes whatever the text; a tokenizer's regular expression that backtracks without end is an error. On failure `ids`
+ * is as it was. */
 bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n_bytes, unsigned flags,
                       struct token_ids *ids, struct error *error) MUST_USE;
 
@@ -49,7 +51,7 @@ bool tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, siz
                       struct bytes *out, struct error *error) MUST_USE;
 
 int32_t tokenizer_vocab_size(const struct tokenizer *tokenizer); /* highest id + 1, added tokens included */
-const char *tokenizer_kind(const struct tokenizer *tokenizer);   /* "bpe-byte-fallback", "bpe-byte-level" */
+const char *tokenizer_kind(const struct tokenizer *tokenizer);   /* "bpe-byte-fallback", "bpe-byte-level", "bpe" */
 bool tokenizer_is_special(const struct tokenizer *tokenizer, int32_t id);
 /* The token's own spelling in the vocabulary ("▁the", "<0x0A>"); NULL when there is none. */
 const char *tokenizer_token_text(const struct tokenizer *tokenizer, int32_t id, size_t *n_bytes);

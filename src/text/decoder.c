@@ -66,7 +66,8 @@ bool decoder_check(struct decoder *decoder, struct error *error)
 
 /* ---- characters out of bytes ---- */
 
-/* Could these bytes, 1..3 of them, be the beginning of a character? */
+/* Could these bytes, 1..3 of them, be the beginning of a character? Tried with the lowest second byte after most leads,
+ * after E0 and after F0. */
 static bool is_prefix(const unsigned char *bytes, size_t n)
 {
 	static const char *const endings[] = {"\x80\x80\x80", "\xA0\x80\x80", "\x90\x80\x80"};

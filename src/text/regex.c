@@ -202,8 +202,7 @@ bool regex_next(struct regex_matches *matches, bool *found, size_t *start, size_
 		if (!*found)
 			break;
 		const PCRE2_SIZE *ovector = pcre2_get_ovector_pointer(matches->scratch->data);
-		/* \K in a look-ahead can put the start behind the end. */
-		size_t match_end = ovector[1], match_start = ovector[0] < match_end ? ovector[0] : match_end;
+		size_t match_start = ovector[0], match_end = ovector[1];
 		if (match_start < match_end || matches->last_end != match_end) {
 			*start = match_start;
 			*end = matches->at = matches->last_end = match_end;

@@ -28,7 +28,7 @@
 enum {
 	LOAD_POLL_MS = 10, /* loading keeps the machine busy anyway */
 	DRAIN_POLL_MS = 10,
-	QUOTA_INTERVAL_MS = 5000,
+	QUOTA_INTERVAL_MS = 3000,
 	PARENT_INTERVAL_MS = 1000, /* only where there is no pidfd */
 };
 

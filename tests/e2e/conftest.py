@@ -112,14 +112,14 @@ def slow_model(tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("models") / "slow", config, tokenizer_from, block.tobytes())
 
 
-@pytest.fixture(scope="session")
-def big_model(tmp_path_factory):
-    """A model of 1 GB of zeros, which takes no disk space but a while to load."""
+@pytest.fixture
+def big_model(tmp_path):
+    """A model of 0.5 GB of zeros that takes no disk space but a while to load: it is new, so no page of it is cached."""
     tokenizer_from = shipped_model()
     vocab_size = json.loads((tokenizer_from / "config.json").read_text())["vocab_size"]
-    config = llama_config(hidden_size=2048, intermediate_size=8192, num_hidden_layers=4, num_attention_heads=32,
+    config = llama_config(hidden_size=2048, intermediate_size=8192, num_hidden_layers=2, num_attention_heads=32,
                           num_key_value_heads=4, max_position_embeddings=512, vocab_size=vocab_size)
-    return write_model(tmp_path_factory.mktemp("models") / "big", config, tokenizer_from, None)
+    return write_model(tmp_path / "big", config, tokenizer_from, None)
 
 
 # ---- workers ----

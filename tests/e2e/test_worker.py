@@ -196,7 +196,7 @@ def test_progress_bar_on_a_terminal(worker, big_model):
             break
     os.close(ours)
     text = shown.decode()
-    assert "loading [" in text and "100%" in text or "%  " in text
+    assert "\rloading [" in text and "%" in text
     assert "{" not in text  # on a terminal the log is plain
     assert started.process.wait(10) == 0
 
@@ -260,7 +260,7 @@ def test_cancel_in_each_phase(worker):
             assert_cancelled(waiting, cancel(port, "waits"))
         assert next(running)[0] == "token"  # the running one is not touched
         assert_cancelled(running, cancel(port, "runs"))
-    with Stream(port, "/execute", dict(LONG, prompt="word " * 1800, job_id="prefill")) as prefill:
+    with Stream(port, "/execute", dict(LONG, prompt="word " * 1200, job_id="prefill")) as prefill:
         assert next(prefill)[0] == "started"
         assert_cancelled(prefill, cancel(port, "prefill"))
     events = execute(port, {"prompt": PROMPT, "max_tokens": 2, "job_id": "over", "ignore_eos": True})
@@ -503,9 +503,14 @@ def test_inherited_socket(worker, orchestrator):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         # The protocol wants the descriptor at 3 and the pid of the process itself.
-        shell = 'exec 3<&%d; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"' % listener.fileno()
-        started = worker("--callback-url", orchestrator.url, command=["/bin/sh", "-c", shell, binary_path()],
-                         pass_fds=[listener.fileno()])
+        script = (
+            "import os, sys\n"
+            "os.dup2(int(sys.argv[1]), 3)\n"
+            "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\n"
+            "os.execv(sys.argv[2], sys.argv[2:])\n"
+        )
+        command = [sys.executable, "-c", script, str(listener.fileno()), binary_path()]
+        started = worker("--callback-url", orchestrator.url, command=command, pass_fds=[listener.fileno()])
         assert started.port == port
         assert orchestrator.next_post()["body"]["uri"] == "http://127.0.0.1:%d" % port
         assert get(port, "/health").status == 200
