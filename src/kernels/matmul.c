@@ -27,19 +27,23 @@ static bool uses_bf16_dot(const struct kernels *kernels, enum dtype type)
 	return type == DTYPE_BF16 && kernels->private->bf16_dot;
 }
 
-static bool prefills_in_tiles(const struct kernels *kernels, enum dtype type)
+/* Measured on Zen 4, 128 and 512 rows: sgemm is 1.2 to 1.6 times as fast as the AVX2 dot kernels, and the AVX-512 ones are
+ * 1.1 to 1.4 times as fast as sgemm, which packs every weight anew for every tile. */
+static bool prefills_in_tiles(const struct kernels *kernels)
 {
-	return kernels->isa != ISA_SCALAR && !uses_bf16_dot(kernels, type);
+	return kernels->isa == ISA_AVX2;
 }
 
 int matmul_tile_rows(const struct kernels *kernels, enum dtype type)
 {
-	return prefills_in_tiles(kernels, type) ? TILE_ROWS : 1;
+	(void)type;
+	return prefills_in_tiles(kernels) ? TILE_ROWS : 1;
 }
 
 bool matmul_phase_invariant(const struct kernels *kernels, enum dtype type)
 {
-	return !prefills_in_tiles(kernels, type);
+	(void)type;
+	return !prefills_in_tiles(kernels);
 }
 
 size_t matmul_worker_bytes(int64_t max_n_in)
@@ -235,7 +239,7 @@ void matmul_run(const struct kernels *kernels, struct pool *pool, const struct m
 	    .dot = kernels->private->set->dot[input->type],
 	    .dot_x = input->x,
 	    .dot_x_stride_bytes = (size_t)input->n_in * sizeof(float),
-	    .tiles = prefills_in_tiles(kernels, input->type),
+	    .tiles = prefills_in_tiles(kernels),
 	};
 	if (uses_bf16_dot(kernels, input->type)) {
 		region.dot = kernels->private->bf16_dot;
