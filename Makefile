@@ -62,15 +62,17 @@ all: deps ## build the worker (the default)
 build: $(BIN)
 
 $(BIN): $(BUILD)/src/main.o $(OBJECTS)
-	$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ $(LIBS) $(LDFLAGS)
+	@echo "  LD  $@"
+	@$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ $(LIBS) $(LDFLAGS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC  $<"
+	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ -lcmocka $(LIBS)
+	@$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ -lcmocka $(LIBS)
 
 # The kernels' inner loops profit from -O3; nothing else does.
 $(BUILD)/src/kernels/%.o: CFLAGS_release += -O3

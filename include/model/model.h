@@ -36,7 +36,7 @@ const struct model_config *model_config(const struct model *model);
 const struct model_plan *model_memory_plan(const struct model *model);
 struct kv_pool *model_kv(struct model *model);
 const struct kernels *model_kernels(const struct model *model);
-enum dtype model_weight_type(const struct model *model); /* of most of the matrices' bytes */
+enum dtype model_weight_type(const struct model *model);    /* of most of the matrices' bytes */
 const char *model_quant_kind(const struct model *model);    /* "BF16", ... */
 void model_set_threads(struct model *model, int n_threads); /* fewer than the pool when the quota shrank */
 

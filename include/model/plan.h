@@ -27,7 +27,8 @@ struct model_options {
 	uint64_t kv_memory_bytes;      /* 0 = what the limit leaves, at most n_parallel full contexts */
 	uint64_t memory_limit_bytes;   /* 0 = no bound */
 	uint64_t weights_mapped_bytes; /* size of the mapped files; 0 = from config (stored_dtype) */
-	enum dtype weight_type;        /* of the matrices */
+	enum dtype weight_type;        /* of most of the matrices' bytes */
+	unsigned weight_types;         /* every type that a matrix has, as bits 1 << type; 0 = weight_type alone */
 	uint64_t tokenizer_bytes;
 	int max_logit_rows; /* rows of logits that one step may ask for; 0 = n_parallel */
 };
@@ -55,9 +56,10 @@ struct model_plan {
 	struct kv_shape kv;
 	size_t kv_page_bytes;
 	int n_kv_pages;
-	int max_step_rows;    /* rows of one forward, padding included */
-	int max_prefill_rows; /* rows of prefill in one step: a multiple of the tile */
-	int tile_rows;        /* slices and cache hits start at multiples of it */
+	int max_step_rows;     /* rows of one forward, padding included */
+	int max_prefill_rows;  /* rows of prefill in one step: a multiple of the tile */
+	unsigned weight_types; /* bits as in the options, never 0 */
+	int tile_rows;         /* slices and cache hits start at multiples of it */
 	int max_logit_rows;
 	size_t workspace_bytes;
 };

@@ -26,6 +26,7 @@ struct model_weights {
 	struct layer_weights *layers; /* [n_layers] */
 	float *vectors;               /* owns norms and biases widened to f32 */
 	size_t vector_bytes;          /* size of `vectors` */
+	unsigned types;               /* every type that a matrix has, as bits 1 << type */
 	enum dtype type;              /* of the matrices (of most bytes when they differ) */
 };
 

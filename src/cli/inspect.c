@@ -85,6 +85,7 @@ static void look_at_weights(struct inspection *found, const char *path)
 	    weights_bind(file, &found->config, &bound, &found->weights.error)) {
 		found->weights.state = PART_UNDERSTOOD;
 		found->weight_type = bound.type;
+		found->weight_types = bound.types;
 		weights_free(&bound);
 	} else if (found->config_part.state != PART_UNDERSTOOD) {
 		found->weights.state = PART_UNCHECKED; /* without a config there is no saying which tensors belong */
@@ -96,6 +97,7 @@ static void look_at_memory(struct inspection *found, const struct model_options 
 {
 	struct model_options known = *options;
 	known.weight_type = found->weight_type;
+	known.weight_types = found->weight_types;
 	known.weights_mapped_bytes = found->mapped_bytes;
 	known.tokenizer_bytes = found->loaded_tokenizer ? tokenizer_bytes(found->loaded_tokenizer) : 0;
 	bool fits = model_plan(&found->config, &known, &found->plan, &found->memory.error);

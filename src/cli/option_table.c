@@ -61,7 +61,7 @@ const struct option_row option_rows[] = {
     HEADING(FOR_SERVE, "Requests"),
     {ROW("max-tokens", OPTION_INT, FOR_SERVE, "N", "2048", max_tokens, "cap and default of a request's max_tokens"),
      .min = 1, .max = OPTION_NO_MAX},
-    {ROW("max-queue", OPTION_INT, FOR_SERVE, "N", "64", max_queue, "requests that may wait"), .min = 1, .max = 10000},
+    {ROW("queue", OPTION_INT, FOR_SERVE, "N", "64", max_queue, "requests that may wait"), .min = 1, .max = 10000},
     {ROW("max-gap-ms", OPTION_INT, FOR_SERVE, "MS", "250", max_gap_ms,
          "bound on the pause that another's long prompt puts between a stream's tokens"),
      .min = 1, .max = 60000},

@@ -47,6 +47,7 @@ static bool plan_memory(struct model *model, const struct model_options *options
 	struct model_options known = *options;
 	known.weights_mapped_bytes = weight_file_bytes(model->file);
 	known.weight_type = model->weights.type;
+	known.weight_types = model->weights.types;
 	return model_plan(&model->config, &known, &model->plan, error);
 }
 
@@ -94,7 +95,7 @@ static bool allocate(struct model *model, const struct model_options *options, s
 	model->first_pages = calloc((size_t)plan->max_step_rows, sizeof(int));
 	if (!model->workspace_memory || !model->rope_frequencies || !model->first_rows || !model->first_pages)
 		return error_set(error, ERROR_MEMORY, "cannot allocate %zu bytes of step buffers", plan->workspace_bytes);
-	size_t used = workspace_layout(&model->work, memory, &model->config, plan, model->kernels, model->weights.type);
+	size_t used = workspace_layout(&model->work, memory, &model->config, plan, model->kernels);
 	if (used != plan->workspace_bytes)
 		return error_set(error, ERROR_INTERNAL, "step buffers take %zu bytes where the plan says %zu", used,
 		                 plan->workspace_bytes);

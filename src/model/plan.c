@@ -56,7 +56,13 @@ static bool resolve_shapes(const struct model_config *config, const struct model
 	if (plan->n_parallel < 1 || plan->n_parallel > MAX_PARALLEL)
 		return error_set(error, ERROR_USAGE, "--parallel must be 1 to %d (got %d)", MAX_PARALLEL, plan->n_parallel);
 
-	plan->tile_rows = matmul_tile_rows(kernels, options->weight_type);
+	plan->weight_types = options->weight_types ? options->weight_types : 1u << options->weight_type;
+	/* Tiles are powers of two: a slice that suits the largest suits all. */
+	for (int type = 0; type < DTYPE_COUNT; type++)
+		if (plan->weight_types & 1u << type) {
+			int tile = matmul_tile_rows(kernels, (enum dtype)type);
+			plan->tile_rows = tile > plan->tile_rows ? tile : plan->tile_rows;
+		}
 	int page_tokens = plan->tile_rows > MIN_PAGE_TOKENS ? plan->tile_rows : MIN_PAGE_TOKENS;
 	plan->kv = (struct kv_shape){
 	    .type = !options->kv_auto                   ? options->kv_type
@@ -138,7 +144,7 @@ static bool plan_with_kernels(const struct model_config *config, const struct mo
 		return false;
 	size_t vectors;
 	struct workspace measured;
-	plan->workspace_bytes = workspace_layout(&measured, NULL, config, plan, kernels, options->weight_type);
+	plan->workspace_bytes = workspace_layout(&measured, NULL, config, plan, kernels);
 	if (!weights_vector_bytes(config, &vectors) || plan->workspace_bytes == 0)
 		return error_set(error, ERROR_MEMORY, "the model's buffers have more bytes than can be counted");
 

@@ -136,6 +136,7 @@ static bool bind_matrix(struct binder *binder, const char *name, int64_t n_out, 
 	*weight = (struct weight){
 	    .type = tensor->type, .layout = LAYOUT_ROWS, .n_out = n_out, .n_in = n_in, .data = tensor->data};
 	binder->type_bytes[tensor->type] += tensor->n_bytes;
+	binder->weights->types |= 1u << tensor->type;
 	return true;
 }
 

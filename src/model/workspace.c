@@ -34,20 +34,22 @@ static float *carve_rows(struct carver *carver, int n_rows, int64_t width)
 	return carve(carver, n, sizeof(float));
 }
 
-static size_t widest_input_bytes(const struct model_config *config, const struct kernels *kernels, enum dtype type,
-                                 int n_rows)
+/* Of all widths that a product reads and all types that a matrix has. */
+static size_t widest_input_bytes(const struct model_config *config, const struct model_plan *plan,
+                                 const struct kernels *kernels, int n_rows)
 {
 	const int64_t widths[] = {config->hidden_size, config->n_heads * config->head_dim, config->intermediate_size};
 	size_t widest = 0;
-	for (int i = 0; i < 3; i++) {
-		size_t n = matmul_input_bytes(kernels, type, n_rows, widths[i]);
-		widest = n > widest ? n : widest;
-	}
+	for (int type = 0; type < DTYPE_COUNT; type++)
+		for (int i = 0; i < 3 && (plan->weight_types & 1u << type); i++) {
+			size_t n = matmul_input_bytes(kernels, (enum dtype)type, n_rows, widths[i]);
+			widest = n > widest ? n : widest;
+		}
 	return widest;
 }
 
 size_t workspace_layout(struct workspace *w, void *base, const struct model_config *config,
-                        const struct model_plan *plan, const struct kernels *kernels, enum dtype weight_type)
+                        const struct model_plan *plan, const struct kernels *kernels)
 {
 	struct carver carver = {.base = base};
 	int n_rows = plan->max_step_rows;
@@ -64,7 +66,7 @@ size_t workspace_layout(struct workspace *w, void *base, const struct model_conf
 	w->projected = carve_rows(&carver, n_rows, config->hidden_size);
 	w->gate = carve_rows(&carver, n_rows, config->intermediate_size);
 	w->up = carve_rows(&carver, n_rows, config->intermediate_size);
-	w->prepared = carve(&carver, widest_input_bytes(config, kernels, weight_type, prepared_rows), 1);
+	w->prepared = carve(&carver, widest_input_bytes(config, plan, kernels, prepared_rows), 1);
 	w->cosines = carve_rows(&carver, n_rows, config->head_dim / 2);
 	w->sines = carve_rows(&carver, n_rows, config->head_dim / 2);
 	w->head_input = carve_rows(&carver, plan->max_logit_rows, config->hidden_size);

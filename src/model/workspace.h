@@ -32,6 +32,6 @@ struct workspace {
 
 /* Lays the buffers out from `base` on (aligned to 64, or NULL to measure) and returns the bytes; 0 on overflow. */
 size_t workspace_layout(struct workspace *workspace, void *base, const struct model_config *config,
-                        const struct model_plan *plan, const struct kernels *kernels, enum dtype weight_type);
+                        const struct model_plan *plan, const struct kernels *kernels);
 
 #endif

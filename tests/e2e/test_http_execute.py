@@ -224,7 +224,7 @@ def test_any_content_type_will_do(shared_worker):
 
 
 def test_a_full_queue_says_when_to_come_back(worker):
-    port = worker("--parallel", "1", "--max-queue", "1").port
+    port = worker("--parallel", "1", "--queue", "1").port
     streams = []
     try:
         with Stream(port, "/execute", LONG) as first:
