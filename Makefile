@@ -116,7 +116,7 @@ e2e: $(BIN) ## end-to-end tests: start the real binary
 debug: deps ## build with assertions and no optimisation
 	@$(MAKE) --no-print-directory CONFIG=debug build
 asan: test-deps ## unit tests and one end-to-end set under ASan and UBSan
-	@$(MAKE) --no-print-directory CONFIG=asan unit e2e PYTEST_ARGS="tests/e2e/test_http.py"
+	@$(MAKE) --no-print-directory CONFIG=asan unit e2e PYTEST_ARGS="tests/e2e/test_http_execute.py"
 tsan: test-deps ## unit tests under TSan
 	@$(MAKE) --no-print-directory CONFIG=tsan unit
 

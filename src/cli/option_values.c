@@ -154,9 +154,3 @@ int edit_distance(const char *a, const char *b)
 	}
 	return row[n_b];
 }
-
-bool is_near(const char *a, const char *b)
-{
-	size_t longer = strlen(a) > strlen(b) ? strlen(a) : strlen(b);
-	return longer <= NEAR_MAX_BYTES && edit_distance(a, b) <= (int)(longer < 6 ? 2 : longer / 3);
-}

@@ -22,7 +22,5 @@ int value_choice(const char *choices, const char *text);
 
 /* Levenshtein distance, each text read up to 63 bytes. */
 int edit_distance(const char *a, const char *b);
-/* True when the distance is small enough for one to be a slip of the other. */
-bool is_near(const char *a, const char *b);
 
 #endif

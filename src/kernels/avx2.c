@@ -9,10 +9,8 @@
 #include "kernels/kernel_set.h"
 
 enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 2 };
-#define TILE_ROWS        3
-#define TILE_OUTPUTS     4
-#define TILE_FEW_ROWS    1
-#define TILE_FEW_OUTPUTS 8
-#define SET_NAME         "avx2"
-#define SET_OBJECT       avx2_set
+#define TILE_ROWS     3
+#define TILE_FEW_ROWS 1
+#define SET_NAME      "avx2"
+#define SET_OBJECT    avx2_set
 #include "kernels/vector_body.h"

@@ -60,11 +60,19 @@ ALWAYS_INLINE vf v_set_from(vf v, int n, float rest)
 	return _mm256_blendv_ps(_mm256_set1_ps(rest), v, _mm256_castsi256_ps(first_lanes(n)));
 }
 
+/* Four horizontal sums for little more than the price of one, every one in the same tree. */
+ALWAYS_INLINE __m128 v_sum4(vf a, vf b, vf c, vf d)
+{
+	__m256d ab = _mm256_castps_pd(_mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)));
+	__m256d cd = _mm256_castps_pd(_mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d)));
+	vf halves =
+	    _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd)), _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd)));
+	return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
+}
+
 ALWAYS_INLINE float v_sum(vf v)
 {
-	__m128 b = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-	b = _mm_add_ps(b, _mm_movehl_ps(b, b));
-	return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+	return _mm_cvtss_f32(v_sum4(v, v, v, v));
 }
 
 ALWAYS_INLINE float v_top(vf v)

@@ -9,10 +9,8 @@
 #include "kernels/kernel_set.h"
 
 enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 4 };
-#define TILE_ROWS        5
-#define TILE_OUTPUTS     5
-#define TILE_FEW_ROWS    3
-#define TILE_FEW_OUTPUTS 8
-#define SET_NAME         "avx512"
-#define SET_OBJECT       avx512_set
+#define TILE_ROWS     6
+#define TILE_FEW_ROWS 3
+#define SET_NAME      "avx512"
+#define SET_OBJECT    avx512_set
 #include "kernels/vector_body.h"

@@ -12,10 +12,8 @@
 #include "kernels/avx512_vector.h"
 #include "kernels/kernel_set.h"
 
-#define TILE_ROWS             5
-#define TILE_OUTPUTS          5
+#define TILE_ROWS             6
 #define TILE_FEW_ROWS         3
-#define TILE_FEW_OUTPUTS      8
 #define DOT_STEP              BF16_PAD
 #define DOT_VECTOR            __m512i
 #define DOT_X_ELEMENT         uint16_t

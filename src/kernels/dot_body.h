@@ -1,13 +1,14 @@
 /* Dot products of rows with weight rows, both along n_in, in register tiles of a few rows by a few outputs.
  *
  * Every (row, output) owns one vector accumulator: lane j sums the elements k = j mod DOT_STEP in ascending order, the
- * tail joins its lanes, and v_sum adds the lanes in one tree. The tile's shape decides only how often a weight or an
+ * tail joins its lanes, and v_sum4 adds the lanes in one tree. The tile's shape decides only how often a weight or an
  * activation is loaded, so a result does not depend on how many rows came along. Several outputs at once hide the
  * latency of one chain and stream several weight rows from memory.
  *
  * Included by the sets after they define DOT_STEP, DOT_VECTOR, DOT_X_ELEMENT, DOT_LOAD_X, DOT_LOAD_X_SOME(p, n),
  * DOT_MULTIPLY(sum, x, w), dot_load_weights(type, w, k), dot_load_weights_some(type, w, k, n), and the tile sizes:
- * rows 1..TILE_FEW_ROWS go with TILE_FEW_OUTPUTS outputs, up to TILE_ROWS with TILE_OUTPUTS; both divide DOT_CHUNK.
+ * 1 to TILE_FEW_ROWS rows go with 8 outputs, up to TILE_ROWS with 4 (how v_sum4 likes them); single outputs are what is
+ * left at the end of a weight.
  */
 
 /* Bit c of ahead: prefetch the row of weights that follows output c's by a whole tile. */
@@ -58,10 +59,13 @@ ALWAYS_INLINE void dot_tile(const enum dtype type, const struct dot_block *block
 	}
 	float *out = block->out + (size_t)row * block->out_stride + output;
 #pragma GCC unroll 8
-	for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 8
-		for (int c = 0; c < outputs; c++)
-			out[(size_t)r * block->out_stride + (size_t)c] = v_sum(sum[r][c]);
+	for (int r = 0; r < rows; r++, out += block->out_stride) {
+		if (outputs == 1)
+			*out = v_sum(sum[r][0]);
+		else
+#pragma GCC unroll 2
+			for (int c = 0; c < outputs; c += 4)
+				_mm_storeu_ps(out + c, v_sum4(sum[r][c], sum[r][c + 1], sum[r][c + 2], sum[r][c + 3]));
 	}
 }
 
@@ -79,6 +83,7 @@ ALWAYS_INLINE void dot_tile_outputs(const enum dtype type, const struct dot_bloc
 #if TILE_ROWS > 3
 		CASE(4);
 		CASE(5);
+		CASE(6);
 #endif
 #undef CASE
 	default:
@@ -89,16 +94,16 @@ ALWAYS_INLINE void dot_tile_outputs(const enum dtype type, const struct dot_bloc
 ALWAYS_INLINE void dot_tile_any(const enum dtype type, const struct dot_block *block, int row, int output, int rows,
                                 int outputs, unsigned ahead)
 {
-	if (outputs == TILE_FEW_OUTPUTS && rows == 1)
-		dot_tile(type, block, row, output, 1, TILE_FEW_OUTPUTS, ahead);
+	if (outputs == 8 && rows == 1)
+		dot_tile(type, block, row, output, 1, 8, ahead);
 #if TILE_FEW_ROWS > 1
-	else if (outputs == TILE_FEW_OUTPUTS && rows == 2)
-		dot_tile(type, block, row, output, 2, TILE_FEW_OUTPUTS, ahead);
-	else if (outputs == TILE_FEW_OUTPUTS && rows == 3)
-		dot_tile(type, block, row, output, 3, TILE_FEW_OUTPUTS, ahead);
+	else if (outputs == 8 && rows == 2)
+		dot_tile(type, block, row, output, 2, 8, ahead);
+	else if (outputs == 8 && rows == 3)
+		dot_tile(type, block, row, output, 3, 8, ahead);
 #endif
-	else if (outputs == TILE_OUTPUTS)
-		dot_tile_outputs(type, block, row, output, rows, TILE_OUTPUTS, ahead);
+	else if (outputs == 4)
+		dot_tile_outputs(type, block, row, output, rows, 4, ahead);
 	else
 		for (int c = 0; c < outputs; c++)
 			dot_tile_outputs(type, block, row, output + c, rows, 1, 0);
@@ -107,7 +112,7 @@ ALWAYS_INLINE void dot_tile_any(const enum dtype type, const struct dot_block *b
 ALWAYS_INLINE void dot_block_run(const enum dtype type, const struct dot_block *block)
 {
 	int n_groups = (block->n_rows + TILE_ROWS - 1) / TILE_ROWS;
-	int width = block->n_rows <= TILE_FEW_ROWS ? TILE_FEW_OUTPUTS : TILE_OUTPUTS;
+	int width = block->n_rows <= TILE_FEW_ROWS ? 8 : 4;
 	bool few = block->n_rows <= DOT_FEW_ROWS;
 	/* Few rows: weights come from memory, each tile of them serves all rows and meanwhile the next is fetched, a share in
 	 * each group's pass. Many rows: the chunk of weights stays in the L2 cache while rows stream past it. */

@@ -176,8 +176,8 @@ static bool emit_property(struct translation *t, const char *name, bool negated,
 		inside = item;
 	}
 	bool single = inside[0] == '\\' && inside[1] == 'p' && strchr(inside, '}')[1] == 0;
-	if (negated && single) {
-		emit(t, "\\P");
+	if (single) {
+		emit(t, negated ? "\\P" : "\\p");
 		emit(t, inside + 2);
 	} else if (in_class) {
 		if (negated)
@@ -270,6 +270,8 @@ static bool class_escape(struct translation *t, char letter, bool in_class)
 		emit(t, letter == 'S' ? NO_SPACES : "\\P{Nd}");
 	} else if (in_class) {
 		emit(t, inside);
+	} else if (letter == 'd' || letter == 'D') {
+		emit(t, negated ? "\\P{Nd}" : inside);
 	} else {
 		emit(t, negated ? "[^" : "[");
 		emit(t, inside);

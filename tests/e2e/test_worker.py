@@ -5,6 +5,7 @@ import os
 import pathlib
 import pty
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -424,7 +425,8 @@ def test_memory_limit_too_small(worker):
     started = worker("--memory-limit", "20MiB", wait=False)
     assert started.process.wait(20) == 4
     assert "the limit is 20.0 MiB" in started.reason() and "KV pages" in started.reason()
-    assert started.events("exit")[0] | {"exit_code": 4, "code": "OUT_OF_MEMORY"} == started.events("exit")[0]
+    event = started.events("exit")[0]
+    assert event["exit_code"] == 4 and event["code"] == "OUT_OF_MEMORY" and event["message"] in started.reason()
 
 
 @pytest.mark.parametrize("damage", ["missing", "no-weights", "cut", "config"])
@@ -432,15 +434,13 @@ def test_model_that_cannot_be_loaded(worker, slow_model, tmp_path, damage):
     folder = tmp_path / "model"
     folder.mkdir()
     for file in slow_model.iterdir():
-        os.link(file, folder / file.name) if file.name == "model.safetensors" else \
-            (folder / file.name).write_bytes(file.read_bytes())
+        shutil.copy(file, folder)
     if damage == "missing":
         folder = tmp_path / "nowhere"
     elif damage == "no-weights":
         (folder / "model.safetensors").unlink()
     elif damage == "cut":
-        (folder / "model.safetensors").unlink()
-        (folder / "model.safetensors").write_bytes((slow_model / "model.safetensors").read_bytes()[:100000])
+        os.truncate(folder / "model.safetensors", 100000)
     else:
         (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"], "hidden_size": "many"}')
     started = worker(model=folder, wait=False)

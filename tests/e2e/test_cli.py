@@ -1,0 +1,301 @@
+"""The commands of `tallow`: help, inspect, tokenize, detokenize, logits, and what is said about mistakes."""
+
+import ast
+import json
+import os
+import pathlib
+import shutil
+import struct
+
+import pytest
+
+from conftest import llama_config, write_model
+
+COMMANDS = ("serve", "generate", "inspect", "bench", "tokenize", "detokenize", "logits")
+# No fixture's: characters of one to four bytes, a family of emoji, controls, spaces of all kinds.
+TEXTS = ["Hello, world", "", " ", "  two  spaces ", "line\nline\r\n\ttab", "naïve café", "日本語", "👨‍👩‍👧 🐈", "</s> <s>", "a\0b",
+         "x" * 1000, "\ufeffmark \u00a0 \u2028"]
+
+
+def one_line(result):
+    lines = result.stderr.decode().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("tallow: "), lines
+    return lines[0]
+
+
+# ---- help and mistakes ----
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(tallow, command):
+    result = tallow(command, "--help")
+    assert result.returncode == 0 and result.stderr == b""
+    assert b"usage: tallow" in result.stdout and b"--version" in result.stdout and b"TALLOW_SOME_NAME" in result.stdout
+
+
+def test_help_of_all_shows_commands_and_defaults(tallow):
+    text = tallow("--help").stdout.decode()
+    for command in COMMANDS:
+        assert "\n  %s " % command in text
+    for shown in ("[8080]", "[2048]", "[30s]", "[25s]", "[127.0.0.1]", "TALLOW_API_KEY"):
+        assert shown in text
+    for flag in ("--worker-id", "--model", "--callback-url", "--exit-with-parent", "--kv-memory", "--memory-limit"):
+        assert flag in text
+
+
+def test_version(tallow):
+    for arguments in (("--version",), ("generate", "--version")):
+        result = tallow(*arguments)
+        assert result.returncode == 0 and result.stdout.startswith(b"tallow ")
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["--modle", "x"], "unknown option --modle; the nearest is --model"),
+    (["generte"], "unknown command generte; the nearest is generate"),
+    (["--port", "x"], "--port must be an integer from 0 to 65535"),
+    (["--kv-memory", "1 GB"], "--kv-memory must be a size such as 512MiB"),
+    (["generate", "-p", "x"], "--model is missing"),
+    (["tokenize"], "--model is missing"),
+    (["logits", "--model", "x"], "--tokens is missing"),
+    (["logits", "--model", "x", "--tokens", "1,b"], "token ids are numbers"),
+    (["inspect"], "a path is missing"),
+    (["inspect", "a", "b"], 'unexpected argument "b"'),
+])
+def test_mistakes_end_with_2_and_one_line(tallow, arguments, said):
+    result = tallow(*arguments)
+    assert result.returncode == 2 and result.stdout == b""
+    assert said in one_line(result)
+
+
+def test_flags_without_a_command_serve(tallow):
+    result = tallow("--port", "0")
+    assert result.returncode == 2 and "--model is missing" in result.stderr.decode()
+
+
+def test_environment_variables(tallow, text_model):
+    counted = tallow("inspect", text_model, "--json", env={"TALLOW_CONTEXT": "64", "TALLOW_PARALLEL": "3"})
+    memory = json.loads(counted.stdout)["memory"]
+    assert memory["context_length"] == 64 and memory["parallel"] == 3
+    counted = tallow("inspect", text_model, "--json", "--context", "32", env={"TALLOW_CONTEXT": "64"})
+    assert json.loads(counted.stdout)["memory"]["context_length"] == 32
+    refused = tallow("inspect", text_model, env={"TALLOW_CONTEXT": "many"})
+    assert refused.returncode == 2 and "TALLOW_CONTEXT must be" in one_line(refused)
+
+
+# ---- inspect ----
+
+
+def test_inspect_a_model(tallow, text_model):
+    result = tallow("inspect", text_model)
+    assert result.returncode == 0 and result.stderr == b""
+    text = result.stdout.decode()
+    for part in ("config", "tokenizer", "weights", "memory"):
+        assert "\n%s: understood" % part in text
+    assert "KV pages" in text and "total" in text
+    found = json.loads(tallow("inspect", "--json", text_model).stdout)
+    written = json.loads((text_model / "config.json").read_text())
+    assert found["config"]["hidden_size"] == written["hidden_size"]
+    assert found["config"]["layers"] == written["num_hidden_layers"]
+    assert found["tokenizer"]["kind"].startswith("bpe") and found["weights"]["tensors"] > 0
+    assert sum(found["memory"]["lines"].values()) == found["memory"]["total_bytes"] <= found["memory"]["limit_bytes"]
+    by_file = tallow("inspect", "--json", text_model / "model.safetensors")
+    assert json.loads(by_file.stdout)["config"] == found["config"]
+
+
+def test_inspect_without_weights(tallow, text_model, tmp_path):
+    for name in ("config.json", "tokenizer.json"):
+        shutil.copy(text_model / name, tmp_path)
+    found = json.loads(tallow("inspect", "--json", tmp_path).stdout)
+    assert found["weights"]["state"] == "absent" and found["tokenizer"]["state"] == "understood"
+    assert found["memory"]["total_bytes"] > 0
+    (tmp_path / "tokenizer.json").unlink()
+    result = tallow("inspect", tmp_path)
+    assert result.returncode == 0 and b"tokenizer: absent" in result.stdout
+
+
+@pytest.mark.parametrize("fields, said", [
+    ({"architectures": ["MambaForCausalLM"]}, "MambaForCausalLM"),
+    ({"quantization_config": {"quant_method": "gptq"}}, "gptq"),
+    ({"hidden_act": "gelu"}, "gelu"),
+    ({"num_key_value_heads": 3}, "num_key_value_heads"),
+    ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "yarn"),
+    ({"hidden_size": 0}, "hidden_size"),
+])
+def test_inspect_says_what_is_refused(tallow, tmp_path, fields, said):
+    config = llama_config(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+                          num_key_value_heads=2, max_position_embeddings=256, vocab_size=512)
+    (tmp_path / "config.json").write_text(json.dumps(config | fields))
+    result = tallow("inspect", tmp_path)
+    assert result.returncode == 3 and said in one_line(result)
+    assert b"config: refused" in result.stdout
+    found = tallow("inspect", "--json", tmp_path)
+    assert found.returncode == 3 and said in json.loads(found.stdout)["config"]["reason"]
+
+
+def test_inspect_refuses_what_is_not_there_or_does_not_fit(tallow, text_model, tmp_path):
+    missing = tallow("inspect", tmp_path / "nowhere")
+    assert missing.returncode == 3 and "nowhere" in one_line(missing)
+    small = tallow("inspect", text_model, "--memory-limit", "1MiB")
+    assert small.returncode == 4 and b"memory: refused" in small.stdout and "1.0 MiB" in one_line(small)
+    shutil.copytree(text_model, tmp_path / "cut")
+    (tmp_path / "cut" / "model.safetensors").chmod(0o600)
+    os.truncate(tmp_path / "cut" / "model.safetensors", 1000)
+    cut = tallow("inspect", tmp_path / "cut")
+    assert cut.returncode == 3 and b"weights: refused" in cut.stdout
+
+
+@pytest.mark.skipif("TALLOW_FIXTURES" not in os.environ, reason="published configs are not here")
+def test_inspect_published_configs(tallow):
+    configs = pathlib.Path(os.environ["TALLOW_FIXTURES"]).resolve() / "configs"
+    understood = {"Llama-2-7b-chat", "Meta-Llama-3-8B-Instruct", "Meta-Llama-3.1-8B-Instruct", "Llama-3.2-1B-Instruct",
+                  "TinyLlama-1.1B-Chat-v1.0", "TinyLlama-1.1B-Chat-v1.0.transformers4.56",
+                  "TinyLlama-1.1B-Chat-v1.0.transformers5", "1layer-llama"}
+    for folder in sorted(configs.iterdir()):
+        result = tallow("inspect", folder)
+        assert result.returncode == (0 if folder.name in understood else 3), (folder.name, result.stderr)
+
+
+# ---- tokenize, detokenize ----
+
+
+def ids_of(tallow, model, text, *flags):
+    result = tallow("tokenize", "--model", model, "--json", *flags, input=text.encode())
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_tokenize_and_back(tallow, text_model, text):
+    ids = ids_of(tallow, text_model, text)
+    back = tallow("detokenize", "--model", text_model, input=" ".join(map(str, ids)).encode())
+    assert back.returncode == 0 and back.stdout.decode() == text
+
+
+def test_tokenize_flags(tallow, text_model):
+    bos = json.loads((text_model / "config.json").read_text())["bos_token_id"]
+    with_bos, without = ids_of(tallow, text_model, "Hi"), ids_of(tallow, text_model, "Hi", "--no-special")
+    assert with_bos == [bos] + without
+    assert ids_of(tallow, text_model / "tokenizer.json", "Hi", "--no-special") == without
+    plain = tallow("tokenize", "--model", text_model, input=b"Hi").stdout.decode()
+    assert plain == " ".join(map(str, with_bos)) + "\n"
+    eos_text = json.loads((text_model / "tokenizer_config.json").read_text())["eos_token"]
+    eos = ids_of(tallow, text_model, eos_text, "--no-special", "--parse-special")
+    assert len(eos) == 1
+    assert eos[0] not in ids_of(tallow, text_model, eos_text, "--no-special")
+    shown = tallow("detokenize", "--model", text_model, "--keep-special", input=str(eos[0]).encode())
+    assert shown.stdout.decode() == eos_text
+    assert tallow("detokenize", "--model", text_model, input=json.dumps(eos).encode()).stdout == b""
+    assert json.loads(tallow("detokenize", "--model", text_model, "--json", input=b"").stdout) == ""
+
+
+def test_tokenize_refuses(tallow, text_model, tmp_path):
+    bad = tallow("tokenize", "--model", text_model, input=b"\xff\xfe")
+    assert bad.returncode == 2 and "UTF-8" in one_line(bad)
+    missing = tallow("tokenize", "--model", tmp_path, input=b"x")
+    assert missing.returncode == 3 and "tokenizer.json" in one_line(missing)
+    for ids in (b"1 x", b"-1", b"99999999999", b"1.5"):
+        refused = tallow("detokenize", "--model", text_model, input=ids)
+        assert refused.returncode == 2 and "token ids are numbers" in one_line(refused)
+    outside = tallow("detokenize", "--model", text_model, input=b"2000000000")
+    assert outside.returncode == 2
+
+
+# ---- logits ----
+
+
+def read_npy(data):
+    assert data[:8] == b"\x93NUMPY\x01\x00"
+    n_header = int.from_bytes(data[8:10], "little")
+    assert (10 + n_header) % 64 == 0
+    header = ast.literal_eval(data[10:10 + n_header].decode())
+    assert header["descr"] == "<f4" and header["fortran_order"] is False
+    rows, columns = header["shape"]
+    values = struct.unpack("<%df" % (rows * columns), data[10 + n_header:])
+    return [values[i * columns:(i + 1) * columns] for i in range(rows)]
+
+
+def logits(tallow, model, ids, *flags):
+    result = tallow("logits", "--model", model, "--tokens", ",".join(map(str, ids)), "--npy", "-", *flags)
+    assert result.returncode == 0, result.stderr
+    return read_npy(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def prompt_ids(text_model):
+    vocab_size = json.loads((text_model / "config.json").read_text())["vocab_size"]
+    return [1] + [(i * 7919 + 13) % vocab_size for i in range(299)]
+
+
+def test_logits_as_text_and_as_array(tallow, text_model, prompt_ids, tmp_path):
+    ids = prompt_ids[:5]
+    rows = logits(tallow, text_model, ids, "--all")
+    assert len(rows) == 5
+    last = logits(tallow, text_model, ids)
+    assert last == rows[4:]
+    text = tallow("logits", "--model", text_model, "--tokens", " ".join(map(str, ids)), "--all").stdout.decode()
+    parsed = [[float(x) for x in line.split()] for line in text.splitlines()]
+    assert [struct.pack("<%df" % len(r), *r) for r in parsed] == [struct.pack("<%df" % len(r), *r) for r in rows]
+    path = tmp_path / "out.npy"
+    written = tallow("logits", "--model", text_model, "--tokens", ",".join(map(str, ids)), "--all", "--npy", path)
+    assert written.returncode == 0 and written.stdout == b"" and read_npy(path.read_bytes()) == rows
+
+
+def test_prefill_slices_give_the_same_bits(tallow, text_model, slow_model, prompt_ids):
+    for model in (text_model, slow_model):
+        whole = logits(tallow, model, prompt_ids, "--all")
+        assert logits(tallow, model, prompt_ids, "--all", "--slice", "128") == whole
+        assert logits(tallow, model, prompt_ids, "--all", "--threads", "1") == whole
+
+
+def test_decode_agrees_with_prefill(tallow, text_model, prompt_ids):
+    whole = logits(tallow, text_model, prompt_ids, "--all")
+    stepped = logits(tallow, text_model, prompt_ids, "--all", "--decode-from", "150")
+    assert stepped[:150] == whole[:150]
+    # Prefill and decode may round activations differently (bf16 products); logits here are within about +-20.
+    worst = max(abs(a - b) for x, y in zip(stepped, whole) for a, b in zip(x, y))
+    assert worst < 0.5
+    exact = [logits(tallow, text_model, prompt_ids, "--all", "--compute", "f32", *flags)
+             for flags in ([], ["--decode-from", "0"])]
+    assert max(abs(a - b) for x, y in zip(*exact) for a, b in zip(x, y)) < 0.02  # the KV cache is f16
+
+
+def test_instruction_sets_agree(tallow, text_model, prompt_ids):
+    ids = prompt_ids[:64]
+    reference = logits(tallow, text_model, ids, "--all", "--isa", "scalar", "--compute", "f32")
+    for isa in ("avx2", "avx512"):
+        result = tallow("logits", "--model", text_model, "--tokens", ",".join(map(str, ids)), "--npy", "-", "--all",
+                        "--isa", isa, "--compute", "f32")
+        if result.returncode == 2:
+            assert isa in one_line(result) or "avx" in one_line(result)  # this CPU lacks it, and that is said
+            continue
+        rows = read_npy(result.stdout)
+        assert max(abs(a - b) for x, y in zip(rows, reference) for a, b in zip(x, y)) < 0.02
+
+
+def test_logits_refuses(tallow, text_model):
+    outside = tallow("logits", "--model", text_model, "--tokens", "1,2000000")
+    assert outside.returncode == 2 and "vocabulary" in one_line(outside)
+    long = tallow("logits", "--model", text_model, "--tokens", ",".join(["1"] * 5000))
+    assert long.returncode == 2 and "max_position_embeddings" in one_line(long)
+
+
+@pytest.mark.skipif("TALLOW_FIXTURES" not in os.environ, reason="published models are not here")
+def test_logits_of_a_published_model(tallow):
+    """Against a float64 forward of the same weights; f32 throughout, so 1e-3 is many times the rounding."""
+    folder = pathlib.Path(os.environ["TALLOW_FIXTURES"]).resolve() / "models" / "stories260K"
+    golden = json.loads((folder / "golden_greedy.json").read_text())
+    expected = golden["logits_first_positions"]
+    ids = golden["ids"][:len(expected)]
+    for flags in ([], ["--decode-from", "0"], ["--isa", "scalar"]):
+        rows = logits(tallow, folder, ids, "--all", *flags)
+        assert max(abs(a - b) for x, y in zip(rows, expected) for a, b in zip(x, y)) < 1e-3
+
+
+# ---- sharded and other layouts through the command line ----
+
+
+def test_a_model_of_zeros_is_uniform(tallow, text_model, tmp_path):
+    config = llama_config(hidden_size=64, intermediate_size=128, num_hidden_layers=1, num_attention_heads=4,
+                          num_key_value_heads=2, max_position_embeddings=128, vocab_size=2048)
+    folder = write_model(tmp_path / "zeros", config, text_model, None)
+    assert logits(tallow, folder, [1, 2, 3]) == [tuple([0.0] * 2048)]
