@@ -6,6 +6,8 @@ MODEL   ?= models/tallow-tiny
 PROMPT  ?= Once upon a time
 PORT    ?= 8080
 PYTHON  := /usr/bin/python3
+# All cores, unless make was told how many.
+SUBMAKE  = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 BUILD   := build/$(CONFIG)
 BIN     := $(if $(filter release,$(CONFIG)),build/tallow,$(BUILD)/tallow)
@@ -56,7 +58,7 @@ endif
 
 .PHONY: all
 all: deps ## build the worker (the default)
-	@$(MAKE) --no-print-directory build
+	@$(SUBMAKE) build
 
 .PHONY: build
 build: $(BIN)
@@ -102,8 +104,10 @@ uninstall: ## remove what install put there
 
 # ---- tests ----
 
-.PHONY: test unit e2e
+.PHONY: test unit e2e test-programs
+test-programs: $(TESTS) $(BIN)
 test: test-deps ## all tests, from nothing
+	@$(SUBMAKE) test-programs
 	@$(MAKE) --no-print-directory unit e2e
 
 unit: $(TESTS) ## unit tests
@@ -114,10 +118,12 @@ e2e: $(BIN) ## end-to-end tests: start the real binary
 
 .PHONY: debug asan tsan
 debug: deps ## build with assertions and no optimisation
-	@$(MAKE) --no-print-directory CONFIG=debug build
+	@$(SUBMAKE) CONFIG=debug build
 asan: test-deps ## unit tests and one end-to-end set under ASan and UBSan
+	@$(SUBMAKE) CONFIG=asan test-programs
 	@$(MAKE) --no-print-directory CONFIG=asan unit e2e PYTEST_ARGS="tests/e2e/test_http_execute.py"
 tsan: test-deps ## unit tests under TSan
+	@$(SUBMAKE) CONFIG=tsan test-programs
 	@$(MAKE) --no-print-directory CONFIG=tsan unit
 
 # ---- checks ----

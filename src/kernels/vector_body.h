@@ -3,7 +3,7 @@
  * Included once by avx2.c and avx512.c after they define vf, VW, the v_ operations, the tile sizes and SET_NAME.
  * Everything is static. There is no -ffast-math anywhere: the order of every sum is what stands here.
  *
- * Operations: v_zero v_set1 v_load v_store (unaligned) v_add v_sub v_mul v_div v_max v_fma(a, b, c) = a*b+c, v_sum, v_sum4 and v_top
+ * Operations: v_zero v_set1 v_load v_store (unaligned) v_add v_sub v_mul v_div v_max v_fma(a, b, c) = a*b+c, v_sum, v_sum4, v_top
  * (horizontal, fixed tree), v_round, v_scale2(x, n) = x * 2^n, v_zero_below(value, x, limit) = x < limit ? 0 : value,
  * v_load_some / v_store_some (first n < VW lanes; loads zero the others), v_set_from(value, n, rest): lanes from n on
  * become rest; v_widen(type, pointer) and v_widen_some(type, pointer, n); v_narrow(type, pointer, v),

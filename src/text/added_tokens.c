@@ -123,29 +123,34 @@ static bool index_ids(struct added_tokens *added, struct error *error)
 	return true;
 }
 
+/* Adds the special tokens, or the others, to the tries. */
+static bool fill_tries(struct added_tokens *added, bool special, const struct normalizer *normalizer,
+                       struct normalizer_scratch *scratch, struct error *error)
+{
+	for (size_t i = 0; i < added->n_tokens; i++) {
+		const struct added_token *token = &added->tokens[i];
+		if (token->special != special)
+			continue;
+		struct text_run run = {.text = token->content, .n_bytes = token->n_bytes};
+		if (token->normalized && !normalizer_apply(normalizer, scratch, &run, error))
+			return false;
+		if (!trie_add(token->normalized ? &added->normalized : &added->plain, run.text, run.n_bytes, i)) {
+			*error = no_memory;
+			return false;
+		}
+	}
+	return true;
+}
+
 bool added_tokens_init(struct added_tokens *added, struct added_token *tokens, size_t n_tokens,
                        const struct vocab *vocab, const struct normalizer *normalizer, struct error *error)
 {
 	*added = (struct added_tokens){.tokens = tokens};
-	if (!settle_tokens(added, n_tokens, vocab, error) || !index_ids(added, error))
-		return false;
 	struct normalizer_scratch scratch = {0};
-	bool ok = true;
 	/* Special ones first: of equal normalized forms they win. */
-	for (size_t i = 0; ok && i < 2 * added->n_tokens; i++) {
-		size_t index = i % added->n_tokens;
-		const struct added_token *token = &added->tokens[index];
-		if (token->special != (i < added->n_tokens))
-			continue;
-		struct text_run run = {.text = token->content, .n_bytes = token->n_bytes};
-		struct trie *trie = token->normalized ? &added->normalized : &added->plain;
-		if (token->normalized)
-			ok = normalizer_apply(normalizer, &scratch, &run, error);
-		if (ok && !trie_add(trie, run.text, run.n_bytes, index)) {
-			*error = no_memory;
-			ok = false;
-		}
-	}
+	bool ok = settle_tokens(added, n_tokens, vocab, error) && index_ids(added, error) &&
+	          fill_tries(added, true, normalizer, &scratch, error) &&
+	          fill_tries(added, false, normalizer, &scratch, error);
 	normalizer_scratch_free(&scratch);
 	return ok;
 }

@@ -32,7 +32,6 @@ struct tokenizer_description {
 	struct decoder decoder;
 	int32_t template[TEMPLATE_MAX_ITEMS]; /* with special tokens: ids, and TEMPLATE_TEXT for the text itself */
 	int n_template;
-	int n_texts;           /* how often the text comes in it: that is how often it comes without special tokens */
 	const char *bos, *eos; /* names, or NULL */
 	size_t n_bos, n_eos;
 	bool rebuild_template; /* the template is [bos] text [eos], as the next two say */

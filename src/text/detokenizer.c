@@ -20,12 +20,17 @@ struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const 
 	}
 	detokenizer->tokenizer = tokenizer;
 	struct bytes shown = {0};
-	for (size_t i = 0; i < n_prompt; i++) {
-		bytes_clear(&shown);
+	for (size_t i = 0; i < n_prompt && !shown.failed; i++) {
+		shown.n_bytes = 0;
 		detokenizer_push(detokenizer, prompt[i], &shown);
 	}
+	bool ok = !shown.failed;
 	bytes_free(&shown);
-	return detokenizer;
+	if (ok)
+		return detokenizer;
+	detokenizer_destroy(detokenizer);
+	error_set(error, ERROR_MEMORY, "not enough memory to decode the prompt");
+	return NULL;
 }
 
 void detokenizer_destroy(struct detokenizer *detokenizer)

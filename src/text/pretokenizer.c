@@ -129,7 +129,7 @@ static bool split_by_regex(struct splitter *splitter, const struct regex *regex)
 	struct regex_matches matches = regex_matches(regex, *scratch, run->text, run->n_bytes);
 	size_t last = 0;
 	for (bool found = true; found;) {
-		size_t start = run->n_bytes, end = run->n_bytes;
+		size_t start = run->n_bytes, end = 0;
 		if (!regex_next(&matches, &found, &start, &end, error) ||
 		    (start != last && !splitter_add(splitter, last, start, false)) ||
 		    (found && !splitter_add(splitter, start, end, true)))

@@ -610,12 +610,12 @@ bool regex_translate(const char *pattern, size_t n_bytes, struct bytes *out, str
 	if (unicode_valid_prefix(pattern, n_bytes) < n_bytes)
 		return error_set(error, ERROR_MODEL, "regular expression: not valid UTF-8");
 	emit(&t, "");
-	while (t.at < n_bytes)
-		if (!translate_item(&t))
-			return false;
-	if (t.n_groups > 0)
-		return error_set(error, ERROR_MODEL, "regular expression: a '(' without ')'");
+	bool ok = true;
+	while (ok && !out->failed && t.at < n_bytes)
+		ok = translate_item(&t);
 	if (out->failed)
 		return error_set(error, ERROR_MEMORY, "not enough memory for a regular expression");
-	return true;
+	if (ok && t.n_groups > 0)
+		return error_set(error, ERROR_MODEL, "regular expression: a '(' without ')'");
+	return ok;
 }

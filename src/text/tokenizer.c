@@ -82,12 +82,22 @@ static bool rebuild_template(struct tokenizer *tokenizer, struct error *error)
 	if (parts->add_eos && tokenizer->eos_id < 0)
 		return error_set(error, ERROR_MODEL, "add_eos_token is set, but there is no eos_token in the vocabulary");
 	parts->n_template = 0;
-	parts->n_texts = 1;
 	if (parts->add_bos)
 		parts->template[parts->n_template++] = tokenizer->bos_id;
 	parts->template[parts->n_template++] = TEMPLATE_TEXT;
 	if (parts->add_eos)
 		parts->template[parts->n_template++] = tokenizer->eos_id;
+	return true;
+}
+
+static bool check_template(const struct tokenizer *tokenizer, struct error *error)
+{
+	for (int i = 0; i < tokenizer->parts.n_template; i++) {
+		int32_t id = tokenizer->parts.template[i];
+		if (id != TEMPLATE_TEXT && (size_t)id >= tokenizer->n_ids)
+			return error_set(error, ERROR_MODEL, "post_processor: token id %d is not within 0..%d", id,
+			                 (int)tokenizer->n_ids - 1);
+	}
 	return true;
 }
 
@@ -112,7 +122,7 @@ static bool build(struct tokenizer *tokenizer, struct error *error)
 		return false;
 	tokenizer->bos_id = parts->bos ? tokenizer_find(tokenizer, parts->bos, parts->n_bos) : -1;
 	tokenizer->eos_id = parts->eos ? tokenizer_find(tokenizer, parts->eos, parts->n_eos) : -1;
-	return rebuild_template(tokenizer, error);
+	return rebuild_template(tokenizer, error) && check_template(tokenizer, error);
 }
 
 struct tokenizer *tokenizer_build(struct tokenizer_description *description, struct error *error)
@@ -139,7 +149,7 @@ static bool join_path(char *out, size_t n_out, const char *directory, const char
 
 struct tokenizer *tokenizer_load(const char *path, struct error *error)
 {
-	char json_path[4096], config_path[4096];
+	char json_path[4096], config_path[4096] = "";
 	struct stat info;
 	bool have_config = false;
 	if (stat(path, &info) != 0) {

@@ -81,7 +81,7 @@ bool tokenizer_read_config(const char *path, struct tokenizer_description *descr
 	struct json *document = json_parse_file(path, MAX_CONFIG_BYTES, &limits, error);
 	if (!document)
 		return false;
-	bool ok = read_document(document, description, error);
+	bool ok = read_document(document, description, error) || error_prefix(error, "%s", path);
 	json_destroy(document);
 	return ok;
 }

@@ -329,7 +329,5 @@ bool tokenizer_read_json(const char *path, const char *config_path, struct token
 		return false;
 	bool ok = read_document(document, description, error) || error_prefix(error, "%s", path);
 	json_destroy(document);
-	if (ok && config_path)
-		ok = tokenizer_read_config(config_path, description, error) || error_prefix(error, "%s", config_path);
-	return ok;
+	return ok && (!config_path || tokenizer_read_config(config_path, description, error));
 }

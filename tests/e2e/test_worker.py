@@ -448,12 +448,6 @@ def test_model_that_cannot_be_loaded(worker, slow_model, tmp_path, damage):
     assert started.reason().startswith("tallow: ") and str(folder) in started.reason()
 
 
-def test_exposure_without_a_key(worker):
-    started = worker("--host", "0.0.0.0", wait=False)
-    assert started.process.wait(20) == 2
-    assert "API key" in started.reason()
-
-
 def test_keys_are_reread_on_sighup(worker, tmp_path):
     keys = tmp_path / "keys"
     keys.write_text("# ours\nfirst\n\n  second \n")
@@ -549,15 +543,3 @@ def test_threads_follow_affinity(worker):
         return get(started.port, "/info").json()["threads"]
 
     wait_until(lambda: threads() == 1, timeout=10, interval=0.5)
-
-
-def test_log_says_nothing_of_the_text(worker):
-    started = worker(env={"TALLOW_LOG_LEVEL": "debug"})
-    events = execute(started.port, {"prompt": "Xylophone zebra", "max_tokens": 20, "temperature": 0})
-    text = "".join(data["t"] for name, data in events if name == "token").strip()
-    started.stop()
-    log = started.log()
-    assert "Xylophone" not in log and "zebra" not in log
-    assert len(text) < 4 or text not in log
-    for line in log.splitlines():
-        assert {"ts", "level", "event"} <= set(json.loads(line))

@@ -1,0 +1,374 @@
+/* tokenizer.json is untrusted: whatever it holds, loading ends in a tokenizer that works or in an error that says what is
+ * wrong and where. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <sys/stat.h>
+
+#include "tokenizer_check.h"
+
+#define ADDED(content, flags)                                                                                          \
+	"{\"id\": 5, \"content\": \"" content "\", \"single_word\": false, \"lstrip\": true, \"rstrip\": false, " flags "}"
+
+/* Something of everything. */
+static const char small[] =
+    "{\"version\": \"1.0\", \"added_tokens\": [" ADDED("<s>", "\"normalized\": false, \"special\": true") ", " ADDED(
+        "ab",
+        "\"normalized\": true, \"special\": false") "],"
+                                                    "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": "
+                                                    "[{\"type\": \"NFKC\"}, {\"type\": \"Replace\", "
+                                                    "\"pattern\": {\"Regex\": \"\\\\s+\"}, \"content\": \" \"}, "
+                                                    "{\"type\": \"Strip\", \"strip_left\": true, "
+                                                    "\"strip_right\": false}, {\"type\": \"Lowercase\"}]},"
+                                                    "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": "
+                                                    "[{\"type\": \"Split\", \"pattern\": {\"Regex\": "
+                                                    "\"\\\\p{L}+|\\\\d\"}, \"behavior\": \"Isolated\", \"invert\": "
+                                                    "false}, {\"type\": \"Digits\", \"individual_digits\": "
+                                                    "true}, {\"type\": \"Metaspace\", \"replacement\": \"_\", "
+                                                    "\"prepend_scheme\": \"first\", \"split\": true}]},"
+                                                    "\"post_processor\": {\"type\": \"TemplateProcessing\", "
+                                                    "\"single\": [{\"SpecialToken\": {\"id\": \"<s>\", "
+                                                    "\"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": "
+                                                    "0}}], \"special_tokens\": {\"<s>\": {\"id\": \"<s>\", "
+                                                    "\"ids\": [6], \"tokens\": [\"<s>\"]}}},"
+                                                    "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": "
+                                                    "\"Replace\", \"pattern\": {\"String\": \"_\"}, "
+                                                    "\"content\": \" \"}, {\"type\": \"ByteFallback\"}, {\"type\": "
+                                                    "\"Fuse\"}, {\"type\": \"Strip\", \"content\": \" \", "
+                                                    "\"start\": 1, \"stop\": 0}]},"
+                                                    "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": "
+                                                    "\"?\", \"fuse_unk\": true, \"byte_fallback\": true, "
+                                                    "\"ignore_merges\": true, \"vocab\": {\"?\": 0, \"_\": 1, \"a\": "
+                                                    "2, \"b\": 3, \"_a\": 4, \"_ab\": 5}, \"merges\": "
+                                                    "[\"_ a\", [\"_a\", \"b\"]]}}";
+
+/* Loads, and if that works, works with it. */
+static bool try_tokenizer(const char *text, size_t n_bytes)
+{
+	struct error error = {0};
+	struct tokenizer *tokenizer = tokenizer_of(text, n_bytes, &error);
+	if (!tokenizer) {
+		assert_true(error.code == ERROR_MODEL || error.code == ERROR_MEMORY);
+		assert_true(error.message[0]);
+		return false;
+	}
+	static const char sample[] = " ab  <s>1a A\xC3\x89\xF0\x9F\x98\x80 x\n";
+	struct token_ids ids = {0};
+	struct bytes back = {0};
+	for (unsigned flags = 0; flags < 4; flags++)
+		if (tokenizer_encode(tokenizer, sample, sizeof sample - 1, flags, &ids, &error))
+			for (size_t i = 0; i < ids.n_ids; i++)
+				assert_true(ids.ids[i] >= 0 && ids.ids[i] < tokenizer_vocab_size(tokenizer));
+	assert_true(tokenizer_decode(tokenizer, ids.ids, ids.n_ids, false, &back, &error) ||
+	            error.code == ERROR_INVALID_REQUEST);
+	bytes_free(&back);
+	token_ids_free(&ids);
+	tokenizer_destroy(tokenizer);
+	return true;
+}
+
+static void every_prefix_is_refused(void **state)
+{
+	(void)state;
+	assert_true(try_tokenizer(small, sizeof small - 1));
+	for (size_t n = 0; n < sizeof small - 1; n++)
+		assert_false(try_tokenizer(small, n));
+}
+
+static void prefixes_of_a_real_one_are_refused(void **state)
+{
+	(void)state;
+	FILE *file = fopen("tests/tokenizers/qwen2-style/tokenizer.json", "rb");
+	assert_non_null(file);
+	char *text = malloc(1 << 20);
+	size_t n_bytes = fread(text, 1, 1 << 20, file);
+	fclose(file);
+	assert_true(n_bytes > 30000);
+	for (size_t n = 0; n < n_bytes - 2; n += 401)
+		assert_false(try_tokenizer(text, n));
+	free(text);
+}
+
+/* Bytes overwritten, and numbers, words and values exchanged for others. */
+static void changed_files_load_or_are_refused(void **state)
+{
+	(void)state;
+	static const char *const swaps[] = {"null",        "true",  "[]",           "{}",         "\"\"",
+	                                    "-1",          "1e400", "4194304",      "0.5",        "\"A\"",
+	                                    "\"\\u0000\"", "[[]]",  "\"Sequence\"", "99999999999"};
+	unsigned seed = 11;
+	int loaded = 0;
+	for (int i = 0; i < 4000; i++) {
+		struct bytes text = {0};
+		if (i % 2) {
+			bytes_append(&text, small, sizeof small - 1);
+			for (int n = rand_r(&seed) % 3; n >= 0; n--)
+				text.data[(size_t)rand_r(&seed) % text.n_bytes] = (char)(32 + rand_r(&seed) % 95);
+		} else {
+			/* Some value: from a colon, bracket or comma to the next comma or bracket. */
+			size_t start = (size_t)rand_r(&seed) % (sizeof small - 20);
+			start += strcspn(small + start, ":[,") + 1;
+			size_t end = start + strcspn(small + start, ",]}");
+			bytes_append(&text, small, start);
+			bytes_append_text(&text, swaps[(size_t)rand_r(&seed) % (sizeof swaps / sizeof *swaps)]);
+			bytes_append(&text, small + end, sizeof small - 1 - end);
+		}
+		loaded += try_tokenizer(text.data, text.n_bytes);
+		bytes_free(&text);
+	}
+	assert_true(loaded > 100);
+}
+
+/* small with `from` exchanged for `to` must be refused with `reason`. */
+static void refused(const char *from, const char *to, const char *reason)
+{
+	struct bytes text = {0};
+	struct error error = {0};
+	const char *at = strstr(small, from);
+	assert_non_null(at);
+	bytes_append(&text, small, (size_t)(at - small));
+	bytes_append_text(&text, to);
+	bytes_append_text(&text, at + strlen(from));
+	struct tokenizer *tokenizer = tokenizer_of(text.data, text.n_bytes, &error);
+	if (tokenizer)
+		fail_msg("%s was taken", to);
+	assert_int_equal(error.code, ERROR_MODEL);
+	if (!strstr(error.message, reason) || !strstr(error.message, "/tmp/"))
+		fail_msg("%s: the error does not say \"%s\" and where: %s", to, reason, error.message);
+	bytes_free(&text);
+}
+
+static void errors_say_what_and_where(void **state)
+{
+	(void)state;
+	refused("\"BPE\"", "\"Unigram\"", "model.type Unigram is not supported");
+	refused("\"BPE\"", "\"WordPiece\"", "model.type WordPiece is not supported");
+	refused("\"BPE\"", "\"WordLevel\"", "model.type WordLevel is not supported");
+	refused("\"dropout\": null", "\"dropout\": 0.1", "dropout");
+	refused("\"dropout\": null", "\"end_of_word_suffix\": \"</w>\"", "model.end_of_word_suffix is not supported");
+	refused("\"dropout\": null", "\"continuing_subword_prefix\": \"##\"", "continuing_subword_prefix is not supported");
+	refused("\"_ a\"", "\"_ x\"", "model.merges[0]: its right half is not in model.vocab");
+	refused("\"_ a\"", "\"x a\"", "model.merges[0]: its left half is not in model.vocab");
+	refused("[\"_a\", \"b\"]", "[\"b\", \"a\"]", "model.merges[1]: the token it makes is not in model.vocab");
+	refused("[\"_a\", \"b\"]", "[\"_a\"]", "model.merges[1] is not a pair");
+	refused("\"_ a\"", "\"_ a b\"", "model.merges[0] is not a pair");
+	refused("\"_ a\"", "7", "model.merges[0] is not a pair");
+	refused("\"_ab\": 5", "\"_ab\": -5", "token id -5 is not within");
+	refused("\"_ab\": 5", "\"_ab\": 4294967296", "token id 4294967296 is not within");
+	refused("\"_ab\": 5", "\"_ab\": \"5\"", "not an integer");
+	refused("\"vocab\": {", "\"vocab\": [], \"x\": {", "model.vocab is an array, not an object");
+	refused("\"merges\"", "\"murges\"", "model.merges is missing");
+	refused("\"NFKC\"", "\"Precompiled\"", "normalizer Precompiled is not supported");
+	refused("\"Digits\"", "\"BertPreTokenizer\"", "pre_tokenizer BertPreTokenizer is not supported");
+	refused("\"individual_digits\"", "\"x\"", "pre_tokenizer.individual_digits is missing");
+	refused("\"Isolated\"", "\"isolated\"", "pre_tokenizer.behavior isolated is unknown");
+	refused("\"replacement\": \"_\"", "\"replacement\": \"__\"", "not one character");
+	refused("\"first\"", "\"sometimes\"", "prepend_scheme sometimes is unknown");
+	refused("\\\\p{L}+|\\\\d", "(", "regular expression");
+	refused("\"TemplateProcessing\"", "\"RobertaProcessing\"", "post_processor RobertaProcessing is not supported");
+	refused("\"ids\": [6]", "\"ids\": [-6]", "is not within");
+	refused("\"ids\": [6]", "\"ids\": [600]", "post_processor");
+	refused("\"Sequence\": {\"id\": \"A\"", "\"Sequence\": {\"id\": \"B\"", "neither a SpecialToken nor Sequence A");
+	refused("\"ByteFallback\"", "\"WordPiece\"", "decoder WordPiece is not supported");
+	refused("\"ByteFallback\"", "\"CTC\"", "decoder CTC is not supported");
+	refused("{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}", "{\"type\": \"Fuse\"}, {\"type\": \"ByteFallback\"}",
+	        "after Fuse");
+	refused("\"stop\": 0", "\"stop\": 1", "Strip");
+	refused("\"1.0\"", "\"2.0\"", "version");
+	refused("\"lstrip\": true", "\"lstrip\": 1", "added_tokens[0]: it.lstrip");
+}
+
+static void files_that_are_none_are_refused(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	char folder[] = "/tmp/tallow-tokenizer-XXXXXX", path[128];
+	assert_non_null(mkdtemp(folder));
+	assert_null(tokenizer_load("/nonexistent/model", &error));
+	assert_int_equal(error.code, ERROR_MODEL);
+	assert_null(tokenizer_load(folder, &error));
+	assert_non_null(strstr(error.message, "tokenizer.json"));
+	snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_null(tokenizer_load(folder, &error));
+	assert_non_null(strstr(error.message, "regular file"));
+	unlink(path);
+	rmdir(folder);
+}
+
+/* ---- tokenizer_config.json ---- */
+
+static struct tokenizer *with_config(const char *config, struct error *error)
+{
+	char folder[] = "/tmp/tallow-tokenizer-XXXXXX", json_path[128], config_path[128];
+	assert_non_null(mkdtemp(folder));
+	snprintf(json_path, sizeof json_path, "%s/tokenizer.json", folder);
+	snprintf(config_path, sizeof config_path, "%s/tokenizer_config.json", folder);
+	FILE *file = fopen(json_path, "wb");
+	assert_non_null(file);
+	fwrite(small, 1, sizeof small - 1, file);
+	fclose(file);
+	file = fopen(config_path, "wb");
+	assert_non_null(file);
+	fwrite(config, 1, strlen(config), file);
+	fclose(file);
+	struct tokenizer *tokenizer = tokenizer_load(folder, error);
+	unlink(json_path);
+	unlink(config_path);
+	rmdir(folder);
+	return tokenizer;
+}
+
+enum { ID_A = 2, ID_S = 6 };
+
+/* What comes before and after "b", which is 3. */
+static void check_config(const char *config, int before, int after)
+{
+	struct error error = {0};
+	struct token_ids ids = {0};
+	struct tokenizer *tokenizer = with_config(config, &error);
+	if (!tokenizer)
+		fail_msg("%s: %s", config, error.message);
+	assert_true(tokenizer_encode(tokenizer, "b", 1, WITH_SPECIAL, &ids, &error));
+	size_t n = 0;
+	if (before >= 0)
+		assert_int_equal(ids.ids[n++], before);
+	n += ids.n_ids - n - (after >= 0);
+	if (after >= 0)
+		assert_int_equal(ids.ids[n++], after);
+	assert_int_equal(n, ids.n_ids);
+	/* Metaspace puts a '_' before the b. */
+	assert_int_equal(ids.n_ids, 2 + (before >= 0) + (after >= 0));
+	token_ids_free(&ids);
+	tokenizer_destroy(tokenizer);
+}
+
+static void bos_and_eos_are_added_as_the_class_does(void **state)
+{
+	(void)state;
+	check_config("{}", ID_S, -1); /* the post-processor's */
+	check_config("{\"add_bos_token\": false, \"tokenizer_class\": \"PreTrainedTokenizerFast\"}", ID_S, -1);
+	check_config("{\"tokenizer_class\": \"LlamaTokenizer\"}", ID_S, -1);
+	check_config("{\"tokenizer_class\": \"LlamaTokenizerFast\", \"add_bos_token\": false}", -1, -1);
+	check_config("{\"tokenizer_class\": \"LlamaTokenizer\", \"add_bos_token\": null}", -1, -1);
+	check_config("{\"tokenizer_class\": \"LlamaTokenizer\", \"add_eos_token\": true, \"eos_token\": \"a\"}", ID_S,
+	             ID_A);
+	check_config("{\"tokenizer_class\": \"GPTNeoXTokenizer\", \"add_bos_token\": true, \"bos_token\": {\"content\": "
+	             "\"a\"}}",
+	             ID_A, -1);
+	check_config("{\"tokenizer_class\": \"GPTNeoXTokenizerFast\"}", -1, -1);
+	check_config("{\"tokenizer_class\": \"LlamaTokenizerX\", \"add_bos_token\": false}", ID_S, -1);
+}
+
+static void bad_configs_are_refused(void **state)
+{
+	(void)state;
+	static const char *const configs[] = {
+	    "",
+	    "[]",
+	    "{\"bos_token\": 3}",
+	    "{\"bos_token\": {\"content\": null}}",
+	    "{\"add_bos_token\": \"yes\"}",
+	    "{\"tokenizer_class\": \"LlamaTokenizer\", \"bos_token\": null}",
+	    "{\"tokenizer_class\": \"LlamaTokenizer\", \"bos_token\": \"<none>\"}",
+	    "{\"tokenizer_class\": \"LlamaTokenizer\", \"add_eos_token\": true}",
+	};
+	for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+		struct error error = {0};
+		if (with_config(configs[i], &error))
+			fail_msg("%s was taken", configs[i]);
+		assert_int_equal(error.code, ERROR_MODEL);
+	}
+}
+
+/* ---- legal, but large or odd ---- */
+
+static void many_added_tokens_load_and_match(void **state)
+{
+	(void)state;
+	struct bytes text = {0};
+	struct error error = {0};
+	enum { N = 20000 };
+	bytes_append_text(&text,
+	                  "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}, \"added_tokens\": [");
+	for (int i = 0; i < N; i++)
+		bytes_append_format(
+		    &text,
+		    "%s{\"content\": \"<tok_%d>\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
+		    "\"normalized\": %s, \"special\": true}",
+		    i ? "," : "", i, i % 2 ? "true" : "false");
+	bytes_append_text(&text, "]}");
+	struct tokenizer *tokenizer = tokenizer_of(text.data, text.n_bytes, &error);
+	if (!tokenizer)
+		fail_msg("%s", error.message);
+	assert_int_equal(tokenizer_vocab_size(tokenizer), N + 1);
+	struct token_ids ids = {0};
+	static const char sample[] = "a<tok_19999>a<tok_0><tok_19998";
+	assert_true(tokenizer_encode(tokenizer, sample, sizeof sample - 1, PLAIN, &ids, &error));
+	assert_int_equal(ids.n_ids, 4);
+	assert_int_equal(ids.ids[1], N);
+	assert_int_equal(ids.ids[3], 1);
+	token_ids_free(&ids);
+	bytes_free(&text);
+	tokenizer_destroy(tokenizer);
+}
+
+/* Text is not cut where a special token only looks like text, even if the whole word stands in the vocabulary. */
+static void literal_text_never_becomes_a_special_token(void **state)
+{
+	(void)state;
+	static const char json[] =
+	    "{\"added_tokens\": [{\"content\": \"ab\", \"single_word\": false, \"lstrip\": false, "
+	    "\"rstrip\": false, \"normalized\": false, \"special\": true}], \"model\": {\"type\": "
+	    "\"BPE\", \"ignore_merges\": true, \"merges\": [], \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}}}";
+	struct error error = {0};
+	struct token_ids ids = {0};
+	struct tokenizer *tokenizer = tokenizer_of(json, sizeof json - 1, &error);
+	assert_non_null(tokenizer);
+	assert_true(tokenizer_encode(tokenizer, "ab", 2, PLAIN, &ids, &error));
+	assert_int_equal(ids.n_ids, 1);
+	assert_int_equal(ids.ids[0], 2);
+	ids.n_ids = 0;
+	assert_true(tokenizer_encode(tokenizer, "ab", 2, LITERAL, &ids, &error));
+	assert_int_equal(ids.n_ids, 2);
+	token_ids_free(&ids);
+	tokenizer_destroy(tokenizer);
+}
+
+static void an_unknown_token_outside_the_vocabulary_is_an_error_when_needed(void **state)
+{
+	(void)state;
+	static const char json[] = "{\"model\": {\"type\": \"BPE\", \"unk_token\": \"<unk>\", \"merges\": [], \"vocab\": "
+	                           "{\"a\": 0}}}";
+	struct error error = {0};
+	struct token_ids ids = {0};
+	struct tokenizer *tokenizer = tokenizer_of(json, sizeof json - 1, &error);
+	assert_non_null(tokenizer);
+	assert_true(tokenizer_encode(tokenizer, "aa", 2, PLAIN, &ids, &error));
+	assert_int_equal(ids.n_ids, 2);
+	assert_false(tokenizer_encode(tokenizer, "ab", 2, PLAIN, &ids, &error));
+	assert_int_equal(error.code, ERROR_INVALID_REQUEST);
+	assert_int_equal(ids.n_ids, 2);
+	token_ids_free(&ids);
+	tokenizer_destroy(tokenizer);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_prefix_is_refused),
+	    cmocka_unit_test(prefixes_of_a_real_one_are_refused),
+	    cmocka_unit_test(changed_files_load_or_are_refused),
+	    cmocka_unit_test(errors_say_what_and_where),
+	    cmocka_unit_test(files_that_are_none_are_refused),
+	    cmocka_unit_test(bos_and_eos_are_added_as_the_class_does),
+	    cmocka_unit_test(bad_configs_are_refused),
+	    cmocka_unit_test(many_added_tokens_load_and_match),
+	    cmocka_unit_test(literal_text_never_becomes_a_special_token),
+	    cmocka_unit_test(an_unknown_token_outside_the_vocabulary_is_an_error_when_needed),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
