@@ -1,8 +1,8 @@
 /* The kernel table: one set of primitives per instruction set, chosen once at start.
  *
- * The scalar set is the specification and the oracle; it never calls OpenBLAS. The AVX2 (with FMA, F16C) and AVX-512 sets
- * fill the same table. All of them reduce in an order that is fixed per set, so results differ between sets by rounding
- * only, and never within one.
+ * The scalar set is the specification and the oracle; it never calls OpenBLAS. The AVX2 (with FMA, F16C) and AVX-512
+ * sets fill the same table. All of them reduce in an order that is fixed per set, so results differ between sets by
+ * rounding only, and never within one.
  *
  *     struct kernels *kernels = kernels_create(ISA_AUTO, COMPUTE_AUTO, n_threads, max_n_in, &error);
  *     kernels->rms_norm(...)
@@ -26,9 +26,9 @@ enum isa { ISA_AUTO, ISA_SCALAR, ISA_AVX2, ISA_AVX512 };
  * weights, 8 bits for q8 and q4); F32 never rounds them. */
 enum compute { COMPUTE_AUTO, COMPUTE_F32 };
 
-/* The keys and values of one sequence in one layer, as attention sees them. Page i holds positions
- * i*page_tokens ... (i+1)*page_tokens-1; inside a page, keys lie at k_offset bytes as [n_kv_heads, page_tokens, head_dim]
- * of `type`, values at v_offset in the same shape. Pages and offsets are aligned to the type at least. */
+/* The keys and values of one sequence in one layer, as attention sees them. Page i holds positions i*page_tokens ...
+ * (i+1)*page_tokens-1; inside a page, keys lie at k_offset bytes as [n_kv_heads, page_tokens, head_dim] of `type`,
+ * values at v_offset in the same shape. Pages and offsets are aligned to the type at least. */
 struct kv_view {
 	const unsigned char *const *pages; /* [ceil(positions / page_tokens)] */
 	size_t k_offset, v_offset;
@@ -74,7 +74,8 @@ struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads
                                struct error *error) MUST_USE;
 void kernels_destroy(struct kernels *kernels);
 bool isa_parse(const char *name, enum isa *isa); /* auto|scalar|avx2|avx512 */
-/* Bytes of scratch that kernels_create allocates for the workers (touched only as it is needed), for the memory plan. */
+/* Bytes of scratch that kernels_create allocates for the workers (touched only as it is needed), for the memory plan.
+ */
 size_t kernels_scratch_bytes(int n_threads, int64_t max_n_in);
 
 /* Attention of several jobs on the pool, with the online softmax over blocks of keys in ascending position: a row's

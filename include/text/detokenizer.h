@@ -6,9 +6,9 @@
  *     detokenizer_destroy(d);
  *
  * All pushes and the finish, joined, equal decode(prompt + output) minus decode(prompt) for valid UTF-8, so the space
- * before the first word is kept. A token that only begins a character gives nothing until the character is whole; a byte
- * that can no longer become valid gives one U+FFFD as soon as that is known. Special tokens give no text. Work per
- * token does not grow with what was generated before. One thread.
+ * before the first word is kept. A token that only begins a character gives nothing until the character is whole; a
+ * byte that can no longer become valid gives one U+FFFD as soon as that is known. Special tokens give no text. Work
+ * per token does not grow with what was generated before. One thread.
  */
 #ifndef TALLOW_TEXT_DETOKENIZER_H
 #define TALLOW_TEXT_DETOKENIZER_H
@@ -24,8 +24,8 @@ struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const 
                                        struct error *error) MUST_USE;
 void detokenizer_destroy(struct detokenizer *detokenizer);
 void detokenizer_push(struct detokenizer *detokenizer, int32_t id, struct bytes *out);
-/* True while finish could still append something, so that a caller may wait with what it sends. Never, with the decoders
- * that are supported: whatever is certain comes out at once, and what is not is dropped. */
+/* True while finish could still append something, so that a caller may wait with what it sends. Never, with the
+ * decoders that are supported: whatever is certain comes out at once, and what is not is dropped. */
 bool detokenizer_holds(const struct detokenizer *detokenizer);
 void detokenizer_finish(struct detokenizer *detokenizer, struct bytes *out);
 

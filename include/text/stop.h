@@ -5,8 +5,8 @@
  *     stop_finish(&stops, &safe);                                    // nothing more comes: what was held back is safe
  *     stop_free(&stops);
  *
- * On a hit `safe` got everything before the stop string and `matched` tells which one: the one that is complete first; of
- * several that end together, the one that starts first, then the one given first. So the result depends on the text
+ * On a hit `safe` got everything before the stop string and `matched` tells which one: the one that is complete first;
+ * of several that end together, the one that starts first, then the one given first. So the result depends on the text
  * alone, not on how it was cut into pushes. The text is UTF-8; an empty stop string never matches.
  */
 #ifndef TALLOW_TEXT_STOP_H

@@ -1,6 +1,7 @@
 /* Parsing options and printing them (options.h). */
 #include "cli/options.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,17 +166,13 @@ static bool refuse_unknown(unsigned command, const char *argument, size_t n_name
 	if (strcmp(name, "api-key") == 0)
 		return error_set(error, ERROR_USAGE,
 		                 "a key on the command line can be read by every user; use TALLOW_API_KEY or --api-key-file");
-	const struct option_row *nearest = NULL;
-	int least = 0;
+	const struct option_row *nearest = find_row(command, "help", 4); /* every command has it */
+	assert(nearest);
 	for (int i = 0; i < n_option_rows; i++) {
 		const struct option_row *row = &option_rows[i];
-		if (!is_option(row) || !(row->commands & command) || row->source == FROM_ENVIRONMENT)
-			continue;
-		int distance = edit_distance(name, row->name);
-		if (!nearest || distance < least) {
+		if (is_option(row) && (row->commands & command) && row->source != FROM_ENVIRONMENT &&
+		    edit_distance(name, row->name) < edit_distance(name, nearest->name))
 			nearest = row;
-			least = distance;
-		}
 	}
 	if (find_row(FOR_ALL, name, strlen(name)))
 		return error_set(error, ERROR_USAGE, "--%s is an option of another command (nearest here: --%s)", name,

@@ -32,22 +32,32 @@ enum option_given { NOT_GIVEN, GIVEN_BY_ENVIRONMENT, GIVEN_BY_FLAG };
 /* Values after defaults, environment and flags. Text is borrowed from argv and the environment. Numbers are in the
  * ranges that the table gives; 0 means "chosen for you" where the table says so. */
 struct options {
-	bool help, version;
 	const char *path; /* the one positional argument */
 
 	/* model and memory */
 	const char *model;
 	int64_t context, parallel, threads;
 	uint64_t kv_memory_bytes, memory_limit_bytes;
+	const char *cpu_mask;
 	int kv;      /* index into "auto|f32|f16|bf16" */
 	int isa;     /* enum isa */
 	int compute; /* enum compute */
-	const char *cpu_mask;
+
+	/* log */
+	int log_level;  /* enum log_level */
+	int log_format; /* enum log_format */
+
+	/* sampling */
+	int n_stops;
+	const char *stops[OPTIONS_MAX_STOPS];
+	const char *prompt;
+	double temperature, top_p, min_p, repetition_penalty;
+	int64_t top_k;
+	uint64_t seed;
 
 	/* worker */
 	const char *worker_id, *host, *callback_url, *advertise_host, *heartbeat_url;
 	int64_t port, callback_timeout_ms, heartbeat_interval_ms, shutdown_timeout_ms;
-	bool exit_with_parent;
 
 	/* requests */
 	int64_t max_tokens, max_queue, max_gap_ms, max_connections;
@@ -55,31 +65,17 @@ struct options {
 
 	/* access */
 	const char *api_key, *api_key_file, *cors_origin;
-	bool insecure;
 
-	/* sampling */
-	const char *prompt;
-	double temperature, top_p, min_p, repetition_penalty;
-	int64_t top_k;
-	uint64_t seed;
-	const char *stops[OPTIONS_MAX_STOPS];
-	int n_stops;
+	/* logits, bench */
+	const char *tokens, *npy, *text;
+	int64_t slice, decode_from, repeats;
+
+	/* switches */
+	bool help, version, quiet, json;
+	bool exit_with_parent, insecure;
 	bool ignore_eos, stats;
-
-	/* inspect, tokenize, detokenize, logits */
-	bool json, no_special, parse_special, keep_special, all;
-	const char *tokens, *npy;
-	int64_t slice, decode_from;
-
-	/* bench */
-	bool quick;
-	int64_t repeats;
-	const char *text;
-
-	/* log */
-	int log_level;  /* enum log_level */
-	int log_format; /* enum log_format */
-	bool quiet;
+	bool no_special, parse_special, keep_special;
+	bool all, quick;
 
 	unsigned char given[OPTIONS_MAX_ROWS]; /* by row of the table: enum option_given */
 };

@@ -2,8 +2,8 @@
  *
  * Queries that share a KV head (its group of heads, for a run of rows) are worked on together, at most QUERIES at once.
  * Keys come in blocks that start at multiples of the block length, in ascending order: widen the block, scores as one
- * small product with keys transposed (a lane is a key, head_dim is summed in one chain), softmax step, weighted values as
- * another small product. Every sum of a row runs over its own visible keys in ascending order in chains that do not
+ * small product with keys transposed (a lane is a key, head_dim is summed in one chain), softmax step, weighted values
+ * as another small product. Every sum of a row runs over its own visible keys in ascending order in chains that do not
  * depend on which rows or heads lie beside it.
  */
 #include <assert.h>

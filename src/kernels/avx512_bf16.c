@@ -1,8 +1,8 @@
 /* bf16 x bf16 products with vdpbf16ps, for CPUs that have AVX512_BF16.
  *
- * The instruction multiplies pairs exactly and adds them to an f32 lane with its own rules: subnormal inputs and results
- * count as zero and every step rounds to nearest even. Against f32 arithmetic the error is that of rounding activations
- * to bf16, at most 2^-8 of each term.
+ * The instruction multiplies pairs exactly and adds them to an f32 lane with its own rules: subnormal inputs and
+ * results count as zero and every step rounds to nearest even. Against f32 arithmetic the error is that of rounding
+ * activations to bf16, at most 2^-8 of each term.
  */
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,prefer-vector-width=512")
 #include <assert.h>

@@ -114,8 +114,8 @@ ALWAYS_INLINE void dot_block_run(const enum dtype type, const struct dot_block *
 	int n_groups = (block->n_rows + TILE_ROWS - 1) / TILE_ROWS;
 	int width = block->n_rows <= TILE_FEW_ROWS ? 8 : 4;
 	bool few = block->n_rows <= DOT_FEW_ROWS;
-	/* Few rows: weights come from memory, each tile of them serves all rows and meanwhile the next is fetched, a share in
-	 * each group's pass. Many rows: the chunk of weights stays in the L2 cache while rows stream past it. */
+	/* Few rows: weights come from memory, each tile of them serves all rows and meanwhile the next is fetched, a share
+	 * in each group's pass. Many rows: the chunk of weights stays in the L2 cache while rows stream past it. */
 	int n_tiles = (block->n_outputs + width - 1) / width;
 	for (int i = 0; i < n_tiles * n_groups; i++) {
 		int group = few ? i % n_groups : i / n_tiles;

@@ -1,5 +1,5 @@
-/* What one instruction set brings: the private table behind struct kernels. matmul.c and attention.c hold the algorithms
- * and the order of work; a set holds the loops that touch numbers.
+/* What one instruction set brings: the private table behind struct kernels. matmul.c and attention.c hold the
+ * algorithms and the order of work; a set holds the loops that touch numbers.
  */
 #ifndef TALLOW_KERNELS_KERNEL_SET_H
 #define TALLOW_KERNELS_KERNEL_SET_H
@@ -24,8 +24,9 @@ struct dot_block {
 };
 typedef void dot_function(const struct dot_block *block);
 
-/* c[i][j] = scale[i] * c[i][j] + sum over p of a[i][p] * b[p][j], p ascending in one chain; scale NULL: c is only written.
- * m rows, n columns (a multiple of VECTOR_PAD), depth k. Strides in elements. b and c rows start on 64 bytes. */
+/* c[i][j] = scale[i] * c[i][j] + sum over p of a[i][p] * b[p][j], p ascending in one chain; scale NULL: c is only
+ * written. m rows, n columns (a multiple of VECTOR_PAD), depth k. Strides in elements. b and c rows start on 64 bytes.
+ */
 struct small_product {
 	int m, n, k;
 	const float *a, *b;

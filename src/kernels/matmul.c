@@ -1,10 +1,11 @@
 /* Matrix products: how rows, weights and workers are cut into tasks. The loops over numbers belong to the sets, or to
  * OpenBLAS.
  *
- * Two ways to multiply. Dot: kernels of our own, weights as they lie in the file, any number of rows, every row the same
- * bits. Tiles: OpenBLAS sgemm on weights widened to f32, for prefill of types whose dot kernel is slower than that; always
- * in the same tiles of rows and blocks of columns (kernels/matmul.h says why). A task is a block of columns of one
- * weight for all rows, so that a weight is read from memory once, and no sum is ever split between workers.
+ * Two ways to multiply. Dot: kernels of our own, weights as they lie in the file, any number of rows, every row the
+ * same bits. Tiles: OpenBLAS sgemm on weights widened to f32, for prefill of types whose dot kernel is slower than
+ * that; always in the same tiles of rows and blocks of columns (kernels/matmul.h says why). A task is a block of
+ * columns of one weight for all rows, so that a weight is read from memory once, and no sum is ever split between
+ * workers.
  */
 #include "kernels/matmul.h"
 
@@ -27,8 +28,8 @@ static bool uses_bf16_dot(const struct kernels *kernels, enum dtype type)
 	return type == DTYPE_BF16 && kernels->private->bf16_dot;
 }
 
-/* Measured on Zen 4, 128 and 512 rows: sgemm is 1.2 to 1.6 times as fast as the AVX2 dot kernels, and the AVX-512 ones are
- * 1.1 to 1.4 times as fast as sgemm, which packs every weight anew for every tile. */
+/* Measured on Zen 4, 128 and 512 rows: sgemm is 1.2 to 1.6 times as fast as the AVX2 dot kernels, and the AVX-512 ones
+ * are 1.1 to 1.4 times as fast as sgemm, which packs every weight anew for every tile. */
 static bool prefills_in_tiles(const struct kernels *kernels)
 {
 	return kernels->isa == ISA_AVX2;
@@ -53,8 +54,8 @@ size_t matmul_worker_bytes(int64_t max_n_in)
 
 /* ---- input ---- */
 
-/* A row of bf16 activations: padded to whole vectors, plus one, so that rows do not all start at the same place of the L1
- * cache when n_in is a power of two. */
+/* A row of bf16 activations: padded to whole vectors, plus one, so that rows do not all start at the same place of the
+ * L1 cache when n_in is a power of two. */
 static size_t bf16_row_elements(int64_t n_in)
 {
 	return round_up((size_t)n_in, BF16_PAD) + BF16_PAD;

@@ -1,7 +1,7 @@
 /* The scalar set: the specification and the oracle of the others, in plain C. Never calls OpenBLAS.
  *
- * Sums run in LANES interleaved partial sums, as in a vector register, and end in one fixed tree: less rounding than one
- * long chain, and something a compiler can keep in registers.
+ * Sums run in LANES interleaved partial sums, as in a vector register, and end in one fixed tree: less rounding than
+ * one long chain, and something a compiler can keep in registers.
  */
 #include <assert.h>
 #include <math.h>

@@ -3,15 +3,16 @@
  * Included once by avx2.c and avx512.c after they define vf, VW, the v_ operations, the tile sizes and SET_NAME.
  * Everything is static. There is no -ffast-math anywhere: the order of every sum is what stands here.
  *
- * Operations: v_zero v_set1 v_load v_store (unaligned) v_add v_sub v_mul v_div v_max v_fma(a, b, c) = a*b+c, v_sum, v_sum4, v_top
- * (horizontal, fixed tree), v_round, v_scale2(x, n) = x * 2^n, v_zero_below(value, x, limit) = x < limit ? 0 : value,
- * v_load_some / v_store_some (first n < VW lanes; loads zero the others), v_set_from(value, n, rest): lanes from n on
- * become rest; v_widen(type, pointer) and v_widen_some(type, pointer, n); v_narrow(type, pointer, v),
- * v_narrow_some(type, pointer, v, n); v_transpose_block(out, out_stride, in, in_stride): VW x VW.
+ * Operations: v_zero v_set1 v_load v_store (unaligned) v_add v_sub v_mul v_div v_max v_min; v_fma(a, b, c) = a*b+c;
+ * v_sum, v_sum4 and v_top (horizontal, in a fixed tree); v_round; v_scale2(x, n) = x * 2^n; v_zero_below(value, x,
+ * limit) = x < limit ? 0 : value; v_load_some and v_store_some (first n < VW lanes; loads zero the others);
+ * v_set_from(value, n, rest): lanes from n on become rest; v_widen(type, pointer) and v_widen_some(type, pointer, n);
+ * v_narrow(type, pointer, v) and v_narrow_some(type, pointer, v, n); v_transpose_block(out, out_stride, in, in_stride):
+ * VW x VW.
  */
 
-/* e^x: x = n ln2 + r with |r| <= ln2 / 2, then the degree 5 polynomial of Cephes expf; within 2 ulp. Below -87.33, where
- * the result leaves the normal range, it is 0; above 88.37 it stays at the last finite value; NaN stays NaN. */
+/* e^x: x = n ln2 + r with |r| <= ln2 / 2, then the degree 5 polynomial of Cephes expf; within 2 ulp. Below -87.33,
+ * where the result leaves the normal range, it is 0; above 88.37 it stays at the last finite value; NaN stays NaN. */
 ALWAYS_INLINE vf v_exp(vf x)
 {
 	vf clamped = v_min(v_set1(88.3762626647949f), v_max(v_set1(-87.33654475f), x));

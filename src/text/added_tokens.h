@@ -1,7 +1,7 @@
 /* Added tokens: strings that are cut out of the text before anything else happens to it (special tokens, mostly).
  *
- * There are two sets: those matched in the text as it came, and those (normalized) matched in what the normalizer made of
- * it, by their own normalized form. In each the leftmost match counts, and of those the longest.
+ * There are two sets: those matched in the text as it came, and those (normalized) matched in what the normalizer made
+ * of it, by their own normalized form. In each the leftmost match counts, and of those the longest.
  */
 #ifndef TALLOW_TEXT_ADDED_TOKENS_H
 #define TALLOW_TEXT_ADDED_TOKENS_H
@@ -43,9 +43,9 @@ struct added_tokens {
 	size_t n_ids;
 };
 
-/* Takes tokens over and gives them ids as Hugging Face does: the vocabulary's where it has the string, else the next free
- * one (what the file says is not asked). Of two with the same content the last one's flags count, but
- * once special is always special. */
+/* Takes tokens over and gives them ids as Hugging Face does: the vocabulary's where it has the string, else the next
+ * free one (what the file says is not asked). Of two with the same content the last one's flags count, but once
+ * special is always special. */
 bool added_tokens_init(struct added_tokens *added, struct added_token *tokens, size_t n_tokens,
                        const struct vocab *vocab, const struct normalizer *normalizer, struct error *error) MUST_USE;
 void added_tokens_free(struct added_tokens *added);

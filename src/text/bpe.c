@@ -2,9 +2,9 @@
  * The merging itself is in bpe_merge.c, the tables are built in bpe_build.c.
  *
  * A text without pre-tokenizer (Llama 2) is one word of any length. It is cut between characters x and y when no merge
- * has a left half that ends in x and a right half that begins with y: then no merge ever reaches across that border, the
- * two sides do not see each other, and encoding them one by one gives the same ids. The pieces are short and repeat,
- * so the cache serves them.
+ * has a left half that ends in x and a right half that begins with y: then no merge ever reaches across that border,
+ * the two sides do not see each other, and encoding them one by one gives the same ids. The pieces are short and
+ * repeat, so the cache serves them.
  */
 #include "text/bpe.h"
 

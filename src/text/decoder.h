@@ -1,7 +1,7 @@
 /* Decoders of tokenizer.json, one token after the other: what is certain comes out at once, half a character waits.
  *
- * Only what depends on nothing that comes later can be decoded this way. All published decoders of BPE tokenizers are of
- * that kind; decoder_check refuses the others.
+ * Only what depends on nothing that comes later can be decoded this way. The decoders of byte-level and byte-fallback
+ * tokenizers are of that kind; decoder_check refuses the others.
  */
 #ifndef TALLOW_TEXT_DECODER_H
 #define TALLOW_TEXT_DECODER_H

@@ -1,8 +1,8 @@
 /* NFC, NFD, NFKC, NFKD with utf8proc's tables, in linear time: utf8proc's own ordering of marks is quadratic in their
  * number, and one character may carry a million of them.
  *
- * ASCII stays what it is and nothing before an ASCII character interacts with it, so only stretches of other characters,
- * with the ASCII character before them (it may carry their marks), are worked on.
+ * ASCII stays what it is and nothing before an ASCII character interacts with it, so only stretches of other
+ * characters, with the ASCII character before them (it may carry their marks), are worked on.
  */
 #include <string.h>
 #include <utf8proc.h>

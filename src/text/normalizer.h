@@ -35,8 +35,8 @@ struct normalizer {
 };
 void normalizer_free(struct normalizer *normalizer);
 
-/* A stretch of text on its way through the pipeline. origin_bytes: that many of its first bytes come from the very first
- * character of what the caller encodes (Metaspace's "first" asks); 0 for a stretch from further on. */
+/* A stretch of text on its way through the pipeline. origin_bytes: that many of its first bytes come from the very
+ * first character of what the caller encodes (Metaspace's "first" asks); 0 for a stretch from further on. */
 struct text_run {
 	const char *text;
 	size_t n_bytes;

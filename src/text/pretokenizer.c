@@ -1,5 +1,5 @@
-/* Pre-tokenizers. Each step hands its pieces straight to the next one, the last to the sink: no lists of pieces, whatever
- * the text's length, and as many levels of calls as there are steps.
+/* Pre-tokenizers. Each step hands its pieces straight to the next one, the last to the sink: no lists of pieces,
+ * whatever the text's length, and as many levels of calls as there are steps.
  */
 #include "text/pretokenizer.h"
 

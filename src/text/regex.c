@@ -1,9 +1,9 @@
 /* Running translated expressions with PCRE2 (JIT where it can be had), within limits.
  *
- * Limits: PCRE2's match limit bounds the backtracking at one place of the text, linear in the text since a run of n spaces
- * may take n steps. The search goes forward in windows, and between two calls the thread's own CPU time is looked at, so
- * that an expression that is slow at every place (quadratic in the text) ends in an error too, and a busy machine does not
- * cause one.
+ * Limits: PCRE2's match limit bounds the backtracking at one place of the text, linear in the text since a run of n
+ * spaces may take n steps. The search goes forward in windows, and between two calls the thread's own CPU time is
+ * looked at, so that an expression that is slow at every place (quadratic in the text) ends in an error too, and a
+ * busy machine does not cause one.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/regex.h"

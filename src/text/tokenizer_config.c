@@ -1,7 +1,7 @@
 /* tokenizer_config.json: the names of BOS and EOS, and whether they are added.
  *
- * Most of transformers' classes leave that to tokenizer.json's post-processor and ignore add_bos_token. Those in the table
- * throw the post-processor away and make their own from add_bos_token and add_eos_token (transformers 4.57,
+ * Most of transformers' classes leave that to tokenizer.json's post-processor and ignore add_bos_token. Those in the
+ * table throw the post-processor away and make their own from add_bos_token and add_eos_token (transformers 4.57,
  * update_post_processor).
  */
 #include <string.h>

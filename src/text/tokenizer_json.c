@@ -1,6 +1,6 @@
-/* Reader of Hugging Face's tokenizer.json: the model, added tokens and post-processor; the stages of the pipeline are in
- * tokenizer_json_stages.c. Strict where the reference is; what it knows and we do not is refused by name. Truncation and
- * padding are not looked at: prompts are never cut silently.
+/* Reader of Hugging Face's tokenizer.json: the model, added tokens and post-processor; the stages of the pipeline are
+ * in tokenizer_json_stages.c. Strict where the reference is; what it knows and we do not is refused by name.
+ * Truncation and padding are not looked at: prompts are never cut silently.
  */
 #include "text/tokenizer_json.h"
 

@@ -1,4 +1,5 @@
-/* The pipeline's stages in tokenizer.json. Sequences may be nested (as deep as the JSON reader allows) and are laid flat. */
+/* The pipeline's stages in tokenizer.json. Sequences may be nested (as deep as the JSON reader allows) and are laid
+ * flat. */
 #include <string.h>
 
 #include "text/tokenizer_json.h"

@@ -1,5 +1,6 @@
-/* Characters as the tokenizers' reference sees them: code points out of UTF-8 that is known to be valid, the classes that
- * pre-tokenizers and added tokens ask for, and the byte-level alphabet of GPT-2 (one printable character per byte).
+/* Characters as the tokenizers' reference sees them: code points out of UTF-8 that is known to be valid, the classes
+ * that pre-tokenizers and added tokens ask for, and the byte-level alphabet of GPT-2 (one printable character per
+ * byte).
  */
 #ifndef TALLOW_TEXT_UNICODE_H
 #define TALLOW_TEXT_UNICODE_H

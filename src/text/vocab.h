@@ -1,7 +1,7 @@
 /* Vocabulary: token strings (any bytes, NULs included) <-> ids.
  *
- * Ids may leave gaps. A string has one id; of strings that claim the same id, the last one is the id's text. Filled while
- * loading, read-only afterwards.
+ * Ids may leave gaps. A string has one id; of strings that claim the same id, the last one is the id's text. Filled
+ * while loading, read-only afterwards.
  */
 #ifndef TALLOW_TEXT_VOCAB_H
 #define TALLOW_TEXT_VOCAB_H

@@ -1,5 +1,5 @@
-/* Attention over pages: against the formula in double precision, and the same bits however rows, heads, jobs and threads
- * are grouped. */
+/* Attention over pages: against the formula in double precision, and the same bits however rows, heads, jobs and
+ * threads are grouped. */
 #include "kernel_check.h"
 
 #include <math.h>

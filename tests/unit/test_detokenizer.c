@@ -1,4 +1,5 @@
-/* Streaming: half characters wait, spaces stay, and all pushes together are decode(prompt + output) less decode(prompt). */
+/* Streaming: half characters wait, spaces stay, and all pushes together are decode(prompt + output) less
+ * decode(prompt). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Matrix products: against double precision with bounds that follow from the number of roundings, and the properties that
- * "same bits, whatever the batch" rests on, compared with memcmp. */
+/* Matrix products: against double precision with bounds that follow from the number of roundings, and the properties
+ * that "same bits, whatever the batch" rests on, compared with memcmp. */
 #include "kernel_check.h"
 
 #include <math.h>
@@ -267,8 +267,8 @@ static void test_all_sets(void **state)
 		pool_destroy(pools[i]);
 }
 
-/* Prefill on several threads again and again: OpenBLAS's serial build would hand two of them one buffer, were it not for
- * openblas_memory.c. */
+/* Prefill on several threads again and again: OpenBLAS's serial build would hand two of them one buffer, were it not
+ * for openblas_memory.c. */
 static void test_threads_in_openblas(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* tokenizer.json is untrusted: whatever it holds, loading ends in a tokenizer that works or in an error that says what is
- * wrong and where. */
+/* tokenizer.json is untrusted: whatever it holds, loading ends in a tokenizer that works or in an error that says what
+ * is wrong and where. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

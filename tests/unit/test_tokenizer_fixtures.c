@@ -1,4 +1,5 @@
-/* Published tokenizers (TALLOW_FIXTURES): all golden ids, and the two that must be refused. Skipped without the folder. */
+/* Published tokenizers (TALLOW_FIXTURES): all golden ids, and the two that must be refused. Skipped without the
+ * folder. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
