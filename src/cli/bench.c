@@ -131,7 +131,7 @@ static double arithmetic_ceiling(const struct bench *bench)
 
 static void bench_prefill(struct bench *bench, int64_t n_tokens)
 {
-	double rates[MAX_REPEATS];
+	double rates[MAX_REPEATS] = {0};
 	prefill(bench, 0, n_tokens, true);
 	for (int i = 0; i < bench->n_repeats; i++) {
 		int64_t start_ns = clock_ns();
@@ -148,7 +148,7 @@ static void bench_prefill(struct bench *bench, int64_t n_tokens)
  * depth 8192 short. */
 static void bench_decode(struct bench *bench, int64_t depth, int n_streams)
 {
-	double rates[MAX_REPEATS];
+	double rates[MAX_REPEATS] = {0};
 	decode(bench, n_streams, depth);
 	for (int i = 0; i < bench->n_repeats; i++) {
 		int64_t start_ns = clock_ns();

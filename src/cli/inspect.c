@@ -126,9 +126,10 @@ static void look(struct inspection *found, const struct model_options *options)
  * served, or when the limit was asked about. */
 static bool verdict(const struct inspection *found, const struct options *options, struct error *error)
 {
-	const struct part *parts[] = {&found->config_part, &found->tokenizer, &found->weights, &found->memory};
+	enum { N_PARTS = 4 };
+	const struct part *parts[N_PARTS] = {&found->config_part, &found->tokenizer, &found->weights, &found->memory};
 	bool here = found->weights.state != PART_ABSENT || options->memory_limit_bytes > 0;
-	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+	for (int i = 0; i < N_PARTS; i++) {
 		if (parts[i]->state != PART_REFUSED || (parts[i]->error.code == ERROR_MEMORY && !here))
 			continue;
 		*error = parts[i]->error;
@@ -137,28 +138,32 @@ static bool verdict(const struct inspection *found, const struct options *option
 	return true;
 }
 
+static bool inspect(struct inspection *found, const struct options *options, struct error *error)
+{
+	struct options with_path = *options;
+	struct model_options model_options;
+	struct stat info;
+	found->path = with_path.model = options->path ? options->path : options->model;
+	if (!found->path)
+		return error_set(error, ERROR_USAGE, "a path is missing: tallow inspect PATH");
+	if (stat(found->path, &info) != 0)
+		return error_set(error, ERROR_MODEL, "%.300s: no such file or directory", found->path);
+	if (!setup_model_options(&with_path, &model_options, error))
+		return false;
+	look(found, &model_options);
+	if (options->json)
+		inspection_print_json(found);
+	else
+		inspection_print(found);
+	return verdict(found, options, error);
+}
+
 bool inspect_run(const struct options *options, struct error *error)
 {
 	struct inspection *found = calloc(1, sizeof *found);
-	struct options with_path = *options;
-	struct model_options model_options;
 	if (!found)
 		return error_set(error, ERROR_MEMORY, "no memory to look at a model");
-	with_path.model = options->path ? options->path : options->model;
-	bool ok = with_path.model || error_set(error, ERROR_USAGE, "a path is missing: tallow inspect PATH");
-	struct stat info;
-	if (ok && stat(with_path.model, &info) != 0)
-		ok = error_set(error, ERROR_MODEL, "%.300s: no such file or directory", with_path.model);
-	ok = ok && setup_model_options(&with_path, &model_options, error);
-	if (ok) {
-		found->path = with_path.model;
-		look(found, &model_options);
-		if (options->json)
-			inspection_print_json(found);
-		else
-			inspection_print(found);
-		ok = verdict(found, options, error);
-	}
+	bool ok = inspect(found, options, error);
 	tokenizer_destroy(found->loaded_tokenizer);
 	free(found);
 	return ok;

@@ -125,7 +125,7 @@ static void shutdown_worker(void *context)
 /* The numeric host that an inherited socket is bound to. */
 static bool inherited_host(int fd, char *host, size_t capacity)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {0};
 	socklen_t n_bytes = sizeof address;
 	if (getsockname(fd, (struct sockaddr *)&address, &n_bytes) != 0)
 		return false;

@@ -51,7 +51,8 @@ struct engine {
 	uint64_t load_bytes_done, load_bytes_total;
 	double load_seconds;
 
-	/* once loaded */
+	/* once `loaded`, which is set under the mutex when all of them are there; until then only the thread looks */
+	bool loaded;
 	struct tokenizer *tokenizer;
 	struct model *model;
 	struct model_config config; /* with the tokenizer's EOS */
@@ -205,10 +206,8 @@ static bool load(struct engine *engine, struct error *error)
 	engine->config = *model_config(engine->model);
 	config_add_eos(&engine->config, tokenizer_eos_id(tokenizer));
 	engine->n_active = model_memory_plan(engine->model)->n_threads;
-	if (!make_scheduler(engine, error))
-		return false;
 	engine->load_seconds = (double)(clock_ns() - started_ns) / 1e9;
-	return true;
+	return make_scheduler(engine, error);
 }
 
 /* ---- one step ---- */
@@ -410,6 +409,7 @@ static void *engine_main(void *argument)
 		return NULL;
 	}
 	pthread_mutex_lock(&engine->mutex);
+	engine->loaded = true;
 	if (engine->state == ENGINE_LOADING)
 		engine->state = ENGINE_READY;
 	pthread_cond_broadcast(&engine->changed);
@@ -446,7 +446,7 @@ bool engine_idle(struct engine *engine)
 {
 	pthread_mutex_lock(&engine->mutex);
 	bool idle =
-	    !engine->scheduler || (scheduler_running(engine->scheduler) == 0 && scheduler_waiting(engine->scheduler) == 0);
+	    !engine->loaded || (scheduler_running(engine->scheduler) == 0 && scheduler_waiting(engine->scheduler) == 0);
 	pthread_mutex_unlock(&engine->mutex);
 	return idle;
 }
@@ -457,7 +457,7 @@ static void cancel_all(struct engine *engine)
 	pthread_mutex_lock(&engine->mutex);
 	engine->stopping = true;
 	engine->state = engine->state == ENGINE_FAILED ? ENGINE_FAILED : ENGINE_DRAINING;
-	for (int id = 0; engine->sequences && id < engine->n_sequences; id++)
+	for (int id = 0; engine->loaded && id < engine->n_sequences; id++)
 		if (engine->sequences[id])
 			stream_cancel(engine->sequences[id]->stream, ERROR_SHUTTING_DOWN);
 	pthread_cond_broadcast(&engine->work);
@@ -533,6 +533,7 @@ void engine_set_threads(struct engine *engine, int n_threads)
 static void fill_loaded_status(struct engine *engine, struct engine_status *status)
 {
 	status->plan = *model_memory_plan(engine->model);
+	status->load_seconds = engine->load_seconds;
 	status->architecture = engine->config.architecture;
 	status->quant_kind = model_quant_kind(engine->model);
 	status->tokenizer_kind = tokenizer_kind(engine->tokenizer);
@@ -551,7 +552,7 @@ static void fill_loaded_status(struct engine *engine, struct engine_status *stat
 
 static bool is_loaded(const struct engine *engine)
 {
-	return engine->scheduler && (engine->state == ENGINE_READY || engine->state == ENGINE_DRAINING);
+	return engine->loaded && (engine->state == ENGINE_READY || engine->state == ENGINE_DRAINING);
 }
 
 void engine_status(struct engine *engine, struct engine_status *status)
@@ -565,7 +566,6 @@ void engine_status(struct engine *engine, struct engine_status *status)
 	status->load_stage = load_stage_name(engine->load_stage);
 	status->load_bytes_done = engine->load_bytes_done;
 	status->load_bytes_total = engine->load_bytes_total;
-	status->load_seconds = engine->load_seconds;
 	status->model_name = engine->name;
 	status->max_tokens = engine->options.max_tokens;
 	status->uptime_seconds = (double)(now_ns - engine->created_ns) / 1e9;
@@ -704,7 +704,7 @@ bool engine_cancel(struct engine *engine, const char *job_id)
 {
 	bool found = false;
 	pthread_mutex_lock(&engine->mutex);
-	for (int id = 0; engine->sequences && id < engine->n_sequences && !found; id++) {
+	for (int id = 0; engine->loaded && id < engine->n_sequences && !found; id++) {
 		struct sequence *sequence = engine->sequences[id];
 		if (sequence && strcmp(sequence->request.job_id, job_id) == 0 && !stream_ended(sequence->stream)) {
 			stream_cancel(sequence->stream, ERROR_CANCELLED);

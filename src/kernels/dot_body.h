@@ -11,7 +11,8 @@
  * left at the end of a weight.
  */
 
-/* Bit c of ahead: prefetch the row of weights that follows output c's by a whole tile. */
+/* Bit c of ahead: prefetch the row of weights that follows output c's by a whole tile, into L2: a tile of weights is as
+ * large as L1, where it would push out what is being read. */
 ALWAYS_INLINE void dot_tile(const enum dtype type, const struct dot_block *block, int row, int output, const int rows,
                             const int outputs, unsigned ahead)
 {
@@ -37,7 +38,7 @@ ALWAYS_INLINE void dot_tile(const enum dtype type, const struct dot_block *block
 			const unsigned char *w_row = w + (size_t)c * w_stride;
 			DOT_VECTOR weights = dot_load_weights(type, w_row, k);
 			if (ahead >> c & 1)
-				__builtin_prefetch(w_row + (size_t)outputs * w_stride + k * element_bytes(type), 0, 3);
+				__builtin_prefetch(w_row + (size_t)outputs * w_stride + k * element_bytes(type), 0, 2);
 #pragma GCC unroll 8
 			for (int r = 0; r < rows; r++)
 				sum[r][c] = DOT_MULTIPLY(sum[r][c], values[r], weights);

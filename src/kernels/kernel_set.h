@@ -38,7 +38,7 @@ struct small_product {
 enum {
 	VECTOR_PAD = 16,   /* floats in the widest vector */
 	BF16_PAD = 32,     /* bf16 in the widest vector */
-	DOT_CHUNK = 40,    /* outputs of one task: a multiple of every set's tile width */
+	DOT_CHUNK = 64,    /* outputs of one task: a multiple of every set's tile width */
 	DOT_FEW_ROWS = 16, /* up to here weights stream from memory once and rows stay near */
 };
 
