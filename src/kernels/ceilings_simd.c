@@ -98,14 +98,14 @@ const struct read_loop_row read_loops[] = {
 };
 const int n_read_loops = sizeof read_loops / sizeof *read_loops;
 
-/* The compiler may not know the values, else it would compute them itself. */
-#define OPAQUE(value) __asm__ volatile("" : "+v"(value))
+/* The compiler may not know the values, else it would compute the result itself. */
+static volatile const short bf16_one = 0x3F80;
+static volatile const char int8_one = 1;
 
 uint64_t peak_bf16(int n_rounds)
 {
 	__m512 sums[PEAK_CHAINS];
-	__m512i ones = _mm512_set1_epi16(0x3F80);
-	OPAQUE(ones);
+	__m512i ones = _mm512_set1_epi16(bf16_one);
 	for (int i = 0; i < PEAK_CHAINS; i++)
 		sums[i] = _mm512_setzero_ps();
 	for (int round = 0; round < n_rounds; round++) {
@@ -121,8 +121,7 @@ uint64_t peak_bf16(int n_rounds)
 uint64_t peak_int8(int n_rounds)
 {
 	__m512i sums[PEAK_CHAINS];
-	__m512i ones = _mm512_set1_epi8(1);
-	OPAQUE(ones);
+	__m512i ones = _mm512_set1_epi8(int8_one);
 	for (int i = 0; i < PEAK_CHAINS; i++)
 		sums[i] = _mm512_setzero_si512();
 	for (int round = 0; round < n_rounds; round++) {

@@ -63,7 +63,7 @@ bool jobs_put(struct jobs *jobs, struct reply *reply, struct error *error)
 	}
 	pthread_mutex_unlock(&jobs->lock);
 	if (!exists && !full)
-		return true;
+		return true; // cppcheck-suppress memleak ; the list owns it
 	free(job);
 	if (exists)
 		return error_set(error, ERROR_CONFLICT, "a job of that name waits for its stream to be opened");

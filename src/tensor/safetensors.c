@@ -159,7 +159,7 @@ static bool read_entries(const struct json *header, const unsigned char *data, s
 {
 	size_t first = list->n_items;
 	for (const struct json *entry = json_first(header); entry; entry = json_next(entry)) {
-		size_t n_name, element_bytes;
+		size_t n_name, element_bytes = 0;
 		const char *name = json_key(entry, &n_name);
 		if (strcmp(name, "__metadata__") == 0 && n_name == 12) {
 			if (!check_metadata(entry, path, error))

@@ -12,6 +12,7 @@ enum { SCAN_MAX_SYMBOLS = 48 };
 static uint32_t rank_of(const struct bpe *bpe, int32_t left, int32_t right, int32_t *merged)
 {
 	const struct bpe_slot *slot = bpe_find_merge(bpe, left, right);
+	*merged = -1;
 	if (!slot)
 		return NONE;
 	*merged = slot->merged;
@@ -131,7 +132,7 @@ static void start_heap(const struct bpe *bpe, struct bpe_scratch *scratch)
 	for (size_t i = 0; i < n; i++) {
 		scratch->prev[i] = i > 0 ? (uint32_t)i - 1 : NONE;
 		scratch->next[i] = i + 1 < n ? (uint32_t)i + 1 : NONE;
-		int32_t merged;
+		int32_t merged = -1;
 		uint32_t rank = i + 1 < n ? rank_of(bpe, scratch->symbols[i], scratch->symbols[i + 1], &merged) : NONE;
 		if (rank != NONE)
 			scratch->heap[scratch->n_heap++] = (uint64_t)rank << 32 | i;
@@ -148,7 +149,7 @@ static void merge_by_heap(const struct bpe *bpe, struct bpe_scratch *scratch)
 	while (scratch->n_heap > 0) {
 		uint64_t top = heap_pop(scratch);
 		uint32_t left = (uint32_t)top, right = next[left];
-		int32_t merged;
+		int32_t merged = -1;
 		/* Entries are not taken out when a neighbour merges; a stale one no longer has its rank. */
 		if (symbols[left] < 0 || right == NONE || rank_of(bpe, symbols[left], symbols[right], &merged) != top >> 32)
 			continue;

@@ -163,7 +163,7 @@ static bool emit_property(struct translation *t, const char *name, bool negated,
 	char item[64];
 	const char *inside = property_inside(name);
 	if (!inside) {
-		if (!strncmp(name, "in", 2) && strcmp(name, "inherited") && strncmp(name, "inscriptional", 13))
+		if (strncmp(name, "in", 2) == 0 && strcmp(name, "inherited") != 0 && strncmp(name, "inscriptional", 13) != 0)
 			return refuse(t, "a property of Unicode blocks");
 		bool general = is_general_category(name);
 		/* Category names are case-sensitive in PCRE2. */
@@ -216,7 +216,7 @@ static bool read_name(struct translation *t, const char *end, char name[static 4
 /* \p{Name}, \P{Name}, \p{^Name}; at stands behind the p. */
 static bool property_escape(struct translation *t, bool negated, bool in_class)
 {
-	char name[40];
+	char name[40] = "";
 	if (peek(t, 0) != '{')
 		return refuse(t, "\\p without braces");
 	t->at++;
@@ -339,7 +339,7 @@ static bool escape(struct translation *t, bool in_class)
 /* [:name:] and [:^name:]; at stands on the '['. */
 static bool posix_class(struct translation *t)
 {
-	char name[40];
+	char name[40] = "";
 	t->at += 2;
 	bool negated = peek(t, 0) == '^';
 	t->at += negated;

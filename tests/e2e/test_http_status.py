@@ -73,6 +73,8 @@ def test_metrics_count(worker):
         next(stream)
         post(port, "/cancel", {"job_id": "c"})
         list(stream)
+    # A request is counted when its pages are back, which may be a moment after its last event.
+    wait_until(lambda: samples(port)['worker_requests_total{outcome="cancelled"}'] > 0)
     after = samples(port)
 
     def grew(name):
