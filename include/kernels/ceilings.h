@@ -19,4 +19,12 @@ struct ceilings {
 /* Takes a few seconds and 512 MiB of memory. */
 bool ceilings_measure(struct pool *pool, struct ceilings *ceilings, struct error *error) MUST_USE;
 
+/* A block of memory to read again and again: a shared machine's bandwidth moves by half within seconds, so what is
+ * limited by it is measured in turns with it. */
+struct read_probe;
+struct read_probe *read_probe_create(struct error *error) MUST_USE;
+void read_probe_destroy(struct read_probe *probe);
+/* One pass of every loop; GB/s of the best. */
+double read_probe_run(const struct read_probe *probe, struct pool *pool);
+
 #endif

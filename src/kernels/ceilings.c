@@ -42,10 +42,10 @@ uint64_t read_words(const unsigned char *data, size_t n_bytes)
 	return sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
 }
 
-static double seconds_of(struct pool *pool, int n_tasks, pool_task *task, struct probe *probe)
+static double seconds_of(struct pool *pool, int n_tasks, pool_task *task, struct probe *probe, int attempts)
 {
 	double best = 0;
-	for (int i = 0; i < ATTEMPTS; i++) {
+	for (int i = 0; i < attempts; i++) {
 		int64_t start_ns = clock_ns();
 		pool_run(pool, n_tasks, task, probe);
 		double seconds = (double)(clock_ns() - start_ns) / 1e9;
@@ -62,24 +62,66 @@ static void read_task(void *context, int task, int worker)
 	__atomic_fetch_add(&probe->sink, sum, __ATOMIC_RELAXED);
 }
 
-static bool measure_read(struct pool *pool, struct ceilings *ceilings, struct error *error)
+struct read_probe {
+	unsigned char *data; /* [READ_BYTES] */
+};
+
+struct read_probe *read_probe_create(struct error *error)
 {
+	struct read_probe *probe = malloc(sizeof *probe);
 	void *data = mmap(NULL, READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (data == MAP_FAILED)
-		return error_set(error, ERROR_MEMORY, "no memory for %d MiB to read", READ_BYTES >> 20);
+	if (!probe || data == MAP_FAILED) {
+		free(probe);
+		error_set(error, ERROR_MEMORY, "no memory for %d MiB to read", READ_BYTES >> 20);
+		return NULL;
+	}
 	madvise(data, READ_BYTES, MADV_HUGEPAGE);
 	memset(data, 1, READ_BYTES);
+	probe->data = data;
+	return probe;
+}
+
+void read_probe_destroy(struct read_probe *probe)
+{
+	if (!probe)
+		return;
+	munmap(probe->data, READ_BYTES);
+	free(probe);
+}
+
+/* Seconds of the best of `attempts` passes of one loop. */
+static double read_seconds(const struct read_probe *probe, struct pool *pool, read_loop *loop, int attempts)
+{
+	struct probe work = {.data = probe->data, .read = loop};
+	return seconds_of(pool, READ_BYTES / READ_PIECE_BYTES, read_task, &work, attempts);
+}
+
+double read_probe_run(const struct read_probe *probe, struct pool *pool)
+{
+	double best = 0;
+	for (int i = 0; i < n_read_loops; i++) {
+		double gb_s =
+		    read_loops[i].supported() ? READ_BYTES / read_seconds(probe, pool, read_loops[i].loop, 1) / 1e9 : 0;
+		best = gb_s > best ? gb_s : best;
+	}
+	return best;
+}
+
+static bool measure_read(struct pool *pool, struct ceilings *ceilings, struct error *error)
+{
+	struct read_probe *probe = read_probe_create(error);
+	if (!probe)
+		return false;
 	for (int i = 0; i < n_read_loops; i++) {
 		if (!read_loops[i].supported())
 			continue;
-		struct probe probe = {.data = data, .read = read_loops[i].loop};
-		double gb_s = READ_BYTES / seconds_of(pool, READ_BYTES / READ_PIECE_BYTES, read_task, &probe) / 1e9;
+		double gb_s = READ_BYTES / read_seconds(probe, pool, read_loops[i].loop, ATTEMPTS) / 1e9;
 		if (gb_s > ceilings->read_gb_s) {
 			ceilings->read_gb_s = gb_s;
 			ceilings->read_loop = read_loops[i].name;
 		}
 	}
-	munmap(data, READ_BYTES);
+	read_probe_destroy(probe);
 	return true;
 }
 
@@ -103,7 +145,7 @@ static bool measure_gemm(struct pool *pool, struct ceilings *ceilings, struct er
 	/* Several widths of a column block: which is best depends on the caches. */
 	for (int columns = 128; columns <= 512; columns *= 2) {
 		struct probe probe = {.x = memory, .w = memory + n_x, .y = memory + n_x + n_w, .columns_per_task = columns};
-		double seconds = seconds_of(pool, GEMM_WIDTH / columns, gemm_task, &probe);
+		double seconds = seconds_of(pool, GEMM_WIDTH / columns, gemm_task, &probe, ATTEMPTS);
 		double gflop_s = 2.0 * GEMM_ROWS * GEMM_WIDTH * GEMM_WIDTH / seconds / 1e9;
 		if (gflop_s > ceilings->sgemm_gflop_s)
 			ceilings->sgemm_gflop_s = gflop_s;
@@ -124,7 +166,7 @@ static double measure_peak(struct pool *pool, peak_loop *peak, double operations
 {
 	struct probe probe = {.peak = peak};
 	int n_tasks = pool_size(pool) * 4;
-	return operations_per_round * PEAK_ROUNDS * n_tasks / seconds_of(pool, n_tasks, peak_task, &probe) / 1e9;
+	return operations_per_round * PEAK_ROUNDS * n_tasks / seconds_of(pool, n_tasks, peak_task, &probe, ATTEMPTS) / 1e9;
 }
 
 bool ceilings_measure(struct pool *pool, struct ceilings *ceilings, struct error *error)
