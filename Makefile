@@ -114,14 +114,14 @@ unit: $(TESTS) ## unit tests
 	@tests/tools/run_unit.sh $(TESTS)
 
 e2e: $(BIN) ## end-to-end tests: start the real binary
-	$(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -q -p no:cacheprovider $(or $(E2E),tests/e2e) $(PYTEST_ARGS)
 
 .PHONY: debug asan tsan
 debug: deps ## build with assertions and no optimisation
 	@$(SUBMAKE) CONFIG=debug build
 asan: test-deps ## unit tests and one end-to-end set under ASan and UBSan
 	@$(SUBMAKE) CONFIG=asan test-programs
-	@$(MAKE) --no-print-directory CONFIG=asan unit e2e PYTEST_ARGS="tests/e2e/test_http_execute.py"
+	@$(MAKE) --no-print-directory CONFIG=asan unit e2e E2E="tests/e2e/test_http_execute.py tests/e2e/test_generate.py"
 tsan: test-deps ## unit tests under TSan
 	@$(SUBMAKE) CONFIG=tsan test-programs
 	@$(MAKE) --no-print-directory CONFIG=tsan unit
