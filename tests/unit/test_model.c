@@ -1,9 +1,9 @@
 /* The forward pass against Hugging Face transformers (goldens of tests/goldens/make_models.py), in every kernel set and
  * mode, and against itself: the same bits whatever the slicing, the company and the threads.
  *
- * Bounds are shares of the range of the reference's logits. f32 everywhere: rounding in another order, 1e-4. f16 keys and
- * values: 11 bits each, 2e-3. Activations rounded to bf16 (8 bits) besides: 5e-3 and, where a model is as small and
- * random as these, a little more at single logits.
+ * Bounds are shares of the range of the reference's logits. f32 everywhere: rounding in another order, 1e-4 (2e-6 seen).
+ * f16 keys and values: 11 bits each, 2e-3 (9e-4 seen). Activations rounded to bf16 (8 bits) besides: 5e-3 for the trained
+ * model (6e-4 seen); the random ones spread errors more than a trained one does, 1e-2 (9e-3 seen).
  */
 #include <dirent.h>
 #include <math.h>
@@ -44,8 +44,10 @@ static const struct mode {
 } modes[] = {
     {"f32", COMPUTE_F32, DTYPE_F32, 1e-4},
     {"f16 kv", COMPUTE_F32, DTYPE_F16, 2e-3},
-    {"auto", COMPUTE_AUTO, DTYPE_F16, 2e-2},
+    {"auto", COMPUTE_AUTO, DTYPE_F16, 1e-2},
 };
+
+static const double trained_auto_bound = 5e-3;
 
 static const enum isa sets[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX512};
 static const char *const set_names[] = {"scalar", "avx2", "avx512"};
@@ -231,10 +233,11 @@ static void logits_equal_the_reference(void **state)
 					int n = goldens[i].n_prompt;
 					all_logits(&run, goldens[i].prompt, n, 384, decoded ? 0 : n, logits);
 					double worst = worst_difference(&goldens[i], logits);
-					if (!(worst <= modes[mode].bound))
+					bool trained = strcmp(goldens[i].path, "models/tallow-tiny") == 0;
+					double bound = trained && mode == 2 ? trained_auto_bound : modes[mode].bound;
+					if (!(worst <= bound))
 						fail_msg("%s %s %s %s: logits differ by %.2e of their range, bound %.1e", goldens[i].path,
-						         set_names[set], modes[mode].name, decoded ? "decode" : "prefill", worst,
-						         modes[mode].bound);
+						         set_names[set], modes[mode].name, decoded ? "decode" : "prefill", worst, bound);
 				}
 				model_close(run.model);
 			}
