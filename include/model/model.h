@@ -19,7 +19,7 @@
 #include "model/plan.h"
 #include "model/weights.h"
 
-enum load_stage { LOAD_CONFIG, LOAD_MAP, LOAD_BIND, LOAD_TOUCH, LOAD_ALLOCATE, LOAD_DONE };
+enum load_stage { LOAD_CONFIG, LOAD_MAP, LOAD_BIND, LOAD_TOUCH, LOAD_CONVERT, LOAD_ALLOCATE, LOAD_DONE };
 const char *load_stage_name(enum load_stage stage); /* "config", "map", ... */
 
 /* Called from the loading thread (and only there); returning false stops the load with ERROR_CANCELLED. */

@@ -1,6 +1,6 @@
 /* The memory plan: every byte that serving a model takes, computed from config and options before anything is loaded.
  *
- * It is the only source of sizes: model_open allocates what the plan says, `tallow inspect` prints it, /health and
+ * It is the only source of sizes: weights_sizes says what the file gives and what is made of it, model_open allocates what the plan says, `tallow inspect` prints it, /health and
  * /metrics compare with it.
  */
 #ifndef TALLOW_MODEL_PLAN_H
@@ -14,21 +14,21 @@
 #include "kernels/kernels.h"
 #include "model/config.h"
 #include "model/kv.h"
+#include "model/weights.h"
 
 struct model_options {
 	const char *path; /* directory or .safetensors file */
 	enum isa isa;
 	enum compute compute;
-	int n_threads;                 /* 0 = what the machine gives */
-	int64_t context;               /* tokens per request; 0 = the smaller of the model's and 4096 */
-	int n_parallel;                /* sequences that may run together; 0 = chosen from memory and threads */
-	bool kv_auto;                  /* true: f32 for f32 weights, else f16 */
-	enum dtype kv_type;            /* when not kv_auto */
-	uint64_t kv_memory_bytes;      /* 0 = what the limit leaves, at most n_parallel full contexts */
-	uint64_t memory_limit_bytes;   /* 0 = no bound */
-	uint64_t weights_mapped_bytes; /* size of the mapped files; 0 = from config (stored_dtype) */
-	enum dtype weight_type;        /* of most of the matrices' bytes */
-	unsigned weight_types;         /* every type that a matrix has, as bits 1 << type; 0 = weight_type alone */
+	int n_threads;               /* 0 = what the machine gives */
+	int64_t context;             /* tokens per request; 0 = the smaller of the model's and 4096 */
+	int n_parallel;              /* sequences that may run together; 0 = chosen from memory and threads */
+	bool kv_auto;                /* true: f32 for f32 weights, else f16 */
+	enum dtype kv_type;          /* when not kv_auto */
+	bool weights_auto;           /* true: matrices stay as they lie in the file */
+	enum dtype weights_type;     /* what they become, when not weights_auto */
+	uint64_t kv_memory_bytes;    /* 0 = what the limit leaves, at most n_parallel full contexts */
+	uint64_t memory_limit_bytes; /* 0 = no bound */
 	uint64_t tokenizer_bytes;
 	int max_logit_rows; /* rows of logits that one step may ask for; 0 = n_parallel */
 };
@@ -56,17 +56,19 @@ struct model_plan {
 	struct kv_shape kv;
 	size_t kv_page_bytes;
 	int n_kv_pages;
-	int max_step_rows;     /* rows of one forward, padding included */
-	int max_prefill_rows;  /* rows of prefill in one step: a multiple of the tile */
-	unsigned weight_types; /* bits as in the options, never 0 */
-	int tile_rows;         /* slices and cache hits start at multiples of it */
+	int max_step_rows;    /* rows of one forward, padding included */
+	int max_prefill_rows; /* rows of prefill in one step: a multiple of the tile */
+	struct weight_sizes weights;
+	int tile_rows; /* slices and cache hits start at multiples of it */
 	int max_logit_rows;
 	size_t workspace_bytes;
 };
 
 /* ERROR_MEMORY with all lines in the message's reach when the total passes the limit; `plan` is filled even then, so that
  * the caller can print it. ERROR_USAGE when options contradict the model (context beyond max_positions, ...). */
-bool model_plan(const struct model_config *config, const struct model_options *options, struct model_plan *plan,
-                struct error *error) MUST_USE;
+bool model_plan(const struct model_config *config, const struct model_options *options,
+                const struct weight_sizes *weights, struct model_plan *plan, struct error *error) MUST_USE;
+/* What the matrices are to become: NULL when they stay as they are. */
+const enum dtype *model_wanted_type(const struct model_options *options);
 
 #endif

@@ -26,14 +26,33 @@ struct model_weights {
 	struct layer_weights *layers; /* [n_layers] */
 	float *vectors;               /* owns norms and biases widened to f32 */
 	size_t vector_bytes;          /* size of `vectors` */
-	unsigned types;               /* every type that a matrix has, as bits 1 << type */
-	enum dtype type;              /* of the matrices (of most bytes when they differ) */
+	size_t file_bytes;            /* of the files they are mapped from */
+};
+
+/* What loading makes of the matrices. */
+struct weight_sizes {
+	uint64_t mapped_bytes;    /* read where they lie in the file */
+	uint64_t converted_bytes; /* made at load */
+	unsigned types;           /* every type that a product meets, as bits 1 << type */
+	enum dtype type;          /* of most elements */
 };
 
 /* Binds and checks: missing tensors, unexpected ones, wrong shapes and unusable types are all named (first few, then
  * a count). Frees nothing on failure that the caller owns; `weights` is then empty. */
 bool weights_bind(const struct weight_file *file, const struct model_config *config, struct model_weights *weights,
                   struct error *error) MUST_USE;
+/* Shapes without a file: matrices of `type` with no data, for what config.json alone can tell. */
+bool weights_describe(const struct model_config *config, enum dtype type, struct model_weights *weights,
+                      struct error *error) MUST_USE;
+/* How much is mapped and how much made when the matrices are to be of type `wanted`; NULL: as they lie in the file. */
+bool weights_sizes(const struct model_weights *weights, const struct model_config *config, const enum dtype *wanted,
+                   struct weight_sizes *sizes, struct error *error) MUST_USE;
+
+/* A matrix of every layer and the head in turn, the embedding last: NULL after them. The embedding is looked up a row at
+ * a time and always stays in the file; where it is the head, too, that is a view of its own. */
+struct weight *weights_matrix(struct model_weights *weights, const struct model_config *config, int64_t index);
+/* The type that this matrix gets, which may be its own. */
+enum dtype weights_target(const struct model_weights *weights, const struct weight *matrix, const enum dtype *wanted);
 void weights_free(struct model_weights *weights);
 /* Bytes weights_bind allocates for vectors, from the config alone (the memory plan's line). */
 bool weights_vector_bytes(const struct model_config *config, size_t *n_bytes);

@@ -45,8 +45,9 @@ size_t weight_file_count(const struct weight_file *weights);
 const struct tensor *weight_file_at(const struct weight_file *weights, size_t index); /* in order of name */
 size_t weight_file_bytes(const struct weight_file *weights);                          /* mapped, headers included */
 
-/* Touches every page of [offset, offset + n_bytes) of the whole set (shards laid end to end), so that later reads do not
- * fault; callers split the range to show progress and to share the work. */
-void weight_file_touch(const struct weight_file *weights, size_t offset, size_t n_bytes);
+/* For a piece of a tensor's data: makes its pages resident, so that later reads do not fault; or gives them back, which
+ * costs nothing but reading them again. */
+void mapped_touch(const void *data, size_t n_bytes);
+void mapped_release(const void *data, size_t n_bytes);
 
 #endif

@@ -70,37 +70,42 @@ static void look_at_tokenizer(struct inspection *found, const char *folder)
 		found->tokenizer.state = PART_UNDERSTOOD;
 }
 
-static void look_at_weights(struct inspection *found, const char *path)
+static void look_at_weights(struct inspection *found, const struct model_options *options)
 {
 	struct model_weights bound = {0};
-	if (!has_weights(path))
+	if (!has_weights(options->path))
 		return;
 	found->weights.state = PART_REFUSED;
-	struct weight_file *file = weight_file_open(path, &found->weights.error);
+	struct weight_file *file = weight_file_open(options->path, &found->weights.error);
 	if (!file)
 		return;
 	found->n_tensors = weight_file_count(file);
-	found->mapped_bytes = weight_file_bytes(file);
-	if (found->config_part.state == PART_UNDERSTOOD &&
-	    weights_bind(file, &found->config, &bound, &found->weights.error)) {
-		found->weights.state = PART_UNDERSTOOD;
-		found->weight_type = bound.type;
-		found->weight_types = bound.types;
-		weights_free(&bound);
-	} else if (found->config_part.state != PART_UNDERSTOOD) {
+	found->file_bytes = weight_file_bytes(file);
+	if (found->config_part.state != PART_UNDERSTOOD)
 		found->weights.state = PART_UNCHECKED; /* without a config there is no saying which tensors belong */
-	}
+	else if (weights_bind(file, &found->config, &bound, &found->weights.error) &&
+	         weights_sizes(&bound, &found->config, model_wanted_type(options), &found->sizes, &found->weights.error))
+		found->weights.state = PART_UNDERSTOOD;
+	weights_free(&bound);
 	weight_file_close(file);
+}
+
+/* What config.json alone tells of the weights. */
+static bool describe_weights(struct inspection *found, const struct model_options *options, struct error *error)
+{
+	struct model_weights described = {0};
+	bool ok = weights_describe(&found->config, stored_type(&found->config), &described, error) &&
+	          weights_sizes(&described, &found->config, model_wanted_type(options), &found->sizes, error);
+	weights_free(&described);
+	return ok;
 }
 
 static void look_at_memory(struct inspection *found, const struct model_options *options)
 {
 	struct model_options known = *options;
-	known.weight_type = found->weight_type;
-	known.weight_types = found->weight_types;
-	known.weights_mapped_bytes = found->mapped_bytes;
 	known.tokenizer_bytes = found->loaded_tokenizer ? tokenizer_bytes(found->loaded_tokenizer) : 0;
-	bool fits = model_plan(&found->config, &known, &found->plan, &found->memory.error);
+	bool fits = (found->weights.state == PART_UNDERSTOOD || describe_weights(found, options, &found->memory.error)) &&
+	            model_plan(&found->config, &known, &found->sizes, &found->plan, &found->memory.error);
 	found->memory.state = fits ? PART_UNDERSTOOD : PART_REFUSED;
 }
 
@@ -112,12 +117,9 @@ static void look(struct inspection *found, const struct model_options *options)
 	if (config_load(options->path, &found->config, &found->config_part.error))
 		found->config_part.state = PART_UNDERSTOOD;
 	look_at_tokenizer(found, folder);
-	if (found->config_part.state == PART_UNDERSTOOD) {
-		found->weight_type = stored_type(&found->config);
-		if (found->loaded_tokenizer)
-			config_add_eos(&found->config, tokenizer_eos_id(found->loaded_tokenizer));
-	}
-	look_at_weights(found, options->path);
+	if (found->config_part.state == PART_UNDERSTOOD && found->loaded_tokenizer)
+		config_add_eos(&found->config, tokenizer_eos_id(found->loaded_tokenizer));
+	look_at_weights(found, options);
 	if (found->config_part.state == PART_UNDERSTOOD)
 		look_at_memory(found, options);
 }

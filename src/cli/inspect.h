@@ -22,10 +22,9 @@ struct inspection {
 	struct model_config config; /* when understood */
 	struct tokenizer *loaded_tokenizer;
 	size_t n_tensors;
-	uint64_t mapped_bytes;
-	unsigned weight_types;  /* every type that a matrix has, as bits; 0 when only the config is there */
-	enum dtype weight_type; /* of the file, else what the config says */
-	struct model_plan plan; /* also when the memory does not suffice */
+	uint64_t file_bytes;
+	struct weight_sizes sizes; /* from the file, else from what the config says */
+	struct model_plan plan;    /* also when the memory does not suffice */
 };
 
 void inspection_print(const struct inspection *found);

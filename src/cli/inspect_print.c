@@ -80,9 +80,9 @@ void inspection_print(const struct inspection *found)
 		print_tokenizer(found->loaded_tokenizer);
 	print_part("weights", &found->weights);
 	if (found->n_tensors > 0)
-		printf("  tensors         %zu, %.1f MiB\n", found->n_tensors, mib(found->mapped_bytes));
+		printf("  tensors         %zu, %.1f MiB\n", found->n_tensors, mib(found->file_bytes));
 	if (found->weights.state == PART_UNDERSTOOD)
-		printf("  matrices        %s\n", dtype_info(found->weight_type)->name);
+		printf("  matrices        %s\n", dtype_info(found->sizes.type)->name);
 	if (found->config_part.state == PART_UNDERSTOOD) {
 		print_part("memory", &found->memory);
 		print_plan(&found->plan);
@@ -153,10 +153,10 @@ static void write_weights(struct bytes *out, const struct inspection *found)
 	write_state(out, &found->weights);
 	if (found->n_tensors > 0) {
 		json_field_uint(out, "tensors", found->n_tensors);
-		json_field_uint(out, "bytes", found->mapped_bytes);
+		json_field_uint(out, "bytes", found->file_bytes);
 	}
 	if (found->weights.state == PART_UNDERSTOOD)
-		json_field_text(out, "quant_kind", dtype_info(found->weight_type)->name);
+		json_field_text(out, "quant_kind", dtype_info(found->sizes.type)->name);
 	json_close(out);
 }
 

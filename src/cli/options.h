@@ -39,6 +39,7 @@ struct options {
 	int64_t context, parallel, threads;
 	uint64_t kv_memory_bytes, memory_limit_bytes;
 	const char *cpu_mask;
+	int weights; /* index into "auto|f32|f16|bf16|q8|q4" */
 	int kv;      /* index into "auto|f32|f16|bf16" */
 	int isa;     /* enum isa */
 	int compute; /* enum compute */

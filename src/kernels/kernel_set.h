@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "kernels/kernels.h"
+#include "kernels/quant.h"
 
 /* out[r * out_stride + c] = x row r . weight row c, for n_rows rows and n_outputs weight rows. How a set cuts this into
  * tiles must not show in the bits: every (row, output) is summed along n_in in the same order. */
@@ -54,6 +55,14 @@ struct kernel_set {
 
 	dot_function *dot[DTYPE_COUNT]; /* by weight type, f32 activations; NULL where there is none */
 
+	/* Q8 and Q4 weights; the same bits in every set (quant.h). */
+	quant_function *quant;
+	/* Rounds a row of n activations to ceil(n / 32) groups; zero = quant_zero(weight type). */
+	void (*quantise_row)(struct quant_group *out, const float *x, int64_t n, int zero);
+	/* Rounds one block of weights, given a lane per output, to Q8 or Q4. */
+	void (*quantise_block)(enum dtype type, const float w[QUANT_GROUP][QUANT_OUTPUTS], unsigned char *block,
+	                       uint16_t *scales);
+
 	void (*product)(const struct small_product *product);
 	/* out[j][i] = in[i][j], rows x columns, both multiples of VECTOR_PAD; strides in elements; aligned to 64 bytes. */
 	void (*transpose)(float *out, size_t out_stride, const float *in, size_t in_stride, int n_rows, int n_columns);
@@ -74,6 +83,7 @@ void avx512_bf16_dot(const struct dot_block *block);
 struct kernels_private {
 	const struct kernel_set *set;
 	dot_function *bf16_dot; /* NULL: bf16 weights are widened */
+	quant_function *quant;  /* the set's, or a faster one that this CPU has; NULL: quantised weights are widened */
 	int n_threads;
 	size_t scratch_stride; /* bytes of scratch of one worker */
 	unsigned char *scratch;

@@ -80,6 +80,9 @@ struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads
 	*private = (struct kernels_private){
 	    .set = set,
 	    .bf16_dot = isa == ISA_AVX512 && cpu.avx512_bf16 && compute == COMPUTE_AUTO ? avx512_bf16_dot : NULL,
+	    .quant = compute == COMPUTE_F32                 ? NULL
+	             : isa == ISA_AVX512 && cpu.avx512_vnni ? avx512_vnni_quant
+	                                                    : set->quant,
 	    .n_threads = n_threads,
 	    .scratch_stride = worker_bytes(max_n_in),
 	    .scratch_bytes = kernels_scratch_bytes(n_threads, max_n_in),

@@ -152,6 +152,31 @@ static void dot_bf16(const struct dot_block *block)
 		dot_output(block, DTYPE_BF16, 2, i);
 }
 
+/* ---- few bits ---- */
+
+#define NARROW scalar_narrow
+#define WIDEN  scalar_widen
+#include "kernels/quantise_body.h"
+
+void scalar_quant(enum dtype type, const struct quant_product *p)
+{
+	for (int r = 0; r < p->n_rows; r++)
+		for (int o = 0; o < p->n_outputs; o++) {
+			int lane = o % QUANT_OUTPUTS;
+			size_t index = (size_t)(o / QUANT_OUTPUTS) * (size_t)p->n_groups;
+			const struct quant_group *x = p->x + (size_t)r * p->x_stride;
+			float total = 0;
+			for (int g = 0; g < p->n_groups; g++, x++, index++) {
+				const unsigned char *block = p->w + index * quant_block_bytes(type);
+				int32_t sum = 0;
+				for (int k = 0; k < QUANT_GROUP; k++)
+					sum += quant_value(type, block, lane, k) * x->values[k];
+				total = fmaf((float)sum * x->scale, f16_to_f32(p->scales[index * QUANT_OUTPUTS + (size_t)lane]), total);
+			}
+			p->out[(size_t)r * p->out_stride + (size_t)o] = total;
+		}
+}
+
 /* ---- attention ---- */
 
 static void scalar_product(const struct small_product *p)
@@ -202,6 +227,9 @@ const struct kernel_set scalar_set = {
     .widen = scalar_widen,
     .narrow = scalar_narrow,
     .dot = {[DTYPE_F32] = dot_f32, [DTYPE_F16] = dot_f16, [DTYPE_BF16] = dot_bf16},
+    .quant = scalar_quant,
+    .quantise_row = set_quantise_row,
+    .quantise_block = set_quantise_block,
     .product = scalar_product,
     .transpose = scalar_transpose,
     .softmax_block = scalar_softmax_block,

@@ -186,6 +186,12 @@ static void dot_bf16(const struct dot_block *block)
 	dot_block_run(DTYPE_BF16, block);
 }
 
+/* ---- rounding to few bits ---- */
+
+#define NARROW vector_narrow
+#define WIDEN  vector_widen
+#include "kernels/quantise_body.h"
+
 /* ---- attention ---- */
 
 /* A tile of `rows` x (`vectors` * VW) of a small product, depth k in one chain per element. */
@@ -288,6 +294,9 @@ const struct kernel_set SET_OBJECT = {
     .widen = vector_widen,
     .narrow = vector_narrow,
     .dot = {[DTYPE_F32] = dot_f32, [DTYPE_F16] = dot_f16, [DTYPE_BF16] = dot_bf16},
+    .quant = avx2_quant,
+    .quantise_row = set_quantise_row,
+    .quantise_block = set_quantise_block,
     .product = vector_product,
     .transpose = vector_transpose,
     .softmax_block = vector_softmax_block,

@@ -7,12 +7,13 @@
 #include <sys/mman.h>
 
 #include "base/checked.h"
+#include "kernels/convert.h"
 #include "model/model_private.h"
 #include "model/rope.h"
 
 const char *load_stage_name(enum load_stage stage)
 {
-	static const char *const names[] = {"config", "map", "bind", "touch", "allocate", "done"};
+	static const char *const names[] = {"config", "map", "bind", "touch", "convert", "allocate", "done"};
 	return names[stage];
 }
 
@@ -44,50 +45,100 @@ static bool map_and_bind(struct model *model, const struct model_options *option
 
 static bool plan_memory(struct model *model, const struct model_options *options, struct error *error)
 {
-	struct model_options known = *options;
-	known.weights_mapped_bytes = weight_file_bytes(model->file);
-	known.weight_type = model->weights.type;
-	known.weight_types = model->weights.types;
-	return model_plan(&model->config, &known, &model->plan, error);
+	struct weight_sizes sizes;
+	return weights_sizes(&model->weights, &model->config, model_wanted_type(options), &sizes, error) &&
+	       model_plan(&model->config, options, &sizes, &model->plan, error);
 }
 
-/* Touches the mapping in pieces, shared out over the pool, so that the first request does not pay for page faults. */
-struct touch {
-	const struct weight_file *file;
-	size_t offset, n_bytes, piece_bytes;
+/* ---- weights ---- */
+
+/* Matrices that stay in the file are touched, so that the first request does not pay for page faults; the others are
+ * converted, and their pages given back. */
+struct preparation {
+	struct model *model;
+	const struct reporter *reporter;
+	enum load_stage stage;
+	unsigned char *next; /* free memory for converted weights */
+	uint64_t done, total;
 };
+
+struct touch {
+	const unsigned char *data;
+	size_t n_bytes;
+};
+
+enum { TOUCH_PIECE_BYTES = 4 << 20 };
 
 static void touch_piece(void *context, int task, int worker)
 {
 	(void)worker;
 	const struct touch *touch = context;
-	size_t offset = (size_t)task * touch->piece_bytes;
-	size_t n = touch->n_bytes - offset < touch->piece_bytes ? touch->n_bytes - offset : touch->piece_bytes;
-	weight_file_touch(touch->file, touch->offset + offset, n);
+	size_t offset = (size_t)task * TOUCH_PIECE_BYTES, left = touch->n_bytes - offset;
+	mapped_touch(touch->data + offset, left < TOUCH_PIECE_BYTES ? left : TOUCH_PIECE_BYTES);
 }
 
-static bool touch_weights(struct model *model, const struct reporter *reporter, struct error *error)
+static bool prepare_matrix(struct preparation *preparation, struct weight *matrix, enum dtype target,
+                           struct error *error)
 {
-	enum { PIECE_BYTES = 4 << 20, BATCH_BYTES = 128 << 20 };
-	size_t total = weight_file_bytes(model->file);
-	for (size_t done = 0; done < total;) {
-		size_t n = total - done < BATCH_BYTES ? total - done : BATCH_BYTES;
-		struct touch touch = {.file = model->file, .offset = done, .n_bytes = n, .piece_bytes = PIECE_BYTES};
-		if (!report(reporter, LOAD_TOUCH, done, total, error))
-			return false;
-		pool_run(model->pool, (int)((n + PIECE_BYTES - 1) / PIECE_BYTES), touch_piece, &touch);
-		done += n;
+	struct model *model = preparation->model;
+	size_t stored, made;
+	if (!report(preparation->reporter, preparation->stage, preparation->done, preparation->total, error))
+		return false;
+	if (!dtype_bytes(matrix->type, (size_t)(matrix->n_out * matrix->n_in), &stored) ||
+	    !weight_bytes(target, matrix->n_out, matrix->n_in, &made))
+		return error_set(error, ERROR_INTERNAL, "a matrix has more bytes than were counted");
+	preparation->done += stored;
+	if (target == matrix->type) {
+		struct touch touch = {.data = matrix->data, .n_bytes = stored};
+		pool_run(model->pool, (int)((stored + TOUCH_PIECE_BYTES - 1) / TOUCH_PIECE_BYTES), touch_piece, &touch);
+		return true;
 	}
-	return report(reporter, LOAD_ALLOCATE, total, total, error);
+	struct weight in_file = *matrix;
+	weight_convert(model->kernels, model->pool, &in_file, target, preparation->next, matrix);
+	preparation->next += made;
+	mapped_release(in_file.data, stored);
+	return true;
 }
 
-static bool allocate(struct model *model, const struct model_options *options, struct error *error)
+static bool prepare_weights(struct model *model, const struct model_options *options, const struct reporter *reporter,
+                            struct error *error)
+{
+	size_t n_bytes = model->plan.weights.converted_bytes;
+	struct preparation preparation = {
+	    .model = model,
+	    .reporter = reporter,
+	    .stage = n_bytes ? LOAD_CONVERT : LOAD_TOUCH,
+	    .total = model->weights.file_bytes,
+	};
+	if (n_bytes) {
+		void *memory = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (memory == MAP_FAILED)
+			return error_set(error, ERROR_MEMORY, "cannot allocate %zu bytes of converted weights", n_bytes);
+		madvise(memory, n_bytes, MADV_HUGEPAGE); /* where there are none, small pages do */
+		model->converted = preparation.next = memory;
+	}
+	struct weight *matrix;
+	for (int64_t i = 0; (matrix = weights_matrix(&model->weights, &model->config, i)); i++) {
+		enum dtype target = weights_target(&model->weights, matrix, model_wanted_type(options));
+		if (!prepare_matrix(&preparation, matrix, target, error))
+			return false;
+	}
+	return report(reporter, LOAD_ALLOCATE, preparation.total, preparation.total, error);
+}
+
+static bool create_kernels(struct model *model, const struct model_options *options, struct error *error)
+{
+	int n_threads = model->plan.n_threads;
+	model->pool = pool_create(n_threads, NULL, 0, error);
+	model->kernels = model->pool ? kernels_create(options->isa, options->compute, n_threads,
+	                                              config_widest_input(&model->config), error)
+	                             : NULL;
+	return model->kernels != NULL;
+}
+
+static bool allocate(struct model *model, struct error *error)
 {
 	const struct model_plan *plan = &model->plan;
-	model->kernels =
-	    kernels_create(options->isa, options->compute, plan->n_threads, config_widest_input(&model->config), error);
-	if (!model->kernels)
-		return false;
 	void *memory = mmap(NULL, plan->workspace_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	model->workspace_memory = memory == MAP_FAILED ? NULL : memory;
 	model->rope_frequencies = malloc((size_t)model->config.head_dim / 2 * sizeof(float));
@@ -113,10 +164,9 @@ struct model *model_open(const struct model_options *options, load_progress *pro
 		error_set(error, ERROR_MEMORY, "cannot allocate the model");
 		return NULL;
 	}
-	if (!map_and_bind(model, options, &reporter, error) || !plan_memory(model, options, error))
-		goto fail;
-	model->pool = pool_create(model->plan.n_threads, NULL, 0, error);
-	if (!model->pool || !touch_weights(model, &reporter, error) || !allocate(model, options, error))
+	if (!map_and_bind(model, options, &reporter, error) || !plan_memory(model, options, error) ||
+	    !create_kernels(model, options, error) || !prepare_weights(model, options, &reporter, error) ||
+	    !allocate(model, error))
 		goto fail;
 	if (!report(&reporter, LOAD_DONE, weight_file_bytes(model->file), weight_file_bytes(model->file), error))
 		goto fail;
@@ -139,6 +189,8 @@ void model_close(struct model *model)
 	kernels_destroy(model->kernels);
 	pool_destroy(model->pool);
 	weights_free(&model->weights);
+	if (model->converted)
+		munmap(model->converted, model->plan.weights.converted_bytes);
 	weight_file_close(model->file);
 	free(model);
 }
@@ -165,12 +217,12 @@ const struct kernels *model_kernels(const struct model *model)
 
 enum dtype model_weight_type(const struct model *model)
 {
-	return model->weights.type;
+	return model->plan.weights.type;
 }
 
 const char *model_quant_kind(const struct model *model)
 {
-	return dtype_info(model->weights.type)->name;
+	return dtype_info(model->plan.weights.type)->name;
 }
 
 void model_set_threads(struct model *model, int n_threads)

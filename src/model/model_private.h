@@ -9,7 +9,8 @@ struct model {
 	struct model_config config;
 	struct model_plan plan;
 	struct weight_file *file;
-	struct model_weights weights; /* borrows from file */
+	struct model_weights weights; /* borrow from file and from converted */
+	unsigned char *converted;     /* weights made at load, plan.weights.converted_bytes; NULL when there are none */
 	struct kernels *kernels;
 	struct pool *pool;
 	struct kv_pool *kv;

@@ -56,18 +56,17 @@ static bool resolve_shapes(const struct model_config *config, const struct model
 	if (plan->n_parallel < 1 || plan->n_parallel > MAX_PARALLEL)
 		return error_set(error, ERROR_USAGE, "--parallel must be 1 to %d (got %d)", MAX_PARALLEL, plan->n_parallel);
 
-	plan->weight_types = options->weight_types ? options->weight_types : 1u << options->weight_type;
 	/* Tiles are powers of two: a slice that suits the largest suits all. */
 	for (int type = 0; type < DTYPE_COUNT; type++)
-		if (plan->weight_types & 1u << type) {
+		if (plan->weights.types & 1u << type) {
 			int tile = matmul_tile_rows(kernels, (enum dtype)type);
 			plan->tile_rows = tile > plan->tile_rows ? tile : plan->tile_rows;
 		}
 	int page_tokens = plan->tile_rows > MIN_PAGE_TOKENS ? plan->tile_rows : MIN_PAGE_TOKENS;
 	plan->kv = (struct kv_shape){
-	    .type = !options->kv_auto                   ? options->kv_type
-	            : options->weight_type == DTYPE_F32 ? DTYPE_F32
-	                                                : DTYPE_F16,
+	    .type = !options->kv_auto                 ? options->kv_type
+	            : plan->weights.type == DTYPE_F32 ? DTYPE_F32
+	                                              : DTYPE_F16,
 	    .n_layers = (int)config->n_layers,
 	    .n_kv_heads = (int)config->n_kv_heads,
 	    .head_dim = (int)config->head_dim,
@@ -111,14 +110,6 @@ static bool resolve_pages(const struct model_options *options, struct model_plan
 	return true;
 }
 
-static uint64_t mapped_bytes(const struct model_config *config, const struct model_options *options)
-{
-	if (options->weights_mapped_bytes)
-		return options->weights_mapped_bytes;
-	const struct dtype_info *info = dtype_info(options->weight_type);
-	return config_parameter_count(config) * (uint64_t)info->block_bytes / (uint64_t)info->block_elements;
-}
-
 static bool check_limit(const struct model_plan *plan, struct error *error)
 {
 	if (!plan->limit_bytes || plan->total_bytes <= plan->limit_bytes)
@@ -148,7 +139,9 @@ static bool plan_with_kernels(const struct model_config *config, const struct mo
 	if (!weights_vector_bytes(config, &vectors) || plan->workspace_bytes == 0)
 		return error_set(error, ERROR_MEMORY, "the model's buffers have more bytes than can be counted");
 
-	add_line(plan, "weights (mapped)", PLAN_MAPPED, mapped_bytes(config, options));
+	add_line(plan, "weights (mapped)", PLAN_MAPPED, plan->weights.mapped_bytes);
+	if (plan->weights.converted_bytes)
+		add_line(plan, "weights (converted)", PLAN_ALLOCATED, plan->weights.converted_bytes);
 	add_line(plan, "norms and biases", PLAN_ALLOCATED, vectors);
 	add_line(plan, "step buffers", PLAN_ALLOCATED, plan->workspace_bytes);
 	add_line(plan, "kernel scratch", PLAN_ALLOCATED,
@@ -162,10 +155,15 @@ static bool plan_with_kernels(const struct model_config *config, const struct mo
 	return check_limit(plan, error);
 }
 
-bool model_plan(const struct model_config *config, const struct model_options *options, struct model_plan *plan,
-                struct error *error)
+const enum dtype *model_wanted_type(const struct model_options *options)
 {
-	memset(plan, 0, sizeof *plan);
+	return options->weights_auto ? NULL : &options->weights_type;
+}
+
+bool model_plan(const struct model_config *config, const struct model_options *options,
+                const struct weight_sizes *weights, struct model_plan *plan, struct error *error)
+{
+	*plan = (struct model_plan){.weights = *weights};
 	plan->limit_bytes = options->memory_limit_bytes;
 	plan->n_threads = options->n_threads ? options->n_threads : platform_usable_threads(&platform_default_roots);
 

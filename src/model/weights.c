@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "kernels/convert.h"
 
 enum { MAX_NAME_BYTES = 256, MAX_NAMED = 4 };
 
@@ -79,7 +80,6 @@ struct binder {
 	float *next_vector;
 	int n_missing;
 	struct bytes missing; /* the first few names */
-	size_t type_bytes[DTYPE_COUNT];
 };
 
 static void note_name(struct bytes *names, int already, const char *name)
@@ -135,8 +135,6 @@ static bool bind_matrix(struct binder *binder, const char *name, int64_t n_out, 
 		return wrong_shape(binder, tensor, (const int64_t[]){n_out, n_in}, 2);
 	*weight = (struct weight){
 	    .type = tensor->type, .layout = LAYOUT_ROWS, .n_out = n_out, .n_in = n_in, .data = tensor->data};
-	binder->type_bytes[tensor->type] += tensor->n_bytes;
-	binder->weights->types |= 1u << tensor->type;
 	return true;
 }
 
@@ -301,12 +299,12 @@ bool weights_bind(const struct weight_file *file, const struct model_config *con
                   struct error *error)
 {
 	struct binder binder = {.file = file, .config = config, .weights = weights, .error = error};
-	memset(weights, 0, sizeof *weights);
+	*weights = (struct model_weights){.file_bytes = weight_file_bytes(file)};
 	if (!weights_vector_bytes(config, &weights->vector_bytes))
 		return error_set(error, ERROR_MODEL, "the model's norms have more bytes than can be counted");
 	/* A vector takes at most twice its bytes in the file: a config that promises more than the file holds allocates no
 	 * more than the file is worth, and ends with missing tensors. */
-	size_t in_file = 2 * weight_file_bytes(file);
+	size_t in_file = 2 * weights->file_bytes;
 	weights->layers = calloc((size_t)config->n_layers, sizeof *weights->layers);
 	weights->vectors = malloc(weights->vector_bytes < in_file ? weights->vector_bytes : in_file);
 	binder.next_vector = weights->vectors;
@@ -315,9 +313,6 @@ bool weights_bind(const struct weight_file *file, const struct model_config *con
 		error_set(error, ERROR_MEMORY, "no memory for %zu bytes of norms", weights->vector_bytes);
 	ok = ok && bind_all(&binder);
 	bytes_free(&binder.missing);
-	for (int type = 0; type < DTYPE_COUNT; type++)
-		if (binder.type_bytes[type] > binder.type_bytes[weights->type])
-			weights->type = (enum dtype)type;
 	if (!ok)
 		weights_free(weights);
 	return ok;
@@ -328,4 +323,77 @@ void weights_free(struct model_weights *weights)
 	free(weights->layers);
 	free(weights->vectors);
 	memset(weights, 0, sizeof *weights);
+}
+
+/* ---- all matrices ---- */
+
+struct weight *weights_matrix(struct model_weights *weights, const struct model_config *config, int64_t index)
+{
+	int64_t n_in_layers = config->n_layers * N_MATRICES;
+	if (index < n_in_layers) {
+		char *fields = (char *)&weights->layers[index / N_MATRICES];
+		return (struct weight *)(void *)(fields + matrix_rows[index % N_MATRICES].offset);
+	}
+	return index == n_in_layers ? &weights->head : index == n_in_layers + 1 ? &weights->embedding : NULL;
+}
+
+bool weights_describe(const struct model_config *config, enum dtype type, struct model_weights *weights,
+                      struct error *error)
+{
+	*weights = (struct model_weights){.layers = calloc((size_t)config->n_layers, sizeof *weights->layers)};
+	if (!weights->layers)
+		return error_set(error, ERROR_MEMORY, "no memory for %" PRId64 " layers", config->n_layers);
+	struct weight table = {.type = type, .n_out = config->vocab_size, .n_in = config->hidden_size};
+	weights->embedding = weights->head = table;
+	for (int64_t i = 0; i < config->n_layers * N_MATRICES; i++) {
+		const struct matrix_row *row = &matrix_rows[i % N_MATRICES];
+		*weights_matrix(weights, config, i) =
+		    (struct weight){.type = type, .n_out = width_of(config, row->n_out), .n_in = width_of(config, row->n_in)};
+	}
+	return true;
+}
+
+/* 4 bits are too few for the head: its errors are the logits' errors. */
+enum dtype weights_target(const struct model_weights *weights, const struct weight *matrix, const enum dtype *wanted)
+{
+	if (!wanted || matrix == &weights->embedding)
+		return matrix->type;
+	return *wanted == DTYPE_Q4 && matrix == &weights->head ? DTYPE_Q8 : *wanted;
+}
+
+static bool add_matrix(struct weight_sizes *sizes, const struct weight *matrix, enum dtype target, bool shared,
+                       uint64_t *released, uint64_t *stored)
+{
+	size_t in_file, converted = 0, total;
+	if (!dtype_bytes(matrix->type, (size_t)(matrix->n_out * matrix->n_in), &in_file) ||
+	    (target != matrix->type && !weight_bytes(target, matrix->n_out, matrix->n_in, &converted)) ||
+	    !checked_add(sizes->converted_bytes, converted, &total))
+		return false;
+	sizes->converted_bytes = total;
+	*stored += shared ? 0 : in_file;
+	*released += converted && !shared ? in_file : 0;
+	return true;
+}
+
+bool weights_sizes(const struct model_weights *weights, const struct model_config *config, const enum dtype *wanted,
+                   struct weight_sizes *sizes, struct error *error)
+{
+	struct model_weights *all = (struct model_weights *)weights; /* weights_matrix gives them to be changed */
+	uint64_t elements[DTYPE_COUNT] = {0}, released = 0, stored = 0;
+	*sizes = (struct weight_sizes){0};
+	const struct weight *matrix;
+	for (int64_t i = 0; (matrix = weights_matrix(all, config, i)); i++) {
+		enum dtype target = weights_target(weights, matrix, wanted);
+		bool shared = config->tie_word_embeddings && matrix == &weights->head;
+		if (!add_matrix(sizes, matrix, target, shared, &released, &stored))
+			return error_set(error, ERROR_MEMORY, "the model's matrices have more bytes than can be counted");
+		if (matrix == &weights->embedding)
+			continue; /* no product */
+		sizes->types |= 1u << target;
+		elements[target] += (uint64_t)(matrix->n_out * matrix->n_in);
+		if (elements[target] > elements[sizes->type])
+			sizes->type = target;
+	}
+	sizes->mapped_bytes = (weights->file_bytes ? weights->file_bytes : stored) - released;
+	return true;
 }

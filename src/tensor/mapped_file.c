@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TOUCH_STEP_BYTES = 4096 };
+#include "tensor/weight_file.h"
+
+enum { PAGE_BYTES = 4096 };
 
 static bool map_open_file(int fd, const char *path, struct mapped_file *file, struct error *error)
 {
@@ -49,16 +51,22 @@ void mapped_file_close(struct mapped_file *file)
 	*file = (struct mapped_file){0};
 }
 
-void mapped_file_touch(const struct mapped_file *file, size_t offset, size_t n_bytes)
+void mapped_touch(const void *data, size_t n_bytes)
 {
-	const volatile unsigned char *data = file->data;
-	size_t end = offset + n_bytes;
-	size_t page = offset / TOUCH_STEP_BYTES * TOUCH_STEP_BYTES;
+	uintptr_t page = (uintptr_t)data / PAGE_BYTES * PAGE_BYTES, end = (uintptr_t)data + n_bytes;
 #ifdef MADV_POPULATE_READ
 	/* One call instead of a fault for every page, where the kernel (5.14) has it. */
-	if (n_bytes && madvise((void *)(uintptr_t)(file->data + page), end - page, MADV_POPULATE_READ) == 0)
+	if (n_bytes && madvise((void *)page, end - page, MADV_POPULATE_READ) == 0)
 		return;
 #endif
-	for (; page < end; page += TOUCH_STEP_BYTES)
-		(void)data[page];
+	for (; page < end; page += PAGE_BYTES)
+		(void)*(const volatile unsigned char *)page;
+}
+
+void mapped_release(const void *data, size_t n_bytes)
+{
+	uintptr_t first = ((uintptr_t)data + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+	uintptr_t end = ((uintptr_t)data + n_bytes) / PAGE_BYTES * PAGE_BYTES;
+	if (first < end)
+		madvise((void *)first, end - first, MADV_DONTNEED);
 }

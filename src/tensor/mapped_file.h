@@ -15,7 +15,5 @@ struct mapped_file {
  * for it. ERROR_MODEL names the path. */
 bool mapped_file_open(const char *path, struct mapped_file *file, struct error *error) MUST_USE;
 void mapped_file_close(struct mapped_file *file);
-/* Touches every page of a range, which may begin and end anywhere in the file. */
-void mapped_file_touch(const struct mapped_file *file, size_t offset, size_t n_bytes);
 
 #endif

@@ -298,18 +298,3 @@ size_t weight_file_bytes(const struct weight_file *weights)
 {
 	return weights->n_bytes;
 }
-
-void weight_file_touch(const struct weight_file *weights, size_t offset, size_t n_bytes)
-{
-	for (size_t i = 0; i < weights->n_files && n_bytes; i++) {
-		const struct mapped_file *file = &weights->files[i];
-		if (offset >= file->n_bytes) {
-			offset -= file->n_bytes;
-			continue;
-		}
-		size_t n = file->n_bytes - offset < n_bytes ? file->n_bytes - offset : n_bytes;
-		mapped_file_touch(file, offset, n);
-		n_bytes -= n;
-		offset = 0;
-	}
-}

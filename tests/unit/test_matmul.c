@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/checked.h"
+#include "kernels/convert.h"
 
 enum { MAX_ROWS = 320, GUARD = 64 };
 
@@ -13,6 +14,8 @@ struct shape {
 };
 static const struct shape shapes[] = {{1, 1},   {3, 5},    {31, 9},   {33, 41},  {100, 7},
                                       {257, 3}, {64, 130}, {200, 83}, {512, 520}};
+
+enum rounding { NO_ROUNDING, TO_BF16, TO_8_BITS };
 
 /* A weight of any type, at an address that is no multiple of anything, and its values in f32. */
 struct matrix {
@@ -26,8 +29,35 @@ static size_t bytes_of(enum dtype type)
 	return type == DTYPE_F32 ? 4 : 2;
 }
 
+static bool is_quant(enum dtype type)
+{
+	return type == DTYPE_Q8 || type == DTYPE_Q4;
+}
+
+/* Quantised from f32 by the set that is tested; its values are what the quantised ones stand for. */
+static struct matrix make_quant_matrix(struct shape shape, enum dtype type, uint64_t seed)
+{
+	struct error error = {0};
+	struct kernels *oracle = open_set(ISA_SCALAR, COMPUTE_AUTO, 64);
+	struct pool *pool = pool_create(1, NULL, 0, &error);
+	assert_non_null(pool);
+	size_t n_bytes;
+	struct matrix matrix = {.values = random_floats((size_t)(shape.n_in * shape.n_out), seed)};
+	struct weight plain = {.type = DTYPE_F32, .n_out = shape.n_out, .n_in = shape.n_in, .data = matrix.values};
+	assert_true(weight_bytes(type, shape.n_out, shape.n_in, &n_bytes));
+	matrix.memory = aligned_alloc(64, n_bytes);
+	assert_non_null(matrix.memory);
+	weight_convert(oracle, pool, &plain, type, matrix.memory, &matrix.weight);
+	weight_widen(oracle, &matrix.weight, 0, shape.n_out, matrix.values);
+	pool_destroy(pool);
+	kernels_destroy(oracle);
+	return matrix;
+}
+
 static struct matrix make_matrix(struct shape shape, enum dtype type, int misalignment, uint64_t seed)
 {
+	if (is_quant(type))
+		return make_quant_matrix(shape, type, seed);
 	struct kernels *oracle = open_set(ISA_SCALAR, COMPUTE_AUTO, 64);
 	size_t n = (size_t)(shape.n_in * shape.n_out);
 	struct matrix matrix = {.values = random_floats(n, seed)};
@@ -75,18 +105,29 @@ static void multiply(const struct kernels *set, struct pool *pool, const struct 
 }
 
 /* Sums of n products in any order, with or without FMA, are off by at most n * 2^-24 * sum |x w| and a little; bf16
- * activations add their own rounding, 2^-8 of each term. */
-static void check_row(const struct matrix *matrix, const float *x, const float *bias, const float *out, bool rounded)
+ * activations add their own rounding, 2^-8 of each term, and 8-bit ones half a step of their group's scale. */
+static void check_row(const struct matrix *matrix, const float *x, const float *bias, const float *out,
+                      enum rounding rounding)
 {
+	enum { GROUP = 32 };
 	int64_t n_in = matrix->weight.n_in;
 	for (int64_t c = 0; c < matrix->weight.n_out; c++) {
-		double sum = bias ? bias[c] : 0, magnitude = fabs(sum);
+		double sum = bias ? bias[c] : 0, magnitude = fabs(sum), steps = 0, step = 0;
 		for (int64_t k = 0; k < n_in; k++) {
+			if (k % GROUP == 0) {
+				step = 0;
+				for (int64_t i = k; i < k + GROUP && i < n_in; i++)
+					step = fmax(step, fabs(x[i]) / 127);
+			}
+			steps += fabs(matrix->values[c * n_in + k]) * step / 2;
 			double term = (double)x[k] * matrix->values[c * n_in + k];
 			sum += term;
 			magnitude += fabs(term);
 		}
-		double bound = (double)(n_in + 2) * 0x1p-24 * magnitude * 1.01 + (rounded ? 0x1p-8 * magnitude * 1.01 : 0);
+		double bound =
+		    (double)(n_in + 2) * 0x1p-24 * magnitude * 1.01 + (rounding == TO_BF16     ? 0x1p-8 * magnitude * 1.01
+		                                                       : rounding == TO_8_BITS ? steps * 1.001
+		                                                                               : 0);
 		assert_true(fabs(out[c] - sum) <= bound);
 	}
 }
@@ -94,7 +135,7 @@ static void check_row(const struct matrix *matrix, const float *x, const float *
 struct context {
 	const struct kernels *set;
 	struct pool *pools[MAX_THREADS];
-	bool rounded; /* activations are rounded to bf16 */
+	enum rounding rounding; /* of activations */
 };
 
 /* Decode: any number of rows against the rows one by one, and against the formula. */
@@ -107,7 +148,7 @@ static void check_decode(const struct context *context, const struct matrix *mat
 	for (int row = 0; row < 40; row++) {
 		struct row_span span = {.first = row, .n_rows = 1, .phase = ROWS_DECODE};
 		multiply(context->set, context->pools[row % MAX_THREADS], matrix, x, &span, 1, bias, alone);
-		check_row(matrix, x + row * n_in, bias, alone + row * n_out, context->rounded);
+		check_row(matrix, x + row * n_in, bias, alone + row * n_out, context->rounding);
 	}
 	static const int counts[] = {2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 40};
 	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
@@ -144,7 +185,7 @@ static void check_prefill(const struct context *context, const struct matrix *ma
 	struct row_span span = {0, n_rows, ROWS_PREFILL};
 	multiply(set, context->pools[0], matrix, x, &span, 1, NULL, base);
 	for (int row = 0; row < n_rows; row += 13)
-		check_row(matrix, x + row * n_in, NULL, base + row * n_out, context->rounded);
+		check_row(matrix, x + row * n_in, NULL, base + row * n_out, context->rounding);
 
 	/* Two sequences' worth of rows: decode rows first, then the span at row 48, padding full of NaN. */
 	memset(moved, 0xff, (size_t)MAX_ROWS * (size_t)n_in * 4);
@@ -227,9 +268,10 @@ static void check_set(enum isa isa, enum compute compute, struct pool *const *po
 		return;
 	struct context context = {.set = set};
 	memcpy(context.pools, pools, sizeof context.pools);
-	for (int type = DTYPE_F32; type <= DTYPE_BF16; type++) {
-		context.rounded = matmul_input_bytes(set, (enum dtype)type, 1, 64) > 0;
-		assert_false(context.rounded && compute == COMPUTE_F32);
+	for (int type = DTYPE_F32; type <= DTYPE_Q4; type++) {
+		bool rounded = matmul_input_bytes(set, (enum dtype)type, 1, 64) > 0;
+		assert_false(rounded && compute == COMPUTE_F32);
+		context.rounding = !rounded ? NO_ROUNDING : is_quant((enum dtype)type) ? TO_8_BITS : TO_BF16;
 		for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
 			float *x = random_floats((size_t)(MAX_ROWS * shapes[i].n_in), i);
 			struct matrix matrix = make_matrix(shapes[i], (enum dtype)type, (int)i % 4, i + 50);
@@ -267,6 +309,109 @@ static void test_all_sets(void **state)
 		pool_destroy(pools[i]);
 }
 
+/* Quantised products are exact integers, added in one order: every set makes the same weights and the same results. */
+static void test_quantised_products_are_the_same_everywhere(void **state)
+{
+	(void)state;
+	enum { ROWS = 21 };
+	struct shape shape = {300, 83};
+	struct error error = {0};
+	struct pool *pool = pool_create(2, NULL, 0, &error);
+	float *values = random_floats((size_t)(shape.n_in * shape.n_out), 1), *x = random_floats(ROWS * 300, 2);
+	values[5] = 1e-30f;
+	for (int k = 64; k < 96; k++)
+		x[k] = 0;
+	memset(values + 64, 0, 32 * sizeof *values);
+	struct weight plain = {.type = DTYPE_F32, .n_out = shape.n_out, .n_in = shape.n_in, .data = values};
+	for (int type = DTYPE_Q8; type <= DTYPE_Q4; type++) {
+		size_t n_bytes;
+		assert_true(weight_bytes((enum dtype)type, shape.n_out, shape.n_in, &n_bytes));
+		unsigned char *memory[N_ISAS] = {0};
+		float *out[N_ISAS];
+		for (int i = 0; i < N_ISAS; i++) {
+			struct kernels *set = open_set(all_isas[i], COMPUTE_AUTO, 512);
+			if (!set)
+				continue;
+			struct matrix matrix = {.values = values};
+			struct row_span span = {0, ROWS, ROWS_DECODE};
+			memory[i] = aligned_alloc(64, n_bytes);
+			memset(memory[i], 0, n_bytes);
+			out[i] = allocate(ROWS * (size_t)shape.n_out * 4);
+			weight_convert(set, pool, &plain, (enum dtype)type, memory[i], &matrix.weight);
+			multiply(set, pool, &matrix, x, &span, 1, NULL, out[i]);
+			assert_memory_equal(memory[i], memory[0], n_bytes);
+			assert_memory_equal(out[i], out[0], ROWS * (size_t)shape.n_out * 4);
+			kernels_destroy(set);
+		}
+		for (int i = 0; i < N_ISAS; i++)
+			if (memory[i]) {
+				free(memory[i]);
+				free(out[i]);
+			}
+	}
+	free(values);
+	free(x);
+	pool_destroy(pool);
+}
+
+/* A quantised weight is near the one it was made from: half a step of its group's scale for 8 bits, for 4 bits no worse
+ * on average than the plain scale of largest / 8. */
+static void test_quantised_weights_are_near(void **state)
+{
+	(void)state;
+	enum { N_IN = 256, N_OUT = 32, GROUP = 32 };
+	float *values = random_floats(N_IN * N_OUT, 3);
+	struct matrix q8 = make_quant_matrix((struct shape){N_IN, N_OUT}, DTYPE_Q8, 3);
+	struct matrix q4 = make_quant_matrix((struct shape){N_IN, N_OUT}, DTYPE_Q4, 3);
+	double squares = 0, plain_squares = 0;
+	for (int group = 0; group < N_IN * N_OUT; group += GROUP) {
+		float extreme = 0;
+		for (int k = group; k < group + GROUP; k++)
+			extreme = fabsf(values[k]) > fabsf(extreme) ? values[k] : extreme;
+		for (int k = group; k < group + GROUP; k++) {
+			assert_true(fabsf(q8.values[k] - values[k]) <= fabsf(extreme) / 127 * 0.51f);
+			double plain = fmin(7, rint(values[k] / (extreme / -8))) * (extreme / -8);
+			squares += pow(q4.values[k] - values[k], 2);
+			plain_squares += pow(plain - values[k], 2);
+		}
+	}
+	assert_true(squares > 0 && squares < 0.95 * plain_squares);
+	free_matrix(&q8);
+	free_matrix(&q4);
+	free(values);
+}
+
+/* Weights that are no numbers do not turn into some: they show in every product. */
+static void test_broken_weights_show(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	struct pool *pool = pool_create(1, NULL, 0, &error);
+	const float broken[] = {NAN, INFINITY, -INFINITY};
+	for (int type = DTYPE_Q8; type <= DTYPE_Q4; type++)
+		for (int isa = 0; isa < N_ISAS; isa++)
+			for (int i = 0; i < 3; i++) {
+				struct kernels *set = open_set(all_isas[isa], COMPUTE_AUTO, 64);
+				if (!set)
+					continue;
+				float *values = random_floats(40, 6), *x = random_floats(40, 7), out = 0;
+				values[33] = broken[i];
+				_Alignas(64) unsigned char memory[2048];
+				size_t n_bytes;
+				assert_true(weight_bytes((enum dtype)type, 1, 40, &n_bytes) && n_bytes <= sizeof memory);
+				struct weight plain = {.type = DTYPE_F32, .n_out = 1, .n_in = 40, .data = values};
+				struct matrix matrix = {.values = values};
+				struct row_span span = {0, 1, ROWS_DECODE};
+				weight_convert(set, pool, &plain, (enum dtype)type, memory, &matrix.weight);
+				multiply(set, pool, &matrix, x, &span, 1, NULL, &out);
+				assert_false(isfinite(out));
+				free(values);
+				free(x);
+				kernels_destroy(set);
+			}
+	pool_destroy(pool);
+}
+
 /* Prefill on several threads again and again: OpenBLAS's serial build would hand two of them one buffer, were it not
  * for openblas_memory.c. */
 static void test_threads_in_openblas(void **state)
@@ -283,7 +428,7 @@ static void test_threads_in_openblas(void **state)
 	struct row_span span = {0, 16, ROWS_PREFILL};
 	multiply(set, pool, &matrix, x, &span, 1, NULL, base);
 	for (int row = 0; row < 16; row++)
-		check_row(&matrix, x + row * 8, NULL, base + row * 20000, false);
+		check_row(&matrix, x + row * 8, NULL, base + row * 20000, NO_ROUNDING);
 	for (int i = 0; i < 300; i++) {
 		multiply(set, pool, &matrix, x, &span, 1, NULL, out);
 		assert_memory_equal(out, base, 16 * 20000 * 4);
@@ -327,6 +472,9 @@ int main(int n_arguments, char **arguments)
 	program = arguments[0];
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_what_callers_rely_on),
+	    cmocka_unit_test(test_quantised_products_are_the_same_everywhere),
+	    cmocka_unit_test(test_quantised_weights_are_near),
+	    cmocka_unit_test(test_broken_weights_show),
 	    cmocka_unit_test(test_all_sets),
 	    cmocka_unit_test(test_threads_in_openblas),
 	    cmocka_unit_test(test_haswell),

@@ -153,6 +153,7 @@ static void run_open(struct run *run, const char *path, enum isa isa, enum compu
 {
 	struct error error;
 	struct model_options options = {
+	    .weights_auto = true,
 	    .path = path,
 	    .isa = isa,
 	    .compute = compute,

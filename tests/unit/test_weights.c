@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/convert.h"
 #include "model/weights.h"
 #include "model_files.h"
 
@@ -241,7 +242,11 @@ static enum dtype bind_good(const struct model_config *config)
 		check_layer(&weights.layers[layer], layer, config->attention_bias);
 	assert_true(weights_vector_bytes(config, &vector_bytes));
 	assert_int_equal(vector_bytes, weights.vector_bytes);
-	enum dtype type = weights.type;
+	struct weight_sizes sizes;
+	assert_true(weights_sizes(&weights, config, NULL, &sizes, &error));
+	assert_int_equal(sizes.mapped_bytes, weight_file_bytes(file));
+	assert_int_equal(sizes.converted_bytes, 0);
+	enum dtype type = sizes.type;
 	weights_free(&weights);
 	weight_file_close(file);
 	return type;
@@ -407,6 +412,46 @@ static void a_config_that_promises_too_much_costs_nothing(void **state)
 	REFUSED(&config, "tensor model.embed_tokens.weight has shape [5, 6], config.json makes it [5, 16777216]");
 }
 
+/* Every matrix but the embedding is made anew; the head gets 8 bits where the others get 4. */
+static void conversion_is_counted(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"gqa-f32", "mha-f16-tied"};
+	for (int i = 0; i < 2; i++) {
+		char path[128];
+		struct model_config config;
+		struct model_weights weights;
+		struct weight_sizes as_is, made;
+		struct error error = {0};
+		snprintf(path, sizeof path, "tests/models/%s", names[i]);
+		assert_true(config_load(path, &config, &error));
+		struct weight_file *file = weight_file_open(path, &error);
+		assert_true(file && weights_bind(file, &config, &weights, &error));
+		enum dtype q4 = DTYPE_Q4, own = weights.head.type;
+		assert_true(weights_sizes(&weights, &config, &own, &as_is, &error));
+		assert_true(weights_sizes(&weights, &config, &q4, &made, &error));
+		assert_int_equal(as_is.converted_bytes, 0);
+		assert_int_equal(made.types, 1u << DTYPE_Q8 | 1u << DTYPE_Q4);
+		assert_int_equal(made.type, DTYPE_Q4);
+		uint64_t converted = 0, replaced = 0;
+		const struct weight *matrix;
+		for (int64_t m = 0; (matrix = weights_matrix(&weights, &config, m)); m++) {
+			size_t n;
+			enum dtype target = matrix == &weights.head ? DTYPE_Q8 : DTYPE_Q4;
+			if (matrix == &weights.embedding)
+				continue;
+			assert_true(weight_bytes(target, matrix->n_out, matrix->n_in, &n));
+			converted += n;
+			if (matrix != &weights.head || !config.tie_word_embeddings)
+				replaced += (uint64_t)(matrix->n_out * matrix->n_in) * (own == DTYPE_F32 ? 4 : 2);
+		}
+		assert_int_equal(made.converted_bytes, converted);
+		assert_int_equal(made.mapped_bytes, weight_file_bytes(file) - replaced);
+		weights_free(&weights);
+		weight_file_close(file);
+	}
+}
+
 static void models_of_the_repository_bind(void **state)
 {
 	(void)state;
@@ -422,9 +467,17 @@ static void models_of_the_repository_bind(void **state)
 		struct weight_file *file = weight_file_open(path, &error);
 		if (!file || !weights_bind(file, &config, &weights, &error))
 			fail_msg("%s", error.message);
-		assert_string_equal(dtype_info(weights.type)->name, strstr(names[i], "bf16")  ? "BF16"
-		                                                    : strstr(names[i], "f16") ? "F16"
-		                                                                              : "F32");
+		struct weight_sizes sizes, described;
+		struct model_weights shapes;
+		assert_true(weights_sizes(&weights, &config, NULL, &sizes, &error));
+		assert_true(weights_describe(&config, sizes.type, &shapes, &error));
+		assert_true(weights_sizes(&shapes, &config, NULL, &described, &error));
+		weights_free(&shapes);
+		assert_int_equal(described.types, sizes.types);
+		assert_true(described.mapped_bytes < sizes.mapped_bytes); /* by headers and vectors */
+		assert_string_equal(dtype_info(sizes.type)->name, strstr(names[i], "bf16")  ? "BF16"
+		                                                  : strstr(names[i], "f16") ? "F16"
+		                                                                            : "F32");
 		assert_true((weights.layers[1].down_bias != NULL) == config.mlp_bias);
 		weights_free(&weights);
 		weight_file_close(file);
@@ -442,6 +495,7 @@ int main(void)
 	    cmocka_unit_test_teardown(shapes_and_types_are_checked, clear_folder),
 	    cmocka_unit_test_teardown(a_config_that_promises_too_much_costs_nothing, clear_folder),
 	    cmocka_unit_test(models_of_the_repository_bind),
+	    cmocka_unit_test(conversion_is_counted),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,0 +1,125 @@
+/* Making weights of one type from another, a block of 16 outputs per task. */
+#include "kernels/convert.h"
+
+#include <assert.h>
+
+#include "base/checked.h"
+#include "kernels/kernel_set.h"
+
+enum weight_layout weight_layout(enum dtype type)
+{
+	return quant_is(type) ? LAYOUT_INTERLEAVED : LAYOUT_ROWS;
+}
+
+static int64_t blocks_of(int64_t n_out)
+{
+	return (n_out + QUANT_OUTPUTS - 1) / QUANT_OUTPUTS;
+}
+
+/* Bytes of a quantised weight before its scales. */
+static size_t quant_data_bytes(enum dtype type, int64_t n_out, int64_t n_in)
+{
+	return (size_t)blocks_of(n_out) * (size_t)quant_groups(n_in) * quant_block_bytes(type);
+}
+
+bool weight_bytes(enum dtype type, int64_t n_out, int64_t n_in, size_t *n_bytes)
+{
+	size_t n;
+	if (quant_is(type)) {
+		n_out = blocks_of(n_out) * QUANT_OUTPUTS;
+		n_in = (int64_t)quant_groups(n_in) * QUANT_GROUP;
+	}
+	if (!checked_mul((size_t)n_out, (size_t)n_in, &n) || !dtype_bytes(type, n, n_bytes) ||
+	    !checked_add(*n_bytes, 63, n_bytes))
+		return false;
+	*n_bytes = *n_bytes / 64 * 64;
+	return true;
+}
+
+/* ---- from f32 and back ---- */
+
+static void widen_quant(const struct weight *weight, int64_t output, float *out)
+{
+	int n_groups = quant_groups(weight->n_in), lane = (int)(output % QUANT_OUTPUTS);
+	size_t index = (size_t)(output / QUANT_OUTPUTS) * (size_t)n_groups;
+	for (int64_t k = 0; k < weight->n_in; k++) {
+		size_t block = index + (size_t)(k / QUANT_GROUP);
+		float scale = f16_to_f32(((const uint16_t *)weight->scales)[block * QUANT_OUTPUTS + (size_t)lane]);
+		const unsigned char *data = (const unsigned char *)weight->data + block * quant_block_bytes(weight->type);
+		out[k] = scale * (float)quant_value(weight->type, data, lane, (int)(k % QUANT_GROUP));
+	}
+}
+
+void weight_widen(const struct kernels *kernels, const struct weight *weight, int64_t first, int64_t n, float *out)
+{
+	if (quant_is(weight->type)) {
+		for (int64_t i = 0; i < n; i++)
+			widen_quant(weight, first + i, out + i * weight->n_in);
+		return;
+	}
+	size_t row_bytes = (size_t)weight->n_in * (size_t)dtype_info(weight->type)->block_bytes;
+	kernels->widen(out, (const char *)weight->data + (size_t)first * row_bytes, weight->type, n * weight->n_in);
+}
+
+struct conversion {
+	const struct kernels *kernels;
+	const struct weight *from, *to;
+};
+
+/* One block: 16 outputs, widened in pieces that fit the stack. */
+static void convert_block(const struct conversion *conversion, int64_t first, int64_t n_outputs, int group)
+{
+	const struct weight *from = conversion->from, *to = conversion->to;
+	const struct kernel_set *set = conversion->kernels->private->set;
+	int64_t k = (int64_t)group * QUANT_GROUP, n = from->n_in - k < QUANT_GROUP ? from->n_in - k : QUANT_GROUP;
+	size_t element_bytes = (size_t)dtype_info(from->type)->block_bytes;
+	_Alignas(64) float rows[QUANT_OUTPUTS][QUANT_GROUP] = {{0}}, lanes[QUANT_GROUP][QUANT_OUTPUTS];
+	for (int64_t i = 0; i < n_outputs; i++)
+		set->widen(rows[i], (const char *)from->data + (size_t)((first + i) * from->n_in + k) * element_bytes,
+		           from->type, n);
+	set->transpose(lanes[0], QUANT_OUTPUTS, rows[0], QUANT_GROUP, QUANT_OUTPUTS, QUANT_GROUP);
+	size_t index = (size_t)(first / QUANT_OUTPUTS) * (size_t)quant_groups(from->n_in) + (size_t)group;
+	set->quantise_block(to->type, (const void *)lanes, (unsigned char *)to->data + index * quant_block_bytes(to->type),
+	                    (uint16_t *)to->scales + index * QUANT_OUTPUTS);
+}
+
+static void convert_rows(const struct conversion *conversion, int64_t first, int64_t n_outputs)
+{
+	enum { PIECE = 1024 };
+	const struct weight *from = conversion->from, *to = conversion->to;
+	size_t from_bytes = (size_t)dtype_info(from->type)->block_bytes,
+	       to_bytes = (size_t)dtype_info(to->type)->block_bytes;
+	_Alignas(64) float piece[PIECE];
+	int64_t end = (first + n_outputs) * from->n_in;
+	for (int64_t i = first * from->n_in; i < end; i += PIECE) {
+		int64_t n = end - i < PIECE ? end - i : PIECE;
+		conversion->kernels->widen(piece, (const char *)from->data + (size_t)i * from_bytes, from->type, n);
+		conversion->kernels->narrow((char *)to->data + (size_t)i * to_bytes, to->type, piece, n);
+	}
+}
+
+static void convert_task(void *context, int task, int worker)
+{
+	(void)worker;
+	const struct conversion *conversion = context;
+	int64_t first = (int64_t)task * QUANT_OUTPUTS, left = conversion->from->n_out - first;
+	int64_t n_outputs = left < QUANT_OUTPUTS ? left : QUANT_OUTPUTS;
+	if (!quant_is(conversion->to->type)) {
+		convert_rows(conversion, first, n_outputs);
+		return;
+	}
+	for (int group = 0; group < quant_groups(conversion->from->n_in); group++)
+		convert_block(conversion, first, n_outputs, group);
+}
+
+void weight_convert(const struct kernels *kernels, struct pool *pool, const struct weight *from, enum dtype type,
+                    void *memory, struct weight *to)
+{
+	assert(from->layout == LAYOUT_ROWS && !quant_is(from->type) && (uintptr_t)memory % 64 == 0);
+	*to = (struct weight){
+	    .type = type, .layout = weight_layout(type), .n_out = from->n_out, .n_in = from->n_in, .data = memory};
+	if (quant_is(type))
+		to->scales = (unsigned char *)memory + quant_data_bytes(type, from->n_out, from->n_in);
+	struct conversion conversion = {.kernels = kernels, .from = from, .to = to};
+	pool_run(pool, (int)blocks_of(from->n_out), convert_task, &conversion);
+}
