@@ -59,7 +59,7 @@ struct kernel_set {
 	quant_function *quant;
 	/* Rounds a row of n activations to ceil(n / 32) groups; zero = quant_zero(weight type). */
 	void (*quantise_row)(struct quant_group *out, const float *x, int64_t n, int zero);
-	/* Rounds one block of weights, given a lane per output, to Q8 or Q4. */
+	/* Rounds one block of weights, given a lane per output, to Q8 or Q4; w and block are aligned to 64 bytes. */
 	void (*quantise_block)(enum dtype type, const float w[QUANT_GROUP][QUANT_OUTPUTS], unsigned char *block,
 	                       uint16_t *scales);
 

@@ -1,7 +1,9 @@
-/* Rounding activations and weights to few bits, in plain C whose inner loops become vectors of whatever width the set
- * that includes it has. The operations and their order are the same in every set, and so are the bits. Included after
- * NARROW and WIDEN are defined as the set's conversions.
+/* Rounding activations and weights to few bits, in vectors of the compiler's, which become whatever the set that includes
+ * this has. The operations and their order are the same in every set, and so are the bits. Included after NARROW and
+ * WIDEN are defined as the set's conversions.
  */
+
+#define ROUND_MAGIC 12582912.0f /* 1.5 * 2^23 */
 
 /* x rounded to the nearest integer (ties to even) for |x| < 2^22, as integer: the sum's low mantissa bits hold it. */
 static inline int32_t round_near(float x)
@@ -9,7 +11,7 @@ static inline int32_t round_near(float x)
 	union {
 		float number;
 		uint32_t bits;
-	} u = {.number = x + 12582912.0f}; /* 1.5 * 2^23 */
+	} u = {.number = x + ROUND_MAGIC};
 	return (int32_t)(u.bits - 0x4b400000u);
 }
 
@@ -58,76 +60,90 @@ static void set_quantise_row(struct quant_group *out, const float *x, int64_t n,
 
 /* ---- weights: [QUANT_GROUP][QUANT_OUTPUTS], a lane per output ---- */
 
+typedef float lanes __attribute__((vector_size(QUANT_OUTPUTS * sizeof(float))));
+typedef int32_t int_lanes __attribute__((vector_size(QUANT_OUTPUTS * sizeof(int32_t))));
+typedef uint32_t uint_lanes __attribute__((vector_size(QUANT_OUTPUTS * sizeof(uint32_t))));
+
+/* Macros, because a vector that the set lacks cannot be passed to a function. mask: all bits of a lane, or none. */
+#define LANES_SELECT(mask, a, b) ((lanes)(((mask) & (int_lanes)(a)) | (~(mask) & (int_lanes)(b))))
+#define LANES_ALL(value)         ((lanes){0} + (value))
+#define LANES_MAGNITUDE(x)       ((int_lanes)(x)&0x7fffffff)
+#define LANES_ROUND(x)           (((x) + ROUND_MAGIC) - ROUND_MAGIC)
+#define LANES_CLAMP(x, low, high)                                                                                      \
+	LANES_SELECT((x) > (high), LANES_ALL(high), LANES_SELECT((x) < (low), LANES_ALL(low), x))
+#define LANES_IS_NUMBER(x)       (LANES_MAGNITUDE(x) < 0x7f800000)
+#define LANES_INVERSE_OR_ZERO(x) LANES_SELECT((x) != 0, 1.0f / (x), LANES_ALL(0.0f))
+
+/* The scale as f16 holds it. */
+#define LANES_STORE_SCALE(scales, scale)                                                                               \
+	do {                                                                                                               \
+		NARROW(scales, DTYPE_F16, (const float *)&(scale), QUANT_OUTPUTS);                                             \
+		WIDEN((float *)&(scale), scales, DTYPE_F16, QUANT_OUTPUTS);                                                    \
+	} while (0)
+
 /* 8 bits: the largest magnitude becomes 127. */
-static void quantise_block_q8(const float w[QUANT_GROUP][QUANT_OUTPUTS], unsigned char *block, uint16_t *scales)
+static void quantise_block_q8(const lanes *w, uint_lanes *block, uint16_t *scales)
 {
-	float largest[QUANT_OUTPUTS] = {0}, inverse[QUANT_OUTPUTS];
-	for (int k = 0; k < QUANT_GROUP; k++)
-		for (int o = 0; o < QUANT_OUTPUTS; o++) {
-			float magnitude = fabsf(w[k][o]);
-			largest[o] = magnitude_bits(largest[o]) < magnitude_bits(magnitude) ? magnitude : largest[o];
+	int_lanes largest = {0};
+	for (int k = 0; k < QUANT_GROUP; k++) {
+		int_lanes magnitude = LANES_MAGNITUDE(w[k]);
+		largest = (int_lanes)LANES_SELECT(magnitude > largest, magnitude, largest);
+	}
+	lanes scale = (lanes)largest / 127.0f;
+	LANES_STORE_SCALE(scales, scale);
+	lanes inverse = LANES_INVERSE_OR_ZERO(scale);
+	for (int row = 0; row < QUANT_GROUP / 4; row++) {
+		uint_lanes bytes = {0};
+		for (int i = 0; i < 4; i++) {
+			lanes rounded = LANES_ROUND(w[row * 4 + i] * inverse);
+			lanes value = LANES_CLAMP(rounded, -127.0f, 127.0f);
+			bytes |= (uint_lanes)(__builtin_convertvector(value, int_lanes) + 128) << (8 * i);
 		}
-	for (int o = 0; o < QUANT_OUTPUTS; o++)
-		largest[o] /= 127.0f;
-	NARROW(scales, DTYPE_F16, largest, QUANT_OUTPUTS);
-	WIDEN(largest, scales, DTYPE_F16, QUANT_OUTPUTS);
-	for (int o = 0; o < QUANT_OUTPUTS; o++)
-		inverse[o] = largest[o] > 0 ? 1.0f / largest[o] : 0;
-	for (int k = 0; k < QUANT_GROUP; k++)
-		for (int o = 0; o < QUANT_OUTPUTS; o++) {
-			int32_t value = round_near(w[k][o] * inverse[o]);
-			value = value > 127 ? 127 : value < -127 ? -127 : value;
-			block[k / 4 * 64 + o * 4 + k % 4] = (unsigned char)(value + 128);
-		}
+		block[row] = bytes;
+	}
 }
 
 /* 4 bits, -8 to 7: the value of largest magnitude goes near -8, at the best of several distances from it. For fixed
  * integers q the scale with the least squared error is sum(w q) / sum(q q), and the error falls by
  * sum(w q)^2 / sum(q q): the candidate with the largest such gain wins. */
-static void quantise_block_q4(const float w[QUANT_GROUP][QUANT_OUTPUTS], unsigned char *block, uint16_t *scales)
+static void quantise_block_q4(const lanes *w, uint_lanes *block, uint16_t *scales)
 {
 	enum { CANDIDATES = 15 };
-	float extreme[QUANT_OUTPUTS] = {0}, best_gain[QUANT_OUTPUTS] = {0}, best_scale[QUANT_OUTPUTS] = {0};
+	lanes extreme = {0}, best_gain = {0}, scale = {0};
 	for (int k = 0; k < QUANT_GROUP; k++)
-		for (int o = 0; o < QUANT_OUTPUTS; o++)
-			extreme[o] = magnitude_bits(extreme[o]) < magnitude_bits(w[k][o]) ? w[k][o] : extreme[o];
+		extreme = LANES_SELECT(LANES_MAGNITUDE(w[k]) > LANES_MAGNITUDE(extreme), w[k], extreme);
+	lanes inverse_extreme = LANES_INVERSE_OR_ZERO(extreme);
 	for (int i = 0; i < CANDIDATES; i++) {
-		float inverse[QUANT_OUTPUTS], wq[QUANT_OUTPUTS] = {0}, qq[QUANT_OUTPUTS] = {0};
-		for (int o = 0; o < QUANT_OUTPUTS; o++)
-			inverse[o] = extreme[o] != 0 ? -(6.6f + 0.2f * (float)i) / extreme[o] : 0;
-		for (int k = 0; k < QUANT_GROUP; k++)
-			for (int o = 0; o < QUANT_OUTPUTS; o++) {
-				int32_t value = round_near(w[k][o] * inverse[o]);
-				float q = (float)(value > 7 ? 7 : value < -8 ? -8 : value);
-				wq[o] += w[k][o] * q;
-				qq[o] += q * q;
-			}
-		for (int o = 0; o < QUANT_OUTPUTS; o++) {
-			float scale = qq[o] > 0 ? wq[o] / qq[o] : 0, gain = wq[o] * scale;
-			best_scale[o] = gain > best_gain[o] ? scale : best_scale[o];
-			best_gain[o] = gain > best_gain[o] ? gain : best_gain[o];
+		lanes inverse = inverse_extreme * -(6.6f + 0.2f * (float)i), wq = {0}, qq = {0};
+		for (int k = 0; k < QUANT_GROUP; k++) {
+			lanes rounded = LANES_ROUND(w[k] * inverse), q = LANES_CLAMP(rounded, -8.0f, 7.0f);
+			wq += w[k] * q;
+			qq += q * q;
 		}
+		lanes candidate = LANES_SELECT(qq > 0, wq / qq, LANES_ALL(0.0f)), gain = wq * candidate;
+		int_lanes better = gain > best_gain;
+		scale = LANES_SELECT(better, candidate, scale);
+		best_gain = LANES_SELECT(better, gain, best_gain);
 	}
-	for (int o = 0; o < QUANT_OUTPUTS; o++)
-		best_scale[o] = isfinite(extreme[o]) ? best_scale[o] : extreme[o]; /* a broken weight shows in the result */
-	NARROW(scales, DTYPE_F16, best_scale, QUANT_OUTPUTS);
-	WIDEN(best_scale, scales, DTYPE_F16, QUANT_OUTPUTS);
-	for (int o = 0; o < QUANT_OUTPUTS; o++)
-		best_scale[o] = best_scale[o] != 0 ? 1.0f / best_scale[o] : 0;
-	for (int k = 0; k < QUANT_GROUP; k++)
-		for (int o = 0; o < QUANT_OUTPUTS; o++) {
-			int32_t value = round_near(w[k][o] * best_scale[o]);
-			unsigned nibble = (unsigned)((value > 7 ? 7 : value < -8 ? -8 : value) + 8);
-			unsigned char *at = &block[k % 16 / 4 * 64 + o * 4 + k % 4];
-			*at = (unsigned char)(k < 16 ? nibble : *at | nibble << 4);
+	scale = LANES_SELECT(LANES_IS_NUMBER(extreme), scale, extreme); /* a broken weight shows in the result */
+	LANES_STORE_SCALE(scales, scale);
+	lanes inverse = LANES_INVERSE_OR_ZERO(scale);
+	for (int row = 0; row < QUANT_GROUP / 8; row++) {
+		uint_lanes bytes = {0};
+		for (int i = 0; i < 8; i++) {
+			int k = i < 4 ? row * 4 + i : QUANT_GROUP / 2 + row * 4 + i - 4;
+			lanes rounded = LANES_ROUND(w[k] * inverse), value = LANES_CLAMP(rounded, -8.0f, 7.0f);
+			bytes |= (uint_lanes)(__builtin_convertvector(value, int_lanes) + 8) << (i < 4 ? 8 * i : 8 * (i - 4) + 4);
 		}
+		block[row] = bytes;
+	}
 }
 
 static void set_quantise_block(enum dtype type, const float w[QUANT_GROUP][QUANT_OUTPUTS], unsigned char *block,
                                uint16_t *scales)
 {
 	if (type == DTYPE_Q8)
-		quantise_block_q8(w, block, scales);
+		quantise_block_q8((const void *)w, (void *)block, scales);
 	else
-		quantise_block_q4(w, block, scales);
+		quantise_block_q4((const void *)w, (void *)block, scales);
 }
