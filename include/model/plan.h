@@ -30,7 +30,8 @@ struct model_options {
 	uint64_t kv_memory_bytes;    /* 0 = what the limit leaves, at most n_parallel full contexts */
 	uint64_t memory_limit_bytes; /* 0 = no bound */
 	uint64_t tokenizer_bytes;
-	int max_logit_rows; /* rows of logits that one step may ask for; 0 = n_parallel */
+	uint64_t http_bytes; /* connections; 0 where nothing is served */
+	int max_logit_rows;  /* rows of logits that one step may ask for; 0 = n_parallel */
 };
 
 enum plan_kind { PLAN_MAPPED, PLAN_ALLOCATED };

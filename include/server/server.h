@@ -39,6 +39,8 @@ struct server_options {
 
 /* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure. The engine is borrowed until stop. */
 struct server *server_start(const struct server_options *options, struct engine *engine, struct error *error) MUST_USE;
+/* Memory that so many connections take when all are open, for the memory plan. */
+uint64_t server_connection_bytes(int max_connections);
 int server_port(const struct server *server); /* bound port; 0 for a Unix socket */
 void server_drain(struct server *server);
 void server_stop(struct server *server); /* and frees */

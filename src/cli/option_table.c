@@ -60,15 +60,15 @@ const struct option_row option_rows[] = {
     {ROW("exit-with-parent", OPTION_FLAG, FOR_SERVE, NULL, NULL, exit_with_parent,
          "shut down when the parent process ends")},
 
-    HEADING(FOR_SERVE, "Requests"),
+    HEADING(FOR_SERVE | FOR_INSPECT, "Requests"),
     {ROW("max-tokens", OPTION_INT, FOR_SERVE, "N", "2048", max_tokens, "cap and default of a request's max_tokens"),
      .min = 1, .max = OPTION_NO_MAX},
     {ROW("queue", OPTION_INT, FOR_SERVE, "N", "64", max_queue, "requests that may wait"), .min = 1, .max = 10000},
     {ROW("max-gap-ms", OPTION_INT, FOR_SERVE, "MS", "250", max_gap_ms,
          "bound on the pause that another's long prompt puts between a stream's tokens"),
      .min = 1, .max = 60000},
-    {ROW("max-connections", OPTION_INT, FOR_SERVE, "N", "1100", max_connections, "open connections"), .min = 1,
-     .max = 100000},
+    {ROW("max-connections", OPTION_INT, FOR_SERVE | FOR_INSPECT, "N", "1100", max_connections, "open connections"),
+     .min = 1, .max = 100000},
     {ROW("max-body", OPTION_SIZE, FOR_SERVE, "SIZE", "1MB", max_body_bytes, "largest request body")},
 
     HEADING(FOR_SERVE, "Access"),

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/platform.h"
+#include "server/server.h"
 #include "text/tokenizer.h"
 
 /* ---- process ---- */
@@ -88,6 +89,7 @@ bool setup_model_options(const struct options *options, struct model_options *ou
 	    .kv_type = kv_types[options->kv],
 	    .kv_memory_bytes = options->kv_memory_bytes,
 	    .memory_limit_bytes = options->memory_limit_bytes,
+	    .http_bytes = server_connection_bytes((int)options->max_connections),
 	};
 	if (out->memory_limit_bytes == 0)
 		out->memory_limit_bytes = platform_memory_limit_bytes(&platform_default_roots, &source);
