@@ -93,6 +93,9 @@ test-deps: deps
 	@tests/tools/install.sh "cmocka" "$(PYTHON) pytest" "$(TEST_DEBS)"
 lint-deps: test-deps
 	@tests/tools/install.sh "" "clang-format clang-tidy cppcheck" "$(LINT_DEBS)"
+.PHONY: promtool
+promtool: ## fetch the checker of /metrics, for its end-to-end test
+	@tests/tools/fetch_promtool.sh build/tools
 
 # ---- use ----
 
