@@ -147,7 +147,7 @@ format: ## rewrite the sources as clang-format wants them
 
 BENCH_MODEL := build/bench/tinyllama-1.1b
 
-.PHONY: bench bench-model profile
+.PHONY: bench bench-model bench-http soak profile
 bench: all bench-model ## measure on a TinyLlama-1.1B-shaped model (BENCH_ARGS=...)
 	$(BIN) bench --model $(BENCH_MODEL) $(BENCH_ARGS)
 bench-model: $(BENCH_MODEL)/model.safetensors
@@ -155,6 +155,14 @@ $(BENCH_MODEL)/model.safetensors: tests/bench/make_model.c
 	@mkdir -p $(BENCH_MODEL)
 	$(CC) -O2 -o build/bench/make_model $<
 	build/bench/make_model $(BENCH_MODEL)
+build/bench/load: tests/bench/load.c
+	@mkdir -p $(@D)
+	@echo "  CC  $<"
+	@$(CC) $(CFLAGS_common) -O2 -o $@ $< $(shell pkg-config --cflags --libs libcurl)
+bench-http: all bench-model build/bench/load ## the same model over HTTP: latency, gaps, /health under load (SERVE_ARGS=... LOAD_ARGS=...)
+	@tests/bench/http.sh $(BIN) $(BENCH_MODEL) build/bench/load "--weights q8 $(SERVE_ARGS)" "--health --long-prompt 3000 $(LOAD_ARGS)"
+soak: all build/bench/load ## 10,000 requests of every kind: resident memory must stay where it is
+	@tests/bench/http.sh $(BIN) models/tallow-tiny build/bench/load "$(SERVE_ARGS)" "--soak 10000"
 profile: all bench-model ## perf record of a decode; a flame graph if its tools are there
 	@tests/tools/profile.sh $(BIN) $(BENCH_MODEL)
 
