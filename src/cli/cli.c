@@ -42,6 +42,8 @@ static const struct command commands[] = {
     {"detokenize", FOR_DETOKENIZE, "tallow detokenize --model PATH < ids", "turn token ids into text", detokenize_run},
     {"logits", FOR_LOGITS, "tallow logits --model PATH --tokens 1,403,407 ...",
      "compute logits, to compare with any reference", logits_run},
+    {"perplexity", FOR_PERPLEXITY, "tallow perplexity MODEL FILE ...",
+     "measure how well a model predicts a text, and how far it is from f32", perplexity_run},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

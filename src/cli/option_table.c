@@ -11,14 +11,16 @@
 	.name = (n), .kind = (k), .commands = (c), .value = (v), .fallback = (d), .offset = AT(field), .help = (text)
 
 enum {
-	LOADS = FOR_SERVE | FOR_GENERATE | FOR_LOGITS | FOR_BENCH, /* commands that load weights */
-	PLANS = LOADS | FOR_INSPECT,                               /* commands that make a memory plan */
+	LOADS = FOR_SERVE | FOR_GENERATE | FOR_LOGITS | FOR_BENCH | FOR_PERPLEXITY, /* commands that load weights */
+	PLANS = LOADS | FOR_INSPECT,                                                /* commands that make a memory plan */
 	SERVES = FOR_SERVE | FOR_INSPECT | FOR_BENCH,
 	TEXTS = FOR_TOKENIZE | FOR_DETOKENIZE,
 };
 
 const struct option_row option_rows[] = {
     {ROW("path", OPTION_PATH, FOR_INSPECT, "PATH", NULL, path, "model directory or .safetensors file")},
+    {ROW("path", OPTION_PATH, FOR_PERPLEXITY, "MODEL", NULL, path, "model directory or .safetensors file")},
+    {ROW("text", OPTION_PATH, FOR_PERPLEXITY, "FILE", NULL, text, "the text; - or none: standard input")},
 
     HEADING(PLANS | TEXTS, "Model"),
     {ROW("model", OPTION_TEXT, PLANS | TEXTS, "PATH", NULL, model,
@@ -123,8 +125,12 @@ const struct option_row option_rows[] = {
      .max = 101},
     {ROW("text", OPTION_TEXT, FOR_BENCH, "FILE", NULL, text, "measure the tokenizer on this text, too")},
 
+    HEADING(FOR_PERPLEXITY, "Comparing"),
+    {ROW("reference", OPTION_FLAG, FOR_PERPLEXITY, NULL, NULL, reference,
+         "load the model a second time in f32 and measure the distance from it")},
+
     HEADING(FOR_ALL, "General"),
-    {ROW("json", OPTION_FLAG, FOR_INSPECT | FOR_BENCH | TEXTS, NULL, NULL, json, "print JSON")},
+    {ROW("json", OPTION_FLAG, FOR_INSPECT | FOR_BENCH | FOR_PERPLEXITY | TEXTS, NULL, NULL, json, "print JSON")},
     {ROW("log-level", OPTION_CHOICE, PLANS, "debug|info|warn|error|off", "info", log_level,
          "least severe messages on standard error; other commands than serve start from warn")},
     {ROW("log-format", OPTION_CHOICE, PLANS, "auto|plain|json", "auto", log_format,

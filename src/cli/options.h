@@ -22,6 +22,7 @@ enum command_set {
 	FOR_DETOKENIZE = 16,
 	FOR_LOGITS = 32,
 	FOR_BENCH = 64,
+	FOR_PERPLEXITY = 128,
 	FOR_ALL = ~0,
 };
 
@@ -32,7 +33,7 @@ enum option_given { NOT_GIVEN, GIVEN_BY_ENVIRONMENT, GIVEN_BY_FLAG };
 /* Values after defaults, environment and flags. Text is borrowed from argv and the environment. Numbers are in the
  * ranges that the table gives; 0 means "chosen for you" where the table says so. */
 struct options {
-	const char *path; /* the one positional argument */
+	const char *path; /* the first positional argument; `text` is perplexity's second */
 
 	/* model and memory */
 	const char *model;
@@ -76,7 +77,7 @@ struct options {
 	bool exit_with_parent, insecure;
 	bool ignore_eos, stats;
 	bool no_special, parse_special, keep_special;
-	bool all, quick;
+	bool all, quick, reference;
 
 	unsigned char given[OPTIONS_MAX_ROWS]; /* by row of the table: enum option_given */
 };

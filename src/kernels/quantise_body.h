@@ -104,12 +104,15 @@ static void quantise_block_q8(const lanes *w, uint_lanes *block, uint16_t *scale
 }
 
 /* 4 bits, -8 to 7: the value of largest magnitude goes near -8, at the best of several distances from it. For fixed
- * integers q the scale with the least squared error is sum(w q) / sum(q q), and the error falls by
- * sum(w q)^2 / sum(q q): the candidate with the largest such gain wins. */
+ * integers q the scale with the least weighted squared error is sum(m w q) / sum(m q q), and the error falls by
+ * sum(m w q)^2 / sum(m q q): the candidate with the largest such gain wins. m = |w| + mean |w|: large weights matter
+ * more than their share of the error (measured: a fifth less divergence from f32 than with scale = largest / -8). */
 static void quantise_block_q4(const lanes *w, uint_lanes *block, uint16_t *scales)
 {
 	enum { CANDIDATES = 15 };
-	lanes extreme = {0}, best_gain = {0}, scale = {0};
+	lanes mean = {0}, extreme = {0}, best_gain = {0}, scale = {0};
+	for (int k = 0; k < QUANT_GROUP; k++)
+		mean += (lanes)LANES_MAGNITUDE(w[k]) / QUANT_GROUP;
 	for (int k = 0; k < QUANT_GROUP; k++)
 		extreme = LANES_SELECT(LANES_MAGNITUDE(w[k]) > LANES_MAGNITUDE(extreme), w[k], extreme);
 	lanes inverse_extreme = LANES_INVERSE_OR_ZERO(extreme);
@@ -117,8 +120,9 @@ static void quantise_block_q4(const lanes *w, uint_lanes *block, uint16_t *scale
 		lanes inverse = inverse_extreme * -(6.6f + 0.2f * (float)i), wq = {0}, qq = {0};
 		for (int k = 0; k < QUANT_GROUP; k++) {
 			lanes rounded = LANES_ROUND(w[k] * inverse), q = LANES_CLAMP(rounded, -8.0f, 7.0f);
-			wq += w[k] * q;
-			qq += q * q;
+			lanes m = mean + (lanes)LANES_MAGNITUDE(w[k]);
+			wq += m * w[k] * q;
+			qq += m * q * q;
 		}
 		lanes candidate = LANES_SELECT(qq > 0, wq / qq, LANES_ALL(0.0f)), gain = wq * candidate;
 		int_lanes better = gain > best_gain;

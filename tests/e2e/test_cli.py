@@ -1,7 +1,8 @@
-"""The commands of `tallow`: help, inspect, tokenize, detokenize, logits, and what is said about mistakes."""
+"""The commands of `tallow`: help, inspect, tokenize, detokenize, logits, perplexity, and what is said about mistakes."""
 
 import ast
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ import pytest
 
 from conftest import llama_config, write_model
 
-COMMANDS = ("serve", "generate", "inspect", "bench", "tokenize", "detokenize", "logits")
+COMMANDS = ("serve", "generate", "inspect", "bench", "tokenize", "detokenize", "logits", "perplexity")
 # No fixture's: characters of one to four bytes, a family of emoji, controls, spaces of all kinds.
 TEXTS = ["Hello, world", "", " ", "  two  spaces ", "line\nline\r\n\ttab", "naïve café", "日本語", "👨‍👩‍👧 🐈", "</s> <s>", "a\0b",
          "x" * 1000, "\ufeffmark \u00a0 \u2028"]
@@ -299,3 +300,60 @@ def test_a_model_of_zeros_is_uniform(tallow, text_model, tmp_path):
                           num_key_value_heads=2, max_position_embeddings=128, vocab_size=2048)
     folder = write_model(tmp_path / "zeros", config, text_model, None)
     assert logits(tallow, folder, [1, 2, 3]) == [tuple([0.0] * 2048)]
+
+
+# ---- perplexity ----
+
+HELD_OUT = pathlib.Path(__file__).parents[1] / "text" / "held-out.txt"
+
+
+def perplexity(tallow, model, path, *flags):
+    result = tallow("perplexity", model, path, "--json", *flags)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_perplexity_is_that_of_the_logits(tallow, text_model, tmp_path):
+    text = HELD_OUT.read_text()[:400]
+    path = tmp_path / "text"
+    path.write_text(text)
+    ids = ids_of(tallow, text_model, text)
+    loss = 0.0
+    rows = logits(tallow, text_model, ids, "--all")
+    for row, following in zip(rows, ids[1:]):
+        top = max(row)
+        loss += top + math.log(sum(math.exp(x - top) for x in row)) - row[following]
+    found = perplexity(tallow, text_model, path)
+    assert found["tokens"] == len(ids) - 1
+    assert found["perplexity"] == pytest.approx(math.exp(loss / found["tokens"]), rel=1e-5)
+    with open(path, "rb") as standard_input:
+        again = tallow("perplexity", "--model", text_model, "--json", input=standard_input.read())
+    assert json.loads(again.stdout)["perplexity"] == found["perplexity"]
+
+
+def test_perplexity_windows_score_every_token_once(tallow, text_model, tmp_path):
+    path = tmp_path / "text"
+    path.write_text(HELD_OUT.read_text()[:1500])
+    whole = perplexity(tallow, text_model, path, "--context", "1000")
+    cut = perplexity(tallow, text_model, path, "--context", "64")
+    assert cut["tokens"] == whole["tokens"] and cut["window"] < 64 < whole["window"]
+    assert 0.5 < cut["perplexity"] / whole["perplexity"] < 2
+
+
+@pytest.mark.parametrize("weights, ratio, divergence", [("f32", 1e-9, 1e-9), ("bf16", 1e-3, 1e-4), ("f16", 1e-3, 1e-4),
+                                                        ("q8", 5e-3, 2e-3), ("q4", 4e-2, 3e-2)])
+def test_weight_types_stay_near_f32(tallow, text_model, weights, ratio, divergence, tmp_path):
+    path = tmp_path / "text"
+    path.write_text(HELD_OUT.read_text()[:12000])
+    exact = ("--compute", "f32", "--kv", "f32") if weights == "f32" else ()
+    found = perplexity(tallow, text_model, path, "--weights", weights, "--reference", *exact)
+    assert abs(found["perplexity"] / found["reference_perplexity"] - 1) <= ratio
+    assert 0 <= found["divergence_mean"] <= divergence
+    assert found["same_top"] > 0.95
+
+
+def test_perplexity_refuses(tallow, text_model, tmp_path):
+    for arguments, said in ((("perplexity",), "a model is missing"), (("perplexity", text_model, tmp_path / "none"), "cannot read"),
+                            (("perplexity", text_model, "--context", "1"), "--context must hold")):
+        result = tallow(*arguments, input=b"some words here")
+        assert result.returncode == 2 and said in one_line(result)
