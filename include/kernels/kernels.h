@@ -32,7 +32,7 @@ enum compute { COMPUTE_AUTO, COMPUTE_F32 };
 struct kv_view {
 	const unsigned char *const *pages; /* [ceil(positions / page_tokens)] */
 	size_t k_offset, v_offset;
-	enum dtype type; /* F32, F16, BF16 */
+	enum dtype type; /* F32, F16, BF16, or Q8: blocks of 32 with an f16 scale before them; head_dim is a multiple */
 	int page_tokens;
 	int n_kv_heads;
 	int head_dim;
@@ -61,7 +61,8 @@ struct kernels {
 	void (*swiglu)(float *out, const float *gate, const float *up, int64_t n);
 	/* x[i] += y[i] */
 	void (*add)(float *x, const float *y, int64_t n);
-	/* Conversions of n elements; `stored` is aligned to nothing. */
+	/* Conversions of n elements to and from F32, F16, BF16 and the Q8 of keys and values (n a multiple of 32); `stored`
+	 * is aligned to nothing, for Q8 to 2 bytes. */
 	void (*widen)(float *out, const void *stored, enum dtype type, int64_t n);
 	void (*narrow)(void *stored, enum dtype type, const float *x, int64_t n);
 

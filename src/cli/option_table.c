@@ -31,7 +31,7 @@ const struct option_row option_rows[] = {
     {ROW("parallel", OPTION_INT, SERVES, "N", "0", parallel, "requests that run together; 0: chosen"), .max = 1024},
     {ROW("weights", OPTION_CHOICE, PLANS, "auto|f32|f16|bf16|q8|q4", "auto", weights,
          "type of the matrices; auto: as they lie in the file; else converted at load")},
-    {ROW("kv", OPTION_CHOICE, PLANS, "auto|f32|f16|bf16", "auto", kv,
+    {ROW("kv", OPTION_CHOICE, PLANS, "auto|f32|f16|bf16|q8", "auto", kv,
          "type of the KV cache; auto: f32 for f32 weights, else f16")},
     {ROW("kv-memory", OPTION_SIZE, PLANS & ~FOR_LOGITS, "SIZE", "0", kv_memory_bytes,
          "KV pool; 0: what the memory limit leaves, at most --parallel full contexts")},

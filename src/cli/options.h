@@ -41,7 +41,7 @@ struct options {
 	uint64_t kv_memory_bytes, memory_limit_bytes;
 	const char *cpu_mask;
 	int weights; /* index into "auto|f32|f16|bf16|q8|q4" */
-	int kv;      /* index into "auto|f32|f16|bf16" */
+	int kv;      /* index into "auto|f32|f16|bf16|q8" */
 	int isa;     /* enum isa */
 	int compute; /* enum compute */
 

@@ -71,7 +71,7 @@ bool setup_process(const struct options *options, bool serves, struct error *err
 
 bool setup_model_options(const struct options *options, struct model_options *out, struct error *error)
 {
-	static const enum dtype kv_types[] = {DTYPE_F32, DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+	static const enum dtype kv_types[] = {DTYPE_F32, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8};
 	static const enum dtype weight_types[] = {DTYPE_F32, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8, DTYPE_Q4};
 	if (!options->model)
 		return error_set(error, ERROR_USAGE, "--model is missing: a model directory or a .safetensors file");

@@ -92,8 +92,8 @@ static const float *query_at(const struct attention_work *work, int row, int hea
 static void widen_rows(const struct attention_work *work, size_t offset, int64_t first, int n)
 {
 	const struct kv_view *kv = &work->job->kv;
-	size_t element_bytes = kv->type == DTYPE_F32 ? 4 : 2;
-	size_t row_bytes = (size_t)kv->head_dim * element_bytes;
+	const struct dtype_info *info = dtype_info(kv->type);
+	size_t row_bytes = (size_t)kv->head_dim / (size_t)info->block_elements * (size_t)info->block_bytes;
 	bool dense = (size_t)kv->head_dim == work->buffers.width;
 	for (int done = 0; done < n;) {
 		int64_t position = first + done;

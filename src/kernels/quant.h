@@ -35,6 +35,12 @@ struct quant_group {
 	int32_t offset;
 };
 
+/* 32 keys or values of one head: scale * value. Rounded with the scale in f32, read with it in f16. */
+struct kv_block {
+	uint16_t scale;
+	int8_t values[QUANT_GROUP];
+};
+
 /* out[r * out_stride + c] = row r of x . output c of the weights */
 struct quant_product {
 	const struct quant_group *x;

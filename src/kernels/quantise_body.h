@@ -60,13 +60,13 @@ static void set_quantise_row(struct quant_group *out, const float *x, int64_t n,
 
 /* ---- weights: [QUANT_GROUP][QUANT_OUTPUTS], a lane per output ---- */
 
-typedef float lanes __attribute__((vector_size(QUANT_OUTPUTS * sizeof(float))));
+typedef float float_lanes __attribute__((vector_size(QUANT_OUTPUTS * sizeof(float))));
 typedef int32_t int_lanes __attribute__((vector_size(QUANT_OUTPUTS * sizeof(int32_t))));
 typedef uint32_t uint_lanes __attribute__((vector_size(QUANT_OUTPUTS * sizeof(uint32_t))));
 
 /* Macros, because a vector that the set lacks cannot be passed to a function. mask: all bits of a lane, or none. */
-#define LANES_SELECT(mask, a, b) ((lanes)(((mask) & (int_lanes)(a)) | (~(mask) & (int_lanes)(b))))
-#define LANES_ALL(value)         ((lanes){0} + (value))
+#define LANES_SELECT(mask, a, b) ((float_lanes)(((mask) & (int_lanes)(a)) | (~(mask) & (int_lanes)(b))))
+#define LANES_ALL(value)         ((float_lanes){0} + (value))
 #define LANES_MAGNITUDE(x)       ((int_lanes)(x)&0x7fffffff)
 #define LANES_ROUND(x)           (((x) + ROUND_MAGIC) - ROUND_MAGIC)
 #define LANES_CLAMP(x, low, high)                                                                                      \
@@ -82,21 +82,21 @@ typedef uint32_t uint_lanes __attribute__((vector_size(QUANT_OUTPUTS * sizeof(ui
 	} while (0)
 
 /* 8 bits: the largest magnitude becomes 127. */
-static void quantise_block_q8(const lanes *w, uint_lanes *block, uint16_t *scales)
+static void quantise_block_q8(const float_lanes *w, uint_lanes *block, uint16_t *scales)
 {
 	int_lanes largest = {0};
 	for (int k = 0; k < QUANT_GROUP; k++) {
 		int_lanes magnitude = LANES_MAGNITUDE(w[k]);
 		largest = (int_lanes)LANES_SELECT(magnitude > largest, magnitude, largest);
 	}
-	lanes scale = (lanes)largest / 127.0f;
+	float_lanes scale = (float_lanes)largest / 127.0f;
 	LANES_STORE_SCALE(scales, scale);
-	lanes inverse = LANES_INVERSE_OR_ZERO(scale);
+	float_lanes inverse = LANES_INVERSE_OR_ZERO(scale);
 	for (int row = 0; row < QUANT_GROUP / 4; row++) {
 		uint_lanes bytes = {0};
 		for (int i = 0; i < 4; i++) {
-			lanes rounded = LANES_ROUND(w[row * 4 + i] * inverse);
-			lanes value = LANES_CLAMP(rounded, -127.0f, 127.0f);
+			float_lanes rounded = LANES_ROUND(w[row * 4 + i] * inverse);
+			float_lanes value = LANES_CLAMP(rounded, -127.0f, 127.0f);
 			bytes |= (uint_lanes)(__builtin_convertvector(value, int_lanes) + 128) << (8 * i);
 		}
 		block[row] = bytes;
@@ -107,36 +107,36 @@ static void quantise_block_q8(const lanes *w, uint_lanes *block, uint16_t *scale
  * integers q the scale with the least weighted squared error is sum(m w q) / sum(m q q), and the error falls by
  * sum(m w q)^2 / sum(m q q): the candidate with the largest such gain wins. m = |w| + mean |w|: large weights matter
  * more than their share of the error (measured: a fifth less divergence from f32 than with scale = largest / -8). */
-static void quantise_block_q4(const lanes *w, uint_lanes *block, uint16_t *scales)
+static void quantise_block_q4(const float_lanes *w, uint_lanes *block, uint16_t *scales)
 {
 	enum { CANDIDATES = 15 };
-	lanes mean = {0}, extreme = {0}, best_gain = {0}, scale = {0};
+	float_lanes mean = {0}, extreme = {0}, best_gain = {0}, scale = {0};
 	for (int k = 0; k < QUANT_GROUP; k++)
-		mean += (lanes)LANES_MAGNITUDE(w[k]) / QUANT_GROUP;
+		mean += (float_lanes)LANES_MAGNITUDE(w[k]) / QUANT_GROUP;
 	for (int k = 0; k < QUANT_GROUP; k++)
 		extreme = LANES_SELECT(LANES_MAGNITUDE(w[k]) > LANES_MAGNITUDE(extreme), w[k], extreme);
-	lanes inverse_extreme = LANES_INVERSE_OR_ZERO(extreme);
+	float_lanes inverse_extreme = LANES_INVERSE_OR_ZERO(extreme);
 	for (int i = 0; i < CANDIDATES; i++) {
-		lanes inverse = inverse_extreme * -(6.6f + 0.2f * (float)i), wq = {0}, qq = {0};
+		float_lanes inverse = inverse_extreme * -(6.6f + 0.2f * (float)i), wq = {0}, qq = {0};
 		for (int k = 0; k < QUANT_GROUP; k++) {
-			lanes rounded = LANES_ROUND(w[k] * inverse), q = LANES_CLAMP(rounded, -8.0f, 7.0f);
-			lanes m = mean + (lanes)LANES_MAGNITUDE(w[k]);
+			float_lanes rounded = LANES_ROUND(w[k] * inverse), q = LANES_CLAMP(rounded, -8.0f, 7.0f);
+			float_lanes m = mean + (float_lanes)LANES_MAGNITUDE(w[k]);
 			wq += m * w[k] * q;
 			qq += m * q * q;
 		}
-		lanes candidate = LANES_SELECT(qq > 0, wq / qq, LANES_ALL(0.0f)), gain = wq * candidate;
+		float_lanes candidate = LANES_SELECT(qq > 0, wq / qq, LANES_ALL(0.0f)), gain = wq * candidate;
 		int_lanes better = gain > best_gain;
 		scale = LANES_SELECT(better, candidate, scale);
 		best_gain = LANES_SELECT(better, gain, best_gain);
 	}
 	scale = LANES_SELECT(LANES_IS_NUMBER(extreme), scale, extreme); /* a broken weight shows in the result */
 	LANES_STORE_SCALE(scales, scale);
-	lanes inverse = LANES_INVERSE_OR_ZERO(scale);
+	float_lanes inverse = LANES_INVERSE_OR_ZERO(scale);
 	for (int row = 0; row < QUANT_GROUP / 8; row++) {
 		uint_lanes bytes = {0};
 		for (int i = 0; i < 8; i++) {
 			int k = i < 4 ? row * 4 + i : QUANT_GROUP / 2 + row * 4 + i - 4;
-			lanes rounded = LANES_ROUND(w[k] * inverse), value = LANES_CLAMP(rounded, -8.0f, 7.0f);
+			float_lanes rounded = LANES_ROUND(w[k] * inverse), value = LANES_CLAMP(rounded, -8.0f, 7.0f);
 			bytes |= (uint_lanes)(__builtin_convertvector(value, int_lanes) + 8) << (i < 4 ? 8 * i : 8 * (i - 4) + 4);
 		}
 		block[row] = bytes;
@@ -150,4 +150,33 @@ static void set_quantise_block(enum dtype type, const float w[QUANT_GROUP][QUANT
 		quantise_block_q8((const void *)w, (void *)block, scales);
 	else
 		quantise_block_q4((const void *)w, (void *)block, scales);
+}
+
+/* ---- rows of keys and values: blocks of 32 with a scale before them ---- */
+
+typedef int8_t byte_lanes __attribute__((vector_size(QUANT_OUTPUTS)));
+
+static void set_widen_q8(float *out, const void *stored, int64_t n)
+{
+	const struct kv_block *block = stored;
+	for (int64_t i = 0; i < n; i += QUANT_GROUP, block++) {
+		float scale = f16_to_f32(block->scale);
+		for (int half = 0; half < QUANT_GROUP; half += QUANT_OUTPUTS) {
+			byte_lanes bytes;
+			memcpy(&bytes, block->values + half, sizeof bytes);
+			float_lanes values = __builtin_convertvector(bytes, float_lanes) * scale;
+			memcpy(out + i + half, &values, sizeof values);
+		}
+	}
+}
+
+static void set_narrow_q8(void *stored, const float *x, int64_t n)
+{
+	struct kv_block *block = stored;
+	for (int64_t i = 0; i < n; i += QUANT_GROUP, block++) {
+		struct quant_group group;
+		quantise_group(&group, x + i, 0);
+		block->scale = f32_to_f16(group.scale);
+		memcpy(block->values, group.values, sizeof block->values);
+	}
 }

@@ -77,16 +77,30 @@ static float load_element(const unsigned char *bytes, enum dtype type, int64_t i
 	return value;
 }
 
+static void scalar_widen(float *out, const void *stored, enum dtype type, int64_t n);
+static void scalar_narrow(void *stored, enum dtype type, const float *x, int64_t n);
+#define NARROW scalar_narrow
+#define WIDEN  scalar_widen
+#include "kernels/quantise_body.h"
+
 static void scalar_widen(float *out, const void *stored, enum dtype type, int64_t n)
 {
-	assert(type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16);
+	assert(type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16 || type == DTYPE_Q8);
+	if (type == DTYPE_Q8) {
+		set_widen_q8(out, stored, n);
+		return;
+	}
 	for (int64_t i = 0; i < n; i++)
 		out[i] = load_element(stored, type, i);
 }
 
 static void scalar_narrow(void *stored, enum dtype type, const float *x, int64_t n)
 {
-	assert(type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16);
+	assert(type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16 || type == DTYPE_Q8);
+	if (type == DTYPE_Q8) {
+		set_narrow_q8(stored, x, n);
+		return;
+	}
 	unsigned char *out = stored;
 	for (int64_t i = 0; i < n; i++) {
 		if (type == DTYPE_F32) {
@@ -153,10 +167,6 @@ static void dot_bf16(const struct dot_block *block)
 }
 
 /* ---- few bits ---- */
-
-#define NARROW scalar_narrow
-#define WIDEN  scalar_widen
-#include "kernels/quantise_body.h"
 
 void scalar_quant(enum dtype type, const struct quant_product *p)
 {

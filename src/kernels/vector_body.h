@@ -120,11 +120,19 @@ ALWAYS_INLINE void widen_row(float *out, const unsigned char *stored, const enum
 		v_store_some(out + i, v_widen_some(type, stored + i * element_bytes(type), (int)(n - i)), (int)(n - i));
 }
 
+static void vector_widen(float *out, const void *stored, enum dtype type, int64_t n);
+static void vector_narrow(void *stored, enum dtype type, const float *x, int64_t n);
+#define NARROW vector_narrow
+#define WIDEN  vector_widen
+#include "kernels/quantise_body.h"
+
 static void vector_widen(float *out, const void *stored, enum dtype type, int64_t n)
 {
-	assert(type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16);
+	assert(type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16 || type == DTYPE_Q8);
 	if (type == DTYPE_F32)
 		memcpy(out, stored, (size_t)n * sizeof *out);
+	else if (type == DTYPE_Q8)
+		set_widen_q8(out, stored, n);
 	else if (type == DTYPE_F16)
 		widen_row(out, stored, DTYPE_F16, n);
 	else
@@ -142,9 +150,11 @@ ALWAYS_INLINE void narrow_row(unsigned char *stored, const enum dtype type, cons
 
 static void vector_narrow(void *stored, enum dtype type, const float *x, int64_t n)
 {
-	assert(type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16);
+	assert(type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16 || type == DTYPE_Q8);
 	if (type == DTYPE_F32)
 		memcpy(stored, x, (size_t)n * sizeof *x);
+	else if (type == DTYPE_Q8)
+		set_narrow_q8(stored, x, n);
 	else if (type == DTYPE_F16)
 		narrow_row(stored, DTYPE_F16, x, n);
 	else
@@ -185,12 +195,6 @@ static void dot_bf16(const struct dot_block *block)
 {
 	dot_block_run(DTYPE_BF16, block);
 }
-
-/* ---- rounding to few bits ---- */
-
-#define NARROW vector_narrow
-#define WIDEN  vector_widen
-#include "kernels/quantise_body.h"
 
 /* ---- attention ---- */
 

@@ -72,6 +72,10 @@ static bool resolve_shapes(const struct model_config *config, const struct model
 	    .head_dim = (int)config->head_dim,
 	    .page_tokens = page_tokens,
 	};
+	if (config->head_dim % dtype_info(plan->kv.type)->block_elements != 0)
+		return error_set(error, ERROR_USAGE,
+		                 "--kv q8 needs a head_dim that is a multiple of %d; this model's is %" PRId64,
+		                 dtype_info(plan->kv.type)->block_elements, config->head_dim);
 	if (!kv_page_bytes(&plan->kv, &plan->kv_page_bytes))
 		return error_set(error, ERROR_MEMORY, "a KV page of this model has more bytes than can be counted");
 

@@ -14,14 +14,15 @@ struct sequence {
 	float *q, *k, *v; /* [n_positions, heads, head_dim], k and v after rounding to `type` */
 };
 
-static size_t bytes_of(enum dtype type)
+static size_t row_bytes_of(int head_dim, enum dtype type)
 {
-	return type == DTYPE_F32 ? 4 : 2;
+	const struct dtype_info *info = dtype_info(type);
+	return (size_t)(head_dim / info->block_elements) * (size_t)info->block_bytes;
 }
 
 static void store(struct sequence *s, const struct kernels *oracle, float *rows, size_t offset)
 {
-	size_t row_bytes = (size_t)s->head_dim * bytes_of(s->type);
+	size_t row_bytes = row_bytes_of(s->head_dim, s->type);
 	for (int p = 0; p < s->n_positions; p++)
 		for (int h = 0; h < s->n_kv_heads; h++) {
 			float *row = rows + ((size_t)p * (size_t)s->n_kv_heads + (size_t)h) * (size_t)s->head_dim;
@@ -37,7 +38,7 @@ static struct sequence make_sequence(int n_positions, int n_heads, int n_kv_head
 {
 	struct kernels *oracle = open_set(ISA_SCALAR, COMPUTE_AUTO, 64);
 	struct sequence s = {n_positions, n_heads, n_kv_heads, head_dim, page_tokens, type, NULL, 0, 0, NULL, NULL, NULL};
-	size_t half_page = (size_t)(n_kv_heads * page_tokens * head_dim) * bytes_of(type);
+	size_t half_page = (size_t)(n_kv_heads * page_tokens) * row_bytes_of(head_dim, type);
 	s.v_offset = half_page;
 	s.n_pages = (n_positions + page_tokens - 1) / page_tokens;
 	s.pages = allocate((size_t)s.n_pages * sizeof *s.pages);
@@ -172,9 +173,10 @@ static void test_sets(void **state)
 		int n_positions, n_heads, n_kv_heads, head_dim, page_tokens;
 		enum dtype type;
 	} shapes[] = {
-	    {150, 8, 1, 64, 64, DTYPE_F16},  {150, 4, 4, 64, 32, DTYPE_BF16}, {130, 6, 2, 20, 128, DTYPE_F32},
-	    {70, 2, 1, 80, 32, DTYPE_F16},   {70, 14, 2, 8, 16, DTYPE_BF16},  {40, 2, 2, 300, 32, DTYPE_F16},
-	    {20, 100, 1, 16, 32, DTYPE_F32}, {66, 2, 1, 128, 48, DTYPE_F32},  {1, 3, 3, 2, 32, DTYPE_F32},
+	    {150, 8, 1, 64, 64, DTYPE_F16}, {150, 4, 4, 64, 32, DTYPE_BF16}, {130, 6, 2, 20, 128, DTYPE_F32},
+	    {70, 2, 1, 80, 32, DTYPE_F16},  {70, 14, 2, 8, 16, DTYPE_BF16},  {40, 2, 2, 300, 32, DTYPE_F16},
+	    {150, 8, 2, 64, 32, DTYPE_Q8},  {70, 2, 2, 32, 128, DTYPE_Q8},   {20, 100, 1, 16, 32, DTYPE_F32},
+	    {66, 2, 1, 128, 48, DTYPE_F32}, {1, 3, 3, 2, 32, DTYPE_F32},
 	};
 	struct pool *pools[MAX_THREADS];
 	for (int i = 0; i < MAX_THREADS; i++)
