@@ -124,11 +124,17 @@ static struct result *add_result(struct bench *bench, const char *phase, int64_t
 	return result;
 }
 
-static double arithmetic_ceiling(const struct bench *bench)
+/* What bounds prefill: the instructions that the model's weights go through. */
+static const char *arithmetic_ceiling(const struct bench *bench, double *rate)
 {
-	bool native_bf16 = model_weight_type(bench->model) == DTYPE_BF16 && bench->ceilings.bf16_gflop_s > 0 &&
-	                   matmul_phase_invariant(model_kernels(bench->model), DTYPE_BF16);
-	return native_bf16 ? bench->ceilings.bf16_gflop_s : bench->ceilings.sgemm_gflop_s;
+	enum dtype type = model_weight_type(bench->model);
+	bool own = matmul_input_bytes(model_kernels(bench->model), type, 1, 1) > 0;
+	const struct ceilings *c = &bench->ceilings;
+	if (own && type == DTYPE_BF16 && c->bf16_gflop_s > 0)
+		return *rate = c->bf16_gflop_s, "bf16 dot products";
+	if (own && (type == DTYPE_Q8 || type == DTYPE_Q4) && c->int8_gop_s > 0)
+		return *rate = c->int8_gop_s, "int8 dot products";
+	return *rate = c->sgemm_gflop_s, "OpenBLAS sgemm";
 }
 
 static void bench_prefill(struct bench *bench, int64_t n_tokens)
@@ -143,7 +149,9 @@ static void bench_prefill(struct bench *bench, int64_t n_tokens)
 	struct result *result = add_result(bench, "prefill", n_tokens, 1, rates, bench->n_repeats);
 	result->gflop_per_second = result->tokens_per_second * matrix_flop_per_token(bench, false) / 1e9;
 	result->gb_per_second = result->tokens_per_second / (double)n_tokens * matrix_bytes(bench) / 1e9;
-	result->of_ceiling = result->gflop_per_second / arithmetic_ceiling(bench);
+	double ceiling;
+	arithmetic_ceiling(bench, &ceiling);
+	result->of_ceiling = result->gflop_per_second / ceiling;
 }
 
 /* What the streams' pages hold at depth is never looked at, only read: leaving it out of the preparation keeps a bench of
@@ -231,8 +239,9 @@ static void print_table(const struct bench *bench)
 		printf("%-8s %8lld %8d %12.2f %7.1f%% %8.1f %9.1f  %.2f\n", r->phase, (long long)r->tokens, r->streams,
 		       r->tokens_per_second, 100 * r->spread, r->gb_per_second, r->gflop_per_second, r->of_ceiling);
 	}
+	double ceiling;
 	printf("\nThe ceiling of prefill is arithmetic (%s), that of decode the memory read.\n",
-	       arithmetic_ceiling(bench) == c->bf16_gflop_s ? "bf16 dot products" : "OpenBLAS sgemm");
+	       arithmetic_ceiling(bench, &ceiling));
 }
 
 static void print_json(const struct bench *bench)

@@ -168,22 +168,30 @@ static void dot_bf16(const struct dot_block *block)
 
 /* ---- few bits ---- */
 
+/* One row by the 16 outputs of a row of blocks. */
+static void quant_outputs(enum dtype type, const struct quant_group *x, const unsigned char *w, const uint16_t *scales,
+                          int n_groups, float *total)
+{
+	for (int g = 0; g < n_groups; g++, x++, w += quant_block_bytes(type), scales += QUANT_OUTPUTS) {
+		int32_t sum[QUANT_OUTPUTS] = {0};
+		for (int k = 0; k < QUANT_GROUP; k++)
+			for (int lane = 0; lane < QUANT_OUTPUTS; lane++)
+				sum[lane] += quant_value(type, w, lane, k) * x->values[k];
+		for (int lane = 0; lane < QUANT_OUTPUTS; lane++)
+			total[lane] = fmaf((float)sum[lane] * x->scale, f16_to_f32(scales[lane]), total[lane]);
+	}
+}
+
 void scalar_quant(enum dtype type, const struct quant_product *p)
 {
 	for (int r = 0; r < p->n_rows; r++)
-		for (int o = 0; o < p->n_outputs; o++) {
-			int lane = o % QUANT_OUTPUTS;
+		for (int o = 0; o < p->n_outputs; o += QUANT_OUTPUTS) {
 			size_t index = (size_t)(o / QUANT_OUTPUTS) * (size_t)p->n_groups;
-			const struct quant_group *x = p->x + (size_t)r * p->x_stride;
-			float total = 0;
-			for (int g = 0; g < p->n_groups; g++, x++, index++) {
-				const unsigned char *block = p->w + index * quant_block_bytes(type);
-				int32_t sum = 0;
-				for (int k = 0; k < QUANT_GROUP; k++)
-					sum += quant_value(type, block, lane, k) * x->values[k];
-				total = fmaf((float)sum * x->scale, f16_to_f32(p->scales[index * QUANT_OUTPUTS + (size_t)lane]), total);
-			}
-			p->out[(size_t)r * p->out_stride + (size_t)o] = total;
+			float total[QUANT_OUTPUTS] = {0};
+			quant_outputs(type, p->x + (size_t)r * p->x_stride, p->w + index * quant_block_bytes(type),
+			              p->scales + index * QUANT_OUTPUTS, p->n_groups, total);
+			int n = p->n_outputs - o < QUANT_OUTPUTS ? p->n_outputs - o : QUANT_OUTPUTS;
+			memcpy(p->out + (size_t)r * p->out_stride + (size_t)o, total, (size_t)n * sizeof *total);
 		}
 }
 

@@ -148,15 +148,25 @@ struct run {
 	int n_pages;
 };
 
-static void run_open(struct run *run, const char *path, enum isa isa, enum compute compute, enum dtype kv,
-                     int n_threads)
+/* What "same bits" is tested with. */
+enum { AS_IN_FILE = DTYPE_COUNT };
+static const struct variant {
+	enum compute compute;
+	int weights; /* enum dtype, or AS_IN_FILE */
+} variants[] = {
+    {COMPUTE_AUTO, AS_IN_FILE}, {COMPUTE_F32, AS_IN_FILE}, {COMPUTE_AUTO, DTYPE_Q8}, {COMPUTE_AUTO, DTYPE_Q4}};
+enum { N_VARIANTS = sizeof variants / sizeof *variants };
+
+static void run_open_as(struct run *run, const char *path, enum isa isa, struct variant variant, enum dtype kv,
+                        int n_threads)
 {
 	struct error error;
 	struct model_options options = {
-	    .weights_auto = true,
+	    .weights_auto = variant.weights == AS_IN_FILE,
+	    .weights_type = variant.weights == AS_IN_FILE ? DTYPE_F32 : (enum dtype)variant.weights,
 	    .path = path,
 	    .isa = isa,
-	    .compute = compute,
+	    .compute = variant.compute,
 	    .n_threads = n_threads,
 	    .context = 512,
 	    .n_parallel = 3,
@@ -171,6 +181,12 @@ static void run_open(struct run *run, const char *path, enum isa isa, enum compu
 	assert_true(run->n_pages <= MAX_PAGES);
 	for (int i = 0; i < run->n_pages; i++)
 		run->pages[i] = kv_page_take(model_kv(run->model));
+}
+
+static void run_open(struct run *run, const char *path, enum isa isa, enum compute compute, enum dtype kv,
+                     int n_threads)
+{
+	run_open_as(run, path, isa, (struct variant){compute, AS_IN_FILE}, kv, n_threads);
 }
 
 static struct forward_span span_of(const struct run *run, const int32_t *tokens, int position, int n_rows,
@@ -285,18 +301,18 @@ static void slicing_and_threads_do_not_change_bits(void **state)
 	float *whole = malloc(n_bytes), *other = malloc(n_bytes);
 	for (int i = 0; i < n_goldens; i++)
 		for (int set = 0; set < 3; set++)
-			for (int compute = COMPUTE_AUTO; compute <= COMPUTE_F32; compute++) {
+			for (int v = 0; v < N_VARIANTS; v++) {
 				const struct golden *golden = &goldens[i];
 				struct run run;
 				if (!is_supported(sets[set]))
 					continue;
 				size_t used = sizeof(float) * (size_t)golden->n_prompt * (size_t)golden->vocab;
 				for (int n_threads = 1; n_threads <= 3; n_threads++) {
-					run_open(&run, golden->path, sets[set], (enum compute)compute, DTYPE_F16, n_threads);
+					run_open_as(&run, golden->path, sets[set], variants[v], DTYPE_F16, n_threads);
 					int tile = model_memory_plan(run.model)->tile_rows;
 					if (n_threads == 1)
 						all_logits(&run, golden->prompt, golden->n_prompt, 384, golden->n_prompt, whole);
-					for (int slice = tile; slice <= 128; slice *= 2) {
+					for (int slice = tile; slice <= 128; slice *= 4) {
 						all_logits(&run, golden->prompt, golden->n_prompt, slice, golden->n_prompt, other);
 						assert_memory_equal(whole, other, used);
 					}
@@ -311,15 +327,15 @@ static void slicing_and_threads_do_not_change_bits(void **state)
 static void company_does_not_change_bits(void **state)
 {
 	(void)state;
-	for (int i = 0; i < n_goldens; i++)
+	for (int i = 0; i < n_goldens * N_VARIANTS; i++)
 		for (int set = 0; set < 3; set++) {
-			const struct golden *golden = &goldens[i];
+			const struct golden *golden = &goldens[i / N_VARIANTS];
 			struct run run;
 			float alone[2][MAX_VOCAB];
 			size_t row = sizeof(float) * (size_t)golden->vocab;
 			if (!is_supported(sets[set]))
 				continue;
-			run_open(&run, golden->path, sets[set], COMPUTE_AUTO, DTYPE_F16, 2);
+			run_open_as(&run, golden->path, sets[set], variants[i % N_VARIANTS], DTYPE_F16, 2);
 			/* Sequence a has the first half of the pages and 20 tokens; b prefills 39 in the other half. */
 			int half = run.n_pages / 2;
 			struct forward_span a = span_of(&run, golden->prompt, 0, 20, ROWS_PREFILL, LOGITS_LAST);
