@@ -296,7 +296,7 @@ static bool run(struct perplexity *job, const char *text_path, struct error *err
 		                 job->options->context);
 	job->n_window = n < job->n_window ? n : job->n_window;
 	job->window = calloc((size_t)job->n_window + 1, sizeof *job->window);
-	job->divergences = calloc(job->ids.n_ids, sizeof *job->divergences);
+	job->divergences = calloc(job->ids.n_ids + 1, sizeof *job->divergences);
 	if (!job->window || !job->divergences)
 		return error_set(error, ERROR_MEMORY, "no memory for %" PRId64 " tokens", n);
 	if (!open_subject(&job->subject, job, false, error) ||

@@ -23,7 +23,7 @@ ALWAYS_INLINE void quant_tile(const enum dtype type, const struct quant_product 
 {
 	enum { LANE_BYTES = 4, ROW_BYTES = QUANT_OUTPUTS * LANE_BYTES, PER_BLOCK = QUANT_OUTPUTS / QUANT_LANES };
 	const size_t block_bytes = type == DTYPE_Q8 ? 512 : 256, x_stride = p->x_stride;
-	const int n_halves = type == DTYPE_Q8 ? 1 : 2;
+	const int n_stored = type == DTYPE_Q8 ? 8 : 4, n_halves = type == DTYPE_Q8 ? 1 : 2;
 	const struct quant_group *x = p->x + (size_t)row * x_stride;
 	size_t first_block = (size_t)(output / QUANT_OUTPUTS) * (size_t)p->n_groups;
 	const int first_lane = output % QUANT_OUTPUTS;
@@ -48,7 +48,7 @@ ALWAYS_INLINE void quant_tile(const enum dtype type, const struct quant_product 
 				sum[r][c] = quant_start(type, &x[(size_t)r * x_stride]);
 		}
 #pragma GCC unroll 8
-		for (int j = 0; j < 8 / n_halves; j++) {
+		for (int j = 0; j < n_stored; j++) {
 			qi stored[4];
 #pragma GCC unroll 8
 			for (int c = 0; c < vectors; c++) {

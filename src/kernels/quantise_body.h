@@ -39,9 +39,8 @@ static void quantise_group(struct quant_group *out, const float *x, int zero)
 	float inverse = largest.number < 1e-30f ? 0 : 127.0f / largest.number;
 	int32_t sum = 0;
 	for (int i = 0; i < QUANT_GROUP; i++) {
-		int32_t value = (int8_t)round_near(x[i] * inverse);
-		out->values[i] = (int8_t)value;
-		sum += value;
+		out->values[i] = (int8_t)round_near(x[i] * inverse);
+		sum += out->values[i];
 	}
 	out->scale = inverse == 0 ? 0 : largest.number / 127.0f;
 	out->offset = -zero * sum;

@@ -1,6 +1,7 @@
 /* Tensor names -> fields, by two tables: matrices that stay where they lie, vectors that are widened to f32. */
 #include "model/weights.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -381,6 +382,7 @@ bool weights_sizes(const struct model_weights *weights, const struct model_confi
 	struct model_weights *all = (struct model_weights *)weights; /* weights_matrix gives them to be changed */
 	uint64_t elements[DTYPE_COUNT] = {0}, released = 0, stored = 0;
 	*sizes = (struct weight_sizes){0};
+	assert(weights);
 	const struct weight *matrix;
 	for (int64_t i = 0; (matrix = weights_matrix(all, config, i)); i++) {
 		enum dtype target = weights_target(weights, matrix, wanted);
