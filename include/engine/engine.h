@@ -82,9 +82,10 @@ struct engine_status {
 
 	int active, queued; /* requests */
 	int64_t queued_tokens;
-	int kv_pages_total, kv_pages_free, kv_pages_cached;
-	double tokens_per_second; /* generated, over the last seconds */
-	double uptime_seconds;    /* since engine_create */
+	int kv_pages_total;
+	int kv_pages_free, kv_pages_cached; /* empty; kept for prefixes, and as free when somebody needs them */
+	double tokens_per_second;           /* generated, over the last seconds */
+	double uptime_seconds;              /* since engine_create */
 };
 void engine_status(struct engine *engine, struct engine_status *status);
 /* Compute with at most n threads from the next step on (the CPU quota changed). */

@@ -78,6 +78,8 @@ const struct option_row option_rows[] = {
          "key that requests must carry as `Authorization: Bearer KEY`"),
      .source = FROM_ENVIRONMENT},
     {ROW("api-key-file", OPTION_TEXT, FOR_SERVE, "FILE", NULL, api_key_file, "keys, one per line; reread on SIGHUP")},
+    {ROW("share-cache", OPTION_FLAG, FOR_SERVE, NULL, NULL, share_cache,
+         "requests with different keys may share cached prefixes (their timing then tells of each other)")},
     {ROW("insecure", OPTION_FLAG, FOR_SERVE, NULL, NULL, insecure, "serve other machines without a key")},
     {ROW("cors-origin", OPTION_TEXT, FOR_SERVE, "ORIGIN", NULL, cors_origin,
          "web pages of this origin may use the server; *: all")},

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/platform.h"
 #include "engine/metrics.h"
+#include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "engine/stream.h"
@@ -58,6 +59,8 @@ struct engine {
 	struct model_config config; /* with the tokenizer's EOS */
 	struct sampler *sampler;
 	struct scheduler *scheduler;
+	struct prefix_cache *cache;
+	bool decode_is_prefill;      /* a decoded row has the bits of a prefilled one: pages of answers are shared, too */
 	struct sequence **sequences; /* [n_sequences], by the scheduler's id; NULL = free */
 	int n_sequences;
 	struct forward_span *spans; /* [n_sequences] */
@@ -167,6 +170,31 @@ static struct tokenizer *load_tokenizer(const char *path, struct error *error)
 	return tokenizer;
 }
 
+/* The scheduler admits a request: what the prefix cache has of its prompt. The last token is always computed, for its
+ * logits. */
+static int64_t take_cached(void *context, int id)
+{
+	struct engine *engine = context;
+	struct sequence *sequence = engine->sequences[id];
+	int page_tokens = model_memory_plan(engine->model)->kv.page_tokens;
+	sequence->chain.key = sequence->request.cache_key;
+	sequence->n_pages = prefix_cache_find(engine->cache, &sequence->chain, sequence->tokens,
+	                                      (int)((sequence->request.n_prompt - 1) / page_tokens), sequence->pages);
+	sequence->n_published = sequence->n_pages;
+	sequence->cached_tokens = (int64_t)sequence->n_pages * page_tokens;
+	return sequence->cached_tokens;
+}
+
+static bool all_types_invariant(const struct model *model)
+{
+	const struct model_plan *plan = model_memory_plan(model);
+	bool invariant = true;
+	for (int type = 0; type < DTYPE_COUNT; type++)
+		if (plan->weights.types & 1u << type)
+			invariant &= matmul_phase_invariant(model_kernels(model), (enum dtype)type);
+	return invariant;
+}
+
 static bool make_scheduler(struct engine *engine, struct error *error)
 {
 	const struct model_plan *plan = model_memory_plan(engine->model);
@@ -179,14 +207,19 @@ static bool make_scheduler(struct engine *engine, struct error *error)
 	    .tile_rows = plan->tile_rows,
 	    .max_prefill_rows = plan->max_prefill_rows,
 	    .max_gap_ns = (int64_t)engine->options.max_gap_ms * 1000000,
+	    .cached_tokens = take_cached,
+	    .context = engine,
 	};
 	engine->n_sequences = plan->n_parallel + engine->options.max_queue;
 	engine->scheduler = scheduler_create(&limits);
+	engine->cache = prefix_cache_create(model_kv(engine->model), plan->kv.page_tokens);
+	engine->decode_is_prefill = all_types_invariant(engine->model);
 	engine->sequences = calloc((size_t)engine->n_sequences, sizeof *engine->sequences);
 	engine->spans = calloc((size_t)engine->n_sequences, sizeof *engine->spans);
 	engine->span_owners = calloc((size_t)engine->n_sequences, sizeof *engine->span_owners);
 	engine->sampler = sampler_create(engine->config.vocab_size);
-	if (!engine->scheduler || !engine->sequences || !engine->spans || !engine->span_owners || !engine->sampler)
+	if (!engine->scheduler || !engine->cache || !engine->sequences || !engine->spans || !engine->span_owners ||
+	    !engine->sampler)
 		return error_set(error, ERROR_MEMORY, "no memory for %d sequences", engine->n_sequences);
 	return true;
 }
@@ -257,14 +290,16 @@ static void drop_cancelled(struct engine *engine, int64_t now_ns)
 	}
 }
 
-/* Locked. Takes every page the sequence may need; the scheduler has counted them. */
+/* Locked. Takes every page the sequence may need beside those it was given; the scheduler has counted them, so there is
+ * one to take, from the pool or from the cache. */
 static void admit(struct engine *engine, struct sequence *sequence, int64_t now_ns)
 {
 	while (sequence->n_pages < sequence->max_pages)
-		sequence->pages[sequence->n_pages++] = kv_page_take(model_kv(engine->model));
+		sequence->pages[sequence->n_pages++] = prefix_cache_take(engine->cache);
 	sequence->admitted_ns = now_ns;
 	histogram_observe(&engine->metrics.queue, (double)(now_ns - sequence->submitted_ns) / 1e9);
 	engine->metrics.prompt_tokens += (uint64_t)sequence->request.n_prompt;
+	engine->metrics.cached_tokens += (uint64_t)sequence->cached_tokens;
 	stream_push_started(sequence->stream, sequence->request.n_prompt, sequence->cached_tokens);
 }
 
@@ -323,11 +358,27 @@ static void observe_token(struct engine *engine, const struct sequence *sequence
 	histogram_observe(&metrics->prefill, (double)(now_ns - sequence->admitted_ns) / 1e9);
 }
 
+/* Locked. Pages that the step filled can be found from now on. */
+static void publish_pages(struct engine *engine, int n_spans)
+{
+	int64_t page_tokens = model_memory_plan(engine->model)->kv.page_tokens;
+	for (int i = 0; i < n_spans; i++) {
+		const struct forward_span *span = &engine->spans[i];
+		struct sequence *sequence = engine->sequences[engine->span_owners[i]];
+		if (span->cancelled || (span->phase == ROWS_DECODE && !engine->decode_is_prefill))
+			continue;
+		for (; (sequence->n_published + 1) * page_tokens <= span->position + span->n_rows; sequence->n_published++)
+			prefix_cache_add(engine->cache, &sequence->chain, sequence->tokens + sequence->n_published * page_tokens,
+			                 sequence->pages[sequence->n_published]);
+	}
+}
+
 static void finish_step(struct engine *engine, const struct scheduler_step *step, int n_spans, int64_t started_ns)
 {
 	int64_t forward_ns = clock_ns() - started_ns;
 	pthread_mutex_lock(&engine->mutex);
 	scheduler_report(engine->scheduler, step, forward_ns);
+	publish_pages(engine, n_spans);
 	pthread_mutex_unlock(&engine->mutex);
 	for (int i = 0; i < n_spans; i++) {
 		const struct forward_span *span = &engine->spans[i];
@@ -488,6 +539,7 @@ void engine_destroy(struct engine *engine)
 	free(engine->sequences);
 	free(engine->spans);
 	free(engine->span_owners);
+	prefix_cache_destroy(engine->cache);
 	model_close(engine->model);
 	tokenizer_destroy(engine->tokenizer);
 	pthread_cond_destroy(&engine->work);
@@ -547,6 +599,7 @@ static void fill_loaded_status(struct engine *engine, struct engine_status *stat
 	status->queued_tokens = scheduler_waiting_tokens(engine->scheduler);
 	status->kv_pages_total = kv_pool_total(model_kv(engine->model));
 	status->kv_pages_free = kv_pool_free(model_kv(engine->model));
+	status->kv_pages_cached = prefix_cache_pages(engine->cache);
 	status->tokens_per_second = rate_per_second(&engine->rate, clock_ns());
 }
 

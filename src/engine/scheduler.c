@@ -143,6 +143,8 @@ static void admit(struct scheduler *s, int64_t now_ns, struct scheduler_step *st
 		entry->state = ENTRY_PREFILL;
 		entry->order = s->next_order++;
 		s->admitted_ns[id] = now_ns;
+		if (s->limits.cached_tokens)
+			entry->n_prefilled = s->limits.cached_tokens(s->limits.context, id);
 		step->admitted[step->n_admitted++] = id;
 	}
 }

@@ -7,6 +7,7 @@
 #define TALLOW_ENGINE_SEQUENCE_H
 
 #include "engine/engine.h"
+#include "engine/prefix_cache.h"
 #include "engine/stream.h"
 #include "model/config.h"
 #include "text/detokenizer.h"
@@ -30,6 +31,8 @@ struct sequence {
 	int32_t *pages;  /* [max_pages] page table */
 	int n_pages, max_pages;
 	int64_t cached_tokens;
+	struct prefix_chain chain; /* behind the last page that is in the prefix cache ... */
+	int n_published;           /* ... of so many */
 
 	struct detokenizer *detokenizer;
 	struct stop_matcher stops;

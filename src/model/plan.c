@@ -88,6 +88,13 @@ static bool resolve_shapes(const struct model_config *config, const struct model
 	return true;
 }
 
+/* Of the table that finds a page by its tokens again. */
+static uint64_t page_index_bytes(const struct model_plan *plan)
+{
+	enum { ENTRY_BYTES = 64 };
+	return ENTRY_BYTES + (uint64_t)plan->kv.page_tokens * sizeof(int32_t);
+}
+
 /* How many pages: what was asked for, else n_parallel full contexts as far as the limit allows. */
 static bool resolve_pages(const struct model_options *options, struct model_plan *plan, struct error *error)
 {
@@ -103,7 +110,7 @@ static bool resolve_pages(const struct model_options *options, struct model_plan
 		n_pages = asked < n_pages ? asked : n_pages;
 	} else if (plan->limit_bytes) {
 		uint64_t left = plan->limit_bytes > plan->total_bytes ? plan->limit_bytes - plan->total_bytes : 0;
-		uint64_t fitting = left / page;
+		uint64_t fitting = left / (page + page_index_bytes(plan));
 		if (fitting < context_pages)
 			fitting = context_pages; /* less than one request of full context is no use: let the total fail */
 		n_pages = fitting < n_pages ? fitting : n_pages;
@@ -159,6 +166,7 @@ static bool plan_with_kernels(const struct model_config *config, const struct mo
 	if (!resolve_pages(options, plan, error))
 		return false;
 	add_line(plan, "KV pages", PLAN_ALLOCATED, (uint64_t)plan->n_kv_pages * plan->kv_page_bytes);
+	add_line(plan, "KV page index", PLAN_ALLOCATED, (uint64_t)plan->n_kv_pages * page_index_bytes(plan));
 	return check_limit(plan, error);
 }
 

@@ -104,6 +104,12 @@ bool key_ring_allows(struct key_ring *ring, const char *authorization)
 	return allowed;
 }
 
+uint64_t authorization_identity(const char *authorization)
+{
+	struct key token = {0};
+	return bearer_token(authorization, &token) ? hash_bytes(token.text, token.n_bytes) : 0;
+}
+
 /* Length of the host in "host", "host:port", "[v6]", "[v6]:port"; 0 when it is none of these. */
 static size_t host_length(const char *host)
 {

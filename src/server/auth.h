@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -29,6 +30,8 @@ void key_ring_free(struct key_ring *ring);
 bool key_ring_replace(struct key_ring *ring, const char *const *keys, int n_keys, struct error *error) MUST_USE;
 /* `authorization`: the header's value, NULL when absent. Time does not depend on where a wrong key differs. */
 bool key_ring_allows(struct key_ring *ring, const char *authorization);
+/* The same number for the same token, another for each other (as hashes go); 0 without one. */
+uint64_t authorization_identity(const char *authorization);
 
 /* True for "localhost", "127.0.0.1", "[::1]" and bound_host (numeric, may be ""), each with any port or none. */
 bool host_is_local(const char *host, const char *bound_host);

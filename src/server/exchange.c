@@ -188,6 +188,8 @@ static void check_access(struct exchange *exchange, const struct header *header,
 		refuse(exchange, ERROR_UNAUTHORIZED, "a valid API key is required (Authorization: Bearer ...)");
 		return;
 	}
+	if (!exchange->server->share_cache)
+		exchange->cache_key = authorization_identity(key);
 	if (check_method(exchange, method))
 		check_body_length(exchange, header);
 }

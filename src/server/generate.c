@@ -43,7 +43,7 @@ struct reply *generate_begin(struct exchange *exchange, bool *stream, enum MHD_R
 		*result = respond_json(exchange, 400, &errors);
 	} else {
 		int retry_after_s = 0;
-		reply = reply_submit(server, exchange->request_id, &request, exchange->started_ns, &retry_after_s, &error);
+		reply = reply_submit(exchange, &request, &retry_after_s, &error);
 		if (!reply)
 			*result = respond_error(exchange, &error, retry_after_s);
 		if (stream)

@@ -53,7 +53,7 @@ enum MHD_Result handle_health(struct exchange *exchange)
 		json_field_int(&body, "vocab_size", status.vocab_size);
 		json_field_int(&body, "context_length", status.context_length);
 		json_field_int(&body, "kv_pages_total", status.kv_pages_total);
-		json_field_int(&body, "kv_pages_free", status.kv_pages_free);
+		json_field_int(&body, "kv_pages_free", status.kv_pages_free + status.kv_pages_cached);
 	}
 	json_field_int(&body, "active", status.active);
 	json_field_int(&body, "queued", status.queued);

@@ -87,18 +87,19 @@ static int64_t deadline_of(const struct execute_request *request, int64_t receiv
 	return deadline_ns;
 }
 
-struct reply *reply_submit(struct server *server, const char *request_id, const struct execute_request *request,
-                           int64_t received_ns, int *retry_after_s, struct error *error)
+struct reply *reply_submit(const struct exchange *exchange, const struct execute_request *request, int *retry_after_s,
+                           struct error *error)
 {
+	struct engine *engine = exchange->server->engine;
 	struct engine_status status;
-	engine_status(server->engine, &status);
+	engine_status(engine, &status);
 	struct reply *reply = reply_create(request, status.model_name, error);
 	if (!reply)
 		return NULL;
 
 	struct token_ids prompt = {0};
 	unsigned flags = TOKENIZER_ADD_SPECIAL | (request->parse_special ? TOKENIZER_PARSE_SPECIAL : 0);
-	const struct tokenizer *tokenizer = engine_tokenizer(server->engine);
+	const struct tokenizer *tokenizer = engine_tokenizer(engine);
 	if (!tokenizer) {
 		error_set(error, ERROR_LOADING, "the model is still loading");
 		goto fail;
@@ -118,13 +119,14 @@ struct reply *reply_submit(struct server *server, const char *request_id, const 
 	    .n_stops = request->n_stops,
 	    .ignore_eos = request->ignore_eos,
 	    .priority = (int)request->priority,
-	    .deadline_ns = deadline_of(request, received_ns),
+	    .deadline_ns = deadline_of(request, exchange->started_ns),
+	    .cache_key = exchange->cache_key,
 	};
-	snprintf(work.request_id, sizeof(work.request_id), "%s", request_id);
+	snprintf(work.request_id, sizeof(work.request_id), "%s", exchange->request_id);
 	memcpy(work.job_id, reply->job_id, sizeof(work.job_id));
 	work.sampling.seed = reply->seed;
 	memcpy(work.stops, request->stops, sizeof(work.stops));
-	reply->stream = engine_submit(server->engine, &work, retry_after_s, error);
+	reply->stream = engine_submit(engine, &work, retry_after_s, error);
 	if (!reply->stream)
 		goto fail;
 	token_ids_free(&prompt);

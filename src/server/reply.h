@@ -1,6 +1,6 @@
 /* One running generation as the server sees it: the engine's stream and what its events are framed with.
  *
- *     struct reply *reply = reply_submit(server, request_id, &request, received_ns, &retry_after_s, &error);
+ *     struct reply *reply = reply_submit(exchange, &request, &retry_after_s, &error);
  *     while (!reply->finished) { wait for stream_fd(reply->stream); stream_next(...); reply_note(reply, &event); }
  *     reply_destroy(reply);      // cancels what still runs
  */
@@ -38,11 +38,11 @@ struct reply {
 	struct bytes backlog; /* frames taken in before anyone opened the stream */
 };
 
-struct server;
+struct exchange;
 
 /* Tokenises and submits. received_ns: when the request came, for its deadline. Caller destroys. */
-struct reply *reply_submit(struct server *server, const char *request_id, const struct execute_request *request,
-                           int64_t received_ns, int *retry_after_s, struct error *error) MUST_USE;
+struct reply *reply_submit(const struct exchange *exchange, const struct execute_request *request, int *retry_after_s,
+                           struct error *error) MUST_USE;
 void reply_destroy(struct reply *reply); /* NULL is harmless */
 
 /* Takes in one event: updates the fields above. */

@@ -76,6 +76,7 @@ static int affordable_connections(int wanted)
 static bool server_set_up(struct server *server, const struct server_options *options, struct error *error)
 {
 	server->max_body_bytes = options->max_body_bytes > 0 ? options->max_body_bytes : DEFAULT_BODY_BYTES;
+	server->share_cache = options->share_cache;
 	server->max_queue = options->max_queue > 0 ? options->max_queue : DEFAULT_QUEUE;
 	server->request_shutdown = options->request_shutdown;
 	server->shutdown_context = options->shutdown_context;

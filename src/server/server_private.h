@@ -31,6 +31,7 @@ struct server {
 	struct listener listener;
 
 	char *worker_id, *version, *cors_origin; /* NULL when not given */
+	bool share_cache;                        /* among API keys */
 	size_t max_body_bytes;
 	int max_queue;
 	bool check_host;
@@ -77,6 +78,7 @@ struct exchange {
 	char path_argument[PATH_ARGUMENT_BYTES + 1];
 	size_t n_path_argument;
 	char cors_origin[256]; /* to be named in the answer; "" = none */
+	uint64_t cache_key;    /* of the API key, unless all share one prefix cache */
 	bool checked;          /* the header was looked at */
 	bool head;
 	bool preflight;

@@ -59,7 +59,7 @@ void message_heartbeat(struct bytes *out, const struct worker_options *options, 
 	json_field_int(out, "uptime_seconds", (int64_t)status->uptime_seconds);
 	json_field_int(out, "active", status->active);
 	json_field_int(out, "queued", status->queued);
-	json_field_int(out, "kv_pages_free", status->kv_pages_free);
+	json_field_int(out, "kv_pages_free", status->kv_pages_free + status->kv_pages_cached);
 	json_field_double(out, "tokens_per_second", status->tokens_per_second);
 	json_close(out);
 }

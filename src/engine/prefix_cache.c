@@ -1,0 +1,186 @@
+#include "engine/prefix_cache.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+enum { NONE = -1 };
+
+/* One for each page of the pool. */
+struct entry {
+	bool cached;
+	uint64_t key, parent, serial;
+	int32_t next;         /* of the same bucket */
+	int32_t newer, older; /* by use */
+};
+
+struct prefix_cache {
+	struct kv_pool *pool;
+	int page_tokens;
+	int n_pages;
+	struct entry *entries; /* [n_pages] */
+	int32_t *tokens;       /* [n_pages, page_tokens] */
+	int32_t *buckets;      /* [n_buckets], a power of two: first page, or NONE */
+	size_t n_buckets;
+	int32_t newest, oldest;
+	uint64_t last_serial;
+};
+
+struct prefix_cache *prefix_cache_create(struct kv_pool *pool, int page_tokens)
+{
+	struct prefix_cache *cache = calloc(1, sizeof *cache);
+	if (!cache)
+		return NULL;
+	cache->pool = pool;
+	cache->page_tokens = page_tokens;
+	cache->n_pages = kv_pool_total(pool);
+	cache->newest = cache->oldest = NONE;
+	for (cache->n_buckets = 1; cache->n_buckets < (size_t)cache->n_pages;)
+		cache->n_buckets *= 2;
+	cache->entries = calloc((size_t)cache->n_pages, sizeof *cache->entries);
+	cache->tokens = calloc((size_t)cache->n_pages * (size_t)page_tokens, sizeof *cache->tokens);
+	cache->buckets = malloc(cache->n_buckets * sizeof *cache->buckets);
+	if (!cache->entries || !cache->tokens || !cache->buckets) {
+		prefix_cache_destroy(cache);
+		return NULL;
+	}
+	for (size_t i = 0; i < cache->n_buckets; i++)
+		cache->buckets[i] = NONE;
+	return cache;
+}
+
+void prefix_cache_destroy(struct prefix_cache *cache)
+{
+	if (!cache)
+		return;
+	for (int32_t page = 0; cache->entries && page < cache->n_pages; page++)
+		if (cache->entries[page].cached)
+			kv_page_release(cache->pool, page);
+	free(cache->entries);
+	free(cache->tokens);
+	free(cache->buckets);
+	free(cache);
+}
+
+/* ---- the table ---- */
+
+static int32_t *tokens_of(const struct prefix_cache *cache, int32_t page)
+{
+	return cache->tokens + (size_t)page * (size_t)cache->page_tokens;
+}
+
+static int32_t *bucket_of(const struct prefix_cache *cache, struct prefix_chain chain, const int32_t *tokens)
+{
+	uint64_t hash = hash_bytes(tokens, (size_t)cache->page_tokens * sizeof *tokens);
+	hash = hash_mix(hash ^ hash_mix(chain.key ^ hash_mix(chain.serial)));
+	return &cache->buckets[hash & (cache->n_buckets - 1)];
+}
+
+static int32_t find(const struct prefix_cache *cache, struct prefix_chain chain, const int32_t *tokens)
+{
+	size_t n_bytes = (size_t)cache->page_tokens * sizeof *tokens;
+	for (int32_t page = *bucket_of(cache, chain, tokens); page != NONE; page = cache->entries[page].next) {
+		const struct entry *entry = &cache->entries[page];
+		if (entry->parent == chain.serial && entry->key == chain.key &&
+		    memcmp(tokens_of(cache, page), tokens, n_bytes) == 0)
+			return page;
+	}
+	return NONE;
+}
+
+/* ---- order of use ---- */
+
+static void unlink_entry(struct prefix_cache *cache, const struct entry *entry)
+{
+	*(entry->newer == NONE ? &cache->newest : &cache->entries[entry->newer].older) = entry->older;
+	*(entry->older == NONE ? &cache->oldest : &cache->entries[entry->older].newer) = entry->newer;
+}
+
+static void link_newest(struct prefix_cache *cache, int32_t page)
+{
+	struct entry *entry = &cache->entries[page];
+	entry->newer = NONE;
+	entry->older = cache->newest;
+	*(cache->newest == NONE ? &cache->oldest : &cache->entries[cache->newest].newer) = page;
+	cache->newest = page;
+}
+
+/* What lies behind a page is of no use without it: a run of pages is touched from its end, so that ends go first. */
+static void touch_backwards(struct prefix_cache *cache, const int32_t *pages, int n)
+{
+	while (n-- > 0) {
+		unlink_entry(cache, &cache->entries[pages[n]]);
+		link_newest(cache, pages[n]);
+	}
+}
+
+static void forget(struct prefix_cache *cache, int32_t page)
+{
+	struct entry *entry = &cache->entries[page];
+	int32_t *at = bucket_of(cache, (struct prefix_chain){entry->key, entry->parent}, tokens_of(cache, page));
+	while (*at != page)
+		at = &cache->entries[*at].next;
+	*at = entry->next;
+	unlink_entry(cache, entry);
+	entry->cached = false;
+	kv_page_release(cache->pool, page);
+}
+
+/* ---- use ---- */
+
+int prefix_cache_find(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens, int max_pages,
+                      int32_t *pages)
+{
+	int n = 0;
+	for (int32_t page; n < max_pages; n++, tokens += cache->page_tokens) {
+		if ((page = find(cache, *chain, tokens)) == NONE)
+			break;
+		kv_page_share(cache->pool, page);
+		pages[n] = page;
+		chain->serial = cache->entries[page].serial;
+	}
+	touch_backwards(cache, pages, n);
+	return n;
+}
+
+void prefix_cache_add(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens, int32_t page)
+{
+	int32_t known = find(cache, *chain, tokens);
+	if (known == NONE) {
+		int32_t *bucket = bucket_of(cache, *chain, tokens);
+		assert(!cache->entries[page].cached);
+		cache->entries[page] = (struct entry){.cached = true,
+		                                      .key = chain->key,
+		                                      .parent = chain->serial,
+		                                      .serial = ++cache->last_serial,
+		                                      .next = *bucket};
+		memcpy(tokens_of(cache, page), tokens, (size_t)cache->page_tokens * sizeof *tokens);
+		*bucket = page;
+		link_newest(cache, page);
+		kv_page_share(cache->pool, page);
+		known = page;
+	}
+	chain->serial = cache->entries[known].serial;
+}
+
+int32_t prefix_cache_take(struct prefix_cache *cache)
+{
+	int32_t page = kv_page_take(cache->pool);
+	for (int32_t old = cache->oldest; page < 0 && old != NONE; old = cache->entries[old].newer)
+		if (kv_page_references(cache->pool, old) == 1) {
+			forget(cache, old);
+			page = kv_page_take(cache->pool);
+			break;
+		}
+	return page;
+}
+
+int prefix_cache_pages(const struct prefix_cache *cache)
+{
+	int n = 0;
+	for (int32_t page = cache->oldest; page != NONE; page = cache->entries[page].newer)
+		n += kv_page_references(cache->pool, page) == 1;
+	return n;
+}

@@ -1,0 +1,42 @@
+/* The prefix cache: KV pages that earlier requests filled, found again by the tokens that led to them.
+ *
+ * A page's content is a function of all tokens up to its end. So each cached page has a serial number and is known by
+ * (key, serial of the page before it, its own tokens), compared token by token: no trust in hashes. A page may be found as
+ * soon as it is full, also while the request that fills it still runs. The key keeps users apart: equal keys share.
+ *
+ * Cached pages live in the pool that running sequences use: the cache holds one reference of each, and gives the least
+ * recently used one that nobody else holds back when the pool has no free page. So caching never makes anybody wait.
+ * It belongs to the engine layer because what to keep is policy; a page table entry is all that the model sees.
+ *
+ * The engine's thread uses it, under the engine's mutex.
+ */
+#ifndef TALLOW_ENGINE_PREFIX_CACHE_H
+#define TALLOW_ENGINE_PREFIX_CACHE_H
+
+#include "model/kv.h"
+
+struct prefix_cache;
+
+/* Where a sequence is in the cache: the page that its next one follows. */
+struct prefix_chain {
+	uint64_t key;
+	uint64_t serial; /* 0 before the first page */
+};
+
+/* The pool is borrowed. NULL when memory is short. */
+struct prefix_cache *prefix_cache_create(struct kv_pool *pool, int page_tokens);
+void prefix_cache_destroy(struct prefix_cache *cache); /* NULL is harmless; before the pool */
+
+/* Follows the chain through at most max_pages full pages of `tokens`, takes a reference of each and moves the chain
+ * behind them. Returns how many; pages[0 ...] hold them. */
+int prefix_cache_find(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens, int max_pages,
+                      int32_t *pages);
+/* `page` has been filled from tokens [page_tokens] behind the chain, which moves on. If the cache has such a page already
+ * it keeps that one. */
+void prefix_cache_add(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens, int32_t page);
+/* A page for new content, one reference; -1 when every page is held by a sequence. */
+int32_t prefix_cache_take(struct prefix_cache *cache);
+/* Pages that only the cache holds. */
+int prefix_cache_pages(const struct prefix_cache *cache);
+
+#endif

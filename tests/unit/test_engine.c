@@ -1,0 +1,376 @@
+/* The engine with a real model (the shipped one): what a request gets does not depend on what else runs, on cached
+ * prefixes, slices or threads; and whatever happens to requests, all pages come back. And the prefix cache alone. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/platform.h"
+#include "engine/engine.h"
+#include "engine/prefix_cache.h"
+
+enum { PAGE_TOKENS = 4, MAX_OUTPUT = 48, MAX_PROMPT = 260, N_JOBS = 24 };
+
+/* ---- the prefix cache ---- */
+
+static struct kv_pool *make_pool(int n_pages)
+{
+	struct error error = {0};
+	struct kv_shape shape = {
+	    .type = DTYPE_F16, .n_layers = 1, .n_kv_heads = 1, .head_dim = 32, .page_tokens = PAGE_TOKENS};
+	struct kv_pool *pool = kv_pool_create(&shape, n_pages, &error);
+	assert_non_null(pool);
+	return pool;
+}
+
+/* Fills n pages from tokens as a sequence would, publishes and releases them. */
+static void fill(struct prefix_cache *cache, struct kv_pool *pool, uint64_t key, const int32_t *tokens, int n)
+{
+	struct prefix_chain chain = {.key = key};
+	for (int i = 0; i < n; i++) {
+		int32_t page = prefix_cache_take(cache);
+		assert_true(page >= 0);
+		prefix_cache_add(cache, &chain, tokens + i * PAGE_TOKENS, page);
+		kv_page_release(pool, page);
+	}
+}
+
+static int find(struct prefix_cache *cache, struct kv_pool *pool, uint64_t key, const int32_t *tokens, int most)
+{
+	int32_t pages[16];
+	struct prefix_chain chain = {.key = key};
+	int n = prefix_cache_find(cache, &chain, tokens, most, pages);
+	for (int i = 0; i < n; i++)
+		kv_page_release(pool, pages[i]);
+	return n;
+}
+
+static void prefixes_are_found_by_key_and_tokens(void **state)
+{
+	(void)state;
+	const int32_t a[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, b[] = {1, 2, 3, 4, 5, 6, 7, 9, 9, 10, 11, 12};
+	struct kv_pool *pool = make_pool(8);
+	struct prefix_cache *cache = prefix_cache_create(pool, PAGE_TOKENS);
+	assert_int_equal(find(cache, pool, 0, a, 3), 0);
+	fill(cache, pool, 0, a, 3);
+	assert_int_equal(find(cache, pool, 0, a, 3), 3);
+	assert_int_equal(find(cache, pool, 0, a, 2), 2);
+	assert_int_equal(find(cache, pool, 1, a, 3), 0); /* another key */
+	assert_int_equal(find(cache, pool, 0, b, 3), 1); /* the third page equals, what is before it does not */
+	assert_int_equal(find(cache, pool, 0, a + PAGE_TOKENS, 2), 0);
+	fill(cache, pool, 0, b, 3);
+	assert_int_equal(find(cache, pool, 0, b, 3), 3);
+	assert_int_equal(find(cache, pool, 0, a, 3), 3);
+	assert_int_equal(prefix_cache_pages(cache), 5); /* the first page is one */
+	assert_int_equal(kv_pool_free(pool), 3);
+	prefix_cache_destroy(cache);
+	assert_int_equal(kv_pool_free(pool), 8);
+	kv_pool_destroy(pool);
+}
+
+static void the_least_recently_used_make_room(void **state)
+{
+	(void)state;
+	int32_t tokens[3][2 * PAGE_TOKENS];
+	for (int i = 0; i < 3; i++)
+		for (int j = 0; j < 2 * PAGE_TOKENS; j++)
+			tokens[i][j] = i * 100 + j;
+	struct kv_pool *pool = make_pool(4);
+	struct prefix_cache *cache = prefix_cache_create(pool, PAGE_TOKENS);
+	fill(cache, pool, 0, tokens[0], 2);
+	fill(cache, pool, 0, tokens[1], 2);
+	assert_int_equal(find(cache, pool, 0, tokens[0], 2), 2); /* used again: 1 is the oldest now */
+	int32_t page = prefix_cache_take(cache);
+	assert_int_equal(find(cache, pool, 0, tokens[1], 2), 0); /* its first page went: filled first */
+	assert_int_equal(find(cache, pool, 0, tokens[0], 2), 2);
+	/* Pages that a sequence holds stay, however old. */
+	int32_t held[2];
+	struct prefix_chain chain = {0};
+	assert_int_equal(prefix_cache_find(cache, &chain, tokens[0], 2, held), 2);
+	int32_t second = prefix_cache_take(cache);
+	assert_true(second >= 0 && second != held[0] && second != held[1]);
+	assert_int_equal(prefix_cache_take(cache), -1);
+	kv_page_release(pool, held[0]);
+	kv_page_release(pool, held[1]);
+	assert_int_equal(prefix_cache_pages(cache), 2);
+	assert_true(prefix_cache_take(cache) == held[1]); /* the end of a prefix goes before its beginning */
+	kv_page_release(pool, page);
+	prefix_cache_destroy(cache);
+	kv_pool_destroy(pool);
+}
+
+/* ---- the engine ---- */
+
+struct setup {
+	enum isa isa;
+	bool weights_auto;
+	enum dtype weights;
+	int n_threads, n_parallel, max_gap_ms;
+	uint64_t kv_memory_bytes;
+};
+
+static struct engine *open_engine(const struct setup *setup)
+{
+	struct error error = {0};
+	struct engine_options options = {
+	    .model = {.path = "models/tallow-tiny",
+	              .isa = setup->isa,
+	              .weights_auto = setup->weights_auto,
+	              .weights_type = setup->weights,
+	              .kv_auto = true,
+	              .n_threads = setup->n_threads,
+	              .n_parallel = setup->n_parallel,
+	              .context = 512,
+	              .kv_memory_bytes = setup->kv_memory_bytes},
+	    .max_gap_ms = setup->max_gap_ms,
+	    .max_queue = 100,
+	};
+	struct engine *engine = engine_create(&options, &error);
+	assert_non_null(engine);
+	assert_true(engine_start(engine, &error));
+	if (!engine_wait_ready(engine, 60000, &error))
+		fail_msg("%s", error.message);
+	return engine;
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* A job: drawn from a seed, so that every engine gets the same ones. Prompts share beginnings. */
+struct job {
+	int32_t prompt[MAX_PROMPT];
+	struct request request;
+	int32_t n_text;
+	char text[4096];
+	bool cancelled;
+};
+
+static void make_job(struct job *job, int number)
+{
+	uint64_t state = 88172645463325252u + (uint64_t)number * 1000003u;
+	for (int i = 0; i < 4; i++)
+		next_random(&state);
+	int64_t n_prompt = 1 + (int64_t)(next_random(&state) % (MAX_PROMPT - 1));
+	for (int64_t i = 0; i < n_prompt; i++) /* one of three beginnings of 100 tokens */
+		job->prompt[i] =
+		    (int32_t)(i < 100 ? 300 + (i * 7 + number % 3 * 31) % 500 : 300 + (int64_t)(next_random(&state) % 500));
+	job->request = (struct request){
+	    .prompt = job->prompt,
+	    .n_prompt = n_prompt,
+	    .max_tokens = 1 + (int64_t)(next_random(&state) % MAX_OUTPUT),
+	    .sampling = {.temperature = number % 2 ? 1.0f : 0.0f,
+	                 .top_p = 1,
+	                 .repetition_penalty = 1,
+	                 .seed = (uint64_t)number},
+	    .ignore_eos = true,
+	    .priority = number % 3,
+	};
+	snprintf(job->request.job_id, sizeof job->request.job_id, "job-%d", number);
+}
+
+static struct stream *submit(struct engine *engine, const struct job *job)
+{
+	struct error error = {0};
+	struct stream *stream = engine_submit(engine, &job->request, NULL, &error);
+	if (!stream)
+		fail_msg("%s", error.message);
+	return stream;
+}
+
+/* Reads a stream to its end. Returns the tokens that came from the cache. */
+static int64_t drain(struct stream *stream, struct job *job)
+{
+	struct event event;
+	int64_t cached = -1;
+	job->n_text = 0;
+	for (bool ended = false; !ended;) {
+		while (!ended && stream_next(stream, &event)) {
+			if (event.type == EVENT_STARTED)
+				cached = event.cached_tokens;
+			if (event.type == EVENT_TOKEN && job->n_text + (int32_t)event.n_text_bytes < (int32_t)sizeof job->text) {
+				memcpy(job->text + job->n_text, event.text, event.n_text_bytes);
+				job->n_text += (int32_t)event.n_text_bytes;
+			}
+			ended = event.type == EVENT_END || event.type == EVENT_ERROR;
+			job->cancelled = event.type == EVENT_ERROR;
+		}
+		if (!ended)
+			nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+	}
+	stream_close(stream);
+	return cached;
+}
+
+static void check_all_pages_are_back(struct engine *engine)
+{
+	struct engine_status status;
+	for (int i = 0; i < 2000; i++) { /* the terminal event comes just before */
+		engine_status(engine, &status);
+		if (status.kv_pages_free + status.kv_pages_cached == status.kv_pages_total)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	assert_int_equal(status.kv_pages_free + status.kv_pages_cached, status.kv_pages_total);
+	assert_int_equal(status.active + status.queued, 0);
+}
+
+static struct job alone[N_JOBS], together[N_JOBS];
+
+/* Each alone in a cold engine on one thread; then all at once, twice (the second time with a warm cache), in engines that
+ * slice prefill finely, on two threads, with hardly enough pages. */
+static void check_same_text(struct setup setup)
+{
+	setup.n_threads = setup.n_parallel = 1;
+	setup.max_gap_ms = 1000;
+	struct engine *engine = NULL;
+	for (int i = 0; i < N_JOBS; i++) {
+		if (i % 8 == 0) { /* the cache is cold for most */
+			engine_destroy(engine);
+			engine = open_engine(&setup);
+		}
+		make_job(&alone[i], i);
+		alone[i].request.cache_key = (uint64_t)i + 1; /* and nobody shares */
+		assert_int_equal(drain(submit(engine, &alone[i]), &alone[i]), 0);
+	}
+	engine_destroy(engine);
+
+	setup.n_threads = 2;
+	setup.n_parallel = 16;
+	setup.max_gap_ms = 1;
+	setup.kv_memory_bytes = 6 << 20;
+	engine = open_engine(&setup);
+	int64_t cached = 0;
+	for (int round = 0; round < 2; round++) {
+		struct stream *streams[N_JOBS];
+		for (int i = 0; i < N_JOBS; i++) {
+			make_job(&together[i], i);
+			streams[i] = submit(engine, &together[i]);
+		}
+		for (int i = 0; i < N_JOBS; i++) {
+			cached += drain(streams[i], &together[i]);
+			assert_false(together[i].cancelled);
+			assert_int_equal(together[i].n_text, alone[i].n_text);
+			assert_memory_equal(together[i].text, alone[i].text, (size_t)alone[i].n_text);
+		}
+	}
+	assert_true(cached > 0);
+	check_all_pages_are_back(engine);
+	engine_destroy(engine);
+}
+
+static void company_and_cache_do_not_change_the_text(void **state)
+{
+	(void)state;
+	check_same_text((struct setup){.weights_auto = true});
+	check_same_text((struct setup){.weights = DTYPE_Q8});
+	check_same_text((struct setup){.weights = DTYPE_Q4});
+}
+
+static void avx2_shares_only_what_prefill_made(void **state)
+{
+	(void)state;
+	struct platform_cpu cpu;
+	platform_cpu(&cpu);
+	if (cpu.avx2 && cpu.fma && cpu.f16c)
+		check_same_text((struct setup){.isa = ISA_AVX2, .weights_auto = true});
+}
+
+/* A second request with the same long prompt computes its end only, also while the first still runs. */
+static void a_prefix_is_shared_while_its_first_request_runs(void **state)
+{
+	(void)state;
+	struct engine *engine = open_engine(&(struct setup){.weights_auto = true, .n_threads = 2, .n_parallel = 4});
+	struct engine_status status;
+	engine_status(engine, &status);
+	int page_tokens = status.plan.kv.page_tokens;
+	static struct job first, second;
+	make_job(&first, 1);
+	first.request.n_prompt = 200;
+	first.request.max_tokens = 300;
+	for (int i = 0; i < 200; i++)
+		first.prompt[i] = 300 + i;
+	second = first;
+	second.request.prompt = second.prompt;
+	second.request.max_tokens = 2;
+	strcpy(second.request.job_id, "second");
+	struct stream *running = submit(engine, &first);
+	struct event event;
+	bool generating = false;
+	while (!generating)
+		while (!generating && stream_next(running, &event))
+			generating = event.type == EVENT_TOKEN;
+	assert_int_equal(drain(submit(engine, &second), &second), 199 / page_tokens * page_tokens);
+	second.request.cache_key = 7; /* another user */
+	assert_int_equal(drain(submit(engine, &second), &second), 0);
+	assert_true(engine_cancel(engine, first.request.job_id));
+	drain(running, &first);
+	check_all_pages_are_back(engine);
+	engine_destroy(engine);
+}
+
+/* Cancels and deadlines at random moments, far more requests than fit: every page comes back, nobody fails. */
+static void a_storm_of_cancels_leaves_no_page_behind(void **state)
+{
+	(void)state;
+	struct engine *engine = open_engine(&(struct setup){
+	    .weights_auto = true, .n_threads = 2, .n_parallel = 8, .max_gap_ms = 1, .kv_memory_bytes = 3 << 20});
+	uint64_t random = 42;
+	static struct job jobs[64];
+	struct stream *streams[64];
+	for (int round = 0; round < 4; round++) {
+		for (int i = 0; i < 64; i++) {
+			make_job(&jobs[i], i);
+			if (i % 5 == 0)
+				jobs[i].request.deadline_ns = clock_ns() + (int64_t)(next_random(&random) % 100000000);
+			streams[i] = submit(engine, &jobs[i]);
+			if (i % 3 == 0)
+				nanosleep(&(struct timespec){.tv_nsec = (long)(next_random(&random) % 3000000)}, NULL);
+			if (i % 2 == 0)
+				engine_cancel(engine, jobs[next_random(&random) % (uint64_t)(i + 1)].request.job_id);
+		}
+		int n_whole = 0;
+		for (int i = 0; i < 64; i++) {
+			if (i % 7 == 6) {
+				stream_close(streams[i]); /* the client leaves */
+				continue;
+			}
+			drain(streams[i], &jobs[i]);
+			n_whole += !jobs[i].cancelled;
+		}
+		assert_true(n_whole > 0);
+		check_all_pages_are_back(engine);
+	}
+	engine_destroy(engine);
+}
+
+static int quiet(void **state)
+{
+	(void)state;
+	log_init(LOG_OFF, LOG_FORMAT_PLAIN);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(prefixes_are_found_by_key_and_tokens),
+	    cmocka_unit_test(the_least_recently_used_make_room),
+	    cmocka_unit_test(company_and_cache_do_not_change_the_text),
+	    cmocka_unit_test(avx2_shares_only_what_prefill_made),
+	    cmocka_unit_test(a_prefix_is_shared_while_its_first_request_runs),
+	    cmocka_unit_test(a_storm_of_cancels_leaves_no_page_behind),
+	};
+	return cmocka_run_group_tests(tests, quiet, NULL);
+}
