@@ -138,12 +138,12 @@ static void forward(const struct subject *subject, const int32_t *window, int64_
 /* log(sum(exp(logits))), and the likeliest token. */
 static double log_sum(const float *logits, int64_t n, int64_t *best)
 {
-	double sum = 0;
+	double sum = 1; /* the likeliest itself */
 	*best = 0;
 	for (int64_t i = 1; i < n; i++)
 		*best = logits[i] > logits[*best] ? i : *best;
 	for (int64_t i = 0; i < n; i++)
-		sum += exp((double)logits[i] - logits[*best]);
+		sum += i == *best ? 0 : exp((double)logits[i] - logits[*best]);
 	return logits[*best] + log(sum);
 }
 
