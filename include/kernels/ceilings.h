@@ -10,21 +10,25 @@
 
 struct ceilings {
 	double read_gb_s;      /* memory read by all threads, best loop */
-	const char *read_loop; /* which one: "plain", "prefetch", "streams" */
+	const char *read_loop; /* which one: "AVX2", "AVX-512 with prefetch", ... */
 	double sgemm_gflop_s;  /* OpenBLAS, 512 x 2048 x 2048 shared out by columns as the prefill does */
 	double bf16_gflop_s;   /* bf16 dot-product instructions from registers; 0 where there are none */
 	double int8_gop_s;     /* int8 dot-product instructions from registers; 0 where there are none */
 };
 
-/* Takes a few seconds and 512 MiB of memory. */
-bool ceilings_measure(struct pool *pool, struct ceilings *ceilings, struct error *error) MUST_USE;
-
 /* A block of memory to read again and again: a shared machine's bandwidth moves by half within seconds, so what is
- * limited by it is measured in turns with it. */
+ * limited by it is measured in turns with it. Takes 512 MiB. */
 struct read_probe;
 struct read_probe *read_probe_create(struct error *error) MUST_USE;
 void read_probe_destroy(struct read_probe *probe);
-/* One pass of every loop; GB/s of the best. */
-double read_probe_run(const struct read_probe *probe, struct pool *pool);
+
+/* Takes a few seconds. */
+bool ceilings_measure(struct pool *pool, const struct read_probe *probe, struct ceilings *ceilings,
+                      struct error *error) MUST_USE;
+/* One pass of every loop; GB/s of the best. Raises the ceiling when it was faster. */
+double read_probe_run(const struct read_probe *probe, struct pool *pool, struct ceilings *ceilings);
+/* Microseconds that a parallel region takes in which every thread takes part and has nothing to do: the median of several
+ * batches of them, one region after another. */
+double ceilings_region_us(struct pool *pool);
 
 #endif

@@ -1,354 +1,163 @@
-/* Measures prefill at several lengths, decode at several depths and with several streams, and the tokenizer; prints each
- * with the bytes and operations it moved and the share of the machine's ceilings that this is.
- */
+/* `tallow bench` as a whole: its lists of shapes, the machine's ceilings, one weight type after another, the output. */
 #include "cli/bench.h"
 
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/json.h"
-#include "base/platform.h"
-#include "kernels/ceilings.h"
-#include "model/model.h"
+#include "cli/bench_private.h"
+#include "cli/option_values.h"
 #include "text/tokenizer.h"
 
-enum { MAX_REPEATS = 101, MAX_RESULTS = 64, MAX_STREAMS = 16, DECODE_STEPS = 12 };
+/* ---- lists ---- */
 
-struct result {
-	const char *phase; /* "prefill", "decode" */
-	int64_t tokens;    /* rows of the prompt, or depth */
-	int streams;
-	double tokens_per_second; /* median */
-	double spread;            /* (largest - smallest) / median */
-	double gb_per_second;     /* weights and KV read */
-	double gflop_per_second;
-	double of_ceiling; /* share of the read bandwidth (decode, few streams) or of the arithmetic (prefill) */
-};
-
-struct bench {
-	const struct bench_options *options;
-	struct model *model;
-	struct ceilings ceilings;
-	struct pool *pool; /* of the ceilings; the model has its own */
-	struct read_probe *read;
-	int n_repeats;
-	int32_t *pages; /* [MAX_STREAMS][pages_per_stream] */
-	int pages_per_stream;
-	int32_t *tokens; /* [context] */
-	struct result results[MAX_RESULTS];
-	int n_results;
-	double load_seconds;
-	double tokenizer_mb_s;
-};
-
-static int by_value(const void *left, const void *right)
+/* Copies the item at *text to `item` and steps over it and its comma; false at the end. */
+static bool next_item(const char **text, char *item, size_t capacity)
 {
-	double a = *(const double *)left, b = *(const double *)right;
-	return a < b ? -1 : a > b;
+	if (!*text)
+		return false;
+	const char *comma = strchr(*text, ',');
+	snprintf(item, capacity, "%.*s", comma ? (int)(comma - *text) : (int)strlen(*text), *text);
+	*text = comma ? comma + 1 : NULL;
+	return true;
 }
 
-/* ---- what a step moves ---- */
-
-/* Bytes of the matrices that a step reads: all but the embedding's rows that are not looked up. */
-static double matrix_bytes(const struct bench *bench)
+static bool parse_list(const char *name, const char *text, int64_t min, int64_t max, struct bench_list *list,
+                       struct error *error)
 {
-	const struct model_config *config = model_config(bench->model);
-	double embedding = config->tie_word_embeddings ? 0 : (double)config->vocab_size * (double)config->hidden_size;
-	const struct dtype_info *info = dtype_info(model_weight_type(bench->model));
-	return ((double)config_parameter_count(config) - embedding) * info->block_bytes / info->block_elements;
-}
-
-static double matrix_flop_per_token(const struct bench *bench, bool with_head)
-{
-	const struct model_config *config = model_config(bench->model);
-	double embedding = (double)config->vocab_size * (double)config->hidden_size;
-	double others = (double)config_parameter_count(config) - embedding * (config->tie_word_embeddings ? 1 : 2);
-	return 2 * (others + (with_head ? embedding : 0));
-}
-
-/* Bytes of keys and values up to a depth, one stream. */
-static double kv_bytes(const struct bench *bench, int64_t depth)
-{
-	const struct model_plan *plan = model_memory_plan(bench->model);
-	return (double)plan->kv_page_bytes / plan->kv.page_tokens * (double)depth;
-}
-
-/* ---- runs ---- */
-
-static void prefill(struct bench *bench, int stream, int64_t n_tokens, bool logits)
-{
-	const struct model_plan *plan = model_memory_plan(bench->model);
-	for (int64_t done = 0; done < n_tokens;) {
-		int64_t left = n_tokens - done;
-		int n_rows = left < plan->max_prefill_rows ? (int)left : plan->max_prefill_rows;
-		struct forward_span span = {
-		    .tokens = bench->tokens + done,
-		    .n_rows = n_rows,
-		    .phase = ROWS_PREFILL,
-		    .position = done,
-		    .pages = bench->pages + (ptrdiff_t)stream * bench->pages_per_stream,
-		    .n_pages = bench->pages_per_stream,
-		    .logits = logits && n_rows == left ? LOGITS_LAST : LOGITS_NONE,
-		};
-		model_forward(bench->model, &span, 1);
-		done += n_rows;
+	char item[32];
+	for (const char *at = text; next_item(&at, item, sizeof item);) {
+		int64_t value;
+		if (list->n_values == BENCH_MAX_LIST || !value_int64(item, &value) || value < min || value > max)
+			return error_set(error, ERROR_USAGE,
+			                 "%s must be at most %d integers from %lld to %lld, as 1,2,4 (got \"%.60s\")", name,
+			                 BENCH_MAX_LIST, (long long)min, (long long)max, text);
+		list->values[list->n_values++] = value;
 	}
+	return true;
 }
 
-static void decode(struct bench *bench, int n_streams, int64_t position)
+static bool parse_shapes(const struct bench_options *options, struct bench_shapes *shapes, struct error *error)
 {
-	struct forward_span spans[MAX_STREAMS];
-	for (int i = 0; i < n_streams; i++)
-		spans[i] = (struct forward_span){
-		    .tokens = bench->tokens + position,
-		    .n_rows = 1,
-		    .phase = ROWS_DECODE,
-		    .position = position,
-		    .pages = bench->pages + (ptrdiff_t)i * bench->pages_per_stream,
-		    .n_pages = bench->pages_per_stream,
-		    .logits = LOGITS_LAST,
-		};
-	model_forward(bench->model, spans, n_streams);
+	const char *prefill = options->quick ? "32,128" : "32,128,512,2048";
+	const char *depths = options->quick ? "0,512" : "0,512,2048,8192";
+	const char *streams = options->quick ? "1,8" : "1,2,4,8,16";
+	enum { MOST_TOKENS = 1 << 20, MOST_STREAMS = 64 };
+	*shapes = (struct bench_shapes){.quick = options->quick, .all_repeats = options->repeats > 0};
+	shapes->n_repeats = options->repeats ? options->repeats : options->quick ? 2 : 5;
+	if (shapes->n_repeats < 1 || shapes->n_repeats > BENCH_MAX_REPEATS)
+		return error_set(error, ERROR_USAGE, "--repeats must be 1 to %d", BENCH_MAX_REPEATS);
+	return parse_list("--prefill", options->prefill ? options->prefill : prefill, 1, MOST_TOKENS, &shapes->prefill,
+	                  error) &&
+	       parse_list("--depths", options->depths ? options->depths : depths, 0, MOST_TOKENS, &shapes->depths, error) &&
+	       parse_list("--streams", options->streams ? options->streams : streams, 1, MOST_STREAMS, &shapes->streams,
+	                  error);
 }
 
-static struct result *add_result(struct bench *bench, const char *phase, int64_t tokens, int streams, double *rates,
-                                 int n_rates)
-{
-	qsort(rates, (size_t)n_rates, sizeof *rates, by_value);
-	struct result *result = &bench->results[bench->n_results++];
-	*result = (struct result){.phase = phase, .tokens = tokens, .streams = streams};
-	result->tokens_per_second = rates[n_rates / 2];
-	result->spread = (rates[n_rates - 1] - rates[0]) / rates[n_rates / 2];
-	return result;
-}
+/* Indices into weight_names. */
+static const char weight_names[] = "auto|f32|f16|bf16|q8|q4";
+static const enum dtype weight_types[] = {DTYPE_F32, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8, DTYPE_Q4};
 
-/* What bounds prefill: the instructions that the model's weights go through. */
-static const char *arithmetic_ceiling(const struct bench *bench, double *rate)
+static bool parse_weights(const char *text, struct bench_list *list, struct error *error)
 {
-	enum dtype type = model_weight_type(bench->model);
-	bool own = matmul_input_bytes(model_kernels(bench->model), type, 1, 1) > 0;
-	const struct ceilings *c = &bench->ceilings;
-	if (own && type == DTYPE_BF16 && c->bf16_gflop_s > 0)
-		return *rate = c->bf16_gflop_s, "bf16 dot products";
-	if (own && (type == DTYPE_Q8 || type == DTYPE_Q4) && c->int8_gop_s > 0)
-		return *rate = c->int8_gop_s, "int8 dot products";
-	return *rate = c->sgemm_gflop_s, "OpenBLAS sgemm";
-}
-
-static void bench_prefill(struct bench *bench, int64_t n_tokens)
-{
-	double rates[MAX_REPEATS] = {0};
-	prefill(bench, 0, n_tokens, true);
-	for (int i = 0; i < bench->n_repeats; i++) {
-		int64_t start_ns = clock_ns();
-		prefill(bench, 0, n_tokens, true);
-		rates[i] = (double)n_tokens / ((double)(clock_ns() - start_ns) / 1e9);
+	char item[32];
+	for (const char *at = text; next_item(&at, item, sizeof item);) {
+		int choice = value_choice(weight_names, item);
+		if (choice < 0 || list->n_values == BENCH_MAX_LIST)
+			return error_set(error, ERROR_USAGE, "--weights must be one or more of %s, as bf16,q8 (got \"%.60s\")",
+			                 weight_names, text);
+		list->values[list->n_values++] = choice;
 	}
-	struct result *result = add_result(bench, "prefill", n_tokens, 1, rates, bench->n_repeats);
-	result->gflop_per_second = result->tokens_per_second * matrix_flop_per_token(bench, false) / 1e9;
-	result->gb_per_second = result->tokens_per_second / (double)n_tokens * matrix_bytes(bench) / 1e9;
-	double ceiling;
-	arithmetic_ceiling(bench, &ceiling);
-	result->of_ceiling = result->gflop_per_second / ceiling;
+	return true;
 }
 
-/* What the streams' pages hold at depth is never looked at, only read: leaving it out of the preparation keeps a bench of
- * depth 8192 short. */
-static void bench_decode(struct bench *bench, int64_t depth, int n_streams)
-{
-	double rates[MAX_REPEATS] = {0}, shares[MAX_REPEATS] = {0};
-	double gb_per_step = (matrix_bytes(bench) + n_streams * kv_bytes(bench, depth)) / 1e9;
-	decode(bench, n_streams, depth);
-	for (int i = 0; i < bench->n_repeats; i++) {
-		/* In turns with the read loops: the bandwidth of a shared machine is not the same for long. */
-		double read_gb_s = read_probe_run(bench->read, bench->pool);
-		int64_t start_ns = clock_ns();
-		for (int step = 0; step < DECODE_STEPS; step++)
-			decode(bench, n_streams, depth + step);
-		double steps_per_second = DECODE_STEPS / ((double)(clock_ns() - start_ns) / 1e9);
-		read_gb_s = (read_gb_s + read_probe_run(bench->read, bench->pool)) / 2;
-		rates[i] = n_streams * steps_per_second;
-		shares[i] = steps_per_second * gb_per_step / read_gb_s;
-	}
-	qsort(shares, (size_t)bench->n_repeats, sizeof *shares, by_value);
-	struct result *result = add_result(bench, "decode", depth, n_streams, rates, bench->n_repeats);
-	double steps_per_second = result->tokens_per_second / n_streams;
-	result->gb_per_second = steps_per_second * gb_per_step;
-	result->gflop_per_second = result->tokens_per_second * matrix_flop_per_token(bench, true) / 1e9;
-	result->of_ceiling = shares[bench->n_repeats / 2];
-}
+/* ---- the tokenizer ---- */
 
-static bool bench_tokenizer(struct bench *bench, struct error *error)
+static bool read_text(const char *path, struct bytes *text, struct error *error)
 {
-	if (!bench->options->text_path)
-		return true;
-	struct bytes text = {0};
 	char buffer[65536];
-	FILE *file = fopen(bench->options->text_path, "re");
+	FILE *file = fopen(path, "re");
 	if (!file)
-		return error_set(error, ERROR_USAGE, "%s: cannot be read", bench->options->text_path);
+		return error_set(error, ERROR_USAGE, "%s: cannot be read: %s", path, strerror(errno));
 	for (size_t n; (n = fread(buffer, 1, sizeof buffer, file)) > 0;)
-		bytes_append(&text, buffer, n);
+		bytes_append(text, buffer, n);
+	bool ok = !ferror(file) && !text->failed;
 	fclose(file);
-	struct tokenizer *tokenizer = tokenizer_load(bench->options->model.path, error);
-	bool ok = tokenizer != NULL;
-	double rates[3];
-	for (int i = 0; ok && i < 3; i++) {
+	return ok || error_set(error, ERROR_USAGE, "%s: cannot be read", path);
+}
+
+static bool measure_tokenizer(const struct bench_options *options, struct bench_report *report, struct error *error)
+{
+	enum { ATTEMPTS = 3 };
+	struct bytes text = {0};
+	struct tokenizer *tokenizer = NULL;
+	double rates[ATTEMPTS];
+	bool ok =
+	    read_text(options->text_path, &text, error) && (tokenizer = tokenizer_load(options->model.path, error)) != NULL;
+	for (int i = 0; ok && i < ATTEMPTS; i++) {
 		struct token_ids ids = {0};
 		int64_t start_ns = clock_ns();
 		ok = tokenizer_encode(tokenizer, text.data, text.n_bytes, 0, &ids, error);
 		rates[i] = (double)text.n_bytes / ((double)(clock_ns() - start_ns) / 1e9) / 1e6;
+		report->tokenizer_mb_s = rates[i] > report->tokenizer_mb_s ? rates[i] : report->tokenizer_mb_s;
 		token_ids_free(&ids);
-	}
-	if (ok) {
-		qsort(rates, 3, sizeof *rates, by_value);
-		bench->tokenizer_mb_s = rates[1];
 	}
 	tokenizer_destroy(tokenizer);
 	bytes_free(&text);
 	return ok;
 }
 
-/* ---- printing ---- */
-
-static void print_table(const struct bench *bench)
-{
-	const struct ceilings *c = &bench->ceilings;
-	const struct model_plan *plan = model_memory_plan(bench->model);
-	struct platform_cpu cpu;
-	struct platform_resident resident = {0};
-	platform_cpu(&cpu);
-	platform_resident(&platform_default_roots, &resident);
-	printf("%s, %d threads, kernels %s, weights %s\n", cpu.name, plan->n_threads, model_kernels(bench->model)->name,
-	       model_quant_kind(bench->model));
-	printf("machine: read %.1f GB/s (%s), sgemm %.0f GFLOP/s", c->read_gb_s, c->read_loop, c->sgemm_gflop_s);
-	if (c->bf16_gflop_s > 0)
-		printf(", bf16 %.0f GFLOP/s", c->bf16_gflop_s);
-	if (c->int8_gop_s > 0)
-		printf(", int8 %.0f GOP/s", c->int8_gop_s);
-	printf("\nloaded in %.2f s; resident %.0f MiB, of it anonymous %.0f MiB\n", bench->load_seconds,
-	       (double)resident.total_bytes / (1 << 20), (double)resident.anonymous_bytes / (1 << 20));
-	if (bench->tokenizer_mb_s > 0)
-		printf("tokenizer: %.1f MB/s\n", bench->tokenizer_mb_s);
-	printf("\n%-8s %8s %8s %12s %8s %8s %9s  %s\n", "", "tokens", "streams", "tokens/s", "spread", "GB/s", "GFLOP/s",
-	       "of ceiling");
-	for (int i = 0; i < bench->n_results; i++) {
-		const struct result *r = &bench->results[i];
-		printf("%-8s %8lld %8d %12.2f %7.1f%% %8.1f %9.1f  %.2f\n", r->phase, (long long)r->tokens, r->streams,
-		       r->tokens_per_second, 100 * r->spread, r->gb_per_second, r->gflop_per_second, r->of_ceiling);
-	}
-	double ceiling;
-	printf("\nThe ceiling of prefill is arithmetic (%s), that of decode the memory read.\n",
-	       arithmetic_ceiling(bench, &ceiling));
-}
-
-static void print_json(const struct bench *bench)
-{
-	const struct ceilings *c = &bench->ceilings;
-	struct bytes out = {0};
-	json_open(&out);
-	json_field_text(&out, "isa", model_kernels(bench->model)->name);
-	json_field_text(&out, "weights", model_quant_kind(bench->model));
-	json_field_int(&out, "threads", model_memory_plan(bench->model)->n_threads);
-	json_field_double(&out, "load_seconds", bench->load_seconds);
-	json_field_double(&out, "tokenizer_mb_s", bench->tokenizer_mb_s);
-	json_field_double(&out, "read_gb_s", c->read_gb_s);
-	json_field_double(&out, "sgemm_gflop_s", c->sgemm_gflop_s);
-	json_field_double(&out, "bf16_gflop_s", c->bf16_gflop_s);
-	json_field_double(&out, "int8_gop_s", c->int8_gop_s);
-	json_field_key(&out, "results");
-	bytes_append_text(&out, "[");
-	for (int i = 0; i < bench->n_results; i++) {
-		const struct result *r = &bench->results[i];
-		if (i)
-			bytes_append_text(&out, ",");
-		json_open(&out);
-		json_field_text(&out, "phase", r->phase);
-		json_field_int(&out, "tokens", r->tokens);
-		json_field_int(&out, "streams", r->streams);
-		json_field_double(&out, "tokens_per_second", r->tokens_per_second);
-		json_field_double(&out, "spread", r->spread);
-		json_field_double(&out, "gb_per_second", r->gb_per_second);
-		json_field_double(&out, "gflop_per_second", r->gflop_per_second);
-		json_field_double(&out, "of_ceiling", r->of_ceiling);
-		json_close(&out);
-	}
-	bytes_append_text(&out, "]");
-	json_close(&out);
-	puts(out.data);
-	bytes_free(&out);
-}
-
 /* ---- the whole ---- */
 
-static bool prepare(struct bench *bench, struct error *error)
+static bool measure_all(const struct bench_options *options, const struct bench_shapes *shapes,
+                        const struct bench_list *weights, struct bench_report *report, struct error *error)
 {
-	const struct model_plan *plan = model_memory_plan(bench->model);
-	const struct model_config *config = model_config(bench->model);
-	int n_streams = plan->n_parallel < MAX_STREAMS ? plan->n_parallel : MAX_STREAMS;
-	bench->pages_per_stream = kv_pool_total(model_kv(bench->model)) / n_streams;
-	size_t n_pages = (size_t)bench->pages_per_stream * MAX_STREAMS;
-	bench->pages = calloc(n_pages, sizeof *bench->pages);
-	bench->tokens = calloc((size_t)plan->context, sizeof *bench->tokens);
-	if (!bench->pages || !bench->tokens)
-		return error_set(error, ERROR_MEMORY, "no memory for the benchmark");
-	for (int i = 0; i < bench->pages_per_stream * n_streams; i++)
-		bench->pages[i] = kv_page_take(model_kv(bench->model));
-	for (int64_t i = 0; i < plan->context; i++)
-		bench->tokens[i] = (int32_t)((i * 7919 + 13) % config->vocab_size);
-	return true;
-}
-
-static void measure(struct bench *bench)
-{
-	static const int64_t lengths[] = {32, 128, 512, 2048}, depths[] = {0, 512, 2048, 8192};
-	static const int streams[] = {2, 4, 8, 16};
-	const struct model_plan *plan = model_memory_plan(bench->model);
-	int64_t room = (int64_t)bench->pages_per_stream * plan->kv.page_tokens;
-	room = room < plan->context ? room : plan->context;
-	for (int i = 0; i < (bench->options->quick ? 3 : 4); i++)
-		if (lengths[i] <= room)
-			bench_prefill(bench, lengths[i]);
-	for (int i = 0; i < (bench->options->quick ? 2 : 4); i++)
-		if (depths[i] + DECODE_STEPS <= room)
-			bench_decode(bench, depths[i], 1);
-	for (int i = 0; i < 4; i++)
-		if (streams[i] <= plan->n_parallel && !(bench->options->quick && streams[i] % 8))
-			bench_decode(bench, 0, streams[i]);
+	struct pool *pool = pool_create(report->n_threads, NULL, 0, error);
+	struct read_probe *read = pool ? read_probe_create(error) : NULL;
+	bool ok = read && ceilings_measure(pool, read, &report->ceilings, error);
+	if (ok)
+		report->region_us = ceilings_region_us(pool);
+	if (ok && options->text_path)
+		ok = measure_tokenizer(options, report, error);
+	for (int i = 0; ok && i < weights->n_values; i++) {
+		struct model_options model = options->model;
+		model.weights_auto = weights->values[i] == 0;
+		model.weights_type = weight_types[weights->values[i]];
+		ok = bench_measure(&model, shapes, read, pool, report, error);
+	}
+	read_probe_destroy(read);
+	pool_destroy(pool);
+	return ok;
 }
 
 bool bench_run(const struct bench_options *options, struct error *error)
 {
-	struct bench bench = {.options = options};
-	bench.n_repeats = options->repeats ? options->repeats : options->quick ? 3 : 5;
-	if (bench.n_repeats < 1 || bench.n_repeats > MAX_REPEATS)
-		return error_set(error, ERROR_USAGE, "--repeats must be 1 to %d", MAX_REPEATS);
-	int n_threads =
+	struct bench_shapes shapes;
+	struct bench_list weights = {0};
+	if (!parse_shapes(options, &shapes, error) ||
+	    !parse_weights(options->weights ? options->weights : "auto", &weights, error))
+		return false;
+	struct bench_report *report = calloc(1, sizeof *report);
+	if (!report)
+		return error_set(error, ERROR_MEMORY, "no memory for the benchmark's results");
+	/* Before the minutes that measuring takes. */
+	FILE *plot = options->plot_path ? fopen(options->plot_path, "we") : NULL;
+	bool ok = !options->plot_path || plot ||
+	          error_set(error, ERROR_USAGE, "--plot %s: cannot be written: %s", options->plot_path, strerror(errno));
+	platform_cpu(&report->cpu);
+	report->n_threads =
 	    options->model.n_threads ? options->model.n_threads : platform_usable_threads(&platform_default_roots);
-	bench.pool = pool_create(n_threads, NULL, 0, error);
-	bool ok = bench.pool && ceilings_measure(bench.pool, &bench.ceilings, error);
-	bench.read = ok ? read_probe_create(error) : NULL;
-	ok = bench.read != NULL;
-	int64_t start_ns = clock_ns();
-	if (ok)
-		bench.model = model_open(&options->model, NULL, NULL, error);
-	bench.load_seconds = (double)(clock_ns() - start_ns) / 1e9;
-	ok = bench.model && prepare(&bench, error) && bench_tokenizer(&bench, error);
-	if (ok) {
-		measure(&bench);
-		read_probe_destroy(bench.read); /* not the model's memory: gone before memory is reported */
-		bench.read = NULL;
-		if (options->json)
-			print_json(&bench);
-		else
-			print_table(&bench);
-	}
-	free(bench.pages);
-	free(bench.tokens);
-	model_close(bench.model);
-	read_probe_destroy(bench.read);
-	pool_destroy(bench.pool);
+	ok = ok && measure_all(options, &shapes, &weights, report, error);
+	if (ok && options->json)
+		bench_print_json(report);
+	else if (ok)
+		bench_print_table(report);
+	bool drawn = !ok || !plot || bench_plot(report, plot);
+	if (plot && fclose(plot) != 0)
+		drawn = false;
+	free(report);
+	if (ok && !drawn)
+		return error_set(error, ERROR_INTERNAL, "--plot %s: cannot be written", options->plot_path);
 	return ok;
 }

@@ -23,7 +23,16 @@ struct command {
 static bool bench_command(const struct options *options, struct error *error)
 {
 	struct bench_options bench = {
-	    .json = options->json, .quick = options->quick, .repeats = (int)options->repeats, .text_path = options->text};
+	    .weights = options->weight_list,
+	    .prefill = options->prefill,
+	    .depths = options->depths,
+	    .streams = options->streams,
+	    .json = options->json,
+	    .quick = options->quick,
+	    .repeats = (int)options->repeats,
+	    .text_path = options->text,
+	    .plot_path = options->plot,
+	};
 	if (!setup_model_options(options, &bench.model, error))
 		return false;
 	return bench_run(&bench, error);

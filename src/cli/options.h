@@ -70,6 +70,7 @@ struct options {
 
 	/* logits, bench */
 	const char *tokens, *npy, *text;
+	const char *weight_list, *prefill, *depths, *streams, *plot;
 	int64_t slice, decode_from, repeats;
 
 	/* switches */

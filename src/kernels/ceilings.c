@@ -1,6 +1,7 @@
 #include "kernels/ceilings.h"
 
 #include <cblas.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,40 +90,26 @@ void read_probe_destroy(struct read_probe *probe)
 	free(probe);
 }
 
-/* Seconds of the best of `attempts` passes of one loop. */
-static double read_seconds(const struct read_probe *probe, struct pool *pool, read_loop *loop, int attempts)
+static double read_seconds(const struct read_probe *probe, struct pool *pool, read_loop *loop)
 {
 	struct probe work = {.data = probe->data, .read = loop};
-	return seconds_of(pool, READ_BYTES / READ_PIECE_BYTES, read_task, &work, attempts);
+	return seconds_of(pool, READ_BYTES / READ_PIECE_BYTES, read_task, &work, 1);
 }
 
-double read_probe_run(const struct read_probe *probe, struct pool *pool)
+double read_probe_run(const struct read_probe *probe, struct pool *pool, struct ceilings *ceilings)
 {
 	double best = 0;
 	for (int i = 0; i < n_read_loops; i++) {
-		double gb_s =
-		    read_loops[i].supported() ? READ_BYTES / read_seconds(probe, pool, read_loops[i].loop, 1) / 1e9 : 0;
-		best = gb_s > best ? gb_s : best;
-	}
-	return best;
-}
-
-static bool measure_read(struct pool *pool, struct ceilings *ceilings, struct error *error)
-{
-	struct read_probe *probe = read_probe_create(error);
-	if (!probe)
-		return false;
-	for (int i = 0; i < n_read_loops; i++) {
 		if (!read_loops[i].supported())
 			continue;
-		double gb_s = READ_BYTES / read_seconds(probe, pool, read_loops[i].loop, ATTEMPTS) / 1e9;
+		double gb_s = READ_BYTES / read_seconds(probe, pool, read_loops[i].loop) / 1e9;
+		best = gb_s > best ? gb_s : best;
 		if (gb_s > ceilings->read_gb_s) {
 			ceilings->read_gb_s = gb_s;
 			ceilings->read_loop = read_loops[i].name;
 		}
 	}
-	read_probe_destroy(probe);
-	return true;
+	return best;
 }
 
 static void gemm_task(void *context, int task, int worker)
@@ -169,12 +156,51 @@ static double measure_peak(struct pool *pool, peak_loop *peak, double operations
 	return operations_per_round * PEAK_ROUNDS * n_tasks / seconds_of(pool, n_tasks, peak_task, &probe, ATTEMPTS) / 1e9;
 }
 
-bool ceilings_measure(struct pool *pool, struct ceilings *ceilings, struct error *error)
+struct meeting {
+	int n_expected, n_arrived;
+};
+
+/* Does nothing but wait for the others, so that every thread takes part: without it the caller alone would have claimed
+ * all tasks before another thread looks. */
+static void meeting_task(void *context, int task, int worker)
+{
+	enum { SPINS = 10000 };
+	struct meeting *meeting = context;
+	(void)task;
+	(void)worker;
+	__atomic_fetch_add(&meeting->n_arrived, 1, __ATOMIC_ACQ_REL);
+	for (int i = 0; __atomic_load_n(&meeting->n_arrived, __ATOMIC_ACQUIRE) < meeting->n_expected; i++)
+		if (i > SPINS)
+			sched_yield(); /* more threads than CPUs */
+}
+
+double ceilings_region_us(struct pool *pool)
+{
+	enum { REGIONS = 2000, BATCHES = 9 };
+	double seconds[BATCHES];
+	for (int i = 0; i < BATCHES; i++) {
+		int64_t start_ns = clock_ns();
+		for (int j = 0; j < REGIONS; j++) {
+			struct meeting meeting = {.n_expected = pool_size(pool)};
+			pool_run(pool, meeting.n_expected, meeting_task, &meeting);
+		}
+		double taken = (double)(clock_ns() - start_ns) / 1e9;
+		int at = i;
+		for (; at > 0 && seconds[at - 1] > taken; at--)
+			seconds[at] = seconds[at - 1];
+		seconds[at] = taken;
+	}
+	return seconds[BATCHES / 2] / REGIONS * 1e6;
+}
+
+bool ceilings_measure(struct pool *pool, const struct read_probe *probe, struct ceilings *ceilings, struct error *error)
 {
 	struct platform_cpu cpu;
 	platform_cpu(&cpu);
 	memset(ceilings, 0, sizeof *ceilings);
-	if (!measure_read(pool, ceilings, error) || !measure_gemm(pool, ceilings, error))
+	for (int i = 0; i < ATTEMPTS; i++)
+		read_probe_run(probe, pool, ceilings);
+	if (!measure_gemm(pool, ceilings, error))
 		return false;
 	if (cpu.avx512_bf16)
 		ceilings->bf16_gflop_s = measure_peak(pool, peak_bf16, PEAK_BF16_OPERATIONS);
