@@ -148,8 +148,9 @@ format: ## rewrite the sources as clang-format wants them
 BENCH_MODEL := build/bench/tinyllama-1.1b
 
 .PHONY: bench bench-model bench-http soak profile
-bench: all bench-model ## measure on a TinyLlama-1.1B-shaped model (BENCH_ARGS=...)
-	$(BIN) bench --model $(BENCH_MODEL) $(BENCH_ARGS)
+bench: all bench-model build/bench/load ## measure on a TinyLlama-1.1B-shaped model, then the same over HTTP (BENCH_ARGS=...)
+	$(BIN) bench --model $(BENCH_MODEL) --weights bf16,q8,q4 --plot build/bench/roofline.svg $(BENCH_ARGS)
+	@$(MAKE) --no-print-directory bench-http
 bench-model: $(BENCH_MODEL)/model.safetensors
 $(BENCH_MODEL)/model.safetensors: tests/bench/make_model.c
 	@mkdir -p $(BENCH_MODEL)

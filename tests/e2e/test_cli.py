@@ -5,12 +5,14 @@ import json
 import math
 import os
 import pathlib
+import re
 import shutil
 import struct
+import xml.etree.ElementTree
 
 import pytest
 
-from conftest import llama_config, write_model
+from conftest import llama_config, shipped_model, write_model
 
 COMMANDS = ("serve", "generate", "inspect", "bench", "tokenize", "detokenize", "logits", "perplexity")
 # No fixture's: characters of one to four bytes, a family of emoji, controls, spaces of all kinds.
@@ -357,3 +359,76 @@ def test_perplexity_refuses(tallow, text_model, tmp_path):
                             (("perplexity", text_model, "--context", "1"), "--context must hold")):
         result = tallow(*arguments, input=b"some words here")
         assert result.returncode == 2 and said in one_line(result)
+
+
+# ---- bench ----
+
+
+def bench(tallow, *arguments):
+    result = tallow("bench", "--model", str(shipped_model()), "--quick", *arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.decode()
+
+
+def test_bench_measures_every_weight_type(tallow, tmp_path):
+    chart = tmp_path / "roofline.svg"
+    found = json.loads(bench(tallow, "--json", "--weights", "bf16,q8", "--prefill", "32,64", "--depths", "0,128,4096",
+                             "--streams", "1,3", "--repeats", "2", "--plot", str(chart)))
+    assert found["ceilings"]["read_gb_s"] > 0 and found["ceilings"]["sgemm_gflop_s"] > 0
+    assert found["pool_region_us"] > 0 and found["threads"] >= 1
+    assert [model["weights"] for model in found["models"]] == ["BF16", "Q8"]
+    for model in found["models"]:
+        shapes = [(row["phase"], row["tokens"], row["streams"]) for row in model["results"]]
+        assert shapes == [("prefill", 32, 1), ("prefill", 64, 1), ("decode", 0, 1), ("decode", 128, 1), ("decode", 0, 3)]
+        for row in model["results"]:
+            assert row["samples"] == 2 and 0 < row["min"] <= row["tokens_per_second"] <= row["max"]
+            assert row["gb_per_step"] > 0 and row["gop_per_step"] > 0 and row["of_ceiling"] > 0
+            assert row["bound"] in ("memory", "arithmetic")
+        # Eight bits take half of sixteen; deeper is more to read; a longer prompt is more to compute.
+        assert [row["tokens"] for row in model["left_out"]] == [4096] and "1024" in model["left_out"][0]["reason"]
+        assert model["results"][3]["gb_per_step"] > model["results"][2]["gb_per_step"]
+        assert model["results"][1]["gop_per_step"] > 1.9 * model["results"][0]["gop_per_step"]
+        if found["threads"] > 1:
+            assert model["thread_scaling"]["prefill_tokens"] == 64 and model["thread_scaling"]["ratio"] > 0
+        else:
+            assert model["thread_scaling"] is None
+    halved = [model["results"][2]["gb_per_step"] for model in found["models"]]
+    assert 0.5 < halved[1] / halved[0] < 0.6
+    check_chart(chart, found)
+
+
+def check_chart(path, found):
+    """Well-formed, with a mark for each row, and no text on another or beyond the edge."""
+    root = xml.etree.ElementTree.parse(path).getroot()
+    name = "{http://www.w3.org/2000/svg}"
+    n_rows = sum(len(model["results"]) for model in found["models"])
+    assert len(root.findall(".//%stitle" % name)) == n_rows
+    boxes = []
+    for text in root.iter(name + "text"):
+        if text.get("class") == "label":
+            width = 6.4 * len(text.text)
+            boxes.append((float(text.get("x")) - width / 2, float(text.get("y")) - 10, width, 13))
+    assert boxes
+    for i, (x, y, width, height) in enumerate(boxes):
+        assert 0 < x and x + width < 1080 and 0 < y < 700
+        for left, top, other_width, other_height in boxes[:i]:
+            assert x >= left + other_width or left >= x + width or y >= top + other_height or top >= y + height
+
+
+def test_bench_prints_a_table(tallow):
+    text = bench(tallow, "--prefill", "32", "--depths", "0,2000", "--streams", "2", "--repeats", "1")
+    assert "memory read" in text and "per parallel region" in text
+    assert re.search(r"^prefill +32 +1 +\d+\.\d\d ", text, re.M) and re.search(r"^decode +0 +2 ", text, re.M)
+    assert "left out: decode, 2000 tokens" in text
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["--weights", "bf16,q5"], "--weights must be one or more of auto|f32"),
+    (["--prefill", "32,0"], "--prefill must be at most 16 integers from 1"),
+    (["--depths", "1,,2"], "--depths must be"),
+    (["--streams", "65"], "--streams must be"),
+    (["--plot", "/nowhere/chart.svg"], "--plot /nowhere/chart.svg: cannot be written"),
+])
+def test_bench_refuses(tallow, arguments, said):
+    result = tallow("bench", "--model", str(shipped_model()), *arguments)
+    assert result.returncode == 2 and said in one_line(result)
