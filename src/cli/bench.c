@@ -126,6 +126,8 @@ static bool measure_all(const struct bench_options *options, const struct bench_
 		model.weights_type = weight_types[weights->values[i]];
 		ok = bench_measure(&model, shapes, read, pool, report, error);
 	}
+	bench_sort(report->reads_gb_s, report->n_reads);
+	report->read_median_gb_s = report->n_reads ? bench_median(report->reads_gb_s, report->n_reads) : 0;
 	read_probe_destroy(read);
 	pool_destroy(pool);
 	return ok;

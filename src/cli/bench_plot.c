@@ -24,6 +24,7 @@ enum {
 
 static const double near_pixels = 13; /* marks that are nearer to each other share a label */
 static const double char_pixels = 6.4, line_pixels = 13;
+static const char beside_line[] = "class=\"roof\" stroke-dasharray=\"5 4\" stroke-opacity=\".55\"";
 static const double pi = 3.14159265358979323846;
 /* One colour per weight type, told apart by colour-blind eyes, too. */
 static const char *const colours[] = {"#1f5fa8", "#c2570c", "#0f7f62", "#9b2f7e", "#6b5b00", "#4b5563"};
@@ -173,42 +174,99 @@ static void draw_axes(struct plot *plot)
 
 /* ---- roofs ---- */
 
-static void draw_memory_roof(struct plot *plot, double highest_gop_s)
+/* A slanted line: its start, its direction and its length in pixels. */
+struct slant {
+	double x, y, angle, length;
+};
+
+enum { SLANT_PIECE = 5 };
+
+static struct slant slant_of(const struct plot *plot, double gb_s, double highest_gop_s)
 {
-	enum { PIECE = 5 };
-	const struct ceilings *c = &plot->report->ceilings;
-	double start = plot->y_min / c->read_gb_s; /* where the roof leaves through the floor, or the left wall */
-	start = start > plot->x_min ? start : plot->x_min;
-	double end = highest_gop_s / c->read_gb_s;
-	double x1 = x_of(plot, start), y1 = y_of(plot, start * c->read_gb_s);
-	double x2 = x_of(plot, end), y2 = y_of(plot, highest_gop_s);
-	put_line(plot, x1, y1, x2, y2, "class=\"roof\"");
-	double angle = atan2(y2 - y1, x2 - x1), length = hypot(x2 - x1, y2 - y1);
-	for (double at = 0; at < length; at += PIECE)
-		take_box(plot, box_around(x1 + at * cos(angle), y1 + at * sin(angle), 2 * PIECE, 2 * PIECE));
-	/* Above the roof and along it, in its upper part: the marks lie below. */
-	char text[LABEL_BYTES];
-	snprintf(text, sizeof text, "memory read %.1f GB/s", c->read_gb_s);
-	double half = (double)strlen(text) * 7 / 2, middle = length * 0.62;
-	double x = x1 + middle * cos(angle) + 9 * sin(angle), y = y1 + middle * sin(angle) - 9 * cos(angle);
-	bytes_append_format(&plot->svg,
-	                    "<text class=\"roof-name\" text-anchor=\"middle\" transform=\"translate(%.1f %.1f) "
-	                    "rotate(%.2f)\">%s</text>\n",
-	                    x, y, angle * 180 / pi, text);
-	for (double at = -half; at <= half; at += PIECE)
-		take_box(plot, box_around(x + at * cos(angle), y + at * sin(angle) - 5, 14, 16));
+	double start = fmax(plot->y_min / gb_s, plot->x_min); /* it leaves through the floor or the left wall */
+	double x = x_of(plot, start), y = y_of(plot, start * gb_s);
+	double width = x_of(plot, highest_gop_s / gb_s) - x, height = y_of(plot, highest_gop_s) - y;
+	return (struct slant){.x = x, .y = y, .angle = atan2(height, width), .length = hypot(width, height)};
+}
+
+/* The i-th small box of a text of n boxes around the slant's point `middle`, `away` pixels above it. */
+static struct box slant_box(const struct slant *slant, double middle, double away, int i, int n)
+{
+	double along = middle + (i - (n - 1) / 2.0) * SLANT_PIECE;
+	double x = slant->x + along * cos(slant->angle) + away * sin(slant->angle);
+	double y = slant->y + along * sin(slant->angle) - away * cos(slant->angle);
+	return box_around(x, y, 11, 11);
+}
+
+/* Along the slant and `away` above it (below when negative), where it is free; false when it is nowhere. */
+static bool name_slant(struct plot *plot, const struct slant *slant, double away, const char *text)
+{
+	enum { PLACES = 24 };
+	int n_pieces = (int)((double)strlen(text) * 7 / SLANT_PIECE);
+	for (int i = 0; i < PLACES; i++) {
+		int nth = (i + 1) / 2;
+		double middle = slant->length * (0.62 + (i % 2 ? 0.03 : -0.03) * nth);
+		bool is_clear = true;
+		for (int j = 0; j < n_pieces && is_clear; j++)
+			is_clear = is_free(plot, slant_box(slant, middle, away, j, n_pieces));
+		if (!is_clear)
+			continue;
+		for (int j = 0; j < n_pieces; j++)
+			take_box(plot, slant_box(slant, middle, away, j, n_pieces));
+		struct box box = slant_box(slant, middle, away, 0, 1);
+		bytes_append_format(&plot->svg,
+		                    "<text class=\"roof-name\" text-anchor=\"middle\" dy=\"4\" "
+		                    "transform=\"translate(%.1f %.1f) rotate(%.2f)\">%s</text>\n",
+		                    (box.left + box.right) / 2, (box.top + box.bottom) / 2, slant->angle * 180 / pi, text);
+		return true;
+	}
+	return false;
+}
+
+static void draw_slant(struct plot *plot, const struct slant *slant, const char *attributes)
+{
+	put_line(plot, slant->x, slant->y, slant->x + slant->length * cos(slant->angle),
+	         slant->y + slant->length * sin(slant->angle), attributes);
+}
+
+/* Labels keep off the roof. */
+static void take_slant(struct plot *plot, const struct slant *slant)
+{
+	int n_pieces = (int)(slant->length / SLANT_PIECE);
+	for (int i = 0; i < n_pieces; i++)
+		take_box(plot, box_around(slant->x + i * SLANT_PIECE * cos(slant->angle),
+		                          slant->y + i * SLANT_PIECE * sin(slant->angle), 6, 6));
+}
+
+static double roof_left(const struct plot *plot, const struct roof *roof)
+{
+	return fmax(x_of(plot, roof->gop_s / plot->report->ceilings.read_gb_s), LEFT);
 }
 
 static void draw_arithmetic_roof(struct plot *plot, const struct roof *roof)
 {
-	char text[LABEL_BYTES];
-	double x = x_of(plot, roof->gop_s / plot->report->ceilings.read_gb_s), y = y_of(plot, roof->gop_s);
-	double left = x > LEFT ? x : LEFT;
+	double y = y_of(plot, roof->gop_s), left = roof_left(plot, roof);
 	put_line(plot, left, y, RIGHT, y, "class=\"roof\"");
 	take_box(plot, (struct box){left, y - 3, RIGHT, y + 3});
+}
+
+/* On the roof, else below it; as far to the right as is free. */
+static void name_arithmetic_roof(struct plot *plot, const struct roof *roof)
+{
+	enum { STEP = 8 };
+	char text[LABEL_BYTES];
 	snprintf(text, sizeof text, "%s %.0f GOP/s", roof->name, roof->gop_s);
-	put_text(plot, RIGHT - 8, y - 6, "class=\"roof-name\" text-anchor=\"end\"", text);
-	take_box(plot, (struct box){RIGHT - 8 - (double)strlen(text) * 7, y - 19, RIGHT, y});
+	double y = y_of(plot, roof->gop_s), width = (double)strlen(text) * 7;
+	int n_places = (int)((RIGHT - roof_left(plot, roof) - width) / STEP);
+	for (int i = 0; i < 2 * n_places; i++) {
+		double right = RIGHT - 6 - (i % n_places) * STEP, top = i < n_places ? y - 18 : y + 4;
+		struct box box = {right - width, top, right, top + 14};
+		if (!is_free(plot, box))
+			continue;
+		take_box(plot, box);
+		put_text(plot, right, top + 12, "class=\"roof-name\" text-anchor=\"end\"", text);
+		return;
+	}
 }
 
 /* ---- marks ---- */
@@ -275,19 +333,55 @@ static void name_points(struct plot *plot, int first, char *text, size_t capacit
 		snprintf(text + n, capacity - n, " streams");
 }
 
-/* Tries rings of places around the mark, the nearest first. */
-static bool find_place(const struct plot *plot, const struct point *point, double width, struct box *place)
+/* The line from a mark to its label: from the mark's edge to the nearest point of the label's box. */
+struct leader {
+	double x1, y1, x2, y2, length;
+};
+
+enum { LEADER_PIECE = 3, LEADER_LEAST = 9 }; /* a label that is nearer needs none */
+
+static struct leader leader_to(const struct point *point, const struct box *place)
 {
-	enum { RINGS = 14, DIRECTIONS = 16, RING_PIXELS = 9 };
+	struct leader leader = {.x2 = fmin(fmax(point->x, place->left), place->right),
+	                        .y2 = fmin(fmax(point->y, place->top), place->bottom)};
+	double across = leader.x2 - point->x, down = leader.y2 - point->y, length = hypot(across, down);
+	double edge = fmin(1, (MARK + 4) / length);
+	leader.x1 = point->x + across * edge;
+	leader.y1 = point->y + down * edge;
+	leader.length = length * (1 - edge);
+	return leader;
+}
+
+/* Whether it crosses no mark, label or other leader; takes its way when `take`. */
+static bool walk_leader(struct plot *plot, const struct leader *leader, bool take)
+{
+	int n_pieces = (int)(leader->length / LEADER_PIECE);
+	for (int i = 1; i < n_pieces; i++) {
+		double part = (double)i / n_pieces;
+		struct box box = box_around(leader->x1 + (leader->x2 - leader->x1) * part,
+		                            leader->y1 + (leader->y2 - leader->y1) * part, 3, 3);
+		if (take)
+			take_box(plot, box);
+		else if (!is_free(plot, box))
+			return false;
+	}
+	return true;
+}
+
+/* Tries rings of places around the mark, the nearest first. In the thick of it a leader may have to cross others. */
+static bool find_place(struct plot *plot, const struct point *point, double width, bool may_cross, struct box *place)
+{
+	enum { RINGS = 16, DIRECTIONS = 16, RING_PIXELS = 8 };
+	/* To the right, left, below, above, then between. */
+	static const int order[DIRECTIONS] = {0, 8, 4, 12, 2, 14, 6, 10, 1, 15, 7, 9, 3, 13, 5, 11};
 	for (int ring = 0; ring < RINGS; ring++)
 		for (int i = 0; i < DIRECTIONS; i++) {
-			/* To the right, left, below, above, then between. */
-			static const int order[DIRECTIONS] = {0, 8, 4, 12, 2, 14, 6, 10, 1, 15, 7, 9, 3, 13, 5, 11};
 			double angle = order[i] * 2 * pi / DIRECTIONS;
 			double away = MARK + 4 + ring * RING_PIXELS;
 			*place = box_around(point->x + cos(angle) * (away + width / 2),
 			                    point->y + sin(angle) * (away + line_pixels / 2), width, line_pixels);
-			if (is_free(plot, *place))
+			struct leader leader = leader_to(point, place);
+			if (is_free(plot, *place) && (may_cross || walk_leader(plot, &leader, false)))
 				return true;
 		}
 	return false;
@@ -295,17 +389,19 @@ static bool find_place(const struct plot *plot, const struct point *point, doubl
 
 static void draw_label(struct plot *plot, int i)
 {
-	enum { LEADER_PIXELS = 9 };
 	char text[LABEL_BYTES], attributes[80];
 	const struct point *point = &plot->points[i];
 	name_points(plot, i, text, sizeof text);
 	struct box place;
-	if (!find_place(plot, point, (double)strlen(text) * char_pixels + 4, &place))
+	double width = (double)strlen(text) * char_pixels + 4;
+	if (!find_place(plot, point, width, false, &place) && !find_place(plot, point, width, true, &place))
 		return; /* its title still tells */
+	struct leader leader = leader_to(point, &place);
+	if (leader.length > LEADER_LEAST) {
+		put_line(plot, leader.x1, leader.y1, leader.x2, leader.y2, "class=\"leader\"");
+		walk_leader(plot, &leader, true);
+	}
 	take_box(plot, place);
-	double x = fmin(fmax(point->x, place.left), place.right), y = fmin(fmax(point->y, place.top), place.bottom);
-	if (hypot(x - point->x, y - point->y) > MARK + LEADER_PIXELS)
-		put_line(plot, point->x, point->y, x, y, "class=\"leader\"");
 	snprintf(attributes, sizeof attributes, "class=\"label\" text-anchor=\"middle\" fill=\"%s\"",
 	         colours[point->result % N_COLOURS]);
 	put_text(plot, (place.left + place.right) / 2, place.bottom - 3, attributes, text);
@@ -363,6 +459,12 @@ static void draw_legend(struct plot *plot)
 		put_text(plot, x + 20, TOP - 17, "class=\"legend\"", name);
 		x += 20 + (double)strlen(name) * 8 + 18;
 	}
+	/* Not along its line, where the marks are. */
+	char text[LABEL_BYTES];
+	snprintf(text, sizeof text, "memory read beside the rows, median %.1f GB/s", plot->report->read_median_gb_s);
+	x = RIGHT - (double)strlen(text) * 6.7;
+	put_text(plot, x, 55, "class=\"legend\"", text);
+	put_line(plot, x - 38, 51, x - 8, 51, beside_line);
 	x = RIGHT;
 	for (int i = 2; i >= 0; i--) {
 		x -= (double)strlen(names[i]) * 6.7;
@@ -383,6 +485,7 @@ static void draw_head(struct plot *plot)
 	                    ".tick{font-size:11px;fill:#56606d}.axis{font-size:12.5px;fill:#2b3440}"
 	                    ".legend{font-size:12px;fill:#2b3440}.roof{stroke:#2b3440;stroke-width:1.6}"
 	                    ".roof-name{font-size:12px;fill:#2b3440}.leader{stroke:#9aa3af;stroke-width:.8}"
+	                    ".label,.roof-name{paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}"
 	                    ".label{font-size:11px}</style>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
 	                    WIDTH, HEIGHT, WIDTH, HEIGHT);
 	put_text(plot, LEFT, 34, "class=\"title\"", "Tallow: what is reached of what the machine allows");
@@ -405,13 +508,23 @@ static void draw(struct plot *plot)
 		draw_arithmetic_roof(plot, &roofs[i]);
 		highest = fmax(highest, roofs[i].gop_s);
 	}
-	draw_memory_roof(plot, highest);
+	double best_gb_s = plot->report->ceilings.read_gb_s, beside_gb_s = plot->report->read_median_gb_s;
+	struct slant best = slant_of(plot, best_gb_s, highest), beside = slant_of(plot, beside_gb_s, highest);
+	draw_slant(plot, &best, "class=\"roof\"");
+	take_slant(plot, &best);
+	draw_slant(plot, &beside, beside_line);
 	for (int i = 0; i < plot->n_points; i++) {
 		struct point *point = &plot->points[i];
 		point->x = x_of(plot, point->row->gflop / point->row->gb);
 		point->y = y_of(plot, point->row->gflop * bench_steps_per_second(point->row));
 		draw_point(plot, point);
 	}
+	for (int i = 0; i < n_roofs; i++)
+		name_arithmetic_roof(plot, &roofs[i]);
+	char text[LABEL_BYTES];
+	snprintf(text, sizeof text, "memory read, best %.1f GB/s", best_gb_s);
+	if (!name_slant(plot, &best, 14, text))
+		name_slant(plot, &best, -14, text);
 	for (int i = 0; i < plot->n_points; i++)
 		if (!plot->points[i].labelled)
 			draw_label(plot, i);

@@ -16,7 +16,9 @@ static void print_ceilings(const struct bench_report *report)
 {
 	const struct ceilings *c = &report->ceilings;
 	printf("%s, %d threads\n", report->cpu.name, report->n_threads);
-	printf("machine: memory read %.1f GB/s (%s), f32 GEMM %.0f GFLOP/s", c->read_gb_s, c->read_loop, c->sgemm_gflop_s);
+	printf("machine: memory read %.1f GB/s at best (%s), %.1f median beside the rows (%.1f..%.1f)\n", c->read_gb_s,
+	       c->read_loop, report->read_median_gb_s, report->reads_gb_s[0], report->reads_gb_s[report->n_reads - 1]);
+	printf("machine: f32 GEMM %.0f GFLOP/s", c->sgemm_gflop_s);
 	if (c->bf16_gflop_s > 0)
 		printf(", bf16 dot products %.0f GFLOP/s", c->bf16_gflop_s);
 	if (c->int8_gop_s > 0)
@@ -170,6 +172,7 @@ void bench_print_json(const struct bench_report *report)
 	json_open(&out);
 	json_field_double(&out, "read_gb_s", c->read_gb_s);
 	json_field_text(&out, "read_loop", c->read_loop);
+	json_field_double(&out, "read_median_gb_s", report->read_median_gb_s);
 	json_field_double(&out, "sgemm_gflop_s", c->sgemm_gflop_s);
 	put_ceiling(&out, "bf16_gflop_s", c->bf16_gflop_s);
 	put_ceiling(&out, "int8_gop_s", c->int8_gop_s);

@@ -11,7 +11,7 @@
 #include "cli/bench.h"
 #include "kernels/ceilings.h"
 
-enum { BENCH_MAX_LIST = 16, BENCH_MAX_ROWS = 3 * BENCH_MAX_LIST + 1, BENCH_MAX_REPEATS = 101 };
+enum { BENCH_MAX_LIST = 16, BENCH_MAX_ROWS = 3 * BENCH_MAX_LIST + 1, BENCH_MAX_REPEATS = 101, BENCH_MAX_READS = 8192 };
 
 struct bench_list {
 	int64_t values[BENCH_MAX_LIST];
@@ -61,7 +61,10 @@ struct bench_report {
 	struct platform_cpu cpu;
 	int n_threads;
 	struct ceilings ceilings;
-	double region_us; /* what the pool itself takes per parallel region, median */
+	double reads_gb_s[BENCH_MAX_READS]; /* every pass of the read loops in turns with the rows */
+	int n_reads;
+	double read_median_gb_s; /* of these, in the end */
+	double region_us;        /* what the pool itself takes per parallel region, median */
 	double tokenizer_mb_s;
 	struct bench_result results[BENCH_MAX_LIST]; /* one per weight type */
 	int n_results;
@@ -71,7 +74,7 @@ struct bench_report {
 bool bench_measure(const struct model_options *options, const struct bench_shapes *shapes, struct read_probe *read,
                    struct pool *pool, struct bench_report *report, struct error *error) MUST_USE;
 
-/* Of a row's samples. */
+void bench_sort(double *values, int n_values);
 double bench_median(const double *ascending, int n_values);
 static inline double bench_steps_per_second(const struct bench_row *row)
 {

@@ -38,6 +38,11 @@ static int by_value(const void *left, const void *right)
 	return a < b ? -1 : a > b;
 }
 
+void bench_sort(double *values, int n_values)
+{
+	qsort(values, (size_t)n_values, sizeof *values, by_value);
+}
+
 double bench_median(const double *ascending, int n_values)
 {
 	return (ascending[(n_values - 1) / 2] + ascending[n_values / 2]) / 2;
@@ -177,6 +182,14 @@ static void warm_up(struct run *run, struct bench_row *row)
 	count_step(run, row);
 }
 
+static void read_memory(struct run *run)
+{
+	struct bench_report *report = run->report;
+	run->read_gb_s = read_probe_run(run->read, run->pool, &report->ceilings);
+	if (report->n_reads < BENCH_MAX_READS)
+		report->reads_gb_s[report->n_reads++] = run->read_gb_s;
+}
+
 static void take_sample(struct run *run, struct bench_row *row)
 {
 	/* In turns with the read loops: the bandwidth of a shared machine is not the same for long. */
@@ -186,7 +199,7 @@ static void take_sample(struct run *run, struct bench_row *row)
 		step_seconds(run, row, 1); /* what the read loops have put out of the caches and to sleep */
 	double seconds = step_seconds(run, row, row->n_steps);
 	model_set_threads(run->model, run->report->n_threads);
-	run->read_gb_s = read_probe_run(run->read, run->pool, &run->report->ceilings);
+	read_memory(run);
 	double memory_seconds = row->gb / ((before_gb_s + run->read_gb_s) / 2);
 	double arithmetic_seconds = row->gflop / run->result->arithmetic_gop_s;
 	row->memory_bound = memory_seconds > arithmetic_seconds;
@@ -208,15 +221,15 @@ static void measure_rows(struct run *run)
 	for (int i = 0; i < result->n_rows; i++)
 		if (bench_measured(&result->rows[i]))
 			warm_up(run, &result->rows[i]);
-	run->read_gb_s = read_probe_run(run->read, run->pool, &run->report->ceilings);
+	read_memory(run);
 	for (int round = 0; round < run->shapes->n_repeats; round++)
 		for (int i = 0; i < result->n_rows; i++)
 			if (bench_measured(&result->rows[i]) && !has_its_fill(run, &result->rows[i]))
 				take_sample(run, &result->rows[i]);
 	for (int i = 0; i < result->n_rows; i++) {
 		struct bench_row *row = &result->rows[i];
-		qsort(row->rates, (size_t)row->n_samples, sizeof *row->rates, by_value);
-		qsort(row->shares, (size_t)row->n_samples, sizeof *row->shares, by_value);
+		bench_sort(row->rates, row->n_samples);
+		bench_sort(row->shares, row->n_samples);
 	}
 }
 

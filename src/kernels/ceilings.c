@@ -177,7 +177,7 @@ static void meeting_task(void *context, int task, int worker)
 double ceilings_region_us(struct pool *pool)
 {
 	enum { REGIONS = 2000, BATCHES = 9 };
-	double seconds[BATCHES];
+	double seconds[BATCHES] = {0};
 	for (int i = 0; i < BATCHES; i++) {
 		int64_t start_ns = clock_ns();
 		for (int j = 0; j < REGIONS; j++) {
