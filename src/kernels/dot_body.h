@@ -7,8 +7,10 @@
  *
  * Included by the sets after they define DOT_STEP, DOT_VECTOR, DOT_X_ELEMENT, DOT_LOAD_X, DOT_LOAD_X_SOME(p, n),
  * DOT_MULTIPLY(sum, x, w), dot_load_weights(type, w, k), dot_load_weights_some(type, w, k, n), and the tile sizes:
- * 1 to TILE_FEW_ROWS rows go with 8 outputs, up to TILE_ROWS with 4 (how v_sum4 likes them); single outputs are what is
- * left at the end of a weight.
+ * 2 to TILE_FEW_ROWS rows go with 8 outputs, up to TILE_ROWS with 4 (how v_sum4 likes them); single outputs are what is
+ * left at the end of a weight. One row takes one output after another: weights then arrive in the order of their
+ * addresses, which memory delivers up to 1.2 times as fast as eight rows in turns, and the chains of neighbouring
+ * outputs overlap by themselves.
  */
 
 /* Bit c of ahead: prefetch the row of weights that follows output c's by a whole tile, into L2: a tile of weights is as
@@ -95,15 +97,14 @@ ALWAYS_INLINE void dot_tile_outputs(const enum dtype type, const struct dot_bloc
 ALWAYS_INLINE void dot_tile_any(const enum dtype type, const struct dot_block *block, int row, int output, int rows,
                                 int outputs, unsigned ahead)
 {
-	if (outputs == 8 && rows == 1)
-		dot_tile(type, block, row, output, 1, 8, ahead);
 #if TILE_FEW_ROWS > 1
-	else if (outputs == 8 && rows == 2)
+	if (outputs == 8 && rows == 2)
 		dot_tile(type, block, row, output, 2, 8, ahead);
 	else if (outputs == 8 && rows == 3)
 		dot_tile(type, block, row, output, 3, 8, ahead);
+	else
 #endif
-	else if (outputs == 4)
+	    if (outputs == 4)
 		dot_tile_outputs(type, block, row, output, rows, 4, ahead);
 	else
 		for (int c = 0; c < outputs; c++)
@@ -112,6 +113,11 @@ ALWAYS_INLINE void dot_tile_any(const enum dtype type, const struct dot_block *b
 
 ALWAYS_INLINE void dot_block_run(const enum dtype type, const struct dot_block *block)
 {
+	if (block->n_rows == 1) {
+		for (int output = 0; output < block->n_outputs; output++)
+			dot_tile(type, block, 0, output, 1, 1, 0);
+		return;
+	}
 	int n_groups = (block->n_rows + TILE_ROWS - 1) / TILE_ROWS;
 	int width = block->n_rows <= TILE_FEW_ROWS ? 8 : 4;
 	bool few = block->n_rows <= DOT_FEW_ROWS;
