@@ -11,17 +11,21 @@ merging by score; tokenizers come from tests/tokenizers (make_tokenizers.py). Ou
     <style>.gguf          vocabulary, merges, flags of tests/tokenizers/<style>; golden.json there holds for it too
     spm-scores.gguf       llama2-style by scores alone, with many ties
     spm-scores.json       what sentencepiece makes of hard texts with it
+    pre.json              how the pre-tokenizers that tokenizer.ggml.pre names cut hard texts, by `tokenizers`
 """
 import json
 import os
 import struct
+import unicodedata
 
 import gguf
 import numpy as np
 import sentencepiece
 from gguf import GGMLQuantizationType as Type
 
-from make_tokenizers import ROOT as TOKENIZERS, hard_texts
+from tokenizers import Regex, pre_tokenizers
+
+from make_tokenizers import CASE_TEXTS, LLAMA3_REGEX, ROOT as TOKENIZERS, hard_texts
 
 OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "gguf")
 assert sentencepiece.__version__ == "0.2.1", sentencepiece.__version__
@@ -175,12 +179,66 @@ def write_spm():
         file.write("\n")
 
 
+# ---- pre-tokenizers, in the words of the models' tokenizer.json ----
+
+TEKKEN = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?"
+          r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|"
+          r"\s+(?!\S)|\s+")
+GPT4O = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+         r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+DEEPSEEK3 = ("[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"
+             " ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+")
+# Letters with case, of the scripts that have it: what DeepSeek's list spells out.
+CASED = ("A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚ\u1e00-"
+         "\u1f15\u1f18-\u1f1d\u1f20-\u1f45\u1f48-\u1f4d\u1f50-\u1f57\u1f59\u1f5b\u1f5d\u1f5f-\u1f7d\u1f80-\u1fb4"
+         "\u1fb6-\u1fbc\u1fbe\u1fc2-\u1fc4\u1fc6-\u1fcc\u1fd0-\u1fd3\u1fd6-\u1fdb\u1fe0-\u1fec\u1ff2-\u1ff4\u1ff6-\u1ffc"
+         "ℂℇℊ-ℓℕℙ-ℝℤ\u2126ℨ\u212a-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃")
+CJK = "[一-龥\u0800-一가-\ud7ff]+"
+LEVEL = dict(add_prefix_space=False)
+
+
+def cuts(*patterns, regex=False, digits=False):
+    steps = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
+    steps += [pre_tokenizers.Digits(individual_digits=True)] * digits
+    return pre_tokenizers.Sequence(steps + [pre_tokenizers.ByteLevel(use_regex=regex, **LEVEL)])
+
+
+def pre_tokenizers_by_name():
+    qwen2 = LLAMA3_REGEX.replace("{1,3}", "")
+    return {
+        "llama-bpe": cuts(LLAMA3_REGEX), "smaug-bpe": cuts(LLAMA3_REGEX), "qwen2": cuts(qwen2),
+        "deepseek-r1-qwen": cuts(qwen2), "gpt-2": cuts(regex=True), "smollm": cuts(digits=True, regex=True),
+        "tekken": cuts(TEKKEN), "gpt-4o": cuts(GPT4O),
+        "deepseek-llm": cuts("[\r\n]", "\\s?[" + CASED + "]+", "\\s?[!-/:-~！-／：-～‘-‟\u3000-。]+", "\\s+$", CJK, "\\p{N}+"),
+        "deepseek-coder": cuts("[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", CJK, digits=True),
+        "deepseek-v3": cuts("\\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+", DEEPSEEK3),
+        # No model's own; what llama.cpp does.
+        "default": cuts("[\\p{P}$+<=>^~|]+", "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)",
+                        "\\p{N}+", "[0-9][0-9][0-9]"),
+    }
+
+
+def write_pre():
+    # NFC goes before the cutting of qwen2 and is not part of it: texts that it leaves alone.
+    texts = [text for text in CASE_TEXTS + ["O'Neill SHE'LL he's DON'T", "x1234567y 1,234.5", "http://a.b/c?d=e/\n//\r\n",
+                                            "ひらがなカタカナ漢字한글ｆｕｌｌ！　wide", "GHz iPhone ÀÉß ǅ ʰa"]
+             if text and unicodedata.is_normalized("NFC", text)]
+    rows = {name: [[piece for piece, _ in stage.pre_tokenize_str(text)] for text in texts]
+            for name, stage in pre_tokenizers_by_name().items()}
+    document = {"oracle": "tokenizers 0.22.2", "made_by": "tests/goldens/make_gguf.py", "texts": texts, "pieces": rows}
+    with open(os.path.join(OUT, "pre.json"), "w", encoding="utf-8") as file:
+        json.dump(document, file, ensure_ascii=False, separators=(",", ":"))
+        file.write("\n")
+
+
 def main():
     os.makedirs(OUT, exist_ok=True)
     write_blocks()
     for style in ("llama2-style", *PRE):
         write_vocabulary(style, style)
     write_spm()
+    write_pre()
 
 
 if __name__ == "__main__":
