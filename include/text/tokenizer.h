@@ -34,8 +34,8 @@ enum tokenizer_flags {
 	                              * (added tokens that are not special are found either way) */
 };
 
-/* `path`: a directory with tokenizer.json (tokenizer_config.json beside it is read when there), or a tokenizer.json
- * itself. Untrusted; errors are ERROR_MODEL and name file and field. Caller destroys. */
+/* `path`: a directory with tokenizer.json (tokenizer_config.json beside it is read when there), a tokenizer.json itself,
+ * or a .gguf file with a vocabulary (text/tokenizer_gguf.h). Untrusted; errors are ERROR_MODEL and name file and field. Caller destroys. */
 struct tokenizer *tokenizer_load(const char *path, struct error *error) MUST_USE;
 void tokenizer_destroy(struct tokenizer *tokenizer);
 
@@ -57,7 +57,7 @@ bool tokenizer_is_special(const struct tokenizer *tokenizer, int32_t id);
 const char *tokenizer_token_text(const struct tokenizer *tokenizer, int32_t id, size_t *n_bytes);
 /* Id of exactly this token string, or -1. */
 int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text, size_t n_bytes);
-/* bos/eos named by tokenizer_config.json; -1 when it names none. */
+/* bos/eos named by tokenizer_config.json or the GGUF file; -1 when it names none. */
 int32_t tokenizer_bos_id(const struct tokenizer *tokenizer);
 int32_t tokenizer_eos_id(const struct tokenizer *tokenizer);
 /* Resident bytes it owns, for the memory plan. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "text/tokenizer_gguf.h"
 #include "text/tokenizer_private.h"
 #include "text/unicode.h"
 
@@ -147,8 +148,24 @@ static bool join_path(char *out, size_t n_out, const char *directory, const char
 	return (n >= 0 && (size_t)n < n_out) || error_set(error, ERROR_MODEL, "the path is too long");
 }
 
+static bool is_gguf(const char *path)
+{
+	size_t n = strlen(path);
+	return n > 5 && strcmp(path + n - 5, ".gguf") == 0;
+}
+
+static struct tokenizer *load_gguf(const char *path, struct error *error)
+{
+	struct gguf_file *gguf = gguf_open(path, error);
+	struct tokenizer *tokenizer = gguf ? tokenizer_load_gguf(gguf, error) : NULL;
+	gguf_close(gguf);
+	return tokenizer;
+}
+
 struct tokenizer *tokenizer_load(const char *path, struct error *error)
 {
+	if (is_gguf(path))
+		return load_gguf(path, error);
 	char json_path[4096], config_path[4096] = "";
 	struct stat info;
 	bool have_config = false;

@@ -1,0 +1,318 @@
+/* Block types: the table, and the scalar dequantisation of each. Bit fields are spelled out at each function, bit 0 of
+ * a byte being its lowest; `d` and `dmin` are 16-bit floats, stored little endian.
+ */
+#include "tensor/block.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "tensor/dtype.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "GGUF data is read as it lies");
+
+enum { QUANTS = 32, SUPER = 256 }; /* values of a small block and of a super-block */
+
+static float half_at(const unsigned char *at)
+{
+	uint16_t half;
+	memcpy(&half, at, sizeof half);
+	return f16_to_f32(half);
+}
+
+/* ---- plain numbers ---- */
+
+static void dequantise_f32(const void *blocks, float *out, size_t n_values)
+{
+	memcpy(out, blocks, n_values * sizeof *out);
+}
+
+static void dequantise_f16(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *at = blocks;
+	for (size_t i = 0; i < n_values; i++)
+		out[i] = half_at(at + 2 * i);
+}
+
+static void dequantise_bf16(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *at = blocks;
+	for (size_t i = 0; i < n_values; i++) {
+		uint16_t bits;
+		memcpy(&bits, at + 2 * i, sizeof bits);
+		out[i] = bf16_to_f32(bits);
+	}
+}
+
+/* ---- 32 values, one scale: byte j of the quants holds value j in its low half and value j + 16 in its high half ---- */
+
+/* d, 32 signed bytes. */
+static void dequantise_q8_0(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % QUANTS == 0);
+	for (size_t i = 0; i < n_values; i += QUANTS, block += 34) {
+		float d = half_at(block);
+		for (int j = 0; j < QUANTS; j++)
+			out[i + (size_t)j] = (float)(int8_t)block[2 + j] * d;
+	}
+}
+
+/* d, quants, which count from -8. */
+static void dequantise_q4_0(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % QUANTS == 0);
+	for (size_t i = 0; i < n_values; i += QUANTS, block += 18) {
+		float d = half_at(block);
+		for (int j = 0; j < 16; j++) {
+			out[i + (size_t)j] = d * (float)((block[2 + j] & 15) - 8);
+			out[i + 16 + (size_t)j] = d * (float)((block[2 + j] >> 4) - 8);
+		}
+	}
+}
+
+/* d, minimum, quants. */
+static void dequantise_q4_1(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % QUANTS == 0);
+	for (size_t i = 0; i < n_values; i += QUANTS, block += 20) {
+		float d = half_at(block), min = half_at(block + 2);
+		for (int j = 0; j < 16; j++) {
+			out[i + (size_t)j] = d * (float)(block[4 + j] & 15) + min;
+			out[i + 16 + (size_t)j] = d * (float)(block[4 + j] >> 4) + min;
+		}
+	}
+}
+
+/* The fifth bits of 32 values: bit j belongs to value j. */
+static int fifth_bit(const unsigned char *bits, int j)
+{
+	return (bits[j / 8] >> (j % 8) & 1) << 4;
+}
+
+/* d, fifth bits, quants, which count from -16. */
+static void dequantise_q5_0(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % QUANTS == 0);
+	for (size_t i = 0; i < n_values; i += QUANTS, block += 22) {
+		float d = half_at(block);
+		for (int j = 0; j < 16; j++) {
+			int low = (block[6 + j] & 15) | fifth_bit(block + 2, j);
+			int high = block[6 + j] >> 4 | fifth_bit(block + 2, j + 16);
+			out[i + (size_t)j] = d * (float)(low - 16);
+			out[i + 16 + (size_t)j] = d * (float)(high - 16);
+		}
+	}
+}
+
+/* d, minimum, fifth bits, quants. */
+static void dequantise_q5_1(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % QUANTS == 0);
+	for (size_t i = 0; i < n_values; i += QUANTS, block += 24) {
+		float d = half_at(block), min = half_at(block + 2);
+		for (int j = 0; j < 16; j++) {
+			int low = (block[8 + j] & 15) | fifth_bit(block + 4, j);
+			int high = block[8 + j] >> 4 | fifth_bit(block + 4, j + 16);
+			out[i + (size_t)j] = d * (float)low + min;
+			out[i + 16 + (size_t)j] = d * (float)high + min;
+		}
+	}
+}
+
+/* d, quants, which are places in a table of unevenly spaced levels. */
+static void dequantise_iq4_nl(const void *blocks, float *out, size_t n_values)
+{
+	static const int8_t levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+	const unsigned char *block = blocks;
+	assert(n_values % QUANTS == 0);
+	for (size_t i = 0; i < n_values; i += QUANTS, block += 18) {
+		float d = half_at(block);
+		for (int j = 0; j < 16; j++) {
+			out[i + (size_t)j] = d * (float)levels[block[2 + j] & 15];
+			out[i + 16 + (size_t)j] = d * (float)levels[block[2 + j] >> 4];
+		}
+	}
+}
+
+/* ---- super-blocks: 256 values in groups of 16 or 32, whose scales are small integers times the block's ---- */
+
+/* scales[16] (low half: scale, high half: minimum), quants[64], d, dmin. Of each 128 values, 32 bytes hold value j of
+ * group pair s in bits 2s and 2s + 1 of byte j. */
+static void dequantise_q2_k(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % SUPER == 0);
+	for (size_t i = 0; i < n_values; i += SUPER, block += 84) {
+		float d = half_at(block + 80), dmin = half_at(block + 82);
+		for (int group = 0; group < 16; group++) {
+			const unsigned char *quants = block + 16 + group / 8 * 32 + group % 2 * 16;
+			int shift = group % 8 / 2 * 2;
+			float scale = d * (float)(block[group] & 15), min = dmin * (float)(block[group] >> 4);
+			for (int j = 0; j < 16; j++)
+				*out++ = scale * (float)(quants[j] >> shift & 3) - min;
+		}
+	}
+}
+
+/* high bits[32], quants[64], scales[12], d. The quants lie as in Q2_K; bit g of high byte j belongs to value j of the
+ * g-th 32 and takes 4 away where it is 0. Scale g, from -32: its low 4 bits in the halves of bytes 0..7, its high 2 bits
+ * in bytes 8..11. */
+static void dequantise_q3_k(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % SUPER == 0);
+	for (size_t i = 0; i < n_values; i += SUPER, block += 110) {
+		const unsigned char *scales = block + 96;
+		float d = half_at(block + 108);
+		for (int group = 0; group < 16; group++) {
+			const unsigned char *quants = block + 32 + group / 8 * 32 + group % 2 * 16, *high = block + group % 2 * 16;
+			int shift = group % 8 / 2 * 2;
+			int low4 = scales[group % 8] >> (group / 8 * 4) & 15, high2 = scales[8 + group % 4] >> (group / 4 * 2) & 3;
+			float scale = d * (float)((low4 | high2 << 4) - 32);
+			for (int j = 0; j < 16; j++) {
+				int below = high[j] >> (group / 2) & 1 ? 0 : 4;
+				*out++ = scale * (float)((quants[j] >> shift & 3) - below);
+			}
+		}
+	}
+}
+
+/* Scale and minimum of group 0..7, 6 bits each in 12 bytes: groups 0..3 in the low 6 bits of bytes 0..3 and 4..7;
+ * groups 4..7 have their low 4 bits in the halves of bytes 8..11 and their high 2 bits on top of those. */
+static void group_scale(const unsigned char *packed, int group, float *scale, float *min)
+{
+	if (group < 4) {
+		*scale = (float)(packed[group] & 63);
+		*min = (float)(packed[group + 4] & 63);
+	} else {
+		*scale = (float)((packed[group + 4] & 15) | packed[group - 4] >> 6 << 4);
+		*min = (float)(packed[group + 4] >> 4 | packed[group] >> 6 << 4);
+	}
+}
+
+/* d, dmin, scales[12], quants[128]: of each 64 values, 32 bytes hold the first 32 in their low halves. */
+static void dequantise_q4_k(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % SUPER == 0);
+	for (size_t i = 0; i < n_values; i += SUPER, block += 144) {
+		float d = half_at(block), dmin = half_at(block + 2);
+		for (int group = 0; group < 8; group++) {
+			const unsigned char *quants = block + 16 + group / 2 * 32;
+			float scale, min;
+			group_scale(block + 4, group, &scale, &min);
+			scale *= d;
+			min *= dmin;
+			for (int j = 0; j < 32; j++)
+				*out++ = scale * (float)(quants[j] >> (group % 2 * 4) & 15) - min;
+		}
+	}
+}
+
+/* d, dmin, scales[12], fifth bits[32], quants[128]: as Q4_K; bit g of byte j is the fifth of value j of group g. */
+static void dequantise_q5_k(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % SUPER == 0);
+	for (size_t i = 0; i < n_values; i += SUPER, block += 176) {
+		float d = half_at(block), dmin = half_at(block + 2);
+		for (int group = 0; group < 8; group++) {
+			const unsigned char *high = block + 16, *quants = block + 48 + group / 2 * 32;
+			float scale, min;
+			group_scale(block + 4, group, &scale, &min);
+			scale *= d;
+			min *= dmin;
+			for (int j = 0; j < 32; j++) {
+				int quant = (quants[j] >> (group % 2 * 4) & 15) | (high[j] >> group & 1) << 4;
+				*out++ = scale * (float)quant - min;
+			}
+		}
+	}
+}
+
+/* low bits[128], high bits[64], scales[16] (signed), d. Of each 128 values, 64 low bytes hold the first 64 in their low
+ * halves, and bits 2g and 2g + 1 of high byte j belong to value j of the g-th 32. Quants count from -32. */
+static void dequantise_q6_k(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % SUPER == 0);
+	for (size_t i = 0; i < n_values; i += SUPER, block += 210) {
+		float d = half_at(block + 208);
+		for (int group = 0; group < 16; group++) {
+			int half = group / 8, quarter = group % 8 / 2, first = group % 2 * 16;
+			const unsigned char *low = block + half * 64 + quarter % 2 * 32 + first;
+			const unsigned char *high = block + 128 + half * 32 + first;
+			float scale = d * (float)(int8_t)block[192 + group];
+			for (int j = 0; j < 16; j++) {
+				int quant = (low[j] >> (quarter / 2 * 4) & 15) | (high[j] >> (quarter * 2) & 3) << 4;
+				*out++ = scale * (float)(quant - 32);
+			}
+		}
+	}
+}
+
+/* ---- the table ---- */
+
+static const struct block_type types[] = {
+    {"F32", 0, 1, 4, dequantise_f32},
+    {"F16", 1, 1, 2, dequantise_f16},
+    {"BF16", 30, 1, 2, dequantise_bf16},
+    {"Q8_0", 8, 32, 34, dequantise_q8_0},
+    {"Q4_0", 2, 32, 18, dequantise_q4_0},
+    {"Q4_1", 3, 32, 20, dequantise_q4_1},
+    {"Q5_0", 6, 32, 22, dequantise_q5_0},
+    {"Q5_1", 7, 32, 24, dequantise_q5_1},
+    {"Q2_K", 10, 256, 84, dequantise_q2_k},
+    {"Q3_K", 11, 256, 110, dequantise_q3_k},
+    {"Q4_K", 12, 256, 144, dequantise_q4_k},
+    {"Q5_K", 13, 256, 176, dequantise_q5_k},
+    {"Q6_K", 14, 256, 210, dequantise_q6_k},
+    {"IQ4_NL", 20, 32, 18, dequantise_iq4_nl},
+    /* known, not supported */
+    {"Q8_1", 9, 32, 36, NULL},
+    {"Q8_K", 15, 256, 292, NULL},
+    {"IQ2_XXS", 16, 256, 66, NULL},
+    {"IQ2_XS", 17, 256, 74, NULL},
+    {"IQ3_XXS", 18, 256, 98, NULL},
+    {"IQ1_S", 19, 256, 50, NULL},
+    {"IQ3_S", 21, 256, 110, NULL},
+    {"IQ2_S", 22, 256, 82, NULL},
+    {"IQ4_XS", 23, 256, 136, NULL},
+    {"I8", 24, 1, 1, NULL},
+    {"I16", 25, 1, 2, NULL},
+    {"I32", 26, 1, 4, NULL},
+    {"I64", 27, 1, 8, NULL},
+    {"F64", 28, 1, 8, NULL},
+    {"IQ1_M", 29, 256, 56, NULL},
+    {"TQ1_0", 34, 256, 54, NULL},
+    {"TQ2_0", 35, 256, 66, NULL},
+    {"MXFP4", 39, 32, 17, NULL},
+    {"NVFP4", 40, 64, 36, NULL},
+    {"Q1_0", 41, 128, 18, NULL},
+    /* taken out of the format */
+    {"Q4_2", 4, 0, 0, NULL},
+    {"Q4_3", 5, 0, 0, NULL},
+    {"Q4_0_4_4", 31, 0, 0, NULL},
+    {"Q4_0_4_8", 32, 0, 0, NULL},
+    {"Q4_0_8_8", 33, 0, 0, NULL},
+    {"IQ4_NL_4_4", 36, 0, 0, NULL},
+    {"IQ4_NL_4_8", 37, 0, 0, NULL},
+    {"IQ4_NL_8_8", 38, 0, 0, NULL},
+};
+
+const struct block_type *block_type_find(uint32_t ggml_id)
+{
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		if (types[i].ggml_id == ggml_id)
+			return &types[i];
+	return NULL;
+}
+
+const char *block_type_supported(void)
+{
+	return "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL";
+}
