@@ -20,7 +20,8 @@
 #include "kernels/matmul.h"
 #include "tensor/dtype.h"
 
-enum isa { ISA_AUTO, ISA_SCALAR, ISA_AVX2, ISA_AVX512 };
+/* AVX2VNNI: the AVX2 set with the products of 8-bit and 4-bit weights that AVX-VNNI allows. */
+enum isa { ISA_AUTO, ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512 };
 
 /* How products treat activations. AUTO may round them to what the weights' fast instructions take (bf16 for bf16
  * weights, 8 bits for q8 and q4); F32 never rounds them. */
@@ -51,7 +52,7 @@ struct attention_job {
 struct kernels {
 	enum isa isa;
 	enum compute compute;
-	const char *name; /* "scalar", "avx2", "avx512" */
+	const char *name; /* as isa_parse takes it */
 
 	/* out[i] = x[i] * weight[i] / sqrt(mean(x^2) + eps), one row of n. out may be x. (Zhang & Sennrich, 2019) */
 	void (*rms_norm)(float *out, const float *x, const float *weight, int64_t n, float eps);
@@ -74,7 +75,7 @@ struct kernels {
 struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads, int64_t max_n_in,
                                struct error *error) MUST_USE;
 void kernels_destroy(struct kernels *kernels);
-bool isa_parse(const char *name, enum isa *isa); /* auto|scalar|avx2|avx512 */
+bool isa_parse(const char *name, enum isa *isa); /* auto|scalar|avx2|avx2vnni|avx512 */
 /* Bytes of scratch that kernels_create allocates for the workers (touched only as it is needed), for the memory plan.
  */
 size_t kernels_scratch_bytes(int n_threads, int64_t max_n_in);

@@ -1,4 +1,5 @@
 /* The AVX2 set (with FMA and F16C): 16 registers of 8 floats. */
+#if defined(__x86_64__)
 #pragma GCC target("avx2,fma,f16c")
 #include <assert.h>
 #include <immintrin.h>
@@ -11,6 +12,7 @@
 enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 2 };
 #define TILE_ROWS     3
 #define TILE_FEW_ROWS 1
-#define SET_NAME      "avx2"
 #define SET_OBJECT    avx2_set
+#define SET_QUANT     avx2_quant
 #include "kernels/vector_body.h"
+#endif

@@ -4,6 +4,7 @@
  * results count as zero and every step rounds to nearest even. Against f32 arithmetic the error is that of rounding
  * activations to bf16, at most 2^-8 of each term.
  */
+#if defined(__x86_64__)
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,prefer-vector-width=512")
 #include <assert.h>
 #include <immintrin.h>
@@ -45,3 +46,4 @@ void avx512_bf16_dot(const struct dot_block *block)
 {
 	dot_block_run(DTYPE_BF16, block);
 }
+#endif

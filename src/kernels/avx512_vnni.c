@@ -1,4 +1,5 @@
 /* 8-bit and 4-bit weights with vpdpbusd on 512-bit vectors: one instruction multiplies four inputs for 16 outputs. */
+#if defined(__x86_64__)
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,prefer-vector-width=512")
 #include <immintrin.h>
 #include <stdbool.h>
@@ -64,3 +65,4 @@ ALWAYS_INLINE qf quant_finish(const enum dtype type, qi sum, const struct quant_
 }
 
 #include "kernels/quant_body.h"
+#endif

@@ -44,8 +44,6 @@ enum {
 };
 
 struct kernel_set {
-	const char *name;
-
 	void (*rms_norm)(float *out, const float *x, const float *weight, int64_t n, float eps);
 	void (*rope)(float *x, const float *cos, const float *sin, int64_t head_dim);
 	void (*swiglu)(float *out, const float *gate, const float *up, int64_t n);

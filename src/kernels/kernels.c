@@ -10,7 +10,8 @@
 #include "base/platform.h"
 #include "kernels/kernel_set.h"
 
-static const char *const isa_names[] = {"auto", "scalar", "avx2", "avx512"};
+/* By enum isa. */
+static const char *const isa_names[] = {"auto", "scalar", "avx2", "avx2vnni", "avx512"};
 
 bool isa_parse(const char *name, enum isa *isa)
 {
@@ -25,22 +26,49 @@ bool isa_parse(const char *name, enum isa *isa)
 /* The first feature that `isa` needs and the CPU lacks, or NULL. */
 static const char *missing_feature(enum isa isa, const struct platform_cpu *cpu)
 {
+	enum { AVX512 = 1 << ISA_AVX512, AVX2VNNI = 1 << ISA_AVX2VNNI, ALL_X86 = 1 << ISA_AVX2 | AVX2VNNI | AVX512 };
 	const struct {
 		const char *name;
 		bool present;
-	} needs[] = {{"AVX2", cpu->avx2},        {"FMA", cpu->fma},           {"F16C", cpu->f16c},
-	             {"AVX512F", cpu->avx512f},  {"AVX512BW", cpu->avx512bw}, {"AVX512VL", cpu->avx512vl},
-	             {"AVX512DQ", cpu->avx512dq}};
-	int n = isa == ISA_AVX512 ? 7 : isa == ISA_AVX2 ? 3 : 0;
-	for (int i = 0; i < n; i++)
-		if (!needs[i].present)
+		unsigned isas; /* that need it */
+	} needs[] = {
+	    {"AVX2", cpu->avx2, ALL_X86},          {"FMA", cpu->fma, ALL_X86},          {"F16C", cpu->f16c, ALL_X86},
+	    {"AVX-VNNI", cpu->avx_vnni, AVX2VNNI}, {"AVX512F", cpu->avx512f, AVX512},   {"AVX512BW", cpu->avx512bw, AVX512},
+	    {"AVX512VL", cpu->avx512vl, AVX512},   {"AVX512DQ", cpu->avx512dq, AVX512},
+	};
+	for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+		if (needs[i].isas >> isa & 1 && !needs[i].present)
 			return needs[i].name;
 	return NULL;
 }
 
 static enum isa best_isa(const struct platform_cpu *cpu)
 {
-	return !missing_feature(ISA_AVX512, cpu) ? ISA_AVX512 : !missing_feature(ISA_AVX2, cpu) ? ISA_AVX2 : ISA_SCALAR;
+	static const enum isa fastest_first[] = {ISA_AVX512, ISA_AVX2VNNI, ISA_AVX2};
+	for (size_t i = 0; i < sizeof fastest_first / sizeof *fastest_first; i++)
+		if (!missing_feature(fastest_first[i], cpu))
+			return fastest_first[i];
+	return ISA_SCALAR;
+}
+
+static const struct kernel_set *set_of(enum isa isa)
+{
+	switch (isa) {
+	case ISA_AVX2:
+	case ISA_AVX2VNNI:
+		return &avx2_set;
+	case ISA_AVX512:
+		return &avx512_set;
+	default:
+		return &scalar_set;
+	}
+}
+
+static quant_function *quant_of(enum isa isa, const struct platform_cpu *cpu)
+{
+	if (isa == ISA_AVX2VNNI)
+		return avx2_vnni_quant;
+	return isa == ISA_AVX512 && cpu->avx512_vnni ? avx512_vnni_quant : set_of(isa)->quant;
 }
 
 static size_t worker_bytes(int64_t max_n_in)
@@ -76,13 +104,11 @@ struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads
 		error_set(error, ERROR_MEMORY, "cannot allocate the kernel table");
 		return NULL;
 	}
-	const struct kernel_set *set = isa == ISA_AVX512 ? &avx512_set : isa == ISA_AVX2 ? &avx2_set : &scalar_set;
+	const struct kernel_set *set = set_of(isa);
 	*private = (struct kernels_private){
 	    .set = set,
 	    .bf16_dot = isa == ISA_AVX512 && cpu.avx512_bf16 && compute == COMPUTE_AUTO ? avx512_bf16_dot : NULL,
-	    .quant = compute == COMPUTE_F32                 ? NULL
-	             : isa == ISA_AVX512 && cpu.avx512_vnni ? avx512_vnni_quant
-	                                                    : set->quant,
+	    .quant = compute == COMPUTE_F32 ? NULL : quant_of(isa, &cpu),
 	    .n_threads = n_threads,
 	    .scratch_stride = worker_bytes(max_n_in),
 	    .scratch_bytes = kernels_scratch_bytes(n_threads, max_n_in),
@@ -90,7 +116,7 @@ struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads
 	*kernels = (struct kernels){
 	    .isa = isa,
 	    .compute = compute,
-	    .name = set->name,
+	    .name = isa_names[isa],
 	    .rms_norm = set->rms_norm,
 	    .rope = set->rope,
 	    .swiglu = set->swiglu,

@@ -38,7 +38,7 @@ static bool uses_quant(const struct kernels *kernels, enum dtype type)
  * are 1.1 to 1.4 times as fast as sgemm, which packs every weight anew for every tile. */
 static bool prefills_in_tiles(const struct kernels *kernels, enum dtype type)
 {
-	return kernels->isa == ISA_AVX2 && !quant_is(type);
+	return (kernels->isa == ISA_AVX2 || kernels->isa == ISA_AVX2VNNI) && !quant_is(type);
 }
 
 int matmul_tile_rows(const struct kernels *kernels, enum dtype type)

@@ -237,7 +237,6 @@ static float scalar_softmax_block(float *scores, int n, float *maximum, float *s
 }
 
 const struct kernel_set scalar_set = {
-    .name = "scalar",
     .rms_norm = scalar_rms_norm,
     .rope = scalar_rope,
     .swiglu = scalar_swiglu,

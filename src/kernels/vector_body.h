@@ -1,6 +1,7 @@
 /* Vector code that AVX2 and AVX-512 share, written once over a handful of operations on `vf`, a vector of VW floats.
  *
- * Included once by avx2.c and avx512.c after they define vf, VW, the v_ operations, the tile sizes and SET_NAME.
+ * Included once by avx2.c and avx512.c after they define vf, VW, the v_ operations, the tile sizes, SET_OBJECT and
+ * SET_QUANT.
  * Everything is static. There is no -ffast-math anywhere: the order of every sum is what stands here.
  *
  * Operations: v_zero v_set1 v_load v_store (unaligned) v_add v_sub v_mul v_div v_max v_min; v_fma(a, b, c) = a*b+c;
@@ -290,7 +291,6 @@ static float vector_softmax_block(float *scores, int n, float *maximum, float *s
 }
 
 const struct kernel_set SET_OBJECT = {
-    .name = SET_NAME,
     .rms_norm = vector_rms_norm,
     .rope = vector_rope,
     .swiglu = vector_swiglu,
@@ -298,7 +298,7 @@ const struct kernel_set SET_OBJECT = {
     .widen = vector_widen,
     .narrow = vector_narrow,
     .dot = {[DTYPE_F32] = dot_f32, [DTYPE_F16] = dot_f16, [DTYPE_BF16] = dot_bf16},
-    .quant = avx2_quant,
+    .quant = SET_QUANT,
     .quantise_row = set_quantise_row,
     .quantise_block = set_quantise_block,
     .product = vector_product,

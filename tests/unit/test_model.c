@@ -49,8 +49,9 @@ static const struct mode {
 
 static const double trained_auto_bound = 5e-3;
 
-static const enum isa sets[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX512};
-static const char *const set_names[] = {"scalar", "avx2", "avx512"};
+static const enum isa sets[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512};
+static const char *const set_names[] = {"scalar", "avx2", "avx2vnni", "avx512"};
+enum { N_SETS = sizeof sets / sizeof *sets };
 
 static bool is_supported(enum isa isa)
 {
@@ -240,7 +241,7 @@ static void logits_equal_the_reference(void **state)
 	(void)state;
 	float *logits = malloc(sizeof(float) * MAX_PROMPT * MAX_VOCAB);
 	for (int i = 0; i < n_goldens; i++)
-		for (int set = 0; set < 3; set++)
+		for (int set = 0; set < N_SETS; set++)
 			for (int mode = 0; mode < 3; mode++) {
 				struct run run;
 				if (!is_supported(sets[set]))
@@ -267,7 +268,7 @@ static void greedy_tokens_equal_the_reference(void **state)
 	(void)state;
 	int compared = 0;
 	for (int i = 0; i < n_goldens; i++)
-		for (int set = 0; set < 3; set++) {
+		for (int set = 0; set < N_SETS; set++) {
 			const struct golden *golden = &goldens[i];
 			int32_t tokens[MAX_PROMPT + N_GREEDY];
 			struct run run;
@@ -300,7 +301,7 @@ static void slicing_and_threads_do_not_change_bits(void **state)
 	size_t n_bytes = sizeof(float) * MAX_PROMPT * MAX_VOCAB;
 	float *whole = malloc(n_bytes), *other = malloc(n_bytes);
 	for (int i = 0; i < n_goldens; i++)
-		for (int set = 0; set < 3; set++)
+		for (int set = 0; set < N_SETS; set++)
 			for (int v = 0; v < N_VARIANTS; v++) {
 				const struct golden *golden = &goldens[i];
 				struct run run;
@@ -328,7 +329,7 @@ static void company_does_not_change_bits(void **state)
 {
 	(void)state;
 	for (int i = 0; i < n_goldens * N_VARIANTS; i++)
-		for (int set = 0; set < 3; set++) {
+		for (int set = 0; set < N_SETS; set++) {
 			const struct golden *golden = &goldens[i / N_VARIANTS];
 			struct run run;
 			float alone[2][MAX_VOCAB];

@@ -1,0 +1,113 @@
+/* Products with 8-bit and 4-bit weights: every function that this CPU can run, against the scalar one, bit by bit, called
+ * as matmul.c calls them. */
+#include "kernel_check.h"
+
+#include "base/platform.h"
+#include "kernels/kernel_set.h"
+
+#if defined(__x86_64__)
+/* The loops of avx2_vnni.c with the encoding of AVX512VL and AVX512_VNNI, which more CPUs have. */
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,avx512f,avx512vl,avx512vnni")
+quant_function avx2_vnni_other_encoding;
+#define QUANT_FUNCTION avx2_vnni_other_encoding
+#define QUANT_DPBUSD   _mm256_dpbusd_epi32
+#include "kernels/avx2_vnni_body.h"
+#pragma GCC pop_options
+#endif
+
+enum { MAX_ROWS = 21, MAX_OUTPUTS = 64, MAX_GROUPS = 10, GUARD = 8 };
+
+static uint32_t random_bits(uint64_t *state)
+{
+	random_float(state);
+	return (uint32_t)(*state >> 24);
+}
+
+/* Random values and, in every third group, the largest that there are: 16-bit sums would overflow. */
+static void fill(struct quant_group *x, unsigned char *w, uint16_t *scales, enum dtype type)
+{
+	uint64_t state = 7;
+	for (int i = 0; i < MAX_ROWS * MAX_GROUPS; i++) {
+		int sum = 0;
+		for (int k = 0; k < QUANT_GROUP; k++) {
+			int value = i % 3 == 0 ? (i % 2 ? 127 : -127) : (int)(random_bits(&state) % 255) - 127;
+			x[i].values[k] = (int8_t)value;
+			sum += value;
+		}
+		x[i].scale = random_float(&state);
+		x[i].offset = -quant_zero(type) * sum;
+	}
+	size_t block_bytes = quant_block_bytes(type);
+	for (size_t i = 0; i < MAX_OUTPUTS / QUANT_OUTPUTS * MAX_GROUPS * block_bytes; i++) {
+		unsigned char byte = (unsigned char)random_bits(&state);
+		if (i / block_bytes % 3 == 0)
+			byte = i % 2 ? 255 : type == DTYPE_Q8 ? 1 : 0;
+		w[i] = type == DTYPE_Q8 && byte == 0 ? 1 : byte; /* the conversion makes no -128 */
+	}
+	for (int i = 0; i < MAX_OUTPUTS * MAX_GROUPS; i++)
+		scales[i] = f32_to_f16(random_float(&state));
+}
+
+static void check_function(quant_function *function)
+{
+	static const int output_counts[] = {1, 4, 7, 8, 9, 15, 16, 17, 31, 40, 47, 64}, group_counts[] = {1, 3, MAX_GROUPS};
+	struct quant_group *x = allocate(MAX_ROWS * MAX_GROUPS * sizeof *x);
+	unsigned char *w = allocate((size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP);
+	uint16_t *scales = allocate((size_t)MAX_OUTPUTS * MAX_GROUPS * sizeof *scales);
+	size_t n_bytes = (size_t)MAX_ROWS * (MAX_OUTPUTS + GUARD) * sizeof(float);
+	float *out = allocate(n_bytes), *expected = allocate(n_bytes);
+	for (int type = DTYPE_Q8; type <= DTYPE_Q4; type++) {
+		fill(x, w, scales, (enum dtype)type);
+		for (int rows = 1; rows <= MAX_ROWS; rows++)
+			for (int i = 0; i < 3 * 12; i++) {
+				struct quant_product product = {.x = x,
+				                                .x_stride = MAX_GROUPS,
+				                                .n_rows = rows,
+				                                .w = w,
+				                                .scales = scales,
+				                                .n_outputs = output_counts[i / 3],
+				                                .n_groups = group_counts[i % 3],
+				                                .out = out,
+				                                .out_stride = MAX_OUTPUTS + GUARD};
+				memset(out, 0xff, n_bytes);
+				memset(expected, 0xff, n_bytes);
+				function((enum dtype)type, &product);
+				product.out = expected;
+				scalar_quant((enum dtype)type, &product);
+				assert_memory_equal(out, expected, n_bytes);
+			}
+	}
+	free(x);
+	free(w);
+	free(scales);
+	free(out);
+	free(expected);
+}
+
+static void every_function_gives_the_scalar_bits(void **state)
+{
+	(void)state;
+	struct platform_cpu cpu;
+	platform_cpu(&cpu);
+#if defined(__x86_64__)
+	bool has_avx2 = cpu.avx2 && cpu.fma && cpu.f16c, has_avx512 = has_avx2 && cpu.avx512f && cpu.avx512bw;
+	if (has_avx2)
+		check_function(avx2_quant);
+	if (has_avx2 && cpu.avx_vnni)
+		check_function(avx2_vnni_quant);
+	if (has_avx512 && cpu.avx512vl && cpu.avx512_vnni)
+		check_function(avx2_vnni_other_encoding);
+	if (has_avx512 && cpu.avx512vl && cpu.avx512dq && cpu.avx512_vnni)
+		check_function(avx512_vnni_quant);
+#endif
+	check_function(scalar_quant); /* so that the test itself is one on any CPU: nothing beyond its outputs is written */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_function_gives_the_scalar_bits),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
