@@ -76,6 +76,9 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(OBJECTS)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ -lcmocka $(LIBS)
 
+# The scheduler's load, for its test and for `make simulate`.
+$(BUILD)/tests/test_simulation: $(BUILD)/tests/bench/simulation.o
+
 # The kernels' inner loops profit from -O3; nothing else does.
 $(BUILD)/src/kernels/%.o: CFLAGS_release += -O3
 
@@ -83,7 +86,7 @@ $(BUILD)/src/kernels/%.o: CFLAGS_release += -O3
 UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_quant.o avx2_vnni.o avx512.o avx512_bf16.o avx512_vnni.o)
 $(UNWATCHED): CFLAGS_tsan := -O2
 
--include $(OBJECTS:.o=.d) $(BUILD)/src/main.d $(wildcard $(BUILD)/tests/unit/*.d)
+-include $(OBJECTS:.o=.d) $(BUILD)/src/main.d $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d)
 .SECONDARY:
 
 .PHONY: deps test-deps lint-deps
@@ -147,7 +150,7 @@ format: ## rewrite the sources as clang-format wants them
 
 BENCH_MODEL := build/bench/tinyllama-1.1b
 
-.PHONY: bench bench-model bench-http soak profile
+.PHONY: bench bench-model bench-http soak simulate profile
 bench: all bench-model build/bench/load ## measure on a TinyLlama-1.1B-shaped model, then the same over HTTP (BENCH_ARGS=...)
 	$(BIN) bench --model $(BENCH_MODEL) --weights bf16,q8,q4 --plot build/bench/roofline.svg $(BENCH_ARGS)
 	@$(MAKE) --no-print-directory bench-http
@@ -164,6 +167,11 @@ bench-http: all bench-model build/bench/load ## the same model over HTTP: latenc
 	@tests/bench/http.sh $(BIN) $(BENCH_MODEL) build/bench/load "--weights q8 $(SERVE_ARGS)" "--health --long-prompt 3000 $(LOAD_ARGS)"
 soak: all build/bench/load ## 10,000 requests of every kind: resident memory must stay where it is
 	@tests/bench/http.sh $(BIN) models/tallow-tiny build/bench/load "$(SERVE_ARGS)" "--soak 10000"
+build/bench/simulate: $(BUILD)/tests/bench/simulate.o $(BUILD)/tests/bench/simulation.o $(BUILD)/src/engine/scheduler.o
+	@mkdir -p $(@D)
+	@$(CC) -o $@ $^ -lm
+simulate: build/bench/simulate ## a day of made-up load on the scheduler in seconds: queue, gaps, fairness (SIMULATE_ARGS=--help)
+	@build/bench/simulate $(SIMULATE_ARGS)
 profile: all bench-model ## perf record of a decode; a flame graph if its tools are there
 	@tests/tools/profile.sh $(BIN) $(BENCH_MODEL)
 

@@ -6,6 +6,9 @@
 
 static const int64_t priority_aging_ns = 5000000000; /* five seconds of waiting are worth one step of priority */
 static const int64_t alone_budget_ns = 1000000000;   /* of a step in which nobody decodes */
+/* Prefill beside decoding gets at least this share of decoding's own time: that decoding alone fills the gap is no reason
+ * to keep newcomers out. */
+static const double least_prefill_share = 0.25;
 
 enum entry_state { ENTRY_FREE, ENTRY_WAITING, ENTRY_PREFILL, ENTRY_DECODE };
 
@@ -154,11 +157,14 @@ static void admit(struct scheduler *s, int64_t now_ns, struct scheduler_step *st
 static int64_t prefill_budget(const struct scheduler *s, bool anyone_decodes)
 {
 	double budget_ns = (double)(anyone_decodes ? s->limits.max_gap_ns : alone_budget_ns);
-	if (anyone_decodes)
+	if (anyone_decodes) {
 		budget_ns = budget_ns * 0.8 - s->decode_step_ns; /* costs vary: aim below the bound */
+		if (budget_ns < s->decode_step_ns * least_prefill_share)
+			budget_ns = s->decode_step_ns * least_prefill_share;
+	}
 	int64_t rows = s->limits.max_prefill_rows;
 	if (s->prefill_row_ns > 0 && budget_ns / s->prefill_row_ns < (double)rows)
-		rows = budget_ns > 0 ? (int64_t)(budget_ns / s->prefill_row_ns) : 0;
+		rows = (int64_t)(budget_ns / s->prefill_row_ns);
 	else if (s->prefill_row_ns <= 0 && anyone_decodes)
 		rows = s->limits.tile_rows; /* nothing known yet: start small */
 	rows = rows / s->limits.tile_rows * s->limits.tile_rows;

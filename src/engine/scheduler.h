@@ -7,13 +7,16 @@
  *     scheduler_report(s, &step, elapsed_ns);              // learns what rows cost; advances prefill
  *     scheduler_remove(s, id);                             // ended or cancelled, in whatever phase
  *
- * Admission: in order of priority, then arrival; waiting raises priority by one every PRIORITY_AGING_NS, so nobody
+ * Admission: in order of priority, then arrival; waiting raises priority by one every five seconds, so nobody
  * starves. A request is admitted when a place and all the pages it may ever need (prompt + max_tokens) are free:
  * admitted means it will finish. Nobody overtakes the first in line.
  *
  * A step: one row for every sequence that decodes, then prefill in order of admission, in slices that end at multiples of
  * the tile, as many rows as the time budget allows (at least one tile): `max_gap` while anyone decodes, so that running
- * streams do not stall; a longer bound when nobody does, so that a newcomer need not wait long.
+ * streams do not stall (but never less than a share of what decoding itself takes, so that newcomers do not either); a
+ * longer bound when nobody does, so that a newcomer need not wait long.
+ *
+ * `make simulate` runs a day of load on it: change its policy with what that prints before and after.
  */
 #ifndef TALLOW_ENGINE_SCHEDULER_H
 #define TALLOW_ENGINE_SCHEDULER_H
