@@ -387,6 +387,11 @@ static bool config_directory(const char *path, char *directory, size_t capacity,
 		return error_set(error, ERROR_MODEL, "%s: no such file or directory", path);
 	if (S_ISDIR(info.st_mode))
 		return true;
+	if (n > 5 && strcmp(path + n - 5, ".gguf") == 0)
+		return error_set(error, ERROR_MODEL,
+		                 "%s: of a GGUF file only the tokenizer can be used; to run a model, give a directory with "
+		                 "config.json and .safetensors files",
+		                 path);
 	char *slash = strrchr(directory, '/');
 	if (slash)
 		slash[slash == directory] = 0;

@@ -13,6 +13,7 @@
 
 #include "base/checked.h"
 #include "tensor/gguf_read.h"
+#include "tensor/weight_file.h"
 
 enum { MAX_FILES = 4096 };
 
@@ -242,7 +243,7 @@ void gguf_touch(const struct gguf_file *gguf, size_t offset, size_t n_bytes)
 			continue;
 		}
 		size_t n = file->n_bytes - offset < n_bytes ? file->n_bytes - offset : n_bytes;
-		mapped_file_touch(file, offset, n);
+		mapped_touch(file->data + offset, n);
 		n_bytes -= n;
 		offset = 0;
 	}
