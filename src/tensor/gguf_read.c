@@ -35,12 +35,14 @@ struct reader {
 
 static bool refuse(struct reader *reader, const char *what)
 {
-	return error_set(reader->error, ERROR_MODEL, "%s: %s", reader->path, what);
+	error_set(reader->error, ERROR_MODEL, "%s: %s", reader->path, what);
+	return false;
 }
 
 static bool out_of_memory(struct reader *reader)
 {
-	return error_set(reader->error, ERROR_MEMORY, "%s: no memory for the header", reader->path);
+	error_set(reader->error, ERROR_MEMORY, "%s: no memory for the header", reader->path);
+	return false;
 }
 
 /* Hands out the next n_bytes. */
@@ -312,8 +314,8 @@ static bool append(struct gguf_tensors *tensors, const struct gguf_tensor *tenso
 static bool take_tensor(struct reader *reader, size_t index, struct arena *arena, uint64_t *offset,
                         struct gguf_tensor *tensor)
 {
-	const char *name;
-	size_t n_name;
+	const char *name = NULL;
+	size_t n_name = 0;
 	if (!take_name(reader, "tensor", index, MAX_NAME_BYTES, &name, &n_name))
 		return false;
 	tensor->name = arena_strdup(arena, name, n_name);
@@ -415,8 +417,8 @@ bool gguf_read(const struct mapped_file *file, const char *path, struct arena *a
                struct gguf_tensors *tensors, struct error *error)
 {
 	struct reader reader = {.data = file->data, .n_bytes = file->n_bytes, .path = path, .error = error};
-	uint64_t n_tensors, n_values;
-	size_t alignment;
+	uint64_t n_tensors = 0, n_values = 0;
+	size_t alignment = 0;
 	return take_header(&reader, &n_tensors, &n_values) && take_values(&reader, (size_t)n_values, values) &&
 	       read_alignment(&reader, values, &alignment) &&
 	       take_tensors(&reader, (size_t)n_tensors, alignment, arena, tensors);

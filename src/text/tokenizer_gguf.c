@@ -271,7 +271,7 @@ static bool read_description(const struct gguf_file *gguf, struct tokenizer_desc
 {
 	const char *model = NULL;
 	size_t n_model = 0;
-	struct gguf_vocabulary vocabulary;
+	struct gguf_vocabulary vocabulary = {0};
 	if (!gguf_string(gguf, "tokenizer.ggml.model", &model, &n_model, error))
 		return false;
 	if (!model)
