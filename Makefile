@@ -83,7 +83,7 @@ $(BUILD)/tests/test_simulation: $(BUILD)/tests/bench/simulation.o
 $(BUILD)/src/kernels/%.o: CFLAGS_release += -O3
 
 # The loops over numbers share nothing but what the pool hands them, and would take minutes when every load is watched.
-UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_quant.o avx2_vnni.o avx512.o avx512_bf16.o avx512_vnni.o)
+UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_quant.o avx2_vnni.o avx512.o avx512_bf16.o avx512_vnni.o amx.o)
 $(UNWATCHED): CFLAGS_tsan := -O2
 
 -include $(OBJECTS:.o=.d) $(BUILD)/src/main.d $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d)

@@ -245,6 +245,14 @@ static void read_cpu_name(char name[64])
 	memcpy(name, words, sizeof words);
 }
 
+/* XCR0: the register states that the system saves. */
+static uint32_t enabled_states(void)
+{
+	uint32_t low, high;
+	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	return low;
+}
+
 void platform_cpu(struct platform_cpu *out)
 {
 	unsigned a, b, c, d;
@@ -264,6 +272,9 @@ void platform_cpu(struct platform_cpu *out)
 		out->avx_vnni = out->avx2 && (a & 1u << 4);
 		out->avx512_bf16 = out->avx512f && (a & 1u << 5);
 	}
+	enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, OSXSAVE = 1 << 27, XCR0_TILES = 3 << 17 };
+	bool saves = __get_cpuid(1, &a, &b, &c, &d) && (c & OSXSAVE) && (enabled_states() & XCR0_TILES) == XCR0_TILES;
+	out->amx_bf16 = saves && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE);
 }
 #else
 void platform_cpu(struct platform_cpu *out)

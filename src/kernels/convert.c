@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "base/checked.h"
+#include "kernels/amx.h"
 #include "kernels/kernel_set.h"
 
 enum weight_layout weight_layout(enum dtype type)
@@ -59,6 +60,23 @@ void weight_widen(const struct kernels *kernels, const struct weight *weight, in
 	}
 	size_t row_bytes = (size_t)weight->n_in * (size_t)dtype_info(weight->type)->block_bytes;
 	kernels->widen(out, (const char *)weight->data + (size_t)first * row_bytes, weight->type, n * weight->n_in);
+}
+
+void weight_pack(const struct weight *weight, int64_t first, uint16_t *strip)
+{
+	if (quant_is(weight->type)) {
+		int n_groups = quant_groups(weight->n_in);
+		size_t block = (size_t)(first / QUANT_OUTPUTS) * (size_t)n_groups;
+		amx_pack_quant(strip, weight->type,
+		               (const unsigned char *)weight->data + block * quant_block_bytes(weight->type),
+		               (const uint16_t *)weight->scales + block * QUANT_OUTPUTS, n_groups);
+		return;
+	}
+	assert(weight->type == DTYPE_BF16);
+	size_t row_bytes = (size_t)weight->n_in * sizeof(uint16_t);
+	int n_outputs = weight->n_out - first < AMX_SIDE ? (int)(weight->n_out - first) : AMX_SIDE;
+	amx_pack_rows(strip, (const unsigned char *)weight->data + (size_t)first * row_bytes, row_bytes, n_outputs,
+	              weight->n_in);
 }
 
 struct conversion {

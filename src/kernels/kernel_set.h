@@ -80,6 +80,7 @@ void avx512_bf16_dot(const struct dot_block *block);
 
 struct kernels_private {
 	const struct kernel_set *set;
+	bool amx;               /* bf16 weights, and prefill of quantised ones, go through tiles (kernels/amx.h) */
 	dot_function *bf16_dot; /* NULL: bf16 weights are widened */
 	quant_function *quant;  /* the set's, or a faster one that this CPU has; NULL: quantised weights are widened */
 	int n_threads;

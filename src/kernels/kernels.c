@@ -8,10 +8,11 @@
 
 #include "base/checked.h"
 #include "base/platform.h"
+#include "kernels/amx.h"
 #include "kernels/kernel_set.h"
 
 /* By enum isa. */
-static const char *const isa_names[] = {"auto", "scalar", "avx2", "avx2vnni", "avx512"};
+static const char *const isa_names[] = {"auto", "scalar", "avx2", "avx2vnni", "avx512", "amx"};
 
 bool isa_parse(const char *name, enum isa *isa)
 {
@@ -26,15 +27,18 @@ bool isa_parse(const char *name, enum isa *isa)
 /* The first feature that `isa` needs and the CPU lacks, or NULL. */
 static const char *missing_feature(enum isa isa, const struct platform_cpu *cpu)
 {
-	enum { AVX512 = 1 << ISA_AVX512, AVX2VNNI = 1 << ISA_AVX2VNNI, ALL_X86 = 1 << ISA_AVX2 | AVX2VNNI | AVX512 };
+	enum { AMX = 1 << ISA_AMX, AVX512 = 1 << ISA_AVX512 | AMX, AVX2VNNI = 1 << ISA_AVX2VNNI };
+	enum { ALL_X86 = 1 << ISA_AVX2 | AVX2VNNI | AVX512 };
 	const struct {
 		const char *name;
 		bool present;
 		unsigned isas; /* that need it */
 	} needs[] = {
-	    {"AVX2", cpu->avx2, ALL_X86},          {"FMA", cpu->fma, ALL_X86},          {"F16C", cpu->f16c, ALL_X86},
-	    {"AVX-VNNI", cpu->avx_vnni, AVX2VNNI}, {"AVX512F", cpu->avx512f, AVX512},   {"AVX512BW", cpu->avx512bw, AVX512},
-	    {"AVX512VL", cpu->avx512vl, AVX512},   {"AVX512DQ", cpu->avx512dq, AVX512},
+	    {"AVX2", cpu->avx2, ALL_X86},           {"FMA", cpu->fma, ALL_X86},
+	    {"F16C", cpu->f16c, ALL_X86},           {"AVX-VNNI", cpu->avx_vnni, AVX2VNNI},
+	    {"AVX512F", cpu->avx512f, AVX512},      {"AVX512BW", cpu->avx512bw, AVX512},
+	    {"AVX512VL", cpu->avx512vl, AVX512},    {"AVX512DQ", cpu->avx512dq, AVX512},
+	    {"AVX512_BF16", cpu->avx512_bf16, AMX}, {"AMX-BF16", cpu->amx_bf16, AMX},
 	};
 	for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
 		if (needs[i].isas >> isa & 1 && !needs[i].present)
@@ -44,7 +48,7 @@ static const char *missing_feature(enum isa isa, const struct platform_cpu *cpu)
 
 static enum isa best_isa(const struct platform_cpu *cpu)
 {
-	static const enum isa fastest_first[] = {ISA_AVX512, ISA_AVX2VNNI, ISA_AVX2};
+	static const enum isa fastest_first[] = {ISA_AMX, ISA_AVX512, ISA_AVX2VNNI, ISA_AVX2};
 	for (size_t i = 0; i < sizeof fastest_first / sizeof *fastest_first; i++)
 		if (!missing_feature(fastest_first[i], cpu))
 			return fastest_first[i];
@@ -58,6 +62,7 @@ static const struct kernel_set *set_of(enum isa isa)
 	case ISA_AVX2VNNI:
 		return &avx2_set;
 	case ISA_AVX512:
+	case ISA_AMX:
 		return &avx512_set;
 	default:
 		return &scalar_set;
@@ -68,7 +73,7 @@ static quant_function *quant_of(enum isa isa, const struct platform_cpu *cpu)
 {
 	if (isa == ISA_AVX2VNNI)
 		return avx2_vnni_quant;
-	return isa == ISA_AVX512 && cpu->avx512_vnni ? avx512_vnni_quant : set_of(isa)->quant;
+	return set_of(isa) == &avx512_set && cpu->avx512_vnni ? avx512_vnni_quant : set_of(isa)->quant;
 }
 
 static size_t worker_bytes(int64_t max_n_in)
@@ -87,6 +92,7 @@ struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads
 	assert(n_threads > 0 && max_n_in > 0);
 	struct platform_cpu cpu;
 	platform_cpu(&cpu);
+	cpu.amx_bf16 = cpu.amx_bf16 && amx_enable(); /* the system may refuse */
 	if (isa == ISA_AUTO)
 		isa = best_isa(&cpu);
 	const char *missing = missing_feature(isa, &cpu);
@@ -107,7 +113,8 @@ struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads
 	const struct kernel_set *set = set_of(isa);
 	*private = (struct kernels_private){
 	    .set = set,
-	    .bf16_dot = isa == ISA_AVX512 && cpu.avx512_bf16 && compute == COMPUTE_AUTO ? avx512_bf16_dot : NULL,
+	    .amx = isa == ISA_AMX && compute == COMPUTE_AUTO,
+	    .bf16_dot = set == &avx512_set && cpu.avx512_bf16 && compute == COMPUTE_AUTO ? avx512_bf16_dot : NULL,
 	    .quant = compute == COMPUTE_F32 ? NULL : quant_of(isa, &cpu),
 	    .n_threads = n_threads,
 	    .scratch_stride = worker_bytes(max_n_in),

@@ -1,11 +1,9 @@
-/* Matrix products: how rows, weights and workers are cut into tasks. The loops over numbers belong to the sets, or to
- * OpenBLAS.
+/* Matrix products: how rows, weights and workers are cut into tasks. The loops over numbers belong to the sets, to
+ * amx.c, or to OpenBLAS.
  *
- * Three ways to multiply. Dot: kernels of our own, weights as they lie in the file, any number of rows, every row the
- * same bits. Quant: the same for 8-bit and 4-bit weights with activations rounded to 8 bits. Tiles: OpenBLAS sgemm on weights widened to f32, for prefill of types whose dot kernel is slower than
- * that; always in the same tiles of rows and blocks of columns (kernels/matmul.h says why). A task is a block of
- * columns of one weight for all rows, so that a weight is read from memory once, and no sum is ever split between
- * workers.
+ * There are several ways to multiply; which one a span of rows takes depends on the weights' type and on its phase, never
+ * on the number of rows (enum way). A task is a block of columns of one weight for all rows, so that a weight is read
+ * from memory once, and no sum is ever split between workers.
  */
 #include "kernels/matmul.h"
 
@@ -14,6 +12,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kernels/amx.h"
 #include "kernels/convert.h"
 #include "kernels/kernel_set.h"
 
@@ -24,36 +23,48 @@ enum {
 	NARROW_OUTPUTS = 512, /* narrower weights are cut finer, for the sake of more tasks */
 };
 
-static bool uses_bf16_dot(const struct kernels *kernels, enum dtype type)
-{
-	return type == DTYPE_BF16 && kernels->private->bf16_dot;
-}
-
-static bool uses_quant(const struct kernels *kernels, enum dtype type)
-{
-	return quant_is(type) && kernels->private->quant;
-}
+enum way {
+	WAY_DOT,      /* the set's dot kernels on f32 activations; quantised weights are widened first */
+	WAY_BF16_DOT, /* the same with activations rounded to bf16 */
+	WAY_QUANT,    /* exact integers, activations rounded to 8 bits */
+	WAY_SGEMM,    /* OpenBLAS on weights widened to f32, always in the same tiles (kernels/matmul.h says why) */
+	WAY_AMX_FEW,  /* bf16 weights where they lie; bits as of WAY_AMX_MANY */
+	WAY_AMX_MANY, /* weights of any type packed as bf16, activations rounded to bf16 */
+};
 
 /* Measured on Zen 4, 128 and 512 rows: sgemm is 1.2 to 1.6 times as fast as the AVX2 dot kernels, and the AVX-512 ones
- * are 1.1 to 1.4 times as fast as sgemm, which packs every weight anew for every tile. */
-static bool prefills_in_tiles(const struct kernels *kernels, enum dtype type)
+ * are 1.1 to 1.4 times as fast as sgemm, which packs every weight anew for every tile. AMX multiplies bf16 an order of
+ * magnitude faster than anything else here, so prefill of quantised weights goes that way, too: rounding an 8-bit weight
+ * times its scale to bf16 costs less than rounding activations to 8 bits does. */
+static enum way way_of(const struct kernels *kernels, enum dtype type, enum row_phase phase)
 {
-	return (kernels->isa == ISA_AVX2 || kernels->isa == ISA_AVX2VNNI) && !quant_is(type);
+	const struct kernels_private *private = kernels->private;
+	if (private->amx && type == DTYPE_BF16)
+		return phase == ROWS_PREFILL ? WAY_AMX_MANY : WAY_AMX_FEW;
+	if (private->amx && quant_is(type) && phase == ROWS_PREFILL)
+		return WAY_AMX_MANY;
+	if (private->bf16_dot && type == DTYPE_BF16)
+		return WAY_BF16_DOT;
+	if (private->quant && quant_is(type))
+		return WAY_QUANT;
+	bool avx2 = kernels->isa == ISA_AVX2 || kernels->isa == ISA_AVX2VNNI;
+	return avx2 && !quant_is(type) && phase == ROWS_PREFILL ? WAY_SGEMM : WAY_DOT;
 }
 
 int matmul_tile_rows(const struct kernels *kernels, enum dtype type)
 {
-	return prefills_in_tiles(kernels, type) ? TILE_ROWS : 1;
+	return way_of(kernels, type, ROWS_PREFILL) == WAY_SGEMM ? TILE_ROWS : 1;
 }
 
 bool matmul_phase_invariant(const struct kernels *kernels, enum dtype type)
 {
-	return !prefills_in_tiles(kernels, type);
+	enum way prefill = way_of(kernels, type, ROWS_PREFILL), decode = way_of(kernels, type, ROWS_DECODE);
+	return prefill == decode || (prefill == WAY_AMX_MANY && decode == WAY_AMX_FEW);
 }
 
 size_t matmul_worker_bytes(int64_t max_n_in)
 {
-	return (size_t)TILE_COLUMNS * (size_t)max_n_in * sizeof(float);
+	return (size_t)TILE_COLUMNS * round_up((size_t)max_n_in, AMX_STEP) * sizeof(float);
 }
 
 /* ---- input ---- */
@@ -70,44 +81,63 @@ static size_t quant_row_groups(int64_t n_in)
 	return (size_t)quant_groups(n_in) + 1;
 }
 
-/* Bytes from one row of `type`'s activations to the next. */
-static size_t input_stride_bytes(const struct kernels *kernels, enum dtype type, int64_t n_in)
+/* Bytes of one row as this way wants it; 0: as it is. */
+static size_t prepared_row_bytes(enum way way, int64_t n_in)
 {
-	if (uses_bf16_dot(kernels, type))
+	switch (way) {
+	case WAY_BF16_DOT:
+	case WAY_AMX_FEW:
+	case WAY_AMX_MANY:
 		return bf16_row_elements(n_in) * sizeof(uint16_t);
-	if (uses_quant(kernels, type))
+	case WAY_QUANT:
 		return quant_row_groups(n_in) * sizeof(struct quant_group);
-	return (size_t)n_in * sizeof(float);
+	default:
+		return 0;
+	}
 }
 
-static bool is_prepared(const struct kernels *kernels, enum dtype type)
+/* From one prepared row to the next, whatever its phase: a whole number of groups and of cache lines. */
+static size_t prepared_stride(const struct kernels *kernels, enum dtype type, int64_t n_in)
 {
-	return uses_bf16_dot(kernels, type) || uses_quant(kernels, type);
+	enum { COMMON_BYTES = 8 * sizeof(struct quant_group) };
+	_Static_assert(COMMON_BYTES % 64 == 0, "groups fill cache lines");
+	size_t decode = prepared_row_bytes(way_of(kernels, type, ROWS_DECODE), n_in);
+	size_t prefill = prepared_row_bytes(way_of(kernels, type, ROWS_PREFILL), n_in);
+	return decode == prefill ? decode : round_up(decode > prefill ? decode : prefill, COMMON_BYTES);
 }
 
 size_t matmul_input_bytes(const struct kernels *kernels, enum dtype type, int n_rows, int64_t n_in)
 {
-	return is_prepared(kernels, type) ? (size_t)n_rows * input_stride_bytes(kernels, type, n_in) : 0;
+	/* Whole blocks, because rows may be prepared interleaved. */
+	return round_up((size_t)n_rows, MATMUL_ROW_PAD) * prepared_stride(kernels, type, n_in);
 }
 
 enum { PREPARE_ROWS = 16 };
 
 struct prepare {
 	const struct kernels *kernels;
-	struct matmul_input *input;
+	const struct matmul_input *input;
+	size_t stride_bytes;
 };
 
-static void prepare_row(const struct kernels *kernels, const struct matmul_input *input, int row)
+static void prepare_row(const struct prepare *prepare, enum way way, int row)
 {
-	size_t stride = input_stride_bytes(kernels, input->type, input->n_in);
-	unsigned char *out = (unsigned char *)input->prepared + (size_t)row * stride;
+	const struct matmul_input *input = prepare->input;
+	unsigned char *out = (unsigned char *)input->prepared + (size_t)row * prepare->stride_bytes;
 	const float *x = input->x + (int64_t)row * input->n_in;
-	if (uses_quant(kernels, input->type)) {
-		kernels->private->set->quantise_row((void *)out, x, input->n_in, quant_zero(input->type));
-		return;
+	size_t used = (size_t)input->n_in * sizeof(uint16_t);
+	switch (way) {
+	case WAY_QUANT:
+		prepare->kernels->private->set->quantise_row((void *)out, x, input->n_in, quant_zero(input->type));
+		break;
+	case WAY_AMX_FEW:
+		amx_pack_input((void *)(out - (size_t)(row % AMX_SIDE) * prepare->stride_bytes), row % AMX_SIDE, x,
+		               input->n_in);
+		break;
+	default:
+		prepare->kernels->narrow(out, DTYPE_BF16, x, input->n_in);
+		memset(out + used, 0, prepared_row_bytes(way, input->n_in) - used);
 	}
-	kernels->narrow(out, DTYPE_BF16, x, input->n_in);
-	memset(out + (size_t)input->n_in * sizeof(uint16_t), 0, stride - (size_t)input->n_in * sizeof(uint16_t));
 }
 
 static void prepare_rows(void *context, int task, int worker)
@@ -118,19 +148,21 @@ static void prepare_rows(void *context, int task, int worker)
 	int first = task * PREPARE_ROWS, end = first + PREPARE_ROWS;
 	for (int i = 0; i < input->n_spans; i++) {
 		const struct row_span *span = &input->spans[i];
+		enum way way = way_of(prepare->kernels, input->type, span->phase);
 		int from = span->first > first ? span->first : first;
 		int to = span->first + span->n_rows < end ? span->first + span->n_rows : end;
-		for (int row = from; row < to; row++)
-			prepare_row(prepare->kernels, input, row);
+		for (int row = from; row < to && prepared_row_bytes(way, input->n_in); row++)
+			prepare_row(prepare, way, row);
 	}
 }
 
 void matmul_input_prepare(const struct kernels *kernels, struct pool *pool, struct matmul_input *input)
 {
-	if (!is_prepared(kernels, input->type))
-		return;
-	struct prepare prepare = {.kernels = kernels, .input = input};
+	struct prepare prepare = {
+	    .kernels = kernels, .input = input, .stride_bytes = prepared_stride(kernels, input->type, input->n_in)};
 	int n_tasks = (input->n_rows + PREPARE_ROWS - 1) / PREPARE_ROWS;
+	if (prepare.stride_bytes == 0)
+		return;
 	if (n_tasks == 1)
 		prepare_rows(&prepare, 0, 0); /* not worth waking the pool */
 	else
@@ -146,12 +178,11 @@ struct region {
 	const float *const *biases;
 	float *const *outputs;
 	int n_weights;
-	dot_function *dot; /* NULL: quant */
-	const void *x;     /* rows as the kernel wants them */
-	size_t x_stride_bytes;
-	bool widens;    /* every product is of f32 weights, widened a block of columns at a time */
-	bool tiles;     /* prefill spans go through OpenBLAS */
-	bool any_tiles; /* and there are some */
+	size_t prepared_stride; /* bytes */
+	enum way ways[2];       /* by phase */
+	bool any_sgemm;         /* some span goes through OpenBLAS */
+	bool any_packed;        /* some span needs packed weights */
+	bool widens;            /* some span needs weights widened to f32, a block of columns at a time */
 };
 
 /* Columns [first, first + n) of weight number `index`. */
@@ -162,9 +193,19 @@ struct columns {
 
 static int64_t task_columns(const struct region *region, const struct weight *weight)
 {
-	if (!region->any_tiles)
+	if (!region->any_sgemm)
 		return DOT_CHUNK;
 	return weight->n_out < NARROW_OUTPUTS ? TILE_COLUMNS_NARROW : TILE_COLUMNS;
+}
+
+static const void *prepared_row(const struct region *region, int row)
+{
+	return (const unsigned char *)region->input->prepared + (size_t)row * region->prepared_stride;
+}
+
+static float *output_at(const struct region *region, struct columns columns, int row)
+{
+	return region->outputs[columns.index] + (int64_t)row * region->weights[columns.index]->n_out + columns.first;
 }
 
 static void quant_span(const struct region *region, const struct row_span *span, struct columns columns)
@@ -173,36 +214,97 @@ static void quant_span(const struct region *region, const struct row_span *span,
 	int n_groups = quant_groups(weight->n_in);
 	size_t first_block = (size_t)columns.first / QUANT_OUTPUTS * (size_t)n_groups;
 	struct quant_product product = {
-	    .x = (const void *)((const char *)region->x + (size_t)span->first * region->x_stride_bytes),
-	    .x_stride = region->x_stride_bytes / sizeof(struct quant_group),
+	    .x = prepared_row(region, span->first),
+	    .x_stride = region->prepared_stride / sizeof(struct quant_group),
 	    .n_rows = span->n_rows,
 	    .w = (const unsigned char *)weight->data + first_block * quant_block_bytes(weight->type),
 	    .scales = (const uint16_t *)weight->scales + first_block * QUANT_OUTPUTS,
 	    .n_outputs = (int)columns.n,
 	    .n_groups = n_groups,
-	    .out = region->outputs[columns.index] + (int64_t)span->first * weight->n_out + columns.first,
+	    .out = output_at(region, columns, span->first),
 	    .out_stride = (size_t)weight->n_out,
 	};
 	region->kernels->private->quant(weight->type, &product);
 }
 
-/* w: the columns' rows in the file, or widened. */
-static void dot_span(const struct region *region, const struct row_span *span, struct columns columns,
-                     const unsigned char *w, size_t row_bytes)
+static size_t stored_row_bytes(const struct weight *weight)
 {
+	return (size_t)weight->n_in * (size_t)dtype_info(weight->type)->block_bytes;
+}
+
+/* The columns' rows in the file. */
+static const unsigned char *stored_rows(const struct weight *weight, int64_t first)
+{
+	return (const unsigned char *)weight->data + (size_t)first * stored_row_bytes(weight);
+}
+
+/* widened: the columns' rows in f32, or NULL to use them as they lie. */
+static void dot_span(const struct region *region, const struct row_span *span, struct columns columns,
+                     const float *widened)
+{
+	const struct kernels_private *private = region->kernels->private;
 	const struct weight *weight = region->weights[columns.index];
+	bool is_bf16 = region->ways[span->phase] == WAY_BF16_DOT;
 	struct dot_block block = {
-	    .x = (const char *)region->x + (size_t)span->first * region->x_stride_bytes,
-	    .x_stride_bytes = region->x_stride_bytes,
+	    .x = is_bf16 ? prepared_row(region, span->first) : region->input->x + span->first * weight->n_in,
+	    .x_stride_bytes = is_bf16 ? region->prepared_stride : (size_t)weight->n_in * sizeof(float),
 	    .n_rows = span->n_rows,
-	    .w = w,
-	    .w_stride_bytes = row_bytes,
+	    .w = widened ? (const unsigned char *)widened : stored_rows(weight, columns.first),
+	    .w_stride_bytes = widened ? (size_t)weight->n_in * sizeof(float) : stored_row_bytes(weight),
 	    .n_outputs = (int)columns.n,
 	    .n_in = weight->n_in,
-	    .out = region->outputs[columns.index] + (int64_t)span->first * weight->n_out + columns.first,
+	    .out = output_at(region, columns, span->first),
 	    .out_stride = (size_t)weight->n_out,
 	};
-	region->dot(&block);
+	if (is_bf16)
+	private->bf16_dot(&block);
+	else private->set->dot[widened ? DTYPE_F32 : weight->type](&block);
+}
+
+static void amx_few_span(const struct region *region, const struct row_span *span, struct columns columns)
+{
+	const struct weight *weight = region->weights[columns.index];
+	int block = span->first / AMX_SIDE * AMX_SIDE;
+	struct amx_few product = {
+	    .x = prepared_row(region, block),
+	    .block_stride = AMX_SIDE * region->prepared_stride / sizeof(uint16_t),
+	    .n_rows = span->first + span->n_rows - block,
+	    .first_row = span->first - block,
+	    .w = stored_rows(weight, columns.first),
+	    .n_outputs = (int)columns.n,
+	    .n_in = weight->n_in,
+	    .out = output_at(region, columns, block),
+	    .out_stride = (size_t)weight->n_out,
+	};
+	amx_multiply_few(&product);
+}
+
+/* All spans that want packed weights, two strips of outputs at a time: they stay in the cache while rows stream past. */
+static void amx_many_spans(const struct region *region, struct columns columns, uint16_t *strips)
+{
+	const struct weight *weight = region->weights[columns.index];
+	for (int64_t done = 0; done < columns.n; done += AMX_STRIPS * AMX_SIDE) {
+		struct columns pair = {columns.index, columns.first + done, columns.n - done};
+		pair.n = pair.n < AMX_STRIPS * AMX_SIDE ? pair.n : AMX_STRIPS * AMX_SIDE;
+		for (int64_t i = 0; i < pair.n; i += AMX_SIDE)
+			weight_pack(weight, pair.first + i, strips + i / AMX_SIDE * (int64_t)amx_strip_elements(weight->n_in));
+		for (int i = 0; i < region->input->n_spans; i++) {
+			const struct row_span *span = &region->input->spans[i];
+			if (region->ways[span->phase] != WAY_AMX_MANY)
+				continue;
+			struct amx_many product = {
+			    .x = prepared_row(region, span->first),
+			    .x_stride = region->prepared_stride / sizeof(uint16_t),
+			    .n_rows = span->n_rows,
+			    .strips = strips,
+			    .n_outputs = (int)pair.n,
+			    .n_in = weight->n_in,
+			    .out = output_at(region, pair, span->first),
+			    .out_stride = (size_t)weight->n_out,
+			};
+			amx_multiply_many(&product);
+		}
+	}
 }
 
 /* The columns' weights as f32: where they lie, or widened into scratch. */
@@ -219,8 +321,7 @@ static const float *widened_columns(const struct region *region, struct columns 
 	return scratch;
 }
 
-static void multiply_tiles(const struct region *region, const struct row_span *span, struct columns columns,
-                           const float *w)
+static void sgemm_span(const struct region *region, const struct row_span *span, struct columns columns, const float *w)
 {
 	int64_t n_in = region->input->n_in, n_out = region->weights[columns.index]->n_out;
 	for (int row = 0; row < span->n_rows; row += TILE_ROWS) {
@@ -228,7 +329,7 @@ static void multiply_tiles(const struct region *region, const struct row_span *s
 		int n_rows = left < TILE_ROWS ? left : TILE_ROWS;
 		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n_rows, (int)columns.n, (int)n_in, 1.0f,
 		            region->input->x + (span->first + row) * n_in, (int)n_in, w, (int)n_in, 0.0f,
-		            region->outputs[columns.index] + (span->first + row) * n_out + columns.first, (int)n_out);
+		            output_at(region, columns, span->first + row), (int)n_out);
 	}
 }
 
@@ -262,17 +363,22 @@ static struct columns find_columns(const struct region *region, int task)
 static void multiply_columns(const struct region *region, const struct row_span *span, struct columns columns,
                              const float *widened)
 {
-	const struct weight *weight = region->weights[columns.index];
-	if (region->tiles && span->phase == ROWS_PREFILL) {
-		multiply_tiles(region, span, columns, widened);
-	} else if (!region->dot) {
+	switch (region->ways[span->phase]) {
+	case WAY_DOT:
+	case WAY_BF16_DOT:
+		dot_span(region, span, columns, quant_is(region->input->type) ? widened : NULL);
+		break;
+	case WAY_QUANT:
 		quant_span(region, span, columns);
-	} else if (region->widens) {
-		dot_span(region, span, columns, (const void *)widened, (size_t)weight->n_in * sizeof(float));
-	} else {
-		size_t row_bytes = (size_t)weight->n_in * (size_t)dtype_info(weight->type)->block_bytes;
-		dot_span(region, span, columns, (const unsigned char *)weight->data + (size_t)columns.first * row_bytes,
-		         row_bytes);
+		break;
+	case WAY_SGEMM:
+		sgemm_span(region, span, columns, widened);
+		break;
+	case WAY_AMX_FEW:
+		amx_few_span(region, span, columns);
+		break;
+	case WAY_AMX_MANY: /* all at once, before */
+		break;
 	}
 }
 
@@ -280,9 +386,10 @@ static void matmul_task(void *context, int task, int worker)
 {
 	const struct region *region = context;
 	struct columns columns = find_columns(region, task);
-	const float *widened = NULL;
-	if (region->any_tiles || region->widens)
-		widened = widened_columns(region, columns, worker_scratch(region->kernels, worker));
+	void *scratch = worker_scratch(region->kernels, worker);
+	const float *widened = region->widens ? widened_columns(region, columns, scratch) : NULL;
+	if (region->any_packed)
+		amx_many_spans(region, columns, scratch);
 	for (int i = 0; i < region->input->n_spans; i++) {
 		multiply_columns(region, &region->input->spans[i], columns, widened);
 		add_bias(region, &region->input->spans[i], columns);
@@ -300,19 +407,16 @@ void matmul_run(const struct kernels *kernels, struct pool *pool, const struct m
 	    .biases = biases,
 	    .outputs = outputs,
 	    .n_weights = n_weights,
-	    .dot = kernels->private->set->dot[input->type],
-	    .x = is_prepared(kernels, input->type) ? input->prepared : input->x,
-	    .x_stride_bytes = input_stride_bytes(kernels, input->type, input->n_in),
-	    .tiles = prefills_in_tiles(kernels, input->type),
+	    .prepared_stride = prepared_stride(kernels, input->type, input->n_in),
+	    .ways = {[ROWS_DECODE] = way_of(kernels, input->type, ROWS_DECODE),
+	             [ROWS_PREFILL] = way_of(kernels, input->type, ROWS_PREFILL)},
 	};
-	if (uses_bf16_dot(kernels, input->type)) {
-		region.dot = kernels->private->bf16_dot;
-	} else if (quant_is(input->type) && !uses_quant(kernels, input->type)) {
-		region.dot = kernels->private->set->dot[DTYPE_F32];
-		region.widens = true;
+	for (int i = 0; i < input->n_spans; i++) {
+		enum way way = region.ways[input->spans[i].phase];
+		region.any_sgemm |= way == WAY_SGEMM;
+		region.any_packed |= way == WAY_AMX_MANY;
+		region.widens |= way == WAY_SGEMM || (way == WAY_DOT && quant_is(input->type));
 	}
-	for (int i = 0; i < input->n_spans; i++)
-		region.any_tiles |= region.tiles && input->spans[i].phase == ROWS_PREFILL;
 	int64_t n_tasks = 0;
 	for (int i = 0; i < n_weights; i++) {
 		assert(weights[i]->n_in == input->n_in && weights[i]->type == input->type);

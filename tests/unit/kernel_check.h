@@ -18,8 +18,8 @@
 
 enum { MAX_THREADS = 3 };
 
-static const enum isa all_isas[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512};
-enum { N_ISAS = 4 };
+static const enum isa all_isas[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512, ISA_AMX};
+enum { N_ISAS = sizeof all_isas / sizeof *all_isas };
 
 /* NULL when this CPU lacks the set. */
 static inline struct kernels *open_set(enum isa isa, enum compute compute, int64_t max_n_in)

@@ -259,6 +259,7 @@ static void test_choice(void **state)
 	enum isa isa;
 	assert_true(isa_parse("auto", &isa) && isa == ISA_AUTO);
 	assert_true(isa_parse("avx512", &isa) && isa == ISA_AVX512);
+	assert_true(isa_parse("amx", &isa) && isa == ISA_AMX);
 	assert_true(isa_parse("avx2vnni", &isa) && isa == ISA_AVX2VNNI);
 	assert_false(isa_parse("AVX2", &isa));
 	assert_false(isa_parse("", &isa));

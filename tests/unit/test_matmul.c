@@ -15,7 +15,7 @@ struct shape {
 static const struct shape shapes[] = {{1, 1},   {3, 5},    {31, 9},   {33, 41},  {100, 7},
                                       {257, 3}, {64, 130}, {200, 83}, {512, 520}};
 
-enum rounding { NO_ROUNDING, TO_BF16, TO_8_BITS };
+enum rounding { NO_ROUNDING, TO_BF16, BOTH_TO_BF16, TO_8_BITS };
 
 /* A weight of any type, at an address that is no multiple of anything, and its values in f32. */
 struct matrix {
@@ -105,7 +105,7 @@ static void multiply(const struct kernels *set, struct pool *pool, const struct 
 }
 
 /* Sums of n products in any order, with or without FMA, are off by at most n * 2^-24 * sum |x w| and a little; bf16
- * activations add their own rounding, 2^-8 of each term, and 8-bit ones half a step of their group's scale. */
+ * activations add their own rounding, 2^-8 of each term, bf16 weights the same, and 8-bit ones half a step of their group's scale. */
 static void check_row(const struct matrix *matrix, const float *x, const float *bias, const float *out,
                       enum rounding rounding)
 {
@@ -125,9 +125,10 @@ static void check_row(const struct matrix *matrix, const float *x, const float *
 			magnitude += fabs(term);
 		}
 		double bound =
-		    (double)(n_in + 2) * 0x1p-24 * magnitude * 1.01 + (rounding == TO_BF16     ? 0x1p-8 * magnitude * 1.01
-		                                                       : rounding == TO_8_BITS ? steps * 1.001
-		                                                                               : 0);
+		    (double)(n_in + 2) * 0x1p-24 * magnitude * 1.01 + (rounding == TO_BF16        ? 0x1p-8 * magnitude * 1.01
+		                                                       : rounding == BOTH_TO_BF16 ? 0x1p-7 * magnitude * 1.01
+		                                                       : rounding == TO_8_BITS    ? steps * 1.001
+		                                                                                  : 0);
 		assert_true(fabs(out[c] - sum) <= bound);
 	}
 }
@@ -135,7 +136,7 @@ static void check_row(const struct matrix *matrix, const float *x, const float *
 struct context {
 	const struct kernels *set;
 	struct pool *pools[MAX_THREADS];
-	enum rounding rounding; /* of activations */
+	enum rounding decode, prefill; /* of activations, and of weights that are packed as bf16 */
 };
 
 /* Decode: any number of rows against the rows one by one, and against the formula. */
@@ -148,7 +149,7 @@ static void check_decode(const struct context *context, const struct matrix *mat
 	for (int row = 0; row < 40; row++) {
 		struct row_span span = {.first = row, .n_rows = 1, .phase = ROWS_DECODE};
 		multiply(context->set, context->pools[row % MAX_THREADS], matrix, x, &span, 1, bias, alone);
-		check_row(matrix, x + row * n_in, bias, alone + row * n_out, context->rounding);
+		check_row(matrix, x + row * n_in, bias, alone + row * n_out, context->decode);
 	}
 	static const int counts[] = {2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 40};
 	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
@@ -185,7 +186,7 @@ static void check_prefill(const struct context *context, const struct matrix *ma
 	struct row_span span = {0, n_rows, ROWS_PREFILL};
 	multiply(set, context->pools[0], matrix, x, &span, 1, NULL, base);
 	for (int row = 0; row < n_rows; row += 13)
-		check_row(matrix, x + row * n_in, NULL, base + row * n_out, context->rounding);
+		check_row(matrix, x + row * n_in, NULL, base + row * n_out, context->prefill);
 
 	/* Two sequences' worth of rows: decode rows first, then the span at row 48, padding full of NaN. */
 	memset(moved, 0xff, (size_t)MAX_ROWS * (size_t)n_in * 4);
@@ -271,7 +272,8 @@ static void check_set(enum isa isa, enum compute compute, struct pool *const *po
 	for (int type = DTYPE_F32; type <= DTYPE_Q4; type++) {
 		bool rounded = matmul_input_bytes(set, (enum dtype)type, 1, 64) > 0;
 		assert_false(rounded && compute == COMPUTE_F32);
-		context.rounding = !rounded ? NO_ROUNDING : is_quant((enum dtype)type) ? TO_8_BITS : TO_BF16;
+		context.decode = !rounded ? NO_ROUNDING : is_quant((enum dtype)type) ? TO_8_BITS : TO_BF16;
+		context.prefill = context.decode == TO_8_BITS && isa == ISA_AMX ? BOTH_TO_BF16 : context.decode;
 		for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
 			float *x = random_floats((size_t)(MAX_ROWS * shapes[i].n_in), i);
 			struct matrix matrix = make_matrix(shapes[i], (enum dtype)type, (int)i % 4, i + 50);
@@ -304,6 +306,7 @@ static void test_all_sets(void **state)
 		check_set(ISA_SCALAR, COMPUTE_AUTO, pools);
 		check_set(ISA_AVX512, COMPUTE_AUTO, pools);
 		check_set(ISA_AVX512, COMPUTE_F32, pools);
+		check_set(ISA_AMX, COMPUTE_AUTO, pools);
 	}
 	for (int i = 0; i < MAX_THREADS; i++)
 		pool_destroy(pools[i]);
@@ -450,8 +453,8 @@ static void test_what_callers_rely_on(void **state)
 			for (int type = DTYPE_F32; set && type <= DTYPE_BF16; type++) {
 				int tile = matmul_tile_rows(set, (enum dtype)type);
 				assert_true(tile >= 1 && (tile & (tile - 1)) == 0);
-				/* Prepared rows are a fixed size each, so that a plan can count them. */
-				assert_int_equal(matmul_input_bytes(set, (enum dtype)type, 10, 100),
+				/* Prepared rows are a fixed size each in blocks of 16, so that a plan can count them. */
+				assert_int_equal(matmul_input_bytes(set, (enum dtype)type, 160, 100),
 				                 10 * matmul_input_bytes(set, (enum dtype)type, 1, 100));
 			}
 			kernels_destroy(set);

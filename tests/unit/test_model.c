@@ -49,8 +49,8 @@ static const struct mode {
 
 static const double trained_auto_bound = 5e-3;
 
-static const enum isa sets[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512};
-static const char *const set_names[] = {"scalar", "avx2", "avx2vnni", "avx512"};
+static const enum isa sets[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512, ISA_AMX};
+static const char *const set_names[] = {"scalar", "avx2", "avx2vnni", "avx512", "amx"};
 enum { N_SETS = sizeof sets / sizeof *sets };
 
 static bool is_supported(enum isa isa)

@@ -245,6 +245,7 @@ static void this_machine_makes_sense(void **state)
 	platform_cpu(&cpu);
 	assert_true(memchr(cpu.name, 0, sizeof cpu.name) != NULL);
 	assert_true(cpu.avx512f || !(cpu.avx512bw || cpu.avx512_vnni || cpu.avx512_bf16));
+	assert_true(cpu.avx512f || !cpu.amx_bf16);
 	assert_true(cpu.avx2 || !(cpu.avx512f || cpu.avx_vnni));
 }
 
