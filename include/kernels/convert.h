@@ -21,8 +21,8 @@ void weight_convert(const struct kernels *kernels, struct pool *pool, const stru
                     void *memory, struct weight *to);
 /* out[i][k] = output first + i of the weight in f32, [n, n_in]. */
 void weight_widen(const struct kernels *kernels, const struct weight *weight, int64_t first, int64_t n, float *out);
-/* Packs up to 16 outputs from `first` on for amx_multiply_many (kernels/amx.h): bf16 rows, Q8 or Q4; `first` is a multiple
- * of 16. */
-void weight_pack(const struct weight *weight, int64_t first, uint16_t *strip);
+/* Packs up to 16 outputs from `first` on (`end` comes after the last that will be packed), n_in inputs of each from `k` on, for amx_multiply_many (kernels/amx.h): bf16
+ * rows, Q8 or Q4. `first` is a multiple of 16, k of 32. */
+void weight_pack(const struct weight *weight, int64_t first, int64_t end, int64_t k, int64_t n_in, uint16_t *strip);
 
 #endif

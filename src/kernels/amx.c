@@ -40,92 +40,123 @@ static void shape_tiles(int n_rows)
 	_tile_loadconfig(&shapes);
 }
 
-static int64_t steps_of(int64_t n_in)
+/* Rows of weights that will be needed: asked for a piece at a time in the order of their addresses, which is how memory
+ * delivers best, and into the L2 cache, where tiles of 16 rows find them. */
+struct fetch {
+	const unsigned char *at;
+	size_t row_bytes, stride_bytes;
+	size_t column; /* bytes of the current row that are asked for */
+	int n_rows;    /* that are left */
+};
+
+ALWAYS_INLINE void fetch_lines(struct fetch *fetch, int n_lines)
 {
-	return (n_in + AMX_STEP - 1) / AMX_STEP;
+	for (int i = 0; i < n_lines && fetch->n_rows > 0; i++) {
+		_mm_prefetch((const char *)fetch->at + fetch->column, _MM_HINT_T1);
+		fetch->column += ROW_BYTES;
+		if (fetch->column < fetch->row_bytes)
+			continue;
+		fetch->column = 0;
+		fetch->at += fetch->stride_bytes;
+		fetch->n_rows--;
+	}
 }
 
 /* ---- many rows ---- */
 
-/* Sums of one tile to their place; outputs that pad a strip have none. */
+/* Sums of one tile from and to their place; outputs that pad a strip have none. */
+ALWAYS_INLINE void copy_narrow(float *to, size_t to_stride, const float *from, size_t from_stride, int n_columns)
+{
+	for (int r = 0; r < AMX_SIDE; r++)
+		v_store_some(to + (size_t)r * to_stride, v_load_some(from + (size_t)r * from_stride, n_columns), n_columns);
+}
+
+#define START_SUM(tile, from, n_columns)                                                                               \
+	do {                                                                                                               \
+		if (p->first_step == 0) {                                                                                      \
+			_tile_zero(tile);                                                                                          \
+		} else if ((n_columns) >= AMX_SIDE) {                                                                          \
+			_tile_loadd(tile, from, p->out_stride * sizeof(float));                                                    \
+		} else {                                                                                                       \
+			copy_narrow(narrow, AMX_SIDE, from, p->out_stride, (n_columns) > 0 ? (n_columns) : 0);                     \
+			_tile_loadd(tile, narrow, ROW_BYTES);                                                                      \
+		}                                                                                                              \
+	} while (0)
+
 #define STORE_SUM(tile, to, n_columns)                                                                                 \
 	do {                                                                                                               \
 		if ((n_columns) >= AMX_SIDE) {                                                                                 \
 			_tile_stored(tile, to, p->out_stride * sizeof(float));                                                     \
 		} else if ((n_columns) > 0) {                                                                                  \
-			_Alignas(64) float sums[AMX_SIDE][AMX_SIDE];                                                               \
-			_tile_stored(tile, sums, sizeof sums[0]);                                                                  \
-			for (int r = 0; r < AMX_SIDE; r++)                                                                         \
-				memcpy((to) + (size_t)r * p->out_stride, sums[r], (size_t)(n_columns) * sizeof(float));                \
+			_tile_stored(tile, narrow, ROW_BYTES);                                                                     \
+			copy_narrow(to, p->out_stride, narrow, AMX_SIDE, n_columns);                                               \
 		}                                                                                                              \
 	} while (0)
 
-static void multiply_32_rows(const struct amx_many *p, int row)
+/* 16 or 32 rows by two strips (the second is multiplied for nothing where a weight ends before it). */
+ALWAYS_INLINE void multiply_rows(const struct amx_many *p, int row, int output, const int n_rows)
 {
-	const uint16_t *upper = p->x + (size_t)row * p->x_stride, *lower = upper + AMX_SIDE * p->x_stride;
-	const uint16_t *first = p->strips, *second = p->strips + amx_strip_elements(p->n_in);
-	size_t x_bytes = p->x_stride * sizeof *upper;
-	if (p->n_outputs <= AMX_SIDE)
-		second = first; /* multiplied for nothing: only the end of a weight is that narrow */
-	_tile_zero(0);
-	_tile_zero(1);
-	_tile_zero(2);
-	_tile_zero(3);
-	for (int64_t step = 0; step < steps_of(p->n_in); step++) {
-		_tile_loadd(4, upper + step * AMX_STEP, x_bytes);
-		_tile_loadd(6, first + step * STEP_ELEMENTS, ROW_BYTES);
-		_tile_dpbf16ps(0, 4, 6);
-		_tile_loadd(7, second + step * STEP_ELEMENTS, ROW_BYTES);
-		_tile_dpbf16ps(1, 4, 7);
-		_tile_loadd(5, lower + step * AMX_STEP, x_bytes);
-		_tile_dpbf16ps(2, 5, 6);
-		_tile_dpbf16ps(3, 5, 7);
+	_Alignas(64) float narrow[AMX_SIDE * AMX_SIDE] = {0};
+	const uint16_t *upper = p->x + (size_t)(row / AMX_SIDE) * p->block_stride + p->first_step * STEP_ELEMENTS;
+	const uint16_t *lower = upper + p->block_stride;
+	const uint16_t *first = p->panel + output / AMX_SIDE * p->n_steps * STEP_ELEMENTS;
+	int left = p->n_outputs - output, beside = left - AMX_SIDE;
+	const uint16_t *second = beside > 0 ? first + p->n_steps * STEP_ELEMENTS : first;
+	float *out = p->out + (size_t)row * p->out_stride + output, *below = out + AMX_SIDE * p->out_stride;
+	START_SUM(0, out, left);
+	START_SUM(1, out + AMX_SIDE, beside);
+	if (n_rows > AMX_SIDE) {
+		START_SUM(2, below, left);
+		START_SUM(3, below + AMX_SIDE, beside);
 	}
-	float *out = p->out + (size_t)row * p->out_stride;
-	STORE_SUM(0, out, p->n_outputs);
-	STORE_SUM(1, out + AMX_SIDE, p->n_outputs - AMX_SIDE);
-	out += AMX_SIDE * p->out_stride;
-	STORE_SUM(2, out, p->n_outputs);
-	STORE_SUM(3, out + AMX_SIDE, p->n_outputs - AMX_SIDE);
-}
-
-static void multiply_16_rows(const struct amx_many *p, int row)
-{
-	const uint16_t *x = p->x + (size_t)row * p->x_stride;
-	const uint16_t *first = p->strips, *second = p->strips + amx_strip_elements(p->n_in);
-	if (p->n_outputs <= AMX_SIDE)
-		second = first;
-	_tile_zero(0);
-	_tile_zero(1);
-	for (int64_t step = 0; step < steps_of(p->n_in); step++) {
-		_tile_loadd(4, x + step * AMX_STEP, p->x_stride * sizeof *x);
-		_tile_loadd(6, first + step * STEP_ELEMENTS, ROW_BYTES);
+	for (int64_t i = 0; i < p->n_steps * STEP_ELEMENTS; i += STEP_ELEMENTS) {
+		_tile_loadd(4, upper + i, ROW_BYTES);
+		_tile_loadd(6, first + i, ROW_BYTES);
 		_tile_dpbf16ps(0, 4, 6);
-		_tile_loadd(7, second + step * STEP_ELEMENTS, ROW_BYTES);
+		_tile_loadd(7, second + i, ROW_BYTES);
 		_tile_dpbf16ps(1, 4, 7);
+		if (n_rows > AMX_SIDE) {
+			_tile_loadd(5, lower + i, ROW_BYTES);
+			_tile_dpbf16ps(2, 5, 6);
+			_tile_dpbf16ps(3, 5, 7);
+		}
 	}
-	float *out = p->out + (size_t)row * p->out_stride;
-	STORE_SUM(0, out, p->n_outputs);
-	STORE_SUM(1, out + AMX_SIDE, p->n_outputs - AMX_SIDE);
+	STORE_SUM(0, out, left);
+	STORE_SUM(1, out + AMX_SIDE, beside);
+	if (n_rows > AMX_SIDE) {
+		STORE_SUM(2, below, left);
+		STORE_SUM(3, below + AMX_SIDE, beside);
+	}
 }
 
 void amx_multiply_many(const struct amx_many *product)
 {
-	assert(product->n_outputs >= 1 && product->n_outputs <= AMX_STRIPS * AMX_SIDE);
+	enum { NEAR_ROWS = 256 }; /* that stay in the L2 cache beside the panel */
+	assert(product->n_outputs <= AMX_PANEL_OUTPUTS);
 	shape_tiles(2 * AMX_SIDE);
-	int row = 0;
-	for (; row + AMX_SIDE < product->n_rows; row += 2 * AMX_SIDE)
-		multiply_32_rows(product, row);
-	if (row < product->n_rows)
-		multiply_16_rows(product, row);
+	for (int near = 0; near < product->n_rows; near += NEAR_ROWS) {
+		int end = product->n_rows - near < NEAR_ROWS ? product->n_rows : near + NEAR_ROWS;
+		for (int output = 0; output < product->n_outputs; output += 2 * AMX_SIDE) {
+			int row = near;
+			for (; row + AMX_SIDE < end; row += 2 * AMX_SIDE)
+				multiply_rows(product, row, output, 2 * AMX_SIDE);
+			if (row < end)
+				multiply_rows(product, row, output, AMX_SIDE);
+		}
+	}
 	_tile_release();
 }
 
 /* ---- packing ---- */
 
-void amx_pack_rows(uint16_t *strip, const unsigned char *rows, size_t stride_bytes, int n_outputs, int64_t n_in)
+void amx_pack_rows(uint16_t *strip, const unsigned char *rows, size_t stride_bytes, int n_outputs, int64_t n_in,
+                   int n_following)
 {
 	enum { PAIRS = AMX_STEP / 2 };
+	struct fetch next = {.at = rows + AMX_SIDE * stride_bytes,
+	                     .row_bytes = (size_t)n_in * sizeof(uint16_t),
+	                     .stride_bytes = stride_bytes,
+	                     .n_rows = n_following < AMX_SIDE ? n_following : AMX_SIDE};
 	for (int64_t k = 0; k < n_in; k += AMX_STEP, strip += STEP_ELEMENTS) {
 		__mmask32 inputs = n_in - k < AMX_STEP ? (1u << (n_in - k)) - 1 : 0xffffffff;
 		_Alignas(64) float pairs[AMX_SIDE][PAIRS];
@@ -135,6 +166,7 @@ void amx_pack_rows(uint16_t *strip, const unsigned char *rows, size_t stride_byt
 			_mm512_store_si512(pairs[i], values);
 		}
 		v_transpose_block((void *)strip, PAIRS, pairs[0], PAIRS);
+		fetch_lines(&next, AMX_SIDE + 1); /* one more: a row may begin inside a line */
 	}
 }
 
@@ -180,20 +212,29 @@ void amx_pack_quant(uint16_t *strip, enum dtype type, const unsigned char *data,
 	}
 }
 
-void amx_pack_input(uint16_t *packed, int row, const float *x, int64_t n_in)
+/* AMX_STEP values of a row from k on. */
+ALWAYS_INLINE __m512i narrow_step(const float *x, int64_t k, int64_t n_in)
 {
-	for (int64_t k = 0; k < n_in; k += AMX_STEP) {
-		uint16_t values[AMX_STEP] = {0};
-		uint32_t *to = (uint32_t *)(void *)packed + k / 2 * AMX_SIDE + row, pairs[AMX_STEP / 2];
-		int n = n_in - k < AMX_STEP ? (int)(n_in - k) : AMX_STEP;
-		for (int i = 0; i < n; i += VW) {
-			int some = n - i < VW ? n - i : VW;
-			v_narrow_some(DTYPE_BF16, values + i, v_load_some(x + k + i, some), some);
-		}
-		memcpy(pairs, values, sizeof pairs);
-		for (int i = 0; i < AMX_STEP / 2; i++)
-			to[i * AMX_SIDE] = pairs[i];
-	}
+	int n = n_in - k < AMX_STEP ? (int)(n_in - k) : AMX_STEP, n_low = n < VW ? n : VW;
+	__m256i low = narrow_half(DTYPE_BF16, v_load_some(x + k, n_low));
+	__m256i high = narrow_half(DTYPE_BF16, v_load_some(x + k + n_low, n - n_low));
+	return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+void amx_pack_row_many(uint16_t *block, int row, const float *x, int64_t n_in)
+{
+	block += row * AMX_STEP;
+	for (int64_t k = 0; k < n_in; k += AMX_STEP, block += STEP_ELEMENTS)
+		_mm512_storeu_si512(block, narrow_step(x, k, n_in));
+}
+
+void amx_pack_row_few(uint16_t *block, int row, const float *x, int64_t n_in)
+{
+	const __m512i places = _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+	                                          _mm512_set1_epi32(AMX_SIDE));
+	block += 2 * row;
+	for (int64_t k = 0; k < n_in; k += AMX_STEP, block += STEP_ELEMENTS)
+		_mm512_i32scatter_epi32(block, places, narrow_step(x, k, n_in), 4);
 }
 
 /* ---- few rows ---- */
@@ -208,24 +249,13 @@ static void store_transposed(const struct amx_few *p, const float *sums, int row
 		v_store_some(p->out + (size_t)(row + r) * p->out_stride + output, v_load(rows[r]), n_outputs);
 }
 
-/* Asks for the part of the weights that belongs to `step` when the next outputs are read in the order of addresses: that
- * is how memory delivers best, and tiles then find them in the L2 cache. */
-ALWAYS_INLINE void fetch_ahead(const unsigned char *next, size_t n_bytes, int64_t step)
-{
-	size_t from = (size_t)step * 2 * AMX_SIDE * ROW_BYTES;
-	for (size_t at = from; at < from + 2 * AMX_SIDE * ROW_BYTES && at < n_bytes; at += ROW_BYTES)
-		_mm_prefetch((const char *)next + at, _MM_HINT_T1);
-}
-
-/* Up to 32 outputs for 16 rows, whose tail of inputs (fewer than a step) is copied because it must not be read beyond. */
-static void multiply_32_outputs(const struct amx_few *p, int row, int output, int n_outputs, bool fetch)
+/* Up to 32 outputs for 16 rows. The tail of inputs (fewer than a step) is copied, because it must not be read beyond. */
+static void multiply_outputs(const struct amx_few *p, int row, int output, int n_outputs, struct fetch *next)
 {
 	const size_t stride = (size_t)p->n_in * sizeof(uint16_t);
 	const unsigned char *upper = p->w + (size_t)output * stride, *lower = upper + AMX_SIDE * stride;
 	const uint16_t *x = p->x + (size_t)(row / AMX_SIDE) * p->block_stride;
 	int n_upper = n_outputs < AMX_SIDE ? n_outputs : AMX_SIDE, n_lower = n_outputs - n_upper;
-	int left = p->n_outputs - output - n_outputs;
-	size_t next_bytes = fetch ? (size_t)(left < 2 * AMX_SIDE ? left : 2 * AMX_SIDE) * stride : 0;
 	int64_t n_whole = p->n_in / AMX_STEP, step = 0;
 	_tile_zero(0);
 	_tile_zero(2);
@@ -237,7 +267,7 @@ static void multiply_32_outputs(const struct amx_few *p, int row, int output, in
 			_tile_loadd(5, lower + step * ROW_BYTES, stride);
 			_tile_dpbf16ps(2, 5, 6);
 		}
-		fetch_ahead(upper + (size_t)n_outputs * stride, next_bytes, step);
+		fetch_lines(next, 2 * (AMX_SIDE + 1));
 	}
 	if (p->n_in % AMX_STEP) {
 		_Alignas(64) unsigned char tail[2 * AMX_SIDE][ROW_BYTES] = {{0}};
@@ -262,12 +292,18 @@ void amx_multiply_few(const struct amx_few *product)
 {
 	const struct amx_few *p = product;
 	int shaped = 0;
+	struct fetch next = {.at = p->w,
+	                     .row_bytes = (size_t)p->n_in * sizeof(uint16_t),
+	                     .stride_bytes = (size_t)p->n_in * sizeof(uint16_t),
+	                     .n_rows = p->n_outputs};
+	int lines_per_row = (int)(next.row_bytes / ROW_BYTES) + 1;
+	fetch_lines(&next, 2 * AMX_SIDE * lines_per_row);
 	for (int output = 0; output < p->n_outputs; output += 2 * AMX_SIDE) {
 		int n_outputs = p->n_outputs - output < 2 * AMX_SIDE ? p->n_outputs - output : 2 * AMX_SIDE;
 		if (n_outputs != shaped)
 			shape_tiles(shaped = n_outputs);
 		for (int row = p->first_row / AMX_SIDE * AMX_SIDE; row < p->n_rows; row += AMX_SIDE)
-			multiply_32_outputs(p, row, output, n_outputs, row + AMX_SIDE >= p->n_rows);
+			multiply_outputs(p, row, output, n_outputs, &next);
 	}
 	_tile_release();
 }

@@ -17,38 +17,53 @@
 
 #include "tensor/dtype.h"
 
-enum { AMX_SIDE = 16, AMX_STEP = 32, AMX_STRIPS = 2 };
+enum {
+	AMX_SIDE = 16,           /* rows and outputs of a tile */
+	AMX_STEP = 32,           /* inputs of a step */
+	AMX_DEPTH = 1024,        /* inputs that are packed at a time */
+	AMX_PANEL_OUTPUTS = 256, /* outputs that are packed at a time: with AMX_DEPTH, what leaves room in an L2 cache */
+	AMX_PANEL_ELEMENTS = AMX_PANEL_OUTPUTS * AMX_DEPTH,
+};
 
 /* Asks the system for the use of tiles, for all threads of the process; false where there are none. */
 bool amx_enable(void);
 
-/* Elements of bf16 in one packed strip: 16 outputs x n_in, or 16 rows. Inputs are padded to a multiple of AMX_STEP. */
-static inline size_t amx_strip_elements(int64_t n_in)
+static inline int64_t amx_steps(int64_t n_in)
 {
-	return (size_t)((n_in + AMX_STEP - 1) / AMX_STEP) * AMX_STEP * AMX_SIDE;
+	return (n_in + AMX_STEP - 1) / AMX_STEP;
 }
 
-/* Packed strips of weights times many rows: out[r * out_stride + c] = x row r . output c. */
+/* Weights that are packed in a panel times many rows, for some of the steps:
+ * out[r * out_stride + c] (+)= x row r . output c. */
 struct amx_many {
-	const uint16_t *x;      /* [n_rows rounded up to 16, n_in] bf16, padded with zeros to a multiple of AMX_STEP */
-	size_t x_stride;        /* in elements */
-	int n_rows;             /* rows that pad the last 16 are multiplied, too, and written */
-	const uint16_t *strips; /* [1 or 2][inputs / 2][16 outputs][2] */
-	int n_outputs;          /* 1 to 2 * 16 */
-	int64_t n_in;
+	const uint16_t *x;     /* [ceil(n_rows / 16)] blocks [steps][16 rows][32]; what pads the rows does not matter */
+	size_t block_stride;   /* in elements */
+	int n_rows;            /* rows that pad the last 16 are multiplied, too, and written */
+	const uint16_t *panel; /* [ceil(n_outputs / 16)] strips [n_steps][16 pairs of inputs][16 outputs][2] */
+	int n_outputs;         /* at most AMX_PANEL_OUTPUTS */
+	int64_t first_step;    /* of the panel; 0 starts new sums */
+	int64_t n_steps;
 	float *out;
 	size_t out_stride; /* in elements */
 };
 void amx_multiply_many(const struct amx_many *product);
 
-/* Packs up to 16 outputs of weights: from rows of bf16, aligned to nothing, ... */
-void amx_pack_rows(uint16_t *strip, const unsigned char *rows, size_t stride_bytes, int n_outputs, int64_t n_in);
-/* ... or from Q8 and Q4 (quant.h), widened: `data` and `scales` of the block of outputs. */
+/* Packs one strip of up to 16 outputs: from rows of bf16, aligned to nothing, or from Q8 and Q4 (quant.h), widened: `data`
+ * and `scales` of its blocks. Inputs are padded with zeros to a multiple of AMX_STEP, outputs to 16. n_following rows will be packed after
+ * these. */
+void amx_pack_rows(uint16_t *strip, const unsigned char *rows, size_t stride_bytes, int n_outputs, int64_t n_in,
+                   int n_following);
 void amx_pack_quant(uint16_t *strip, enum dtype type, const unsigned char *data, const uint16_t *scales, int n_groups);
+
+/* Puts one row into its place in a block of 16: for amx_multiply_many [steps][16 rows][32], for amx_multiply_few
+ * [steps][16 pairs][16 rows][2]. */
+void amx_pack_row_many(uint16_t *block, int row, const float *x, int64_t n_in);
+void amx_pack_row_few(uint16_t *block, int row, const float *x, int64_t n_in);
 
 /* bf16 weights where they lie times rows that are packed: what memory can deliver is what a few rows cost. */
 struct amx_few {
-	const uint16_t *x;   /* [ceil(n_rows / 16)] blocks [inputs / 2][16 rows][2]; what pads the rows does not matter */
+	const uint16_t
+	    *x; /* [ceil(n_rows / 16)] blocks [steps][16 pairs][16 rows][2]; what pads the rows does not matter */
 	size_t block_stride; /* in elements */
 	int n_rows;
 	int first_row;          /* rows before it are multiplied but not written */
@@ -59,7 +74,5 @@ struct amx_few {
 	size_t out_stride;
 };
 void amx_multiply_few(const struct amx_few *product);
-/* Puts one row into its place among 16. */
-void amx_pack_input(uint16_t *packed, int row, const float *x, int64_t n_in);
 
 #endif

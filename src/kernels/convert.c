@@ -62,21 +62,20 @@ void weight_widen(const struct kernels *kernels, const struct weight *weight, in
 	kernels->widen(out, (const char *)weight->data + (size_t)first * row_bytes, weight->type, n * weight->n_in);
 }
 
-void weight_pack(const struct weight *weight, int64_t first, uint16_t *strip)
+void weight_pack(const struct weight *weight, int64_t first, int64_t end, int64_t k, int64_t n_in, uint16_t *strip)
 {
 	if (quant_is(weight->type)) {
-		int n_groups = quant_groups(weight->n_in);
-		size_t block = (size_t)(first / QUANT_OUTPUTS) * (size_t)n_groups;
+		size_t block = (size_t)(first / QUANT_OUTPUTS) * (size_t)quant_groups(weight->n_in) + (size_t)(k / QUANT_GROUP);
 		amx_pack_quant(strip, weight->type,
 		               (const unsigned char *)weight->data + block * quant_block_bytes(weight->type),
-		               (const uint16_t *)weight->scales + block * QUANT_OUTPUTS, n_groups);
+		               (const uint16_t *)weight->scales + block * QUANT_OUTPUTS, quant_groups(n_in));
 		return;
 	}
 	assert(weight->type == DTYPE_BF16);
 	size_t row_bytes = (size_t)weight->n_in * sizeof(uint16_t);
-	int n_outputs = weight->n_out - first < AMX_SIDE ? (int)(weight->n_out - first) : AMX_SIDE;
-	amx_pack_rows(strip, (const unsigned char *)weight->data + (size_t)first * row_bytes, row_bytes, n_outputs,
-	              weight->n_in);
+	int n_outputs = end - first < AMX_SIDE ? (int)(end - first) : AMX_SIDE;
+	amx_pack_rows(strip, (const unsigned char *)weight->data + (size_t)first * row_bytes + (size_t)k * sizeof(uint16_t),
+	              row_bytes, n_outputs, n_in, (int)(end - first) - n_outputs);
 }
 
 struct conversion {

@@ -64,7 +64,10 @@ bool matmul_phase_invariant(const struct kernels *kernels, enum dtype type)
 
 size_t matmul_worker_bytes(int64_t max_n_in)
 {
-	return (size_t)TILE_COLUMNS * round_up((size_t)max_n_in, AMX_STEP) * sizeof(float);
+	size_t widened = (size_t)TILE_COLUMNS * (size_t)max_n_in * sizeof(float);
+	size_t depth = max_n_in < AMX_DEPTH ? round_up((size_t)max_n_in, AMX_STEP) : AMX_DEPTH;
+	size_t panel = AMX_PANEL_OUTPUTS * depth * sizeof(uint16_t);
+	return widened > panel ? widened : panel;
 }
 
 /* ---- input ---- */
@@ -125,14 +128,17 @@ static void prepare_row(const struct prepare *prepare, enum way way, int row)
 	const struct matmul_input *input = prepare->input;
 	unsigned char *out = (unsigned char *)input->prepared + (size_t)row * prepare->stride_bytes;
 	const float *x = input->x + (int64_t)row * input->n_in;
+	void *block = out - (size_t)(row % AMX_SIDE) * prepare->stride_bytes;
 	size_t used = (size_t)input->n_in * sizeof(uint16_t);
 	switch (way) {
 	case WAY_QUANT:
 		prepare->kernels->private->set->quantise_row((void *)out, x, input->n_in, quant_zero(input->type));
 		break;
 	case WAY_AMX_FEW:
-		amx_pack_input((void *)(out - (size_t)(row % AMX_SIDE) * prepare->stride_bytes), row % AMX_SIDE, x,
-		               input->n_in);
+		amx_pack_row_few(block, row % AMX_SIDE, x, input->n_in);
+		break;
+	case WAY_AMX_MANY:
+		amx_pack_row_many(block, row % AMX_SIDE, x, input->n_in);
 		break;
 	default:
 		prepare->kernels->narrow(out, DTYPE_BF16, x, input->n_in);
@@ -182,6 +188,7 @@ struct region {
 	enum way ways[2];       /* by phase */
 	bool any_sgemm;         /* some span goes through OpenBLAS */
 	bool any_packed;        /* some span needs packed weights */
+	int64_t panel_columns;  /* of a task that packs them */
 	bool widens;            /* some span needs weights widened to f32, a block of columns at a time */
 };
 
@@ -193,6 +200,8 @@ struct columns {
 
 static int64_t task_columns(const struct region *region, const struct weight *weight)
 {
+	if (region->any_packed)
+		return region->panel_columns;
 	if (!region->any_sgemm)
 		return DOT_CHUNK;
 	return weight->n_out < NARROW_OUTPUTS ? TILE_COLUMNS_NARROW : TILE_COLUMNS;
@@ -279,27 +288,28 @@ static void amx_few_span(const struct region *region, const struct row_span *spa
 	amx_multiply_few(&product);
 }
 
-/* All spans that want packed weights, two strips of outputs at a time: they stay in the cache while rows stream past. */
-static void amx_many_spans(const struct region *region, struct columns columns, uint16_t *strips)
+/* All spans that want packed weights, some steps at a time. */
+static void amx_many_spans(const struct region *region, struct columns columns, uint16_t *panel)
 {
 	const struct weight *weight = region->weights[columns.index];
-	for (int64_t done = 0; done < columns.n; done += AMX_STRIPS * AMX_SIDE) {
-		struct columns pair = {columns.index, columns.first + done, columns.n - done};
-		pair.n = pair.n < AMX_STRIPS * AMX_SIDE ? pair.n : AMX_STRIPS * AMX_SIDE;
-		for (int64_t i = 0; i < pair.n; i += AMX_SIDE)
-			weight_pack(weight, pair.first + i, strips + i / AMX_SIDE * (int64_t)amx_strip_elements(weight->n_in));
+	for (int64_t k = 0; k < weight->n_in; k += AMX_DEPTH) {
+		int64_t depth = weight->n_in - k < AMX_DEPTH ? weight->n_in - k : AMX_DEPTH;
+		int64_t strip = amx_steps(depth) * AMX_STEP * AMX_SIDE;
+		for (int64_t i = 0; i < columns.n; i += AMX_SIDE)
+			weight_pack(weight, columns.first + i, columns.first + columns.n, k, depth, panel + i / AMX_SIDE * strip);
 		for (int i = 0; i < region->input->n_spans; i++) {
 			const struct row_span *span = &region->input->spans[i];
 			if (region->ways[span->phase] != WAY_AMX_MANY)
 				continue;
 			struct amx_many product = {
 			    .x = prepared_row(region, span->first),
-			    .x_stride = region->prepared_stride / sizeof(uint16_t),
+			    .block_stride = AMX_SIDE * region->prepared_stride / sizeof(uint16_t),
 			    .n_rows = span->n_rows,
-			    .strips = strips,
-			    .n_outputs = (int)pair.n,
-			    .n_in = weight->n_in,
-			    .out = output_at(region, pair, span->first),
+			    .panel = panel,
+			    .n_outputs = (int)columns.n,
+			    .first_step = k / AMX_STEP,
+			    .n_steps = amx_steps(depth),
+			    .out = output_at(region, columns, span->first),
 			    .out_stride = (size_t)weight->n_out,
 			};
 			amx_multiply_many(&product);
@@ -396,6 +406,18 @@ static void matmul_task(void *context, int task, int worker)
 	}
 }
 
+/* Wide panels read the rows less often, narrow ones give every worker something to do. */
+static int64_t panel_columns(const struct kernels *kernels, const struct weight *const *weights, int n_weights)
+{
+	enum { TASKS_PER_WORKER = 4 };
+	int64_t n_outputs = 0, width = AMX_PANEL_OUTPUTS;
+	for (int i = 0; i < n_weights; i++)
+		n_outputs += weights[i]->n_out;
+	while (width > 2 * AMX_SIDE && n_outputs / width < (int64_t)kernels->private->n_threads * TASKS_PER_WORKER)
+		width /= 2;
+	return width;
+}
+
 void matmul_run(const struct kernels *kernels, struct pool *pool, const struct matmul_input *input,
                 const struct weight *const *weights, const float *const *biases, float *const *outputs, int n_weights)
 {
@@ -417,6 +439,8 @@ void matmul_run(const struct kernels *kernels, struct pool *pool, const struct m
 		region.any_packed |= way == WAY_AMX_MANY;
 		region.widens |= way == WAY_SGEMM || (way == WAY_DOT && quant_is(input->type));
 	}
+	if (region.any_packed)
+		region.panel_columns = panel_columns(kernels, weights, n_weights);
 	int64_t n_tasks = 0;
 	for (int i = 0; i < n_weights; i++) {
 		assert(weights[i]->n_in == input->n_in && weights[i]->type == input->type);
