@@ -350,8 +350,7 @@ static int by_address(const void *left, const void *right)
 
 static bool check_overlap(struct reader *reader, struct gguf_tensor *tensors, size_t n)
 {
-	if (n)
-		qsort(tensors, n, sizeof *tensors, by_address);
+	qsort(tensors, n, sizeof *tensors, by_address);
 	for (size_t i = 1; i < n; i++) {
 		const unsigned char *begin = tensors[i].data, *before = tensors[i - 1].data;
 		if ((size_t)(begin - before) < tensors[i - 1].n_bytes)
@@ -378,7 +377,7 @@ static bool take_tensors(struct reader *reader, size_t n_tensors, size_t alignme
 	for (size_t i = 0; ok && i < n_tensors; i++)
 		ok = place_tensor(reader, &tensors->items[first + i], offsets[i], alignment, data_begin);
 	free(offsets);
-	return ok && check_overlap(reader, tensors->items + first, n_tensors);
+	return ok && (n_tensors == 0 || check_overlap(reader, tensors->items + first, n_tensors));
 }
 
 /* ---- the file ---- */

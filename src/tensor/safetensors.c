@@ -178,7 +178,8 @@ static bool read_entries(const struct json *header, const unsigned char *data, s
 		    !read_offsets(entry, &tensor, data, data_bytes, error) || !append(list, &tensor, error))
 			return false;
 	}
-	return check_cover(list->items + first, list->n_items - first, data, data_bytes, path, error);
+	struct tensor *added = list->items ? list->items + first : NULL;
+	return check_cover(added, list->n_items - first, data, data_bytes, path, error);
 }
 
 bool safetensors_read(const struct mapped_file *file, const char *path, struct arena *arena, struct tensor_list *list,
