@@ -19,6 +19,10 @@ BUILD_DEBS  := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libutf8pr
                libcurl4-openssl-dev libopenblas-serial-dev curl
 TEST_DEBS   := libcmocka-dev python3 python3-pytest
 LINT_DEBS   := clang-format clang-tidy cppcheck
+FUZZ_DEBS   := clang libclang-rt-14-dev
+
+# libFuzzer itself; the name of a file that is not there when it is missing.
+FUZZ_LIB = $(or $(firstword $(wildcard /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a)),/usr/lib/libFuzzer.a)
 
 # OpenBLAS: the serial build, linked statically. It starts no threads (the pool is ours, and a thread that exists before
 # main would take signals), and the binary does not depend on which BLAS a machine has chosen. Its one function that is
@@ -37,9 +41,19 @@ CFLAGS_release := -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D
 CFLAGS_debug   := -O0 -fno-omit-frame-pointer
 CFLAGS_asan    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_tsan    := -O1 -fno-omit-frame-pointer -fsanitize=thread
+# For the fuzz targets; clang-14's own complaint about CPU_SET is left out.
+CFLAGS_fuzz    := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
+                  -Wno-sign-compare
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LDFLAGS_asan    := -fsanitize=address,undefined
 LDFLAGS_tsan    := -fsanitize=thread
+LDFLAGS_fuzz    := -fsanitize=fuzzer,address,undefined -Wl,--wrap=getrandom -Wl,--as-needed
+# libFuzzer comes with clang, and the kernels are written for gcc.
+ifeq ($(CONFIG),fuzz)
+CC := clang
+endif
+build/fuzz/src/kernels/%.o: CC := gcc
+build/fuzz/src/kernels/%.o: CFLAGS_fuzz := -O2
 
 INCLUDES = -Iinclude -Isrc -I$(BLAS_INCLUDE) $(shell pkg-config --cflags $(BUILD_PKGS) 2>/dev/null)
 LIBS     = $(BLAS_WRAP) $(BLAS_LIB) $(shell pkg-config --libs $(BUILD_PKGS) 2>/dev/null) -lm -lpthread
@@ -86,14 +100,24 @@ $(BUILD)/src/kernels/%.o: CFLAGS_release += -O3
 UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_quant.o avx2_vnni.o avx512.o avx512_bf16.o avx512_vnni.o amx.o)
 $(UNWATCHED): CFLAGS_tsan := -O2
 
--include $(OBJECTS:.o=.d) $(BUILD)/src/main.d $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d)
+FUZZ_TARGETS  := config gguf safetensors tokenizer
+FUZZ_PROGRAMS := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
+FUZZ_OBJECTS  := $(filter $(foreach layer,base tensor kernels text model,$(BUILD)/src/$(layer)/%),$(OBJECTS))
+$(FUZZ_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/fuzz.o $(FUZZ_OBJECTS)
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ $(LIBS)
+
+-include $(OBJECTS:.o=.d) $(BUILD)/src/main.d $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/tests/bench/*.d $(BUILD)/tests/fuzz/*.d)
 .SECONDARY:
 
-.PHONY: deps test-deps lint-deps
+.PHONY: deps test-deps fuzz-deps lint-deps
 deps: ## install what the build needs, if it is missing
 	@tests/tools/install.sh "$(BUILD_PKGS)" "gcc curl $(BLAS_LIB)" "$(BUILD_DEBS)"
 test-deps: deps
 	@tests/tools/install.sh "cmocka" "$(PYTHON) pytest" "$(TEST_DEBS)"
+fuzz-deps: deps
+	@tests/tools/install.sh "" "clang $(FUZZ_LIB)" "$(FUZZ_DEBS)"
 lint-deps: test-deps
 	@tests/tools/install.sh "" "clang-format clang-tidy cppcheck" "$(LINT_DEBS)"
 .PHONY: promtool
@@ -126,7 +150,7 @@ unit: $(TESTS) ## unit tests
 e2e: $(BIN) ## end-to-end tests: start the real binary
 	$(PYTHON) -m pytest -q -p no:cacheprovider $(or $(E2E),tests/e2e) $(PYTEST_ARGS)
 
-.PHONY: debug asan tsan
+.PHONY: debug asan tsan fuzz fuzz-programs fuzz-corpus
 debug: deps ## build with assertions and no optimisation
 	@$(SUBMAKE) CONFIG=debug build
 asan: test-deps ## unit tests and one end-to-end set under ASan and UBSan
@@ -135,6 +159,14 @@ asan: test-deps ## unit tests and one end-to-end set under ASan and UBSan
 tsan: test-deps ## unit tests under TSan
 	@$(SUBMAKE) CONFIG=tsan test-programs
 	@$(MAKE) --no-print-directory CONFIG=tsan unit
+
+fuzz-programs: $(FUZZ_PROGRAMS)
+fuzz: fuzz-deps ## fuzz the parsers of model files from tests/fuzz/corpus (FUZZ_SECONDS=20 for each)
+	@$(SUBMAKE) CONFIG=fuzz fuzz-programs
+	@tests/tools/fuzz.sh run build/fuzz "$(or $(FUZZ_SECONDS),20)" $(FUZZ_TARGETS)
+fuzz-corpus: fuzz-deps ## add what `make fuzz` found to tests/fuzz/corpus, as few files as reach the same
+	@$(SUBMAKE) CONFIG=fuzz fuzz-programs
+	@tests/tools/fuzz.sh keep build/fuzz 0 $(FUZZ_TARGETS)
 
 # ---- checks ----
 
