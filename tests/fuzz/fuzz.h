@@ -33,6 +33,11 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n_bytes, size_t max_bytes, 
 
 #define FUZZ_SEPARATOR "\n=====\n"
 
+/* An input begins: it may take FUZZ_CPU_SECONDS. libFuzzer's own limit is of wall time, which says nothing on a busy
+ * machine. */
+enum { FUZZ_CPU_SECONDS = 20 };
+void fuzz_begin(void);
+
 struct fuzz_part {
 	const uint8_t *data; /* not NULL */
 	size_t n_bytes;

@@ -58,6 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 	struct fuzz_part rest = {data, n_bytes}, part;
 	struct model_config config;
 	struct error error = {0};
+	fuzz_begin();
 	fuzz_next_part(&rest, &part);
 	parse(part);
 	fuzz_write("config.json", part);

@@ -165,6 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
 	struct fuzz_part rest = {data, n_bytes}, part;
 	struct error error = {0};
+	fuzz_begin();
 	fuzz_next_part(&rest, &part);
 	if (rest.data)
 		open_set(part, rest);

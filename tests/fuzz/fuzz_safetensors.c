@@ -81,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 	                                    "c.safetensors", "d.safetensors"};
 	struct fuzz_part rest = {data, n_bytes}, part;
 	int n = 0;
+	fuzz_begin();
 	fuzz_next_part(&rest, &part);
 	if (!rest.data) {
 		read_one(part);

@@ -8,6 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
 	struct fuzz_part rest = {data, n_bytes}, part;
 	struct error error = {0};
+	fuzz_begin();
 	fuzz_next_part(&rest, &part);
 	fuzz_write("tokenizer.json", part);
 	if (fuzz_next_part(&rest, &part) && part.n_bytes)

@@ -13,7 +13,7 @@ TMPDIR=$(mktemp -d "$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)/tallow-fuzz
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 log=$TMPDIR/log
-limits="-seed=1 -timeout=30 -rss_limit_mb=1024 -malloc_limit_mb=128"
+limits="-seed=1 -timeout=600 -rss_limit_mb=1024 -malloc_limit_mb=128"
 passed=0
 failed=0
 
