@@ -1,7 +1,7 @@
 /* Growable byte buffer. A zeroed struct is an empty buffer.
  *
- * Appending never returns an error: running out of memory (or passing `max_bytes`, 0 = no bound) sets `failed`, later
- * appends do nothing, and the owner checks `failed` once at the end. `data` is always NUL-terminated after an append
+ * Appending never returns an error: running out of memory (or passing `max_bytes`, 0 = no bound, which sets `full`, too)
+ * sets `failed`, later appends do nothing, and the owner checks `failed` once at the end. `data` is always NUL-terminated after an append
  * so that it can be used as a C string when it holds no NUL itself; it is NULL while nothing was appended.
  */
 #ifndef TALLOW_BASE_BYTES_H
@@ -17,7 +17,7 @@ struct bytes {
 	size_t n_bytes;
 	size_t capacity;
 	size_t max_bytes;
-	bool failed;
+	bool failed, full;
 };
 
 void bytes_append(struct bytes *bytes, const void *data, size_t n_bytes);

@@ -10,9 +10,12 @@
 bool bytes_reserve(struct bytes *bytes, size_t n_bytes)
 {
 	size_t needed;
-	if (bytes->failed || !checked_add(bytes->n_bytes, n_bytes, &needed) ||
-	    (bytes->max_bytes && needed > bytes->max_bytes) || !checked_add(needed, 1, &needed)) {
+	if (bytes->failed || !checked_add(bytes->n_bytes, n_bytes, &needed) || !checked_add(needed, 1, &needed)) {
 		bytes->failed = true;
+		return false;
+	}
+	if (bytes->max_bytes && needed - 1 > bytes->max_bytes) {
+		bytes->failed = bytes->full = true;
 		return false;
 	}
 	if (needed <= bytes->capacity)
@@ -65,7 +68,7 @@ void bytes_append_format(struct bytes *bytes, const char *format, ...)
 void bytes_clear(struct bytes *bytes)
 {
 	bytes->n_bytes = 0;
-	bytes->failed = false;
+	bytes->failed = bytes->full = false;
 	if (bytes->data)
 		bytes->data[0] = 0;
 }

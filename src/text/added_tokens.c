@@ -132,8 +132,10 @@ static bool fill_tries(struct added_tokens *added, bool special, const struct no
 		if (token->special != special)
 			continue;
 		struct text_run run = {.text = token->content, .n_bytes = token->n_bytes};
-		if (token->normalized && !normalizer_apply(normalizer, scratch, &run, error))
-			return false;
+		if (token->normalized && !normalizer_apply(normalizer, scratch, &run, error)) {
+			error->code = error->code == ERROR_INVALID_REQUEST ? ERROR_MODEL : error->code; /* it is the file's text */
+			return error_prefix(error, "added_tokens[%zu].content", i);
+		}
 		if (!trie_add(token->normalized ? &added->normalized : &added->plain, run.text, run.n_bytes, i)) {
 			*error = no_memory;
 			return false;

@@ -7,6 +7,9 @@
 #include "text/normalizer.h"
 #include "text/unicode.h"
 
+/* What a token may become: that many times its length, and that much on top. */
+enum { DECODER_MAX_GROWTH = 64, DECODER_MAX_EXTRA = 4096 };
+
 static const char replacement[] = "\xEF\xBF\xBD"; /* U+FFFD */
 
 void decoder_free(struct decoder *decoder)
@@ -157,13 +160,18 @@ static void strip_token(const struct decoder_step *step, struct piece *token)
 }
 
 static bool replace_in_token(const struct decoder_step *step, struct decoding *decoding, const char *content,
-                             size_t n_content, struct bytes *out, struct piece *token, struct error *error)
+                             size_t n_content, size_t limit, struct bytes *out, struct piece *token,
+                             struct error *error)
 {
 	size_t origin = 0;
 	bytes_clear(out);
+	out->max_bytes = limit;
 	if (!replace_matches(step->pattern, step->n_pattern, step->regex, &decoding->regex, content, n_content, token->text,
 	                     token->n_bytes, &origin, out, error))
 		return false;
+	if (out->full)
+		return error_set(error, ERROR_INVALID_REQUEST, "the tokenizer's decoder makes more than %zu bytes of one token",
+		                 limit);
 	if (out->failed)
 		return error_set(error, ERROR_MEMORY, "not enough memory to decode");
 	*token = (struct piece){out->data ? out->data : "", out->n_bytes};
@@ -173,6 +181,8 @@ static bool replace_in_token(const struct decoder_step *step, struct decoding *d
 static bool token_steps(const struct decoder *decoder, struct decoding *decoding, struct piece *token,
                         struct error *error)
 {
+	/* As in a normalizer, steps multiply. */
+	size_t limit = token->n_bytes * DECODER_MAX_GROWTH + DECODER_MAX_EXTRA; /* tokens are shorter than 2 GiB */
 	for (int i = 0, turn = 0; i < decoder->n_token_steps; i++) {
 		const struct decoder_step *step = &decoder->steps[i];
 		if (step->kind == DECODER_STRIP) {
@@ -186,7 +196,7 @@ static bool token_steps(const struct decoder *decoder, struct decoding *decoding
 			n_content = decoding->any || !step->drops_first;
 		}
 		struct bytes *out = &decoding->texts[turn];
-		if (token->n_bytes > 0 && !replace_in_token(step, decoding, content, n_content, out, token, error))
+		if (token->n_bytes > 0 && !replace_in_token(step, decoding, content, n_content, limit, out, token, error))
 			return false;
 		turn = !turn;
 	}

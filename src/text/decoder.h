@@ -55,7 +55,8 @@ struct decoding {
 	struct regex_scratch *regex;
 };
 
-/* Appends what the token adds. A regular expression that gives up is the only error besides memory (out->failed). */
+/* Appends what the token adds. Errors, besides memory (out->failed): a regular expression that gives up, and steps that
+ * make a text beyond all measure of one token. */
 bool decoding_push(const struct decoder *decoder, struct decoding *decoding, const char *token, size_t n_bytes,
                    struct bytes *out, struct error *error) MUST_USE;
 /* The text ends: bytes that wait become U+FFFD. */

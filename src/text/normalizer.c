@@ -5,6 +5,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "base/checked.h"
 #include "base/utf8.h"
 #include "text/unicode.h"
 
@@ -60,7 +61,7 @@ bool replace_matches(const char *pattern, size_t n_pattern, const struct regex *
 			new_origin = out->n_bytes + (*origin < start ? *origin : start) - copied;
 		bytes_append(out, text + copied, start - copied);
 		copied = end;
-		if (!found)
+		if (!found || out->failed)
 			break;
 		bytes_append(out, content, n_content);
 	}
@@ -147,8 +148,13 @@ static bool apply_step(const struct normalizer_step *step, struct normalizer_scr
 	case NORMALIZER_NFD:
 	case NORMALIZER_NFKC:
 	case NORMALIZER_NFKD:
-		if (!normalize_unicode(step->kind, run->text, run->n_bytes, scratch, out))
+		/* Every code makes at least a byte; they are counted before the text is written. */
+		scratch->codes.max_bytes =
+		    out->max_bytes < SIZE_MAX / sizeof(int32_t) ? out->max_bytes * sizeof(int32_t) : SIZE_MAX;
+		if (!normalize_unicode(step->kind, run->text, run->n_bytes, scratch, out)) {
 			out->failed = true;
+			out->full |= scratch->codes.full;
+		}
 		break;
 	case NORMALIZER_LOWERCASE:
 		lowercase(run, out);
@@ -163,9 +169,30 @@ static bool apply_step(const struct normalizer_step *step, struct normalizer_scr
 	return true;
 }
 
+/* What this text may become: it bounds every step's output. */
+static size_t growth_limit(struct normalizer_scratch *scratch, size_t n_bytes)
+{
+	size_t limit;
+	scratch->n_taken += n_bytes; /* of a text in memory, as is the next */
+	if (!checked_mul(scratch->n_taken, NORMALIZER_MAX_GROWTH, &limit) ||
+	    !checked_add(limit, NORMALIZER_MAX_EXTRA, &limit))
+		limit = SIZE_MAX;
+	return limit - scratch->n_made;
+}
+
+static bool step_failed(const struct normalizer_scratch *scratch, const struct bytes *out, struct error *error)
+{
+	if (out->full)
+		return error_set(error, ERROR_INVALID_REQUEST,
+		                 "the tokenizer's normalizer makes more than %d times as much of %zu bytes of text",
+		                 NORMALIZER_MAX_GROWTH, scratch->n_taken);
+	return error_set(error, ERROR_MEMORY, "not enough memory to normalize the text");
+}
+
 bool normalizer_apply(const struct normalizer *normalizer, struct normalizer_scratch *scratch, struct text_run *run,
                       struct error *error)
 {
+	size_t limit = growth_limit(scratch, run->n_bytes);
 	for (int i = 0, turn = 0; i < normalizer->n_steps; i++) {
 		const struct normalizer_step *step = &normalizer->steps[i];
 		if (step->kind == NORMALIZER_STRIP) {
@@ -178,12 +205,14 @@ bool normalizer_apply(const struct normalizer *normalizer, struct normalizer_scr
 		struct bytes *out = &scratch->texts[turn];
 		size_t origin;
 		bytes_clear(out);
+		out->max_bytes = limit;
 		if (!apply_step(step, scratch, run, out, &origin, error))
 			return false;
 		if (out->failed)
-			return error_set(error, ERROR_MEMORY, "not enough memory to normalize the text");
+			return step_failed(scratch, out, error);
 		*run = (struct text_run){.text = out->data ? out->data : "", .n_bytes = out->n_bytes, .origin_bytes = origin};
 		turn = !turn;
 	}
+	scratch->n_made += run->n_bytes;
 	return true;
 }

@@ -43,7 +43,13 @@ struct text_run {
 	size_t origin_bytes;
 };
 
+/* Steps that replace a character by several multiply, so a file of some lines can ask for any length. All texts that go
+ * through one scratch may become this many times their length, and that much on top; published normalizers triple a
+ * text, and no Unicode form makes it more than 11 times as long. */
+enum { NORMALIZER_MAX_GROWTH = 64, NORMALIZER_MAX_EXTRA = 4096 };
+
 struct normalizer_scratch {
+	size_t n_taken, n_made; /* bytes of all texts so far, before and after */
 	struct bytes texts[2];
 	struct bytes codes; /* int32_t */
 	struct bytes sorted;
@@ -51,7 +57,8 @@ struct normalizer_scratch {
 };
 void normalizer_scratch_free(struct normalizer_scratch *scratch);
 
-/* Replaces *run by its normalized form, valid until the next call with this scratch. */
+/* Replaces *run by its normalized form, valid until the next call with this scratch. ERROR_INVALID_REQUEST when the text
+ * grows beyond all measure or a regular expression gives up. */
 bool normalizer_apply(const struct normalizer *normalizer, struct normalizer_scratch *scratch, struct text_run *run,
                       struct error *error) MUST_USE;
 

@@ -37,7 +37,8 @@ struct pretokenizer_step {
 	bool split;                     /* metaspace */
 };
 
-enum { PRETOKENIZER_MAX_STEPS = 16 };
+/* Each byte-level step may double the text. */
+enum { PRETOKENIZER_MAX_STEPS = 16, PRETOKENIZER_MAX_BYTE_LEVELS = 2 };
 
 struct pretokenizer {
 	struct pretokenizer_step steps[PRETOKENIZER_MAX_STEPS]; /* nested sequences laid flat */

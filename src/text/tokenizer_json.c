@@ -257,6 +257,9 @@ static bool read_template(const struct json *processor, struct tokenizer_descrip
 		return error_set(error, ERROR_MODEL, "post_processor: more than one TemplateProcessing is not supported");
 	if (!single || json_type(single) != JSON_ARRAY)
 		return wrong_type(single, "post_processor", "single", "an array", error);
+	/* Also of pieces that stand for nothing: each is looked up in the whole list of special tokens. */
+	if (json_count(single) > TEMPLATE_MAX_ITEMS)
+		return error_set(error, ERROR_MODEL, "post_processor.single: more than %d pieces", TEMPLATE_MAX_ITEMS);
 	for (const struct json *piece = json_first(single); piece; piece = json_next(piece)) {
 		const struct json *special = json_get(piece, "SpecialToken"), *sequence = json_get(piece, "Sequence");
 		if (special) {

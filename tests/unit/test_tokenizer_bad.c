@@ -13,6 +13,8 @@
 #define ADDED(content, flags)                                                                                          \
 	"{\"id\": 5, \"content\": \"" content "\", \"single_word\": false, \"lstrip\": true, \"rstrip\": false, " flags "}"
 
+#define BYTE_LEVEL "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}"
+
 /* Something of everything. */
 static const char small[] =
     "{\"version\": \"1.0\", \"added_tokens\": [" ADDED("<s>", "\"normalized\": false, \"special\": true") ", " ADDED(
@@ -170,6 +172,8 @@ static void errors_say_what_and_where(void **state)
 	refused("\\\\p{L}+|\\\\d", "(", "regular expression");
 	refused("\"TemplateProcessing\"", "\"RobertaProcessing\"", "post_processor RobertaProcessing is not supported");
 	refused("\"ids\": [6]", "\"ids\": [-6]", "is not within");
+	refused("{\"type\": \"Digits\", \"individual_digits\": true}", BYTE_LEVEL ", " BYTE_LEVEL ", " BYTE_LEVEL,
+	        "more than 2 ByteLevel steps");
 	refused("\"ids\": [6]", "\"ids\": [600]", "post_processor");
 	refused("\"Sequence\": {\"id\": \"A\"", "\"Sequence\": {\"id\": \"B\"", "neither a SpecialToken nor Sequence A");
 	refused("\"ByteFallback\"", "\"WordPiece\"", "decoder WordPiece is not supported");
@@ -316,6 +320,116 @@ static void many_added_tokens_load_and_match(void **state)
 	tokenizer_destroy(tokenizer);
 }
 
+/* ---- steps that multiply ---- */
+
+#define GROWS        "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": \"aaaaaaaaaa\"}"
+#define GROWS_BEYOND GROWS ", " GROWS ", " GROWS ", " GROWS ", " GROWS ", " GROWS ", " GROWS ", " GROWS
+#define TINY_MODEL   "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}"
+
+/* Of one letter they would make a hundred million. */
+static void normalizers_do_not_grow_text_without_bound(void **state)
+{
+	(void)state;
+	static const char json[] =
+	    "{\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [" GROWS_BEYOND "]}, " TINY_MODEL "}";
+	struct error error = {0};
+	struct token_ids ids = {0};
+	struct tokenizer *tokenizer = tokenizer_of(json, sizeof json - 1, &error);
+	assert_non_null(tokenizer);
+	assert_true(tokenizer_encode(tokenizer, "b", 1, PLAIN, &ids, &error));
+	assert_false(tokenizer_encode(tokenizer, "a", 1, PLAIN, &ids, &error));
+	assert_int_equal(error.code, ERROR_INVALID_REQUEST);
+	assert_non_null(strstr(error.message, "normalizer makes more than"));
+	assert_int_equal(ids.n_ids, 0);
+	token_ids_free(&ids);
+	tokenizer_destroy(tokenizer);
+}
+
+/* The bound is on all parts of a text together: each of many short ones may not have the room of its own. */
+static void parts_of_a_text_share_the_bound(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	struct token_ids ids = {0};
+	struct bytes json = {0}, text = {0};
+	bytes_append_text(&json, "{\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"");
+	for (int i = 0; i < 2000; i++)
+		bytes_append_text(&json, "a");
+	bytes_append_text(
+	    &json, "\"}, \"added_tokens\": [" ADDED("|", "\"normalized\": false, \"special\": true") "], " TINY_MODEL "}");
+	struct tokenizer *tokenizer = tokenizer_of(json.data, json.n_bytes, &error);
+	assert_non_null(tokenizer);
+	assert_true(tokenizer_encode(tokenizer, "b|b", 3, PLAIN, &ids, &error));
+	assert_int_equal(ids.n_ids, 2 * 2000 + 1);
+	for (int i = 0; i < 100; i++)
+		bytes_append_text(&text, "b|");
+	assert_false(tokenizer_encode(tokenizer, text.data, text.n_bytes, PLAIN, &ids, &error));
+	assert_int_equal(error.code, ERROR_INVALID_REQUEST);
+	token_ids_free(&ids);
+	bytes_free(&json);
+	bytes_free(&text);
+	tokenizer_destroy(tokenizer);
+}
+
+/* The character that grows most, eleven times, under the one form and the longest prefix that is common. */
+static void text_may_grow_as_unicode_makes_it(void **state)
+{
+	(void)state;
+	static const char json[] =
+	    "{\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFKD\"}, {\"type\": \"Prepend\", "
+	    "\"prepend\": "
+	    "\"a\"}, {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"aaa\"}]}, " TINY_MODEL "}";
+	enum { N = 20000, SPACES_IN_EACH = 3 };
+	struct error error = {0};
+	struct token_ids ids = {0};
+	struct bytes text = {0};
+	struct tokenizer *tokenizer = tokenizer_of(json, sizeof json - 1, &error);
+	assert_non_null(tokenizer);
+	for (int i = 0; i < N; i++)
+		bytes_append_text(&text, "\xEF\xB7\xBA"); /* U+FDFA */
+	if (!tokenizer_encode(tokenizer, text.data, text.n_bytes, PLAIN, &ids, &error))
+		fail_msg("%s", error.message);
+	assert_int_equal(ids.n_ids, N * SPACES_IN_EACH * 3 + 1);
+	token_ids_free(&ids);
+	bytes_free(&text);
+	tokenizer_destroy(tokenizer);
+}
+
+/* A normalized added token goes through the normalizer when the file is loaded: then it is the file that is wrong. */
+static void added_tokens_do_not_grow_without_bound(void **state)
+{
+	(void)state;
+	static const char json[] =
+	    "{\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [" GROWS_BEYOND
+	    "]}, \"added_tokens\": [" ADDED("a", "\"normalized\": true, \"special\": false") "], " TINY_MODEL "}";
+	struct error error = {0};
+	assert_null(tokenizer_of(json, sizeof json - 1, &error));
+	assert_int_equal(error.code, ERROR_MODEL);
+	assert_non_null(strstr(error.message, "added_tokens[0].content: the tokenizer's normalizer makes more than"));
+}
+
+static void decoders_do_not_grow_text_without_bound(void **state)
+{
+	(void)state;
+	static const char json[] =
+	    "{\"decoder\": {\"type\": \"Sequence\", \"decoders\": [" GROWS_BEYOND "]}, " TINY_MODEL "}";
+	struct error error = {0};
+	struct bytes text = {0}, streamed = {0};
+	struct tokenizer *tokenizer = tokenizer_of(json, sizeof json - 1, &error);
+	assert_non_null(tokenizer);
+	assert_false(tokenizer_decode(tokenizer, (const int32_t[]){0}, 1, false, &text, &error));
+	assert_int_equal(error.code, ERROR_INVALID_REQUEST);
+	assert_non_null(strstr(error.message, "decoder makes more than"));
+	struct detokenizer *detokenizer = detokenizer_create(tokenizer, NULL, 0, &error);
+	assert_non_null(detokenizer);
+	detokenizer_push(detokenizer, 0, &streamed);
+	assert_true(streamed.failed);
+	detokenizer_destroy(detokenizer);
+	bytes_free(&text);
+	bytes_free(&streamed);
+	tokenizer_destroy(tokenizer);
+}
+
 /* Text is not cut where a special token only looks like text, even if the whole word stands in the vocabulary. */
 static void literal_text_never_becomes_a_special_token(void **state)
 {
@@ -336,6 +450,24 @@ static void literal_text_never_becomes_a_special_token(void **state)
 	assert_int_equal(ids.n_ids, 2);
 	token_ids_free(&ids);
 	tokenizer_destroy(tokenizer);
+}
+
+/* Each piece is looked up in all of special_tokens: pieces that stand for nothing are no way to make that quadratic. */
+static void template_pieces_are_bounded(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	struct bytes json = {0};
+	bytes_append_text(&json,
+	                  "{" TINY_MODEL ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"special_tokens\": "
+	                  "{\"x\": {\"ids\": []}}, \"single\": [{\"Sequence\": {\"id\": \"A\"}}");
+	for (int i = 0; i < 64; i++)
+		bytes_append_text(&json, ", {\"SpecialToken\": {\"id\": \"x\"}}");
+	bytes_append_text(&json, "]}}");
+	assert_null(tokenizer_of(json.data, json.n_bytes, &error));
+	assert_int_equal(error.code, ERROR_MODEL);
+	assert_non_null(strstr(error.message, "post_processor.single: more than 64 pieces"));
+	bytes_free(&json);
 }
 
 static void an_unknown_token_outside_the_vocabulary_is_an_error_when_needed(void **state)
@@ -367,6 +499,12 @@ int main(void)
 	    cmocka_unit_test(bos_and_eos_are_added_as_the_class_does),
 	    cmocka_unit_test(bad_configs_are_refused),
 	    cmocka_unit_test(many_added_tokens_load_and_match),
+	    cmocka_unit_test(normalizers_do_not_grow_text_without_bound),
+	    cmocka_unit_test(parts_of_a_text_share_the_bound),
+	    cmocka_unit_test(text_may_grow_as_unicode_makes_it),
+	    cmocka_unit_test(added_tokens_do_not_grow_without_bound),
+	    cmocka_unit_test(decoders_do_not_grow_text_without_bound),
+	    cmocka_unit_test(template_pieces_are_bounded),
 	    cmocka_unit_test(literal_text_never_becomes_a_special_token),
 	    cmocka_unit_test(an_unknown_token_outside_the_vocabulary_is_an_error_when_needed),
 	};
