@@ -166,8 +166,11 @@ static bool replace_in_token(const struct decoder_step *step, struct decoding *d
 	size_t origin = 0;
 	bytes_clear(out);
 	out->max_bytes = limit;
-	if (!replace_matches(step->pattern, step->n_pattern, step->regex, &decoding->regex, content, n_content, token->text,
-	                     token->n_bytes, &origin, out, error))
+	bool ok = replace_matches(step->pattern, step->n_pattern, step->regex, &decoding->regex, content, n_content,
+	                          token->text, token->n_bytes, &origin, out, error);
+	if (decoding->regex)
+		regex_scratch_pause(decoding->regex);
+	if (!ok)
 		return false;
 	if (out->full)
 		return error_set(error, ERROR_INVALID_REQUEST, "the tokenizer's decoder makes more than %zu bytes of one token",

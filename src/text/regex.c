@@ -32,7 +32,8 @@ struct regex_scratch {
 	pcre2_match_data *data;
 	pcre2_match_context *context;
 	pcre2_jit_stack *stack; /* only once 32 KiB of the machine's stack were not enough */
-	int64_t start_ns;       /* CPU time at the first call; 0 before */
+	int64_t start_ns;       /* CPU time where what is measured now began; 0: nothing yet */
+	int64_t spent_ns;       /* measured before */
 	uint64_t n_text_bytes;  /* that were searched */
 	unsigned n_calls;
 };
@@ -123,12 +124,20 @@ static int64_t thread_cpu_ns(void)
 	return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0 ? (int64_t)now.tv_sec * 1000000000 + now.tv_nsec : 0;
 }
 
+void regex_scratch_pause(struct regex_scratch *scratch)
+{
+	if (scratch->start_ns)
+		scratch->spent_ns += thread_cpu_ns() - scratch->start_ns;
+	scratch->start_ns = 0;
+}
+
 static bool within_budget(struct regex_scratch *scratch)
 {
 	int64_t now = thread_cpu_ns();
 	if (scratch->start_ns == 0)
 		scratch->start_ns = now;
-	return now - scratch->start_ns <= BUDGET_NS + (int64_t)scratch->n_text_bytes * BUDGET_NS_PER_BYTE;
+	return scratch->spent_ns + now - scratch->start_ns <=
+	       BUDGET_NS + (int64_t)scratch->n_text_bytes * BUDGET_NS_PER_BYTE;
 }
 
 struct regex_matches regex_matches(const struct regex *regex, struct regex_scratch *scratch, const char *text,

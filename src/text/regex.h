@@ -23,6 +23,9 @@ size_t regex_bytes(const struct regex *regex);
 
 struct regex_scratch *regex_scratch_create(struct error *error) MUST_USE;
 void regex_scratch_destroy(struct regex_scratch *scratch);
+/* What the thread does until the next match is not the expressions' time. For scratch that is kept while other work goes
+ * on, as a stream's is. */
+void regex_scratch_pause(struct regex_scratch *scratch);
 
 /* All matches of one text, in order. An empty match right after the one before is passed over, as Oniguruma's
  * bindings do. */

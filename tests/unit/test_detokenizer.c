@@ -6,8 +6,22 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sys/syscall.h>
+#include <time.h>
 
 #include "tokenizer_check.h"
+
+/* The CPU time of this thread is what the tests say. */
+static int64_t cpu_ns = 1, cpu_ns_per_look;
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	if (clock != CLOCK_THREAD_CPUTIME_ID)
+		return (int)syscall(SYS_clock_gettime, clock, now);
+	cpu_ns += cpu_ns_per_look;
+	*now = (struct timespec){.tv_sec = cpu_ns / 1000000000, .tv_nsec = cpu_ns % 1000000000};
+	return 0;
+}
 
 /* <0x00>..<0xFF> are ids 0..255; the decoder of Llama 2. */
 static struct tokenizer *byte_tokenizer(const char *decoder)
@@ -189,6 +203,56 @@ static void streams_equal_decoding_at_once(void **state)
 	}
 }
 
+/* ---- regular expressions ---- */
+
+static const char x_to_y[] =
+    "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"x\"}, "
+    "\"content\": \"y\"}, {\"type\": \"Fuse\"}]}";
+
+/* Between two tokens the engine's thread runs the model: that time is not the expression's. */
+static void expressions_pay_for_their_own_time_only(void **state)
+{
+	(void)state;
+	enum { N = 2000 };
+	static const int64_t second_ns = 1000000000;
+	struct tokenizer *tokenizer = byte_tokenizer(x_to_y);
+	struct error error = {0};
+	struct bytes text = {0};
+	struct detokenizer *detokenizer = detokenizer_create(tokenizer, NULL, 0, &error);
+	assert_non_null(detokenizer);
+	for (int i = 0; i < N; i++) {
+		detokenizer_push(detokenizer, X, &text);
+		cpu_ns += second_ns;
+	}
+	assert_false(text.failed);
+	assert_int_equal(text.n_bytes, N);
+	assert_int_equal(text.data[N - 1], 'y');
+	detokenizer_destroy(detokenizer);
+	bytes_free(&text);
+	tokenizer_destroy(tokenizer);
+}
+
+/* All its tokens together: an expression that takes a second each time it is looked at does not go on for ever. */
+static void slow_expressions_end_a_stream(void **state)
+{
+	(void)state;
+	enum { N = 100000 };
+	struct tokenizer *tokenizer = byte_tokenizer(x_to_y);
+	struct error error = {0};
+	struct bytes text = {0};
+	struct detokenizer *detokenizer = detokenizer_create(tokenizer, NULL, 0, &error);
+	assert_non_null(detokenizer);
+	cpu_ns_per_look = 1000000000;
+	int n = 0;
+	for (; n < N && !text.failed; n++)
+		detokenizer_push(detokenizer, X, &text);
+	cpu_ns_per_look = 0;
+	assert_true(text.failed && n > 1 && n < N);
+	detokenizer_destroy(detokenizer);
+	bytes_free(&text);
+	tokenizer_destroy(tokenizer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +263,8 @@ int main(void)
 	    cmocka_unit_test(special_and_unknown_ids_give_no_text),
 	    cmocka_unit_test(decoders_of_other_kinds),
 	    cmocka_unit_test(streams_equal_decoding_at_once),
+	    cmocka_unit_test(expressions_pay_for_their_own_time_only),
+	    cmocka_unit_test(slow_expressions_end_a_stream),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
