@@ -23,6 +23,7 @@ struct detokenizer;
 struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const int32_t *prompt, size_t n_prompt,
                                        struct error *error) MUST_USE;
 void detokenizer_destroy(struct detokenizer *detokenizer);
+/* out->failed is set when memory is short or the decoder gives up (a regular expression without end, say). */
 void detokenizer_push(struct detokenizer *detokenizer, int32_t id, struct bytes *out);
 /* True while finish could still append something, so that a caller may wait with what it sends. Never, with the
  * decoders that are supported: whatever is certain comes out at once, and what is not is dropped. */

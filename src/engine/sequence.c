@@ -144,10 +144,10 @@ static void finish(struct sequence *sequence, enum stop_reason reason, int64_t n
 	push_end(sequence, reason, now_ns);
 }
 
-static bool fail(struct sequence *sequence, enum outcome *outcome)
+static bool fail(struct sequence *sequence, const char *why, enum outcome *outcome)
 {
 	struct event event = {.type = EVENT_ERROR};
-	error_set(&event.error, ERROR_INFERENCE, "the model gave no finite logits");
+	error_set(&event.error, ERROR_INFERENCE, "%s", why);
 	stream_push_terminal(sequence->stream, &event);
 	*outcome = OUTCOME_FAILED;
 	return true;
@@ -157,7 +157,7 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct model_
                    enum outcome *outcome)
 {
 	if (token < 0)
-		return fail(sequence, outcome);
+		return fail(sequence, "the model gave no finite logits", outcome);
 	if (!sequence->first_token_ns)
 		sequence->first_token_ns = now_ns;
 	sequence->last_token_ns = now_ns;
@@ -172,6 +172,8 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct model_
 	bytes_clear(&sequence->text);
 	bytes_clear(&sequence->safe);
 	detokenizer_push(sequence->detokenizer, token, &sequence->text);
+	if (sequence->text.failed) /* text is never left out without a word */
+		return fail(sequence, "the tokenizer's decoder gives up on this text", outcome);
 	bool stopped = stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe);
 	if (!flush_pending(sequence)) {
 		cancel_slow_reader(sequence);

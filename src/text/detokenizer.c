@@ -10,6 +10,29 @@ struct detokenizer {
 	struct decoding decoding;
 };
 
+static bool push(struct detokenizer *detokenizer, int32_t id, struct bytes *out, struct error *error)
+{
+	const struct tokenizer *tokenizer = detokenizer->tokenizer;
+	size_t n_bytes;
+	const char *text = tokenizer_token_text(tokenizer, id, &n_bytes);
+	return !text || tokenizer_is_special(tokenizer, id) ||
+	       decoding_push(&tokenizer->parts.decoder, &detokenizer->decoding, text, n_bytes, out, error);
+}
+
+static bool push_prompt(struct detokenizer *detokenizer, const int32_t *prompt, size_t n_prompt, struct error *error)
+{
+	struct bytes shown = {0};
+	bool ok = true;
+	for (size_t i = 0; i < n_prompt && ok && !shown.failed; i++) {
+		shown.n_bytes = 0;
+		ok = push(detokenizer, prompt[i], &shown, error);
+	}
+	if (ok && shown.failed)
+		ok = error_set(error, ERROR_MEMORY, "not enough memory to decode the prompt");
+	bytes_free(&shown);
+	return ok;
+}
+
 struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const int32_t *prompt, size_t n_prompt,
                                        struct error *error)
 {
@@ -19,17 +42,9 @@ struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const 
 		return NULL;
 	}
 	detokenizer->tokenizer = tokenizer;
-	struct bytes shown = {0};
-	for (size_t i = 0; i < n_prompt && !shown.failed; i++) {
-		shown.n_bytes = 0;
-		detokenizer_push(detokenizer, prompt[i], &shown);
-	}
-	bool ok = !shown.failed;
-	bytes_free(&shown);
-	if (ok)
+	if (push_prompt(detokenizer, prompt, n_prompt, error))
 		return detokenizer;
 	detokenizer_destroy(detokenizer);
-	error_set(error, ERROR_MEMORY, "not enough memory to decode the prompt");
 	return NULL;
 }
 
@@ -43,14 +58,8 @@ void detokenizer_destroy(struct detokenizer *detokenizer)
 
 void detokenizer_push(struct detokenizer *detokenizer, int32_t id, struct bytes *out)
 {
-	const struct tokenizer *tokenizer = detokenizer->tokenizer;
-	const struct decoder *decoder = &tokenizer->parts.decoder;
-	size_t n_bytes;
-	const char *text = tokenizer_token_text(tokenizer, id, &n_bytes);
-	if (!text || tokenizer_is_special(tokenizer, id))
-		return;
 	struct error error;
-	if (!decoding_push(decoder, &detokenizer->decoding, text, n_bytes, out, &error))
+	if (!push(detokenizer, id, out, &error))
 		out->failed = true;
 }
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import time
 
 import pytest
@@ -152,6 +153,21 @@ def test_generate_says_what_is_wrong(tallow, text_model, tmp_path):
     assert missing.returncode == 3 and missing.stdout == b""
     small = tallow("generate", "--model", text_model, "-p", "x", "--memory-limit", "1MiB")
     assert small.returncode == 4
+
+
+def test_text_that_cannot_be_decoded_is_an_error(tallow, text_model, tmp_path):
+    """A decoder that makes a hundred million letters of one: the answer ends with an error, never with text left out."""
+    for file in text_model.iterdir():
+        shutil.copy(file, tmp_path)
+    tokenizer = json.loads((tmp_path / "tokenizer.json").read_text())
+    grow = {"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 10}
+    tokenizer["decoder"]["decoders"] = [grow] * 8 + tokenizer["decoder"]["decoders"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    flags = ["--model", tmp_path, "--temperature", "0", "--max-tokens", "80"]
+    answer = tallow("generate", *flags, "-p", "A story: ")
+    assert answer.returncode == 70 and b"decoder gives up" in answer.stderr and b"e" not in answer.stdout
+    prompt = tallow("generate", *flags, "-p", STORY)
+    assert prompt.returncode == 2 and b"the tokenizer's decoder makes more than" in prompt.stderr
 
 
 # ---- the same bits, whatever happens around ----
