@@ -1,4 +1,5 @@
-/* Weights made at load from those in a file: another float type, or 8 and 4 bits in the layout that the kernels want.
+/* Weights made at load from those in a file: another float type, or 8 and 4 bits in the layout that the kernels want,
+ * rounded or, where the file has the same groups, repacked.
  *
  *     weight_bytes(DTYPE_Q8, n_out, n_in, &n_bytes)
  *     weight_convert(kernels, pool, &in_file, DTYPE_Q8, memory, &converted);
@@ -11,12 +12,15 @@
 
 #include "kernels/kernels.h"
 
+/* The type that products want of weights stored in `type`: Q8_0 and Q4_0 are repacked as Q8 and Q4, without any change of
+ * a value; the others are multiplied as they lie. */
+enum dtype weight_served_type(enum dtype type);
 /* The layout in which weights of this type are made. */
 enum weight_layout weight_layout(enum dtype type);
 /* Bytes that a converted weight takes, padding and scales included: a multiple of 64. False on overflow. */
 bool weight_bytes(enum dtype type, int64_t n_out, int64_t n_in, size_t *n_bytes) MUST_USE;
-/* Converts on the pool into `memory` (weight_bytes, aligned to 64), which `to` borrows. `from` is in rows of a float
- * type. */
+/* Converts on the pool into `memory` (weight_bytes, aligned to 64), which `to` borrows. `from` is in rows of any type that
+ * files hold. */
 void weight_convert(const struct kernels *kernels, struct pool *pool, const struct weight *from, enum dtype type,
                     void *memory, struct weight *to);
 /* out[i][k] = output first + i of the weight in f32, [n, n_in]. */

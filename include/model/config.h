@@ -1,5 +1,5 @@
-/* config.json -> checked hyperparameters. A plain struct: after this nobody reads JSON, and every number in it has been
- * checked against every other, so the rest of the model layer may rely on it.
+/* config.json, or the metadata of a GGUF file -> checked hyperparameters. A plain struct: after this nobody reads either,
+ * and every number in it has been checked against every other, so the rest of the model layer may rely on it.
  *
  * What is not supported is refused by name, never guessed: another architecture, quantization_config, an activation or
  * a rope type we lack. Defaults are Hugging Face's for the architecture.
@@ -14,6 +14,9 @@
 #include "base/error.h"
 #include "tensor/dtype.h"
 
+/* Where the model comes from, and so what its tensors are called. */
+enum model_format { FORMAT_SAFETENSORS, FORMAT_GGUF, FORMAT_COUNT };
+
 enum rope_type { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3 };
 
 struct rope_config {
@@ -23,12 +26,14 @@ struct rope_config {
 	double low_freq_factor;         /* llama3 */
 	double high_freq_factor;        /* llama3 */
 	int64_t original_max_positions; /* llama3 */
+	bool has_divisors;              /* frequencies are divided by a tensor of the file: llama3, as GGUF has it */
 };
 
 enum { CONFIG_MAX_EOS_IDS = 16 };
 
 struct model_config {
 	char architecture[64]; /* "LlamaForCausalLM" */
+	enum model_format format;
 	int64_t hidden_size;
 	int64_t intermediate_size;
 	int64_t n_layers;
@@ -39,6 +44,7 @@ struct model_config {
 	int64_t max_positions; /* max_position_embeddings */
 	double rms_norm_eps;
 	struct rope_config rope;
+	bool paired_rows; /* rows 2i and 2i + 1 of a q or k head are the pair that rope turns, not i and i + head_dim / 2 */
 	bool tie_word_embeddings;
 	bool attention_bias;                 /* q, k, v and o have biases */
 	bool mlp_bias;                       /* gate, up and down have biases */
@@ -48,8 +54,9 @@ struct model_config {
 	char stored_dtype[16]; /* torch_dtype / dtype as written, "" when absent; informational */
 };
 
-/* `path`: a directory with config.json (generation_config.json beside it is read when there), or a .safetensors file
- * (its directory counts). ERROR_MODEL names file, field, expected and actual. */
+/* `path`: a directory with config.json (generation_config.json beside it is read when there), a .safetensors file (its
+ * directory counts), or a .gguf file, whose EOS ids the tokenizer knows. ERROR_MODEL names file, field, expected and
+ * actual. */
 bool config_load(const char *path, struct model_config *config, struct error *error) MUST_USE;
 
 /* Adds an EOS id that another source (the tokenizer's config) names; repeats and ids outside the vocabulary are

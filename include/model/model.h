@@ -37,7 +37,7 @@ const struct model_plan *model_memory_plan(const struct model *model);
 struct kv_pool *model_kv(struct model *model);
 const struct kernels *model_kernels(const struct model *model);
 enum dtype model_weight_type(const struct model *model);    /* of most of the matrices' bytes */
-const char *model_quant_kind(const struct model *model);    /* "BF16", ... */
+const char *model_quant_kind(const struct model *model);    /* "BF16", "Q4_K": of most bytes, as loaded */
 void model_set_threads(struct model *model, int n_threads); /* fewer than the pool when the quota shrank */
 
 enum logits_wanted { LOGITS_NONE, LOGITS_LAST, LOGITS_ALL };

@@ -17,7 +17,7 @@
 #include "model/weights.h"
 
 struct model_options {
-	const char *path; /* directory or .safetensors file */
+	const char *path; /* directory, .safetensors or .gguf file */
 	enum isa isa;
 	enum compute compute;
 	int n_threads;               /* 0 = what the machine gives */

@@ -9,7 +9,6 @@
 #include "model/config.h"
 #include "tensor/weight_file.h"
 
-/* A vector in whatever float type the file has; short, so it is read through vector_f32. */
 struct layer_weights {
 	const float *attention_norm; /* [hidden] f32 */
 	struct weight q, k, v, o; /* [n_heads*head_dim, hidden], [n_kv*head_dim, hidden] x2, [hidden, n_heads*head_dim] */
@@ -22,6 +21,7 @@ struct layer_weights {
 struct model_weights {
 	struct weight embedding;      /* [vocab, hidden]; rows are looked up */
 	const float *final_norm;      /* [hidden] */
+	const float *rope_divisors;   /* [head_dim / 2] or NULL */
 	struct weight head;           /* [vocab, hidden]; the embedding's own view when tied */
 	struct layer_weights *layers; /* [n_layers] */
 	float *vectors;               /* owns norms and biases widened to f32 */
@@ -33,8 +33,11 @@ struct model_weights {
 struct weight_sizes {
 	uint64_t mapped_bytes;    /* read where they lie in the file */
 	uint64_t converted_bytes; /* made at load */
-	unsigned types;           /* every type that a product meets, as bits 1 << type */
-	enum dtype type;          /* of most elements */
+	uint64_t product_bytes;   /* of all matrices, as products read them; that of the head is head_bytes */
+	uint64_t head_bytes;
+	unsigned types;  /* every type that a product meets, as bits 1 << type */
+	enum dtype type; /* of most elements, as products meet them */
+	enum dtype kind; /* of most bytes, as they were loaded: what repacking does not change */
 };
 
 /* Binds and checks: missing tensors, unexpected ones, wrong shapes and unusable types are all named (first few, then
@@ -44,7 +47,8 @@ bool weights_bind(const struct weight_file *file, const struct model_config *con
 /* Shapes without a file: matrices of `type` with no data, for what config.json alone can tell. */
 bool weights_describe(const struct model_config *config, enum dtype type, struct model_weights *weights,
                       struct error *error) MUST_USE;
-/* How much is mapped and how much made when the matrices are to be of type `wanted`; NULL: as they lie in the file. */
+/* How much is mapped and how much made when the matrices are to be of type `wanted`; NULL: as the file has them, in the
+ * layout that products want. */
 bool weights_sizes(const struct model_weights *weights, const struct model_config *config, const enum dtype *wanted,
                    struct weight_sizes *sizes, struct error *error) MUST_USE;
 

@@ -1,4 +1,6 @@
-/* Element types of stored tensors, and how bytes relate to elements. Block types (GGUF) hold block_elements each. */
+/* Element types of tensors, and how bytes relate to elements. Types of blocks hold block_elements values each; how those
+ * of GGUF files lie is in block.h, how those that are made at load lie in kernels/quant.h.
+ */
 #ifndef TALLOW_TENSOR_DTYPE_H
 #define TALLOW_TENSOR_DTYPE_H
 
@@ -6,16 +8,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/*    type         name    block  bytes of a block */
-#define DTYPE_TABLE(X)                                                                                                 \
-	X(DTYPE_F32, "F32", 1, 4)                                                                                          \
-	X(DTYPE_F16, "F16", 1, 2)                                                                                          \
-	X(DTYPE_BF16, "BF16", 1, 2)                                                                                        \
-	X(DTYPE_Q8, "Q8", 32, 34)                                                                                          \
-	X(DTYPE_Q4, "Q4", 32, 18)
+/* Types that files hold: name, values and bytes of a block, number of the type in GGUF files. */
+#define DTYPE_STORED_TABLE(X)                                                                                          \
+	X(DTYPE_F32, "F32", 1, 4, 0)                                                                                       \
+	X(DTYPE_F16, "F16", 1, 2, 1)                                                                                       \
+	X(DTYPE_BF16, "BF16", 1, 2, 30)                                                                                    \
+	X(DTYPE_Q8_0, "Q8_0", 32, 34, 8)                                                                                   \
+	X(DTYPE_Q4_0, "Q4_0", 32, 18, 2)                                                                                   \
+	X(DTYPE_Q4_1, "Q4_1", 32, 20, 3)                                                                                   \
+	X(DTYPE_Q5_0, "Q5_0", 32, 22, 6)                                                                                   \
+	X(DTYPE_Q5_1, "Q5_1", 32, 24, 7)                                                                                   \
+	X(DTYPE_Q2_K, "Q2_K", 256, 84, 10)                                                                                 \
+	X(DTYPE_Q3_K, "Q3_K", 256, 110, 11)                                                                                \
+	X(DTYPE_Q4_K, "Q4_K", 256, 144, 12)                                                                                \
+	X(DTYPE_Q5_K, "Q5_K", 256, 176, 13)                                                                                \
+	X(DTYPE_Q6_K, "Q6_K", 256, 210, 14)                                                                                \
+	X(DTYPE_IQ4_NL, "IQ4_NL", 32, 18, 20)
+
+/* Types that are made at load, for the kernels. */
+#define DTYPE_MADE_TABLE(X)                                                                                            \
+	X(DTYPE_Q8, "Q8", 32, 34, -1)                                                                                      \
+	X(DTYPE_Q4, "Q4", 32, 18, -1)
+
+#define DTYPE_TABLE(X) DTYPE_STORED_TABLE(X) DTYPE_MADE_TABLE(X)
 
 enum dtype {
-#define X(type, name, block, bytes) type,
+#define X(type, name, block, bytes, number) type,
 	DTYPE_TABLE(X)
 #undef X
 	    DTYPE_COUNT

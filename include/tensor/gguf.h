@@ -25,6 +25,7 @@
 
 struct gguf_file;
 
+bool gguf_is_path(const char *path); /* ends in .gguf */
 struct gguf_file *gguf_open(const char *path, struct error *error) MUST_USE;
 /* One file that lies in memory, which is borrowed until close; `name` is for messages. */
 struct gguf_file *gguf_open_memory(const char *name, const void *data, size_t n_bytes, struct error *error) MUST_USE;
@@ -32,8 +33,6 @@ void gguf_close(struct gguf_file *gguf);              /* NULL is harmless */
 const char *gguf_path(const struct gguf_file *gguf);  /* of the first file */
 size_t gguf_file_count(const struct gguf_file *gguf); /* of the split set */
 size_t gguf_bytes(const struct gguf_file *gguf);      /* mapped, headers included */
-/* Touches every page of [offset, offset + n_bytes) of the whole set, as weight_file_touch does. */
-void gguf_touch(const struct gguf_file *gguf, size_t offset, size_t n_bytes);
 
 /* ---- metadata (of the first file) ---- */
 
@@ -103,7 +102,5 @@ struct gguf_tensor {
 const struct gguf_tensor *gguf_tensor_find(const struct gguf_file *gguf, const char *name); /* NULL when absent */
 size_t gguf_tensor_count(const struct gguf_file *gguf);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf_file *gguf, size_t index); /* in order of name */
-/* False, with the type's name in the message, when Tallow does not compute with the tensor's type. */
-bool gguf_tensor_check(const struct gguf_tensor *tensor, struct error *error) MUST_USE;
 
 #endif

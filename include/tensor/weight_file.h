@@ -5,11 +5,11 @@
  *     weight_file_close(weights);
  *
  * The path is a directory (model.safetensors, or model.safetensors.index.json with its shards, or exactly one
- * *.safetensors) or one .safetensors file. Every header is checked before any tensor is handed out: lengths, JSON, known
+ * *.safetensors), one .safetensors file, or a .gguf file (tensor/gguf.h; of a split set the first). Every header is checked before any tensor is handed out: lengths, JSON, known
  * dtypes, shape x dtype = bytes, no overlap, inside the file. Nothing is assumed about the alignment of data.
  * The files are untrusted input; errors are ERROR_MODEL and name file and tensor.
  *
- * Format: https://github.com/huggingface/safetensors#format
+ * Format: https://github.com/huggingface/safetensors#format and gguf.h.
  */
 #ifndef TALLOW_TENSOR_WEIGHT_FILE_H
 #define TALLOW_TENSOR_WEIGHT_FILE_H
@@ -27,7 +27,7 @@ struct tensor {
 	const char *name; /* NUL-terminated, borrowed until close */
 	enum dtype type;
 	bool usable;           /* false: a dtype that Tallow cannot compute with (I64, F8, ...); type is then meaningless */
-	const char *type_name; /* as the file spells it */
+	const char *type_name; /* as the file, or GGUF, spells it */
 	int n_dims;            /* 0 = scalar */
 	int64_t dims[TENSOR_MAX_DIMS]; /* outermost first: a linear layer is [n_out, n_in] */
 	const void *data;              /* borrowed until close; aligned to nothing */

@@ -57,9 +57,12 @@ bool tokenizer_is_special(const struct tokenizer *tokenizer, int32_t id);
 const char *tokenizer_token_text(const struct tokenizer *tokenizer, int32_t id, size_t *n_bytes);
 /* Id of exactly this token string, or -1. */
 int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text, size_t n_bytes);
+enum { TOKENIZER_MAX_END_IDS = 16 };
 /* bos/eos named by tokenizer_config.json or the GGUF file; -1 when it names none. */
 int32_t tokenizer_bos_id(const struct tokenizer *tokenizer);
 int32_t tokenizer_eos_id(const struct tokenizer *tokenizer);
+/* Every id that the file says ends an answer: eos, and a GGUF file's others. Borrowed. */
+const int32_t *tokenizer_end_ids(const struct tokenizer *tokenizer, int *n_ids);
 /* Resident bytes it owns, for the memory plan. */
 size_t tokenizer_bytes(const struct tokenizer *tokenizer);
 

@@ -13,8 +13,6 @@
 /* The file may be closed afterwards. Errors are ERROR_MODEL and name file and key. */
 struct tokenizer *tokenizer_load_gguf(const struct gguf_file *gguf, struct error *error) MUST_USE;
 
-enum { TOKENIZER_MAX_END_IDS = 16 };
-
 /* The ids that end an answer, without repeats: those that eos_token_id, eot_token_id and eom_token_id name, and the
  * control tokens that are known as ends by their text ("<|eot_id|>", "<|im_end|>", ...), because older files name only
  * the end of the document. */

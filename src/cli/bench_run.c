@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "cli/bench_private.h"
-#include "kernels/convert.h"
 #include "model/model.h"
 
 enum {
@@ -50,23 +49,16 @@ double bench_median(const double *ascending, int n_values)
 
 /* ---- what a step moves ---- */
 
-static bool count_matrices(struct run *run, const struct model_options *options, struct error *error)
+static void count_matrices(struct run *run)
 {
 	const struct model_config *config = model_config(run->model);
-	enum dtype type = model_weight_type(run->model);
-	/* q4 leaves the head in 8 bits (weights_target). */
-	enum dtype head_type = type == DTYPE_Q4 && !options->weights_auto ? DTYPE_Q8 : type;
+	const struct weight_sizes *sizes = &model_memory_plan(run->model)->weights;
 	double head = (double)config->vocab_size * (double)config->hidden_size;
 	double layers = (double)config_parameter_count(config) - head * (config->tie_word_embeddings ? 1 : 2);
-	size_t head_bytes;
-	if (!weight_bytes(head_type, config->vocab_size, config->hidden_size, &head_bytes))
-		return error_set(error, ERROR_MODEL, "the head has more bytes than can be counted");
-	const struct dtype_info *info = dtype_info(type);
-	run->head_bytes = (double)head_bytes;
-	run->layer_bytes = layers * info->block_bytes / info->block_elements;
+	run->head_bytes = (double)sizes->head_bytes;
+	run->layer_bytes = (double)(sizes->product_bytes - sizes->head_bytes);
 	run->head_flop = 2 * head;
 	run->layer_flop = 2 * layers;
-	return true;
 }
 
 /* Bytes of keys and values of so many positions. */
@@ -350,7 +342,8 @@ bool bench_measure(const struct model_options *options, const struct bench_shape
 	result->kernels = model_kernels(run.model)->name;
 	choose_arithmetic(&run);
 	choose_rows(&run);
-	bool ok = count_matrices(&run, &sized, error) && fill_memory(&run, error);
+	count_matrices(&run);
+	bool ok = fill_memory(&run, error);
 	if (ok) {
 		measure_rows(&run);
 		platform_resident(&platform_default_roots, &after);

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "cli/commands.h"
 #include "cli/setup.h"
+#include "tensor/gguf.h"
 
 static bool ends_with(const char *text, const char *suffix)
 {
@@ -20,8 +21,8 @@ static bool ends_with(const char *text, const char *suffix)
 	return n >= n_suffix && strcmp(text + n - n_suffix, suffix) == 0;
 }
 
-/* The folder of a model path: itself, or that of the weight file. */
-static void model_folder(const char *path, char *out, size_t capacity)
+/* Where the tokenizer is: the folder, that of the weight file, or the GGUF file. */
+static void tokenizer_place(const char *path, char *out, size_t capacity)
 {
 	const char *slash = strrchr(path, '/');
 	if (!ends_with(path, ".safetensors"))
@@ -33,6 +34,8 @@ static void model_folder(const char *path, char *out, size_t capacity)
 static bool has_tokenizer(const char *folder)
 {
 	struct bytes path = {0};
+	if (gguf_is_path(folder))
+		return true;
 	bytes_append_format(&path, "%s/tokenizer.json", folder);
 	bool found = !path.failed && access(path.data, F_OK) == 0;
 	bytes_free(&path);
@@ -41,7 +44,7 @@ static bool has_tokenizer(const char *folder)
 
 static bool has_weights(const char *path)
 {
-	if (ends_with(path, ".safetensors"))
+	if (ends_with(path, ".safetensors") || gguf_is_path(path))
 		return true;
 	DIR *folder = opendir(path);
 	bool found = false;
@@ -70,6 +73,22 @@ static void look_at_tokenizer(struct inspection *found, const char *folder)
 		found->tokenizer.state = PART_UNDERSTOOD;
 }
 
+static void count_types(struct inspection *found, const struct weight_file *file)
+{
+	const struct tensor *tensor;
+	for (size_t i = 0; (tensor = weight_file_at(file, i)); i++) {
+		int type = 0;
+		while (type < found->n_types && strcmp(found->types[type].name, tensor->type_name) != 0)
+			type++;
+		if (type == INSPECT_MAX_TYPES)
+			continue;
+		found->n_types = type < found->n_types ? found->n_types : type + 1;
+		snprintf(found->types[type].name, sizeof found->types[type].name, "%s", tensor->type_name);
+		found->types[type].n_tensors++;
+		found->types[type].n_bytes += tensor->n_bytes;
+	}
+}
+
 static void look_at_weights(struct inspection *found, const struct model_options *options)
 {
 	struct model_weights bound = {0};
@@ -79,6 +98,7 @@ static void look_at_weights(struct inspection *found, const struct model_options
 	struct weight_file *file = weight_file_open(options->path, &found->weights.error);
 	if (!file)
 		return;
+	count_types(found, file);
 	found->n_tensors = weight_file_count(file);
 	found->file_bytes = weight_file_bytes(file);
 	if (found->config_part.state != PART_UNDERSTOOD)
@@ -112,13 +132,15 @@ static void look_at_memory(struct inspection *found, const struct model_options 
 static void look(struct inspection *found, const struct model_options *options)
 {
 	char folder[4096];
-	model_folder(options->path, folder, sizeof folder);
+	tokenizer_place(options->path, folder, sizeof folder);
 	found->config_part.state = PART_REFUSED;
 	if (config_load(options->path, &found->config, &found->config_part.error))
 		found->config_part.state = PART_UNDERSTOOD;
 	look_at_tokenizer(found, folder);
-	if (found->config_part.state == PART_UNDERSTOOD && found->loaded_tokenizer)
-		config_add_eos(&found->config, tokenizer_eos_id(found->loaded_tokenizer));
+	int n_ends = 0;
+	const int32_t *ends = found->loaded_tokenizer ? tokenizer_end_ids(found->loaded_tokenizer, &n_ends) : NULL;
+	for (int i = 0; found->config_part.state == PART_UNDERSTOOD && i < n_ends; i++)
+		config_add_eos(&found->config, ends[i]);
 	look_at_weights(found, options);
 	if (found->config_part.state == PART_UNDERSTOOD)
 		look_at_memory(found, options);

@@ -16,6 +16,8 @@ struct part {
 	struct error error; /* when refused */
 };
 
+enum { INSPECT_MAX_TYPES = 32 };
+
 struct inspection {
 	const char *path;
 	struct part config_part, tokenizer, weights, memory;
@@ -23,6 +25,12 @@ struct inspection {
 	struct tokenizer *loaded_tokenizer;
 	size_t n_tensors;
 	uint64_t file_bytes;
+	struct {
+		char name[16];
+		size_t n_tensors;
+		uint64_t n_bytes;
+	} types[INSPECT_MAX_TYPES]; /* of the file's tensors, in the order in which they are met */
+	int n_types;
 	struct weight_sizes sizes; /* from the file, else from what the config says */
 	struct model_plan plan;    /* also when the memory does not suffice */
 };

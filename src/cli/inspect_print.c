@@ -41,6 +41,8 @@ static void print_config(const struct model_config *config)
 	printf("  rope            %s, theta %g", rope_type_name(config->rope.type), config->rope.theta);
 	if (config->rope.type != ROPE_DEFAULT)
 		printf(", factor %g", config->rope.factor);
+	if (config->rope.has_divisors)
+		printf(", divided by rope_freqs.weight");
 	printf("\n  biases          %s%s\n", config->attention_bias ? "attention " : "",
 	       config->mlp_bias         ? "mlp"
 	       : config->attention_bias ? ""
@@ -81,8 +83,11 @@ void inspection_print(const struct inspection *found)
 	print_part("weights", &found->weights);
 	if (found->n_tensors > 0)
 		printf("  tensors         %zu, %.1f MiB\n", found->n_tensors, mib(found->file_bytes));
+	for (int i = 0; i < found->n_types; i++)
+		printf("    %-13s %zu, %.1f MiB\n", found->types[i].name, found->types[i].n_tensors,
+		       mib(found->types[i].n_bytes));
 	if (found->weights.state == PART_UNDERSTOOD)
-		printf("  matrices        %s\n", dtype_info(found->sizes.type)->name);
+		printf("  matrices        %s\n", dtype_info(found->sizes.kind)->name);
 	if (found->config_part.state == PART_UNDERSTOOD) {
 		print_part("memory", &found->memory);
 		print_plan(&found->plan);
@@ -119,6 +124,7 @@ static void write_config(struct bytes *out, const struct inspection *found)
 		json_field_text(out, "rope_type", rope_type_name(config->rope.type));
 		json_field_double(out, "rope_theta", config->rope.theta);
 		json_field_double(out, "rope_factor", config->rope.factor);
+		json_field_bool(out, "rope_divisors", config->rope.has_divisors);
 		json_field_bool(out, "tie_word_embeddings", config->tie_word_embeddings);
 		json_field_bool(out, "attention_bias", config->attention_bias);
 		json_field_bool(out, "mlp_bias", config->mlp_bias);
@@ -154,9 +160,14 @@ static void write_weights(struct bytes *out, const struct inspection *found)
 	if (found->n_tensors > 0) {
 		json_field_uint(out, "tensors", found->n_tensors);
 		json_field_uint(out, "bytes", found->file_bytes);
+		json_field_key(out, "types");
+		json_open(out);
+		for (int i = 0; i < found->n_types; i++)
+			json_field_uint(out, found->types[i].name, found->types[i].n_bytes);
+		json_close(out);
 	}
 	if (found->weights.state == PART_UNDERSTOOD)
-		json_field_text(out, "quant_kind", dtype_info(found->sizes.type)->name);
+		json_field_text(out, "quant_kind", dtype_info(found->sizes.kind)->name);
 	json_close(out);
 }
 

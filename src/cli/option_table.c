@@ -18,13 +18,13 @@ enum {
 };
 
 const struct option_row option_rows[] = {
-    {ROW("path", OPTION_PATH, FOR_INSPECT, "PATH", NULL, path, "model directory or .safetensors file")},
-    {ROW("path", OPTION_PATH, FOR_PERPLEXITY, "MODEL", NULL, path, "model directory or .safetensors file")},
+    {ROW("path", OPTION_PATH, FOR_INSPECT, "PATH", NULL, path, "model directory, .safetensors or .gguf file")},
+    {ROW("path", OPTION_PATH, FOR_PERPLEXITY, "MODEL", NULL, path, "model directory, .safetensors or .gguf file")},
     {ROW("text", OPTION_PATH, FOR_PERPLEXITY, "FILE", NULL, text, "the text; - or none: standard input")},
 
     HEADING(PLANS | TEXTS, "Model"),
     {ROW("model", OPTION_TEXT, PLANS | TEXTS, "PATH", NULL, model,
-         "model directory, or one .safetensors file (its directory gives the rest)")},
+         "model directory, a .safetensors file (its directory gives the rest) or a .gguf file")},
     {ROW("context", OPTION_INT, PLANS & ~FOR_LOGITS, "N", "0", context,
          "tokens per request; 0: the smaller of the model's and 4096"),
      .max = OPTION_NO_MAX},

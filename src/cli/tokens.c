@@ -13,7 +13,7 @@ static struct tokenizer *open_tokenizer(const struct options *options, struct er
 {
 	if (options->model)
 		return tokenizer_load(options->model, error);
-	error_set(error, ERROR_USAGE, "--model is missing: a model directory or a tokenizer.json");
+	error_set(error, ERROR_USAGE, "--model is missing: a model directory, a tokenizer.json or a .gguf file");
 	return NULL;
 }
 

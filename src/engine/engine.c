@@ -237,7 +237,10 @@ static bool load(struct engine *engine, struct error *error)
 	if (!engine->model)
 		return false;
 	engine->config = *model_config(engine->model);
-	config_add_eos(&engine->config, tokenizer_eos_id(tokenizer));
+	int n_ends;
+	const int32_t *ends = tokenizer_end_ids(tokenizer, &n_ends);
+	for (int i = 0; i < n_ends; i++)
+		config_add_eos(&engine->config, ends[i]);
 	engine->n_active = model_memory_plan(engine->model)->n_threads;
 	engine->load_seconds = (double)(clock_ns() - started_ns) / 1e9;
 	return make_scheduler(engine, error);

@@ -24,7 +24,7 @@ enum {
 };
 
 enum way {
-	WAY_DOT,      /* the set's dot kernels on f32 activations; quantised weights are widened first */
+	WAY_DOT,      /* the set's dot kernels on f32 activations; weights that they do not read are widened first */
 	WAY_BF16_DOT, /* the same with activations rounded to bf16 */
 	WAY_QUANT,    /* exact integers, activations rounded to 8 bits */
 	WAY_SGEMM,    /* OpenBLAS on weights widened to f32, always in the same tiles (kernels/matmul.h says why) */
@@ -49,6 +49,12 @@ static enum way way_of(const struct kernels *kernels, enum dtype type, enum row_
 		return WAY_QUANT;
 	bool avx2 = kernels->isa == ISA_AVX2 || kernels->isa == ISA_AVX2VNNI;
 	return avx2 && !quant_is(type) && phase == ROWS_PREFILL ? WAY_SGEMM : WAY_DOT;
+}
+
+/* Not so quantised weights, and the blocks of GGUF files. */
+static bool dot_reads(const struct kernels *kernels, enum dtype type)
+{
+	return kernels->private->set->dot[type] != NULL;
 }
 
 int matmul_tile_rows(const struct kernels *kernels, enum dtype type)
@@ -376,7 +382,7 @@ static void multiply_columns(const struct region *region, const struct row_span 
 	switch (region->ways[span->phase]) {
 	case WAY_DOT:
 	case WAY_BF16_DOT:
-		dot_span(region, span, columns, quant_is(region->input->type) ? widened : NULL);
+		dot_span(region, span, columns, dot_reads(region->kernels, region->input->type) ? NULL : widened);
 		break;
 	case WAY_QUANT:
 		quant_span(region, span, columns);
@@ -437,7 +443,7 @@ void matmul_run(const struct kernels *kernels, struct pool *pool, const struct m
 		enum way way = region.ways[input->spans[i].phase];
 		region.any_sgemm |= way == WAY_SGEMM;
 		region.any_packed |= way == WAY_AMX_MANY;
-		region.widens |= way == WAY_SGEMM || (way == WAY_DOT && quant_is(input->type));
+		region.widens |= way == WAY_SGEMM || (way == WAY_DOT && !dot_reads(kernels, input->type));
 	}
 	if (region.any_packed)
 		region.panel_columns = panel_columns(kernels, weights, n_weights);

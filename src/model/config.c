@@ -10,8 +10,10 @@
 #include <sys/stat.h>
 
 #include "base/json.h"
+#include "model/config_private.h"
+#include "tensor/gguf.h"
 
-enum { MAX_CONFIG_BYTES = 16 << 20, MAX_COUNT = 1 << 24 };
+enum { MAX_CONFIG_BYTES = 16 << 20 };
 enum { DEFAULT_BOS = 1, DEFAULT_EOS = 2 }; /* LlamaConfig's, where the fields are absent */
 
 /* A model family: what its config.json says and what it leaves to defaults. Adding one starts with a row here. */
@@ -64,9 +66,9 @@ static int64_t count_field(struct fields *fields, const char *name, int64_t fall
 	int64_t count;
 	if (!value)
 		return fallback;
-	if (json_int64(value, &count) && count >= 1 && count <= MAX_COUNT)
+	if (json_int64(value, &count) && config_is_count(count))
 		return count;
-	bad_field(fields, name, value, "a whole number of at least 1 (and at most 16777216)");
+	bad_field(fields, name, value, CONFIG_COUNT_EXPECTED);
 	return fallback;
 }
 
@@ -76,10 +78,9 @@ static double positive_field(struct fields *fields, const char *name, double fal
 	double number;
 	if (!value)
 		return fallback;
-	/* It is used in single precision, too: there it may become neither 0 nor infinite. */
-	if (json_double(value, &number) && number >= 1e-30 && number <= 1e30)
+	if (json_double(value, &number) && config_is_positive(number))
 		return number;
-	bad_field(fields, name, value, "a number above 0 (1e-30 to 1e30)");
+	bad_field(fields, name, value, CONFIG_POSITIVE_EXPECTED);
 	return fallback;
 }
 
@@ -331,19 +332,18 @@ static void read_shape(struct fields *fields, struct model_config *config)
 	snprintf(config->stored_dtype, sizeof config->stored_dtype, "%s", dtype);
 }
 
-static bool check_shape(const char *path, const struct model_config *config, bool head_dim_given, struct error *error)
+bool config_check_shape(const char *path, const struct model_config *config, const struct config_names *names,
+                        bool head_dim_given, struct error *error)
 {
 	if (config->n_heads % config->n_kv_heads != 0)
-		return error_set(error, ERROR_MODEL,
-		                 "%s: num_attention_heads %" PRId64 " is not a multiple of num_key_value_heads %" PRId64, path,
-		                 config->n_heads, config->n_kv_heads);
+		return error_set(error, ERROR_MODEL, "%s: %s %" PRId64 " is not a multiple of %s %" PRId64, path, names->heads,
+		                 config->n_heads, names->kv_heads, config->n_kv_heads);
 	if (!head_dim_given && config->hidden_size % config->n_heads != 0)
 		return error_set(error, ERROR_MODEL,
-		                 "%s: hidden_size %" PRId64 " is not a multiple of num_attention_heads %" PRId64
-		                 " and head_dim is not given",
-		                 path, config->hidden_size, config->n_heads);
+		                 "%s: %s %" PRId64 " is not a multiple of %s %" PRId64 " and %s is not given", path,
+		                 names->hidden, config->hidden_size, names->heads, config->n_heads, names->head_dim);
 	if (config->head_dim < 2 || config->head_dim % 2 != 0 || config->head_dim > 4096)
-		return error_set(error, ERROR_MODEL, "%s: head_dim %" PRId64 " must be even, 2 to 4096", path,
+		return error_set(error, ERROR_MODEL, "%s: %s %" PRId64 " must be even, 2 to 4096", path, names->head_dim,
 		                 config->head_dim);
 	if (config->n_heads > 4096 || config->n_layers > 4096)
 		return error_set(error, ERROR_MODEL, "%s: %" PRId64 " layers of %" PRId64 " heads, at most 4096 of each", path,
@@ -359,6 +359,7 @@ static bool is_object(const char *path, const struct json *document, struct erro
 
 static bool read_config(const char *path, const struct json *document, struct model_config *config, struct error *error)
 {
+	static const struct config_names names = {"num_attention_heads", "num_key_value_heads", "hidden_size", "head_dim"};
 	struct fields fields = {.path = path, .prefix = "", .object = document, .error = error, .ok = true};
 	if (!is_object(path, document, error))
 		return false;
@@ -369,7 +370,7 @@ static bool read_config(const char *path, const struct json *document, struct mo
 	read_shape(&fields, config);
 	if (fields.ok)
 		read_rope(&fields, &config->rope);
-	if (!fields.ok || !check_shape(path, config, field(&fields, "head_dim") != NULL, error))
+	if (!fields.ok || !config_check_shape(path, config, &names, field(&fields, "head_dim") != NULL, error))
 		return false;
 	read_bos(&fields, config);
 	read_eos(&fields, config);
@@ -387,11 +388,6 @@ static bool config_directory(const char *path, char *directory, size_t capacity,
 		return error_set(error, ERROR_MODEL, "%s: no such file or directory", path);
 	if (S_ISDIR(info.st_mode))
 		return true;
-	if (n > 5 && strcmp(path + n - 5, ".gguf") == 0)
-		return error_set(error, ERROR_MODEL,
-		                 "%s: of a GGUF file only the tokenizer can be used; to run a model, give a directory with "
-		                 "config.json and .safetensors files",
-		                 path);
 	char *slash = strrchr(directory, '/');
 	if (slash)
 		slash[slash == directory] = 0;
@@ -422,6 +418,8 @@ bool config_load(const char *path, struct model_config *config, struct error *er
 {
 	char directory[3072], file[4096];
 	memset(config, 0, sizeof *config);
+	if (gguf_is_path(path))
+		return config_load_gguf(path, config, error);
 	if (!config_directory(path, directory, sizeof directory, error))
 		return false;
 	snprintf(file, sizeof file, "%s/config.json", directory);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kernels/convert.h"
 #include "model/model_private.h"
 #include "model/rope.h"
 
@@ -135,12 +136,7 @@ static void embed_row(struct step *step, const void *argument, int row)
 			continue;
 		int32_t token = step->spans[i].tokens[row - first];
 		assert(token >= 0 && token < model->config.vocab_size);
-		size_t row_bytes = 0;
-		bool whole = dtype_bytes(embedding->type, (size_t)hidden, &row_bytes);
-		assert(whole);
-		(void)whole;
-		model->kernels->widen(model->work.x + (int64_t)row * hidden,
-		                      (const char *)embedding->data + row_bytes * (size_t)token, embedding->type, hidden);
+		weight_widen(model->kernels, embedding, token, 1, model->work.x + (int64_t)row * hidden);
 		int64_t half = model->config.head_dim / 2;
 		rope_angles(model->rope_frequencies, half, step->spans[i].position + (row - first),
 		            model->work.cosines + row * half, model->work.sines + row * half);
@@ -173,6 +169,26 @@ static void swiglu_row(struct step *step, const void *argument, int row)
 	model->kernels->swiglu(gate, gate, model->work.up + row * width, width);
 }
 
+/* A head whose pairs are neighbours, so that the first of each come before the second ones. */
+static void part_pairs(float *head, int64_t head_dim)
+{
+	enum { MOST_PAIRS = 2048 }; /* config_check_shape */
+	float seconds[MOST_PAIRS];
+	int64_t half = head_dim / 2;
+	for (int64_t i = 0; i < half; i++) {
+		seconds[i] = head[2 * i + 1];
+		head[i] = head[2 * i];
+	}
+	memcpy(head + half, seconds, (size_t)half * sizeof *head);
+}
+
+static void rotate_head(const struct model *model, float *head, const float *cosines, const float *sines)
+{
+	if (model->config.paired_rows)
+		part_pairs(head, model->config.head_dim);
+	model->kernels->rope(head, cosines, sines, model->config.head_dim);
+}
+
 /* Rotates queries and keys of a row and stores its keys and values in its page. */
 static void rotate_and_store_row(struct step *step, const void *argument, int row)
 {
@@ -194,12 +210,12 @@ static void rotate_and_store_row(struct step *step, const void *argument, int ro
 	(void)whole;
 
 	for (int64_t h = 0; h < config->n_heads; h++)
-		model->kernels->rope(model->work.q + (row * config->n_heads + h) * head_dim, cosines, sines, head_dim);
+		rotate_head(model, model->work.q + (row * config->n_heads + h) * head_dim, cosines, sines);
 	for (int64_t h = 0; h < config->n_kv_heads; h++) {
 		float *k = model->work.k + (row * config->n_kv_heads + h) * head_dim;
 		const float *v = model->work.v + (row * config->n_kv_heads + h) * head_dim;
 		size_t offset = (size_t)(h * shape->page_tokens + slot) * head_bytes;
-		model->kernels->rope(k, cosines, sines, head_dim);
+		rotate_head(model, k, cosines, sines);
 		model->kernels->narrow(page + kv_k_offset(shape, layer) + offset, shape->type, k, head_dim);
 		model->kernels->narrow(page + kv_v_offset(shape, layer) + offset, shape->type, v, head_dim);
 	}

@@ -150,7 +150,8 @@ static bool allocate(struct model *model, struct error *error)
 	if (used != plan->workspace_bytes)
 		return error_set(error, ERROR_INTERNAL, "step buffers take %zu bytes where the plan says %zu", used,
 		                 plan->workspace_bytes);
-	rope_frequencies(&model->config.rope, model->config.head_dim, model->rope_frequencies);
+	rope_frequencies(&model->config.rope, model->config.head_dim, model->weights.rope_divisors,
+	                 model->rope_frequencies);
 	model->kv = kv_pool_create(&plan->kv, plan->n_kv_pages, error);
 	return model->kv != NULL;
 }
@@ -222,7 +223,7 @@ enum dtype model_weight_type(const struct model *model)
 
 const char *model_quant_kind(const struct model *model)
 {
-	return dtype_info(model->plan.weights.type)->name;
+	return dtype_info(model->plan.weights.kind)->name;
 }
 
 void model_set_threads(struct model *model, int n_threads)

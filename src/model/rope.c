@@ -19,7 +19,7 @@ static double llama3_frequency(const struct rope_config *rope, double frequency)
 	return (1 - smooth) * frequency / rope->factor + smooth * frequency;
 }
 
-void rope_frequencies(const struct rope_config *rope, int64_t head_dim, float *frequencies)
+void rope_frequencies(const struct rope_config *rope, int64_t head_dim, const float *divisors, float *frequencies)
 {
 	for (int64_t i = 0; i < head_dim / 2; i++) {
 		double frequency = 1.0 / pow(rope->theta, (double)(2 * i) / (double)head_dim);
@@ -33,7 +33,7 @@ void rope_frequencies(const struct rope_config *rope, int64_t head_dim, float *f
 			frequency = llama3_frequency(rope, frequency);
 			break;
 		}
-		frequencies[i] = (float)frequency;
+		frequencies[i] = (float)(divisors ? frequency / (double)divisors[i] : frequency);
 	}
 }
 

@@ -10,8 +10,8 @@
 
 #include "model/config.h"
 
-/* frequencies[head_dim / 2] */
-void rope_frequencies(const struct rope_config *rope, int64_t head_dim, float *frequencies);
+/* frequencies[head_dim / 2], each divided by divisors[head_dim / 2] unless that is NULL. */
+void rope_frequencies(const struct rope_config *rope, int64_t head_dim, const float *divisors, float *frequencies);
 
 /* cos and sin [n_frequencies] of one position. */
 void rope_angles(const float *frequencies, int64_t n_frequencies, int64_t position, float *cosines, float *sines);

@@ -11,43 +11,59 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "kernels/convert.h"
+#include "model/config_private.h"
+#include "tensor/block.h"
 
 enum { MAX_NAME_BYTES = 256, MAX_NAMED = 4 };
 
 enum width { HIDDEN, ATTENDED, KV, INNER };
 enum presence { ALWAYS, WITH_ATTENTION_BIAS, WITH_MLP_BIAS };
 
+/* What tensors are called, by format; in a layer, what follows its prefix and number. */
+static const struct naming {
+	const char *layer, *embedding, *final_norm, *head, *rope_divisors;
+	const char *config; /* where the shapes come from, for messages */
+} namings[FORMAT_COUNT] = {
+    [FORMAT_SAFETENSORS] = {"model.layers.", "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight", NULL,
+                            "config.json"},
+    [FORMAT_GGUF] = {"blk.", "token_embd.weight", "output_norm.weight", "output.weight", "rope_freqs.weight",
+                     "the file's metadata"},
+};
+
 /* A matrix [n_out, n_in] of every layer. */
 static const struct matrix_row {
-	const char *name; /* after "model.layers.N." */
-	size_t offset;    /* of the struct weight in layer_weights */
+	const char *names[FORMAT_COUNT];
+	size_t offset; /* of the struct weight in layer_weights */
 	enum width n_out, n_in;
 } matrix_rows[] = {
-    {"self_attn.q_proj.weight", offsetof(struct layer_weights, q), ATTENDED, HIDDEN},
-    {"self_attn.k_proj.weight", offsetof(struct layer_weights, k), KV, HIDDEN},
-    {"self_attn.v_proj.weight", offsetof(struct layer_weights, v), KV, HIDDEN},
-    {"self_attn.o_proj.weight", offsetof(struct layer_weights, o), HIDDEN, ATTENDED},
-    {"mlp.gate_proj.weight", offsetof(struct layer_weights, gate), INNER, HIDDEN},
-    {"mlp.up_proj.weight", offsetof(struct layer_weights, up), INNER, HIDDEN},
-    {"mlp.down_proj.weight", offsetof(struct layer_weights, down), HIDDEN, INNER},
+    {{"self_attn.q_proj.weight", "attn_q.weight"}, offsetof(struct layer_weights, q), ATTENDED, HIDDEN},
+    {{"self_attn.k_proj.weight", "attn_k.weight"}, offsetof(struct layer_weights, k), KV, HIDDEN},
+    {{"self_attn.v_proj.weight", "attn_v.weight"}, offsetof(struct layer_weights, v), KV, HIDDEN},
+    {{"self_attn.o_proj.weight", "attn_output.weight"}, offsetof(struct layer_weights, o), HIDDEN, ATTENDED},
+    {{"mlp.gate_proj.weight", "ffn_gate.weight"}, offsetof(struct layer_weights, gate), INNER, HIDDEN},
+    {{"mlp.up_proj.weight", "ffn_up.weight"}, offsetof(struct layer_weights, up), INNER, HIDDEN},
+    {{"mlp.down_proj.weight", "ffn_down.weight"}, offsetof(struct layer_weights, down), HIDDEN, INNER},
 };
 
 /* A vector of every layer. */
 static const struct vector_row {
-	const char *name;
+	const char *names[FORMAT_COUNT];
 	size_t offset; /* of the pointer in layer_weights */
 	enum width width;
 	enum presence presence;
 } vector_rows[] = {
-    {"input_layernorm.weight", offsetof(struct layer_weights, attention_norm), HIDDEN, ALWAYS},
-    {"post_attention_layernorm.weight", offsetof(struct layer_weights, mlp_norm), HIDDEN, ALWAYS},
-    {"self_attn.q_proj.bias", offsetof(struct layer_weights, q_bias), ATTENDED, WITH_ATTENTION_BIAS},
-    {"self_attn.k_proj.bias", offsetof(struct layer_weights, k_bias), KV, WITH_ATTENTION_BIAS},
-    {"self_attn.v_proj.bias", offsetof(struct layer_weights, v_bias), KV, WITH_ATTENTION_BIAS},
-    {"self_attn.o_proj.bias", offsetof(struct layer_weights, o_bias), HIDDEN, WITH_ATTENTION_BIAS},
-    {"mlp.gate_proj.bias", offsetof(struct layer_weights, gate_bias), INNER, WITH_MLP_BIAS},
-    {"mlp.up_proj.bias", offsetof(struct layer_weights, up_bias), INNER, WITH_MLP_BIAS},
-    {"mlp.down_proj.bias", offsetof(struct layer_weights, down_bias), HIDDEN, WITH_MLP_BIAS},
+    {{"input_layernorm.weight", "attn_norm.weight"}, offsetof(struct layer_weights, attention_norm), HIDDEN, ALWAYS},
+    {{"post_attention_layernorm.weight", "ffn_norm.weight"}, offsetof(struct layer_weights, mlp_norm), HIDDEN, ALWAYS},
+    {{"self_attn.q_proj.bias", "attn_q.bias"}, offsetof(struct layer_weights, q_bias), ATTENDED, WITH_ATTENTION_BIAS},
+    {{"self_attn.k_proj.bias", "attn_k.bias"}, offsetof(struct layer_weights, k_bias), KV, WITH_ATTENTION_BIAS},
+    {{"self_attn.v_proj.bias", "attn_v.bias"}, offsetof(struct layer_weights, v_bias), KV, WITH_ATTENTION_BIAS},
+    {{"self_attn.o_proj.bias", "attn_output.bias"},
+     offsetof(struct layer_weights, o_bias),
+     HIDDEN,
+     WITH_ATTENTION_BIAS},
+    {{"mlp.gate_proj.bias", "ffn_gate.bias"}, offsetof(struct layer_weights, gate_bias), INNER, WITH_MLP_BIAS},
+    {{"mlp.up_proj.bias", "ffn_up.bias"}, offsetof(struct layer_weights, up_bias), INNER, WITH_MLP_BIAS},
+    {{"mlp.down_proj.bias", "ffn_down.bias"}, offsetof(struct layer_weights, down_bias), HIDDEN, WITH_MLP_BIAS},
 };
 
 enum { N_MATRICES = sizeof matrix_rows / sizeof *matrix_rows, N_VECTORS = sizeof vector_rows / sizeof *vector_rows };
@@ -76,6 +92,7 @@ static bool is_present(const struct model_config *config, enum presence presence
 struct binder {
 	const struct weight_file *file;
 	const struct model_config *config;
+	const struct naming *naming;
 	struct model_weights *weights;
 	struct error *error;
 	float *next_vector;
@@ -97,11 +114,14 @@ static const struct tensor *find(struct binder *binder, const char *name)
 	return tensor;
 }
 
-static bool check_type(const struct binder *binder, const struct tensor *tensor)
+/* Vectors are never in blocks: widened they take at most twice their bytes in the file. */
+static bool check_type(const struct binder *binder, const struct tensor *tensor, bool blocks)
 {
-	return tensor->usable ||
-	       error_set(binder->error, ERROR_MODEL, "%s: tensor %s has dtype %s, expected F32, F16 or BF16", tensor->file,
-	                 tensor->name, tensor->type_name);
+	if (tensor->usable && (blocks || dtype_info(tensor->type)->block_elements == 1))
+		return true;
+	return error_set(binder->error, ERROR_MODEL, "%s: tensor %s has dtype %s, expected %s", tensor->file, tensor->name,
+	                 tensor->type_name,
+	                 blocks && binder->config->format == FORMAT_GGUF ? block_type_supported() : "F32, F16 or BF16");
 }
 
 /* "[256, 64]" */
@@ -117,7 +137,7 @@ static bool wrong_shape(const struct binder *binder, const struct tensor *tensor
 {
 	struct bytes text = {0};
 	write_shape(&text, tensor->dims, tensor->n_dims);
-	bytes_append_text(&text, ", config.json makes it ");
+	bytes_append_format(&text, ", %s makes it ", binder->naming->config);
 	write_shape(&text, expected, n_dims);
 	error_set(binder->error, ERROR_MODEL, "%s: tensor %s has shape %s", tensor->file, tensor->name,
 	          text.failed ? "?" : text.data);
@@ -130,7 +150,7 @@ static bool bind_matrix(struct binder *binder, const char *name, int64_t n_out, 
 	const struct tensor *tensor = find(binder, name);
 	if (!tensor)
 		return true; /* all that is missing is told at the end */
-	if (!check_type(binder, tensor))
+	if (!check_type(binder, tensor, true))
 		return false;
 	if (tensor->n_dims != 2 || tensor->dims[0] != n_out || tensor->dims[1] != n_in)
 		return wrong_shape(binder, tensor, (const int64_t[]){n_out, n_in}, 2);
@@ -139,31 +159,16 @@ static bool bind_matrix(struct binder *binder, const char *name, int64_t n_out, 
 	return true;
 }
 
-/* Elements may lie at odd addresses. */
-static void widen(float *out, const struct tensor *tensor, int64_t n)
-{
-	const unsigned char *at = tensor->data;
-	for (int64_t i = 0; i < n; i++) {
-		uint16_t half;
-		if (tensor->type == DTYPE_F32) {
-			memcpy(&out[i], at + 4 * i, 4);
-			continue;
-		}
-		memcpy(&half, at + 2 * i, 2);
-		out[i] = tensor->type == DTYPE_F16 ? f16_to_f32(half) : bf16_to_f32(half);
-	}
-}
-
 static bool bind_vector(struct binder *binder, const char *name, int64_t n, const float **vector)
 {
 	const struct tensor *tensor = find(binder, name);
 	if (!tensor)
 		return true;
-	if (!check_type(binder, tensor))
+	if (!check_type(binder, tensor, false))
 		return false;
 	if (tensor->n_dims != 1 || tensor->dims[0] != n)
 		return wrong_shape(binder, tensor, &n, 1);
-	widen(binder->next_vector, tensor, n);
+	block_dequantise(tensor->type, tensor->data, binder->next_vector, (size_t)n);
 	*vector = binder->next_vector;
 	binder->next_vector += n;
 	return true;
@@ -176,7 +181,7 @@ static bool bind_layer(struct binder *binder, int64_t layer)
 	const struct model_config *config = binder->config;
 	for (int i = 0; i < N_MATRICES; i++) {
 		const struct matrix_row *row = &matrix_rows[i];
-		snprintf(name, sizeof name, "model.layers.%" PRId64 ".%s", layer, row->name);
+		snprintf(name, sizeof name, "%s%" PRId64 ".%s", binder->naming->layer, layer, row->names[config->format]);
 		if (!bind_matrix(binder, name, width_of(config, row->n_out), width_of(config, row->n_in),
 		                 (struct weight *)(void *)(fields + row->offset)))
 			return false;
@@ -185,7 +190,7 @@ static bool bind_layer(struct binder *binder, int64_t layer)
 		const struct vector_row *row = &vector_rows[i];
 		if (!is_present(config, row->presence))
 			continue;
-		snprintf(name, sizeof name, "model.layers.%" PRId64 ".%s", layer, row->name);
+		snprintf(name, sizeof name, "%s%" PRId64 ".%s", binder->naming->layer, layer, row->names[config->format]);
 		if (!bind_vector(binder, name, width_of(config, row->width), (const float **)(void *)(fields + row->offset)))
 			return false;
 	}
@@ -201,16 +206,16 @@ static bool is_redundant(const struct model_config *config, const char *name)
 	size_t n = strlen(name);
 	if (n >= sizeof suffix && strcmp(name + n - (sizeof suffix - 1), suffix) == 0)
 		return true;
-	return config->tie_word_embeddings && strcmp(name, "lm_head.weight") == 0;
+	return config->tie_word_embeddings && strcmp(name, namings[config->format].head) == 0;
 }
 
-/* What follows "model.layers.N." for an N of this model, written as weights_bind writes it; else NULL. */
+/* What follows the prefix and "N." for an N of this model, written as weights_bind writes it; else NULL. */
 static const char *name_in_layer(const struct model_config *config, const char *name)
 {
-	static const char prefix[] = "model.layers.";
-	if (strncmp(name, prefix, sizeof prefix - 1) != 0)
+	const char *prefix = namings[config->format].layer;
+	if (strncmp(name, prefix, strlen(prefix)) != 0)
 		return NULL;
-	const char *digits = name + sizeof prefix - 1;
+	const char *digits = name + strlen(prefix);
 	size_t n = strspn(digits, "0123456789");
 	if (n == 0 || n > 9 || (n > 1 && digits[0] == '0') || digits[n] != '.' ||
 	    strtol(digits, NULL, 10) >= config->n_layers)
@@ -222,18 +227,20 @@ static bool is_layer_tensor(const struct model_config *config, const char *name)
 {
 	const char *rest = name_in_layer(config, name);
 	for (int i = 0; rest && i < N_MATRICES; i++)
-		if (strcmp(rest, matrix_rows[i].name) == 0)
+		if (strcmp(rest, matrix_rows[i].names[config->format]) == 0)
 			return true;
 	for (int i = 0; rest && i < N_VECTORS; i++)
-		if (is_present(config, vector_rows[i].presence) && strcmp(rest, vector_rows[i].name) == 0)
+		if (is_present(config, vector_rows[i].presence) && strcmp(rest, vector_rows[i].names[config->format]) == 0)
 			return true;
 	return false;
 }
 
 static bool is_expected(const struct model_config *config, const char *name)
 {
-	return strcmp(name, "model.embed_tokens.weight") == 0 || strcmp(name, "model.norm.weight") == 0 ||
-	       strcmp(name, "lm_head.weight") == 0 || is_layer_tensor(config, name) || is_redundant(config, name);
+	const struct naming *naming = &namings[config->format];
+	return strcmp(name, naming->embedding) == 0 || strcmp(name, naming->final_norm) == 0 ||
+	       strcmp(name, naming->head) == 0 || (config->rope.has_divisors && strcmp(name, naming->rope_divisors) == 0) ||
+	       is_layer_tensor(config, name) || is_redundant(config, name);
 }
 
 /* "; 12 missing: a, b, c, d, ..." */
@@ -259,8 +266,8 @@ static bool check_names(const struct binder *binder)
 	const struct tensor *first = weight_file_at(binder->file, 0);
 	bool ok = n == 0 && binder->n_missing == 0;
 	if (!ok)
-		error_set(binder->error, ERROR_MODEL, "%s: tensors are not those of config.json%s",
-		          first ? first->file : "the weight file", text.failed ? "" : text.data);
+		error_set(binder->error, ERROR_MODEL, "%s: tensors are not those of %s%s",
+		          first ? first->file : "the weight file", binder->naming->config, text.failed ? "" : text.data);
 	bytes_free(&unexpected);
 	bytes_free(&text);
 	return ok;
@@ -274,21 +281,38 @@ bool weights_vector_bytes(const struct model_config *config, size_t *n_bytes)
 	for (int i = 0; i < N_VECTORS; i++)
 		if (is_present(config, vector_rows[i].presence))
 			per_layer += (size_t)width_of(config, vector_rows[i].width);
-	return checked_mul(per_layer, (size_t)config->n_layers, &n) && checked_add(n, (size_t)config->hidden_size, &n) &&
+	size_t once = (size_t)config->hidden_size + (config->rope.has_divisors ? (size_t)config->head_dim / 2 : 0);
+	return checked_mul(per_layer, (size_t)config->n_layers, &n) && checked_add(n, once, &n) &&
 	       checked_mul(n, sizeof(float), n_bytes);
+}
+
+static bool bind_rope_divisors(struct binder *binder)
+{
+	const char *name = binder->naming->rope_divisors;
+	const float **divisors = &binder->weights->rope_divisors;
+	int64_t n = binder->config->head_dim / 2;
+	if (!bind_vector(binder, name, n, divisors))
+		return false;
+	for (int64_t i = 0; *divisors && i < n; i++)
+		if (!config_is_positive((double)(*divisors)[i]))
+			return error_set(binder->error, ERROR_MODEL, "%s: %s[%" PRId64 "] is %g, expected %s",
+			                 weight_file_find(binder->file, name)->file, name, i, (double)(*divisors)[i],
+			                 CONFIG_POSITIVE_EXPECTED);
+	return true;
 }
 
 static bool bind_all(struct binder *binder)
 {
 	const struct model_config *config = binder->config;
+	const struct naming *naming = binder->naming;
 	struct model_weights *weights = binder->weights;
-	if (!bind_matrix(binder, "model.embed_tokens.weight", config->vocab_size, config->hidden_size,
-	                 &weights->embedding) ||
-	    !bind_vector(binder, "model.norm.weight", config->hidden_size, &weights->final_norm))
+	if (!bind_matrix(binder, naming->embedding, config->vocab_size, config->hidden_size, &weights->embedding) ||
+	    !bind_vector(binder, naming->final_norm, config->hidden_size, &weights->final_norm) ||
+	    (config->rope.has_divisors && !bind_rope_divisors(binder)))
 		return false;
 	if (config->tie_word_embeddings)
 		weights->head = weights->embedding;
-	else if (!bind_matrix(binder, "lm_head.weight", config->vocab_size, config->hidden_size, &weights->head))
+	else if (!bind_matrix(binder, naming->head, config->vocab_size, config->hidden_size, &weights->head))
 		return false;
 	for (int64_t layer = 0; layer < config->n_layers; layer++)
 		if (!bind_layer(binder, layer))
@@ -299,7 +323,8 @@ static bool bind_all(struct binder *binder)
 bool weights_bind(const struct weight_file *file, const struct model_config *config, struct model_weights *weights,
                   struct error *error)
 {
-	struct binder binder = {.file = file, .config = config, .weights = weights, .error = error};
+	struct binder binder = {
+	    .file = file, .config = config, .naming = &namings[config->format], .weights = weights, .error = error};
 	*weights = (struct model_weights){.file_bytes = weight_file_bytes(file)};
 	if (!weights_vector_bytes(config, &weights->vector_bytes))
 		return error_set(error, ERROR_MODEL, "the model's norms have more bytes than can be counted");
@@ -357,22 +382,36 @@ bool weights_describe(const struct model_config *config, enum dtype type, struct
 /* 4 bits are too few for the head: its errors are the logits' errors. */
 enum dtype weights_target(const struct model_weights *weights, const struct weight *matrix, const enum dtype *wanted)
 {
-	if (!wanted || matrix == &weights->embedding)
+	if (matrix == &weights->embedding)
 		return matrix->type;
+	if (!wanted)
+		return weight_served_type(matrix->type);
 	return *wanted == DTYPE_Q4 && matrix == &weights->head ? DTYPE_Q8 : *wanted;
 }
 
-static bool add_matrix(struct weight_sizes *sizes, const struct weight *matrix, enum dtype target, bool shared,
-                       uint64_t *released, uint64_t *stored)
+/* Bytes of one matrix in the file, and as products read it. */
+struct matrix_bytes {
+	size_t stored, read;
+};
+
+static bool measure(const struct weight *matrix, enum dtype target, struct matrix_bytes *bytes)
 {
-	size_t in_file, converted = 0, total;
-	if (!dtype_bytes(matrix->type, (size_t)(matrix->n_out * matrix->n_in), &in_file) ||
-	    (target != matrix->type && !weight_bytes(target, matrix->n_out, matrix->n_in, &converted)) ||
-	    !checked_add(sizes->converted_bytes, converted, &total))
+	if (!dtype_bytes(matrix->type, (size_t)(matrix->n_out * matrix->n_in), &bytes->stored))
 		return false;
-	sizes->converted_bytes = total;
-	*stored += shared ? 0 : in_file;
-	*released += converted && !shared ? in_file : 0;
+	bytes->read = bytes->stored;
+	return target == matrix->type || weight_bytes(target, matrix->n_out, matrix->n_in, &bytes->read);
+}
+
+/* Adds what the matrix takes; `total` is what the file has of matrices, `released` what conversion gives back of it. */
+static bool add_stored(struct weight_sizes *sizes, const struct matrix_bytes *bytes, bool converted, bool shared,
+                       uint64_t *total, uint64_t *released)
+{
+	size_t made = sizes->converted_bytes;
+	if (converted && !checked_add(made, bytes->read, &made))
+		return false;
+	sizes->converted_bytes = made;
+	*total += shared ? 0 : bytes->stored;
+	*released += converted && !shared ? bytes->stored : 0;
 	return true;
 }
 
@@ -380,21 +419,26 @@ bool weights_sizes(const struct model_weights *weights, const struct model_confi
                    struct weight_sizes *sizes, struct error *error)
 {
 	struct model_weights *all = (struct model_weights *)weights; /* weights_matrix gives them to be changed */
-	uint64_t elements[DTYPE_COUNT] = {0}, released = 0, stored = 0;
+	uint64_t elements[DTYPE_COUNT] = {0}, kinds[DTYPE_COUNT] = {0}, released = 0, stored = 0;
 	*sizes = (struct weight_sizes){0};
 	assert(weights);
 	const struct weight *matrix;
 	for (int64_t i = 0; (matrix = weights_matrix(all, config, i)); i++) {
-		enum dtype target = weights_target(weights, matrix, wanted);
+		enum dtype target = weights_target(weights, matrix, wanted), kind = wanted ? target : matrix->type;
 		bool shared = config->tie_word_embeddings && matrix == &weights->head;
-		if (!add_matrix(sizes, matrix, target, shared, &released, &stored))
+		struct matrix_bytes bytes;
+		if (!measure(matrix, target, &bytes) ||
+		    !add_stored(sizes, &bytes, target != matrix->type, shared, &stored, &released))
 			return error_set(error, ERROR_MEMORY, "the model's matrices have more bytes than can be counted");
 		if (matrix == &weights->embedding)
 			continue; /* no product */
 		sizes->types |= 1u << target;
+		sizes->product_bytes += bytes.read;
+		sizes->head_bytes = matrix == &weights->head ? bytes.read : sizes->head_bytes;
 		elements[target] += (uint64_t)(matrix->n_out * matrix->n_in);
-		if (elements[target] > elements[sizes->type])
-			sizes->type = target;
+		kinds[kind] += wanted ? bytes.read : bytes.stored;
+		sizes->type = elements[target] > elements[sizes->type] ? target : sizes->type;
+		sizes->kind = kinds[kind] > kinds[sizes->kind] ? kind : sizes->kind;
 	}
 	sizes->mapped_bytes = (weights->file_bytes ? weights->file_bytes : stored) - released;
 	return true;

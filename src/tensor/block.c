@@ -6,8 +6,6 @@
 #include <assert.h>
 #include <string.h>
 
-#include "tensor/dtype.h"
-
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "GGUF data is read as it lies");
 
 enum { QUANTS = 32, SUPER = 256 }; /* values of a small block and of a super-block */
@@ -258,50 +256,39 @@ static void dequantise_q6_k(const void *blocks, float *out, size_t n_values)
 /* ---- the table ---- */
 
 static const struct block_type types[] = {
-    {"F32", 0, 1, 4, dequantise_f32},
-    {"F16", 1, 1, 2, dequantise_f16},
-    {"BF16", 30, 1, 2, dequantise_bf16},
-    {"Q8_0", 8, 32, 34, dequantise_q8_0},
-    {"Q4_0", 2, 32, 18, dequantise_q4_0},
-    {"Q4_1", 3, 32, 20, dequantise_q4_1},
-    {"Q5_0", 6, 32, 22, dequantise_q5_0},
-    {"Q5_1", 7, 32, 24, dequantise_q5_1},
-    {"Q2_K", 10, 256, 84, dequantise_q2_k},
-    {"Q3_K", 11, 256, 110, dequantise_q3_k},
-    {"Q4_K", 12, 256, 144, dequantise_q4_k},
-    {"Q5_K", 13, 256, 176, dequantise_q5_k},
-    {"Q6_K", 14, 256, 210, dequantise_q6_k},
-    {"IQ4_NL", 20, 32, 18, dequantise_iq4_nl},
+#define X(type, name, block, bytes, number) {name, number, block, bytes, true, type},
+    DTYPE_STORED_TABLE(X)
+#undef X
     /* known, not supported */
-    {"Q8_1", 9, 32, 36, NULL},
-    {"Q8_K", 15, 256, 292, NULL},
-    {"IQ2_XXS", 16, 256, 66, NULL},
-    {"IQ2_XS", 17, 256, 74, NULL},
-    {"IQ3_XXS", 18, 256, 98, NULL},
-    {"IQ1_S", 19, 256, 50, NULL},
-    {"IQ3_S", 21, 256, 110, NULL},
-    {"IQ2_S", 22, 256, 82, NULL},
-    {"IQ4_XS", 23, 256, 136, NULL},
-    {"I8", 24, 1, 1, NULL},
-    {"I16", 25, 1, 2, NULL},
-    {"I32", 26, 1, 4, NULL},
-    {"I64", 27, 1, 8, NULL},
-    {"F64", 28, 1, 8, NULL},
-    {"IQ1_M", 29, 256, 56, NULL},
-    {"TQ1_0", 34, 256, 54, NULL},
-    {"TQ2_0", 35, 256, 66, NULL},
-    {"MXFP4", 39, 32, 17, NULL},
-    {"NVFP4", 40, 64, 36, NULL},
-    {"Q1_0", 41, 128, 18, NULL},
+    {"Q8_1", 9, 32, 36, false, 0},
+    {"Q8_K", 15, 256, 292, false, 0},
+    {"IQ2_XXS", 16, 256, 66, false, 0},
+    {"IQ2_XS", 17, 256, 74, false, 0},
+    {"IQ3_XXS", 18, 256, 98, false, 0},
+    {"IQ1_S", 19, 256, 50, false, 0},
+    {"IQ3_S", 21, 256, 110, false, 0},
+    {"IQ2_S", 22, 256, 82, false, 0},
+    {"IQ4_XS", 23, 256, 136, false, 0},
+    {"I8", 24, 1, 1, false, 0},
+    {"I16", 25, 1, 2, false, 0},
+    {"I32", 26, 1, 4, false, 0},
+    {"I64", 27, 1, 8, false, 0},
+    {"F64", 28, 1, 8, false, 0},
+    {"IQ1_M", 29, 256, 56, false, 0},
+    {"TQ1_0", 34, 256, 54, false, 0},
+    {"TQ2_0", 35, 256, 66, false, 0},
+    {"MXFP4", 39, 32, 17, false, 0},
+    {"NVFP4", 40, 64, 36, false, 0},
+    {"Q1_0", 41, 128, 18, false, 0},
     /* taken out of the format */
-    {"Q4_2", 4, 0, 0, NULL},
-    {"Q4_3", 5, 0, 0, NULL},
-    {"Q4_0_4_4", 31, 0, 0, NULL},
-    {"Q4_0_4_8", 32, 0, 0, NULL},
-    {"Q4_0_8_8", 33, 0, 0, NULL},
-    {"IQ4_NL_4_4", 36, 0, 0, NULL},
-    {"IQ4_NL_4_8", 37, 0, 0, NULL},
-    {"IQ4_NL_8_8", 38, 0, 0, NULL},
+    {"Q4_2", 4, 0, 0, false, 0},
+    {"Q4_3", 5, 0, 0, false, 0},
+    {"Q4_0_4_4", 31, 0, 0, false, 0},
+    {"Q4_0_4_8", 32, 0, 0, false, 0},
+    {"Q4_0_8_8", 33, 0, 0, false, 0},
+    {"IQ4_NL_4_4", 36, 0, 0, false, 0},
+    {"IQ4_NL_4_8", 37, 0, 0, false, 0},
+    {"IQ4_NL_8_8", 38, 0, 0, false, 0},
 };
 
 const struct block_type *block_type_find(uint32_t ggml_id)
@@ -314,5 +301,21 @@ const struct block_type *block_type_find(uint32_t ggml_id)
 
 const char *block_type_supported(void)
 {
-	return "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL";
+#define X(type, name, block, bytes, number) ", " name
+	static const char names[] = DTYPE_STORED_TABLE(X);
+#undef X
+	return names + 2;
+}
+
+void block_dequantise(enum dtype type, const void *blocks, float *out, size_t n_values)
+{
+	static void (*const functions[DTYPE_COUNT])(const void *, float *, size_t) = {
+	    [DTYPE_F32] = dequantise_f32,   [DTYPE_F16] = dequantise_f16,       [DTYPE_BF16] = dequantise_bf16,
+	    [DTYPE_Q8_0] = dequantise_q8_0, [DTYPE_Q4_0] = dequantise_q4_0,     [DTYPE_Q4_1] = dequantise_q4_1,
+	    [DTYPE_Q5_0] = dequantise_q5_0, [DTYPE_Q5_1] = dequantise_q5_1,     [DTYPE_Q2_K] = dequantise_q2_k,
+	    [DTYPE_Q3_K] = dequantise_q3_k, [DTYPE_Q4_K] = dequantise_q4_k,     [DTYPE_Q5_K] = dequantise_q5_k,
+	    [DTYPE_Q6_K] = dequantise_q6_k, [DTYPE_IQ4_NL] = dequantise_iq4_nl,
+	};
+	assert(functions[type]);
+	functions[type](blocks, out, n_values);
 }

@@ -7,7 +7,7 @@
 #include "base/checked.h"
 
 static const struct dtype_info infos[DTYPE_COUNT] = {
-#define X(type, name, block, bytes) [type] = {name, block, bytes},
+#define X(type, name, block, bytes, number) [type] = {name, block, bytes},
     DTYPE_TABLE(X)
 #undef X
 };

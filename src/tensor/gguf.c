@@ -13,7 +13,6 @@
 
 #include "base/checked.h"
 #include "tensor/gguf_read.h"
-#include "tensor/weight_file.h"
 
 enum { MAX_FILES = 4096 };
 
@@ -155,6 +154,12 @@ static bool open_others(struct gguf_file *gguf, struct error *error)
 
 /* ---- opening ---- */
 
+bool gguf_is_path(const char *path)
+{
+	size_t n = strlen(path);
+	return n > 5 && strcmp(path + n - 5, ".gguf") == 0;
+}
+
 static bool read_set(struct gguf_file *gguf, struct error *error)
 {
 	gguf->n_bytes = gguf->files[0].n_bytes;
@@ -232,21 +237,6 @@ size_t gguf_file_count(const struct gguf_file *gguf)
 size_t gguf_bytes(const struct gguf_file *gguf)
 {
 	return gguf->n_bytes;
-}
-
-void gguf_touch(const struct gguf_file *gguf, size_t offset, size_t n_bytes)
-{
-	for (size_t i = 0; i < gguf->n_files && n_bytes; i++) {
-		const struct mapped_file *file = &gguf->files[i];
-		if (offset >= file->n_bytes) {
-			offset -= file->n_bytes;
-			continue;
-		}
-		size_t n = file->n_bytes - offset < n_bytes ? file->n_bytes - offset : n_bytes;
-		mapped_touch(file->data + offset, n);
-		n_bytes -= n;
-		offset = 0;
-	}
 }
 
 /* ---- metadata ---- */
@@ -388,11 +378,4 @@ size_t gguf_tensor_count(const struct gguf_file *gguf)
 const struct gguf_tensor *gguf_tensor_at(const struct gguf_file *gguf, size_t index)
 {
 	return index < gguf->tensors.n_items ? &gguf->tensors.items[index] : NULL;
-}
-
-bool gguf_tensor_check(const struct gguf_tensor *tensor, struct error *error)
-{
-	return tensor->type->dequantise ||
-	       error_set(error, ERROR_MODEL, "%s: tensor %s: type %s is not supported, expected one of %s", tensor->file,
-	                 tensor->name, tensor->type->name, block_type_supported());
 }

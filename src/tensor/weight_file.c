@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/checked.h"
 #include "base/json.h"
+#include "tensor/gguf.h"
 #include "tensor/mapped_file.h"
 #include "tensor/safetensors.h"
 
@@ -21,6 +22,7 @@ struct weight_file {
 	struct mapped_file *files; /* [n_files] */
 	const char **paths;        /* [n_files], in the arena */
 	size_t n_files, capacity;
+	struct gguf_file *gguf;     /* owns files and names when it is one */
 	struct tensor_list tensors; /* sorted by name */
 	size_t n_bytes;
 };
@@ -235,6 +237,37 @@ static bool open_directory(struct weight_file *weights, const char *directory, s
 	return single && add_file(weights, single, error) && sort_tensors(weights, error);
 }
 
+_Static_assert((int)GGUF_MAX_DIMS == (int)TENSOR_MAX_DIMS, "a tensor is a tensor");
+
+/* Its tensors come checked and sorted. */
+static bool open_gguf(struct weight_file *weights, const char *path, struct error *error)
+{
+	weights->gguf = gguf_open(path, error);
+	if (!weights->gguf)
+		return false;
+	size_t n = gguf_tensor_count(weights->gguf);
+	weights->n_bytes = gguf_bytes(weights->gguf);
+	weights->tensors.items = calloc(n + 1, sizeof *weights->tensors.items);
+	if (!weights->tensors.items)
+		return no_memory(error);
+	for (; weights->tensors.n_items < n; weights->tensors.n_items++) {
+		const struct gguf_tensor *from = gguf_tensor_at(weights->gguf, weights->tensors.n_items);
+		struct tensor *to = &weights->tensors.items[weights->tensors.n_items];
+		*to = (struct tensor){
+		    .name = from->name,
+		    .type = from->type->type,
+		    .usable = from->type->supported,
+		    .type_name = from->type->name,
+		    .n_dims = from->n_dims,
+		    .data = from->data,
+		    .n_bytes = from->n_bytes,
+		    .file = from->file,
+		};
+		memcpy(to->dims, from->dims, sizeof to->dims);
+	}
+	return true;
+}
+
 static bool open_path(struct weight_file *weights, const char *path, struct error *error)
 {
 	struct stat info;
@@ -242,8 +275,10 @@ static bool open_path(struct weight_file *weights, const char *path, struct erro
 		return error_set(error, ERROR_MODEL, "%s: %s", path, strerror(errno));
 	if (S_ISDIR(info.st_mode))
 		return open_directory(weights, path, error);
+	if (gguf_is_path(path))
+		return open_gguf(weights, path, error);
 	if (!ends_with(path, ".safetensors"))
-		return error_set(error, ERROR_MODEL, "%s: expected a directory or a .safetensors file", path);
+		return error_set(error, ERROR_MODEL, "%s: expected a directory, a .safetensors or a .gguf file", path);
 	char *copy = arena_strdup(&weights->arena, path, strlen(path));
 	return copy ? add_file(weights, copy, error) && sort_tensors(weights, error) : no_memory(error);
 }
@@ -268,6 +303,7 @@ void weight_file_close(struct weight_file *weights)
 		return;
 	for (size_t i = 0; i < weights->n_files; i++)
 		mapped_file_close(&weights->files[i]);
+	gguf_close(weights->gguf);
 	free(weights->files);
 	free(weights->paths);
 	free(weights->tensors.items);

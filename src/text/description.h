@@ -13,6 +13,7 @@
 #include "text/decoder.h"
 #include "text/normalizer.h"
 #include "text/pretokenizer.h"
+#include "text/tokenizer.h"
 #include "text/vocab.h"
 
 enum { TEMPLATE_TEXT = -1, TEMPLATE_MAX_ITEMS = 64 };
@@ -34,6 +35,8 @@ struct tokenizer_description {
 	int n_template;
 	const char *bos, *eos; /* names, or NULL */
 	size_t n_bos, n_eos;
+	int32_t end_ids[TOKENIZER_MAX_END_IDS]; /* tokenizer_build adds that of eos */
+	int n_end_ids;
 	bool rebuild_template; /* the template is [bos] text [eos], as the next two say */
 	bool add_bos, add_eos;
 };

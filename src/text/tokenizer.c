@@ -112,6 +112,16 @@ static bool check_vocab(const struct vocab *vocab, struct error *error)
 	return true;
 }
 
+static void add_end_id(struct tokenizer *tokenizer, int32_t id)
+{
+	struct tokenizer_description *parts = &tokenizer->parts;
+	for (int i = 0; i < parts->n_end_ids; i++)
+		if (parts->end_ids[i] == id)
+			return;
+	if (id >= 0 && parts->n_end_ids < TOKENIZER_MAX_END_IDS)
+		parts->end_ids[parts->n_end_ids++] = id;
+}
+
 static bool build(struct tokenizer *tokenizer, struct error *error)
 {
 	struct tokenizer_description *parts = &tokenizer->parts;
@@ -123,6 +133,7 @@ static bool build(struct tokenizer *tokenizer, struct error *error)
 		return false;
 	tokenizer->bos_id = parts->bos ? tokenizer_find(tokenizer, parts->bos, parts->n_bos) : -1;
 	tokenizer->eos_id = parts->eos ? tokenizer_find(tokenizer, parts->eos, parts->n_eos) : -1;
+	add_end_id(tokenizer, tokenizer->eos_id);
 	return rebuild_template(tokenizer, error) && check_template(tokenizer, error);
 }
 
@@ -148,12 +159,6 @@ static bool join_path(char *out, size_t n_out, const char *directory, const char
 	return (n >= 0 && (size_t)n < n_out) || error_set(error, ERROR_MODEL, "the path is too long");
 }
 
-static bool is_gguf(const char *path)
-{
-	size_t n = strlen(path);
-	return n > 5 && strcmp(path + n - 5, ".gguf") == 0;
-}
-
 static struct tokenizer *load_gguf(const char *path, struct error *error)
 {
 	struct gguf_file *gguf = gguf_open(path, error);
@@ -164,7 +169,7 @@ static struct tokenizer *load_gguf(const char *path, struct error *error)
 
 struct tokenizer *tokenizer_load(const char *path, struct error *error)
 {
-	if (is_gguf(path))
+	if (gguf_is_path(path))
 		return load_gguf(path, error);
 	char json_path[4096], config_path[4096] = "";
 	struct stat info;
@@ -237,6 +242,12 @@ size_t tokenizer_bytes(const struct tokenizer *tokenizer)
 		if (tokenizer->parts.pretokenizer.steps[i].regex)
 			n += regex_bytes(tokenizer->parts.pretokenizer.steps[i].regex);
 	return n;
+}
+
+const int32_t *tokenizer_end_ids(const struct tokenizer *tokenizer, int *n_ids)
+{
+	*n_ids = tokenizer->parts.n_end_ids;
+	return tokenizer->parts.end_ids;
 }
 
 /* ---- decoding ---- */

@@ -281,7 +281,8 @@ static bool read_description(const struct gguf_file *gguf, struct tokenizer_desc
 		return error_set(error, ERROR_MODEL, "tokenizer.ggml.model \"%.*s\" is not supported, only llama and gpt2 are",
 		                 (int)(n_model < 60 ? n_model : 60), model);
 	return read_vocabulary(gguf, &vocabulary, &out->vocab, error) && read_added(&vocabulary, out, error) &&
-	       (sentencepiece ? read_sentencepiece : read_gpt2)(&vocabulary, out, error);
+	       (sentencepiece ? read_sentencepiece : read_gpt2)(&vocabulary, out, error) &&
+	       tokenizer_gguf_end_ids(gguf, out->end_ids, &out->n_end_ids, error);
 }
 
 struct tokenizer *tokenizer_load_gguf(const struct gguf_file *gguf, struct error *error)
@@ -332,7 +333,7 @@ bool tokenizer_gguf_end_ids(const struct gguf_file *gguf, int32_t ids[TOKENIZER_
 	for (size_t i = 0; i < vocabulary.n_tokens; i++) {
 		size_t n_bytes;
 		const char *text = gguf_next_string(&cursor, &n_bytes);
-		for (size_t j = 0; j < sizeof names / sizeof *names; j++)
+		for (size_t j = 0; n_bytes && text[0] == '<' && j < sizeof names / sizeof *names; j++)
 			if (is_text(text, n_bytes, names[j]) && gguf_token_type(&vocabulary, i) == GGUF_TOKEN_CONTROL)
 				add_end((int32_t)i, ids, n_ids);
 	}

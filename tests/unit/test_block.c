@@ -33,7 +33,7 @@ static void check_type(const struct gguf_file *golden, const struct gguf_tensor 
 	assert_true(expected && out && copy);
 	memcpy(expected, values->data, n * sizeof *expected);
 	memcpy(copy + 1, blocks->data, blocks->n_bytes);
-	blocks->type->dequantise(copy + 1, out, n);
+	block_dequantise(blocks->type->type, copy + 1, out, n);
 	for (size_t i = 0; i < n; i++) {
 		if (!same(out[i], expected[i]))
 			fail_msg("%s: value %zu is %a, expected %a", blocks->name, i, (double)out[i], (double)expected[i]);
@@ -55,7 +55,7 @@ static void every_type_is_as_the_reference(void **state)
 	int n_checked = 0;
 	for (size_t i = 0; i < gguf_tensor_count(golden); i++) {
 		const struct gguf_tensor *tensor = gguf_tensor_at(golden, i);
-		assert_true(gguf_tensor_check(tensor, &error));
+		assert_true(tensor->type->supported);
 		if (strchr(tensor->name, '.'))
 			continue;
 		check_type(golden, tensor);
@@ -65,7 +65,7 @@ static void every_type_is_as_the_reference(void **state)
 	int n_types = 0;
 	for (uint32_t id = 0; id < 64; id++) {
 		const struct block_type *type = block_type_find(id);
-		if (!type || !type->dequantise)
+		if (!type || !type->supported)
 			continue;
 		n_types++;
 		assert_non_null(gguf_tensor_find(golden, type->name));
@@ -85,7 +85,7 @@ static void numbers_of_types_are_known_once(void **state)
 	}
 	assert_null(block_type_find(42));
 	assert_null(block_type_find(UINT32_MAX));
-	assert_null(block_type_find(16)->dequantise); /* IQ2_XXS: known, not supported */
+	assert_false(block_type_find(16)->supported); /* IQ2_XXS: known, not supported */
 	assert_int_equal(block_type_find(4)->n_bytes, 0);
 }
 

@@ -204,13 +204,11 @@ static void what_is_in_a_file_comes_out(void **state)
 	assert_true(matrix->n_dims == 2 && matrix->dims[0] == 2 && matrix->dims[1] == 64);
 	assert_int_equal(matrix->n_bytes, 2 * 2 * 34);
 	assert_int_equal(*(const unsigned char *)matrix->data, 16);
-	assert_true(gguf_tensor_check(matrix, &error));
 	assert_int_equal(gguf_tensor_find(gguf, "scalar")->n_bytes, 2);
 	assert_null(gguf_tensor_find(gguf, "b"));
 	assert_null(gguf_tensor_at(gguf, 4));
-	assert_false(gguf_tensor_check(gguf_tensor_find(gguf, "unusable"), &error));
-	assert_non_null(
-	    strstr(error.message, "some.gguf: tensor unusable: type IQ2_XXS is not supported, expected one of F32"));
+	assert_true(matrix->type->supported && matrix->type->type == DTYPE_Q8_0);
+	assert_false(gguf_tensor_find(gguf, "unusable")->type->supported);
 	gguf_close(gguf);
 	bytes_free(&file);
 }
@@ -539,8 +537,6 @@ static void what_is_no_file_is_refused(void **state)
 	struct gguf_file *gguf = gguf_open(link, &error);
 	assert_non_null(gguf);
 	assert_int_equal(gguf_file_count(gguf), 1);
-	gguf_touch(gguf, 0, gguf_bytes(gguf));
-	gguf_touch(gguf, 100, 1);
 	gguf_close(gguf);
 	assert_int_equal(chmod(path, 0), 0);
 	gguf = gguf_open(path, &error);
@@ -599,8 +595,6 @@ static void split_sets_are_read_whole(void **state)
 	assert_int_equal(gguf_tensor_count(gguf), 3);
 	assert_non_null(strstr(gguf_tensor_find(gguf, "b")->file, "/m-00002-of-00003.gguf"));
 	assert_non_null(gguf_find(gguf, "general.architecture"));
-	gguf_touch(gguf, 0, gguf_bytes(gguf));
-	gguf_touch(gguf, gguf_bytes(gguf) - 1, 1);
 	gguf_close(gguf);
 	/* split.tensors.count may be left out */
 	write_set(&(struct shard){1, 3, "llama", "b"}, -1);

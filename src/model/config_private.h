@@ -1,0 +1,33 @@
+/* What the two readers of hyperparameters share: which numbers are taken, and how they must fit each other. */
+#ifndef TALLOW_MODEL_CONFIG_PRIVATE_H
+#define TALLOW_MODEL_CONFIG_PRIVATE_H
+
+#include "model/config.h"
+
+#define CONFIG_COUNT_EXPECTED    "a whole number of at least 1 (and at most 16777216)"
+#define CONFIG_POSITIVE_EXPECTED "a number above 0 (1e-30 to 1e30)"
+
+static inline bool config_is_count(int64_t number)
+{
+	return number >= 1 && number <= 1 << 24;
+}
+
+/* It is used in single precision, too: there it may become neither 0 nor infinite. */
+static inline bool config_is_positive(double number)
+{
+	return number >= 1e-30 && number <= 1e30;
+}
+
+/* What a source calls its fields, for messages. */
+struct config_names {
+	const char *heads, *kv_heads, *hidden, *head_dim;
+};
+
+/* The numbers of a shape against each other; ERROR_MODEL begins with the path. */
+bool config_check_shape(const char *path, const struct model_config *config, const struct config_names *names,
+                        bool head_dim_given, struct error *error) MUST_USE;
+
+/* config_load for a .gguf file. */
+bool config_load_gguf(const char *path, struct model_config *config, struct error *error) MUST_USE;
+
+#endif
