@@ -51,7 +51,7 @@ static enum way way_of(const struct kernels *kernels, enum dtype type, enum row_
 	return avx2 && !quant_is(type) && phase == ROWS_PREFILL ? WAY_SGEMM : WAY_DOT;
 }
 
-/* Not so quantised weights, and the blocks of GGUF files. */
+/* What lies in rows of numbers: not quantised weights, nor the blocks of GGUF files. */
 static bool dot_reads(const struct kernels *kernels, enum dtype type)
 {
 	return kernels->private->set->dot[type] != NULL;

@@ -288,7 +288,7 @@ static void what_is_no_file_is_refused(void **state)
 	refuse(folder_file(&folder, "absent"), "absent: No such file");
 	refuse(folder.path, "has 0 .safetensors files");
 	folder_write(&folder, "config.json", "{}");
-	refuse(folder_file(&folder, "config.json"), "expected a directory or a .safetensors file");
+	refuse(folder_file(&folder, "config.json"), "expected a directory, a .safetensors or a .gguf file");
 	assert_int_equal(mkfifo(path, 0600), 0);
 	refuse(folder.path, "not a regular file"); /* at once: nobody writes to it */
 	assert_int_equal(remove(path), 0);

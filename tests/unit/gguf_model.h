@@ -1,0 +1,215 @@
+/* GGUF models made by tests: whatever a converter would make of a SafeTensors model, and models of random blocks. */
+#ifndef TALLOW_TESTS_GGUF_MODEL_H
+#define TALLOW_TESTS_GGUF_MODEL_H
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "gguf_files.h"
+#include "model/config.h"
+#include "model_files.h"
+#include "tensor/block.h"
+#include "tensor/weight_file.h"
+
+/* A GGUF file in the making. */
+struct gguf_maker {
+	struct bytes values, infos, data;
+	uint64_t n_values, n_tensors;
+};
+
+static inline void gguf_maker_u32(struct gguf_maker *maker, const char *key, uint32_t value)
+{
+	put_key_u32(&maker->values, key, value);
+	maker->n_values++;
+}
+
+static inline void gguf_maker_f32(struct gguf_maker *maker, const char *key, float value)
+{
+	put_key(&maker->values, key, GGUF_F32);
+	bytes_append(&maker->values, &value, sizeof value);
+	maker->n_values++;
+}
+
+static inline void gguf_maker_string(struct gguf_maker *maker, const char *key, const char *value)
+{
+	put_key_string(&maker->values, key, value);
+	maker->n_values++;
+}
+
+static inline uint32_t number_of_type(enum dtype type)
+{
+	static const uint32_t numbers[] = {
+#define X(type, name, block, bytes, number) [type] = (uint32_t)(number),
+	    DTYPE_TABLE(X)
+#undef X
+	};
+	return numbers[type];
+}
+
+/* columns 0: a vector. data NULL: zeros. */
+static inline void gguf_maker_tensor(struct gguf_maker *maker, const char *name, int64_t rows, int64_t columns,
+                                     enum dtype type, const void *data)
+{
+	size_t n_bytes;
+	assert_true(dtype_bytes(type, (size_t)(rows * (columns ? columns : 1)), &n_bytes));
+	put_string(&maker->infos, name);
+	put_u32(&maker->infos, columns ? 2 : 1);
+	if (columns)
+		put_u64(&maker->infos, (uint64_t)columns);
+	put_u64(&maker->infos, (uint64_t)rows);
+	put_u32(&maker->infos, number_of_type(type));
+	put_u64(&maker->infos, maker->data.n_bytes);
+	if (data)
+		bytes_append(&maker->data, data, n_bytes);
+	else
+		for (size_t i = 0; i < n_bytes; i++)
+			bytes_append(&maker->data, "", 1);
+	for (; maker->data.n_bytes % 32;)
+		bytes_append(&maker->data, "", 1);
+	maker->n_tensors++;
+}
+
+/* Leaves an empty maker. */
+static inline void gguf_maker_write(struct gguf_maker *maker, const char *path)
+{
+	struct bytes file = {0};
+	put_header(&file, maker->n_tensors, maker->n_values);
+	bytes_append(&file, maker->values.data, maker->values.n_bytes);
+	if (maker->infos.n_bytes)
+		bytes_append(&file, maker->infos.data, maker->infos.n_bytes);
+	put_data(&file, 0);
+	if (maker->data.n_bytes)
+		bytes_append(&file, maker->data.data, maker->data.n_bytes);
+	assert_false(file.failed || maker->values.failed || maker->infos.failed || maker->data.failed);
+	file_write(path, file.data, file.n_bytes);
+	bytes_free(&file);
+	bytes_free(&maker->values);
+	bytes_free(&maker->infos);
+	bytes_free(&maker->data);
+	*maker = (struct gguf_maker){0};
+}
+
+/* The keys of a llama model. */
+static inline void gguf_maker_config(struct gguf_maker *maker, const struct model_config *config)
+{
+	gguf_maker_string(maker, "general.architecture", "llama");
+	gguf_maker_u32(maker, "llama.embedding_length", (uint32_t)config->hidden_size);
+	gguf_maker_u32(maker, "llama.feed_forward_length", (uint32_t)config->intermediate_size);
+	gguf_maker_u32(maker, "llama.block_count", (uint32_t)config->n_layers);
+	gguf_maker_u32(maker, "llama.attention.head_count", (uint32_t)config->n_heads);
+	gguf_maker_u32(maker, "llama.attention.head_count_kv", (uint32_t)config->n_kv_heads);
+	gguf_maker_u32(maker, "llama.attention.key_length", (uint32_t)config->head_dim);
+	gguf_maker_u32(maker, "llama.attention.value_length", (uint32_t)config->head_dim);
+	gguf_maker_u32(maker, "llama.rope.dimension_count", (uint32_t)config->head_dim);
+	gguf_maker_u32(maker, "llama.context_length", (uint32_t)config->max_positions);
+	gguf_maker_u32(maker, "llama.vocab_size", (uint32_t)config->vocab_size);
+	gguf_maker_f32(maker, "llama.attention.layer_norm_rms_epsilon", (float)config->rms_norm_eps);
+	gguf_maker_f32(maker, "llama.rope.freq_base", (float)config->rope.theta);
+	if (config->rope.type == ROPE_LINEAR) {
+		gguf_maker_string(maker, "llama.rope.scaling.type", "linear");
+		gguf_maker_f32(maker, "llama.rope.scaling.factor", (float)config->rope.factor);
+	}
+}
+
+/* ---- from SafeTensors ---- */
+
+/* What a tensor of a SafeTensors model is called in a GGUF file. */
+static inline void gguf_name_of(const char *name, char *out, size_t n_out)
+{
+	static const char *const names[][2] = {
+	    {"model.embed_tokens.", "token_embd."},
+	    {"model.norm.", "output_norm."},
+	    {"lm_head.", "output."},
+	    {"self_attn.q_proj.", "attn_q."},
+	    {"self_attn.k_proj.", "attn_k."},
+	    {"self_attn.v_proj.", "attn_v."},
+	    {"self_attn.o_proj.", "attn_output."},
+	    {"mlp.gate_proj.", "ffn_gate."},
+	    {"mlp.up_proj.", "ffn_up."},
+	    {"mlp.down_proj.", "ffn_down."},
+	    {"input_layernorm.", "attn_norm."},
+	    {"post_attention_layernorm.", "ffn_norm."},
+	};
+	int layer = 0, n_prefix = 0;
+	if (sscanf(name, "model.layers.%d.%n", &layer, &n_prefix) == 1 && n_prefix)
+		snprintf(out, n_out, "blk.%d.", layer);
+	else
+		out[0] = '\0';
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		size_t n = strlen(names[i][0]);
+		if (strncmp(name + n_prefix, names[i][0], n) == 0) {
+			snprintf(out + strlen(out), n_out - strlen(out), "%s%s", names[i][1], name + n_prefix + n);
+			return;
+		}
+	}
+	fail_msg("%s has no name in GGUF", name);
+}
+
+/* The rows of a q or k matrix (or of its bias) as a converter reorders them: row i of the second half of a head comes
+ * after row i of the first. */
+static inline void *pair_rows(const struct tensor *tensor, int64_t head_dim)
+{
+	unsigned char *out = malloc(tensor->n_bytes);
+	size_t row_bytes = tensor->n_bytes / (size_t)tensor->dims[0];
+	assert_non_null(out);
+	for (int64_t row = 0; row < tensor->dims[0]; row++) {
+		int64_t in_head = row % head_dim, half = head_dim / 2;
+		int64_t to = row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
+		memcpy(out + (size_t)to * row_bytes, (const unsigned char *)tensor->data + (size_t)row * row_bytes, row_bytes);
+	}
+	return out;
+}
+
+/* Llama 3.1's scaling as converters write it. */
+static inline void gguf_maker_divisors(struct gguf_maker *maker, const struct model_config *config)
+{
+	const struct rope_config *rope = &config->rope;
+	float divisors[2048];
+	for (int64_t i = 0; i < config->head_dim / 2; i++) {
+		double wavelength = 2 * M_PI * pow(rope->theta, 2.0 * (double)i / (double)config->head_dim);
+		double original = (double)rope->original_max_positions;
+		double smooth =
+		    (original / wavelength - rope->low_freq_factor) / (rope->high_freq_factor - rope->low_freq_factor);
+		divisors[i] = wavelength < original / rope->high_freq_factor ? 1
+		              : wavelength > original / rope->low_freq_factor
+		                  ? (float)rope->factor
+		                  : (float)(1 / ((1 - smooth) / rope->factor + smooth));
+	}
+	gguf_maker_tensor(maker, "rope_freqs.weight", config->head_dim / 2, 0, DTYPE_F32, divisors);
+}
+
+/* Tensors [first, last) of the model. */
+static inline void gguf_maker_model_part(struct gguf_maker *maker, const struct weight_file *file,
+                                         const struct model_config *config, size_t first, size_t last)
+{
+	const struct tensor *tensor;
+	for (size_t i = first; i < last && (tensor = weight_file_at(file, i)); i++) {
+		char name[80];
+		gguf_name_of(tensor->name, name, sizeof name);
+		bool paired = strstr(name, "attn_q.") || strstr(name, "attn_k.");
+		void *rows = paired ? pair_rows(tensor, config->head_dim) : NULL;
+		gguf_maker_tensor(maker, name, tensor->dims[0], tensor->n_dims == 2 ? tensor->dims[1] : 0, tensor->type,
+		                  rows ? rows : tensor->data);
+		free(rows);
+	}
+	if (first == 0 && config->rope.type == ROPE_LLAMA3)
+		gguf_maker_divisors(maker, config);
+}
+
+/* Everything but the vocabulary. */
+static inline void gguf_of_model(const char *model, const char *path)
+{
+	struct error error = {0};
+	struct model_config config;
+	struct gguf_maker maker = {0};
+	struct weight_file *file = config_load(model, &config, &error) ? weight_file_open(model, &error) : NULL;
+	if (!file)
+		fail_msg("%s", error.message);
+	gguf_maker_config(&maker, &config);
+	gguf_maker_model_part(&maker, file, &config, 0, SIZE_MAX);
+	gguf_maker_write(&maker, path);
+	weight_file_close(file);
+}
+
+#endif

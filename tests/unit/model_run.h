@@ -1,0 +1,99 @@
+/* Models opened and run by tests, in every kernel set that this CPU has. */
+#ifndef TALLOW_TESTS_MODEL_RUN_H
+#define TALLOW_TESTS_MODEL_RUN_H
+
+#include <string.h>
+
+#include "model/model.h"
+
+static const enum isa sets[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512, ISA_AMX};
+static const char *const set_names[] = {"scalar", "avx2", "avx2vnni", "avx512", "amx"};
+enum { N_SETS = sizeof sets / sizeof *sets };
+
+static inline bool is_supported(enum isa isa)
+{
+	struct error error;
+	struct kernels *kernels = kernels_create(isa, COMPUTE_F32, 1, 64, &error);
+	kernels_destroy(kernels);
+	return kernels != NULL;
+}
+
+enum { MAX_PAGES = 64 };
+
+struct run {
+	struct model *model;
+	int32_t pages[MAX_PAGES];
+	int n_pages;
+};
+
+enum { AS_IN_FILE = DTYPE_COUNT };
+struct variant {
+	enum compute compute;
+	int weights; /* enum dtype, or AS_IN_FILE */
+};
+
+static inline void run_open_as(struct run *run, const char *path, enum isa isa, struct variant variant, enum dtype kv,
+                               int n_threads)
+{
+	struct error error;
+	struct model_options options = {
+	    .weights_auto = variant.weights == AS_IN_FILE,
+	    .weights_type = variant.weights == AS_IN_FILE ? DTYPE_F32 : (enum dtype)variant.weights,
+	    .path = path,
+	    .isa = isa,
+	    .compute = variant.compute,
+	    .n_threads = n_threads,
+	    .context = 512,
+	    .n_parallel = 3,
+	    .kv_type = kv,
+	    .max_logit_rows = 384,
+	};
+	run->model = model_open(&options, NULL, NULL, &error);
+	if (!run->model)
+		fail_msg("%s", error.message);
+	const struct model_plan *plan = model_memory_plan(run->model);
+	run->n_pages = (int)(plan->context / plan->kv.page_tokens);
+	assert_true(run->n_pages <= MAX_PAGES);
+	for (int i = 0; i < run->n_pages; i++)
+		run->pages[i] = kv_page_take(model_kv(run->model));
+}
+
+static inline void run_open(struct run *run, const char *path, enum isa isa, enum compute compute, enum dtype kv,
+                            int n_threads)
+{
+	run_open_as(run, path, isa, (struct variant){compute, AS_IN_FILE}, kv, n_threads);
+}
+
+static inline struct forward_span span_of(const struct run *run, const int32_t *tokens, int position, int n_rows,
+                                          enum row_phase phase, enum logits_wanted logits)
+{
+	return (struct forward_span){
+	    .tokens = tokens + position,
+	    .n_rows = n_rows,
+	    .phase = phase,
+	    .position = position,
+	    .pages = run->pages,
+	    .n_pages = run->n_pages,
+	    .logits = logits,
+	};
+}
+
+/* Logits [n, vocab] of all positions: prefill in slices up to `decode_from`, one by one after. */
+static inline void all_logits(struct run *run, const int32_t *tokens, int n, int slice, int decode_from, float *out)
+{
+	int64_t vocab = model_config(run->model)->vocab_size;
+	for (int at = 0; at < n;) {
+		bool decoding = at >= decode_from;
+		int rows = decoding ? 1 : slice < n - at ? slice : n - at;
+		if (!decoding && at + rows > decode_from)
+			rows = decode_from - at;
+		struct forward_span span = span_of(run, tokens, at, rows, decoding ? ROWS_DECODE : ROWS_PREFILL, LOGITS_ALL);
+		model_forward(run->model, &span, 1);
+		for (int row = 0; row < rows; row++)
+			memcpy(out + (at + row) * vocab, model_logits(run->model, span.logit_row + row),
+			       (size_t)vocab * sizeof *out);
+		at += rows;
+	}
+}
+
+#endif
