@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "kernels/convert.h"
+#include "random_blocks.h"
 
 enum { MAX_ROWS = 320, GUARD = 64 };
 
@@ -14,6 +15,7 @@ struct shape {
 };
 static const struct shape shapes[] = {{1, 1},   {3, 5},    {31, 9},   {33, 41},  {100, 7},
                                       {257, 3}, {64, 130}, {200, 83}, {512, 520}};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
 enum rounding { NO_ROUNDING, TO_BF16, BOTH_TO_BF16, TO_8_BITS };
 
@@ -54,10 +56,35 @@ static struct matrix make_quant_matrix(struct shape shape, enum dtype type, uint
 	return matrix;
 }
 
+static const struct block_scales *find_block_scales(enum dtype type)
+{
+	for (int i = 0; i < N_BLOCK_TYPES; i++)
+		if (block_scales[i].type == type)
+			return &block_scales[i];
+	return NULL;
+}
+
+/* Blocks of a GGUF file, at an odd address. */
+static struct matrix make_block_matrix(struct shape shape, enum dtype type, uint64_t seed)
+{
+	size_t n = (size_t)(shape.n_in * shape.n_out), n_bytes;
+	struct matrix matrix = {.values = allocate(n * sizeof(float))};
+	assert_true(dtype_bytes(type, n, &n_bytes));
+	matrix.memory = malloc(n_bytes + 1);
+	assert_non_null(matrix.memory);
+	uint64_t state = seed * 2 + 1;
+	random_blocks(find_block_scales(type), matrix.memory + 1, n / (size_t)dtype_info(type)->block_elements, 1, &state);
+	block_dequantise(type, matrix.memory + 1, matrix.values, n);
+	matrix.weight = (struct weight){.type = type, .n_out = shape.n_out, .n_in = shape.n_in, .data = matrix.memory + 1};
+	return matrix;
+}
+
 static struct matrix make_matrix(struct shape shape, enum dtype type, int misalignment, uint64_t seed)
 {
 	if (is_quant(type))
 		return make_quant_matrix(shape, type, seed);
+	if (find_block_scales(type))
+		return make_block_matrix(shape, type, seed);
 	struct kernels *oracle = open_set(ISA_SCALAR, COMPUTE_AUTO, 64);
 	size_t n = (size_t)(shape.n_in * shape.n_out);
 	struct matrix matrix = {.values = random_floats(n, seed)};
@@ -262,6 +289,38 @@ static void check_group(const struct context *context, struct shape shape, enum 
 	free_matrix(&c);
 }
 
+static void check_shape(const struct context *context, struct shape shape, enum dtype type, int number)
+{
+	float *x = random_floats((size_t)(MAX_ROWS * shape.n_in), (uint64_t)number);
+	struct matrix matrix = make_matrix(shape, type, number % 4, (uint64_t)number + 50);
+	check_decode(context, &matrix, x);
+	check_prefill(context, &matrix, x, 1);
+	check_prefill(context, &matrix, x, 70);
+	if (number % 3 == 2)
+		check_prefill(context, &matrix, x, 137 + number * 13);
+	free_matrix(&matrix);
+	free(x);
+}
+
+/* Blocks of GGUF files have whole blocks in a row, and one way of being multiplied: fewer shapes say as much. */
+static void check_type(struct context *context, enum isa isa, enum compute compute, enum dtype type)
+{
+	int64_t block = find_block_scales(type) ? dtype_info(type)->block_elements : 1;
+	bool rounded = matmul_input_bytes(context->set, type, 1, 64) > 0;
+	assert_false(rounded && (compute == COMPUTE_F32 || block > 1));
+	context->decode = !rounded ? NO_ROUNDING : is_quant(type) ? TO_8_BITS : TO_BF16;
+	context->prefill = context->decode == TO_8_BITS && isa == ISA_AMX ? BOTH_TO_BF16 : context->decode;
+	for (int i = 0; i < N_SHAPES; i++) {
+		struct shape shape = {(int64_t)round_up((size_t)shapes[i].n_in, (size_t)block), shapes[i].n_out};
+		if (block == 1 || (i >= 5 && i <= 6))
+			check_shape(context, shape, type, i);
+	}
+	struct shape shape = {block > 1 ? 256 : 200, 150};
+	float *x = random_floats(48 * (size_t)shape.n_in, 3);
+	check_group(context, shape, type, x);
+	free(x);
+}
+
 static void check_set(enum isa isa, enum compute compute, struct pool *const *pools)
 {
 	struct kernels *set = open_set(isa, compute, 512);
@@ -269,26 +328,8 @@ static void check_set(enum isa isa, enum compute compute, struct pool *const *po
 		return;
 	struct context context = {.set = set};
 	memcpy(context.pools, pools, sizeof context.pools);
-	for (int type = DTYPE_F32; type <= DTYPE_Q4; type++) {
-		bool rounded = matmul_input_bytes(set, (enum dtype)type, 1, 64) > 0;
-		assert_false(rounded && compute == COMPUTE_F32);
-		context.decode = !rounded ? NO_ROUNDING : is_quant((enum dtype)type) ? TO_8_BITS : TO_BF16;
-		context.prefill = context.decode == TO_8_BITS && isa == ISA_AMX ? BOTH_TO_BF16 : context.decode;
-		for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-			float *x = random_floats((size_t)(MAX_ROWS * shapes[i].n_in), i);
-			struct matrix matrix = make_matrix(shapes[i], (enum dtype)type, (int)i % 4, i + 50);
-			check_decode(&context, &matrix, x);
-			check_prefill(&context, &matrix, x, 1);
-			check_prefill(&context, &matrix, x, 70);
-			if (i % 3 == 2)
-				check_prefill(&context, &matrix, x, 137 + (int)i * 13);
-			free_matrix(&matrix);
-			free(x);
-		}
-		float *x = random_floats(48 * 200, 3);
-		check_group(&context, (struct shape){200, 150}, (enum dtype)type, x);
-		free(x);
-	}
+	for (int type = 0; type < DTYPE_COUNT; type++)
+		check_type(&context, isa, compute, (enum dtype)type);
 	kernels_destroy(set);
 }
 

@@ -1,0 +1,57 @@
+/* Blocks of GGUF types full of random numbers that are worth something like those of a model. */
+#ifndef TALLOW_TESTS_RANDOM_BLOCKS_H
+#define TALLOW_TESTS_RANDOM_BLOCKS_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "tensor/block.h"
+
+/* Where the scales of a block stand, and what they have to be for values within about -1 ... 1 around 0. */
+static const struct block_scales {
+	enum dtype type;
+	struct {
+		int at; /* -1: there is none */
+		float value;
+	} scale, minimum;
+} block_scales[] = {
+    {DTYPE_Q8_0, {0, 1.0f / 127}, {-1, 0}},
+    {DTYPE_Q4_0, {0, 1.0f / 8}, {-1, 0}},
+    {DTYPE_Q4_1, {0, 1.0f / 8}, {2, -0.94f}},
+    {DTYPE_Q5_0, {0, 1.0f / 16}, {-1, 0}},
+    {DTYPE_Q5_1, {0, 1.0f / 16}, {2, -1}},
+    {DTYPE_Q2_K, {80, 1.0f / 24}, {82, 1.5f / 24}},
+    {DTYPE_Q3_K, {108, 1.0f / 64}, {-1, 0}},
+    {DTYPE_Q4_K, {0, 1.0f / 512}, {2, 7.5f / 512}},
+    {DTYPE_Q5_K, {0, 1.0f / 1024}, {2, 15.5f / 1024}},
+    {DTYPE_Q6_K, {208, 1.0f / 2048}, {-1, 0}},
+    {DTYPE_IQ4_NL, {0, 1.0f / 127}, {-1, 0}},
+};
+enum { N_BLOCK_TYPES = sizeof block_scales / sizeof *block_scales };
+
+/* xorshift64* (Vigna, 2016). */
+static inline unsigned random_byte(uint64_t *state)
+{
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return (unsigned)(*state * 2685821657736338717u >> 56);
+}
+
+static inline void random_blocks(const struct block_scales *scales, void *out, size_t n_blocks, float size,
+                                 uint64_t *state)
+{
+	size_t n_bytes = (size_t)dtype_info(scales->type)->block_bytes;
+	unsigned char *block = out;
+	for (size_t i = 0; i < n_blocks; i++, block += n_bytes) {
+		for (size_t j = 0; j < n_bytes; j++)
+			block[j] = (unsigned char)random_byte(state);
+		float here = size * (0.5f + (float)random_byte(state) / 256);
+		uint16_t scale = f32_to_f16(scales->scale.value * here), minimum = f32_to_f16(scales->minimum.value * here);
+		memcpy(block + scales->scale.at, &scale, sizeof scale);
+		if (scales->minimum.at >= 0)
+			memcpy(block + scales->minimum.at, &minimum, sizeof minimum);
+	}
+}
+
+#endif
