@@ -94,24 +94,27 @@ static double positive_key(struct keys *keys, const char *name, double fallback)
 
 /* ---- what is refused by name ---- */
 
-static bool find_architecture(struct keys *keys)
+/* NULL with the error set where there is none that we know. */
+static const struct architecture *find_architecture(const struct gguf_file *gguf, struct error *error)
 {
 	const char *name = NULL;
 	size_t n_name = 0;
-	if (!gguf_string(keys->gguf, "general.architecture", &name, &n_name, keys->error))
-		return false;
-	if (!name)
-		return error_set(keys->error, ERROR_MODEL, "%s: general.architecture is missing", gguf_path(keys->gguf));
+	if (!gguf_string(gguf, "general.architecture", &name, &n_name, error))
+		return NULL;
+	if (!name) {
+		error_set(error, ERROR_MODEL, "%s: general.architecture is missing", gguf_path(gguf));
+		return NULL;
+	}
 	char supported[256] = "";
 	for (int i = 0; i < N_ARCHITECTURES; i++) {
 		if (n_name == strlen(architectures[i].name) && memcmp(name, architectures[i].name, n_name) == 0)
-			keys->architecture = &architectures[i];
+			return &architectures[i];
 		strncat(supported, i ? ", " : "", sizeof supported - strlen(supported) - 1);
 		strncat(supported, architectures[i].name, sizeof supported - strlen(supported) - 1);
 	}
-	return keys->architecture ||
-	       error_set(keys->error, ERROR_MODEL, "%s: general.architecture %.*s is not supported (supported: %s)",
-	                 gguf_path(keys->gguf), (int)(n_name < 60 ? n_name : 60), name, supported);
+	error_set(error, ERROR_MODEL, "%s: general.architecture %.*s is not supported (supported: %s)", gguf_path(gguf),
+	          (int)(n_name < 60 ? n_name : 60), name, supported);
+	return NULL;
 }
 
 static bool refuse_unsupported(struct keys *keys)
@@ -233,8 +236,8 @@ static bool read_gguf(const struct gguf_file *gguf, struct model_config *config,
 {
 	static const struct config_names names = {"attention.head_count", "attention.head_count_kv", "embedding_length",
 	                                          "attention.key_length"};
-	struct keys keys = {.gguf = gguf, .error = error, .ok = true};
-	if (!find_architecture(&keys) || !refuse_unsupported(&keys))
+	struct keys keys = {.gguf = gguf, .architecture = find_architecture(gguf, error), .error = error, .ok = true};
+	if (!keys.architecture || !refuse_unsupported(&keys))
 		return false;
 	snprintf(config->architecture, sizeof config->architecture, "%s", keys.architecture->family);
 	config->format = FORMAT_GGUF;

@@ -173,13 +173,13 @@ static void swiglu_row(struct step *step, const void *argument, int row)
 static void part_pairs(float *head, int64_t head_dim)
 {
 	enum { MOST_PAIRS = 2048 }; /* config_check_shape */
-	float seconds[MOST_PAIRS];
+	float pairs[2 * MOST_PAIRS];
 	int64_t half = head_dim / 2;
+	memcpy(pairs, head, (size_t)head_dim * sizeof *head);
 	for (int64_t i = 0; i < half; i++) {
-		seconds[i] = head[2 * i + 1];
-		head[i] = head[2 * i];
+		head[i] = pairs[2 * i];
+		head[half + i] = pairs[2 * i + 1];
 	}
-	memcpy(head + half, seconds, (size_t)half * sizeof *head);
 }
 
 static void rotate_head(const struct model *model, float *head, const float *cosines, const float *sines)
