@@ -4,7 +4,8 @@
  *     pool_run(pool, n_tasks, task, context);    // returns when every task ran
  *     pool_destroy(pool);
  *
- * Tasks 0..n_tasks-1 are claimed one by one in order, so a slow CPU takes fewer. A task's result must depend on its
+ * Every worker gets an equal run of the tasks 0..n_tasks-1, takes them one by one in order, and then helps the others
+ * from the end of theirs, so a slow CPU takes fewer. A task's result must depend on its
  * number only, never on the worker that ran it: that is what keeps results the same for every thread count. The caller
  * works too, as worker 0. Workers spin for 0.1 ms after a region and then sleep, so an idle pool costs no CPU.
  * pool_run may not be nested and is called by one thread at a time.

@@ -1,9 +1,15 @@
-/* The compute pool: one word per worker starts it, one counter shares the tasks out, a countdown ends the region.
+/* The compute pool: one word per worker starts it, a range of tasks per worker shares the work out, a countdown ends the
+ * region.
  *
  * A worker's word has a cache line of its own and three values: WAITING (the worker spins on it), ASLEEP (the worker
  * sleeps on it), RUN (the caller wants it). Only workers that a region needs are told to run and waited for, so those
  * that pool_set_active leaves out fall asleep and cost nothing. Whoever waits spins first (a layer has a dozen regions,
  * microseconds apart) and then sleeps on a futex.
+ *
+ * A range is one word, so that its owner, who takes tasks from its front, and the others, who steal from its back when
+ * their own is empty, agree by compare and exchange. Ranges instead of one counter because neighbouring tasks read
+ * neighbouring memory: a worker that stays in one stream reads up to 1.2 times as fast as two that take turns (measured,
+ * 2 threads: 33.7 GB/s against 27.9), and on a machine with several memories it reads what it touched first.
  */
 #include "base/pool.h"
 
@@ -38,16 +44,16 @@ struct worker {
 	struct pool *pool;
 	int number;
 	pthread_t thread;
+	_Alignas(CACHE_LINE_BYTES) atomic_ullong tasks; /* task_range */
 };
 
 struct pool {
 	/* Written by the caller while no worker runs, read by workers that were told to run. */
 	_Alignas(CACHE_LINE_BYTES) pool_task *task;
 	void *context;
-	int n_tasks;
+	int n_sharing; /* workers of the region, the caller included */
 	bool ending;
 
-	_Alignas(CACHE_LINE_BYTES) atomic_uint next_task;
 	_Alignas(CACHE_LINE_BYTES) atomic_uint n_working; /* workers still in the region; a futex */
 	atomic_bool caller_sleeps;                        /* on n_working */
 
@@ -97,11 +103,35 @@ static bool spin_until(const atomic_uint *word, unsigned wanted)
 	}
 }
 
+/* Tasks [first, end). */
+static unsigned long long task_range(unsigned first, unsigned end)
+{
+	return (unsigned long long)first << 32 | end;
+}
+
+/* A task of this worker's range, the first or the last; -1 when there is none left. */
+static int take_task(struct worker *worker, bool take_first)
+{
+	unsigned long long range = atomic_load_explicit(&worker->tasks, memory_order_relaxed), rest;
+	unsigned first, end;
+	do {
+		first = (unsigned)(range >> 32);
+		end = (unsigned)range;
+		if (first >= end)
+			return -1;
+		rest = take_first ? task_range(first + 1, end) : task_range(first, end - 1);
+	} while (!atomic_compare_exchange_weak_explicit(&worker->tasks, &range, rest, memory_order_relaxed,
+	                                                memory_order_relaxed));
+	return (int)(take_first ? first : end - 1);
+}
+
 static void run_tasks(struct pool *pool, int worker)
 {
-	unsigned n_tasks = (unsigned)pool->n_tasks, task;
-	while ((task = atomic_fetch_add_explicit(&pool->next_task, 1, memory_order_relaxed)) < n_tasks)
-		pool->task(pool->context, (int)task, worker);
+	for (int i = 0; i < pool->n_sharing; i++) {
+		struct worker *owner = &pool->workers[(worker + i) % pool->n_sharing];
+		for (int task; (task = take_task(owner, i == 0)) >= 0;)
+			pool->task(pool->context, task, worker);
+	}
 }
 
 /* ---- a worker's side ---- */
@@ -168,8 +198,12 @@ void pool_run(struct pool *pool, int n_tasks, pool_task *task, void *context)
 	}
 	pool->task = task;
 	pool->context = context;
-	pool->n_tasks = n_tasks;
-	atomic_store_explicit(&pool->next_task, 0, memory_order_relaxed);
+	pool->n_sharing = n_threads;
+	for (int64_t i = 0; i < n_threads; i++)
+		atomic_store_explicit(
+		    &pool->workers[i].tasks,
+		    task_range((unsigned)(i * n_tasks / n_threads), (unsigned)((i + 1) * n_tasks / n_threads)),
+		    memory_order_relaxed);
 	atomic_store_explicit(&pool->n_working, (unsigned)n_threads - 1, memory_order_relaxed);
 	for (int i = 1; i < n_threads; i++)
 		order_to_run(&pool->workers[i]);

@@ -249,14 +249,26 @@ static void store_transposed(const struct amx_few *p, const float *sums, int row
 		v_store_some(p->out + (size_t)(row + r) * p->out_stride + output, v_load(rows[r]), n_outputs);
 }
 
+/* The starts of two rows of weights: where the hardware's own prefetching would begin anew. It follows all the rows of a
+ * tile from there by itself, better than with more help (measured: 30 to 31 GB/s; 27 where every line was asked for). */
+ALWAYS_INLINE void fetch_starts(const unsigned char *row, size_t stride)
+{
+	enum { START_LINES = 4 };
+	for (int i = 0; i < 2; i++)
+		for (int line = 0; line < START_LINES; line++)
+			_mm_prefetch((const char *)row + (size_t)i * stride + line * ROW_BYTES, _MM_HINT_T1);
+}
+
 /* Up to 32 outputs for 16 rows. The tail of inputs (fewer than a step) is copied, because it must not be read beyond. */
-static void multiply_outputs(const struct amx_few *p, int row, int output, int n_outputs, struct fetch *next)
+static void multiply_outputs(const struct amx_few *p, int row, int output, int n_outputs)
 {
 	const size_t stride = (size_t)p->n_in * sizeof(uint16_t);
 	const unsigned char *upper = p->w + (size_t)output * stride, *lower = upper + AMX_SIDE * stride;
 	const uint16_t *x = p->x + (size_t)(row / AMX_SIDE) * p->block_stride;
 	int n_upper = n_outputs < AMX_SIDE ? n_outputs : AMX_SIDE, n_lower = n_outputs - n_upper;
 	int64_t n_whole = p->n_in / AMX_STEP, step = 0;
+	int n_next = p->n_outputs + p->n_following - output - n_outputs; /* rows that can be fetched */
+	int64_t fetch_from = n_whole - AMX_SIDE;
 	_tile_zero(0);
 	_tile_zero(2);
 	for (; step < n_whole; step++) {
@@ -267,7 +279,9 @@ static void multiply_outputs(const struct amx_few *p, int row, int output, int n
 			_tile_loadd(5, lower + step * ROW_BYTES, stride);
 			_tile_dpbf16ps(2, 5, 6);
 		}
-		fetch_lines(next, 2 * (AMX_SIDE + 1));
+		int64_t pair = 2 * (step - fetch_from);
+		if (pair >= 0 && pair + 1 < n_next)
+			fetch_starts(upper + (size_t)(n_outputs + pair) * stride, stride);
 	}
 	if (p->n_in % AMX_STEP) {
 		_Alignas(64) unsigned char tail[2 * AMX_SIDE][ROW_BYTES] = {{0}};
@@ -292,18 +306,12 @@ void amx_multiply_few(const struct amx_few *product)
 {
 	const struct amx_few *p = product;
 	int shaped = 0;
-	struct fetch next = {.at = p->w,
-	                     .row_bytes = (size_t)p->n_in * sizeof(uint16_t),
-	                     .stride_bytes = (size_t)p->n_in * sizeof(uint16_t),
-	                     .n_rows = p->n_outputs};
-	int lines_per_row = (int)(next.row_bytes / ROW_BYTES) + 1;
-	fetch_lines(&next, 2 * AMX_SIDE * lines_per_row);
 	for (int output = 0; output < p->n_outputs; output += 2 * AMX_SIDE) {
 		int n_outputs = p->n_outputs - output < 2 * AMX_SIDE ? p->n_outputs - output : 2 * AMX_SIDE;
 		if (n_outputs != shaped)
 			shape_tiles(shaped = n_outputs);
 		for (int row = p->first_row / AMX_SIDE * AMX_SIDE; row < p->n_rows; row += AMX_SIDE)
-			multiply_outputs(p, row, output, n_outputs, &next);
+			multiply_outputs(p, row, output, n_outputs);
 	}
 	_tile_release();
 }

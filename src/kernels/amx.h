@@ -69,6 +69,7 @@ struct amx_few {
 	int first_row;          /* rows before it are multiplied but not written */
 	const unsigned char *w; /* [n_outputs, n_in] bf16, aligned to nothing */
 	int n_outputs;
+	int n_following; /* outputs after these that will be wanted next */
 	int64_t n_in;
 	float *out; /* of row 0 */
 	size_t out_stride;

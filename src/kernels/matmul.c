@@ -287,6 +287,7 @@ static void amx_few_span(const struct region *region, const struct row_span *spa
 	    .first_row = span->first - block,
 	    .w = stored_rows(weight, columns.first),
 	    .n_outputs = (int)columns.n,
+	    .n_following = (int)(weight->n_out - columns.first - columns.n),
 	    .n_in = weight->n_in,
 	    .out = output_at(region, columns, block),
 	    .out_stride = (size_t)weight->n_out,

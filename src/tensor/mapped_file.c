@@ -28,6 +28,9 @@ static bool map_open_file(int fd, const char *path, struct mapped_file *file, st
 	void *data = mmap(NULL, file->n_bytes, PROT_READ, MAP_SHARED, fd, 0);
 	if (data == MAP_FAILED)
 		return error_set(error, ERROR_MODEL, "%s: cannot be mapped: %s", path, strerror(errno));
+	/* Where the file system has large folios: a file that is not in memory yet is read in pieces of 2 MiB (measured: a
+	 * third of the time), and products read huge pages. Elsewhere this does nothing. */
+	madvise(data, file->n_bytes, MADV_HUGEPAGE);
 	file->data = data;
 	return true;
 }
