@@ -31,6 +31,9 @@ const struct block_type *block_type_find(uint32_t ggml_id); /* NULL when the num
 /* "F32, F16, ...": the types that are supported, for messages. */
 const char *block_type_supported(void);
 
+/* What the scale and the minimum scale of a block of Q4_K are multiplied by in its group 0..7. */
+void block_q4_k_factors(const void *block, int group, unsigned char *scale, unsigned char *minimum);
+
 /* `type` is one that files hold; n_values a multiple of its block's. `blocks` may be unaligned. */
 void block_dequantise(enum dtype type, const void *blocks, float *out, size_t n_values);
 

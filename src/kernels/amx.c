@@ -9,8 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernels/avx512_quant_vector.h"
 #include "kernels/avx512_vector.h"
-#include "kernels/quant.h"
 
 enum { ROW_BYTES = 64, STEP_ELEMENTS = AMX_SIDE * AMX_STEP };
 
@@ -186,29 +186,63 @@ ALWAYS_INLINE void widen_four(uint16_t *out, __m512i stored, __m512 scale, __m51
 	for (int i = 0; i < 4; i++) {
 		__m512i byte = i == 3 ? _mm512_srli_epi32(stored, 24)
 		                      : _mm512_and_si512(_mm512_srli_epi32(stored, 8 * (unsigned)i), _mm512_set1_epi32(255));
-		value[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(byte), scale, below); /* exact: 9 bits by 11 */
+		value[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(byte), scale, below); /* Q8 and Q4: exact, 9 bits by 11 */
 	}
 	_mm512_storeu_si512(out, pair_of(value[0], value[1]));
 	_mm512_storeu_si512(out + AMX_SIDE * 2, pair_of(value[2], value[3]));
 }
 
-void amx_pack_quant(uint16_t *strip, enum dtype type, const unsigned char *data, const uint16_t *scales, int n_groups)
+/* Scales of 16 outputs in a group, or in a half of it, and what zero, or the minimum, makes of them. */
+ALWAYS_INLINE __m512 scales_of(const enum dtype type, const uint16_t *scales, const unsigned char *head, int group,
+                               int half, __m512 *below)
 {
-	const __m512i low = _mm512_set1_epi8(15);
 	const __m512 zero = _mm512_set1_ps(-(float)quant_zero(type));
-	for (int group = 0; group < n_groups; group++, strip += STEP_ELEMENTS, scales += QUANT_OUTPUTS) {
-		__m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)scales));
-		__m512 below = _mm512_mul_ps(scale, zero);
-		uint16_t *half = strip + STEP_ELEMENTS / 2;
-		if (type == DTYPE_Q8)
-			for (int j = 0; j < 8; j++, data += ROW_BYTES)
-				widen_four(strip + j * 64, _mm512_loadu_si512(data), scale, below);
-		else
-			for (int j = 0; j < 4; j++, data += ROW_BYTES) {
-				__m512i both = _mm512_loadu_si512(data);
-				widen_four(strip + j * 64, _mm512_and_si512(both, low), scale, below);
-				widen_four(half + j * 64, _mm512_and_si512(_mm512_srli_epi16(both, 4), low), scale, below);
+	const unsigned char *factors = head + QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS;
+	__m512 scale = quant_scales(quant_is_super(type) ? head : (const void *)(scales + group * QUANT_OUTPUTS));
+	if (type == DTYPE_Q4K) {
+		scale = _mm512_mul_ps(scale, quant_unsigned(factors));
+		*below = _mm512_mul_ps(quant_scales(head + 2 * QUANT_OUTPUTS), quant_unsigned(factors + QUANT_OUTPUTS));
+		*below = _mm512_sub_ps(_mm512_setzero_ps(), *below);
+		return scale;
+	}
+	if (type == DTYPE_Q6K)
+		scale = _mm512_mul_ps(scale, quant_signed(factors + half * QUANT_OUTPUTS));
+	*below = _mm512_mul_ps(scale, zero);
+	return scale;
+}
+
+ALWAYS_INLINE void pack_quant(uint16_t *strip, const enum dtype type, const unsigned char *data, const uint16_t *scales,
+                              int first_group, int n_groups)
+{
+	enum { FOUR = 4 * AMX_SIDE };
+	for (int group = first_group; group < first_group + n_groups; group++, strip += STEP_ELEMENTS) {
+		const unsigned char *head, *block = quant_block(type, data, group, &head);
+		for (int half = 0; half < 2; half++) {
+			__m512 below, scale = scales_of(type, scales, head, group, half, &below);
+			qi high = type == DTYPE_Q6K ? quant_load(block + (4 + half) * ROW_BYTES) : _mm512_setzero_si512();
+			for (int j = 0; j < 4; j++) {
+				qi stored = quant_load(block + (type == DTYPE_Q8 ? 4 * half + j : j) * ROW_BYTES);
+				widen_four(strip + (4 * half + j) * FOUR, quant_weights(type, stored, high, j, half), scale, below);
 			}
+		}
+	}
+}
+
+void amx_pack_quant(uint16_t *strip, enum dtype type, const unsigned char *data, const uint16_t *scales,
+                    int first_group, int n_groups)
+{
+	switch (type) {
+#define CASE(type)                                                                                                     \
+	case type:                                                                                                         \
+		pack_quant(strip, type, data, scales, first_group, n_groups);                                                  \
+		break
+		CASE(DTYPE_Q8);
+		CASE(DTYPE_Q4);
+		CASE(DTYPE_Q4K);
+		CASE(DTYPE_Q6K);
+#undef CASE
+	default:
+		assert(!"weights of few bits");
 	}
 }
 

@@ -1,4 +1,4 @@
-/* 8-bit and 4-bit weights for CPUs that have AVX-VNNI without AVX-512. */
+/* Weights of few bits for CPUs that have AVX-VNNI without AVX-512. */
 #if defined(__x86_64__)
 #pragma GCC target("avx2,fma,f16c,avxvnni")
 #include <immintrin.h>

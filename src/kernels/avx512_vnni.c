@@ -1,16 +1,7 @@
-/* 8-bit and 4-bit weights with vpdpbusd on 512-bit vectors: one instruction multiplies four inputs for 16 outputs. */
+/* Weights of few bits with vpdpbusd on 512-bit vectors: one instruction multiplies four inputs for 16 outputs. */
 #if defined(__x86_64__)
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,prefer-vector-width=512")
-#include <immintrin.h>
-#include <stdbool.h>
-#include <string.h>
-
-#include "kernels/kernel_set.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-typedef __m512i qi;
-typedef __m512 qf;
+#include "kernels/avx512_quant_vector.h"
 
 #define QUANT_FUNCTION avx512_vnni_quant
 #define QUANT_LANES    16
@@ -20,8 +11,6 @@ typedef __m512 qf;
 #define QUANT_MAX_ROWS      6
 #define QUANT_VECTORS(rows) ((rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
 
-#define quant_load(p)   _mm512_loadu_si512(p)
-#define quant_scales(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define qf_zero()       _mm512_setzero_ps()
 #define qf_set1(x)      _mm512_set1_ps(x)
 #define qf_mul(a, b)    _mm512_mul_ps(a, b)
@@ -39,17 +28,10 @@ ALWAYS_INLINE qi quant_x(const int8_t *values)
 	return _mm512_set1_epi32(four);
 }
 
-ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, const int half)
-{
-	if (type == DTYPE_Q8)
-		return stored;
-	return _mm512_and_si512(half ? _mm512_srli_epi16(stored, 4) : stored, _mm512_set1_epi8(15));
-}
-
-ALWAYS_INLINE qi quant_start(const enum dtype type, const struct quant_group *group)
+ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
 {
 	(void)type;
-	return _mm512_set1_epi32(group->offset);
+	return _mm512_set1_epi32(first);
 }
 
 ALWAYS_INLINE qi quant_step(const enum dtype type, qi sum, qi w, qi x)
@@ -58,9 +40,9 @@ ALWAYS_INLINE qi quant_step(const enum dtype type, qi sum, qi w, qi x)
 	return _mm512_dpbusd_epi32(sum, w, x);
 }
 
-ALWAYS_INLINE qf quant_finish(const enum dtype type, qi sum, const struct quant_group *group)
+ALWAYS_INLINE qf quant_finish(const enum dtype type, qi sum, int32_t first)
 {
-	(void)type, (void)group;
+	(void)type, (void)first;
 	return _mm512_cvtepi32_ps(sum);
 }
 

@@ -11,7 +11,18 @@
 
 enum dtype weight_served_type(enum dtype type)
 {
-	return type == DTYPE_Q8_0 ? DTYPE_Q8 : type == DTYPE_Q4_0 ? DTYPE_Q4 : type;
+	switch (type) {
+	case DTYPE_Q8_0:
+		return DTYPE_Q8;
+	case DTYPE_Q4_0:
+		return DTYPE_Q4;
+	case DTYPE_Q4_K:
+		return DTYPE_Q4K;
+	case DTYPE_Q6_K:
+		return DTYPE_Q6K;
+	default:
+		return type;
+	}
 }
 
 enum weight_layout weight_layout(enum dtype type)
@@ -27,7 +38,7 @@ static int64_t blocks_of(int64_t n_out)
 /* Bytes of a quantised weight before its scales. */
 static size_t quant_data_bytes(enum dtype type, int64_t n_out, int64_t n_in)
 {
-	return (size_t)blocks_of(n_out) * (size_t)quant_groups(n_in) * quant_block_bytes(type);
+	return (size_t)blocks_of(n_out) * quant_strip_bytes(type, quant_groups(n_in));
 }
 
 bool weight_bytes(enum dtype type, int64_t n_out, int64_t n_in, size_t *n_bytes)
@@ -35,7 +46,7 @@ bool weight_bytes(enum dtype type, int64_t n_out, int64_t n_in, size_t *n_bytes)
 	size_t n;
 	if (quant_is(type)) {
 		n_out = blocks_of(n_out) * QUANT_OUTPUTS;
-		n_in = (int64_t)quant_groups(n_in) * QUANT_GROUP;
+		n_in = (int64_t)round_up((size_t)n_in, (size_t)dtype_info(type)->block_elements);
 	}
 	if (!checked_mul((size_t)n_out, (size_t)n_in, &n) || !dtype_bytes(type, n, n_bytes) ||
 	    !checked_add(*n_bytes, 63, n_bytes))
@@ -46,15 +57,25 @@ bool weight_bytes(enum dtype type, int64_t n_out, int64_t n_in, size_t *n_bytes)
 
 /* ---- from f32 and back ---- */
 
+/* Strip `index` of 16 outputs and its scales, which super-blocks do not have. */
+static unsigned char *strip_of(const struct weight *weight, int64_t index, uint16_t **scales)
+{
+	int n_groups = quant_groups(weight->n_in);
+	*scales = weight->scales ? (uint16_t *)weight->scales + index * n_groups * QUANT_OUTPUTS : NULL;
+	return (unsigned char *)weight->data + (size_t)index * quant_strip_bytes(weight->type, n_groups);
+}
+
+/* Rounded as block_dequantise does. */
 static void widen_quant(const struct weight *weight, int64_t output, float *out)
 {
-	int n_groups = quant_groups(weight->n_in), lane = (int)(output % QUANT_OUTPUTS);
-	size_t index = (size_t)(output / QUANT_OUTPUTS) * (size_t)n_groups;
-	for (int64_t k = 0; k < weight->n_in; k++) {
-		size_t block = index + (size_t)(k / QUANT_GROUP);
-		float scale = f16_to_f32(((const uint16_t *)weight->scales)[block * QUANT_OUTPUTS + (size_t)lane]);
-		const unsigned char *data = (const unsigned char *)weight->data + block * quant_block_bytes(weight->type);
-		out[k] = scale * (float)quant_value(weight->type, data, lane, (int)(k % QUANT_GROUP));
+	int lane = (int)(output % QUANT_OUTPUTS);
+	uint16_t *scales;
+	const unsigned char *strip = strip_of(weight, output / QUANT_OUTPUTS, &scales);
+	for (int64_t i = 0; i < weight->n_in; i++) {
+		int group = (int)(i / QUANT_GROUP), k = (int)(i % QUANT_GROUP);
+		const unsigned char *head, *block = quant_block(weight->type, strip, group, &head);
+		struct quant_scale scale = quant_scale(weight->type, scales, head, group, lane, k);
+		out[i] = scale.scale * (float)quant_value(weight->type, block, lane, k) - scale.minimum;
 	}
 }
 
@@ -83,10 +104,9 @@ void weight_widen(const struct kernels *kernels, const struct weight *weight, in
 void weight_pack(const struct weight *weight, int64_t first, int64_t end, int64_t k, int64_t n_in, uint16_t *strip)
 {
 	if (quant_is(weight->type)) {
-		size_t block = (size_t)(first / QUANT_OUTPUTS) * (size_t)quant_groups(weight->n_in) + (size_t)(k / QUANT_GROUP);
-		amx_pack_quant(strip, weight->type,
-		               (const unsigned char *)weight->data + block * quant_block_bytes(weight->type),
-		               (const uint16_t *)weight->scales + block * QUANT_OUTPUTS, quant_groups(n_in));
+		uint16_t *scales;
+		const unsigned char *data = strip_of(weight, first / QUANT_OUTPUTS, &scales);
+		amx_pack_quant(strip, weight->type, data, scales, (int)(k / QUANT_GROUP), quant_groups(n_in));
 		return;
 	}
 	assert(weight->type == DTYPE_BF16);
@@ -104,11 +124,12 @@ struct conversion {
 /* A multiple of every stored type's block. */
 enum { WIDE = 256 };
 
+/* A block of Q8 or Q4. */
 static unsigned char *block_of(const struct weight *to, int64_t first, int group, uint16_t **scales)
 {
-	size_t index = (size_t)(first / QUANT_OUTPUTS) * (size_t)quant_groups(to->n_in) + (size_t)group;
-	*scales = (uint16_t *)to->scales + index * QUANT_OUTPUTS;
-	return (unsigned char *)to->data + index * quant_block_bytes(to->type);
+	unsigned char *strip = strip_of(to, first / QUANT_OUTPUTS, scales);
+	*scales += group * QUANT_OUTPUTS;
+	return strip + (size_t)group * quant_block_bytes(to->type);
 }
 
 /* 16 outputs, widened in pieces that fit the stack and rounded a block at a time. */
@@ -161,6 +182,78 @@ static void repack_outputs(const struct conversion *conversion, int64_t first, i
 	}
 }
 
+/* Eight words of four values each, from bytes that hold other values besides. */
+static void take_words(uint32_t words[8], const unsigned char *bytes, int shift, uint32_t mask)
+{
+	memcpy(words, bytes, 8 * sizeof *words);
+	for (int i = 0; i < 8; i++)
+		words[i] = words[i] >> shift & mask;
+}
+
+static void put_word(unsigned char *block, int row, int lane, uint32_t word)
+{
+	memcpy(block + row * 4 * QUANT_OUTPUTS + 4 * lane, &word, sizeof word);
+}
+
+/* One output of a super-block of Q4_K (tensor/block.c has its layout). */
+static void repack_q4_k(unsigned char *head, int lane, const unsigned char *stored)
+{
+	memcpy(head + 2 * lane, stored, 2);
+	memcpy(head + 2 * (QUANT_OUTPUTS + lane), stored + 2, 2);
+	unsigned char *block = head + QUANT_HEAD_BYTES, *factors = head + QUANT_HEAD_FACTORS + lane;
+	for (int group = 0; group < QUANT_SUPER_GROUPS; group++, factors += 2 * QUANT_OUTPUTS) {
+		uint32_t words[8];
+		take_words(words, stored + 16 + group / 2 * 32, group % 2 * 4, 0x0f0f0f0f);
+		for (int row = 0; row < 4; row++)
+			put_word(block, row, lane, words[row] | words[row + 4] << 4);
+		block_q4_k_factors(stored, group, &factors[0], &factors[QUANT_OUTPUTS]);
+		block += quant_block_bytes(DTYPE_Q4K);
+	}
+}
+
+/* One output of a super-block of Q6_K. */
+static void repack_q6_k(unsigned char *head, int lane, const unsigned char *stored)
+{
+	memcpy(head + 2 * lane, stored + 208, 2);
+	memset(head + 2 * (QUANT_OUTPUTS + lane), 0, 2);
+	unsigned char *block = head + QUANT_HEAD_BYTES, *factors = head + QUANT_HEAD_FACTORS + lane;
+	for (int i = 0; i < 2 * QUANT_SUPER_GROUPS; i++)
+		factors[i * QUANT_OUTPUTS] = stored[192 + i];
+	for (int group = 0; group < QUANT_SUPER_GROUPS; group++, block += quant_block_bytes(DTYPE_Q6K)) {
+		uint32_t low[8], high[8];
+		take_words(low, stored + group / 4 * 64 + group % 2 * 32, group % 4 / 2 * 4, 0x0f0f0f0f);
+		take_words(high, stored + 128 + group / 4 * 32, group % 4 * 2, 0x03030303);
+		for (int row = 0; row < 4; row++)
+			put_word(block, row, lane, low[row] | low[row + 4] << 4);
+		for (int half = 0; half < 2; half++) {
+			const uint32_t *bits = high + 4 * half;
+			put_word(block, 4 + half, lane, bits[0] | bits[1] << 2 | bits[2] << 4 | bits[3] << 6);
+		}
+	}
+}
+
+/* What pads the outputs is zero: its scales are. */
+static void repack_supers(const struct conversion *conversion, int64_t first, int64_t n_outputs)
+{
+	const struct weight *from = conversion->from, *to = conversion->to;
+	const size_t stored_bytes = (size_t)dtype_info(from->type)->block_bytes;
+	const int n_supers = (int)(from->n_in / QUANT_SUPER);
+	uint16_t *scales;
+	unsigned char *head = strip_of(to, first / QUANT_OUTPUTS, &scales);
+	for (int super = 0; super < n_supers; super++, head += quant_strip_bytes(to->type, QUANT_SUPER_GROUPS)) {
+		if (n_outputs < QUANT_OUTPUTS)
+			memset(head, 0, quant_strip_bytes(to->type, QUANT_SUPER_GROUPS));
+		for (int lane = 0; lane < n_outputs; lane++) {
+			const unsigned char *stored =
+			    (const unsigned char *)from->data + (size_t)((first + lane) * n_supers + super) * stored_bytes;
+			if (to->type == DTYPE_Q4K)
+				repack_q4_k(head, lane, stored);
+			else
+				repack_q6_k(head, lane, stored);
+		}
+	}
+}
+
 static void convert_rows(const struct conversion *conversion, int64_t first, int64_t n_outputs)
 {
 	enum { PIECE = 4 * WIDE };
@@ -183,6 +276,8 @@ static void convert_task(void *context, int task, int worker)
 	int64_t n_outputs = left < QUANT_OUTPUTS ? left : QUANT_OUTPUTS;
 	if (!quant_is(conversion->to->type))
 		convert_rows(conversion, first, n_outputs);
+	else if (quant_is_super(conversion->to->type))
+		repack_supers(conversion, first, n_outputs);
 	else if (weight_served_type(conversion->from->type) == conversion->to->type)
 		repack_outputs(conversion, first, n_outputs);
 	else
@@ -195,7 +290,8 @@ void weight_convert(const struct kernels *kernels, struct pool *pool, const stru
 	assert(from->layout == LAYOUT_ROWS && !quant_is(from->type) && (uintptr_t)memory % 64 == 0);
 	*to = (struct weight){
 	    .type = type, .layout = weight_layout(type), .n_out = from->n_out, .n_in = from->n_in, .data = memory};
-	if (quant_is(type))
+	assert(!quant_is_super(type) || weight_served_type(from->type) == type);
+	if (quant_is(type) && !quant_is_super(type))
 		to->scales = (unsigned char *)memory + quant_data_bytes(type, from->n_out, from->n_in);
 	struct conversion conversion = {.kernels = kernels, .from = from, .to = to};
 	pool_run(pool, (int)blocks_of(from->n_out), convert_task, &conversion);

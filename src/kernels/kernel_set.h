@@ -53,10 +53,10 @@ struct kernel_set {
 
 	dot_function *dot[DTYPE_COUNT]; /* by weight type, f32 activations; NULL where there is none */
 
-	/* Q8 and Q4 weights; the same bits in every set (quant.h). */
+	/* Weights in few bits; the same bits in every set (quant.h). */
 	quant_function *quant;
-	/* Rounds a row of n activations to ceil(n / 32) groups; zero = quant_zero(weight type). */
-	void (*quantise_row)(struct quant_group *out, const float *x, int64_t n, int zero);
+	/* Rounds a row of n activations to ceil(n / 32) groups for weights of this type. */
+	void (*quantise_row)(struct quant_group *out, const float *x, int64_t n, enum dtype type);
 	/* Rounds one block of weights, given a lane per output, to Q8 or Q4; w and block are aligned to 64 bytes. */
 	void (*quantise_block)(enum dtype type, const float w[QUANT_GROUP][QUANT_OUTPUTS], unsigned char *block,
 	                       uint16_t *scales);

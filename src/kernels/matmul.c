@@ -138,7 +138,7 @@ static void prepare_row(const struct prepare *prepare, enum way way, int row)
 	size_t used = (size_t)input->n_in * sizeof(uint16_t);
 	switch (way) {
 	case WAY_QUANT:
-		prepare->kernels->private->set->quantise_row((void *)out, x, input->n_in, quant_zero(input->type));
+		prepare->kernels->private->set->quantise_row((void *)out, x, input->n_in, input->type);
 		break;
 	case WAY_AMX_FEW:
 		amx_pack_row_few(block, row % AMX_SIDE, x, input->n_in);
@@ -227,13 +227,14 @@ static void quant_span(const struct region *region, const struct row_span *span,
 {
 	const struct weight *weight = region->weights[columns.index];
 	int n_groups = quant_groups(weight->n_in);
-	size_t first_block = (size_t)columns.first / QUANT_OUTPUTS * (size_t)n_groups;
+	size_t first_strip = (size_t)columns.first / QUANT_OUTPUTS;
 	struct quant_product product = {
 	    .x = prepared_row(region, span->first),
 	    .x_stride = region->prepared_stride / sizeof(struct quant_group),
 	    .n_rows = span->n_rows,
-	    .w = (const unsigned char *)weight->data + first_block * quant_block_bytes(weight->type),
-	    .scales = (const uint16_t *)weight->scales + first_block * QUANT_OUTPUTS,
+	    .w = (const unsigned char *)weight->data + first_strip * quant_strip_bytes(weight->type, n_groups),
+	    .scales =
+	        weight->scales ? (const uint16_t *)weight->scales + first_strip * (size_t)n_groups * QUANT_OUTPUTS : NULL,
 	    .n_outputs = (int)columns.n,
 	    .n_groups = n_groups,
 	    .out = output_at(region, columns, span->first),

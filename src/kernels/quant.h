@@ -1,4 +1,4 @@
-/* Products with 8-bit and 4-bit weights: the layout, and what an instruction set brings.
+/* Products with weights of few bits: the layouts, and what an instruction set brings.
  *
  * Weights (LAYOUT_INTERLEAVED) are blocks of 16 outputs x 32 inputs, so that one lane of a vector is one output:
  *
@@ -10,10 +10,25 @@
  * last outputs and inputs is zero. Values are stored unsigned because the dot-product instructions multiply unsigned by
  * signed bytes; what that adds is taken away through `offset` of the activations, once per group.
  *
- * Activations are rounded to 8 bits in the same groups, each with its own scale. The sum over a group is an exact
- * integer, and groups are added in ascending order,
+ * Q4_K and Q6_K of GGUF files become super-blocks of 16 outputs x 256 inputs: a head of QUANT_HEAD_BYTES,
  *
- *     out = fma((float)integer * x.scale, w.scale, out)
+ *     scale[16] in f16, minimum scale[16] in f16 (Q4K),
+ *     Q4K  for each of 8 groups, factor[16] and minimum[16] in unsigned bytes
+ *     Q6K  for each of 16 halves of groups, factor[16] in signed bytes
+ *
+ * and then 8 blocks of 32 inputs:
+ *
+ *     Q4K  as Q4, each as it is;      weight = scale * factor * value - minimum scale * minimum
+ *     Q6K  4 rows as Q4 with the low 4 bits of value + 32, then 2 rows with the high bits: in row h, inputs 16h+4j ...
+ *          16h+4j+3 have bits 2j and 2j+1;    weight = scale * factor * value
+ *
+ * Nothing in them is rounded. There are no scales elsewhere.
+ *
+ * Activations are rounded to 8 bits in the same groups, each with its own scale. The sum over a group (Q6K: over half
+ * of it) is an exact integer, and groups are added in ascending order,
+ *
+ *     out = fma((float)integer * x.scale, w.scale, out)        w.scale = scale * factor, exact
+ *     out = fma(-x.scale * (float)x.offset, minimum, out)      Q4K; minimum = minimum scale * minimum, exact
  *
  * so that all sets give the same bits, whatever the number of rows.
  */
@@ -23,12 +38,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "tensor/dtype.h"
 
-enum { QUANT_GROUP = 32, QUANT_OUTPUTS = 16 };
+enum {
+	QUANT_GROUP = 32,
+	QUANT_OUTPUTS = 16,
+	QUANT_SUPER_GROUPS = 8, /* of a super-block */
+	QUANT_SUPER = QUANT_SUPER_GROUPS * QUANT_GROUP,
+	QUANT_HEAD_FACTORS = 4 * QUANT_OUTPUTS, /* where the factors begin in the head of a super-block */
+	QUANT_HEAD_BYTES = QUANT_HEAD_FACTORS + QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS,
+};
 
-/* x = scale * value; offset = -(128 or 8) * the sum of the values. */
+/* x = scale * value; offset: quant_offset of the values. */
 struct quant_group {
 	int8_t values[QUANT_GROUP];
 	float scale;
@@ -46,8 +69,8 @@ struct quant_product {
 	const struct quant_group *x;
 	size_t x_stride; /* groups from row to row */
 	int n_rows;
-	const unsigned char *w; /* the first of ceil(n_outputs / 16) rows of blocks */
-	const uint16_t *scales;
+	const unsigned char *w; /* the first of ceil(n_outputs / 16) strips of blocks */
+	const uint16_t *scales; /* NULL for super-blocks */
 	int n_outputs;
 	int n_groups;
 	float *out;
@@ -62,18 +85,67 @@ void avx512_vnni_quant(enum dtype type, const struct quant_product *product);
 
 static inline bool quant_is(enum dtype type)
 {
-	return type == DTYPE_Q8 || type == DTYPE_Q4;
+	return type == DTYPE_Q8 || type == DTYPE_Q4 || type == DTYPE_Q4K || type == DTYPE_Q6K;
+}
+
+/* In super-blocks, which have their scales with them. */
+static inline bool quant_is_super(enum dtype type)
+{
+	return type == DTYPE_Q4K || type == DTYPE_Q6K;
 }
 
 /* What is added to a value to store it. */
 static inline int quant_zero(enum dtype type)
 {
-	return type == DTYPE_Q8 ? 128 : 8;
+	return type == DTYPE_Q8 ? 128 : type == DTYPE_Q4 ? 8 : type == DTYPE_Q6K ? 32 : 0;
 }
 
+/* What a product needs to know about a group of activations, from the sums of its halves: what stored values add to its
+ * integer, to be taken away; Q4K: the sum itself; Q6K: the two sums, of at most 16 * 127 each. */
+static inline int32_t quant_offset(enum dtype type, int32_t low_sum, int32_t high_sum)
+{
+	if (type == DTYPE_Q4K)
+		return low_sum + high_sum;
+	if (type == DTYPE_Q6K)
+		return low_sum + high_sum * 65536;
+	return -quant_zero(type) * (low_sum + high_sum);
+}
+
+/* Where the integer of a group (of its half, Q6K) starts. */
+static inline int32_t quant_first(enum dtype type, int32_t offset, int half)
+{
+	if (type == DTYPE_Q4K)
+		return 0;
+	if (type == DTYPE_Q6K) {
+		int16_t low = (int16_t)offset;
+		return -32 * (half ? (offset - low) / 65536 : low);
+	}
+	return offset;
+}
+
+/* Bytes of 16 outputs x 32 inputs. */
 static inline size_t quant_block_bytes(enum dtype type)
 {
-	return (size_t)QUANT_OUTPUTS * QUANT_GROUP / (type == DTYPE_Q8 ? 1 : 2);
+	return (size_t)QUANT_OUTPUTS * (type == DTYPE_Q8 ? 32 : type == DTYPE_Q6K ? 24 : 16);
+}
+
+/* Bytes of 16 outputs: n_groups is a multiple of QUANT_SUPER_GROUPS for super-blocks. */
+static inline size_t quant_strip_bytes(enum dtype type, int n_groups)
+{
+	size_t blocks = (size_t)n_groups * quant_block_bytes(type);
+	return blocks + (quant_is_super(type) ? (size_t)(n_groups / QUANT_SUPER_GROUPS) * QUANT_HEAD_BYTES : 0);
+}
+
+/* The block of a group within its strip; *head: that of its super-block, or NULL. */
+static inline const unsigned char *quant_block(enum dtype type, const unsigned char *strip, int group,
+                                               const unsigned char **head)
+{
+	if (!quant_is_super(type)) {
+		*head = NULL;
+		return strip + (size_t)group * quant_block_bytes(type);
+	}
+	*head = strip + quant_strip_bytes(type, group / QUANT_SUPER_GROUPS * QUANT_SUPER_GROUPS);
+	return *head + QUANT_HEAD_BYTES + (size_t)(group % QUANT_SUPER_GROUPS) * quant_block_bytes(type);
 }
 
 /* Value k of an output in a block. */
@@ -82,7 +154,29 @@ static inline int quant_value(enum dtype type, const unsigned char *block, int l
 	if (type == DTYPE_Q8)
 		return block[k / 4 * 64 + lane * 4 + k % 4] - 128;
 	int both = block[k % 16 / 4 * 64 + lane * 4 + k % 4];
-	return (k < QUANT_GROUP / 2 ? both & 15 : both >> 4) - 8;
+	int value = k < QUANT_GROUP / 2 ? both & 15 : both >> 4;
+	if (type == DTYPE_Q6K)
+		value |= (block[(4 + k / 16) * 64 + lane * 4 + k % 4] >> (k % 16 / 4 * 2) & 3) << 4;
+	return value - quant_zero(type);
+}
+
+/* What value k of an output in a group is multiplied by, and what is then taken away. */
+struct quant_scale {
+	float scale, minimum;
+};
+static inline struct quant_scale quant_scale(enum dtype type, const uint16_t *scales, const unsigned char *head,
+                                             int group, int lane, int k)
+{
+	if (!quant_is_super(type))
+		return (struct quant_scale){f16_to_f32(scales[group * QUANT_OUTPUTS + lane]), 0};
+	uint16_t scale, minimum;
+	const unsigned char *factors = head + QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS + lane;
+	memcpy(&scale, head + 2 * lane, sizeof scale);
+	memcpy(&minimum, head + 2 * (QUANT_OUTPUTS + lane), sizeof minimum);
+	if (type == DTYPE_Q4K)
+		return (struct quant_scale){f16_to_f32(scale) * (float)factors[0],
+		                            f16_to_f32(minimum) * (float)factors[QUANT_OUTPUTS]};
+	return (struct quant_scale){f16_to_f32(scale) * (float)(int8_t)factors[k / 16 * QUANT_OUTPUTS], 0};
 }
 
 static inline int quant_groups(int64_t n_in)

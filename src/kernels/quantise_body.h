@@ -25,7 +25,7 @@ static inline uint32_t magnitude_bits(float x)
 }
 
 /* The largest magnitude scaled to 127; a group of zeros has scale 0, one with an infinity or NaN a scale that shows. */
-static void quantise_group(struct quant_group *out, const float *x, int zero)
+static void quantise_group(struct quant_group *out, const float *x, enum dtype type)
 {
 	union {
 		uint32_t bits;
@@ -37,23 +37,25 @@ static void quantise_group(struct quant_group *out, const float *x, int zero)
 	}
 	/* Below this the inverse would be infinite; such activations are as good as zero. */
 	float inverse = largest.number < 1e-30f ? 0 : 127.0f / largest.number;
-	int32_t sum = 0;
-	for (int i = 0; i < QUANT_GROUP; i++) {
+	int32_t low_sum = 0, high_sum = 0;
+	for (int i = 0; i < QUANT_GROUP; i++)
 		out->values[i] = (int8_t)round_near(x[i] * inverse);
-		sum += out->values[i];
+	for (int i = 0; i < QUANT_GROUP / 2; i++) {
+		low_sum += out->values[i];
+		high_sum += out->values[i + QUANT_GROUP / 2];
 	}
 	out->scale = inverse == 0 ? 0 : largest.number / 127.0f;
-	out->offset = -zero * sum;
+	out->offset = quant_offset(type, low_sum, high_sum);
 }
 
-static void set_quantise_row(struct quant_group *out, const float *x, int64_t n, int zero)
+static void set_quantise_row(struct quant_group *out, const float *x, int64_t n, enum dtype type)
 {
 	for (; n >= QUANT_GROUP; n -= QUANT_GROUP, x += QUANT_GROUP)
-		quantise_group(out++, x, zero);
+		quantise_group(out++, x, type);
 	if (n > 0) {
 		float padded[QUANT_GROUP] = {0};
 		memcpy(padded, x, (size_t)n * sizeof *x);
-		quantise_group(out, padded, zero);
+		quantise_group(out, padded, type);
 	}
 }
 
@@ -174,7 +176,7 @@ static void set_narrow_q8(void *stored, const float *x, int64_t n)
 	struct kv_block *block = stored;
 	for (int64_t i = 0; i < n; i += QUANT_GROUP, block++) {
 		struct quant_group group;
-		quantise_group(&group, x + i, 0);
+		quantise_group(&group, x + i, DTYPE_Q8);
 		block->scale = f32_to_f16(group.scale);
 		memcpy(block->values, group.values, sizeof block->values);
 	}

@@ -168,17 +168,33 @@ static void dot_bf16(const struct dot_block *block)
 
 /* ---- few bits ---- */
 
-/* One row by the 16 outputs of a row of blocks. */
-static void quant_outputs(enum dtype type, const struct quant_group *x, const unsigned char *w, const uint16_t *scales,
-                          int n_groups, float *total)
+/* Adds the products of inputs [from, to) of a group for 16 outputs. */
+static void quant_part(enum dtype type, const struct quant_group *x, const unsigned char *block,
+                       const struct quant_scale scales[QUANT_OUTPUTS], int from, int to, float *total)
 {
-	for (int g = 0; g < n_groups; g++, x++, w += quant_block_bytes(type), scales += QUANT_OUTPUTS) {
-		int32_t sum[QUANT_OUTPUTS] = {0};
-		for (int k = 0; k < QUANT_GROUP; k++)
+	for (int lane = 0; lane < QUANT_OUTPUTS; lane++) {
+		int32_t sum = 0;
+		for (int k = from; k < to; k++)
+			sum += quant_value(type, block, lane, k) * x->values[k];
+		total[lane] = fmaf((float)sum * x->scale, scales[lane].scale, total[lane]);
+		if (type == DTYPE_Q4K)
+			total[lane] = fmaf(-x->scale * (float)x->offset, scales[lane].minimum, total[lane]);
+	}
+}
+
+/* One row by 16 outputs. */
+static void quant_outputs(enum dtype type, const struct quant_group *x, const unsigned char *strip,
+                          const uint16_t *scales, int n_groups, float *total)
+{
+	int step = type == DTYPE_Q6K ? QUANT_GROUP / 2 : QUANT_GROUP;
+	for (int group = 0; group < n_groups; group++, x++) {
+		const unsigned char *head, *block = quant_block(type, strip, group, &head);
+		for (int k = 0; k < QUANT_GROUP; k += step) {
+			struct quant_scale here[QUANT_OUTPUTS];
 			for (int lane = 0; lane < QUANT_OUTPUTS; lane++)
-				sum[lane] += quant_value(type, w, lane, k) * x->values[k];
-		for (int lane = 0; lane < QUANT_OUTPUTS; lane++)
-			total[lane] = fmaf((float)sum[lane] * x->scale, f16_to_f32(scales[lane]), total[lane]);
+				here[lane] = quant_scale(type, scales, head, group, lane, k);
+			quant_part(type, x, block, here, k, k + step, total);
+		}
 	}
 }
 
@@ -186,10 +202,11 @@ void scalar_quant(enum dtype type, const struct quant_product *p)
 {
 	for (int r = 0; r < p->n_rows; r++)
 		for (int o = 0; o < p->n_outputs; o += QUANT_OUTPUTS) {
-			size_t index = (size_t)(o / QUANT_OUTPUTS) * (size_t)p->n_groups;
+			size_t index = (size_t)(o / QUANT_OUTPUTS);
 			float total[QUANT_OUTPUTS] = {0};
-			quant_outputs(type, p->x + (size_t)r * p->x_stride, p->w + index * quant_block_bytes(type),
-			              p->scales + index * QUANT_OUTPUTS, p->n_groups, total);
+			quant_outputs(type, p->x + (size_t)r * p->x_stride, p->w + index * quant_strip_bytes(type, p->n_groups),
+			              p->scales ? p->scales + index * (size_t)p->n_groups * QUANT_OUTPUTS : NULL, p->n_groups,
+			              total);
 			int n = p->n_outputs - o < QUANT_OUTPUTS ? p->n_outputs - o : QUANT_OUTPUTS;
 			memcpy(p->out + (size_t)r * p->out_stride + (size_t)o, total, (size_t)n * sizeof *total);
 		}

@@ -181,15 +181,28 @@ static void dequantise_q3_k(const void *blocks, float *out, size_t n_values)
 
 /* Scale and minimum of group 0..7, 6 bits each in 12 bytes: groups 0..3 in the low 6 bits of bytes 0..3 and 4..7;
  * groups 4..7 have their low 4 bits in the halves of bytes 8..11 and their high 2 bits on top of those. */
-static void group_scale(const unsigned char *packed, int group, float *scale, float *min)
+static void group_factors(const unsigned char *packed, int group, unsigned char *scale, unsigned char *min)
 {
 	if (group < 4) {
-		*scale = (float)(packed[group] & 63);
-		*min = (float)(packed[group + 4] & 63);
+		*scale = packed[group] & 63;
+		*min = packed[group + 4] & 63;
 	} else {
-		*scale = (float)((packed[group + 4] & 15) | packed[group - 4] >> 6 << 4);
-		*min = (float)(packed[group + 4] >> 4 | packed[group] >> 6 << 4);
+		*scale = (unsigned char)((packed[group + 4] & 15) | packed[group - 4] >> 6 << 4);
+		*min = (unsigned char)(packed[group + 4] >> 4 | packed[group] >> 6 << 4);
 	}
+}
+
+void block_q4_k_factors(const void *block, int group, unsigned char *scale, unsigned char *minimum)
+{
+	group_factors((const unsigned char *)block + 4, group, scale, minimum);
+}
+
+static void group_scale(const unsigned char *packed, int group, float *scale, float *min)
+{
+	unsigned char scale_factor, min_factor;
+	group_factors(packed, group, &scale_factor, &min_factor);
+	*scale = (float)scale_factor;
+	*min = (float)min_factor;
 }
 
 /* d, dmin, scales[12], quants[128]: of each 64 values, 32 bytes hold the first 32 in their low halves. */

@@ -33,27 +33,7 @@ static size_t bytes_of(enum dtype type)
 
 static bool is_quant(enum dtype type)
 {
-	return type == DTYPE_Q8 || type == DTYPE_Q4;
-}
-
-/* Quantised from f32 by the set that is tested; its values are what the quantised ones stand for. */
-static struct matrix make_quant_matrix(struct shape shape, enum dtype type, uint64_t seed)
-{
-	struct error error = {0};
-	struct kernels *oracle = open_set(ISA_SCALAR, COMPUTE_AUTO, 64);
-	struct pool *pool = pool_create(1, NULL, 0, &error);
-	assert_non_null(pool);
-	size_t n_bytes;
-	struct matrix matrix = {.values = random_floats((size_t)(shape.n_in * shape.n_out), seed)};
-	struct weight plain = {.type = DTYPE_F32, .n_out = shape.n_out, .n_in = shape.n_in, .data = matrix.values};
-	assert_true(weight_bytes(type, shape.n_out, shape.n_in, &n_bytes));
-	matrix.memory = aligned_alloc(64, n_bytes);
-	assert_non_null(matrix.memory);
-	weight_convert(oracle, pool, &plain, type, matrix.memory, &matrix.weight);
-	weight_widen(oracle, &matrix.weight, 0, shape.n_out, matrix.values);
-	pool_destroy(pool);
-	kernels_destroy(oracle);
-	return matrix;
+	return type == DTYPE_Q8 || type == DTYPE_Q4 || type == DTYPE_Q4K || type == DTYPE_Q6K;
 }
 
 static const struct block_scales *find_block_scales(enum dtype type)
@@ -76,6 +56,36 @@ static struct matrix make_block_matrix(struct shape shape, enum dtype type, uint
 	random_blocks(find_block_scales(type), matrix.memory + 1, n / (size_t)dtype_info(type)->block_elements, 1, &state);
 	block_dequantise(type, matrix.memory + 1, matrix.values, n);
 	matrix.weight = (struct weight){.type = type, .n_out = shape.n_out, .n_in = shape.n_in, .data = matrix.memory + 1};
+	return matrix;
+}
+
+/* Made from what it is made of at load: Q8 and Q4 from f32, the others from blocks of a GGUF file; its values are what the
+ * made ones stand for, and repacking changes none. */
+static struct matrix make_quant_matrix(struct shape shape, enum dtype type, uint64_t seed)
+{
+	struct error error = {0};
+	struct kernels *oracle = open_set(ISA_SCALAR, COMPUTE_AUTO, 64);
+	struct pool *pool = pool_create(1, NULL, 0, &error);
+	assert_non_null(pool);
+	size_t n = (size_t)(shape.n_in * shape.n_out), n_bytes;
+	struct matrix from, matrix = {.values = allocate(n * sizeof(float))};
+	if (type == DTYPE_Q8 || type == DTYPE_Q4) {
+		from = (struct matrix){.values = random_floats(n, seed)};
+		from.weight = (struct weight){.type = DTYPE_F32, .n_out = shape.n_out, .n_in = shape.n_in, .data = from.values};
+	} else {
+		from = make_block_matrix(shape, type == DTYPE_Q4K ? DTYPE_Q4_K : DTYPE_Q6_K, seed);
+	}
+	assert_true(weight_bytes(type, shape.n_out, shape.n_in, &n_bytes));
+	matrix.memory = aligned_alloc(64, n_bytes);
+	assert_non_null(matrix.memory);
+	weight_convert(oracle, pool, &from.weight, type, matrix.memory, &matrix.weight);
+	weight_widen(oracle, &matrix.weight, 0, shape.n_out, matrix.values);
+	if (from.memory)
+		assert_memory_equal(matrix.values, from.values, n * sizeof(float));
+	free(from.memory);
+	free(from.values);
+	pool_destroy(pool);
+	kernels_destroy(oracle);
 	return matrix;
 }
 
@@ -305,14 +315,15 @@ static void check_shape(const struct context *context, struct shape shape, enum 
 /* Blocks of GGUF files have whole blocks in a row, and one way of being multiplied: fewer shapes say as much. */
 static void check_type(struct context *context, enum isa isa, enum compute compute, enum dtype type)
 {
-	int64_t block = find_block_scales(type) ? dtype_info(type)->block_elements : 1;
+	bool is_super = type == DTYPE_Q4K || type == DTYPE_Q6K;
+	int64_t block = find_block_scales(type) || is_super ? dtype_info(type)->block_elements : 1;
 	bool rounded = matmul_input_bytes(context->set, type, 1, 64) > 0;
-	assert_false(rounded && (compute == COMPUTE_F32 || block > 1));
+	assert_false(rounded && (compute == COMPUTE_F32 || find_block_scales(type)));
 	context->decode = !rounded ? NO_ROUNDING : is_quant(type) ? TO_8_BITS : TO_BF16;
 	context->prefill = context->decode == TO_8_BITS && isa == ISA_AMX ? BOTH_TO_BF16 : context->decode;
 	for (int i = 0; i < N_SHAPES; i++) {
 		struct shape shape = {(int64_t)round_up((size_t)shapes[i].n_in, (size_t)block), shapes[i].n_out};
-		if (block == 1 || (i >= 5 && i <= 6))
+		if (block == 1 || (i >= 5 && i <= 6) || (is_super && i == 8))
 			check_shape(context, shape, type, i);
 	}
 	struct shape shape = {block > 1 ? 256 : 200, 150};

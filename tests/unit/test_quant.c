@@ -1,4 +1,4 @@
-/* Products with 8-bit and 4-bit weights: every function that this CPU can run, against the scalar one, bit by bit, called
+/* Products with weights of few bits: every function that this CPU can run, against the scalar one, bit by bit, called
  * as matmul.c calls them. */
 #include "kernel_check.h"
 
@@ -16,7 +16,7 @@ quant_function avx2_vnni_other_encoding;
 #pragma GCC pop_options
 #endif
 
-enum { MAX_ROWS = 21, MAX_OUTPUTS = 64, MAX_GROUPS = 10, GUARD = 8 };
+enum { MAX_ROWS = 21, MAX_OUTPUTS = 64, MAX_GROUPS = 16, GUARD = 8 };
 
 static uint32_t random_bits(uint64_t *state)
 {
@@ -24,40 +24,54 @@ static uint32_t random_bits(uint64_t *state)
 	return (uint32_t)(*state >> 24);
 }
 
+/* The scales of super-blocks are numbers; their factors are any bytes. */
+static void fill_heads(unsigned char *w, enum dtype type, uint64_t *state)
+{
+	size_t super_bytes = quant_strip_bytes(type, QUANT_SUPER_GROUPS);
+	for (int i = 0; quant_is_super(type) && i < MAX_OUTPUTS / QUANT_OUTPUTS * MAX_GROUPS / QUANT_SUPER_GROUPS; i++)
+		for (size_t at = 0; at < QUANT_HEAD_FACTORS; at += sizeof(uint16_t)) {
+			uint16_t scale = f32_to_f16(random_float(state));
+			memcpy(w + (size_t)i * super_bytes + at, &scale, sizeof scale);
+		}
+}
+
 /* Random values and, in every third group, the largest that there are: 16-bit sums would overflow. */
 static void fill(struct quant_group *x, unsigned char *w, uint16_t *scales, enum dtype type)
 {
 	uint64_t state = 7;
 	for (int i = 0; i < MAX_ROWS * MAX_GROUPS; i++) {
-		int sum = 0;
+		int sums[2] = {0};
 		for (int k = 0; k < QUANT_GROUP; k++) {
 			int value = i % 3 == 0 ? (i % 2 ? 127 : -127) : (int)(random_bits(&state) % 255) - 127;
 			x[i].values[k] = (int8_t)value;
-			sum += value;
+			sums[k / (QUANT_GROUP / 2)] += value;
 		}
 		x[i].scale = random_float(&state);
-		x[i].offset = -quant_zero(type) * sum;
+		x[i].offset = quant_offset(type, sums[0], sums[1]);
 	}
-	size_t block_bytes = quant_block_bytes(type);
-	for (size_t i = 0; i < MAX_OUTPUTS / QUANT_OUTPUTS * MAX_GROUPS * block_bytes; i++) {
+	/* Every third block: the odd bytes as large as can be, the even ones as small. */
+	for (size_t i = 0; i < (size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP; i++) {
 		unsigned char byte = (unsigned char)random_bits(&state);
-		if (i / block_bytes % 3 == 0)
+		if (i / quant_block_bytes(type) % 3 == 0)
 			byte = i % 2 ? 255 : type == DTYPE_Q8 ? 1 : 0;
 		w[i] = type == DTYPE_Q8 && byte == 0 ? 1 : byte; /* the conversion makes no -128 */
 	}
+	fill_heads(w, type, &state);
 	for (int i = 0; i < MAX_OUTPUTS * MAX_GROUPS; i++)
 		scales[i] = f32_to_f16(random_float(&state));
 }
 
 static void check_function(quant_function *function)
 {
-	static const int output_counts[] = {1, 4, 7, 8, 9, 15, 16, 17, 31, 40, 47, 64}, group_counts[] = {1, 3, MAX_GROUPS};
+	static const int output_counts[] = {1, 4, 7, 8, 9, 15, 16, 17, 31, 40, 47, 64}, group_counts[] = {1, 3, 10};
+	static const int super_counts[] = {8, 16, 16};
 	struct quant_group *x = allocate(MAX_ROWS * MAX_GROUPS * sizeof *x);
 	unsigned char *w = allocate((size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP);
 	uint16_t *scales = allocate((size_t)MAX_OUTPUTS * MAX_GROUPS * sizeof *scales);
 	size_t n_bytes = (size_t)MAX_ROWS * (MAX_OUTPUTS + GUARD) * sizeof(float);
 	float *out = allocate(n_bytes), *expected = allocate(n_bytes);
-	for (int type = DTYPE_Q8; type <= DTYPE_Q4; type++) {
+	for (int type = DTYPE_Q8; type <= DTYPE_Q6K; type++) {
+		const int *groups = quant_is_super((enum dtype)type) ? super_counts : group_counts;
 		fill(x, w, scales, (enum dtype)type);
 		for (int rows = 1; rows <= MAX_ROWS; rows++)
 			for (int i = 0; i < 3 * 12; i++) {
@@ -65,9 +79,9 @@ static void check_function(quant_function *function)
 				                                .x_stride = MAX_GROUPS,
 				                                .n_rows = rows,
 				                                .w = w,
-				                                .scales = scales,
+				                                .scales = groups == super_counts ? NULL : scales,
 				                                .n_outputs = output_counts[i / 3],
-				                                .n_groups = group_counts[i % 3],
+				                                .n_groups = groups[i % 3],
 				                                .out = out,
 				                                .out_stride = MAX_OUTPUTS + GUARD};
 				memset(out, 0xff, n_bytes);
