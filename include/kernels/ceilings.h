@@ -7,14 +7,16 @@
 
 #include "base/error.h"
 #include "base/pool.h"
+#include "kernels/matmul.h"
 
 struct ceilings {
 	double read_gb_s;      /* memory read by all threads, best loop */
 	const char *read_loop; /* which one: "AVX2", "AVX-512 with prefetch", ... */
-	double sgemm_gflop_s;  /* OpenBLAS, 512 x 2048 x 2048 shared out by columns as the prefill does */
-	double bf16_gflop_s;   /* bf16 dot-product instructions from registers; 0 where there are none */
-	double int8_gop_s;     /* int8 dot-product instructions from registers; 0 where there are none */
+	/* F32: OpenBLAS, 512 x 2048 x 2048 shared out by columns as the prefill does; the others: their instructions from
+	 * registers, 0 where there are none. */
+	double gop_s[ARITHMETIC_COUNT];
 };
+extern const char *const arithmetic_names[ARITHMETIC_COUNT];
 
 /* A block of memory to read again and again: a shared machine's bandwidth moves by half within seconds, so what is
  * limited by it is measured in turns with it. Takes 512 MiB. */

@@ -67,6 +67,9 @@ struct matmul_input {
 int matmul_tile_rows(const struct kernels *kernels, enum dtype type);
 /* True when a row's bits do not depend on its phase either, so that prefill and decode rows are interchangeable. */
 bool matmul_phase_invariant(const struct kernels *kernels, enum dtype type);
+/* Which instructions do the work of a product. */
+enum arithmetic { ARITHMETIC_F32, ARITHMETIC_BF16, ARITHMETIC_INT8, ARITHMETIC_TILES, ARITHMETIC_COUNT };
+enum arithmetic matmul_arithmetic(const struct kernels *kernels, enum dtype type, enum row_phase phase);
 /* Bytes of `prepared` for at most n_rows rows of n_in. 0 is possible. */
 size_t matmul_input_bytes(const struct kernels *kernels, enum dtype type, int n_rows, int64_t n_in);
 void matmul_input_prepare(const struct kernels *kernels, struct pool *pool, struct matmul_input *input);

@@ -59,17 +59,15 @@ struct roof {
 	double gop_s;
 };
 
-enum { MAX_ROOFS = 3 };
+enum { MAX_ROOFS = ARITHMETIC_COUNT };
 
 static int list_roofs(const struct bench_report *report, struct roof *roofs)
 {
 	const struct ceilings *c = &report->ceilings;
 	int n = 0;
-	roofs[n++] = (struct roof){"f32 GEMM", c->sgemm_gflop_s};
-	if (c->bf16_gflop_s > 0)
-		roofs[n++] = (struct roof){"bf16 dot products", c->bf16_gflop_s};
-	if (c->int8_gop_s > 0)
-		roofs[n++] = (struct roof){"int8 dot products", c->int8_gop_s};
+	for (int i = 0; i < ARITHMETIC_COUNT; i++)
+		if (c->gop_s[i] > 0)
+			roofs[n++] = (struct roof){arithmetic_names[i], c->gop_s[i]};
 	return n;
 }
 

@@ -18,11 +18,12 @@ static void print_ceilings(const struct bench_report *report)
 	printf("%s, %d threads\n", report->cpu.name, report->n_threads);
 	printf("machine: memory read %.1f GB/s at best (%s), %.1f median beside the rows (%.1f..%.1f)\n", c->read_gb_s,
 	       c->read_loop, report->read_median_gb_s, report->reads_gb_s[0], report->reads_gb_s[report->n_reads - 1]);
-	printf("machine: f32 GEMM %.0f GFLOP/s", c->sgemm_gflop_s);
-	if (c->bf16_gflop_s > 0)
-		printf(", bf16 dot products %.0f GFLOP/s", c->bf16_gflop_s);
-	if (c->int8_gop_s > 0)
-		printf(", int8 dot products %.0f GOP/s", c->int8_gop_s);
+	const char *before = "machine: ";
+	for (int i = 0; i < ARITHMETIC_COUNT; i++)
+		if (c->gop_s[i] > 0) {
+			printf("%s%s %.0f GOP/s", before, arithmetic_names[i], c->gop_s[i]);
+			before = ", ";
+		}
 	printf("\npool: %.1f us per parallel region\n", report->region_us);
 	if (report->tokenizer_mb_s > 0)
 		printf("tokenizer: %.1f MB/s\n", report->tokenizer_mb_s);
@@ -36,7 +37,7 @@ static void print_row(const struct bench_row *row)
 	printf("%-8s %7lld %8d %10.2f %17s %8.2f %9.1f %8.1f %9.1f %6.2f %s\n", phase_name(row), (long long)row->tokens,
 	       row->n_streams, bench_median(row->rates, row->n_samples), spread, row->gb, row->gflop,
 	       row->gb * steps_per_second, row->gflop * steps_per_second, bench_median(row->shares, row->n_samples),
-	       row->memory_bound ? "memory" : "arithmetic");
+	       row->memory_bound ? "memory" : arithmetic_names[row->arithmetic]);
 }
 
 static void print_scaling(const struct bench_result *result)
@@ -66,7 +67,6 @@ static void print_result(const struct bench_result *result)
 			printf("left out: %s, %lld tokens, streams %d: %s\n", phase_name(row), (long long)row->tokens,
 			       row->n_streams, row->left_out);
 	}
-	printf("arithmetic here is %s, %.0f GOP/s\n", result->arithmetic, result->arithmetic_gop_s);
 }
 
 void bench_print_table(const struct bench_report *report)
@@ -76,7 +76,7 @@ void bench_print_table(const struct bench_report *report)
 		print_result(&report->results[i]);
 	printf("\nA step is a whole prompt, or one token of every stream; its bytes are weights, keys and values, its "
 	       "operations those of\nproducts and attention. The ceiling is the memory read beside the row or the "
-	       "arithmetic, whichever allows less.\n");
+	       "instructions of its products, whichever allows less.\n");
 }
 
 /* ---- JSON ---- */
@@ -105,6 +105,7 @@ static void put_row(struct bytes *out, const struct bench_row *row)
 		json_field_double(out, "gb_per_second", row->gb * steps_per_second);
 		json_field_double(out, "gop_per_second", row->gflop * steps_per_second);
 		json_field_text(out, "bound", row->memory_bound ? "memory" : "arithmetic");
+		json_field_text(out, "arithmetic", arithmetic_names[row->arithmetic]);
 		json_field_double(out, "of_ceiling", bench_median(row->shares, row->n_samples));
 	} else {
 		json_field_text(out, "reason", row->left_out);
@@ -153,8 +154,6 @@ static void put_result(struct bytes *out, const struct bench_result *result)
 	json_field_double(out, "load_seconds", result->load_seconds);
 	json_field_int(out, "resident_bytes", (int64_t)result->resident_bytes);
 	json_field_int(out, "anonymous_bytes", (int64_t)result->anonymous_bytes);
-	json_field_text(out, "arithmetic", result->arithmetic);
-	json_field_double(out, "arithmetic_gop_s", result->arithmetic_gop_s);
 	put_rows(out, "results", result, true);
 	put_rows(out, "left_out", result, false);
 	put_scaling(out, result);
@@ -173,9 +172,14 @@ void bench_print_json(const struct bench_report *report)
 	json_field_double(&out, "read_gb_s", c->read_gb_s);
 	json_field_text(&out, "read_loop", c->read_loop);
 	json_field_double(&out, "read_median_gb_s", report->read_median_gb_s);
-	json_field_double(&out, "sgemm_gflop_s", c->sgemm_gflop_s);
-	put_ceiling(&out, "bf16_gflop_s", c->bf16_gflop_s);
-	put_ceiling(&out, "int8_gop_s", c->int8_gop_s);
+	static const char *const keys[ARITHMETIC_COUNT] = {
+	    [ARITHMETIC_F32] = "sgemm_gflop_s",
+	    [ARITHMETIC_BF16] = "bf16_gflop_s",
+	    [ARITHMETIC_INT8] = "int8_gop_s",
+	    [ARITHMETIC_TILES] = "tiles_gflop_s",
+	};
+	for (int i = 0; i < ARITHMETIC_COUNT; i++)
+		put_ceiling(&out, keys[i], c->gop_s[i]);
 	json_close(&out);
 	json_field_double(&out, "pool_region_us", report->region_us);
 	put_ceiling(&out, "tokenizer_mb_s", report->tokenizer_mb_s);

@@ -41,6 +41,7 @@ struct bench_row {
 	double rates[BENCH_MAX_REPEATS];  /* tokens per second, ascending in the end */
 	double shares[BENCH_MAX_REPEATS]; /* of the ceiling measured beside the sample; the same */
 	double gb, gflop;                 /* moved by a step: bytes of weights, keys and values; operations */
+	enum arithmetic arithmetic;       /* that its products are made of */
 	bool memory_bound;                /* which ceiling is the nearer one; else arithmetic */
 };
 
@@ -48,8 +49,6 @@ struct bench_row {
 struct bench_result {
 	const char *weights;    /* "BF16": of most matrices */
 	const char *kernels;    /* "avx512" */
-	const char *arithmetic; /* the instructions that its products go through: "int8 dot products" */
-	double arithmetic_gop_s;
 	double load_seconds;
 	double resident_bytes, anonymous_bytes; /* what the model added */
 	struct bench_row rows[BENCH_MAX_ROWS];

@@ -93,22 +93,12 @@ static void count_step(const struct run *run, struct bench_row *row)
 	row->gflop = flop / 1e9;
 }
 
-/* What bounds arithmetic: the instructions that the model's weights go through in prefill. */
-static void choose_arithmetic(const struct run *run)
+/* What bounds arithmetic: the instructions that most of the weights go through, where their ceiling is known. */
+static enum arithmetic arithmetic_of(const struct run *run, enum bench_phase phase)
 {
-	enum dtype type = model_weight_type(run->model);
-	const struct ceilings *c = &run->report->ceilings;
-	struct bench_result *result = run->result;
-	bool own = matmul_input_bytes(model_kernels(run->model), type, 1, 1) > 0;
-	result->arithmetic = "f32 GEMM";
-	result->arithmetic_gop_s = c->sgemm_gflop_s;
-	if (own && type == DTYPE_BF16 && c->bf16_gflop_s > 0) {
-		result->arithmetic = "bf16 dot products";
-		result->arithmetic_gop_s = c->bf16_gflop_s;
-	} else if (own && (type == DTYPE_Q8 || type == DTYPE_Q4) && c->int8_gop_s > 0) {
-		result->arithmetic = "int8 dot products";
-		result->arithmetic_gop_s = c->int8_gop_s;
-	}
+	enum arithmetic arithmetic = matmul_arithmetic(model_kernels(run->model), model_weight_type(run->model),
+	                                               phase == BENCH_PREFILL ? ROWS_PREFILL : ROWS_DECODE);
+	return run->report->ceilings.gop_s[arithmetic] > 0 ? arithmetic : ARITHMETIC_F32;
 }
 
 /* ---- steps ---- */
@@ -193,7 +183,7 @@ static void take_sample(struct run *run, struct bench_row *row)
 	model_set_threads(run->model, run->report->n_threads);
 	read_memory(run);
 	double memory_seconds = row->gb / ((before_gb_s + run->read_gb_s) / 2);
-	double arithmetic_seconds = row->gflop / run->result->arithmetic_gop_s;
+	double arithmetic_seconds = row->gflop / run->report->ceilings.gop_s[row->arithmetic];
 	row->memory_bound = memory_seconds > arithmetic_seconds;
 	row->shares[row->n_samples] = (row->memory_bound ? memory_seconds : arithmetic_seconds) / seconds;
 	row->rates[row->n_samples] = (row->phase == BENCH_PREFILL ? (double)row->tokens : row->n_streams) / seconds;
@@ -230,8 +220,11 @@ static void measure_rows(struct run *run)
 static struct bench_row *add_row(struct run *run, enum bench_phase phase, int64_t tokens, int64_t n_streams)
 {
 	struct bench_row *row = &run->result->rows[run->result->n_rows++];
-	*row = (struct bench_row){
-	    .phase = phase, .tokens = tokens, .n_streams = (int)n_streams, .n_threads = run->report->n_threads};
+	*row = (struct bench_row){.phase = phase,
+	                          .tokens = tokens,
+	                          .n_streams = (int)n_streams,
+	                          .n_threads = run->report->n_threads,
+	                          .arithmetic = arithmetic_of(run, phase)};
 	const struct model_plan *plan = model_memory_plan(run->model);
 	int64_t positions = phase == BENCH_PREFILL ? tokens : tokens + MAX_STEPS;
 	int64_t pages = n_streams * ((positions + plan->kv.page_tokens - 1) / plan->kv.page_tokens);
@@ -340,7 +333,6 @@ bool bench_measure(const struct model_options *options, const struct bench_shape
 	result->load_seconds = (double)(clock_ns() - start_ns) / 1e9;
 	result->weights = model_quant_kind(run.model);
 	result->kernels = model_kernels(run.model)->name;
-	choose_arithmetic(&run);
 	choose_rows(&run);
 	count_matrices(&run);
 	bool ok = fill_memory(&run, error);

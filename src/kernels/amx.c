@@ -349,6 +349,31 @@ void amx_multiply_few(const struct amx_few *product)
 	}
 	_tile_release();
 }
+
+/* ---- the ceiling ---- */
+
+uint64_t amx_peak(int n_rounds)
+{
+	_Alignas(64) float sums[AMX_SIDE * AMX_SIDE] = {0};
+	shape_tiles(2 * AMX_SIDE);
+	_tile_loadd(4, sums, ROW_BYTES);
+	_tile_loadd(5, sums, ROW_BYTES);
+	_tile_loadd(6, sums, ROW_BYTES);
+	_tile_loadd(7, sums, ROW_BYTES);
+	_tile_zero(0);
+	_tile_zero(1);
+	_tile_zero(2);
+	_tile_zero(3);
+	for (int round = 0; round < n_rounds; round++) {
+		_tile_dpbf16ps(0, 4, 6);
+		_tile_dpbf16ps(1, 4, 7);
+		_tile_dpbf16ps(2, 5, 6);
+		_tile_dpbf16ps(3, 5, 7);
+	}
+	_tile_stored(0, sums, ROW_BYTES);
+	_tile_release();
+	return (uint64_t)sums[0];
+}
 #else
 bool amx_enable(void)
 {

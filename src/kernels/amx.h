@@ -77,4 +77,8 @@ struct amx_few {
 };
 void amx_multiply_few(const struct amx_few *product);
 
+/* Products from registers to registers, for the ceiling (kernels/ceilings.h). */
+uint64_t amx_peak(int n_rounds);
+enum { AMX_PEAK_OPERATIONS = 4 * 2 * AMX_SIDE * AMX_SIDE * AMX_STEP };
+
 #endif

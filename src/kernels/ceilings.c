@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/platform.h"
+#include "kernels/amx.h"
 #include "kernels/ceilings_simd.h"
 
 enum {
@@ -20,6 +21,13 @@ enum {
 };
 
 /* One parallel measurement: what each task does and what it works on. */
+const char *const arithmetic_names[ARITHMETIC_COUNT] = {
+    [ARITHMETIC_F32] = "f32 GEMM",
+    [ARITHMETIC_BF16] = "bf16 dot products",
+    [ARITHMETIC_INT8] = "int8 dot products",
+    [ARITHMETIC_TILES] = "bf16 tiles",
+};
+
 struct probe {
 	const unsigned char *data;
 	read_loop *read;
@@ -134,8 +142,8 @@ static bool measure_gemm(struct pool *pool, struct ceilings *ceilings, struct er
 		struct probe probe = {.x = memory, .w = memory + n_x, .y = memory + n_x + n_w, .columns_per_task = columns};
 		double seconds = seconds_of(pool, GEMM_WIDTH / columns, gemm_task, &probe, ATTEMPTS);
 		double gflop_s = 2.0 * GEMM_ROWS * GEMM_WIDTH * GEMM_WIDTH / seconds / 1e9;
-		if (gflop_s > ceilings->sgemm_gflop_s)
-			ceilings->sgemm_gflop_s = gflop_s;
+		if (gflop_s > ceilings->gop_s[ARITHMETIC_F32])
+			ceilings->gop_s[ARITHMETIC_F32] = gflop_s;
 	}
 	free(memory);
 	return true;
@@ -203,8 +211,10 @@ bool ceilings_measure(struct pool *pool, const struct read_probe *probe, struct 
 	if (!measure_gemm(pool, ceilings, error))
 		return false;
 	if (cpu.avx512_bf16)
-		ceilings->bf16_gflop_s = measure_peak(pool, peak_bf16, PEAK_BF16_OPERATIONS);
+		ceilings->gop_s[ARITHMETIC_BF16] = measure_peak(pool, peak_bf16, PEAK_BF16_OPERATIONS);
 	if (cpu.avx512_vnni)
-		ceilings->int8_gop_s = measure_peak(pool, peak_int8, PEAK_INT8_OPERATIONS);
+		ceilings->gop_s[ARITHMETIC_INT8] = measure_peak(pool, peak_int8, PEAK_INT8_OPERATIONS);
+	if (cpu.amx_bf16 && amx_enable())
+		ceilings->gop_s[ARITHMETIC_TILES] = measure_peak(pool, amx_peak, AMX_PEAK_OPERATIONS);
 	return true;
 }

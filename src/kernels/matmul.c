@@ -68,6 +68,21 @@ bool matmul_phase_invariant(const struct kernels *kernels, enum dtype type)
 	return prefill == decode || (prefill == WAY_AMX_MANY && decode == WAY_AMX_FEW);
 }
 
+enum arithmetic matmul_arithmetic(const struct kernels *kernels, enum dtype type, enum row_phase phase)
+{
+	switch (way_of(kernels, type, phase)) {
+	case WAY_BF16_DOT:
+		return ARITHMETIC_BF16;
+	case WAY_QUANT:
+		return ARITHMETIC_INT8;
+	case WAY_AMX_FEW:
+	case WAY_AMX_MANY:
+		return ARITHMETIC_TILES;
+	default:
+		return ARITHMETIC_F32;
+	}
+}
+
 size_t matmul_worker_bytes(int64_t max_n_in)
 {
 	size_t widened = (size_t)TILE_COLUMNS * (size_t)max_n_in * sizeof(float);
