@@ -12,6 +12,10 @@
 #include "kernels/avx512_quant_vector.h"
 #include "kernels/avx512_vector.h"
 
+/* What was stored before is in memory for the instructions below, whose intrinsics do not tell the compiler what they read
+ * (GCC 12: an address, or the first 8 bytes). */
+#define SETTLE_MEMORY() __asm__ volatile("" ::: "memory")
+
 enum { ROW_BYTES = 64, STEP_ELEMENTS = AMX_SIDE * AMX_STEP };
 
 bool amx_enable(void)
@@ -37,6 +41,7 @@ static void shape_tiles(int n_rows)
 	    .row_bytes = {ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES},
 	    .n_rows = {upper, upper, lower, lower, upper, lower, AMX_SIDE, AMX_SIDE},
 	};
+	SETTLE_MEMORY();
 	_tile_loadconfig(&shapes);
 }
 
@@ -79,6 +84,7 @@ ALWAYS_INLINE void copy_narrow(float *to, size_t to_stride, const float *from, s
 			_tile_loadd(tile, from, p->out_stride * sizeof(float));                                                    \
 		} else {                                                                                                       \
 			copy_narrow(narrow, AMX_SIDE, from, p->out_stride, (n_columns) > 0 ? (n_columns) : 0);                     \
+			SETTLE_MEMORY();                                                                                           \
 			_tile_loadd(tile, narrow, ROW_BYTES);                                                                      \
 		}                                                                                                              \
 	} while (0)
@@ -134,6 +140,7 @@ void amx_multiply_many(const struct amx_many *product)
 	enum { NEAR_ROWS = 256 }; /* that stay in the L2 cache beside the panel */
 	assert(product->n_outputs <= AMX_PANEL_OUTPUTS);
 	shape_tiles(2 * AMX_SIDE);
+	SETTLE_MEMORY();
 	for (int near = 0; near < product->n_rows; near += NEAR_ROWS) {
 		int end = product->n_rows - near < NEAR_ROWS ? product->n_rows : near + NEAR_ROWS;
 		for (int output = 0; output < product->n_outputs; output += 2 * AMX_SIDE) {
@@ -321,6 +328,7 @@ static void multiply_outputs(const struct amx_few *p, int row, int output, int n
 		_Alignas(64) unsigned char tail[2 * AMX_SIDE][ROW_BYTES] = {{0}};
 		for (int i = 0; i < n_outputs; i++)
 			memcpy(tail[i], upper + (size_t)i * stride + step * ROW_BYTES, (size_t)(p->n_in % AMX_STEP) * 2);
+		SETTLE_MEMORY();
 		_tile_loadd(6, x + step * STEP_ELEMENTS, ROW_BYTES);
 		_tile_loadd(4, tail, ROW_BYTES);
 		_tile_dpbf16ps(0, 4, 6);
@@ -356,6 +364,7 @@ uint64_t amx_peak(int n_rounds)
 {
 	_Alignas(64) float sums[AMX_SIDE * AMX_SIDE] = {0};
 	shape_tiles(2 * AMX_SIDE);
+	SETTLE_MEMORY();
 	_tile_loadd(4, sums, ROW_BYTES);
 	_tile_loadd(5, sums, ROW_BYTES);
 	_tile_loadd(6, sums, ROW_BYTES);

@@ -20,7 +20,7 @@
 enum {
 	AMX_SIDE = 16,           /* rows and outputs of a tile */
 	AMX_STEP = 32,           /* inputs of a step */
-	AMX_DEPTH = 1024,        /* inputs that are packed at a time */
+	AMX_DEPTH = 256,         /* inputs that are packed at a time */
 	AMX_PANEL_OUTPUTS = 256, /* outputs that are packed at a time: with AMX_DEPTH, what leaves room in an L2 cache */
 	AMX_PANEL_ELEMENTS = AMX_PANEL_OUTPUTS * AMX_DEPTH,
 };
