@@ -44,7 +44,8 @@ struct attention_job {
 	const float *q;   /* [n_rows, n_heads, head_dim], rope applied */
 	float *out;       /* the same shape */
 	int n_rows;       /* consecutive positions of one sequence */
-	int64_t position; /* of the first row; row r sees keys of positions 0..position+r */
+	int64_t position; /* of the first row; row r sees keys of positions 0..position+r ... */
+	int64_t window;   /* ... and of these the last `window`; 0 = all */
 	int n_heads;
 	float scale; /* 1/sqrt(head_dim) */
 	struct kv_view kv;

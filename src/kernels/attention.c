@@ -4,7 +4,8 @@
  * Keys come in blocks that start at multiples of the block length, in ascending order: widen the block, scores as one
  * small product with keys transposed (a lane is a key, head_dim is summed in one chain), softmax step, weighted values
  * as another small product. Every sum of a row runs over its own visible keys in ascending order in chains that do not
- * depend on which rows or heads lie beside it.
+ * depend on which rows or heads lie beside it. With a window a row skips the blocks that end before it, and what it does
+ * in the block where its window begins is a function of its position alone.
  */
 #include <assert.h>
 #include <math.h>
@@ -112,7 +113,25 @@ static void widen_rows(const struct attention_work *work, size_t offset, int64_t
 	}
 }
 
-/* Scores and weights of one block of keys for all queries. visible[row] keys count for a row. */
+/* The keys of a block that a row sees, counted from the block's first: [from, to), empty when to <= from. */
+struct visible {
+	int from, to;
+};
+
+static struct visible visible_keys(const struct attention_work *work, int row, int64_t first_key, int n_keys)
+{
+	int64_t position = work->job->position + work->first_row + row, window = work->job->window;
+	int64_t from = window && position >= window ? position - window + 1 - first_key : 0;
+	int64_t to = position + 1 - first_key;
+	return (struct visible){.from = from < 0        ? 0
+	                                : from > n_keys ? n_keys
+	                                                : (int)from,
+	                        .to = to < 0        ? 0
+	                              : to > n_keys ? n_keys
+	                                            : (int)to};
+}
+
+/* Scores and weights of one block of keys for all queries; only what a row sees counts for it. */
 static void score_block(const struct attention_work *work, int64_t first_key, int n_keys)
 {
 	const struct attention_job *job = work->job;
@@ -135,13 +154,15 @@ static void score_block(const struct attention_work *work, int64_t first_key, in
 	};
 	work->set->product(&scores);
 	for (int row = 0; row < work->n_rows; row++) {
-		int64_t visible = job->position + work->first_row + row + 1 - first_key;
-		if (visible <= 0)
+		struct visible visible = visible_keys(work, row, first_key, n_keys);
+		if (visible.to <= visible.from)
 			continue; /* weigh_block leaves this row alone, too */
-		int n = visible < n_keys ? (int)visible : n_keys;
-		for (int query = row * work->n_heads; query < (row + 1) * work->n_heads; query++)
-			b->factor[query] =
-			    work->set->softmax_block(b->scores + (size_t)query * stride, n, b->maximum + query, b->sum + query);
+		for (int query = row * work->n_heads; query < (row + 1) * work->n_heads; query++) {
+			float *of_query = b->scores + (size_t)query * stride;
+			for (int key = 0; key < visible.from; key++)
+				of_query[key] = -INFINITY;
+			b->factor[query] = work->set->softmax_block(of_query, visible.to, b->maximum + query, b->sum + query);
+		}
 	}
 }
 
@@ -152,20 +173,23 @@ static void weigh_block(const struct attention_work *work, int64_t first_key, in
 	const struct attention_job *job = work->job;
 	const struct attention_buffers *b = &work->buffers;
 	widen_rows(work, job->kv.v_offset, first_key, n_keys);
-	for (int row = 0; row < work->n_rows;) {
-		int64_t visible = job->position + work->first_row + row + 1 - first_key;
-		bool whole = visible >= n_keys;
-		int n_rows = whole ? work->n_rows - row : 1, query = row * work->n_heads;
-		row += n_rows;
-		if (visible <= 0)
+	for (int row = 0, n_rows; row < work->n_rows; row += n_rows) {
+		struct visible visible = visible_keys(work, row, first_key, n_keys), next = visible;
+		int query = row * work->n_heads;
+		for (n_rows = 1; next.to - next.from == n_keys && row + n_rows < work->n_rows; n_rows++) {
+			next = visible_keys(work, row + n_rows, first_key, n_keys);
+			if (next.to - next.from != n_keys)
+				break;
+		}
+		if (visible.to <= visible.from)
 			continue;
 		struct small_product values = {
 		    .m = n_rows * work->n_heads,
 		    .n = (int)b->width,
-		    .k = whole ? n_keys : (int)visible,
-		    .a = b->scores + (size_t)query * (size_t)work->shape.n_keys,
+		    .k = visible.to - visible.from,
+		    .a = b->scores + (size_t)query * (size_t)work->shape.n_keys + visible.from,
 		    .a_stride = (size_t)work->shape.n_keys,
-		    .b = b->rows,
+		    .b = b->rows + (size_t)visible.from * b->width,
 		    .b_stride = b->width,
 		    .c = b->out + (size_t)query * b->width,
 		    .c_stride = b->width,
@@ -173,6 +197,13 @@ static void weigh_block(const struct attention_work *work, int64_t first_key, in
 		};
 		work->set->product(&values);
 	}
+}
+
+/* The first block that the first row, and so any row, sees a key of. */
+static int64_t first_block(const struct attention_work *work)
+{
+	int64_t oldest = work->job->position + work->first_row - work->job->window + 1, n_keys = work->shape.n_keys;
+	return work->job->window && oldest > 0 ? oldest / n_keys * n_keys : 0;
 }
 
 static void attend_rows(struct attention_work *work)
@@ -193,7 +224,7 @@ static void attend_rows(struct attention_work *work)
 		memset(b->rows, 0, (size_t)work->shape.n_keys * b->width * sizeof(float));
 
 	int64_t n_positions = job->position + work->first_row + work->n_rows;
-	for (int64_t first = 0; first < n_positions; first += work->shape.n_keys) {
+	for (int64_t first = first_block(work); first < n_positions; first += work->shape.n_keys) {
 		int n_keys = n_positions - first < work->shape.n_keys ? (int)(n_positions - first) : work->shape.n_keys;
 		score_block(work, first, n_keys);
 		weigh_block(work, first, n_keys);
@@ -257,7 +288,7 @@ void attention_run(const struct kernels *kernels, struct pool *pool, const struc
 	struct attention_region region = {.kernels = kernels, .jobs = jobs, .n_jobs = n_jobs};
 	int n_tasks = 0;
 	for (int i = 0; i < n_jobs; i++) {
-		assert(jobs[i].n_heads % jobs[i].kv.n_kv_heads == 0 && jobs[i].position >= 0);
+		assert(jobs[i].n_heads % jobs[i].kv.n_kv_heads == 0 && jobs[i].position >= 0 && jobs[i].window >= 0);
 		n_tasks += job_tasks(&jobs[i]);
 	}
 	if (n_tasks)

@@ -1,5 +1,5 @@
 /* Attention over pages: against the formula in double precision, and the same bits however rows, heads, jobs and
- * threads are grouped. */
+ * threads are grouped, with and without a window. */
 #include "kernel_check.h"
 
 #include <math.h>
@@ -8,6 +8,7 @@
 struct sequence {
 	int n_positions, n_heads, n_kv_heads, head_dim, page_tokens;
 	enum dtype type;
+	int window; /* 0 = all */
 	unsigned char **pages;
 	int n_pages;
 	size_t v_offset;
@@ -37,7 +38,8 @@ static struct sequence make_sequence(int n_positions, int n_heads, int n_kv_head
                                      enum dtype type, uint64_t seed)
 {
 	struct kernels *oracle = open_set(ISA_SCALAR, COMPUTE_AUTO, 64);
-	struct sequence s = {n_positions, n_heads, n_kv_heads, head_dim, page_tokens, type, NULL, 0, 0, NULL, NULL, NULL};
+	struct sequence s = {n_positions, n_heads, n_kv_heads, head_dim, page_tokens, type, 0,
+	                     NULL,        0,       0,          NULL,     NULL,        NULL};
 	size_t half_page = (size_t)(n_kv_heads * page_tokens) * row_bytes_of(head_dim, type);
 	s.v_offset = half_page;
 	s.n_pages = (n_positions + page_tokens - 1) / page_tokens;
@@ -76,6 +78,7 @@ static struct attention_job job_of(const struct sequence *s, int first, int n_ro
 	    .out = out + offset,
 	    .n_rows = n_rows,
 	    .position = first,
+	    .window = s->window,
 	    .n_heads = s->n_heads,
 	    .scale = 1 / sqrtf((float)s->head_dim),
 	    .kv = {.pages = (const unsigned char *const *)s->pages,
@@ -94,7 +97,8 @@ static void reference(const struct sequence *s, int row, int head, double *out)
 	int kv_head = head / (s->n_heads / s->n_kv_heads);
 	const float *q = s->q + ((size_t)row * (size_t)s->n_heads + (size_t)head) * (size_t)s->head_dim;
 	double *weights = allocate((size_t)(row + 1) * sizeof *weights), top = -INFINITY, sum = 0;
-	for (int p = 0; p <= row; p++) {
+	int oldest = s->window && row >= s->window ? row - s->window + 1 : 0;
+	for (int p = oldest; p <= row; p++) {
 		const float *k = s->k + ((size_t)p * (size_t)s->n_kv_heads + (size_t)kv_head) * (size_t)s->head_dim;
 		for (int i = 0; i < s->head_dim; i++)
 			weights[p] += (double)q[i] * k[i];
@@ -102,7 +106,7 @@ static void reference(const struct sequence *s, int row, int head, double *out)
 		top = weights[p] > top ? weights[p] : top;
 	}
 	memset(out, 0, (size_t)s->head_dim * sizeof *out);
-	for (int p = 0; p <= row; p++) {
+	for (int p = oldest; p <= row; p++) {
 		double weight = exp(weights[p] - top);
 		const float *v = s->v + ((size_t)p * (size_t)s->n_kv_heads + (size_t)kv_head) * (size_t)s->head_dim;
 		sum += weight;
@@ -187,7 +191,12 @@ static void test_sets(void **state)
 		for (size_t j = 0; set && j < sizeof shapes / sizeof *shapes; j++) {
 			struct sequence s = make_sequence(shapes[j].n_positions, shapes[j].n_heads, shapes[j].n_kv_heads,
 			                                  shapes[j].head_dim, shapes[j].page_tokens, shapes[j].type, j * 10);
-			check_sequence(set, pools, &s, &other);
+			/* Windows of one key, within a block, of whole blocks, over block borders, and longer than all. */
+			static const int windows[] = {0, 1, 7, 64, 65, 100, 1000};
+			for (size_t k = 0; k < sizeof windows / sizeof *windows; k++) {
+				s.window = windows[k];
+				check_sequence(set, pools, &s, &other);
+			}
 			free_sequence(&s);
 		}
 		kernels_destroy(set);
@@ -230,10 +239,46 @@ static void test_future_is_not_read(void **state)
 	pool_destroy(pool);
 }
 
+/* Nor does one that is not finite before the window; the row at its edge still sees it. */
+static void test_what_lies_before_the_window_is_not_read(void **state)
+{
+	(void)state;
+	enum { N = 150, WINDOW = 37, BROKEN = 20, WIDTH = 4 * 64 };
+	struct pool *pool = open_pool(2);
+	struct sequence clean = make_sequence(N, 4, 2, 64, 32, DTYPE_F32, 5);
+	struct sequence broken = make_sequence(N, 4, 2, 64, 32, DTYPE_F32, 5);
+	clean.window = broken.window = WINDOW;
+	size_t row_bytes = 64 * 4;
+	for (int h = 0; h < 2; h++) {
+		unsigned char *at = broken.pages[BROKEN / 32] + (size_t)(h * 32 + BROKEN % 32) * row_bytes;
+		memset(at, 0xff, row_bytes);
+		memset(at + broken.v_offset, 0xff, row_bytes);
+	}
+	float *a = allocate((size_t)N * WIDTH * 4), *b = allocate((size_t)N * WIDTH * 4);
+	for (int i = 0; i < N_ISAS; i++) {
+		struct kernels *set = open_set(all_isas[i], COMPUTE_AUTO, 256);
+		if (!set)
+			continue;
+		struct attention_job jobs[] = {job_of(&clean, 0, N, a), job_of(&broken, 0, N, b)};
+		attention_run(set, pool, jobs, 2);
+		assert_memory_equal(a, b, (size_t)BROKEN * WIDTH * 4);
+		assert_true(isnan(b[(size_t)BROKEN * WIDTH]) && isnan(b[(size_t)(BROKEN + WINDOW - 1) * WIDTH]));
+		size_t after = (size_t)(BROKEN + WINDOW) * WIDTH;
+		assert_memory_equal(a + after, b + after, ((size_t)N * WIDTH - after) * 4);
+		kernels_destroy(set);
+	}
+	free(a);
+	free(b);
+	free_sequence(&clean);
+	free_sequence(&broken);
+	pool_destroy(pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_sets),
+	    cmocka_unit_test(test_what_lies_before_the_window_is_not_read),
 	    cmocka_unit_test(test_future_is_not_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
