@@ -7,7 +7,8 @@
  *     model_close(model);
  *
  * One layer loop serves prefill and decode: a batch is spans, each a run of consecutive positions of one sequence.
- * A sequence's logits are a function of its tokens alone (kernels/matmul.h, "same bits"). One thread owns a model.
+ * A sequence's logits are a function of its tokens alone (kernels/matmul.h, "same bits"), and of the rope variant where the
+ * model has several. One thread owns a model.
  */
 #ifndef TALLOW_MODEL_MODEL_H
 #define TALLOW_MODEL_MODEL_H
@@ -40,6 +41,11 @@ enum dtype model_weight_type(const struct model *model);    /* of most of the ma
 const char *model_quant_kind(const struct model *model);    /* "BF16", "Q4_K": of most bytes, as loaded */
 void model_set_threads(struct model *model, int n_threads); /* fewer than the pool when the quota shrank */
 
+/* How positions are rotated in a sequence that will have at most n_tokens, prompt and output together: 0, or other
+ * frequencies where the model's rope scaling depends on the length (dynamic, longrope). Keys and values in pages are good
+ * for one variant only; all spans of a sequence have the same. May be called from any thread. */
+int64_t model_rope_variant(const struct model *model, int64_t n_tokens);
+
 enum logits_wanted { LOGITS_NONE, LOGITS_LAST, LOGITS_ALL };
 
 struct forward_span {
@@ -47,6 +53,7 @@ struct forward_span {
 	int n_rows;
 	enum row_phase phase; /* prefill spans start at a multiple of plan.tile_rows */
 	int64_t position;     /* of tokens[0] */
+	int64_t rope_variant; /* model_rope_variant of the sequence; where it can vary, n_parallel spans at most */
 	const int32_t *pages; /* page table that covers position + n_rows; pages written are not shared */
 	int n_pages;
 	enum logits_wanted logits;

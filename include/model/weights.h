@@ -13,6 +13,7 @@ struct layer_weights {
 	const float *attention_norm; /* [hidden] f32 */
 	struct weight q, k, v, o; /* [n_heads*head_dim, hidden], [n_kv*head_dim, hidden] x2, [hidden, n_heads*head_dim] */
 	const float *q_bias, *k_bias, *v_bias, *o_bias; /* f32 or NULL */
+	const float *q_norm, *k_norm;                   /* [head_dim] f32 or NULL */
 	const float *mlp_norm;                          /* [hidden] f32 */
 	struct weight gate, up, down;                   /* [intermediate, hidden] x2, [hidden, intermediate] */
 	const float *gate_bias, *up_bias, *down_bias;   /* f32 or NULL */

@@ -27,7 +27,8 @@ struct run {
 	double read_gb_s; /* when last looked at */
 	int32_t *pages;   /* [n_pages] */
 	int n_pages;
-	int32_t *tokens; /* [context] */
+	int64_t rope_variant; /* of sequences as long as the context */
+	int32_t *tokens;      /* [context] */
 	double layer_bytes, head_bytes, layer_flop, head_flop;
 };
 
@@ -113,6 +114,7 @@ static void prefill(struct run *run, int64_t n_tokens)
 		    .n_rows = (int)(last ? n_tokens - done : slice),
 		    .phase = ROWS_PREFILL,
 		    .position = done,
+		    .rope_variant = run->rope_variant,
 		    .pages = run->pages,
 		    .n_pages = run->n_pages,
 		    .logits = last ? LOGITS_LAST : LOGITS_NONE,
@@ -131,6 +133,7 @@ static void decode(struct run *run, int n_streams, int64_t position)
 		    .n_rows = 1,
 		    .phase = ROWS_DECODE,
 		    .position = position,
+		    .rope_variant = run->rope_variant,
 		    .pages = run->pages + (ptrdiff_t)i * n_pages,
 		    .n_pages = n_pages,
 		    .logits = LOGITS_LAST,
@@ -280,6 +283,7 @@ static void choose_rows(struct run *run)
 static bool fill_memory(struct run *run, struct error *error)
 {
 	const struct model_plan *plan = model_memory_plan(run->model);
+	run->rope_variant = model_rope_variant(run->model, plan->context);
 	run->pages = calloc((size_t)run->n_pages + 1, sizeof *run->pages);
 	run->tokens = calloc((size_t)plan->context, sizeof *run->tokens);
 	if (!run->pages || !run->tokens)

@@ -26,6 +26,38 @@ static void print_part(const char *name, const struct part *part)
 		printf("  %s\n", part->error.message);
 }
 
+/* In so many layers a position does not see all before it. */
+static int64_t window_layers(const struct model_config *config)
+{
+	int64_t n = 0;
+	for (int64_t layer = 0; layer < config->n_layers; layer++)
+		n += config_layer_window(config, layer) > 0;
+	return n;
+}
+
+/* What not every family has. */
+static void print_parts(const struct model_config *config)
+{
+	printf("  rope            %s, theta %g", rope_type_name(config->rope.type), config->rope.theta);
+	if (config->rope.type != ROPE_DEFAULT)
+		printf(", factor %g", config->rope.factor);
+	if (config->rope.attention_factor != 1)
+		printf(", attention factor %g", config->rope.attention_factor);
+	if (config->rope.has_divisors)
+		printf(", divided by rope_freqs.weight");
+	if (config->rotary_dim != config->head_dim)
+		printf(", %" PRId64 " of each head", config->rotary_dim);
+	printf("\n  biases          %s%s%s\n", config->qkv_bias ? "q k v " : "", config->o_bias ? "o " : "",
+	       config->mlp_bias   ? "mlp"
+	       : config->qkv_bias ? ""
+	                          : "none");
+	if (config->qk_norm)
+		printf("  norms           queries and keys, by head\n");
+	if (window_layers(config))
+		printf("  window          %" PRId64 " positions in %" PRId64 " layers\n", config->window,
+		       window_layers(config));
+}
+
 static void print_config(const struct model_config *config)
 {
 	printf("  architecture    %s, %.2f M parameters\n", config->architecture,
@@ -36,17 +68,12 @@ static void print_config(const struct model_config *config)
 	       config->head_dim, config->n_kv_heads);
 	printf("  vocabulary      %" PRId64 "%s\n", config->vocab_size,
 	       config->tie_word_embeddings ? ", embeddings tied" : "");
-	printf("  max positions   %" PRId64 "\n", config->max_positions);
+	printf("  max positions   %" PRId64, config->max_positions);
+	if (config_max_context(config) > config->max_positions)
+		printf(", by rope scaling %" PRId64, config_max_context(config));
+	printf("\n");
 	printf("  rms_norm_eps    %g\n", config->rms_norm_eps);
-	printf("  rope            %s, theta %g", rope_type_name(config->rope.type), config->rope.theta);
-	if (config->rope.type != ROPE_DEFAULT)
-		printf(", factor %g", config->rope.factor);
-	if (config->rope.has_divisors)
-		printf(", divided by rope_freqs.weight");
-	printf("\n  biases          %s%s\n", config->attention_bias ? "attention " : "",
-	       config->mlp_bias         ? "mlp"
-	       : config->attention_bias ? ""
-	                                : "none");
+	print_parts(config);
 	printf("  bos, eos        %" PRId32 ",", config->bos_id);
 	for (int i = 0; i < config->n_eos_ids; i++)
 		printf(" %" PRId32, config->eos_ids[i]);
@@ -126,7 +153,13 @@ static void write_config(struct bytes *out, const struct inspection *found)
 		json_field_double(out, "rope_factor", config->rope.factor);
 		json_field_bool(out, "rope_divisors", config->rope.has_divisors);
 		json_field_bool(out, "tie_word_embeddings", config->tie_word_embeddings);
-		json_field_bool(out, "attention_bias", config->attention_bias);
+		json_field_double(out, "rope_attention_factor", config->rope.attention_factor);
+		json_field_int(out, "rotary_dim", config->rotary_dim);
+		json_field_int(out, "max_context", config_max_context(config));
+		json_field_int(out, "window", window_layers(config) ? config->window : 0);
+		json_field_int(out, "window_layers", window_layers(config));
+		json_field_bool(out, "qk_norm", config->qk_norm);
+		json_field_bool(out, "attention_bias", config->qkv_bias);
 		json_field_bool(out, "mlp_bias", config->mlp_bias);
 		json_field_int(out, "bos_id", config->bos_id);
 		json_field_key(out, "eos_ids");

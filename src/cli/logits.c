@@ -76,6 +76,7 @@ static void run_span(struct logits_job *job, enum row_phase phase, int64_t posit
 	    .n_rows = n_rows,
 	    .phase = phase,
 	    .position = position,
+	    .rope_variant = model_rope_variant(job->model, (int64_t)job->ids.n_ids),
 	    .pages = job->pages,
 	    .n_pages = job->n_pages,
 	    .logits = job->options->all ? LOGITS_ALL

@@ -30,6 +30,7 @@ struct subject {
 	struct model *model;
 	int32_t *pages;
 	int n_pages;
+	int64_t rope_variant;       /* of sequences as long as the window */
 	double sum, sum_of_squares; /* of -log p */
 };
 
@@ -101,6 +102,7 @@ static bool open_subject(struct subject *subject, const struct perplexity *job, 
 	subject->model = model_open(&options, NULL, NULL, error);
 	if (!subject->model)
 		return false;
+	subject->rope_variant = model_rope_variant(subject->model, options.context);
 	struct kv_pool *pool = model_kv(subject->model);
 	int page_tokens = model_memory_plan(subject->model)->kv.page_tokens;
 	int n_pages = (int)((options.context + page_tokens - 1) / page_tokens);
@@ -127,6 +129,7 @@ static void forward(const struct subject *subject, const int32_t *window, int64_
 	    .n_rows = n,
 	    .phase = ROWS_PREFILL,
 	    .position = first,
+	    .rope_variant = subject->rope_variant,
 	    .pages = subject->pages,
 	    .n_pages = subject->n_pages,
 	    .logits = wanted,

@@ -178,6 +178,7 @@ static int64_t take_cached(void *context, int id)
 	struct sequence *sequence = engine->sequences[id];
 	int page_tokens = model_memory_plan(engine->model)->kv.page_tokens;
 	sequence->chain.key = sequence->request.cache_key;
+	sequence->chain.rope_variant = sequence->rope_variant;
 	sequence->n_pages = prefix_cache_find(engine->cache, &sequence->chain, sequence->tokens,
 	                                      (int)((sequence->request.n_prompt - 1) / page_tokens), sequence->pages);
 	sequence->n_published = sequence->n_pages;
@@ -310,6 +311,7 @@ static void add_span(struct engine *engine, int *n_spans, int id, struct forward
 {
 	struct sequence *sequence = engine->sequences[id];
 	span.tokens = sequence->tokens + span.position;
+	span.rope_variant = sequence->rope_variant;
 	span.pages = sequence->pages;
 	span.n_pages = sequence->n_pages;
 	span.cancel = stream_cancel_flag(sequence->stream);
@@ -736,6 +738,7 @@ struct stream *engine_submit(struct engine *engine, const struct request *reques
 	    request, n_total, clipped, (int)((n_total + page_tokens - 1) / page_tokens), engine->tokenizer, error);
 	if (!sequence)
 		return NULL;
+	sequence->rope_variant = model_rope_variant(engine->model, n_total);
 	sequence->submitted_ns = clock_ns();
 	struct stream *stream = stream_create(error);
 	if (!stream) {

@@ -11,7 +11,8 @@ enum { NONE = -1 };
 /* One for each page of the pool. */
 struct entry {
 	bool cached;
-	uint64_t key, parent, serial;
+	struct prefix_chain parent; /* where it was added */
+	uint64_t serial;
 	int32_t next;         /* of the same bucket */
 	int32_t newer, older; /* by use */
 };
@@ -74,7 +75,7 @@ static int32_t *tokens_of(const struct prefix_cache *cache, int32_t page)
 static int32_t *bucket_of(const struct prefix_cache *cache, struct prefix_chain chain, const int32_t *tokens)
 {
 	uint64_t hash = hash_bytes(tokens, (size_t)cache->page_tokens * sizeof *tokens);
-	hash = hash_mix(hash ^ hash_mix(chain.key ^ hash_mix(chain.serial)));
+	hash = hash_mix(hash ^ hash_mix(chain.key ^ hash_mix(chain.serial ^ hash_mix((uint64_t)chain.rope_variant))));
 	return &cache->buckets[hash & (cache->n_buckets - 1)];
 }
 
@@ -83,8 +84,8 @@ static int32_t find(const struct prefix_cache *cache, struct prefix_chain chain,
 	size_t n_bytes = (size_t)cache->page_tokens * sizeof *tokens;
 	for (int32_t page = *bucket_of(cache, chain, tokens); page != NONE; page = cache->entries[page].next) {
 		const struct entry *entry = &cache->entries[page];
-		if (entry->parent == chain.serial && entry->key == chain.key &&
-		    memcmp(tokens_of(cache, page), tokens, n_bytes) == 0)
+		if (entry->parent.serial == chain.serial && entry->parent.key == chain.key &&
+		    entry->parent.rope_variant == chain.rope_variant && memcmp(tokens_of(cache, page), tokens, n_bytes) == 0)
 			return page;
 	}
 	return NONE;
@@ -119,7 +120,7 @@ static void touch_backwards(struct prefix_cache *cache, const int32_t *pages, in
 static void forget(struct prefix_cache *cache, int32_t page)
 {
 	struct entry *entry = &cache->entries[page];
-	int32_t *at = bucket_of(cache, (struct prefix_chain){entry->key, entry->parent}, tokens_of(cache, page));
+	int32_t *at = bucket_of(cache, entry->parent, tokens_of(cache, page));
 	while (*at != page)
 		at = &cache->entries[*at].next;
 	*at = entry->next;
@@ -151,11 +152,8 @@ void prefix_cache_add(struct prefix_cache *cache, struct prefix_chain *chain, co
 	if (known == NONE) {
 		int32_t *bucket = bucket_of(cache, *chain, tokens);
 		assert(!cache->entries[page].cached);
-		cache->entries[page] = (struct entry){.cached = true,
-		                                      .key = chain->key,
-		                                      .parent = chain->serial,
-		                                      .serial = ++cache->last_serial,
-		                                      .next = *bucket};
+		cache->entries[page] =
+		    (struct entry){.cached = true, .parent = *chain, .serial = ++cache->last_serial, .next = *bucket};
 		memcpy(tokens_of(cache, page), tokens, (size_t)cache->page_tokens * sizeof *tokens);
 		*bucket = page;
 		link_newest(cache, page);

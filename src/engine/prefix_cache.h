@@ -1,8 +1,9 @@
 /* The prefix cache: KV pages that earlier requests filled, found again by the tokens that led to them.
  *
- * A page's content is a function of all tokens up to its end. So each cached page has a serial number and is known by
- * (key, serial of the page before it, its own tokens), compared token by token: no trust in hashes. A page may be found as
- * soon as it is full, also while the request that fills it still runs. The key keeps users apart: equal keys share.
+ * A page's content is a function of all tokens up to its end, and of how their positions were rotated where that depends on
+ * the request (model_rope_variant). So each cached page has a serial number and is known by (key, variant, serial of the
+ * page before it, its own tokens), compared token by token: no trust in hashes. A page may be found as soon as it is full,
+ * also while the request that fills it still runs. The key keeps users apart: equal keys share.
  *
  * Cached pages live in the pool that running sequences use: the cache holds one reference of each, and gives the least
  * recently used one that nobody else holds back when the pool has no free page. So caching never makes anybody wait.
@@ -20,6 +21,7 @@ struct prefix_cache;
 /* Where a sequence is in the cache: the page that its next one follows. */
 struct prefix_chain {
 	uint64_t key;
+	int64_t rope_variant;
 	uint64_t serial; /* 0 before the first page */
 };
 

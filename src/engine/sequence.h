@@ -30,6 +30,7 @@ struct sequence {
 	bool clipped;    /* the context ends it before max_tokens would */
 	int32_t *pages;  /* [max_pages] page table */
 	int n_pages, max_pages;
+	int64_t rope_variant; /* model_rope_variant(n_total) */
 	int64_t cached_tokens;
 	struct prefix_chain chain; /* behind the last page that is in the prefix cache ... */
 	int n_published;           /* ... of so many */

@@ -10,172 +10,13 @@
 #include <sys/stat.h>
 
 #include "base/json.h"
+#include "model/config_fields.h"
 #include "model/config_private.h"
+#include "model/config_rope.h"
+#include "model/family.h"
 #include "tensor/gguf.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
-enum { DEFAULT_BOS = 1, DEFAULT_EOS = 2 }; /* LlamaConfig's, where the fields are absent */
-
-/* A model family: what its config.json says and what it leaves to defaults. Adding one starts with a row here. */
-struct family {
-	const char *architecture;
-	const char *model_type;
-};
-
-static const struct family families[] = {
-    {.architecture = "LlamaForCausalLM", .model_type = "llama"},
-};
-enum { N_FAMILIES = sizeof families / sizeof *families };
-
-const char *rope_type_name(enum rope_type type)
-{
-	static const char *const names[] = {"default", "linear", "llama3"};
-	return names[type];
-}
-
-/* ---- typed fields ---- */
-
-/* Reads fields of one object; the first bad one sets the error and `ok` stays false. */
-struct fields {
-	const char *path;   /* of the file, for messages */
-	const char *prefix; /* "rope_scaling." inside that object */
-	const struct json *object;
-	struct error *error;
-	bool ok;
-};
-
-static const struct json *field(const struct fields *fields, const char *name)
-{
-	const struct json *value = json_get(fields->object, name);
-	return value && json_type(value) != JSON_NULL ? value : NULL;
-}
-
-static void bad_field(struct fields *fields, const char *name, const struct json *value, const char *expected)
-{
-	if (!fields->ok)
-		return;
-	fields->ok = false;
-	const char *text = json_number_text(value);
-	error_set(fields->error, ERROR_MODEL, "%s: %s%s is %.60s, expected %s", fields->path, fields->prefix, name,
-	          text ? text : json_type_name(json_type(value)), expected);
-}
-
-static int64_t count_field(struct fields *fields, const char *name, int64_t fallback)
-{
-	const struct json *value = field(fields, name);
-	int64_t count;
-	if (!value)
-		return fallback;
-	if (json_int64(value, &count) && config_is_count(count))
-		return count;
-	bad_field(fields, name, value, CONFIG_COUNT_EXPECTED);
-	return fallback;
-}
-
-static double positive_field(struct fields *fields, const char *name, double fallback)
-{
-	const struct json *value = field(fields, name);
-	double number;
-	if (!value)
-		return fallback;
-	if (json_double(value, &number) && config_is_positive(number))
-		return number;
-	bad_field(fields, name, value, CONFIG_POSITIVE_EXPECTED);
-	return fallback;
-}
-
-static bool flag_field(struct fields *fields, const char *name, bool fallback)
-{
-	const struct json *value = field(fields, name);
-	bool flag;
-	if (!value)
-		return fallback;
-	if (json_bool(value, &flag))
-		return flag;
-	bad_field(fields, name, value, "true or false");
-	return fallback;
-}
-
-static const char *text_field(struct fields *fields, const char *name, const char *fallback)
-{
-	const struct json *value = field(fields, name);
-	if (!value)
-		return fallback;
-	const char *text = json_string(value, NULL);
-	if (text)
-		return text;
-	bad_field(fields, name, value, "a string");
-	return fallback;
-}
-
-/* ---- rope ---- */
-
-static void read_llama3(struct fields *fields, struct rope_config *rope)
-{
-	rope->low_freq_factor = positive_field(fields, "low_freq_factor", 0);
-	rope->high_freq_factor = positive_field(fields, "high_freq_factor", 0);
-	rope->original_max_positions = count_field(fields, "original_max_position_embeddings", 0);
-	if (fields->ok &&
-	    (!rope->low_freq_factor || !rope->original_max_positions || rope->high_freq_factor <= rope->low_freq_factor))
-		fields->ok = error_set(fields->error, ERROR_MODEL,
-		                       "%s: %stype llama3 needs original_max_position_embeddings and low_freq_factor below "
-		                       "high_freq_factor",
-		                       fields->path, fields->prefix);
-}
-
-/* Heads are rotated whole. */
-static void check_whole_rotary(struct fields *fields)
-{
-	const struct json *value = field(fields, "partial_rotary_factor");
-	double factor;
-	if (value && !(json_double(value, &factor) && factor == 1))
-		bad_field(fields, "partial_rotary_factor", value, "1 (rotating part of a head is not supported)");
-}
-
-/* One object that says how positions are scaled: rope_scaling, or rope_parameters of the newest layout. */
-static void read_rope_object(struct fields *config, const char *name, struct rope_config *rope)
-{
-	char prefix[64];
-	const struct json *object = field(config, name);
-	if (!object || !config->ok)
-		return;
-	if (json_type(object) != JSON_OBJECT) {
-		bad_field(config, name, object, "an object");
-		return;
-	}
-	snprintf(prefix, sizeof prefix, "%s.", name);
-	struct fields fields = {
-	    .path = config->path, .prefix = prefix, .object = object, .error = config->error, .ok = true};
-	/* Parameters for each kind of layer would otherwise read as the defaults. */
-	for (const struct json *member = json_first(object); member; member = json_next(member))
-		if (json_type(member) == JSON_OBJECT)
-			bad_field(&fields, json_key(member, NULL), member, "a number or a name");
-	check_whole_rotary(&fields);
-	rope->theta = positive_field(&fields, "rope_theta", rope->theta);
-	const char *type = text_field(&fields, "rope_type", text_field(&fields, "type", "default"));
-	if (strcmp(type, "linear") == 0 || strcmp(type, "llama3") == 0) {
-		rope->type = type[1] == 'i' ? ROPE_LINEAR : ROPE_LLAMA3;
-		rope->factor = positive_field(&fields, "factor", 0);
-		if (fields.ok && rope->factor < 1)
-			fields.ok =
-			    error_set(config->error, ERROR_MODEL, "%s: %sfactor is missing or below 1", config->path, prefix);
-		if (rope->type == ROPE_LLAMA3)
-			read_llama3(&fields, rope);
-	} else if (strcmp(type, "default") != 0 && fields.ok) {
-		fields.ok = error_set(config->error, ERROR_MODEL,
-		                      "%s: %srope_type %.40s is not supported (default, linear and llama3 are)", config->path,
-		                      prefix, type);
-	}
-	config->ok = fields.ok;
-}
-
-static void read_rope(struct fields *fields, struct rope_config *rope)
-{
-	*rope = (struct rope_config){.type = ROPE_DEFAULT, .theta = positive_field(fields, "rope_theta", 10000.0)};
-	check_whole_rotary(fields);
-	read_rope_object(fields, "rope_scaling", rope);
-	read_rope_object(fields, "rope_parameters", rope);
-}
 
 /* ---- what is refused by name ---- */
 
@@ -198,11 +39,8 @@ static const char *architecture_field(struct fields *fields)
 
 static void refuse_architecture(const char *path, const char *name, struct error *error)
 {
-	char supported[256] = "";
-	for (int i = 0; i < N_FAMILIES; i++) {
-		strncat(supported, i ? ", " : "", sizeof supported - strlen(supported) - 1);
-		strncat(supported, families[i].architecture, sizeof supported - strlen(supported) - 1);
-	}
+	char supported[256];
+	family_list(supported, sizeof supported);
 	error_set(error, ERROR_MODEL, "%s: architecture %.60s is not supported (supported: %s)", path,
 	          *name ? name : "(neither architectures nor model_type names one)", supported);
 }
@@ -211,11 +49,7 @@ static const struct family *find_family(struct fields *fields, struct error *err
 {
 	const char *architecture = architecture_field(fields);
 	const char *type = text_field(fields, "model_type", "");
-	const struct family *family = NULL;
-	for (int i = 0; i < N_FAMILIES && !family; i++)
-		if (strcmp(*architecture ? architecture : type,
-		           *architecture ? families[i].architecture : families[i].model_type) == 0)
-			family = &families[i];
+	const struct family *family = family_find(architecture, type);
 	if (!fields->ok)
 		return NULL;
 	if (!family) {
@@ -303,34 +137,104 @@ static void read_eos(struct fields *fields, struct model_config *config)
 		bad_field(fields, "eos_token_id", value, "at most 16 ids");
 }
 
-static void read_bos(struct fields *fields, struct model_config *config)
+static void read_bos(struct fields *fields, const struct family *family, struct model_config *config)
 {
 	const struct json *value = field(fields, "bos_token_id");
-	int64_t id = json_get(fields->object, "bos_token_id") ? -1 : DEFAULT_BOS; /* null is none */
+	int64_t id = json_get(fields->object, "bos_token_id") ? -1 : family->defaults.bos_id; /* null is none */
 	if (value && !json_int64(value, &id))
 		bad_field(fields, "bos_token_id", value, "a token id");
 	config->bos_id = id >= 0 && id < config->vocab_size ? (int32_t)id : -1;
 }
 
-/* ---- the whole ---- */
+/* ---- shape and parts ---- */
 
-static void read_shape(struct fields *fields, struct model_config *config)
+static void read_shape(struct fields *fields, const struct family *family, struct model_config *config)
 {
-	config->hidden_size = count_field(fields, "hidden_size", 4096);
-	config->intermediate_size = count_field(fields, "intermediate_size", 11008);
+	const struct family_defaults *defaults = &family->defaults;
+	config->hidden_size = count_field(fields, "hidden_size", defaults->hidden_size);
+	config->intermediate_size = count_field(fields, "intermediate_size", defaults->intermediate_size);
 	config->n_layers = count_field(fields, "num_hidden_layers", 32);
 	config->n_heads = count_field(fields, "num_attention_heads", 32);
-	config->n_kv_heads = count_field(fields, "num_key_value_heads", config->n_heads);
-	config->head_dim = count_field(fields, "head_dim", config->hidden_size / config->n_heads);
-	config->vocab_size = count_field(fields, "vocab_size", 32000);
-	config->max_positions = count_field(fields, "max_position_embeddings", 2048);
-	config->rms_norm_eps = positive_field(fields, "rms_norm_eps", 1e-6);
+	/* null is not as good as absent here: it means one key head for each head. */
+	bool kv_null = json_get(fields->object, "num_key_value_heads") && !field(fields, "num_key_value_heads");
+	config->n_kv_heads = count_field(fields, "num_key_value_heads",
+	                                 kv_null || !defaults->n_kv_heads ? config->n_heads : defaults->n_kv_heads);
+	config->head_dim = count_field(fields, "head_dim",
+	                               defaults->head_dim ? defaults->head_dim : config->hidden_size / config->n_heads);
+	config->vocab_size = count_field(fields, "vocab_size", defaults->vocab_size);
+	config->max_positions = count_field(fields, "max_position_embeddings", defaults->max_positions);
+	config->rms_norm_eps = positive_field(fields, "rms_norm_eps", defaults->rms_norm_eps);
 	config->tie_word_embeddings = flag_field(fields, "tie_word_embeddings", false);
-	config->attention_bias = flag_field(fields, "attention_bias", false);
-	config->mlp_bias = flag_field(fields, "mlp_bias", false);
 	const char *dtype = text_field(fields, "dtype", text_field(fields, "torch_dtype", ""));
 	snprintf(config->stored_dtype, sizeof config->stored_dtype, "%s", dtype);
 }
+
+static bool has_bias(struct fields *fields, enum bias_rule rule, const char *name)
+{
+	bool configured = rule == BIAS_CONFIGURED && flag_field(fields, name, false);
+	return configured || rule == BIAS_ALWAYS;
+}
+
+static void read_parts(struct fields *fields, const struct family *family, struct model_config *config)
+{
+	config->qkv_bias = has_bias(fields, family->qkv_bias, "attention_bias");
+	config->o_bias = has_bias(fields, family->o_bias, "attention_bias");
+	config->mlp_bias = has_bias(fields, family->mlp_bias, "mlp_bias");
+	config->qk_norm = family->qk_norm;
+	config->fused = family->fused;
+}
+
+/* ---- sliding attention ---- */
+
+static void set_window_layer(struct model_config *config, int64_t layer, bool slides)
+{
+	uint64_t bit = (uint64_t)1 << (layer % 64);
+	config->window_layers[layer / 64] &= ~bit;
+	config->window_layers[layer / 64] |= slides ? bit : 0;
+}
+
+/* layer_types of the newer layouts: what it says of each layer counts where the family has layers of both kinds, and must
+ * agree with the rest where it has not. */
+static void read_layer_types(struct fields *fields, const struct family *family, struct model_config *config)
+{
+	const struct json *list = field(fields, "layer_types");
+	if (!list)
+		return;
+	if (json_type(list) != JSON_ARRAY || json_count(list) != (size_t)config->n_layers) {
+		bad_field(fields, "layer_types", list, "a list with the type of each layer");
+		return;
+	}
+	int64_t layer = 0;
+	for (const struct json *type = json_first(list); type; type = json_next(type), layer++) {
+		const char *name = json_string(type, NULL);
+		bool slides = name && strcmp(name, "sliding_attention") == 0;
+		if (!slides && !(name && strcmp(name, "full_attention") == 0))
+			bad_field(fields, "layer_types", list, "full_attention or sliding_attention for each layer");
+		else if (family->window == WINDOW_SWITCHED ? slides && !config->window
+		                                           : slides != (config_layer_window(config, layer) > 0))
+			bad_field(fields, "layer_types", list, "types that agree with sliding_window");
+		else
+			set_window_layer(config, layer, slides);
+	}
+}
+
+static void read_window(struct fields *fields, const struct family *family, struct model_config *config)
+{
+	bool is_null = json_get(fields->object, "sliding_window") && !field(fields, "sliding_window");
+	bool on = family->window == WINDOW_EVERYWHERE;
+	int64_t first = 0;
+	if (family->window == WINDOW_SWITCHED) {
+		on = flag_field(fields, "use_sliding_window", false);
+		first = index_field(fields, "max_window_layers", 28);
+	}
+	if (on && !is_null)
+		config->window = count_field(fields, "sliding_window", family->defaults.window);
+	for (int64_t layer = first; config->window && layer < config->n_layers; layer++)
+		set_window_layer(config, layer, true);
+	read_layer_types(fields, family, config);
+}
+
+/* ---- the whole ---- */
 
 bool config_check_shape(const char *path, const struct model_config *config, const struct config_names *names,
                         bool head_dim_given, struct error *error)
@@ -345,7 +249,7 @@ bool config_check_shape(const char *path, const struct model_config *config, con
 	if (config->head_dim < 2 || config->head_dim % 2 != 0 || config->head_dim > 4096)
 		return error_set(error, ERROR_MODEL, "%s: %s %" PRId64 " must be even, 2 to 4096", path, names->head_dim,
 		                 config->head_dim);
-	if (config->n_heads > 4096 || config->n_layers > 4096)
+	if (config->n_heads > 4096 || config->n_layers > CONFIG_MAX_LAYERS)
 		return error_set(error, ERROR_MODEL, "%s: %" PRId64 " layers of %" PRId64 " heads, at most 4096 of each", path,
 		                 config->n_layers, config->n_heads);
 	return true;
@@ -357,7 +261,9 @@ static bool is_object(const char *path, const struct json *document, struct erro
 	       error_set(error, ERROR_MODEL, "%s: is %s, expected an object", path, json_type_name(json_type(document)));
 }
 
-static bool read_config(const char *path, const struct json *document, struct model_config *config, struct error *error)
+/* *default_eos: what stands for an eos_token_id that is not there, -1 for none. */
+static bool read_config(const char *path, const struct json *document, struct model_config *config, int *default_eos,
+                        struct error *error)
 {
 	static const struct config_names names = {"num_attention_heads", "num_key_value_heads", "hidden_size", "head_dim"};
 	struct fields fields = {.path = path, .prefix = "", .object = document, .error = error, .ok = true};
@@ -367,13 +273,17 @@ static bool read_config(const char *path, const struct json *document, struct mo
 	if (!family || !refuse_unsupported(&fields, error))
 		return false;
 	snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
-	read_shape(&fields, config);
-	if (fields.ok)
-		read_rope(&fields, &config->rope);
-	if (!fields.ok || !config_check_shape(path, config, &names, field(&fields, "head_dim") != NULL, error))
+	read_shape(&fields, family, config);
+	bool head_dim_given = field(&fields, "head_dim") || family->defaults.head_dim;
+	if (!fields.ok || !config_check_shape(path, config, &names, head_dim_given, error))
 		return false;
-	read_bos(&fields, config);
+	read_parts(&fields, family, config);
+	read_window(&fields, family, config);
+	config_read_rope(&fields, family, config);
+	read_bos(&fields, family, config);
 	read_eos(&fields, config);
+	if (!json_get(document, "eos_token_id")) /* null names none */
+		*default_eos = family->defaults.eos_id;
 	return fields.ok;
 }
 
@@ -426,15 +336,24 @@ bool config_load(const char *path, struct model_config *config, struct error *er
 	struct json *document = json_parse_file(file, MAX_CONFIG_BYTES, NULL, error);
 	if (!document)
 		return false;
-	bool ok = read_config(file, document, config, error);
-	bool names_eos = json_get(document, "eos_token_id") != NULL; /* null names none */
+	int default_eos = -1;
+	bool ok = read_config(file, document, config, &default_eos, error);
 	json_destroy(document);
 	snprintf(file, sizeof file, "%s/generation_config.json", directory);
 	if (!ok || !read_generation_config(file, config, error))
 		return false;
-	if (!names_eos && config->n_eos_ids == 0)
-		config_add_eos(config, DEFAULT_EOS);
+	if (config->n_eos_ids == 0)
+		config_add_eos(config, default_eos);
 	return true;
+}
+
+int64_t config_max_context(const struct model_config *config)
+{
+	const struct rope_config *rope = &config->rope;
+	bool stretches = rope->type == ROPE_DYNAMIC || rope->type == ROPE_YARN;
+	double reached = stretches ? (double)rope->original_max_positions * rope->factor : 0;
+	int64_t most = reached < CONFIG_MAX_COUNT ? (int64_t)reached : CONFIG_MAX_COUNT;
+	return most > config->max_positions ? most : config->max_positions;
 }
 
 uint64_t config_parameter_count(const struct model_config *config)
@@ -442,10 +361,9 @@ uint64_t config_parameter_count(const struct model_config *config)
 	uint64_t hidden = (uint64_t)config->hidden_size, inner = (uint64_t)config->intermediate_size;
 	uint64_t q = (uint64_t)(config->n_heads * config->head_dim), kv = (uint64_t)(config->n_kv_heads * config->head_dim);
 	uint64_t layer = 2 * hidden * q + 2 * hidden * kv + 3 * hidden * inner + 2 * hidden;
-	if (config->attention_bias)
-		layer += q + 2 * kv + hidden;
-	if (config->mlp_bias)
-		layer += 2 * inner + hidden;
+	layer += (config->qkv_bias ? q + 2 * kv : 0) + (config->o_bias ? hidden : 0);
+	layer += config->mlp_bias ? 2 * inner + hidden : 0;
+	layer += config->qk_norm ? 2 * (uint64_t)config->head_dim : 0;
 	uint64_t embedding = (uint64_t)config->vocab_size * hidden;
 	return (uint64_t)config->n_layers * layer + embedding * (config->tie_word_embeddings ? 1 : 2) + hidden;
 }

@@ -177,7 +177,9 @@ static void read_rope(struct keys *keys, struct model_config *config)
 		snprintf(expected, sizeof expected, "%" PRId64 " (rotating part of a head is not supported)", config->head_dim);
 		bad_key(keys, actual, expected);
 	}
-	config->rope = (struct rope_config){.type = ROPE_DEFAULT, .theta = positive_key(keys, "rope.freq_base", 10000.0)};
+	config->rotary_dim = config->head_dim;
+	config->rope = (struct rope_config){
+	    .type = ROPE_DEFAULT, .theta = positive_key(keys, "rope.freq_base", 10000.0), .attention_factor = 1};
 	config->rope.has_divisors = gguf_tensor_find(keys->gguf, "rope_freqs.weight") != NULL;
 	read_scaling(keys, &config->rope);
 }
@@ -227,7 +229,8 @@ static void read_shape(struct keys *keys, struct model_config *config)
 	config->head_dim = count_key(keys, "attention.key_length", config->head_dim ? config->head_dim : 1);
 	if (count_key(keys, "attention.value_length", config->head_dim) != config->head_dim)
 		bad_key(keys, "another number", "that of attention.key_length");
-	config->attention_bias = gguf_tensor_find(keys->gguf, "blk.0.attn_q.bias") != NULL;
+	config->qkv_bias = gguf_tensor_find(keys->gguf, "blk.0.attn_q.bias") != NULL;
+	config->o_bias = gguf_tensor_find(keys->gguf, "blk.0.attn_output.bias") != NULL;
 	config->mlp_bias = gguf_tensor_find(keys->gguf, "blk.0.ffn_gate.bias") != NULL;
 	config->tie_word_embeddings = gguf_tensor_find(keys->gguf, "output.weight") == NULL;
 }

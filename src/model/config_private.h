@@ -7,9 +7,11 @@
 #define CONFIG_COUNT_EXPECTED    "a whole number of at least 1 (and at most 16777216)"
 #define CONFIG_POSITIVE_EXPECTED "a number above 0 (1e-30 to 1e30)"
 
+enum { CONFIG_MAX_COUNT = 1 << 24 };
+
 static inline bool config_is_count(int64_t number)
 {
-	return number >= 1 && number <= 1 << 24;
+	return number >= 1 && number <= CONFIG_MAX_COUNT;
 }
 
 /* It is used in single precision, too: there it may become neither 0 nor infinite. */

@@ -51,6 +51,23 @@ static void place_spans(struct step *step)
 	assert(step->n_rows <= step->model->plan.max_step_rows);
 }
 
+/* Frequencies of the spans whose sequences are rotated otherwise than usual. Spans keep their places from step to step, so
+ * most find their frequencies there. */
+static void place_frequencies(struct step *step)
+{
+	struct workspace *work = &step->model->work;
+	const struct model_config *config = &step->model->config;
+	for (int i = 0; i < step->n_spans; i++) {
+		int64_t variant = step->spans[i].rope_variant;
+		assert(variant == 0 || (rope_varies(&config->rope) && i < step->model->plan.n_parallel));
+		if (variant == 0 || work->variants[i] == variant)
+			continue;
+		rope_frequencies(&config->rope, config->rotary_dim, variant, NULL,
+		                 work->frequencies + (1 + i) * (config->rotary_dim / 2));
+		work->variants[i] = variant;
+	}
+}
+
 /* The rows that still matter, for matmul: neighbouring decode rows in one span. */
 static void collect_row_spans(struct step *step)
 {
@@ -137,9 +154,11 @@ static void embed_row(struct step *step, const void *argument, int row)
 		int32_t token = step->spans[i].tokens[row - first];
 		assert(token >= 0 && token < model->config.vocab_size);
 		weight_widen(model->kernels, embedding, token, 1, model->work.x + (int64_t)row * hidden);
-		int64_t half = model->config.head_dim / 2;
-		rope_angles(model->rope_frequencies, half, step->spans[i].position + (row - first),
-		            model->work.cosines + row * half, model->work.sines + row * half);
+		int64_t half = model->config.rotary_dim / 2;
+		int table = step->spans[i].rope_variant ? 1 + i : 0;
+		rope_angles(&model->config.rope, model->work.frequencies + table * half, half,
+		            step->spans[i].position + (row - first), model->work.cosines + row * half,
+		            model->work.sines + row * half);
 		return;
 	}
 }
@@ -182,11 +201,16 @@ static void part_pairs(float *head, int64_t head_dim)
 	}
 }
 
-static void rotate_head(const struct model *model, float *head, const float *cosines, const float *sines)
+/* Normalises (where the family does) and rotates one head of queries or keys. */
+static void rotate_head(const struct model *model, float *head, const float *norm, int row)
 {
-	if (model->config.paired_rows)
-		part_pairs(head, model->config.head_dim);
-	model->kernels->rope(head, cosines, sines, model->config.head_dim);
+	const struct model_config *config = &model->config;
+	int64_t half = config->rotary_dim / 2;
+	if (config->paired_rows)
+		part_pairs(head, config->head_dim);
+	if (norm)
+		model->kernels->rms_norm(head, head, norm, config->head_dim, (float)config->rms_norm_eps);
+	model->kernels->rope(head, model->work.cosines + row * half, model->work.sines + row * half, config->rotary_dim);
 }
 
 /* Rotates queries and keys of a row and stores its keys and values in its page. */
@@ -196,8 +220,8 @@ static void rotate_and_store_row(struct step *step, const void *argument, int ro
 	struct model *model = step->model;
 	const struct model_config *config = &model->config;
 	const struct kv_shape *shape = &model->plan.kv;
-	int64_t head_dim = config->head_dim, half = head_dim / 2;
-	const float *cosines = model->work.cosines + row * half, *sines = model->work.sines + row * half;
+	const struct layer_weights *w = &model->weights.layers[layer];
+	int64_t head_dim = config->head_dim;
 	int i = step->n_spans - 1;
 	while (row < model->first_rows[i])
 		i--;
@@ -210,12 +234,12 @@ static void rotate_and_store_row(struct step *step, const void *argument, int ro
 	(void)whole;
 
 	for (int64_t h = 0; h < config->n_heads; h++)
-		rotate_head(model, model->work.q + (row * config->n_heads + h) * head_dim, cosines, sines);
+		rotate_head(model, model->work.q + (row * config->n_heads + h) * head_dim, w->q_norm, row);
 	for (int64_t h = 0; h < config->n_kv_heads; h++) {
 		float *k = model->work.k + (row * config->n_kv_heads + h) * head_dim;
 		const float *v = model->work.v + (row * config->n_kv_heads + h) * head_dim;
 		size_t offset = (size_t)(h * shape->page_tokens + slot) * head_bytes;
-		rotate_head(model, k, cosines, sines);
+		rotate_head(model, k, w->k_norm, row);
 		model->kernels->narrow(page + kv_k_offset(shape, layer) + offset, shape->type, k, head_dim);
 		model->kernels->narrow(page + kv_v_offset(shape, layer) + offset, shape->type, v, head_dim);
 	}
@@ -261,6 +285,7 @@ static void attend(struct step *step, int layer)
 		    .out = model->work.attended + model->first_rows[i] * q_width,
 		    .n_rows = span->n_rows,
 		    .position = span->position,
+		    .window = config_layer_window(&model->config, layer),
 		    .n_heads = (int)model->config.n_heads,
 		    .scale = 1.0f / sqrtf((float)model->config.head_dim),
 		    .kv = {.pages = model->work.pages + model->first_pages[i],
@@ -355,6 +380,7 @@ void model_forward(struct model *model, struct forward_span *spans, int n_spans)
 	assert(n_spans <= model->plan.max_step_rows);
 	struct step step = {.model = model, .spans = spans, .n_spans = n_spans};
 	place_spans(&step);
+	place_frequencies(&step);
 	collect_row_spans(&step);
 	if (!still_wanted(&step))
 		return;

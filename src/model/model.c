@@ -141,17 +141,16 @@ static bool allocate(struct model *model, struct error *error)
 	const struct model_plan *plan = &model->plan;
 	void *memory = mmap(NULL, plan->workspace_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	model->workspace_memory = memory == MAP_FAILED ? NULL : memory;
-	model->rope_frequencies = malloc((size_t)model->config.head_dim / 2 * sizeof(float));
 	model->first_rows = calloc((size_t)plan->max_step_rows, sizeof(int));
 	model->first_pages = calloc((size_t)plan->max_step_rows, sizeof(int));
-	if (!model->workspace_memory || !model->rope_frequencies || !model->first_rows || !model->first_pages)
+	if (!model->workspace_memory || !model->first_rows || !model->first_pages)
 		return error_set(error, ERROR_MEMORY, "cannot allocate %zu bytes of step buffers", plan->workspace_bytes);
 	size_t used = workspace_layout(&model->work, memory, &model->config, plan, model->kernels);
 	if (used != plan->workspace_bytes)
 		return error_set(error, ERROR_INTERNAL, "step buffers take %zu bytes where the plan says %zu", used,
 		                 plan->workspace_bytes);
-	rope_frequencies(&model->config.rope, model->config.head_dim, model->weights.rope_divisors,
-	                 model->rope_frequencies);
+	rope_frequencies(&model->config.rope, model->config.rotary_dim, 0, model->weights.rope_divisors,
+	                 model->work.frequencies);
 	model->kv = kv_pool_create(&plan->kv, plan->n_kv_pages, error);
 	return model->kv != NULL;
 }
@@ -184,7 +183,6 @@ void model_close(struct model *model)
 	kv_pool_destroy(model->kv);
 	free(model->first_pages);
 	free(model->first_rows);
-	free(model->rope_frequencies);
 	if (model->workspace_memory)
 		munmap(model->workspace_memory, model->plan.workspace_bytes);
 	kernels_destroy(model->kernels);
@@ -224,6 +222,11 @@ enum dtype model_weight_type(const struct model *model)
 const char *model_quant_kind(const struct model *model)
 {
 	return dtype_info(model->plan.weights.kind)->name;
+}
+
+int64_t model_rope_variant(const struct model *model, int64_t n_tokens)
+{
+	return rope_variant(&model->config.rope, n_tokens);
 }
 
 void model_set_threads(struct model *model, int n_threads)

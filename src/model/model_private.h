@@ -15,10 +15,9 @@ struct model {
 	struct pool *pool;
 	struct kv_pool *kv;
 	void *workspace_memory;
-	struct workspace work;   /* pieces of workspace_memory */
-	float *rope_frequencies; /* [head_dim / 2] */
-	int *first_rows;         /* [max_step_rows] per span of the running step: its first row */
-	int *first_pages;        /* [max_step_rows] ... its first slot in work.pages */
+	struct workspace work; /* pieces of workspace_memory */
+	int *first_rows;       /* [max_step_rows] per span of the running step: its first row */
+	int *first_pages;      /* [max_step_rows] ... its first slot in work.pages */
 };
 
 #endif

@@ -34,10 +34,11 @@ static void add_line(struct model_plan *plan, const char *name, enum plan_kind k
 static bool resolve_context(const struct model_config *config, const struct model_options *options,
                             struct model_plan *plan, struct error *error)
 {
-	if (options->context > config->max_positions)
+	int64_t most = config_max_context(config);
+	if (options->context > most)
 		return error_set(error, ERROR_USAGE,
-		                 "--context %" PRId64 " is more than the model's max_position_embeddings, %" PRId64,
-		                 options->context, config->max_positions);
+		                 "--context %" PRId64 " is more than the model's max_position_embeddings%s, %" PRId64,
+		                 options->context, most > config->max_positions ? " with its rope scaling" : "", most);
 	plan->context = options->context;
 	if (plan->context == 0)
 		plan->context = config->max_positions < DEFAULT_CONTEXT ? config->max_positions : DEFAULT_CONTEXT;

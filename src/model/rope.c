@@ -19,12 +19,50 @@ static double llama3_frequency(const struct rope_config *rope, double frequency)
 	return (1 - smooth) * frequency / rope->factor + smooth * frequency;
 }
 
-void rope_frequencies(const struct rope_config *rope, int64_t head_dim, const float *divisors, float *frequencies)
+/* Dynamic NTK (u/emozilla): a larger theta stretches the long wavelengths to the sequence's length. */
+static double dynamic_theta(const struct rope_config *rope, int64_t rotary_dim, int64_t n_positions)
 {
-	for (int64_t i = 0; i < head_dim / 2; i++) {
-		double frequency = 1.0 / pow(rope->theta, (double)(2 * i) / (double)head_dim);
+	double dim = (double)rotary_dim, length = (double)(n_positions ? n_positions : rope->original_max_positions);
+	double stretch = rope->factor * length / (double)rope->original_max_positions - (rope->factor - 1);
+	return rope->theta * pow(stretch, dim / (dim - 2));
+}
+
+/* Where a dimension turns `turns` times within the original positions. */
+static double yarn_dimension(const struct rope_config *rope, int64_t rotary_dim, double turns)
+{
+	return (double)rotary_dim * log((double)rope->original_max_positions / (turns * two_pi)) / (2 * log(rope->theta));
+}
+
+/* YaRN (Peng et al., 2023): dimensions that turn often are kept, those that turn seldom are stretched, those between are
+ * blended along a ramp. */
+static double yarn_frequency(const struct rope_config *rope, int64_t rotary_dim, int64_t i, double frequency)
+{
+	double low = yarn_dimension(rope, rotary_dim, rope->beta_fast);
+	double high = yarn_dimension(rope, rotary_dim, rope->beta_slow);
+	low = fmax(rope->truncate ? floor(low) : low, 0);
+	high = fmin(rope->truncate ? ceil(high) : high, (double)(rotary_dim - 1));
+	if (low == high)
+		high += 0.001;
+	double stretched = fmin(fmax(((double)i - low) / (high - low), 0), 1);
+	return frequency / rope->factor * stretched + frequency * (1 - stretched);
+}
+
+int64_t rope_variant(const struct rope_config *rope, int64_t n_positions)
+{
+	if (!rope_varies(rope) || n_positions <= rope->original_max_positions)
+		return 0;
+	return rope->type == ROPE_DYNAMIC ? n_positions : 1;
+}
+
+void rope_frequencies(const struct rope_config *rope, int64_t rotary_dim, int64_t variant, const float *divisors,
+                      float *frequencies)
+{
+	double theta = rope->type == ROPE_DYNAMIC ? dynamic_theta(rope, rotary_dim, variant) : rope->theta;
+	for (int64_t i = 0; i < rotary_dim / 2; i++) {
+		double frequency = 1.0 / pow(theta, (double)(2 * i) / (double)rotary_dim);
 		switch (rope->type) {
 		case ROPE_DEFAULT:
+		case ROPE_DYNAMIC:
 			break;
 		case ROPE_LINEAR:
 			frequency /= rope->factor;
@@ -32,16 +70,24 @@ void rope_frequencies(const struct rope_config *rope, int64_t head_dim, const fl
 		case ROPE_LLAMA3:
 			frequency = llama3_frequency(rope, frequency);
 			break;
+		case ROPE_YARN:
+			frequency = yarn_frequency(rope, rotary_dim, i, frequency);
+			break;
+		case ROPE_LONGROPE: /* Ding et al., 2024 */
+			frequency /= (double)rope->factors[variant][i];
+			break;
 		}
 		frequencies[i] = (float)(divisors ? frequency / (double)divisors[i] : frequency);
 	}
 }
 
-void rope_angles(const float *frequencies, int64_t n_frequencies, int64_t position, float *cosines, float *sines)
+void rope_angles(const struct rope_config *rope, const float *frequencies, int64_t n_frequencies, int64_t position,
+                 float *cosines, float *sines)
 {
+	float factor = (float)rope->attention_factor;
 	for (int64_t i = 0; i < n_frequencies; i++) {
 		float angle = (float)position * frequencies[i];
-		cosines[i] = cosf(angle);
-		sines[i] = sinf(angle);
+		cosines[i] = cosf(angle) * factor;
+		sines[i] = sinf(angle) * factor;
 	}
 }

@@ -6,14 +6,25 @@
 #ifndef TALLOW_MODEL_ROPE_H
 #define TALLOW_MODEL_ROPE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "model/config.h"
 
-/* frequencies[head_dim / 2], each divided by divisors[head_dim / 2] unless that is NULL. */
-void rope_frequencies(const struct rope_config *rope, int64_t head_dim, const float *divisors, float *frequencies);
+/* Which frequencies a sequence of at most n_positions gets, chosen once for all its positions: 0 are the usual ones. Other
+ * than 0 only for dynamic (its length, beyond the original positions) and longrope (1 beyond them). */
+int64_t rope_variant(const struct rope_config *rope, int64_t n_positions);
+static inline bool rope_varies(const struct rope_config *rope)
+{
+	return rope->type == ROPE_DYNAMIC || rope->type == ROPE_LONGROPE;
+}
 
-/* cos and sin [n_frequencies] of one position. */
-void rope_angles(const float *frequencies, int64_t n_frequencies, int64_t position, float *cosines, float *sines);
+/* frequencies[rotary_dim / 2], each divided by divisors[rotary_dim / 2] unless that is NULL. */
+void rope_frequencies(const struct rope_config *rope, int64_t rotary_dim, int64_t variant, const float *divisors,
+                      float *frequencies);
+
+/* cos and sin [n_frequencies] of one position, times rope->attention_factor. */
+void rope_angles(const struct rope_config *rope, const float *frequencies, int64_t n_frequencies, int64_t position,
+                 float *cosines, float *sines);
 
 #endif

@@ -16,8 +16,8 @@
 
 enum { MAX_NAME_BYTES = 256, MAX_NAMED = 4 };
 
-enum width { HIDDEN, ATTENDED, KV, INNER };
-enum presence { ALWAYS, WITH_ATTENTION_BIAS, WITH_MLP_BIAS };
+enum width { HIDDEN, ATTENDED, KV, INNER, HEAD };
+enum presence { ALWAYS, WITH_QKV_BIAS, WITH_O_BIAS, WITH_MLP_BIAS, WITH_QK_NORM };
 
 /* What tensors are called, by format; in a layer, what follows its prefix and number. */
 static const struct naming {
@@ -30,19 +30,25 @@ static const struct naming {
                      "the file's metadata"},
 };
 
+/* Where the file is fused: one tensor with the rows of several matrices, in the order of the table. ffn_up is the name
+ * of one matrix in other files. */
+static const char *const fused_qkv[FORMAT_COUNT] = {"self_attn.qkv_proj.weight", "attn_qkv.weight"};
+static const char *const fused_gate_up[FORMAT_COUNT] = {"mlp.gate_up_proj.weight", "ffn_up.weight"};
+
 /* A matrix [n_out, n_in] of every layer. */
 static const struct matrix_row {
 	const char *names[FORMAT_COUNT];
 	size_t offset; /* of the struct weight in layer_weights */
 	enum width n_out, n_in;
+	const char *const *fused; /* by format; NULL: never */
 } matrix_rows[] = {
-    {{"self_attn.q_proj.weight", "attn_q.weight"}, offsetof(struct layer_weights, q), ATTENDED, HIDDEN},
-    {{"self_attn.k_proj.weight", "attn_k.weight"}, offsetof(struct layer_weights, k), KV, HIDDEN},
-    {{"self_attn.v_proj.weight", "attn_v.weight"}, offsetof(struct layer_weights, v), KV, HIDDEN},
-    {{"self_attn.o_proj.weight", "attn_output.weight"}, offsetof(struct layer_weights, o), HIDDEN, ATTENDED},
-    {{"mlp.gate_proj.weight", "ffn_gate.weight"}, offsetof(struct layer_weights, gate), INNER, HIDDEN},
-    {{"mlp.up_proj.weight", "ffn_up.weight"}, offsetof(struct layer_weights, up), INNER, HIDDEN},
-    {{"mlp.down_proj.weight", "ffn_down.weight"}, offsetof(struct layer_weights, down), HIDDEN, INNER},
+    {{"self_attn.q_proj.weight", "attn_q.weight"}, offsetof(struct layer_weights, q), ATTENDED, HIDDEN, fused_qkv},
+    {{"self_attn.k_proj.weight", "attn_k.weight"}, offsetof(struct layer_weights, k), KV, HIDDEN, fused_qkv},
+    {{"self_attn.v_proj.weight", "attn_v.weight"}, offsetof(struct layer_weights, v), KV, HIDDEN, fused_qkv},
+    {{"self_attn.o_proj.weight", "attn_output.weight"}, offsetof(struct layer_weights, o), HIDDEN, ATTENDED, NULL},
+    {{"mlp.gate_proj.weight", "ffn_gate.weight"}, offsetof(struct layer_weights, gate), INNER, HIDDEN, fused_gate_up},
+    {{"mlp.up_proj.weight", "ffn_up.weight"}, offsetof(struct layer_weights, up), INNER, HIDDEN, fused_gate_up},
+    {{"mlp.down_proj.weight", "ffn_down.weight"}, offsetof(struct layer_weights, down), HIDDEN, INNER, NULL},
 };
 
 /* A vector of every layer. */
@@ -54,13 +60,12 @@ static const struct vector_row {
 } vector_rows[] = {
     {{"input_layernorm.weight", "attn_norm.weight"}, offsetof(struct layer_weights, attention_norm), HIDDEN, ALWAYS},
     {{"post_attention_layernorm.weight", "ffn_norm.weight"}, offsetof(struct layer_weights, mlp_norm), HIDDEN, ALWAYS},
-    {{"self_attn.q_proj.bias", "attn_q.bias"}, offsetof(struct layer_weights, q_bias), ATTENDED, WITH_ATTENTION_BIAS},
-    {{"self_attn.k_proj.bias", "attn_k.bias"}, offsetof(struct layer_weights, k_bias), KV, WITH_ATTENTION_BIAS},
-    {{"self_attn.v_proj.bias", "attn_v.bias"}, offsetof(struct layer_weights, v_bias), KV, WITH_ATTENTION_BIAS},
-    {{"self_attn.o_proj.bias", "attn_output.bias"},
-     offsetof(struct layer_weights, o_bias),
-     HIDDEN,
-     WITH_ATTENTION_BIAS},
+    {{"self_attn.q_proj.bias", "attn_q.bias"}, offsetof(struct layer_weights, q_bias), ATTENDED, WITH_QKV_BIAS},
+    {{"self_attn.k_proj.bias", "attn_k.bias"}, offsetof(struct layer_weights, k_bias), KV, WITH_QKV_BIAS},
+    {{"self_attn.v_proj.bias", "attn_v.bias"}, offsetof(struct layer_weights, v_bias), KV, WITH_QKV_BIAS},
+    {{"self_attn.o_proj.bias", "attn_output.bias"}, offsetof(struct layer_weights, o_bias), HIDDEN, WITH_O_BIAS},
+    {{"self_attn.q_norm.weight", "attn_q_norm.weight"}, offsetof(struct layer_weights, q_norm), HEAD, WITH_QK_NORM},
+    {{"self_attn.k_norm.weight", "attn_k_norm.weight"}, offsetof(struct layer_weights, k_norm), HEAD, WITH_QK_NORM},
     {{"mlp.gate_proj.bias", "ffn_gate.bias"}, offsetof(struct layer_weights, gate_bias), INNER, WITH_MLP_BIAS},
     {{"mlp.up_proj.bias", "ffn_up.bias"}, offsetof(struct layer_weights, up_bias), INNER, WITH_MLP_BIAS},
     {{"mlp.down_proj.bias", "ffn_down.bias"}, offsetof(struct layer_weights, down_bias), HIDDEN, WITH_MLP_BIAS},
@@ -77,6 +82,8 @@ static int64_t width_of(const struct model_config *config, enum width width)
 		return config->n_heads * config->head_dim;
 	case KV:
 		return config->n_kv_heads * config->head_dim;
+	case HEAD:
+		return config->head_dim;
 	default:
 		return config->intermediate_size;
 	}
@@ -84,8 +91,42 @@ static int64_t width_of(const struct model_config *config, enum width width)
 
 static bool is_present(const struct model_config *config, enum presence presence)
 {
-	return presence == ALWAYS || (presence == WITH_ATTENTION_BIAS && config->attention_bias) ||
-	       (presence == WITH_MLP_BIAS && config->mlp_bias);
+	switch (presence) {
+	case WITH_QKV_BIAS:
+		return config->qkv_bias;
+	case WITH_O_BIAS:
+		return config->o_bias;
+	case WITH_MLP_BIAS:
+		return config->mlp_bias;
+	case WITH_QK_NORM:
+		return config->qk_norm;
+	default:
+		return true;
+	}
+}
+
+/* Where a matrix lies: in a tensor of its own, or in rows of one that it shares. */
+struct place {
+	const char *name; /* of the tensor, after the prefix and number of the layer */
+	int64_t first;    /* its first row there */
+	int64_t n_rows;   /* of the tensor */
+};
+
+static struct place place_of(const struct model_config *config, const struct matrix_row *row)
+{
+	struct place place = {.name = row->names[config->format], .n_rows = width_of(config, row->n_out)};
+	if (!config->fused || !row->fused)
+		return place;
+	place.name = row->fused[config->format];
+	place.n_rows = 0;
+	for (int i = 0; i < N_MATRICES; i++) {
+		if (matrix_rows[i].fused != row->fused)
+			continue;
+		if (&matrix_rows[i] == row)
+			place.first = place.n_rows;
+		place.n_rows += width_of(config, matrix_rows[i].n_out);
+	}
+	return place;
 }
 
 /* A binding in progress. */
@@ -145,18 +186,41 @@ static bool wrong_shape(const struct binder *binder, const struct tensor *tensor
 	return false;
 }
 
-static bool bind_matrix(struct binder *binder, const char *name, int64_t n_out, int64_t n_in, struct weight *weight)
+/* Rows [first, first + n_out) of a tensor [n_rows, n_in]. What is missing is told at the end, a shared tensor once. */
+static bool bind_rows(struct binder *binder, const char *name, int64_t n_rows, int64_t n_in, int64_t first,
+                      struct weight *weight)
 {
-	const struct tensor *tensor = find(binder, name);
+	const struct tensor *tensor = first ? weight_file_find(binder->file, name) : find(binder, name);
+	size_t offset;
 	if (!tensor)
-		return true; /* all that is missing is told at the end */
+		return true;
 	if (!check_type(binder, tensor, true))
 		return false;
-	if (tensor->n_dims != 2 || tensor->dims[0] != n_out || tensor->dims[1] != n_in)
-		return wrong_shape(binder, tensor, (const int64_t[]){n_out, n_in}, 2);
-	*weight = (struct weight){
-	    .type = tensor->type, .layout = LAYOUT_ROWS, .n_out = n_out, .n_in = n_in, .data = tensor->data};
+	if (tensor->n_dims != 2 || tensor->dims[0] != n_rows || tensor->dims[1] != n_in)
+		return wrong_shape(binder, tensor, (const int64_t[]){n_rows, n_in}, 2);
+	if (!dtype_bytes(tensor->type, (size_t)(first * n_in), &offset))
+		return error_set(binder->error, ERROR_MODEL, "%s: tensor %s has more bytes than can be counted", tensor->file,
+		                 tensor->name);
+	weight->type = tensor->type;
+	weight->layout = LAYOUT_ROWS;
+	weight->n_in = n_in;
+	weight->data = (const unsigned char *)tensor->data + offset;
 	return true;
+}
+
+static bool bind_matrix(struct binder *binder, const char *name, int64_t n_out, int64_t n_in, struct weight *weight)
+{
+	*weight = (struct weight){.n_out = n_out};
+	return bind_rows(binder, name, n_out, n_in, 0, weight);
+}
+
+static bool bind_layer_matrix(struct binder *binder, int64_t layer, const struct matrix_row *row, struct weight *weight)
+{
+	char name[MAX_NAME_BYTES];
+	struct place place = place_of(binder->config, row);
+	*weight = (struct weight){.n_out = width_of(binder->config, row->n_out)};
+	snprintf(name, sizeof name, "%s%" PRId64 ".%s", binder->naming->layer, layer, place.name);
+	return bind_rows(binder, name, place.n_rows, width_of(binder->config, row->n_in), place.first, weight);
 }
 
 static bool bind_vector(struct binder *binder, const char *name, int64_t n, const float **vector)
@@ -179,13 +243,10 @@ static bool bind_layer(struct binder *binder, int64_t layer)
 	char name[MAX_NAME_BYTES];
 	char *fields = (char *)&binder->weights->layers[layer];
 	const struct model_config *config = binder->config;
-	for (int i = 0; i < N_MATRICES; i++) {
-		const struct matrix_row *row = &matrix_rows[i];
-		snprintf(name, sizeof name, "%s%" PRId64 ".%s", binder->naming->layer, layer, row->names[config->format]);
-		if (!bind_matrix(binder, name, width_of(config, row->n_out), width_of(config, row->n_in),
-		                 (struct weight *)(void *)(fields + row->offset)))
+	for (int i = 0; i < N_MATRICES; i++)
+		if (!bind_layer_matrix(binder, layer, &matrix_rows[i],
+		                       (struct weight *)(void *)(fields + matrix_rows[i].offset)))
 			return false;
-	}
 	for (int i = 0; i < N_VECTORS; i++) {
 		const struct vector_row *row = &vector_rows[i];
 		if (!is_present(config, row->presence))
@@ -227,7 +288,7 @@ static bool is_layer_tensor(const struct model_config *config, const char *name)
 {
 	const char *rest = name_in_layer(config, name);
 	for (int i = 0; rest && i < N_MATRICES; i++)
-		if (strcmp(rest, matrix_rows[i].names[config->format]) == 0)
+		if (strcmp(rest, place_of(config, &matrix_rows[i]).name) == 0)
 			return true;
 	for (int i = 0; rest && i < N_VECTORS; i++)
 		if (is_present(config, vector_rows[i].presence) && strcmp(rest, vector_rows[i].names[config->format]) == 0)
@@ -281,7 +342,7 @@ bool weights_vector_bytes(const struct model_config *config, size_t *n_bytes)
 	for (int i = 0; i < N_VECTORS; i++)
 		if (is_present(config, vector_rows[i].presence))
 			per_layer += (size_t)width_of(config, vector_rows[i].width);
-	size_t once = (size_t)config->hidden_size + (config->rope.has_divisors ? (size_t)config->head_dim / 2 : 0);
+	size_t once = (size_t)config->hidden_size + (config->rope.has_divisors ? (size_t)config->rotary_dim / 2 : 0);
 	return checked_mul(per_layer, (size_t)config->n_layers, &n) && checked_add(n, once, &n) &&
 	       checked_mul(n, sizeof(float), n_bytes);
 }
@@ -290,7 +351,7 @@ static bool bind_rope_divisors(struct binder *binder)
 {
 	const char *name = binder->naming->rope_divisors;
 	const float **divisors = &binder->weights->rope_divisors;
-	int64_t n = binder->config->head_dim / 2;
+	int64_t n = binder->config->rotary_dim / 2;
 	if (!bind_vector(binder, name, n, divisors))
 		return false;
 	for (int64_t i = 0; *divisors && i < n; i++)

@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "base/checked.h"
+#include "model/rope.h"
 
 /* Hands out consecutive pieces of one block; remembers overflow instead of failing at each. */
 struct carver {
@@ -67,8 +68,11 @@ size_t workspace_layout(struct workspace *w, void *base, const struct model_conf
 	w->gate = carve_rows(&carver, n_rows, config->intermediate_size);
 	w->up = carve_rows(&carver, n_rows, config->intermediate_size);
 	w->prepared = carve(&carver, widest_input_bytes(config, plan, kernels, prepared_rows), 1);
-	w->cosines = carve_rows(&carver, n_rows, config->head_dim / 2);
-	w->sines = carve_rows(&carver, n_rows, config->head_dim / 2);
+	int n_variants = rope_varies(&config->rope) ? plan->n_parallel : 0;
+	w->frequencies = carve_rows(&carver, 1 + n_variants, config->rotary_dim / 2);
+	w->variants = carve(&carver, (size_t)n_variants, sizeof *w->variants);
+	w->cosines = carve_rows(&carver, n_rows, config->rotary_dim / 2);
+	w->sines = carve_rows(&carver, n_rows, config->rotary_dim / 2);
 	w->head_input = carve_rows(&carver, plan->max_logit_rows, config->hidden_size);
 	w->logits = carve_rows(&carver, plan->max_logit_rows, config->vocab_size);
 

@@ -160,7 +160,9 @@ def test_inspect_published_configs(tallow):
     configs = pathlib.Path(os.environ["TALLOW_FIXTURES"]).resolve() / "configs"
     understood = {"Llama-2-7b-chat", "Meta-Llama-3-8B-Instruct", "Meta-Llama-3.1-8B-Instruct", "Llama-3.2-1B-Instruct",
                   "TinyLlama-1.1B-Chat-v1.0", "TinyLlama-1.1B-Chat-v1.0.transformers4.56",
-                  "TinyLlama-1.1B-Chat-v1.0.transformers5", "1layer-llama"}
+                  "TinyLlama-1.1B-Chat-v1.0.transformers5", "1layer-llama", "1layer-mistral",
+                  "Mistral-7B-Instruct-v0.2", "Mistral-7B-Instruct-v0.3", "Qwen1.5-0.5B-Chat", "Qwen2-1.5B-Instruct",
+                  "Qwen2.5-0.5B-Instruct", "Qwen3-4B", "Phi-3-mini-4k-instruct"}
     for folder in sorted(configs.iterdir()):
         result = tallow("inspect", folder)
         assert result.returncode == (0 if folder.name in understood else 3), (folder.name, result.stderr)

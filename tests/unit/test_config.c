@@ -109,7 +109,7 @@ static void defaults_are_those_of_transformers(void **state)
 	assert_int_equal(config.max_positions, 2048);
 	assert_true(config.rms_norm_eps == 1e-6);
 	assert_true(config.rope.type == ROPE_DEFAULT && config.rope.theta == 10000.0);
-	assert_false(config.tie_word_embeddings || config.attention_bias || config.mlp_bias);
+	assert_false(config.tie_word_embeddings || config.qkv_bias || config.o_bias || config.mlp_bias);
 	assert_int_equal(config.bos_id, 1);
 	assert_true(config.n_eos_ids == 1 && config_is_eos(&config, 2));
 	assert_string_equal(config.stored_dtype, "");
@@ -133,7 +133,7 @@ static void every_field_is_read(void **state)
 	assert_int_equal(config.max_positions, 512);
 	assert_true(config.rms_norm_eps == 1e-5);
 	assert_true(config.rope.theta == 500000.0);
-	assert_true(config.tie_word_embeddings && config.attention_bias && config.mlp_bias);
+	assert_true(config.tie_word_embeddings && config.qkv_bias && config.o_bias && config.mlp_bias);
 	assert_int_equal(config.bos_id, 7);
 	assert_true(config.n_eos_ids == 1 && config.eos_ids[0] == 9);
 	assert_string_equal(config.stored_dtype, "bfloat16");
@@ -168,9 +168,8 @@ static void rope_is_read_in_every_layout(void **state)
 	assert_memory_equal(&newest, &rope, sizeof rope);
 	assert_string_equal(rope_type_name(ROPE_LLAMA3), "llama3");
 
-	refused("\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4}", "rope_scaling.rope_type yarn is not supported");
-	refused("\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":4}", "rope_type dynamic is not supported");
-	refused("\"rope_parameters\":{\"rope_type\":\"longrope\"}", "rope_parameters.rope_type longrope");
+	refused("\"rope_scaling\":{\"type\":\"ntk\",\"factor\":4}",
+	        "rope_scaling.rope_type ntk is not supported (default, linear, dynamic, llama3, yarn and longrope are)");
 	refused("\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e6}}", "rope_parameters.full_attention");
 	refused("\"rope_scaling\":{\"type\":\"linear\"}", "rope_scaling.factor is missing");
 	refused("\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.5}", "rope_scaling.factor");
@@ -186,6 +185,152 @@ static void rope_is_read_in_every_layout(void **state)
 	refused("\"partial_rotary_factor\":0.5", "partial_rotary_factor is 0.5");
 	refused("\"rope_parameters\":{\"partial_rotary_factor\":0.25}", "rope_parameters.partial_rotary_factor is 0.25");
 	understood("\"partial_rotary_factor\":1.0");
+}
+
+/* dynamic, yarn and longrope: what they stretch, how far, and what is worked out where it is not said. */
+static void rope_that_depends_on_the_length_is_read(void **state)
+{
+	(void)state;
+	struct model_config config =
+	    understood("\"max_position_embeddings\":64,\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":8}");
+	assert_true(config.rope.type == ROPE_DYNAMIC && config.rope.factor == 8);
+	assert_true(config.rope.original_max_positions == 64 && config_max_context(&config) == 512);
+	assert_true(config.rope.attention_factor == 1);
+
+	config = understood("\"max_position_embeddings\":256,\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,"
+	                    "\"original_max_position_embeddings\":128}");
+	assert_true(config.rope.type == ROPE_YARN && config.rope.beta_fast == 32 && config.rope.beta_slow == 1);
+	assert_true(config.rope.truncate && config.rope.original_max_positions == 128);
+	assert_int_equal(config_max_context(&config), 512);
+	assert_true(fabs(config.rope.attention_factor - (0.1 * log(4) + 1)) < 1e-12);
+	config = understood(
+	    "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":16,\"beta_slow\":2,\"truncate\":false,"
+	    "\"attention_factor\":0.9}");
+	assert_true(config.rope.beta_fast == 16 && config.rope.beta_slow == 2 && !config.rope.truncate);
+	assert_true(config.rope.attention_factor == 0.9 && config.rope.original_max_positions == 2048);
+
+#define FACTORS "\"short_factor\":[1,1,1,1,1,1,1,1.5],\"long_factor\":[1,2,3,4,5,6,7,8.25]"
+	static const char *const longropes[] = {"longrope", "su", "yarn"};
+	for (int i = 0; i < 3; i++) {
+		char fields[512];
+		snprintf(fields, sizeof fields,
+		         "\"max_position_embeddings\":4096,\"original_max_position_embeddings\":1024,"
+		         "\"rope_scaling\":{\"type\":\"%s\"," FACTORS "}",
+		         longropes[i]);
+		config = understood(fields);
+		assert_true(config.rope.type == ROPE_LONGROPE && config.rope.original_max_positions == 1024);
+		assert_true(config.rope.factors[0][7] == 1.5f && config.rope.factors[1][7] == 8.25f);
+		assert_true(fabs(config.rope.attention_factor - sqrt(1 + log(4) / log(1024))) < 1e-12);
+		assert_int_equal(config_max_context(&config), 4096);
+	}
+
+	refused("\"rope_scaling\":{\"type\":\"dynamic\"}", "rope_scaling.factor is missing");
+	refused("\"rope_scaling\":{\"type\":\"yarn\",\"factor\":0.5}", "rope_scaling.factor");
+	refused("\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":0}", "beta_fast is 0");
+	refused("\"rope_theta\":1,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4}", "rope_theta above 1");
+	refused("\"head_dim\":2,\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":4}", "heads of at least 4");
+	refused("\"rope_scaling\":{\"type\":\"longrope\"}", "needs short_factor and long_factor");
+	refused("\"rope_scaling\":{\"type\":\"longrope\"," FACTORS "}", "needs factor or original_max");
+	refused("\"head_dim\":8,\"rope_scaling\":{\"type\":\"longrope\",\"factor\":4," FACTORS "}",
+	        "short_factor is an array, expected a list of 4 numbers above 0");
+	refused("\"head_dim\":1024,\"rope_scaling\":{\"type\":\"longrope\",\"factor\":4," FACTORS "}", "at most 512 wide");
+	refused(
+	    "\"head_dim\":2,\"rope_scaling\":{\"type\":\"longrope\",\"factor\":4,\"short_factor\":[1],\"long_factor\":[0]}",
+	    "long_factor is an array");
+}
+
+/* ---- families ---- */
+
+/* A shape that is small in every family, and these fields. */
+static const char *family_text(const char *architecture, const char *fields)
+{
+	static char text[1024];
+	snprintf(text, sizeof text,
+	         "{\"architectures\":[\"%s\"],\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":3,"
+	         "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"vocab_size\":128,\"eos_token_id\":2%s%s}",
+	         architecture, *fields ? "," : "", fields);
+	return text;
+}
+
+static struct model_config understood_family(const char *architecture, const char *fields)
+{
+	folder_write(&folder, "config.json", family_text(architecture, fields));
+	return load_good();
+}
+
+static void refused_family(const char *architecture, const char *fields, const char *says)
+{
+	refused_whole(family_text(architecture, fields), says);
+}
+
+static void every_family_has_its_parts(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *architecture, *fields;
+		bool qkv_bias, o_bias, mlp_bias, qk_norm, fused;
+		int64_t head_dim, rotary_dim;
+	} rows[] = {
+	    {"LlamaForCausalLM", "", false, false, false, false, false, 16, 16},
+	    {"LlamaForCausalLM", "\"attention_bias\":true", true, true, false, false, false, 16, 16},
+	    {"MistralForCausalLM", "\"attention_bias\":true", false, false, false, false, false, 16, 16},
+	    {"Qwen2ForCausalLM", "\"mlp_bias\":true", true, false, false, false, false, 16, 16},
+	    {"Qwen3ForCausalLM", "", false, false, false, true, false, 128, 128},
+	    {"Qwen3ForCausalLM", "\"attention_bias\":true,\"head_dim\":32", true, true, false, true, false, 32, 32},
+	    {"Phi3ForCausalLM", "", false, false, false, false, true, 16, 16},
+	    {"Phi3ForCausalLM", "\"partial_rotary_factor\":0.75", false, false, false, false, true, 16, 12},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct model_config config = understood_family(rows[i].architecture, rows[i].fields);
+		assert_string_equal(config.architecture, rows[i].architecture);
+		assert_true(config.qkv_bias == rows[i].qkv_bias && config.o_bias == rows[i].o_bias);
+		assert_true(config.mlp_bias == rows[i].mlp_bias && config.qk_norm == rows[i].qk_norm);
+		assert_true(config.fused == rows[i].fused);
+		assert_int_equal(config.head_dim, rows[i].head_dim);
+		assert_int_equal(config.rotary_dim, rows[i].rotary_dim);
+	}
+	refused_family("Phi3ForCausalLM", "\"partial_rotary_factor\":1.5", "partial_rotary_factor is 1.5");
+	refused_family("Phi3ForCausalLM", "\"partial_rotary_factor\":0.01", "an even part of head_dim");
+	refused_family("Qwen2ForCausalLM", "\"partial_rotary_factor\":0.5", "not supported for this architecture");
+}
+
+static void windows_are_in_the_layers_that_have_them(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *architecture, *fields;
+		int64_t windows[3];
+	} rows[] = {
+	    {"LlamaForCausalLM", "\"sliding_window\":8", {0, 0, 0}},
+	    {"MistralForCausalLM", "", {4096, 4096, 4096}}, /* transformers' default */
+	    {"MistralForCausalLM", "\"sliding_window\":null", {0, 0, 0}},
+	    {"MistralForCausalLM", "\"sliding_window\":8", {8, 8, 8}},
+	    {"Phi3ForCausalLM", "", {0, 0, 0}},
+	    {"Phi3ForCausalLM", "\"sliding_window\":8", {8, 8, 8}},
+	    {"Qwen2ForCausalLM", "\"sliding_window\":8", {0, 0, 0}},
+	    {"Qwen2ForCausalLM", "\"sliding_window\":8,\"use_sliding_window\":true", {0, 0, 0}}, /* from layer 28 on */
+	    {"Qwen2ForCausalLM", "\"sliding_window\":8,\"use_sliding_window\":true,\"max_window_layers\":1", {0, 8, 8}},
+	    {"Qwen3ForCausalLM", "\"sliding_window\":8,\"use_sliding_window\":false,\"max_window_layers\":0", {0, 0, 0}},
+	    {"Qwen3ForCausalLM",
+	     "\"sliding_window\":8,\"use_sliding_window\":true,"
+	     "\"layer_types\":[\"sliding_attention\",\"full_attention\",\"sliding_attention\"]",
+	     {8, 0, 8}},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct model_config config = understood_family(rows[i].architecture, rows[i].fields);
+		for (int64_t layer = 0; layer < 3; layer++)
+			assert_int_equal(config_layer_window(&config, layer), rows[i].windows[layer]);
+	}
+#define SLIDING3 "\"layer_types\":[\"sliding_attention\",\"sliding_attention\",\"sliding_attention\"]"
+	refused_family("MistralForCausalLM", "\"sliding_window\":0", "sliding_window is 0");
+	refused_family("Qwen2ForCausalLM", "\"use_sliding_window\":1", "use_sliding_window is 1");
+	refused_family("Qwen2ForCausalLM", "\"use_sliding_window\":true,\"max_window_layers\":-1",
+	               "max_window_layers is -1");
+	refused_family("Qwen3ForCausalLM", SLIDING3, "types that agree with sliding_window");
+	refused_family("LlamaForCausalLM", SLIDING3, "types that agree with sliding_window");
+	refused_family("Qwen3ForCausalLM", "\"layer_types\":[\"full_attention\"]", "the type of each layer");
+	refused_family("Qwen3ForCausalLM", "\"layer_types\":[\"full_attention\",\"full_attention\",\"chunked\"]",
+	               "full_attention or sliding_attention");
 }
 
 /* ---- ids ---- */
@@ -232,8 +377,11 @@ static void eos_ids_come_from_both_files(void **state)
 static void the_unsupported_is_named(void **state)
 {
 	(void)state;
-	refused_whole("{\"architectures\":[\"MistralForCausalLM\"]}", "architecture MistralForCausalLM is not supported");
-	refused_whole("{\"model_type\":\"gemma3\"}", "architecture gemma3 is not supported (supported: LlamaForCausalLM)");
+	refused_whole("{\"architectures\":[\"MixtralForCausalLM\"]}", "architecture MixtralForCausalLM is not supported");
+	refused_whole(
+	    "{\"model_type\":\"gemma3\"}",
+	    "architecture gemma3 is not supported (supported: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, "
+	    "Qwen3ForCausalLM, Phi3ForCausalLM)");
 	refused_whole("{\"architectures\":[\"LlamaForSequenceClassification\"],\"model_type\":\"llama\"}",
 	              "LlamaForSequenceClassification");
 	refused_whole("{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"mistral\"}", "model_type is mistral");
@@ -385,25 +533,26 @@ static void published_configs_are_understood_or_refused_by_name(void **state)
 		double theta;
 		enum rope_type rope;
 		int n_eos_ids;
+		int64_t window;
 	} rows[] = {
-	    {"1layer-llama", NULL, 32, 128, 10000, ROPE_DEFAULT, 1},
-	    {"Llama-2-7b-chat", NULL, 32, 128, 10000, ROPE_DEFAULT, 1},
-	    {"Meta-Llama-3-8B-Instruct", NULL, 8, 128, 500000, ROPE_DEFAULT, 1},
-	    {"Meta-Llama-3.1-8B-Instruct", NULL, 8, 128, 500000, ROPE_LLAMA3, 3},
-	    {"Llama-3.2-1B-Instruct", NULL, 8, 64, 500000, ROPE_LLAMA3, 3},
-	    {"TinyLlama-1.1B-Chat-v1.0", NULL, 4, 64, 10000, ROPE_DEFAULT, 1},
-	    {"TinyLlama-1.1B-Chat-v1.0.transformers4.56", NULL, 4, 64, 10000, ROPE_DEFAULT, 1},
-	    {"TinyLlama-1.1B-Chat-v1.0.transformers5", NULL, 4, 64, 10000, ROPE_DEFAULT, 1},
+	    {"1layer-llama", NULL, 32, 128, 10000, ROPE_DEFAULT, 1, 0},
+	    {"Llama-2-7b-chat", NULL, 32, 128, 10000, ROPE_DEFAULT, 1, 0},
+	    {"Meta-Llama-3-8B-Instruct", NULL, 8, 128, 500000, ROPE_DEFAULT, 1, 0},
+	    {"Meta-Llama-3.1-8B-Instruct", NULL, 8, 128, 500000, ROPE_LLAMA3, 3, 0},
+	    {"Llama-3.2-1B-Instruct", NULL, 8, 64, 500000, ROPE_LLAMA3, 3, 0},
+	    {"TinyLlama-1.1B-Chat-v1.0", NULL, 4, 64, 10000, ROPE_DEFAULT, 1, 0},
+	    {"TinyLlama-1.1B-Chat-v1.0.transformers4.56", NULL, 4, 64, 10000, ROPE_DEFAULT, 1, 0},
+	    {"TinyLlama-1.1B-Chat-v1.0.transformers5", NULL, 4, 64, 10000, ROPE_DEFAULT, 1, 0},
 	    {.name = "CodeLlama-7b-hf", .refusal = "quantization_config (quant_method bitsandbytes)"},
-	    {.name = "Mistral-7B-Instruct-v0.2", .refusal = "MistralForCausalLM"},
-	    {.name = "Mistral-7B-Instruct-v0.3", .refusal = "MistralForCausalLM"},
-	    {.name = "1layer-mistral", .refusal = "MistralForCausalLM"},
-	    {.name = "Qwen1.5-0.5B-Chat", .refusal = "Qwen2ForCausalLM"},
-	    {.name = "Qwen2-1.5B-Instruct", .refusal = "Qwen2ForCausalLM"},
-	    {.name = "Qwen2.5-0.5B-Instruct", .refusal = "Qwen2ForCausalLM"},
-	    {.name = "Qwen3-4B", .refusal = "Qwen3ForCausalLM"},
-	    {.name = "Phi-3-mini-4k-instruct", .refusal = "Phi3ForCausalLM"},
-	    {.name = "Phi-3-mini-128k-instruct", .refusal = "Phi3ForCausalLM"},
+	    {"Mistral-7B-Instruct-v0.2", NULL, 8, 128, 1000000, ROPE_DEFAULT, 1, 0},
+	    {"Mistral-7B-Instruct-v0.3", NULL, 8, 128, 1000000, ROPE_DEFAULT, 1, 0},
+	    {"1layer-mistral", NULL, 8, 128, 10000, ROPE_DEFAULT, 1, 4096},
+	    {"Qwen1.5-0.5B-Chat", NULL, 16, 64, 1000000, ROPE_DEFAULT, 1, 0},
+	    {"Qwen2-1.5B-Instruct", NULL, 2, 128, 1000000, ROPE_DEFAULT, 1, 0},
+	    {"Qwen2.5-0.5B-Instruct", NULL, 2, 64, 1000000, ROPE_DEFAULT, 1, 0},
+	    {"Qwen3-4B", NULL, 8, 128, 1000000, ROPE_DEFAULT, 2, 0},
+	    {"Phi-3-mini-4k-instruct", NULL, 32, 96, 10000, ROPE_DEFAULT, 1, 2047},
+	    {"Phi-3-mini-128k-instruct", NULL, 32, 96, 10000, ROPE_LONGROPE, 1, 262144},
 	    {.name = "gemma-3-4b-it", .refusal = "Gemma3ForConditionalGeneration"},
 	    {.name = "granite-3.3-8b-instruct", .refusal = "GraniteForCausalLM"},
 	    {.name = "1layer-stablelm", .refusal = "StableLmForCausalLM"},
@@ -427,6 +576,8 @@ static void published_configs_are_understood_or_refused_by_name(void **state)
 		assert_true(config.rope.theta == rows[i].theta);
 		assert_int_equal(config.rope.type, rows[i].rope);
 		assert_int_equal(config.n_eos_ids, rows[i].n_eos_ids);
+		for (int64_t layer = 0; layer < config.n_layers; layer++)
+			assert_int_equal(config_layer_window(&config, layer), rows[i].window);
 	}
 }
 
@@ -436,6 +587,9 @@ int main(void)
 	    cmocka_unit_test_teardown(defaults_are_those_of_transformers, clear_folder),
 	    cmocka_unit_test_teardown(every_field_is_read, clear_folder),
 	    cmocka_unit_test_teardown(rope_is_read_in_every_layout, clear_folder),
+	    cmocka_unit_test_teardown(rope_that_depends_on_the_length_is_read, clear_folder),
+	    cmocka_unit_test_teardown(every_family_has_its_parts, clear_folder),
+	    cmocka_unit_test_teardown(windows_are_in_the_layers_that_have_them, clear_folder),
 	    cmocka_unit_test_teardown(eos_ids_come_from_both_files, clear_folder),
 	    cmocka_unit_test_teardown(the_unsupported_is_named, clear_folder),
 	    cmocka_unit_test_teardown(wrong_values_are_named, clear_folder),

@@ -239,7 +239,7 @@ static enum dtype bind_good(const struct model_config *config)
 	else
 		check_matrix(&weights.head, "lm_head.weight", VOCAB, HIDDEN);
 	for (int layer = 0; layer < 2; layer++)
-		check_layer(&weights.layers[layer], layer, config->attention_bias);
+		check_layer(&weights.layers[layer], layer, config->o_bias);
 	assert_true(weights_vector_bytes(config, &vector_bytes));
 	assert_int_equal(vector_bytes, weights.vector_bytes);
 	struct weight_sizes sizes;
@@ -283,7 +283,7 @@ static void biases_are_bound_when_the_config_says_so(void **state)
 {
 	(void)state;
 	struct model_config config = plain;
-	config.attention_bias = config.mlp_bias = true;
+	config.qkv_bias = config.o_bias = config.mlp_bias = true;
 	draft_model();
 	draft_biases();
 	bind_good(&config);

@@ -1,0 +1,75 @@
+#include "model/config_fields.h"
+
+const struct json *field(const struct fields *fields, const char *name)
+{
+	const struct json *value = json_get(fields->object, name);
+	return value && json_type(value) != JSON_NULL ? value : NULL;
+}
+
+void bad_field(struct fields *fields, const char *name, const struct json *value, const char *expected)
+{
+	if (!fields->ok)
+		return;
+	fields->ok = false;
+	const char *text = json_number_text(value);
+	error_set(fields->error, ERROR_MODEL, "%s: %s%s is %.60s, expected %s", fields->path, fields->prefix, name,
+	          text ? text : json_type_name(json_type(value)), expected);
+}
+
+static int64_t whole_field(struct fields *fields, const char *name, int64_t least, int64_t fallback)
+{
+	const struct json *value = field(fields, name);
+	int64_t number;
+	if (!value)
+		return fallback;
+	if (json_int64(value, &number) && number >= least && number <= CONFIG_MAX_COUNT)
+		return number;
+	bad_field(fields, name, value, least ? CONFIG_COUNT_EXPECTED : "a whole number of 0 to 16777216");
+	return fallback;
+}
+
+int64_t count_field(struct fields *fields, const char *name, int64_t fallback)
+{
+	return whole_field(fields, name, 1, fallback);
+}
+
+int64_t index_field(struct fields *fields, const char *name, int64_t fallback)
+{
+	return whole_field(fields, name, 0, fallback);
+}
+
+double positive_field(struct fields *fields, const char *name, double fallback)
+{
+	const struct json *value = field(fields, name);
+	double number;
+	if (!value)
+		return fallback;
+	if (json_double(value, &number) && config_is_positive(number))
+		return number;
+	bad_field(fields, name, value, CONFIG_POSITIVE_EXPECTED);
+	return fallback;
+}
+
+bool flag_field(struct fields *fields, const char *name, bool fallback)
+{
+	const struct json *value = field(fields, name);
+	bool flag;
+	if (!value)
+		return fallback;
+	if (json_bool(value, &flag))
+		return flag;
+	bad_field(fields, name, value, "true or false");
+	return fallback;
+}
+
+const char *text_field(struct fields *fields, const char *name, const char *fallback)
+{
+	const struct json *value = field(fields, name);
+	if (!value)
+		return fallback;
+	const char *text = json_string(value, NULL);
+	if (text)
+		return text;
+	bad_field(fields, name, value, "a string");
+	return fallback;
+}
