@@ -24,6 +24,7 @@ struct run {
 	struct model *model;
 	int32_t pages[MAX_PAGES];
 	int n_pages;
+	int64_t rope_variant; /* 0 until set */
 };
 
 enum { AS_IN_FILE = DTYPE_COUNT };
@@ -51,6 +52,7 @@ static inline void run_open_as(struct run *run, const char *path, enum isa isa, 
 	run->model = model_open(&options, NULL, NULL, &error);
 	if (!run->model)
 		fail_msg("%s", error.message);
+	run->rope_variant = 0;
 	const struct model_plan *plan = model_memory_plan(run->model);
 	run->n_pages = (int)(plan->context / plan->kv.page_tokens);
 	assert_true(run->n_pages <= MAX_PAGES);
@@ -72,6 +74,7 @@ static inline struct forward_span span_of(const struct run *run, const int32_t *
 	    .n_rows = n_rows,
 	    .phase = phase,
 	    .position = position,
+	    .rope_variant = run->rope_variant,
 	    .pages = run->pages,
 	    .n_pages = run->n_pages,
 	    .logits = logits,
