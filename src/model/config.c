@@ -40,7 +40,7 @@ static const char *architecture_field(struct fields *fields)
 static void refuse_architecture(const char *path, const char *name, struct error *error)
 {
 	char supported[256];
-	family_list(supported, sizeof supported);
+	family_list(supported, sizeof supported, false);
 	error_set(error, ERROR_MODEL, "%s: architecture %.60s is not supported (supported: %s)", path,
 	          *name ? name : "(neither architectures nor model_type names one)", supported);
 }
@@ -186,7 +186,7 @@ static void read_parts(struct fields *fields, const struct family *family, struc
 
 /* ---- sliding attention ---- */
 
-static void set_window_layer(struct model_config *config, int64_t layer, bool slides)
+void config_set_window_layer(struct model_config *config, int64_t layer, bool slides)
 {
 	uint64_t bit = (uint64_t)1 << (layer % 64);
 	config->window_layers[layer / 64] &= ~bit;
@@ -214,7 +214,7 @@ static void read_layer_types(struct fields *fields, const struct family *family,
 		                                           : slides != (config_layer_window(config, layer) > 0))
 			bad_field(fields, "layer_types", list, "types that agree with sliding_window");
 		else
-			set_window_layer(config, layer, slides);
+			config_set_window_layer(config, layer, slides);
 	}
 }
 
@@ -230,7 +230,7 @@ static void read_window(struct fields *fields, const struct family *family, stru
 	if (on && !is_null)
 		config->window = count_field(fields, "sliding_window", family->defaults.window);
 	for (int64_t layer = first; config->window && layer < config->n_layers; layer++)
-		set_window_layer(config, layer, true);
+		config_set_window_layer(config, layer, true);
 	read_layer_types(fields, family, config);
 }
 

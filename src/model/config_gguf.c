@@ -4,19 +4,11 @@
 #include <string.h>
 
 #include "model/config_private.h"
+#include "model/family.h"
+#include "model/rope.h"
 #include "tensor/gguf.h"
 
 enum { MAX_KEY_BYTES = 128 };
-
-/* What general.architecture says, which is also what the model's keys begin with. Adding one starts with a row here. */
-static const struct architecture {
-	const char *name;
-	const char *family; /* its architecture in config.json (`families` of config.c) */
-	bool paired_rows;   /* the converter reorders the rows of q and k */
-} architectures[] = {
-    {.name = "llama", .family = "LlamaForCausalLM", .paired_rows = true},
-};
-enum { N_ARCHITECTURES = sizeof architectures / sizeof *architectures };
 
 /* Keys of things that we lack, with the value that switches them off. */
 static const struct neutral {
@@ -24,7 +16,6 @@ static const struct neutral {
 	double value;
 } neutrals[] = {
     {"expert_count", 0},
-    {"attention.sliding_window", 0},
     {"attention.clamp_kqv", 0},
     {"attention.max_alibi_bias", 0},
     {"attn_logit_softcapping", 0},
@@ -32,13 +23,14 @@ static const struct neutral {
     {"embedding_scale", 1},
     {"residual_scale", 1},
     {"logit_scale", 1},
-    {"rope.scaling.attn_factor", 1},
+    {"rope.scaling.yarn_ext_factor", 1},
+    {"rope.scaling.yarn_log_multiplier", 0},
 };
 
 /* Reads keys of one file; the first bad one sets the error and `ok` stays false. */
 struct keys {
 	const struct gguf_file *gguf;
-	const struct architecture *architecture;
+	const struct family *family;
 	struct error *error;
 	bool ok;
 	char key[MAX_KEY_BYTES]; /* of the last one */
@@ -46,7 +38,7 @@ struct keys {
 
 static const char *full_key(struct keys *keys, const char *name)
 {
-	snprintf(keys->key, sizeof keys->key, "%s.%s", keys->architecture->name, name);
+	snprintf(keys->key, sizeof keys->key, "%s.%s", keys->family->gguf, name);
 	return keys->key;
 }
 
@@ -95,7 +87,7 @@ static double positive_key(struct keys *keys, const char *name, double fallback)
 /* ---- what is refused by name ---- */
 
 /* NULL with the error set where there is none that we know. */
-static const struct architecture *find_architecture(const struct gguf_file *gguf, struct error *error)
+static const struct family *find_family(const struct gguf_file *gguf, struct error *error)
 {
 	const char *name = NULL;
 	size_t n_name = 0;
@@ -105,13 +97,11 @@ static const struct architecture *find_architecture(const struct gguf_file *gguf
 		error_set(error, ERROR_MODEL, "%s: general.architecture is missing", gguf_path(gguf));
 		return NULL;
 	}
-	char supported[256] = "";
-	for (int i = 0; i < N_ARCHITECTURES; i++) {
-		if (n_name == strlen(architectures[i].name) && memcmp(name, architectures[i].name, n_name) == 0)
-			return &architectures[i];
-		strncat(supported, i ? ", " : "", sizeof supported - strlen(supported) - 1);
-		strncat(supported, architectures[i].name, sizeof supported - strlen(supported) - 1);
-	}
+	const struct family *family = family_find_gguf(name, n_name);
+	if (family)
+		return family;
+	char supported[256];
+	family_list(supported, sizeof supported, true);
 	error_set(error, ERROR_MODEL, "%s: general.architecture %.*s is not supported (supported: %s)", gguf_path(gguf),
 	          (int)(n_name < 60 ? n_name : 60), name, supported);
 	return NULL;
@@ -138,50 +128,158 @@ static bool refuse_unsupported(struct keys *keys)
 
 /* ---- rope ---- */
 
-static bool is_text(const char *text, size_t n_bytes, const char *expected)
-{
-	return n_bytes == strlen(expected) && memcmp(text, expected, n_bytes) == 0;
-}
+enum scaling { SCALING_NONE, SCALING_LINEAR, SCALING_YARN, SCALING_LONGROPE, N_SCALINGS };
 
-/* Files of before rope.scaling.type have rope.scale_linear. */
-static void read_scaling(struct keys *keys, struct rope_config *rope)
+/* Files of before rope.scaling.type have rope.scale_linear, and longrope is known by its tensors: converters of phi3 do not
+ * write the type. */
+static enum scaling read_scaling_type(struct keys *keys)
 {
-	const char *type = "none";
-	size_t n_type = 4;
+	static const char *const names[N_SCALINGS] = {"none", "linear", "yarn", "longrope"};
 	bool old = gguf_find(keys->gguf, full_key(keys, "rope.scale_linear")) != NULL;
-	double factor = positive_key(keys, "rope.scale_linear", 1);
+	bool factors = gguf_tensor_find(keys->gguf, "rope_factors_long.weight") != NULL;
+	const char *type = NULL;
+	size_t n_type = 0;
 	const char *key = full_key(keys, "rope.scaling.type");
 	if (!keys->ok || !gguf_string(keys->gguf, key, &type, &n_type, keys->error)) {
 		keys->ok = false;
-		return;
+		return SCALING_NONE;
 	}
-	if (is_text(type, n_type, "none") && !old)
-		return;
-	if (!is_text(type, n_type, "linear") && !is_text(type, n_type, "none")) {
-		keys->ok = error_set(keys->error, ERROR_MODEL, "%s: %s %.*s is not supported (none and linear are)",
-		                     gguf_path(keys->gguf), key, (int)(n_type < 40 ? n_type : 40), type);
-		return;
-	}
-	rope->type = ROPE_LINEAR;
-	rope->factor = positive_key(keys, "rope.scaling.factor", factor);
-	if (keys->ok && rope->factor < 1)
+	for (int scaling = 0; type && scaling < N_SCALINGS; scaling++)
+		if (n_type == strlen(names[scaling]) && memcmp(type, names[scaling], n_type) == 0 && scaling != SCALING_NONE)
+			return (enum scaling)scaling;
+	if (type && !(n_type == 4 && memcmp(type, "none", 4) == 0))
+		keys->ok =
+		    error_set(keys->error, ERROR_MODEL, "%s: %s %.*s is not supported (none, linear, yarn and longrope are)",
+		              gguf_path(keys->gguf), key, (int)(n_type < 40 ? n_type : 40), type);
+	return factors ? SCALING_LONGROPE : old ? SCALING_LINEAR : SCALING_NONE;
+}
+
+static double stretching_factor(struct keys *keys)
+{
+	double factor = positive_key(keys, "rope.scaling.factor", positive_key(keys, "rope.scale_linear", 1));
+	if (keys->ok && factor < 1)
 		bad_key(keys, "below 1", "a factor of at least 1");
+	return factor;
+}
+
+static void read_yarn(struct keys *keys, struct model_config *config)
+{
+	struct rope_config *rope = &config->rope;
+	rope->type = ROPE_YARN;
+	rope->factor = stretching_factor(keys);
+	rope->original_max_positions = count_key(keys, "rope.scaling.original_context_length", config->max_positions);
+	rope->beta_fast = positive_key(keys, "rope.scaling.yarn_beta_fast", 32);
+	rope->beta_slow = positive_key(keys, "rope.scaling.yarn_beta_slow", 1);
+	rope->truncate = true;
+	rope->attention_factor *=
+	    rope_yarn_magnitude(rope->factor, 1) * positive_key(keys, "rope.scaling.yarn_attn_factor", 1);
+	full_key(keys, "rope.freq_base");
+	if (rope->theta <= 1)
+		bad_key(keys, "at most 1", "more for rope scaling yarn");
+}
+
+/* One of longrope's lists: [rotary_dim / 2] f32. */
+static void read_factors(struct keys *keys, const char *name, int64_t n, float *factors)
+{
+	const struct gguf_tensor *tensor = gguf_tensor_find(keys->gguf, name);
+	snprintf(keys->key, sizeof keys->key, "%s", name);
+	if (!tensor || tensor->n_dims != 1 || tensor->dims[0] != n || tensor->type->type != DTYPE_F32) {
+		char expected[64];
+		snprintf(expected, sizeof expected, "a tensor of %" PRId64 " F32 values", n);
+		bad_key(keys, tensor ? "another tensor" : "missing", expected);
+		return;
+	}
+	memcpy(factors, tensor->data, (size_t)n * sizeof *factors);
+	for (int64_t i = 0; i < n; i++) {
+		char actual[48];
+		snprintf(actual, sizeof actual, "%g at %" PRId64, (double)factors[i], i);
+		if (!config_is_factor((double)factors[i]))
+			bad_key(keys, actual, CONFIG_FACTOR_EXPECTED);
+	}
+}
+
+static void read_longrope(struct keys *keys, struct model_config *config)
+{
+	struct rope_config *rope = &config->rope;
+	rope->type = ROPE_LONGROPE;
+	full_key(keys, "rope.dimension_count");
+	if (config->rotary_dim / 2 > ROPE_MAX_FACTORS) {
+		bad_key(keys, "above 512", "at most 512 for rope scaling longrope");
+		return;
+	}
+	rope->original_max_positions = count_key(keys, "rope.scaling.original_context_length", config->max_positions);
+	if (keys->ok && rope->original_max_positions < 2)
+		bad_key(keys, "below 2", "at least 2 for rope scaling longrope");
+	rope->factor = (double)config->max_positions / (double)rope->original_max_positions;
+	if (keys->ok && !gguf_find(keys->gguf, full_key(keys, "rope.scaling.attn_factor")))
+		rope->attention_factor = rope_longrope_magnitude(rope->factor, rope->original_max_positions);
+	read_factors(keys, "rope_factors_short.weight", config->rotary_dim / 2, rope->factors[0]);
+	read_factors(keys, "rope_factors_long.weight", config->rotary_dim / 2, rope->factors[1]);
+}
+
+static void read_rotary_dim(struct keys *keys, struct model_config *config)
+{
+	char actual[24], expected[80];
+	bool whole = !keys->family->partial_rotary;
+	config->rotary_dim = count_key(keys, "rope.dimension_count", config->head_dim);
+	if (config->rotary_dim == config->head_dim ||
+	    (!whole && config->rotary_dim < config->head_dim && config->rotary_dim % 2 == 0))
+		return;
+	snprintf(actual, sizeof actual, "%" PRId64, config->rotary_dim);
+	snprintf(expected, sizeof expected,
+	         whole ? "%" PRId64 " (rotating part of a head is not supported)" : "an even number up to %" PRId64,
+	         config->head_dim);
+	bad_key(keys, actual, expected);
 }
 
 static void read_rope(struct keys *keys, struct model_config *config)
 {
-	char actual[24], expected[80];
-	int64_t n_turned = count_key(keys, "rope.dimension_count", config->head_dim);
-	if (n_turned != config->head_dim) {
-		snprintf(actual, sizeof actual, "%" PRId64, n_turned);
-		snprintf(expected, sizeof expected, "%" PRId64 " (rotating part of a head is not supported)", config->head_dim);
-		bad_key(keys, actual, expected);
+	struct rope_config *rope = &config->rope;
+	*rope = (struct rope_config){.type = ROPE_DEFAULT,
+	                             .theta = positive_key(keys, "rope.freq_base", 10000.0),
+	                             .attention_factor = positive_key(keys, "rope.scaling.attn_factor", 1)};
+	rope->has_divisors = gguf_tensor_find(keys->gguf, "rope_freqs.weight") != NULL;
+	read_rotary_dim(keys, config);
+	switch (read_scaling_type(keys)) {
+	case SCALING_LINEAR:
+		rope->type = ROPE_LINEAR;
+		rope->factor = stretching_factor(keys);
+		break;
+	case SCALING_YARN:
+		read_yarn(keys, config);
+		break;
+	case SCALING_LONGROPE:
+		read_longrope(keys, config);
+		break;
+	default:
+		break;
 	}
-	config->rotary_dim = config->head_dim;
-	config->rope = (struct rope_config){
-	    .type = ROPE_DEFAULT, .theta = positive_key(keys, "rope.freq_base", 10000.0), .attention_factor = 1};
-	config->rope.has_divisors = gguf_tensor_find(keys->gguf, "rope_freqs.weight") != NULL;
-	read_scaling(keys, &config->rope);
+}
+
+/* ---- sliding attention ---- */
+
+/* All layers have the window, or those that sliding_window_pattern marks. */
+static void read_window(struct keys *keys, struct model_config *config)
+{
+	const struct gguf_value *pattern = NULL;
+	double window = 0; /* 0 is written for none */
+	const char *key = full_key(keys, "attention.sliding_window");
+	if (!keys->ok || !gguf_f64(keys->gguf, key, &window, keys->error)) {
+		keys->ok = false;
+		return;
+	}
+	if (window == 0)
+		return;
+	config->window = count_key(keys, "attention.sliding_window", 0);
+	key = full_key(keys, "attention.sliding_window_pattern");
+	if (!keys->ok || !gguf_array(keys->gguf, key, GGUF_BOOL, &pattern, keys->error)) {
+		keys->ok = false;
+		return;
+	}
+	if (pattern ? pattern->n_items != (size_t)config->n_layers : keys->family->window == WINDOW_SWITCHED)
+		bad_key(keys, pattern ? "of another length" : "missing", "which layers have the window");
+	for (int64_t layer = 0; keys->ok && layer < config->n_layers; layer++)
+		config_set_window_layer(config, layer, !pattern || gguf_item_i64(pattern, (size_t)layer));
 }
 
 /* ---- the whole ---- */
@@ -229,26 +327,40 @@ static void read_shape(struct keys *keys, struct model_config *config)
 	config->head_dim = count_key(keys, "attention.key_length", config->head_dim ? config->head_dim : 1);
 	if (count_key(keys, "attention.value_length", config->head_dim) != config->head_dim)
 		bad_key(keys, "another number", "that of attention.key_length");
-	config->qkv_bias = gguf_tensor_find(keys->gguf, "blk.0.attn_q.bias") != NULL;
-	config->o_bias = gguf_tensor_find(keys->gguf, "blk.0.attn_output.bias") != NULL;
-	config->mlp_bias = gguf_tensor_find(keys->gguf, "blk.0.ffn_gate.bias") != NULL;
 	config->tie_word_embeddings = gguf_tensor_find(keys->gguf, "output.weight") == NULL;
+}
+
+static bool has_bias(const struct keys *keys, enum bias_rule rule, const char *name)
+{
+	return rule == BIAS_ALWAYS || (rule == BIAS_CONFIGURED && gguf_tensor_find(keys->gguf, name));
+}
+
+static void read_parts(const struct keys *keys, struct model_config *config)
+{
+	const struct family *family = keys->family;
+	config->paired_rows = family->gguf_paired_rows;
+	config->qkv_bias = has_bias(keys, family->qkv_bias, "blk.0.attn_q.bias");
+	config->o_bias = has_bias(keys, family->o_bias, "blk.0.attn_output.bias");
+	config->mlp_bias = has_bias(keys, family->mlp_bias, "blk.0.ffn_gate.bias");
+	config->qk_norm = family->qk_norm;
+	config->fused = family->fused;
 }
 
 static bool read_gguf(const struct gguf_file *gguf, struct model_config *config, struct error *error)
 {
 	static const struct config_names names = {"attention.head_count", "attention.head_count_kv", "embedding_length",
 	                                          "attention.key_length"};
-	struct keys keys = {.gguf = gguf, .architecture = find_architecture(gguf, error), .error = error, .ok = true};
-	if (!keys.architecture || !refuse_unsupported(&keys))
+	struct keys keys = {.gguf = gguf, .family = find_family(gguf, error), .error = error, .ok = true};
+	if (!keys.family || !refuse_unsupported(&keys))
 		return false;
-	snprintf(config->architecture, sizeof config->architecture, "%s", keys.architecture->family);
+	snprintf(config->architecture, sizeof config->architecture, "%s", keys.family->architecture);
 	config->format = FORMAT_GGUF;
-	config->paired_rows = keys.architecture->paired_rows;
 	read_shape(&keys, config);
 	bool head_dim_given = gguf_find(gguf, full_key(&keys, "attention.key_length")) != NULL;
 	if (!keys.ok || !config_check_shape(gguf_path(gguf), config, &names, head_dim_given, error))
 		return false;
+	read_parts(&keys, config);
+	read_window(&keys, config);
 	read_rope(&keys, config);
 	read_vocabulary(&keys, config);
 	return keys.ok;

@@ -29,6 +29,16 @@ struct config_names {
 bool config_check_shape(const char *path, const struct model_config *config, const struct config_names *names,
                         bool head_dim_given, struct error *error) MUST_USE;
 
+/* Whether a layer is one of those that see no more than `window` positions. */
+void config_set_window_layer(struct model_config *config, int64_t layer, bool slides);
+
+/* What longrope's factors may be. */
+#define CONFIG_FACTOR_EXPECTED "1e-6 to 1e6"
+static inline bool config_is_factor(double number)
+{
+	return number >= 1e-6 && number <= 1e6;
+}
+
 /* config_load for a .gguf file. */
 bool config_load_gguf(const char *path, struct model_config *config, struct error *error) MUST_USE;
 

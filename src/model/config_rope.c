@@ -2,9 +2,10 @@
 #include "model/config_rope.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "model/rope.h"
 
 static const char *const type_names[] = {
     [ROPE_DEFAULT] = "default", [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3",
@@ -53,12 +54,6 @@ static void read_dynamic(struct reading *reading)
 		refuse(reading, "type dynamic needs heads of at least 4");
 }
 
-/* Yarn's magnitude for positions stretched by `factor`. */
-static double yarn_magnitude(double factor, double scale)
-{
-	return factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1;
-}
-
 static void read_yarn(struct reading *reading)
 {
 	struct rope_config *rope = &reading->config->rope;
@@ -69,8 +64,9 @@ static void read_yarn(struct reading *reading)
 	rope->beta_slow = positive_field(fields, "beta_slow", 1);
 	rope->truncate = flag_field(fields, "truncate", true);
 	double scale = positive_field(fields, "mscale", 0), all = positive_field(fields, "mscale_all_dim", 0);
-	double inferred = scale > 0 && all > 0 ? yarn_magnitude(rope->factor, scale) / yarn_magnitude(rope->factor, all)
-	                                       : yarn_magnitude(rope->factor, 1);
+	double inferred = scale > 0 && all > 0
+	                      ? rope_yarn_magnitude(rope->factor, scale) / rope_yarn_magnitude(rope->factor, all)
+	                      : rope_yarn_magnitude(rope->factor, 1);
 	rope->attention_factor = positive_field(fields, "attention_factor", inferred);
 	if (rope->theta <= 1)
 		refuse(reading, "type yarn needs a rope_theta above 1");
@@ -94,7 +90,7 @@ static void read_factors(struct reading *reading, const char *name, float *facto
 	bool good = json_type(list) == JSON_ARRAY && json_count(list) == (size_t)n;
 	for (const struct json *value = good ? json_first(list) : NULL; value; value = json_next(value)) {
 		double factor;
-		good = good && json_double(value, &factor) && factor >= 1e-6 && factor <= 1e6;
+		good = good && json_double(value, &factor) && config_is_factor(factor);
 		factors[i++] = good ? (float)factor : 1;
 	}
 	if (!good)
@@ -113,7 +109,7 @@ static void read_longrope(struct reading *reading)
 	rope->factor = original ? (double)max_positions / (double)original : positive_field(fields, "factor", 0);
 	read_factors(reading, "short_factor", rope->factors[0]);
 	read_factors(reading, "long_factor", rope->factors[1]);
-	double inferred = rope->factor <= 1 ? 1 : sqrt(1 + log(rope->factor) / log((double)rope->original_max_positions));
+	double inferred = rope_longrope_magnitude(rope->factor, rope->original_max_positions);
 	rope->attention_factor = positive_field(fields, "attention_factor", inferred);
 	if (!(rope->factor > 0) && !field(fields, "attention_factor"))
 		refuse(reading, "type longrope needs factor or original_max_position_embeddings");

@@ -8,6 +8,8 @@ static const struct family families[] = {
     {
         .architecture = "LlamaForCausalLM",
         .model_type = "llama",
+        .gguf = "llama",
+        .gguf_paired_rows = true,
         .qkv_bias = BIAS_CONFIGURED,
         .o_bias = BIAS_CONFIGURED,
         .mlp_bias = BIAS_CONFIGURED,
@@ -19,7 +21,7 @@ static const struct family families[] = {
                      .bos_id = 1,
                      .eos_id = 2},
     },
-    /* Mistral 7B, Mistral Nemo, Ministral of one kind of layer */
+    /* Mistral 7B, Mistral Nemo, Ministral of one kind of layer; llama in GGUF */
     {
         .architecture = "MistralForCausalLM",
         .model_type = "mistral",
@@ -38,6 +40,7 @@ static const struct family families[] = {
     {
         .architecture = "Qwen2ForCausalLM",
         .model_type = "qwen2",
+        .gguf = "qwen2",
         .qkv_bias = BIAS_ALWAYS,
         .window = WINDOW_SWITCHED,
         .defaults = {.hidden_size = 4096,
@@ -54,6 +57,7 @@ static const struct family families[] = {
     {
         .architecture = "Qwen3ForCausalLM",
         .model_type = "qwen3",
+        .gguf = "qwen3",
         .qkv_bias = BIAS_CONFIGURED,
         .o_bias = BIAS_CONFIGURED,
         .qk_norm = true,
@@ -73,6 +77,7 @@ static const struct family families[] = {
     {
         .architecture = "Phi3ForCausalLM",
         .model_type = "phi3",
+        .gguf = "phi3",
         .fused = true,
         .partial_rotary = true,
         .window = WINDOW_EVERYWHERE,
@@ -97,11 +102,22 @@ const struct family *family_find(const char *architecture, const char *model_typ
 	return NULL;
 }
 
-void family_list(char *text, size_t capacity)
+const struct family *family_find_gguf(const char *name, size_t n_name)
+{
+	for (int i = 0; i < N_FAMILIES; i++)
+		if (families[i].gguf && n_name == strlen(families[i].gguf) && memcmp(name, families[i].gguf, n_name) == 0)
+			return &families[i];
+	return NULL;
+}
+
+void family_list(char *text, size_t capacity, bool of_gguf)
 {
 	*text = 0;
 	for (int i = 0; i < N_FAMILIES; i++) {
-		strncat(text, i ? ", " : "", capacity - strlen(text) - 1);
-		strncat(text, families[i].architecture, capacity - strlen(text) - 1);
+		const char *name = of_gguf ? families[i].gguf : families[i].architecture;
+		if (!name)
+			continue;
+		strncat(text, *text ? ", " : "", capacity - strlen(text) - 1);
+		strncat(text, name, capacity - strlen(text) - 1);
 	}
 }

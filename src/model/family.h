@@ -1,5 +1,5 @@
-/* Model families: what each is called, what its layers have beside the common parts, and what transformers takes for the
- * fields that a config.json leaves out. Everything that differs between families stands in the table of family.c; the
+/* Model families: what each is called in config.json and in GGUF files, what its layers have beside the common parts, and
+ * what transformers takes for the fields that a config.json leaves out. Everything that differs between families stands in the table of family.c; the
  * rest of the model layer reads the parts from struct model_config and never asks which family a model is of.
  */
 #ifndef TALLOW_MODEL_FAMILY_H
@@ -31,6 +31,8 @@ struct family_defaults {
 struct family {
 	const char *architecture; /* the name in "architectures" */
 	const char *model_type;
+	const char *gguf;      /* general.architecture, which keys begin with; NULL: its files say another family's */
+	bool gguf_paired_rows; /* converters put rows of q and k that rope turns together next to each other */
 	enum bias_rule qkv_bias, o_bias, mlp_bias;
 	bool qk_norm;        /* every head of queries and keys is normalised before rope */
 	bool fused;          /* one tensor for q, k and v, one for gate and up */
@@ -41,7 +43,8 @@ struct family {
 
 /* By architecture, or by model_type where the architecture is "". NULL when there is none. */
 const struct family *family_find(const char *architecture, const char *model_type);
-/* "LlamaForCausalLM, ...", for messages. */
-void family_list(char *text, size_t capacity);
+const struct family *family_find_gguf(const char *name, size_t n_name);
+/* "LlamaForCausalLM, ...", or "llama, ..." of GGUF, for messages. */
+void family_list(char *text, size_t capacity, bool of_gguf);
 
 #endif

@@ -62,7 +62,7 @@ static void place_frequencies(struct step *step)
 		assert(variant == 0 || (rope_varies(&config->rope) && i < step->model->plan.n_parallel));
 		if (variant == 0 || work->variants[i] == variant)
 			continue;
-		rope_frequencies(&config->rope, config->rotary_dim, variant, NULL,
+		rope_frequencies(&config->rope, config->rotary_dim, variant, step->model->weights.rope_divisors,
 		                 work->frequencies + (1 + i) * (config->rotary_dim / 2));
 		work->variants[i] = variant;
 	}

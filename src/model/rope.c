@@ -47,6 +47,16 @@ static double yarn_frequency(const struct rope_config *rope, int64_t rotary_dim,
 	return frequency / rope->factor * stretched + frequency * (1 - stretched);
 }
 
+double rope_yarn_magnitude(double factor, double scale)
+{
+	return factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1;
+}
+
+double rope_longrope_magnitude(double factor, int64_t original_max_positions)
+{
+	return factor <= 1 ? 1 : sqrt(1 + log(factor) / log((double)original_max_positions));
+}
+
 int64_t rope_variant(const struct rope_config *rope, int64_t n_positions)
 {
 	if (!rope_varies(rope) || n_positions <= rope->original_max_positions)

@@ -19,6 +19,11 @@ static inline bool rope_varies(const struct rope_config *rope)
 	return rope->type == ROPE_DYNAMIC || rope->type == ROPE_LONGROPE;
 }
 
+/* What cosines and sines are multiplied by where the model does not say: yarn's for positions stretched by `factor`, with
+ * the weight `scale`, usually 1; and longrope's. */
+double rope_yarn_magnitude(double factor, double scale);
+double rope_longrope_magnitude(double factor, int64_t original_max_positions);
+
 /* frequencies[rotary_dim / 2], each divided by divisors[rotary_dim / 2] unless that is NULL. */
 void rope_frequencies(const struct rope_config *rope, int64_t rotary_dim, int64_t variant, const float *divisors,
                       float *frequencies);

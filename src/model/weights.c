@@ -260,12 +260,15 @@ static bool bind_layer(struct binder *binder, int64_t layer)
 
 /* ---- what is left over ---- */
 
-/* Tensors that old or tied checkpoints carry and nobody needs. */
+/* Tensors that old or tied checkpoints carry and nobody needs, and those that were read with the config. */
 static bool is_redundant(const struct model_config *config, const char *name)
 {
 	static const char suffix[] = ".rotary_emb.inv_freq";
 	size_t n = strlen(name);
 	if (n >= sizeof suffix && strcmp(name + n - (sizeof suffix - 1), suffix) == 0)
+		return true;
+	if (config->format == FORMAT_GGUF && config->rope.type == ROPE_LONGROPE &&
+	    (strcmp(name, "rope_factors_short.weight") == 0 || strcmp(name, "rope_factors_long.weight") == 0))
 		return true;
 	return config->tie_word_embeddings && strcmp(name, namings[config->format].head) == 0;
 }

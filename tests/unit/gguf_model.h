@@ -90,26 +90,103 @@ static inline void gguf_maker_write(struct gguf_maker *maker, const char *path)
 	*maker = (struct gguf_maker){0};
 }
 
-/* The keys of a llama model. */
+/* What converters call the family in general.architecture. */
+static inline const char *gguf_architecture_of(const struct model_config *config)
+{
+	static const char *const names[][2] = {
+	    {"LlamaForCausalLM", "llama"}, {"MistralForCausalLM", "llama"}, {"Qwen2ForCausalLM", "qwen2"},
+	    {"Qwen3ForCausalLM", "qwen3"}, {"Phi3ForCausalLM", "phi3"},
+	};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (strcmp(config->architecture, names[i][0]) == 0)
+			return names[i][1];
+	fail_msg("%s has no name in GGUF", config->architecture);
+	return NULL;
+}
+
+/* Keys of one model's family. */
+struct gguf_keys {
+	struct gguf_maker *maker;
+	const char *architecture;
+};
+
+static inline void gguf_count(struct gguf_keys keys, const char *name, int64_t value)
+{
+	char key[128];
+	snprintf(key, sizeof key, "%s.%s", keys.architecture, name);
+	gguf_maker_u32(keys.maker, key, (uint32_t)value);
+}
+
+static inline void gguf_number(struct gguf_keys keys, const char *name, double value)
+{
+	char key[128];
+	snprintf(key, sizeof key, "%s.%s", keys.architecture, name);
+	gguf_maker_f32(keys.maker, key, (float)value);
+}
+
+static inline void gguf_text(struct gguf_keys keys, const char *name, const char *value)
+{
+	char key[128];
+	snprintf(key, sizeof key, "%s.%s", keys.architecture, name);
+	gguf_maker_string(keys.maker, key, value);
+}
+
+/* Dynamic scaling has no keys. The type of longrope is not written: its tensors say it. Readers multiply attention
+ * factors by yarn's own. */
+static inline void gguf_rope_keys(struct gguf_keys keys, const struct rope_config *rope)
+{
+	gguf_number(keys, "rope.freq_base", rope->theta);
+	if (rope->type == ROPE_LINEAR || rope->type == ROPE_YARN) {
+		gguf_text(keys, "rope.scaling.type", rope->type == ROPE_LINEAR ? "linear" : "yarn");
+		gguf_number(keys, "rope.scaling.factor", rope->factor);
+	}
+	if (rope->type == ROPE_YARN || rope->type == ROPE_LONGROPE)
+		gguf_count(keys, "rope.scaling.original_context_length", rope->original_max_positions);
+	if (rope->type == ROPE_LONGROPE)
+		gguf_number(keys, "rope.scaling.attn_factor", rope->attention_factor);
+	if (rope->type == ROPE_YARN) {
+		gguf_number(keys, "rope.scaling.yarn_beta_fast", rope->beta_fast);
+		gguf_number(keys, "rope.scaling.yarn_beta_slow", rope->beta_slow);
+		gguf_number(keys, "rope.scaling.yarn_attn_factor", rope->attention_factor / (0.1 * log(rope->factor) + 1));
+	}
+}
+
+/* Where only some layers have the window, a list says which. */
+static inline void gguf_window_keys(struct gguf_keys keys, const struct model_config *config)
+{
+	char key[128];
+	int64_t n = 0;
+	for (int64_t layer = 0; layer < config->n_layers; layer++)
+		n += config_layer_window(config, layer) > 0;
+	if (n)
+		gguf_count(keys, "attention.sliding_window", config->window);
+	if (n == 0 || n == config->n_layers)
+		return;
+	snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", keys.architecture);
+	put_key_array(&keys.maker->values, key, GGUF_BOOL, (uint64_t)config->n_layers);
+	keys.maker->n_values++;
+	for (int64_t layer = 0; layer < config->n_layers; layer++)
+		bytes_append(&keys.maker->values, config_layer_window(config, layer) ? "\1" : "\0", 1);
+}
+
+/* The keys of a model. */
 static inline void gguf_maker_config(struct gguf_maker *maker, const struct model_config *config)
 {
-	gguf_maker_string(maker, "general.architecture", "llama");
-	gguf_maker_u32(maker, "llama.embedding_length", (uint32_t)config->hidden_size);
-	gguf_maker_u32(maker, "llama.feed_forward_length", (uint32_t)config->intermediate_size);
-	gguf_maker_u32(maker, "llama.block_count", (uint32_t)config->n_layers);
-	gguf_maker_u32(maker, "llama.attention.head_count", (uint32_t)config->n_heads);
-	gguf_maker_u32(maker, "llama.attention.head_count_kv", (uint32_t)config->n_kv_heads);
-	gguf_maker_u32(maker, "llama.attention.key_length", (uint32_t)config->head_dim);
-	gguf_maker_u32(maker, "llama.attention.value_length", (uint32_t)config->head_dim);
-	gguf_maker_u32(maker, "llama.rope.dimension_count", (uint32_t)config->head_dim);
-	gguf_maker_u32(maker, "llama.context_length", (uint32_t)config->max_positions);
-	gguf_maker_u32(maker, "llama.vocab_size", (uint32_t)config->vocab_size);
-	gguf_maker_f32(maker, "llama.attention.layer_norm_rms_epsilon", (float)config->rms_norm_eps);
-	gguf_maker_f32(maker, "llama.rope.freq_base", (float)config->rope.theta);
-	if (config->rope.type == ROPE_LINEAR) {
-		gguf_maker_string(maker, "llama.rope.scaling.type", "linear");
-		gguf_maker_f32(maker, "llama.rope.scaling.factor", (float)config->rope.factor);
-	}
+	struct gguf_keys keys = {maker, gguf_architecture_of(config)};
+	gguf_maker_string(maker, "general.architecture", keys.architecture);
+	gguf_count(keys, "embedding_length", config->hidden_size);
+	gguf_count(keys, "feed_forward_length", config->intermediate_size);
+	gguf_count(keys, "block_count", config->n_layers);
+	gguf_count(keys, "attention.head_count", config->n_heads);
+	gguf_count(keys, "attention.head_count_kv", config->n_kv_heads);
+	gguf_count(keys, "attention.key_length", config->head_dim);
+	gguf_count(keys, "attention.value_length", config->head_dim);
+	gguf_count(keys, "rope.dimension_count", config->rotary_dim);
+	gguf_count(keys, "context_length", config->max_positions);
+	gguf_count(keys, "vocab_size", config->vocab_size);
+	gguf_number(keys, "attention.layer_norm_rms_epsilon", config->rms_norm_eps);
+	gguf_rope_keys(keys, &config->rope);
+	gguf_window_keys(keys, config);
 }
 
 /* ---- from SafeTensors ---- */
@@ -124,9 +201,13 @@ static inline void gguf_name_of(const char *name, char *out, size_t n_out)
 	    {"self_attn.q_proj.", "attn_q."},
 	    {"self_attn.k_proj.", "attn_k."},
 	    {"self_attn.v_proj.", "attn_v."},
+	    {"self_attn.qkv_proj.", "attn_qkv."},
 	    {"self_attn.o_proj.", "attn_output."},
+	    {"self_attn.q_norm.", "attn_q_norm."},
+	    {"self_attn.k_norm.", "attn_k_norm."},
 	    {"mlp.gate_proj.", "ffn_gate."},
 	    {"mlp.up_proj.", "ffn_up."},
+	    {"mlp.gate_up_proj.", "ffn_up."},
 	    {"mlp.down_proj.", "ffn_down."},
 	    {"input_layernorm.", "attn_norm."},
 	    {"post_attention_layernorm.", "ffn_norm."},
@@ -179,6 +260,13 @@ static inline void gguf_maker_divisors(struct gguf_maker *maker, const struct mo
 	gguf_maker_tensor(maker, "rope_freqs.weight", config->head_dim / 2, 0, DTYPE_F32, divisors);
 }
 
+static inline void gguf_maker_factors(struct gguf_maker *maker, const struct model_config *config)
+{
+	static const char *const names[] = {"rope_factors_short.weight", "rope_factors_long.weight"};
+	for (int i = 0; i < 2; i++)
+		gguf_maker_tensor(maker, names[i], config->rotary_dim / 2, 0, DTYPE_F32, config->rope.factors[i]);
+}
+
 /* Tensors [first, last) of the model. */
 static inline void gguf_maker_model_part(struct gguf_maker *maker, const struct weight_file *file,
                                          const struct model_config *config, size_t first, size_t last)
@@ -187,7 +275,8 @@ static inline void gguf_maker_model_part(struct gguf_maker *maker, const struct 
 	for (size_t i = first; i < last && (tensor = weight_file_at(file, i)); i++) {
 		char name[80];
 		gguf_name_of(tensor->name, name, sizeof name);
-		bool paired = strstr(name, "attn_q.") || strstr(name, "attn_k.");
+		bool paired =
+		    strcmp(gguf_architecture_of(config), "llama") == 0 && (strstr(name, "attn_q.") || strstr(name, "attn_k."));
 		void *rows = paired ? pair_rows(tensor, config->head_dim) : NULL;
 		gguf_maker_tensor(maker, name, tensor->dims[0], tensor->n_dims == 2 ? tensor->dims[1] : 0, tensor->type,
 		                  rows ? rows : tensor->data);
@@ -195,6 +284,8 @@ static inline void gguf_maker_model_part(struct gguf_maker *maker, const struct 
 	}
 	if (first == 0 && config->rope.type == ROPE_LLAMA3)
 		gguf_maker_divisors(maker, config);
+	if (first == 0 && config->rope.type == ROPE_LONGROPE)
+		gguf_maker_factors(maker, config);
 }
 
 /* Everything but the vocabulary. */
