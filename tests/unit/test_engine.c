@@ -15,6 +15,7 @@
 #include "base/platform.h"
 #include "engine/engine.h"
 #include "engine/prefix_cache.h"
+#include "model_files.h"
 
 enum { PAGE_TOKENS = 4, MAX_OUTPUT = 48, MAX_PROMPT = 260, N_JOBS = 24 };
 
@@ -42,14 +43,19 @@ static void fill(struct prefix_cache *cache, struct kv_pool *pool, uint64_t key,
 	}
 }
 
-static int find(struct prefix_cache *cache, struct kv_pool *pool, uint64_t key, const int32_t *tokens, int most)
+static int find_chain(struct prefix_cache *cache, struct kv_pool *pool, struct prefix_chain chain,
+                      const int32_t *tokens, int most)
 {
 	int32_t pages[16];
-	struct prefix_chain chain = {.key = key};
 	int n = prefix_cache_find(cache, &chain, tokens, most, pages);
 	for (int i = 0; i < n; i++)
 		kv_page_release(pool, pages[i]);
 	return n;
+}
+
+static int find(struct prefix_cache *cache, struct kv_pool *pool, uint64_t key, const int32_t *tokens, int most)
+{
+	return find_chain(cache, pool, (struct prefix_chain){.key = key}, tokens, most);
 }
 
 static void prefixes_are_found_by_key_and_tokens(void **state)
@@ -63,6 +69,7 @@ static void prefixes_are_found_by_key_and_tokens(void **state)
 	assert_int_equal(find(cache, pool, 0, a, 3), 3);
 	assert_int_equal(find(cache, pool, 0, a, 2), 2);
 	assert_int_equal(find(cache, pool, 1, a, 3), 0); /* another key */
+	assert_int_equal(find_chain(cache, pool, (struct prefix_chain){.rope_variant = 1}, a, 3), 0);
 	assert_int_equal(find(cache, pool, 0, b, 3), 1); /* the third page equals, what is before it does not */
 	assert_int_equal(find(cache, pool, 0, a + PAGE_TOKENS, 2), 0);
 	fill(cache, pool, 0, b, 3);
@@ -109,6 +116,7 @@ static void the_least_recently_used_make_room(void **state)
 /* ---- the engine ---- */
 
 struct setup {
+	const char *path; /* NULL: the shipped model */
 	enum isa isa;
 	bool weights_auto;
 	enum dtype weights;
@@ -120,7 +128,7 @@ static struct engine *open_engine(const struct setup *setup)
 {
 	struct error error = {0};
 	struct engine_options options = {
-	    .model = {.path = "models/tallow-tiny",
+	    .model = {.path = setup->path ? setup->path : "models/tallow-tiny",
 	              .isa = setup->isa,
 	              .weights_auto = setup->weights_auto,
 	              .weights_type = setup->weights,
@@ -278,6 +286,43 @@ static void company_and_cache_do_not_change_the_text(void **state)
 	check_same_text((struct setup){.weights = DTYPE_Q4});
 }
 
+/* The shipped model with another rope: what a request gets depends on how long it may grow, and so do the pages that it may
+ * share. */
+static void rope_that_depends_on_the_length_does_not_mix(void **state)
+{
+	(void)state;
+	static const char *const files[] = {"model.safetensors", "tokenizer.json", "tokenizer_config.json"};
+	static const char config[] = "{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":1024,\"hidden_size\":256,"
+	                             "\"intermediate_size\":768,\"num_hidden_layers\":4,\"num_attention_heads\":4,"
+	                             "\"num_key_value_heads\":2,\"rms_norm_eps\":1e-5,\"tie_word_embeddings\":true,"
+	                             "\"max_position_embeddings\":%s,\"rope_scaling\":{\"type\":\"%s\",\"factor\":8%s%s}}";
+	struct bytes factors = {0}, text = {0};
+	struct folder folder = folder_make();
+	char target[1024];
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		assert_non_null(getcwd(target, sizeof target - 64));
+		snprintf(target + strlen(target), 64, "/models/tallow-tiny/%s", files[i]);
+		assert_int_equal(symlink(target, folder_file(&folder, files[i])), 0);
+	}
+	bytes_append_format(&text, config, "128", "dynamic", "", "");
+	folder_write(&folder, "config.json", text.data);
+	check_same_text((struct setup){.path = folder.path, .weights_auto = true});
+
+	for (int i = 0; i < 64; i++) /* short_factor, then long_factor */
+		bytes_append_format(&factors, "%s%.2f",
+		                    i == 0    ? ",\"short_factor\":["
+		                    : i == 32 ? "],\"long_factor\":["
+		                              : ",",
+		                    i < 32 ? 1 + i * 0.01 : 1 + (i - 32) * 0.2);
+	bytes_clear(&text);
+	bytes_append_format(&text, config, "512", "longrope", factors.data, "],\"original_max_position_embeddings\":128");
+	folder_write(&folder, "config.json", text.data);
+	check_same_text((struct setup){.path = folder.path, .weights_auto = true});
+	bytes_free(&factors);
+	bytes_free(&text);
+	folder_remove(&folder);
+}
+
 static void avx2_shares_only_what_prefill_made(void **state)
 {
 	(void)state;
@@ -368,6 +413,7 @@ int main(void)
 	    cmocka_unit_test(prefixes_are_found_by_key_and_tokens),
 	    cmocka_unit_test(the_least_recently_used_make_room),
 	    cmocka_unit_test(company_and_cache_do_not_change_the_text),
+	    cmocka_unit_test(rope_that_depends_on_the_length_does_not_mix),
 	    cmocka_unit_test(avx2_shares_only_what_prefill_made),
 	    cmocka_unit_test(a_prefix_is_shared_while_its_first_request_runs),
 	    cmocka_unit_test(a_storm_of_cancels_leaves_no_page_behind),

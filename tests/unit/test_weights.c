@@ -292,6 +292,81 @@ static void biases_are_bound_when_the_config_says_so(void **state)
 	REFUSED(&config, "14 missing: model.layers.0.self_attn.q_proj.bias, ");
 }
 
+/* Each head of queries and keys is normalised. */
+static void norms_of_heads_are_bound_when_the_config_says_so(void **state)
+{
+	(void)state;
+	struct model_config config = plain;
+	struct model_weights weights;
+	struct error error = {0};
+	config.qk_norm = true;
+	draft_model();
+	add_in_layers("self_attn.q_norm.weight", HEAD_DIM, 0);
+	add_in_layers("self_attn.k_norm.weight", HEAD_DIM, 0);
+	bind_good(&config);
+	struct weight_file *file = write_and_open();
+	assert_true(weights_bind(file, &config, &weights, &error));
+	for (int number = 0; number < 2; number++) {
+		IN_LAYER(check_vector, weights.layers[number].q_norm, "self_attn.q_norm.weight", HEAD_DIM);
+		IN_LAYER(check_vector, weights.layers[number].k_norm, "self_attn.k_norm.weight", HEAD_DIM);
+	}
+	weights_free(&weights);
+	weight_file_close(file);
+	REFUSED(&plain, "4 unexpected: model.layers.0.self_attn.k_norm.weight, ");
+	draft("model.layers.1.self_attn.k_norm.weight")->rows = N_KV * HEAD_DIM;
+	REFUSED(&config, "model.layers.1.self_attn.k_norm.weight has shape [4], config.json makes it [2]");
+}
+
+/* n_out rows that begin at row `first` of a tensor. */
+static void check_rows(const struct weight *weight, const struct weight_file *file, const char *name, int64_t first,
+                       int64_t n_out)
+{
+	const struct tensor *tensor = weight_file_find(file, name);
+	assert_true(tensor && weight->n_out == n_out && weight->n_in == HIDDEN && weight->layout == LAYOUT_ROWS);
+	assert_true((const char *)weight->data == (const char *)tensor->data + first * HIDDEN * (int64_t)sizeof(float));
+}
+
+static void fused_tensors_are_bound_by_their_rows(void **state)
+{
+	(void)state;
+	enum { Q = N_HEADS * HEAD_DIM, KV = N_KV * HEAD_DIM };
+	static const char *const parts[] = {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"};
+	struct model_config config = plain;
+	struct model_weights weights;
+	struct error error = {0};
+	config.fused = true;
+	draft_model();
+	REFUSED(&config, "4 missing: model.layers.0.self_attn.qkv_proj.weight, model.layers.0.mlp.gate_up_proj.weight, ",
+	        "10 unexpected: ");
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		for (int layer = 0; layer < 2; layer++) {
+			char name[80];
+			snprintf(name, sizeof name, "model.layers.%d.%s.%s.weight", layer, i < 3 ? "self_attn" : "mlp", parts[i]);
+			drop(name);
+		}
+	add_in_layers("self_attn.qkv_proj.weight", Q + 2 * KV, HIDDEN);
+	add_in_layers("mlp.gate_up_proj.weight", 2 * INNER, HIDDEN);
+	struct weight_file *file = write_and_open();
+	if (!weights_bind(file, &config, &weights, &error))
+		fail_msg("%s", error.message);
+	for (int number = 0; number < 2; number++) {
+		const struct layer_weights *layer = &weights.layers[number];
+		char name[80];
+		snprintf(name, sizeof name, "model.layers.%d.self_attn.qkv_proj.weight", number);
+		check_rows(&layer->q, file, name, 0, Q);
+		check_rows(&layer->k, file, name, Q, KV);
+		check_rows(&layer->v, file, name, Q + KV, KV);
+		snprintf(name, sizeof name, "model.layers.%d.mlp.gate_up_proj.weight", number);
+		check_rows(&layer->gate, file, name, 0, INNER);
+		check_rows(&layer->up, file, name, INNER, INNER);
+		IN_LAYER(check_matrix, &layer->o, "self_attn.o_proj.weight", HIDDEN, Q);
+	}
+	weights_free(&weights);
+	weight_file_close(file);
+	draft("model.layers.1.self_attn.qkv_proj.weight")->rows = Q + KV;
+	REFUSED(&config, "model.layers.1.self_attn.qkv_proj.weight has shape [12, 6], config.json makes it [16, 6]");
+}
+
 static void types_may_be_mixed_and_addresses_odd(void **state)
 {
 	(void)state;
@@ -489,6 +564,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_teardown(every_tensor_finds_its_field, clear_folder),
 	    cmocka_unit_test_teardown(biases_are_bound_when_the_config_says_so, clear_folder),
+	    cmocka_unit_test_teardown(norms_of_heads_are_bound_when_the_config_says_so, clear_folder),
+	    cmocka_unit_test_teardown(fused_tensors_are_bound_by_their_rows, clear_folder),
 	    cmocka_unit_test_teardown(types_may_be_mixed_and_addresses_odd, clear_folder),
 	    cmocka_unit_test_teardown(what_nobody_needs_is_ignored, clear_folder),
 	    cmocka_unit_test_teardown(missing_and_unexpected_tensors_are_named, clear_folder),
