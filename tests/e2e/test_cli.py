@@ -121,7 +121,7 @@ def test_inspect_without_weights(tallow, text_model, tmp_path):
     ({"quantization_config": {"quant_method": "gptq"}}, "gptq"),
     ({"hidden_act": "gelu"}, "gelu"),
     ({"num_key_value_heads": 3}, "num_key_value_heads"),
-    ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "yarn"),
+    ({"rope_scaling": {"rope_type": "spiral", "factor": 2.0}}, "spiral"),
     ({"hidden_size": 0}, "hidden_size"),
 ])
 def test_inspect_says_what_is_refused(tallow, tmp_path, fields, said):

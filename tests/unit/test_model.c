@@ -49,6 +49,9 @@ static const struct mode {
 
 static const double trained_auto_bound = 5e-3;
 
+/* The best two logits of every greedy step are further apart than this share of the range: ten times the rounding seen. */
+static const double nearest_tie = 2e-5;
+
 /* ---- goldens ---- */
 
 static int read_ids(const struct json *list, int32_t *ids, int most)
@@ -188,11 +191,10 @@ static void logits_equal_the_reference(void **state)
 	free(logits);
 }
 
-/* Fed with the reference's own tokens, so that one near tie does not hide what follows. */
+/* All 64; fed with the reference's own tokens, so that each is judged by itself. */
 static void greedy_tokens_equal_the_reference(void **state)
 {
 	(void)state;
-	int compared = 0;
 	for (int i = 0; i < n_goldens; i++)
 		for (int set = 0; set < N_SETS; set++) {
 			const struct golden *golden = &goldens[i];
@@ -209,18 +211,16 @@ static void greedy_tokens_equal_the_reference(void **state)
 				int32_t best = 0;
 				for (int32_t j = 1; j < golden->vocab; j++)
 					best = logits[j] > logits[best] ? j : best;
-				if (golden->gaps[step] > 2e-4 * golden->range) {
-					assert_int_equal(best, golden->greedy[step]);
-					compared++;
-				}
+				assert_true(golden->gaps[step] > nearest_tie * golden->range);
+				assert_int_equal(best, golden->greedy[step]);
 				tokens[golden->n_prompt + step] = golden->greedy[step];
 				span = span_of(&run, tokens, golden->n_prompt + step, 1, ROWS_DECODE, LOGITS_LAST);
 			}
 			model_close(run.model);
 		}
-	assert_true(compared > n_goldens * N_GREEDY / 2);
 }
 
+/* Every model with every other variant. */
 static void slicing_and_threads_do_not_change_bits(void **state)
 {
 	(void)state;
@@ -228,7 +228,7 @@ static void slicing_and_threads_do_not_change_bits(void **state)
 	float *whole = malloc(n_bytes), *other = malloc(n_bytes);
 	for (int i = 0; i < n_goldens; i++)
 		for (int set = 0; set < N_SETS; set++)
-			for (int v = 0; v < N_VARIANTS; v++) {
+			for (int v = i % 2; v < N_VARIANTS; v += 2) {
 				const struct golden *golden = &goldens[i];
 				struct run run;
 				if (!is_supported(sets[set]))
