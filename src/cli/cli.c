@@ -60,8 +60,8 @@ enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(const struct command *command, bool all)
 {
-	printf("tallow %s - a CPU inference worker for Llama-family models\n\nusage: %s\n       %s.\n", TALLOW_VERSION,
-	       command->usage, command->summary);
+	printf("tallow %s - a CPU inference worker for Llama, Mistral, Qwen and Phi-3 models\n\nusage: %s\n       %s.\n",
+	       TALLOW_VERSION, command->usage, command->summary);
 	if (all) {
 		printf("\nCommands (tallow COMMAND --help tells more)\n");
 		for (int i = 0; i < N_COMMANDS; i++)
