@@ -67,6 +67,8 @@ struct matmul_input {
 int matmul_tile_rows(const struct kernels *kernels, enum dtype type);
 /* True when a row's bits do not depend on its phase either, so that prefill and decode rows are interchangeable. */
 bool matmul_phase_invariant(const struct kernels *kernels, enum dtype type);
+/* True when bf16 weights are multiplied faster from tiles (DTYPE_BF16T) than where they lie. */
+bool matmul_prefers_tiles(const struct kernels *kernels);
 /* Which instructions do the work of a product. */
 enum arithmetic { ARITHMETIC_F32, ARITHMETIC_BF16, ARITHMETIC_INT8, ARITHMETIC_TILES, ARITHMETIC_COUNT };
 enum arithmetic matmul_arithmetic(const struct kernels *kernels, enum dtype type, enum row_phase phase);

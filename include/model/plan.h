@@ -44,7 +44,17 @@ struct plan_line {
 
 enum { PLAN_MAX_LINES = 16 };
 
+/* Sizes of a model's weights with those of bf16 as rows and as tiles: model_plan takes tiles where they are faster and
+ * leave as much memory for keys and values as rows do. The results are the same bits. */
+struct weight_choices {
+	struct weight_sizes rows, tiles;
+};
+bool model_weight_choices(const struct model_weights *weights, const struct model_config *config,
+                          const struct model_options *options, struct weight_choices *choices,
+                          struct error *error) MUST_USE;
+
 struct model_plan {
+	bool tiles; /* bf16 weights are made into tiles */
 	struct plan_line lines[PLAN_MAX_LINES];
 	int n_lines;
 	uint64_t total_bytes;
@@ -68,8 +78,8 @@ struct model_plan {
 /* ERROR_MEMORY with all lines in the message's reach when the total passes the limit; `plan` is filled even then, so that
  * the caller can print it. ERROR_USAGE when options contradict the model (context beyond max_positions, ...). */
 bool model_plan(const struct model_config *config, const struct model_options *options,
-                const struct weight_sizes *weights, struct model_plan *plan, struct error *error) MUST_USE;
-/* What the matrices are to become: NULL when they stay as they are. */
-const enum dtype *model_wanted_type(const struct model_options *options);
+                const struct weight_choices *weights, struct model_plan *plan, struct error *error) MUST_USE;
+/* What the matrices are to become: plan.tiles, or false. */
+struct weights_wanted model_wanted(const struct model_options *options, bool tiles);
 
 #endif

@@ -48,16 +48,22 @@ bool weights_bind(const struct weight_file *file, const struct model_config *con
 /* Shapes without a file: matrices of `type` with no data, for what config.json alone can tell. */
 bool weights_describe(const struct model_config *config, enum dtype type, struct model_weights *weights,
                       struct error *error) MUST_USE;
-/* How much is mapped and how much made when the matrices are to be of type `wanted`; NULL: as the file has them, in the
- * layout that products want. */
-bool weights_sizes(const struct model_weights *weights, const struct model_config *config, const enum dtype *wanted,
-                   struct weight_sizes *sizes, struct error *error) MUST_USE;
+/* What the matrices are to become. */
+struct weights_wanted {
+	bool as_stored;  /* as the file has them, in the layout that products want */
+	enum dtype type; /* else this */
+	bool tiles;      /* those of bf16 in tiles (DTYPE_BF16T) */
+};
+/* How much is then mapped and how much made. */
+bool weights_sizes(const struct model_weights *weights, const struct model_config *config,
+                   const struct weights_wanted *wanted, struct weight_sizes *sizes, struct error *error) MUST_USE;
 
 /* A matrix of every layer and the head in turn, the embedding last: NULL after them. The embedding is looked up a row at
  * a time and always stays in the file; where it is the head, too, that is a view of its own. */
 struct weight *weights_matrix(struct model_weights *weights, const struct model_config *config, int64_t index);
 /* The type that this matrix gets, which may be its own. */
-enum dtype weights_target(const struct model_weights *weights, const struct weight *matrix, const enum dtype *wanted);
+enum dtype weights_target(const struct model_weights *weights, const struct weight *matrix,
+                          const struct weights_wanted *wanted);
 void weights_free(struct model_weights *weights);
 /* Bytes weights_bind allocates for vectors, from the config alone (the memory plan's line). */
 bool weights_vector_bytes(const struct model_config *config, size_t *n_bytes);

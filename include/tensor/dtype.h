@@ -30,7 +30,8 @@
 	X(DTYPE_Q8, "Q8", 32, 34, -1)                                                                                      \
 	X(DTYPE_Q4, "Q4", 32, 18, -1)                                                                                      \
 	X(DTYPE_Q4K, "Q4K", 256, 148, -1)                                                                                  \
-	X(DTYPE_Q6K, "Q6K", 256, 212, -1)
+	X(DTYPE_Q6K, "Q6K", 256, 212, -1)                                                                                  \
+	X(DTYPE_BF16T, "BF16T", 1, 2, -1)
 
 #define DTYPE_TABLE(X) DTYPE_STORED_TABLE(X) DTYPE_MADE_TABLE(X)
 

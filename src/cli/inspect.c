@@ -104,7 +104,7 @@ static void look_at_weights(struct inspection *found, const struct model_options
 	if (found->config_part.state != PART_UNDERSTOOD)
 		found->weights.state = PART_UNCHECKED; /* without a config there is no saying which tensors belong */
 	else if (weights_bind(file, &found->config, &bound, &found->weights.error) &&
-	         weights_sizes(&bound, &found->config, model_wanted_type(options), &found->sizes, &found->weights.error))
+	         model_weight_choices(&bound, &found->config, options, &found->sizes, &found->weights.error))
 		found->weights.state = PART_UNDERSTOOD;
 	weights_free(&bound);
 	weight_file_close(file);
@@ -115,7 +115,7 @@ static bool describe_weights(struct inspection *found, const struct model_option
 {
 	struct model_weights described = {0};
 	bool ok = weights_describe(&found->config, stored_type(&found->config), &described, error) &&
-	          weights_sizes(&described, &found->config, model_wanted_type(options), &found->sizes, error);
+	          model_weight_choices(&described, &found->config, options, &found->sizes, error);
 	weights_free(&described);
 	return ok;
 }

@@ -31,8 +31,8 @@ struct inspection {
 		uint64_t n_bytes;
 	} types[INSPECT_MAX_TYPES]; /* of the file's tensors, in the order in which they are met */
 	int n_types;
-	struct weight_sizes sizes; /* from the file, else from what the config says */
-	struct model_plan plan;    /* also when the memory does not suffice */
+	struct weight_choices sizes; /* from the file, else from what the config says */
+	struct model_plan plan;      /* also when the memory does not suffice */
 };
 
 void inspection_print(const struct inspection *found);

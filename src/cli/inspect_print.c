@@ -114,7 +114,7 @@ void inspection_print(const struct inspection *found)
 		printf("    %-13s %zu, %.1f MiB\n", found->types[i].name, found->types[i].n_tensors,
 		       mib(found->types[i].n_bytes));
 	if (found->weights.state == PART_UNDERSTOOD)
-		printf("  matrices        %s\n", dtype_info(found->sizes.kind)->name);
+		printf("  matrices        %s\n", dtype_info(found->sizes.rows.kind)->name);
 	if (found->config_part.state == PART_UNDERSTOOD) {
 		print_part("memory", &found->memory);
 		print_plan(&found->plan);
@@ -200,7 +200,7 @@ static void write_weights(struct bytes *out, const struct inspection *found)
 		json_close(out);
 	}
 	if (found->weights.state == PART_UNDERSTOOD)
-		json_field_text(out, "quant_kind", dtype_info(found->sizes.kind)->name);
+		json_field_text(out, "quant_kind", dtype_info(found->sizes.rows.kind)->name);
 	json_close(out);
 }
 

@@ -36,12 +36,14 @@ static inline int64_t amx_steps(int64_t n_in)
 /* Weights that are packed in a panel times many rows, for some of the steps:
  * out[r * out_stride + c] (+)= x row r . output c. */
 struct amx_many {
-	const uint16_t *x;     /* [ceil(n_rows / 16)] blocks [steps][16 rows][32]; what pads the rows does not matter */
-	size_t block_stride;   /* in elements */
-	int n_rows;            /* rows that pad the last 16 are multiplied, too, and written */
+	const uint16_t *x;   /* [ceil(n_rows / 16)] blocks [steps][16 rows][32]; what pads the rows does not matter */
+	size_t block_stride; /* in elements */
+	int n_rows;
+	int first_row;         /* below AMX_SIDE; rows before it do not matter and are not written */
 	const uint16_t *panel; /* [ceil(n_outputs / 16)] strips [n_steps][16 pairs of inputs][16 outputs][2] */
-	int n_outputs;         /* at most AMX_PANEL_OUTPUTS */
-	int64_t first_step;    /* of the panel; 0 starts new sums */
+	size_t strip_stride;   /* in elements */
+	int n_outputs;
+	int64_t first_step; /* of the panel; 0 starts new sums */
 	int64_t n_steps;
 	float *out;
 	size_t out_stride; /* in elements */

@@ -27,7 +27,7 @@ enum dtype weight_served_type(enum dtype type)
 
 enum weight_layout weight_layout(enum dtype type)
 {
-	return quant_is(type) ? LAYOUT_INTERLEAVED : LAYOUT_ROWS;
+	return quant_is(type) || type == DTYPE_BF16T ? LAYOUT_INTERLEAVED : LAYOUT_ROWS;
 }
 
 static int64_t blocks_of(int64_t n_out)
@@ -47,6 +47,9 @@ bool weight_bytes(enum dtype type, int64_t n_out, int64_t n_in, size_t *n_bytes)
 	if (quant_is(type)) {
 		n_out = blocks_of(n_out) * QUANT_OUTPUTS;
 		n_in = (int64_t)round_up((size_t)n_in, (size_t)dtype_info(type)->block_elements);
+	} else if (type == DTYPE_BF16T) {
+		n_out = blocks_of(n_out) * AMX_SIDE;
+		n_in = amx_steps(n_in) * AMX_STEP;
 	}
 	if (!checked_mul((size_t)n_out, (size_t)n_in, &n) || !dtype_bytes(type, n, n_bytes) ||
 	    !checked_add(*n_bytes, 63, n_bytes))
@@ -91,8 +94,26 @@ static void widen_stored(const struct kernels *kernels, const struct weight *wei
 		block_dequantise(weight->type, data, out, (size_t)n);
 }
 
+/* The tile of outputs that `output` is in, of inputs from 0 on. */
+static uint16_t *tiles_of(const struct weight *weight, int64_t output)
+{
+	return (uint16_t *)weight->data + output / AMX_SIDE * amx_steps(weight->n_in) * AMX_STEP * AMX_SIDE;
+}
+
+static void widen_tiles(const struct weight *weight, int64_t output, float *out)
+{
+	const uint16_t *pairs = tiles_of(weight, output) + output % AMX_SIDE * 2;
+	for (int64_t k = 0; k < weight->n_in; k++)
+		out[k] = bf16_to_f32(pairs[k / 2 * 2 * AMX_SIDE + k % 2]);
+}
+
 void weight_widen(const struct kernels *kernels, const struct weight *weight, int64_t first, int64_t n, float *out)
 {
+	if (weight->type == DTYPE_BF16T) {
+		for (int64_t i = 0; i < n; i++)
+			widen_tiles(weight, first + i, out + i * weight->n_in);
+		return;
+	}
 	if (quant_is(weight->type)) {
 		for (int64_t i = 0; i < n; i++)
 			widen_quant(weight, first + i, out + i * weight->n_in);
@@ -254,6 +275,29 @@ static void repack_supers(const struct conversion *conversion, int64_t first, in
 	}
 }
 
+/* bf16 as it lies, other types rounded to it. */
+static void tile_outputs(const struct conversion *conversion, int64_t first, int64_t n_outputs)
+{
+	const struct weight *from = conversion->from;
+	uint16_t *tiles = tiles_of(conversion->to, first);
+	if (from->type == DTYPE_BF16) {
+		size_t row_bytes = (size_t)from->n_in * sizeof(uint16_t);
+		amx_pack_rows(tiles, (const unsigned char *)from->data + (size_t)first * row_bytes, row_bytes, (int)n_outputs,
+		              from->n_in, (int)(from->n_out - first - n_outputs));
+		return;
+	}
+	_Alignas(64) float wide[WIDE];
+	uint16_t rows[AMX_SIDE][WIDE];
+	for (int64_t k = 0; k < from->n_in; k += WIDE) {
+		int64_t n = from->n_in - k < WIDE ? from->n_in - k : WIDE;
+		for (int64_t i = 0; i < n_outputs; i++) {
+			widen_stored(conversion->kernels, from, (first + i) * from->n_in + k, n, wide);
+			conversion->kernels->narrow(rows[i], DTYPE_BF16, wide, n);
+		}
+		amx_pack_rows(tiles + k * AMX_SIDE, (const void *)rows, sizeof rows[0], (int)n_outputs, n, 0);
+	}
+}
+
 static void convert_rows(const struct conversion *conversion, int64_t first, int64_t n_outputs)
 {
 	enum { PIECE = 4 * WIDE };
@@ -274,7 +318,9 @@ static void convert_task(void *context, int task, int worker)
 	const struct conversion *conversion = context;
 	int64_t first = (int64_t)task * QUANT_OUTPUTS, left = conversion->from->n_out - first;
 	int64_t n_outputs = left < QUANT_OUTPUTS ? left : QUANT_OUTPUTS;
-	if (!quant_is(conversion->to->type))
+	if (conversion->to->type == DTYPE_BF16T)
+		tile_outputs(conversion, first, n_outputs);
+	else if (!quant_is(conversion->to->type))
 		convert_rows(conversion, first, n_outputs);
 	else if (quant_is_super(conversion->to->type))
 		repack_supers(conversion, first, n_outputs);

@@ -29,7 +29,7 @@ enum way {
 	WAY_QUANT,    /* exact integers, activations rounded to 8 bits */
 	WAY_SGEMM,    /* OpenBLAS on weights widened to f32, always in the same tiles (kernels/matmul.h says why) */
 	WAY_AMX_FEW,  /* bf16 weights where they lie; bits as of WAY_AMX_MANY */
-	WAY_AMX_MANY, /* weights of any type packed as bf16, activations rounded to bf16 */
+	WAY_AMX_MANY, /* weights that are tiles already, or of any type packed as such; activations rounded to bf16 */
 };
 
 /* Measured on Zen 4, 128 and 512 rows: sgemm is 1.2 to 1.6 times as fast as the AVX2 dot kernels, and the AVX-512 ones
@@ -39,6 +39,8 @@ enum way {
 static enum way way_of(const struct kernels *kernels, enum dtype type, enum row_phase phase)
 {
 	const struct kernels_private *private = kernels->private;
+	if (type == DTYPE_BF16T)
+		return WAY_AMX_MANY;
 	if (private->amx && type == DTYPE_BF16)
 		return phase == ROWS_PREFILL ? WAY_AMX_MANY : WAY_AMX_FEW;
 	if (private->amx && quant_is(type) && phase == ROWS_PREFILL)
@@ -66,6 +68,11 @@ bool matmul_phase_invariant(const struct kernels *kernels, enum dtype type)
 {
 	enum way prefill = way_of(kernels, type, ROWS_PREFILL), decode = way_of(kernels, type, ROWS_DECODE);
 	return prefill == decode || (prefill == WAY_AMX_MANY && decode == WAY_AMX_FEW);
+}
+
+bool matmul_prefers_tiles(const struct kernels *kernels)
+{
+	return kernels->private->amx;
 }
 
 enum arithmetic matmul_arithmetic(const struct kernels *kernels, enum dtype type, enum row_phase phase)
@@ -222,7 +229,7 @@ struct columns {
 static int64_t task_columns(const struct region *region, const struct weight *weight)
 {
 	if (region->any_packed)
-		return region->panel_columns;
+		return region->panel_columns; /* a multiple of AMX_SIDE */
 	if (!region->any_sgemm)
 		return DOT_CHUNK;
 	return weight->n_out < NARROW_OUTPUTS ? TILE_COLUMNS_NARROW : TILE_COLUMNS;
@@ -311,30 +318,41 @@ static void amx_few_span(const struct region *region, const struct row_span *spa
 	amx_multiply_few(&product);
 }
 
-/* All spans that want packed weights, some steps at a time. */
-static void amx_many_spans(const struct region *region, struct columns columns, uint16_t *panel)
+/* What product->panel is for inputs [k, k + depth): weights that are tiles already, or packed into scratch. */
+static void set_panel(struct amx_many *product, const struct weight *weight, struct columns columns, int64_t k,
+                      int64_t depth, uint16_t *scratch)
+{
+	bool tiles = weight->type == DTYPE_BF16T;
+	int64_t strip = amx_steps(tiles ? weight->n_in : depth) * AMX_STEP * AMX_SIDE;
+	product->panel = tiles ? (const uint16_t *)weight->data + columns.first / AMX_SIDE * strip + k * AMX_SIDE : scratch;
+	product->strip_stride = (size_t)strip;
+	for (int64_t i = 0; i < columns.n && !tiles; i += AMX_SIDE)
+		weight_pack(weight, columns.first + i, columns.first + columns.n, k, depth, scratch + i / AMX_SIDE * strip);
+}
+
+/* All spans that want tiles of weights: for many rows some steps at a time, which stay near; a few rows take tiles as
+ * they come from memory. */
+static void amx_many_spans(const struct region *region, struct columns columns, uint16_t *scratch)
 {
 	const struct weight *weight = region->weights[columns.index];
-	for (int64_t k = 0; k < weight->n_in; k += AMX_DEPTH) {
-		int64_t depth = weight->n_in - k < AMX_DEPTH ? weight->n_in - k : AMX_DEPTH;
-		int64_t strip = amx_steps(depth) * AMX_STEP * AMX_SIDE;
-		for (int64_t i = 0; i < columns.n; i += AMX_SIDE)
-			weight_pack(weight, columns.first + i, columns.first + columns.n, k, depth, panel + i / AMX_SIDE * strip);
+	bool few = weight->type == DTYPE_BF16T && region->input->n_rows <= AMX_SIDE;
+	int64_t most = few ? weight->n_in : AMX_DEPTH;
+	for (int64_t k = 0; k < weight->n_in; k += most) {
+		int64_t depth = weight->n_in - k < most ? weight->n_in - k : most;
+		struct amx_many product = {.first_step = k / AMX_STEP, .n_steps = amx_steps(depth)};
+		set_panel(&product, weight, columns, k, depth, scratch);
 		for (int i = 0; i < region->input->n_spans; i++) {
 			const struct row_span *span = &region->input->spans[i];
 			if (region->ways[span->phase] != WAY_AMX_MANY)
 				continue;
-			struct amx_many product = {
-			    .x = prepared_row(region, span->first),
-			    .block_stride = AMX_SIDE * region->prepared_stride / sizeof(uint16_t),
-			    .n_rows = span->n_rows,
-			    .panel = panel,
-			    .n_outputs = (int)columns.n,
-			    .first_step = k / AMX_STEP,
-			    .n_steps = amx_steps(depth),
-			    .out = output_at(region, columns, span->first),
-			    .out_stride = (size_t)weight->n_out,
-			};
+			int block = span->first / AMX_SIDE * AMX_SIDE;
+			product.x = prepared_row(region, block);
+			product.block_stride = AMX_SIDE * region->prepared_stride / sizeof(uint16_t);
+			product.n_rows = span->first + span->n_rows - block;
+			product.first_row = span->first - block;
+			product.n_outputs = (int)columns.n;
+			product.out = output_at(region, columns, block);
+			product.out_stride = (size_t)weight->n_out;
 			amx_multiply_many(&product);
 		}
 	}

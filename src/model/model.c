@@ -45,8 +45,8 @@ static bool map_and_bind(struct model *model, const struct model_options *option
 
 static bool plan_memory(struct model *model, const struct model_options *options, struct error *error)
 {
-	struct weight_sizes sizes;
-	return weights_sizes(&model->weights, &model->config, model_wanted_type(options), &sizes, error) &&
+	struct weight_choices sizes;
+	return model_weight_choices(&model->weights, &model->config, options, &sizes, error) &&
 	       model_plan(&model->config, options, &sizes, &model->plan, error);
 }
 
@@ -117,9 +117,10 @@ static bool prepare_weights(struct model *model, const struct model_options *opt
 		madvise(memory, n_bytes, MADV_HUGEPAGE); /* where there are none, small pages do */
 		model->converted = preparation.next = memory;
 	}
+	struct weights_wanted wanted = model_wanted(options, model->plan.tiles);
 	struct weight *matrix;
 	for (int64_t i = 0; (matrix = weights_matrix(&model->weights, &model->config, i)); i++) {
-		enum dtype target = weights_target(&model->weights, matrix, model_wanted_type(options));
+		enum dtype target = weights_target(&model->weights, matrix, &wanted);
 		if (!prepare_matrix(&preparation, matrix, target, error))
 			return false;
 	}

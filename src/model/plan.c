@@ -171,23 +171,46 @@ static bool plan_with_kernels(const struct model_config *config, const struct mo
 	return check_limit(plan, error);
 }
 
-const enum dtype *model_wanted_type(const struct model_options *options)
+struct weights_wanted model_wanted(const struct model_options *options, bool tiles)
 {
-	return options->weights_auto ? NULL : &options->weights_type;
+	return (struct weights_wanted){.as_stored = options->weights_auto, .type = options->weights_type, .tiles = tiles};
+}
+
+bool model_weight_choices(const struct model_weights *weights, const struct model_config *config,
+                          const struct model_options *options, struct weight_choices *choices, struct error *error)
+{
+	struct weights_wanted rows = model_wanted(options, false), tiles = model_wanted(options, true);
+	return weights_sizes(weights, config, &rows, &choices->rows, error) &&
+	       weights_sizes(weights, config, &tiles, &choices->tiles, error);
+}
+
+static bool plan_with(const struct model_config *config, const struct model_options *options,
+                      const struct kernels *kernels, const struct weight_sizes *weights, struct model_plan *plan,
+                      struct error *error)
+{
+	*plan = (struct model_plan){.weights = *weights, .limit_bytes = options->memory_limit_bytes};
+	plan->n_threads = options->n_threads ? options->n_threads : platform_usable_threads(&platform_default_roots);
+	return plan_with_kernels(config, options, kernels, plan, error);
 }
 
 bool model_plan(const struct model_config *config, const struct model_options *options,
-                const struct weight_sizes *weights, struct model_plan *plan, struct error *error)
+                const struct weight_choices *weights, struct model_plan *plan, struct error *error)
 {
-	*plan = (struct model_plan){.weights = *weights};
-	plan->limit_bytes = options->memory_limit_bytes;
-	plan->n_threads = options->n_threads ? options->n_threads : platform_usable_threads(&platform_default_roots);
-
+	*plan = (struct model_plan){.weights = weights->rows};
 	/* The kernels know their tile and scratch; a set for one thread is cheap to make and answers for all. */
 	struct kernels *kernels = kernels_create(options->isa, options->compute, 1, config_widest_input(config), error);
 	if (!kernels)
 		return false;
-	bool ok = plan_with_kernels(config, options, kernels, plan, error);
+	bool ok = plan_with(config, options, kernels, &weights->rows, plan, error);
+	if (ok && weights->rows.types >> DTYPE_BF16 & 1 && matmul_prefers_tiles(kernels)) {
+		struct model_plan tiled;
+		struct error too_large = {0};
+		if (plan_with(config, options, kernels, &weights->tiles, &tiled, &too_large) &&
+		    tiled.n_kv_pages == plan->n_kv_pages) {
+			*plan = tiled;
+			plan->tiles = true;
+		}
+	}
 	kernels_destroy(kernels);
 	return ok;
 }

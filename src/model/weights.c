@@ -444,13 +444,15 @@ bool weights_describe(const struct model_config *config, enum dtype type, struct
 }
 
 /* 4 bits are too few for the head: its errors are the logits' errors. */
-enum dtype weights_target(const struct model_weights *weights, const struct weight *matrix, const enum dtype *wanted)
+enum dtype weights_target(const struct model_weights *weights, const struct weight *matrix,
+                          const struct weights_wanted *wanted)
 {
 	if (matrix == &weights->embedding)
 		return matrix->type;
-	if (!wanted)
-		return weight_served_type(matrix->type);
-	return *wanted == DTYPE_Q4 && matrix == &weights->head ? DTYPE_Q8 : *wanted;
+	enum dtype type = wanted->as_stored ? weight_served_type(matrix->type) : wanted->type;
+	if (type == DTYPE_Q4 && !wanted->as_stored && matrix == &weights->head)
+		return DTYPE_Q8;
+	return type == DTYPE_BF16 && wanted->tiles ? DTYPE_BF16T : type;
 }
 
 /* Bytes of one matrix in the file, and as products read it. */
@@ -479,8 +481,8 @@ static bool add_stored(struct weight_sizes *sizes, const struct matrix_bytes *by
 	return true;
 }
 
-bool weights_sizes(const struct model_weights *weights, const struct model_config *config, const enum dtype *wanted,
-                   struct weight_sizes *sizes, struct error *error)
+bool weights_sizes(const struct model_weights *weights, const struct model_config *config,
+                   const struct weights_wanted *wanted, struct weight_sizes *sizes, struct error *error)
 {
 	struct model_weights *all = (struct model_weights *)weights; /* weights_matrix gives them to be changed */
 	uint64_t elements[DTYPE_COUNT] = {0}, kinds[DTYPE_COUNT] = {0}, released = 0, stored = 0;
@@ -488,7 +490,8 @@ bool weights_sizes(const struct model_weights *weights, const struct model_confi
 	assert(weights);
 	const struct weight *matrix;
 	for (int64_t i = 0; (matrix = weights_matrix(all, config, i)); i++) {
-		enum dtype target = weights_target(weights, matrix, wanted), kind = wanted ? target : matrix->type;
+		enum dtype target = weights_target(weights, matrix, wanted);
+		enum dtype kind = wanted->as_stored ? matrix->type : wanted->type;
 		bool shared = config->tie_word_embeddings && matrix == &weights->head;
 		struct matrix_bytes bytes;
 		if (!measure(matrix, target, &bytes) ||
@@ -500,7 +503,7 @@ bool weights_sizes(const struct model_weights *weights, const struct model_confi
 		sizes->product_bytes += bytes.read;
 		sizes->head_bytes = matrix == &weights->head ? bytes.read : sizes->head_bytes;
 		elements[target] += (uint64_t)(matrix->n_out * matrix->n_in);
-		kinds[kind] += wanted ? bytes.read : bytes.stored;
+		kinds[kind] += wanted->as_stored ? bytes.stored : bytes.read;
 		sizes->type = elements[target] > elements[sizes->type] ? target : sizes->type;
 		sizes->kind = kinds[kind] > kinds[sizes->kind] ? kind : sizes->kind;
 	}

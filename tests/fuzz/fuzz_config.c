@@ -37,11 +37,11 @@ static void plan(const struct model_config *config)
 {
 	struct error error = {0};
 	struct model_weights described = {0};
-	struct weight_sizes sizes;
+	struct weight_choices sizes;
 	struct model_plan plan;
 	struct model_options options = {.n_threads = 2, .kv_auto = true, .weights_auto = true};
 	if (weights_describe(config, DTYPE_BF16, &described, &error) &&
-	    weights_sizes(&described, config, NULL, &sizes, &error) &&
+	    model_weight_choices(&described, config, &options, &sizes, &error) &&
 	    model_plan(config, &options, &sizes, &plan, &error)) {
 		uint64_t total = 0;
 		for (int i = 0; i < plan.n_lines; i++)

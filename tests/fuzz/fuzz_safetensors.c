@@ -48,13 +48,14 @@ static void bind(const struct weight_file *weights)
 	struct error error = {0};
 	struct model_weights bound;
 	struct weight_sizes sizes;
+	const struct weights_wanted as_stored = {.as_stored = true};
 	if (!weights_bind(weights, &tiny, &bound, &error)) {
 		fuzz_check_error(&error);
 		return;
 	}
 	fuzz_read(bound.final_norm, (size_t)tiny.hidden_size * sizeof *bound.final_norm);
 	fuzz_read(bound.head.data, (size_t)(tiny.vocab_size * tiny.hidden_size) * sizeof(uint16_t));
-	REQUIRE(weights_sizes(&bound, &tiny, NULL, &sizes, &error));
+	REQUIRE(weights_sizes(&bound, &tiny, &as_stored, &sizes, &error));
 	weights_free(&bound);
 }
 

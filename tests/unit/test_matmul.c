@@ -89,8 +89,34 @@ static struct matrix make_quant_matrix(struct shape shape, enum dtype type, uint
 	return matrix;
 }
 
+static struct matrix make_matrix(struct shape shape, enum dtype type, int misalignment, uint64_t seed);
+
+/* Tiles of the bf16 weights of the same seed. */
+static struct matrix make_tiles(struct shape shape, int misalignment, uint64_t seed)
+{
+	struct error error = {0};
+	struct kernels *oracle = open_set(ISA_SCALAR, COMPUTE_AUTO, 64);
+	struct pool *pool = pool_create(1, NULL, 0, &error);
+	struct matrix rows = make_matrix(shape, DTYPE_BF16, misalignment, seed), matrix = {.values = rows.values};
+	size_t n_bytes;
+	assert_true(weight_bytes(DTYPE_BF16T, shape.n_out, shape.n_in, &n_bytes));
+	matrix.memory = aligned_alloc(64, n_bytes);
+	assert_non_null(matrix.memory);
+	weight_convert(oracle, pool, &rows.weight, DTYPE_BF16T, matrix.memory, &matrix.weight);
+	float *values = allocate((size_t)(shape.n_in * shape.n_out) * sizeof(float));
+	weight_widen(oracle, &matrix.weight, 0, shape.n_out, values);
+	assert_memory_equal(values, rows.values, (size_t)(shape.n_in * shape.n_out) * sizeof(float));
+	free(values);
+	free(rows.memory);
+	pool_destroy(pool);
+	kernels_destroy(oracle);
+	return matrix;
+}
+
 static struct matrix make_matrix(struct shape shape, enum dtype type, int misalignment, uint64_t seed)
 {
+	if (type == DTYPE_BF16T)
+		return make_tiles(shape, misalignment, seed);
 	if (is_quant(type))
 		return make_quant_matrix(shape, type, seed);
 	if (find_block_scales(type))
@@ -319,7 +345,7 @@ static void check_type(struct context *context, enum isa isa, enum compute compu
 	int64_t block = find_block_scales(type) || is_super ? dtype_info(type)->block_elements : 1;
 	bool rounded = matmul_input_bytes(context->set, type, 1, 64) > 0;
 	assert_false(rounded && (compute == COMPUTE_F32 || find_block_scales(type)));
-	context->decode = !rounded ? NO_ROUNDING : is_quant(type) ? TO_8_BITS : TO_BF16;
+	context->decode = !rounded ? NO_ROUNDING : is_quant(type) ? TO_8_BITS : TO_BF16; /* BF16T, too */
 	context->prefill = context->decode == TO_8_BITS && isa == ISA_AMX ? BOTH_TO_BF16 : context->decode;
 	for (int i = 0; i < N_SHAPES; i++) {
 		struct shape shape = {(int64_t)round_up((size_t)shapes[i].n_in, (size_t)block), shapes[i].n_out};
@@ -332,6 +358,36 @@ static void check_type(struct context *context, enum isa isa, enum compute compu
 	free(x);
 }
 
+/* Tiles or rows of bf16: the same bits. */
+static void check_tiles(const struct context *context)
+{
+	enum { ROWS = 61 };
+	for (int i = 0; i < N_SHAPES; i++) {
+		struct matrix rows = make_matrix(shapes[i], DTYPE_BF16, 2, 5), tiles = make_tiles(shapes[i], 2, 5);
+		float *x = random_floats((size_t)(80 * shapes[i].n_in), 6);
+		size_t n_bytes = 80 * (size_t)shapes[i].n_out * sizeof(float);
+		float *out = allocate(n_bytes), *expected = allocate(n_bytes);
+		for (int decode = 0; decode < ROWS; decode += 6) {
+			struct row_span spans[] = {{0, decode, ROWS_DECODE},
+			                           {(decode + 15) / 16 * 16, ROWS - decode, ROWS_PREFILL}};
+			int n_spans = decode + 16 < ROWS ? 2 : 1;
+			struct row_span *first = decode ? spans : spans + 1;
+			memset(out, 0, n_bytes);
+			memset(expected, 0, n_bytes);
+			multiply(context->set, context->pools[2], &rows, x, first, decode ? n_spans : 1, NULL, expected);
+			multiply(context->set, context->pools[1], &tiles, x, first, decode ? n_spans : 1, NULL, out);
+			for (int s = 0; s < (decode ? n_spans : 1); s++)
+				assert_memory_equal(out + first[s].first * shapes[i].n_out, expected + first[s].first * shapes[i].n_out,
+				                    (size_t)(first[s].n_rows * shapes[i].n_out) * sizeof(float));
+		}
+		free(x);
+		free(out);
+		free(expected);
+		free_matrix(&rows);
+		free_matrix(&tiles);
+	}
+}
+
 static void check_set(enum isa isa, enum compute compute, struct pool *const *pools)
 {
 	struct kernels *set = open_set(isa, compute, 512);
@@ -340,7 +396,10 @@ static void check_set(enum isa isa, enum compute compute, struct pool *const *po
 	struct context context = {.set = set};
 	memcpy(context.pools, pools, sizeof context.pools);
 	for (int type = 0; type < DTYPE_COUNT; type++)
-		check_type(&context, isa, compute, (enum dtype)type);
+		if (type != DTYPE_BF16T || matmul_prefers_tiles(set))
+			check_type(&context, isa, compute, (enum dtype)type);
+	if (matmul_prefers_tiles(set))
+		check_tiles(&context);
 	kernels_destroy(set);
 }
 

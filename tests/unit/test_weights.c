@@ -167,6 +167,8 @@ static struct weight_file *write_and_open(void)
 
 /* ---- checks ---- */
 
+static const struct weights_wanted as_stored = {.as_stored = true};
+
 static void check_vector(const float *vector, const char *name, int64_t n)
 {
 	assert_non_null(vector);
@@ -243,7 +245,7 @@ static enum dtype bind_good(const struct model_config *config)
 	assert_true(weights_vector_bytes(config, &vector_bytes));
 	assert_int_equal(vector_bytes, weights.vector_bytes);
 	struct weight_sizes sizes;
-	assert_true(weights_sizes(&weights, config, NULL, &sizes, &error));
+	assert_true(weights_sizes(&weights, config, &as_stored, &sizes, &error));
 	assert_int_equal(sizes.mapped_bytes, weight_file_bytes(file));
 	assert_int_equal(sizes.converted_bytes, 0);
 	enum dtype type = sizes.type;
@@ -502,8 +504,9 @@ static void conversion_is_counted(void **state)
 		assert_true(config_load(path, &config, &error));
 		struct weight_file *file = weight_file_open(path, &error);
 		assert_true(file && weights_bind(file, &config, &weights, &error));
-		enum dtype q4 = DTYPE_Q4, own = weights.head.type;
-		assert_true(weights_sizes(&weights, &config, &own, &as_is, &error));
+		enum dtype own = weights.head.type;
+		struct weights_wanted q4 = {.type = DTYPE_Q4}, same = {.type = own};
+		assert_true(weights_sizes(&weights, &config, &same, &as_is, &error));
 		assert_true(weights_sizes(&weights, &config, &q4, &made, &error));
 		assert_int_equal(as_is.converted_bytes, 0);
 		assert_int_equal(made.types, 1u << DTYPE_Q8 | 1u << DTYPE_Q4);
@@ -544,9 +547,9 @@ static void models_of_the_repository_bind(void **state)
 			fail_msg("%s", error.message);
 		struct weight_sizes sizes, described;
 		struct model_weights shapes;
-		assert_true(weights_sizes(&weights, &config, NULL, &sizes, &error));
+		assert_true(weights_sizes(&weights, &config, &as_stored, &sizes, &error));
 		assert_true(weights_describe(&config, sizes.type, &shapes, &error));
-		assert_true(weights_sizes(&shapes, &config, NULL, &described, &error));
+		assert_true(weights_sizes(&shapes, &config, &as_stored, &described, &error));
 		weights_free(&shapes);
 		assert_int_equal(described.types, sizes.types);
 		assert_true(described.mapped_bytes < sizes.mapped_bytes); /* by headers and vectors */
