@@ -254,6 +254,9 @@ static void read_rope(struct keys *keys, struct model_config *config)
 	default:
 		break;
 	}
+	full_key(keys, "rope.scaling.attn_factor");
+	if (!config_is_positive(rope->attention_factor)) /* a product of several */
+		bad_key(keys, "out of range with yarn_attn_factor", CONFIG_POSITIVE_EXPECTED);
 }
 
 /* ---- sliding attention ---- */

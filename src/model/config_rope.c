@@ -179,6 +179,8 @@ static void read_scaling(struct reading *reading)
 		read_yarn(reading);
 	else if (type == ROPE_LONGROPE)
 		read_longrope(reading);
+	if (!config_is_positive(rope->attention_factor)) /* inferred */
+		refuse(reading, "mscale and mscale_all_dim give no attention factor of 1e-30 to 1e30");
 }
 
 /* rope_scaling, or rope_parameters of the newest layout. */

@@ -2,12 +2,14 @@
 #include "fuzz.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "base/utf8.h"
+#include "model/rope.h"
 #include "text/detokenizer.h"
 #include "text/unicode.h"
 
@@ -62,7 +64,7 @@ static char folder[128];
 static void remove_folder(void)
 {
 	static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json",
-	                                    "tokenizer_config.json"};
+	                                    "tokenizer_config.json", "model.gguf"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		fuzz_remove(names[i]);
 	rmdir(folder);
@@ -109,6 +111,44 @@ void fuzz_check_error(const struct error *error)
 	REQUIRE(unicode_valid_prefix(error->message, n) == n);
 	for (size_t i = 0; i < n; i++)
 		REQUIRE((unsigned char)error->message[i] >= 0x20);
+}
+
+static void check_rope(const struct model_config *config)
+{
+	const struct rope_config *rope = &config->rope;
+	bool factor_said = rope->type != ROPE_DEFAULT && rope->type != ROPE_LONGROPE;
+	REQUIRE(config->rotary_dim >= 2 && config->rotary_dim % 2 == 0 && config->rotary_dim <= config->head_dim);
+	REQUIRE((float)rope->theta > 0 && isfinite((float)rope->theta));
+	REQUIRE((float)rope->attention_factor > 0 && isfinite((float)rope->attention_factor));
+	REQUIRE(!factor_said || rope->factor >= 1);
+	int64_t longest = config_max_context(config), variants[] = {0, rope_variant(rope, longest)};
+	REQUIRE(longest >= config->max_positions);
+	float *frequencies = malloc((size_t)config->rotary_dim / 2 * sizeof *frequencies);
+	REQUIRE(frequencies);
+	for (int i = 0; i < 2; i++) {
+		rope_frequencies(rope, config->rotary_dim, variants[i], NULL, frequencies);
+		for (int64_t j = 0; j < config->rotary_dim / 2; j++)
+			REQUIRE(isfinite(frequencies[j]));
+	}
+	free(frequencies);
+}
+
+void fuzz_check_config(const struct model_config *config)
+{
+	REQUIRE(config->hidden_size > 0 && config->intermediate_size > 0 && config->n_layers > 0);
+	REQUIRE(config->n_heads > 0 && config->n_kv_heads > 0 && config->n_heads % config->n_kv_heads == 0);
+	REQUIRE(config->head_dim > 0 && config->head_dim % 2 == 0);
+	REQUIRE(config->vocab_size > 0 && config->max_positions > 0);
+	REQUIRE(config->rms_norm_eps > 0 && (float)config->rms_norm_eps > 0 && isfinite(config->rms_norm_eps));
+	REQUIRE(config->n_layers <= CONFIG_MAX_LAYERS);
+	for (int64_t layer = 0; layer < config->n_layers; layer++)
+		REQUIRE(config_layer_window(config, layer) >= 0);
+	check_rope(config);
+	REQUIRE(config->bos_id >= -1 && config->bos_id < config->vocab_size);
+	REQUIRE(config->n_eos_ids >= 0 && config->n_eos_ids <= CONFIG_MAX_EOS_IDS);
+	for (int i = 0; i < config->n_eos_ids; i++)
+		REQUIRE(config->eos_ids[i] >= 0 && config->eos_ids[i] < config->vocab_size);
+	REQUIRE(config_parameter_count(config) > 0);
 }
 
 void fuzz_read(const void *data, size_t n_bytes)

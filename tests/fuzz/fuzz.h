@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "model/config.h"
 #include "text/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
@@ -53,6 +54,8 @@ void fuzz_remove(const char *name); /* it need not be there */
 
 /* Of a refusal: the code that callers act on, and one printable line. */
 void fuzz_check_error(const struct error *error);
+/* Of a model's numbers, from either format: they agree, and what is computed of them is finite. */
+void fuzz_check_config(const struct model_config *config);
 /* Text to ids with every flag and back, at once and token by token. */
 void fuzz_use_tokenizer(const struct tokenizer *tokenizer, const char *text, size_t n_bytes);
 /* Reads every byte. */

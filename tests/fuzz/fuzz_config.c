@@ -1,7 +1,5 @@
 /* config.json and, as a second part, generation_config.json: what is understood is consistent, and the memory plan can
  * be made of it. */
-#include <math.h>
-
 #include "base/json.h"
 #include "fuzz.h"
 #include "model/config.h"
@@ -14,22 +12,6 @@ static void parse(struct fuzz_part part)
 	struct json *document = json_parse((const char *)part.data, part.n_bytes, NULL, &error);
 	REQUIRE(document || error.code == ERROR_INVALID_REQUEST || error.code == ERROR_MEMORY);
 	json_destroy(document);
-}
-
-static void check_config(const struct model_config *config)
-{
-	REQUIRE(config->hidden_size > 0 && config->intermediate_size > 0 && config->n_layers > 0);
-	REQUIRE(config->n_heads > 0 && config->n_kv_heads > 0 && config->n_heads % config->n_kv_heads == 0);
-	REQUIRE(config->head_dim > 0 && config->head_dim % 2 == 0);
-	REQUIRE(config->vocab_size > 0 && config->max_positions > 0);
-	REQUIRE(config->rms_norm_eps > 0 && (float)config->rms_norm_eps > 0 && isfinite(config->rms_norm_eps));
-	REQUIRE((float)config->rope.theta > 0 && isfinite((float)config->rope.theta));
-	REQUIRE(config->rope.type == ROPE_DEFAULT || config->rope.factor >= 1);
-	REQUIRE(config->bos_id >= -1 && config->bos_id < config->vocab_size);
-	REQUIRE(config->n_eos_ids >= 0 && config->n_eos_ids <= CONFIG_MAX_EOS_IDS);
-	for (int i = 0; i < config->n_eos_ids; i++)
-		REQUIRE(config->eos_ids[i] >= 0 && config->eos_ids[i] < config->vocab_size);
-	REQUIRE(config_parameter_count(config) > 0);
 }
 
 /* As `tallow inspect` makes it. */
@@ -67,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 	else
 		fuzz_remove("generation_config.json");
 	if (config_load(fuzz_folder(), &config, &error)) {
-		check_config(&config);
+		fuzz_check_config(&config);
 		plan(&config);
 	} else {
 		fuzz_check_error(&error);

@@ -1,9 +1,12 @@
 /* GGUF: one file, read where it lies so that a read past its end is seen, or a split set when there are more parts. All
- * metadata is asked for in every way, tensors are read and widened, and the tokenizer is made and used. */
+ * metadata is asked for in every way, tensors are read and widened, the tokenizer is made and used, and so is the model. */
 #include <string.h>
 
 #include "fuzz.h"
+#include "model/weights.h"
+#include "tensor/block.h"
 #include "tensor/gguf.h"
+#include "tensor/weight_file.h"
 #include "text/tokenizer_gguf.h"
 
 enum { MAX_FILES = 4, MAX_VALUES_WIDENED = 1 << 16 };
@@ -73,16 +76,11 @@ static void read_values(const struct gguf_file *gguf)
 static void widen(const struct gguf_tensor *tensor)
 {
 	size_t n_values = tensor->n_bytes / tensor->type->n_bytes * tensor->type->n_values;
-	struct error error = {0};
-	if (!gguf_tensor_check(tensor, &error)) {
-		fuzz_check_error(&error);
-		return;
-	}
-	if (n_values > MAX_VALUES_WIDENED)
+	if (!tensor->type->supported || n_values > MAX_VALUES_WIDENED)
 		return;
 	float *values = malloc(n_values * sizeof *values);
 	REQUIRE(values);
-	tensor->type->dequantise(tensor->data, values, n_values);
+	block_dequantise(tensor->type->type, tensor->data, values, n_values);
 	free(values);
 }
 
@@ -127,6 +125,42 @@ static void load_tokenizer(const struct gguf_file *gguf)
 	tokenizer_destroy(tokenizer);
 }
 
+/* ---- model ---- */
+
+static void check_weights(const struct model_config *config, struct model_weights *weights)
+{
+	const struct weight *matrix;
+	for (int64_t i = 0; (matrix = weights_matrix(weights, config, i)); i++) {
+		size_t n_bytes;
+		REQUIRE(dtype_bytes(matrix->type, (size_t)(matrix->n_out * matrix->n_in), &n_bytes));
+		fuzz_read(matrix->data, n_bytes);
+	}
+}
+
+/* As a worker loads it, from files. */
+static void load_model(const char *path)
+{
+	struct error error = {0};
+	struct model_config config;
+	struct model_weights weights;
+	if (!config_load(path, &config, &error)) {
+		fuzz_check_error(&error);
+		return;
+	}
+	fuzz_check_config(&config);
+	struct weight_file *file = weight_file_open(path, &error);
+	if (!file) {
+		fuzz_check_error(&error);
+		return;
+	}
+	if (weights_bind(file, &config, &weights, &error))
+		check_weights(&config, &weights);
+	else
+		fuzz_check_error(&error);
+	weights_free(&weights);
+	weight_file_close(file);
+}
+
 /* ---- files ---- */
 
 static void use(struct gguf_file *gguf, const struct error *error)
@@ -135,7 +169,6 @@ static void use(struct gguf_file *gguf, const struct error *error)
 		fuzz_check_error(error);
 		return;
 	}
-	gguf_touch(gguf, 0, gguf_bytes(gguf));
 	read_values(gguf);
 	read_tensors(gguf);
 	load_tokenizer(gguf);
@@ -155,22 +188,34 @@ static void open_set(struct fuzz_part first, struct fuzz_part rest)
 		fuzz_write(name, parts[i - 1]);
 	}
 	use(gguf_open(fuzz_path(name), &error), &error);
+	load_model(fuzz_path(name));
 	for (int i = 1; i <= n; i++) {
 		snprintf(name, sizeof name, "m-%05d-of-%05d.gguf", i, n);
 		fuzz_remove(name);
 	}
 }
 
+static void open_one(struct fuzz_part part)
+{
+	struct error error = {0};
+	struct gguf_file *gguf = gguf_open_memory("some.gguf", part.data, part.n_bytes, &error);
+	bool is_model = gguf && gguf_find(gguf, "general.architecture");
+	use(gguf, &error);
+	if (!is_model)
+		return;
+	fuzz_write("model.gguf", part);
+	load_model(fuzz_path("model.gguf"));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
 	struct fuzz_part rest = {data, n_bytes}, part;
-	struct error error = {0};
 	fuzz_begin();
 	fuzz_next_part(&rest, &part);
 	if (rest.data)
 		open_set(part, rest);
 	else
-		use(gguf_open_memory("some.gguf", data, n_bytes, &error), &error);
+		open_one(part);
 	return 0;
 }
 

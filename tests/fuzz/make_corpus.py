@@ -34,6 +34,10 @@ LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_s
          "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": False, "torch_dtype": "bfloat16"}
 
 
+def family(name):
+    return {**LLAMA, "architectures": [name + "ForCausalLM"], "model_type": name.lower()}
+
+
 def configs():
     write("config", "plain", LLAMA)
     write("config", "defaults", {"model_type": "llama"})
@@ -44,6 +48,19 @@ def configs():
         "original_max_position_embeddings": 64}})
     write("config", "newest", {**LLAMA, "dtype": "float16", "partial_rotary_factor": 1.0, "rope_parameters": {
         "rope_theta": 10000.0, "rope_type": "default"}})
+    write("config", "dynamic", {**LLAMA, "rope_scaling": {"type": "dynamic", "factor": 8.0}})
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    write("config", "yarn", {**LLAMA, "rope_scaling": {**yarn, "attention_factor": 0.9, "beta_fast": 16, "beta_slow": 2}})
+    write("config", "yarn-mscale", {**LLAMA, "rope_scaling": {**yarn, "mscale": 1.2, "mscale_all_dim": 0.7,
+                                                              "truncate": False}})
+    write("config", "phi3", {**family("Phi3"), "sliding_window": 31, "partial_rotary_factor": 0.5, "rope_scaling": {
+        "type": "longrope", "short_factor": [1, 1, 1.5, 2], "long_factor": [1, 2, 4, 8.5]},
+        "original_max_position_embeddings": 64})
+    write("config", "mistral", {**family("Mistral"), "sliding_window": 31, "head_dim": 32})
+    write("config", "qwen2", {**family("Qwen2"), "sliding_window": 31, "use_sliding_window": True,
+                              "max_window_layers": 1})
+    write("config", "qwen3", {**family("Qwen3"), "sliding_window": 31, "use_sliding_window": True,
+                              "layer_types": ["full_attention", "sliding_attention"]})
     write("config", "quantized", {**LLAMA, "quantization_config": {"quant_method": "gptq", "bits": 4}})
     write("config", "odd", {"architectures": [], "model_type": None, "text": "\u0000\"\\\U0001F600", "n": [1e5, -0.5]})
 
@@ -105,14 +122,14 @@ def gguf(values, tensors=(), version=3, alignment=32):
     out = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(values))
     out += b"".join(entry(*value) for value in values)
     data = b""
-    for name, dims, kind in tensors:
+    for name, dims, kind, *given in tensors:
         n_bytes, n_values = BLOCKS[kind]
         size = n_bytes
         for dim in dims:
             size *= dim
         size //= n_values
         out += string(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, len(data))
-        data += bytes(i * 37 % 256 for i in range(size))
+        data += given[0] if given else bytes(i * 37 % 256 for i in range(size))
         data += bytes(-len(data) % alignment)
     return out + bytes(-len(out) % alignment) + data if tensors else out
 
@@ -136,7 +153,39 @@ def gpt2(pre, extra=()):
             ("tokenizer.ggml.merges", STRING, ["a b", "ab c", "\u0120 a"]), *extra]
 
 
+def model(name, keys=(), tensors=(), matrices=(), n_turned=4):
+    """One layer of two heads of 4, 16 tokens."""
+    values = [("general.architecture", STRING, name),
+              *((f"{name}.{key}", U32, value) for key, value in [
+                  ("embedding_length", 8), ("feed_forward_length", 8), ("block_count", 1), ("attention.head_count", 2),
+                  ("attention.head_count_kv", 1), ("context_length", 64), ("rope.dimension_count", n_turned)]),
+              (f"{name}.attention.layer_norm_rms_epsilon", F32, 1e-5),
+              *((f"{name}.{key}", kind, value) for key, kind, value in keys)]
+    parts = matrices or [("attn_q", 8), ("attn_k", 4), ("attn_v", 4), ("ffn_gate", 8), ("ffn_up", 8)]
+    layer = [(f"blk.0.{part}.weight", [8, rows], 1) for part, rows in [*parts, ("attn_output", 8), ("ffn_down", 8)]]
+    layer += [(f"blk.0.{part}.weight", [8], 0) for part in ("attn_norm", "ffn_norm")]
+    return gguf(values, [("token_embd.weight", [8, 16], 1), ("output_norm.weight", [8], 0), *layer, *tensors])
+
+
+def models():
+    window = [("attention.sliding_window", U32, 7)]
+    yarn = [("rope.scaling.type", STRING, "yarn"), ("rope.scaling.factor", F32, 4.0),
+            ("rope.scaling.original_context_length", U32, 16), ("rope.scaling.attn_factor", F32, 0.9),
+            ("rope.scaling.yarn_beta_fast", F32, 16.0), ("rope.scaling.yarn_ext_factor", F32, 1.0)]
+    write("gguf", "model-llama", model("llama", window, [("rope_freqs.weight", [2], 0, struct.pack("<2f", 1, 8)),
+                                                         ("output.weight", [8, 16], 1)]))
+    write("gguf", "model-qwen2", model("qwen2", yarn, [("blk.0.attn_q.bias", [8], 0), ("blk.0.attn_k.bias", [4], 0),
+                                                       ("blk.0.attn_v.bias", [4], 0)]))
+    write("gguf", "model-qwen3", model("qwen3", [*window, ("attention.sliding_window_pattern", BOOL, [True])],
+                                       [("blk.0.attn_q_norm.weight", [4], 0), ("blk.0.attn_k_norm.weight", [4], 0)]))
+    write("gguf", "model-phi3", model("phi3", [("rope.scaling.original_context_length", U32, 16)],
+                                      [("rope_factors_short.weight", [1], 0, struct.pack("<f", 1)),
+                                       ("rope_factors_long.weight", [1], 0, struct.pack("<f", 2.5))],
+                                      [("attn_qkv", 16), ("ffn_up", 16)], n_turned=2))
+
+
 def gguf_files():
+    models()
     every = [(f"type.{kind}", kind, 1) for kind in NUMBERS] + [(f"array.{kind}", kind, [0, 1]) for kind in NUMBERS]
     every += [("s", STRING, "text"), ("array.s", STRING, ["", "b"]), ("general.alignment", U32, 64)]
     write("gguf", "values", gguf(every, version=2))

@@ -289,6 +289,11 @@ static void rope_that_is_wrong_is_named(void **state)
 			gguf_number(keys, rows[i].name, rows[i].value);
 		refused(rows[i].says);
 	}
+	begin("llama", NULL);
+	gguf_text(keys, "rope.scaling.type", "yarn");
+	gguf_number(keys, "rope.scaling.attn_factor", 1e20);
+	gguf_number(keys, "rope.scaling.yarn_attn_factor", 1e20);
+	refused("llama.rope.scaling.attn_factor is out of range with yarn_attn_factor");
 	begin_with("llama", "rope.scaling.original_context_length", 1);
 	factors_tensor("rope_factors_short.weight", 8, 1);
 	factors_tensor("rope_factors_long.weight", 8, 1);
