@@ -25,8 +25,13 @@ void weight_convert(const struct kernels *kernels, struct pool *pool, const stru
                     void *memory, struct weight *to);
 /* out[i][k] = output first + i of the weight in f32, [n, n_in]. */
 void weight_widen(const struct kernels *kernels, const struct weight *weight, int64_t first, int64_t n, float *out);
-/* Packs up to 16 outputs from `first` on (`end` comes after the last that will be packed), n_in inputs of each from `k` on, for amx_multiply_many (kernels/amx.h): bf16
- * rows, Q8 or Q4. `first` is a multiple of 16, k of 32. */
-void weight_pack(const struct weight *weight, int64_t first, int64_t end, int64_t k, int64_t n_in, uint16_t *strip);
+/* A piece of a weight: up to 16 outputs from `first` (a multiple of 16) on, inputs from `k` (a multiple of 32) on. */
+struct weight_piece {
+	int64_t first, k;
+};
+/* Packs a piece of `depth` inputs of the outputs before `end` for amx_multiply_many (kernels/amx.h): bf16 rows, or few
+ * bits. Memory is asked for what `next` will need meanwhile. */
+void weight_pack(const struct weight *weight, struct weight_piece piece, int64_t end, int64_t depth,
+                 struct weight_piece next, uint16_t *strip);
 
 #endif

@@ -286,11 +286,16 @@ ALWAYS_INLINE __m512 scales_of(const enum dtype type, const uint16_t *scales, co
 }
 
 ALWAYS_INLINE void pack_quant(uint16_t *strip, const enum dtype type, const unsigned char *data, const uint16_t *scales,
-                              int first_group, int n_groups)
+                              int first_group, int n_groups, ptrdiff_t ahead)
 {
 	enum { FOUR = 4 * AMX_SIDE };
+	const ptrdiff_t scales_ahead = ahead / (ptrdiff_t)quant_block_bytes(type) * QUANT_OUTPUTS;
 	for (int group = first_group; group < first_group + n_groups; group++, strip += STEP_ELEMENTS) {
 		const unsigned char *head, *block = quant_block(type, data, group, &head);
+		for (size_t line = 0; line < quant_block_bytes(type); line += ROW_BYTES)
+			_mm_prefetch((const char *)block + ahead + (ptrdiff_t)line, _MM_HINT_T0);
+		if (!quant_is_super(type))
+			_mm_prefetch((const char *)(scales + group * QUANT_OUTPUTS + scales_ahead), _MM_HINT_T0);
 		for (int half = 0; half < 2; half++) {
 			__m512 below, scale = scales_of(type, scales, head, group, half, &below);
 			qi high = type == DTYPE_Q6K ? quant_load(block + (4 + half) * ROW_BYTES) : _mm512_setzero_si512();
@@ -303,12 +308,12 @@ ALWAYS_INLINE void pack_quant(uint16_t *strip, const enum dtype type, const unsi
 }
 
 void amx_pack_quant(uint16_t *strip, enum dtype type, const unsigned char *data, const uint16_t *scales,
-                    int first_group, int n_groups)
+                    int first_group, int n_groups, ptrdiff_t ahead)
 {
 	switch (type) {
 #define CASE(type)                                                                                                     \
 	case type:                                                                                                         \
-		pack_quant(strip, type, data, scales, first_group, n_groups);                                                  \
+		pack_quant(strip, type, data, scales, first_group, n_groups, ahead);                                           \
 		break
 		CASE(DTYPE_Q8);
 		CASE(DTYPE_Q4);

@@ -50,13 +50,15 @@ struct amx_many {
 };
 void amx_multiply_many(const struct amx_many *product);
 
-/* Packs one strip of up to 16 outputs: from rows of bf16, aligned to nothing, or n_groups of a strip in few bits
- * (quant.h), from first_group on, widened. Inputs are padded with zeros to a multiple of AMX_STEP, outputs to 16. n_following rows will be packed after
- * these. */
+/* Packs one strip of up to 16 outputs. Inputs are padded with zeros to a multiple of AMX_STEP, outputs to 16.
+ *
+ * From rows of bf16, aligned to nothing; n_following rows will be packed after these. */
 void amx_pack_rows(uint16_t *strip, const unsigned char *rows, size_t stride_bytes, int n_outputs, int64_t n_in,
                    int n_following);
+/* From n_groups of a strip in few bits (quant.h), from first_group on, widened; what lies `ahead` bytes further will be
+ * needed next. */
 void amx_pack_quant(uint16_t *strip, enum dtype type, const unsigned char *data, const uint16_t *scales,
-                    int first_group, int n_groups);
+                    int first_group, int n_groups, ptrdiff_t ahead);
 
 /* Puts one row into its place in a block of 16: for amx_multiply_many [steps][16 rows][32], for amx_multiply_few
  * [steps][16 pairs][16 rows][2]. */

@@ -122,19 +122,30 @@ void weight_widen(const struct kernels *kernels, const struct weight *weight, in
 	widen_stored(kernels, weight, first * weight->n_in, n * weight->n_in, out);
 }
 
-void weight_pack(const struct weight *weight, int64_t first, int64_t end, int64_t k, int64_t n_in, uint16_t *strip)
+/* The block that a piece begins with. */
+static const unsigned char *piece_block(const struct weight *weight, struct weight_piece piece)
+{
+	uint16_t *scales;
+	const unsigned char *head, *strip = strip_of(weight, piece.first / QUANT_OUTPUTS, &scales);
+	return quant_block(weight->type, strip, (int)(piece.k / QUANT_GROUP), &head);
+}
+
+void weight_pack(const struct weight *weight, struct weight_piece piece, int64_t end, int64_t depth,
+                 struct weight_piece next, uint16_t *strip)
 {
 	if (quant_is(weight->type)) {
 		uint16_t *scales;
-		const unsigned char *data = strip_of(weight, first / QUANT_OUTPUTS, &scales);
-		amx_pack_quant(strip, weight->type, data, scales, (int)(k / QUANT_GROUP), quant_groups(n_in));
+		const unsigned char *data = strip_of(weight, piece.first / QUANT_OUTPUTS, &scales);
+		ptrdiff_t ahead = piece_block(weight, next) - piece_block(weight, piece);
+		amx_pack_quant(strip, weight->type, data, scales, (int)(piece.k / QUANT_GROUP), quant_groups(depth), ahead);
 		return;
 	}
 	assert(weight->type == DTYPE_BF16);
 	size_t row_bytes = (size_t)weight->n_in * sizeof(uint16_t);
-	int n_outputs = end - first < AMX_SIDE ? (int)(end - first) : AMX_SIDE;
-	amx_pack_rows(strip, (const unsigned char *)weight->data + (size_t)first * row_bytes + (size_t)k * sizeof(uint16_t),
-	              row_bytes, n_outputs, n_in, (int)(end - first) - n_outputs);
+	int n_outputs = end - piece.first < AMX_SIDE ? (int)(end - piece.first) : AMX_SIDE;
+	const unsigned char *rows = (const unsigned char *)weight->data + (size_t)piece.first * row_bytes;
+	amx_pack_rows(strip, rows + (size_t)piece.k * sizeof(uint16_t), row_bytes, n_outputs, depth,
+	              (int)(end - piece.first) - n_outputs);
 }
 
 struct conversion {

@@ -215,7 +215,7 @@ struct region {
 	size_t prepared_stride; /* bytes */
 	enum way ways[2];       /* by phase */
 	bool any_sgemm;         /* some span goes through OpenBLAS */
-	bool any_packed;        /* some span needs packed weights */
+	int n_packed_rows;      /* of all spans that need packed weights */
 	int64_t panel_columns;  /* of a task that packs them */
 	bool widens;            /* some span needs weights widened to f32, a block of columns at a time */
 };
@@ -228,7 +228,7 @@ struct columns {
 
 static int64_t task_columns(const struct region *region, const struct weight *weight)
 {
-	if (region->any_packed)
+	if (region->n_packed_rows)
 		return region->panel_columns; /* a multiple of AMX_SIDE */
 	if (!region->any_sgemm)
 		return DOT_CHUNK;
@@ -318,7 +318,32 @@ static void amx_few_span(const struct region *region, const struct row_span *spa
 	amx_multiply_few(&product);
 }
 
-/* What product->panel is for inputs [k, k + depth): weights that are tiles already, or packed into scratch. */
+/* How many outputs and inputs of a weight go into a panel. */
+struct panel_size {
+	int64_t n_outputs, depth;
+};
+
+/* For many rows a panel stays in the second cache while they pass. A few rows take weights as they come from memory, strip
+ * by strip, so that the panel stays in the first one where it is packed. */
+static struct panel_size panel_size(const struct region *region, const struct weight *weight, struct columns columns)
+{
+	if (region->n_packed_rows > AMX_SIDE)
+		return (struct panel_size){columns.n, AMX_DEPTH};
+	return (struct panel_size){weight->type == DTYPE_BF16T ? columns.n : 2 * AMX_SIDE, weight->n_in};
+}
+
+/* Where the piece after this one begins; `columns` are those of the panel. */
+static struct weight_piece next_piece(struct weight_piece piece, struct columns columns, int64_t depth, int64_t n_in)
+{
+	enum { NEAR = 4 * QUANT_GROUP }; /* the strip goes on */
+	if (depth == n_in)
+		return (struct weight_piece){piece.first, piece.k + NEAR};
+	if (piece.first + AMX_SIDE < columns.first + columns.n)
+		return (struct weight_piece){piece.first + AMX_SIDE, piece.k};
+	return (struct weight_piece){columns.first, piece.k + depth};
+}
+
+/* Weights that are tiles already, or packed into scratch. */
 static void set_panel(struct amx_many *product, const struct weight *weight, struct columns columns, int64_t k,
                       int64_t depth, uint16_t *scratch)
 {
@@ -326,34 +351,46 @@ static void set_panel(struct amx_many *product, const struct weight *weight, str
 	int64_t strip = amx_steps(tiles ? weight->n_in : depth) * AMX_STEP * AMX_SIDE;
 	product->panel = tiles ? (const uint16_t *)weight->data + columns.first / AMX_SIDE * strip + k * AMX_SIDE : scratch;
 	product->strip_stride = (size_t)strip;
-	for (int64_t i = 0; i < columns.n && !tiles; i += AMX_SIDE)
-		weight_pack(weight, columns.first + i, columns.first + columns.n, k, depth, scratch + i / AMX_SIDE * strip);
+	product->n_outputs = (int)columns.n;
+	product->first_step = k / AMX_STEP;
+	product->n_steps = amx_steps(depth);
+	for (int64_t i = 0; i < columns.n && !tiles; i += AMX_SIDE) {
+		struct weight_piece piece = {columns.first + i, k};
+		weight_pack(weight, piece, columns.first + columns.n, depth, next_piece(piece, columns, depth, weight->n_in),
+		            scratch + i / AMX_SIDE * strip);
+	}
 }
 
-/* All spans that want tiles of weights: for many rows some steps at a time, which stay near; a few rows take tiles as
- * they come from memory. */
+static void multiply_panel(const struct region *region, struct amx_many *product, struct columns columns)
+{
+	for (int i = 0; i < region->input->n_spans; i++) {
+		const struct row_span *span = &region->input->spans[i];
+		if (region->ways[span->phase] != WAY_AMX_MANY)
+			continue;
+		int block = span->first / AMX_SIDE * AMX_SIDE;
+		product->x = prepared_row(region, block);
+		product->block_stride = AMX_SIDE * region->prepared_stride / sizeof(uint16_t);
+		product->n_rows = span->first + span->n_rows - block;
+		product->first_row = span->first - block;
+		product->out = output_at(region, columns, block);
+		product->out_stride = (size_t)region->weights[columns.index]->n_out;
+		amx_multiply_many(product);
+	}
+}
+
+/* All spans that want tiles of weights, panel by panel. */
 static void amx_many_spans(const struct region *region, struct columns columns, uint16_t *scratch)
 {
 	const struct weight *weight = region->weights[columns.index];
-	bool few = weight->type == DTYPE_BF16T && region->input->n_rows <= AMX_SIDE;
-	int64_t most = few ? weight->n_in : AMX_DEPTH;
-	for (int64_t k = 0; k < weight->n_in; k += most) {
-		int64_t depth = weight->n_in - k < most ? weight->n_in - k : most;
-		struct amx_many product = {.first_step = k / AMX_STEP, .n_steps = amx_steps(depth)};
-		set_panel(&product, weight, columns, k, depth, scratch);
-		for (int i = 0; i < region->input->n_spans; i++) {
-			const struct row_span *span = &region->input->spans[i];
-			if (region->ways[span->phase] != WAY_AMX_MANY)
-				continue;
-			int block = span->first / AMX_SIDE * AMX_SIDE;
-			product.x = prepared_row(region, block);
-			product.block_stride = AMX_SIDE * region->prepared_stride / sizeof(uint16_t);
-			product.n_rows = span->first + span->n_rows - block;
-			product.first_row = span->first - block;
-			product.n_outputs = (int)columns.n;
-			product.out = output_at(region, columns, block);
-			product.out_stride = (size_t)weight->n_out;
-			amx_multiply_many(&product);
+	struct panel_size size = panel_size(region, weight, columns);
+	for (int64_t i = 0; i < columns.n; i += size.n_outputs) {
+		struct columns here = {columns.index, columns.first + i, columns.n - i};
+		here.n = here.n < size.n_outputs ? here.n : size.n_outputs;
+		for (int64_t k = 0; k < weight->n_in; k += size.depth) {
+			struct amx_many product = {0};
+			int64_t depth = weight->n_in - k < size.depth ? weight->n_in - k : size.depth;
+			set_panel(&product, weight, here, k, depth, scratch);
+			multiply_panel(region, &product, here);
 		}
 	}
 }
@@ -439,7 +476,7 @@ static void matmul_task(void *context, int task, int worker)
 	struct columns columns = find_columns(region, task);
 	void *scratch = worker_scratch(region->kernels, worker);
 	const float *widened = region->widens ? widened_columns(region, columns, scratch) : NULL;
-	if (region->any_packed)
+	if (region->n_packed_rows)
 		amx_many_spans(region, columns, scratch);
 	for (int i = 0; i < region->input->n_spans; i++) {
 		multiply_columns(region, &region->input->spans[i], columns, widened);
@@ -477,10 +514,10 @@ void matmul_run(const struct kernels *kernels, struct pool *pool, const struct m
 	for (int i = 0; i < input->n_spans; i++) {
 		enum way way = region.ways[input->spans[i].phase];
 		region.any_sgemm |= way == WAY_SGEMM;
-		region.any_packed |= way == WAY_AMX_MANY;
+		region.n_packed_rows += way == WAY_AMX_MANY ? input->spans[i].n_rows : 0;
 		region.widens |= way == WAY_SGEMM || (way == WAY_DOT && !dot_reads(kernels, input->type));
 	}
-	if (region.any_packed)
+	if (region.n_packed_rows)
 		region.panel_columns = panel_columns(kernels, weights, n_weights);
 	int64_t n_tasks = 0;
 	for (int i = 0; i < n_weights; i++) {
