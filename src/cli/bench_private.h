@@ -47,8 +47,8 @@ struct bench_row {
 
 /* What was found with one weight type. */
 struct bench_result {
-	const char *weights;    /* "BF16": of most matrices */
-	const char *kernels;    /* "avx512" */
+	const char *weights; /* "BF16": of most matrices */
+	const char *kernels; /* "avx512" */
 	double load_seconds;
 	double resident_bytes, anonymous_bytes; /* what the model added */
 	struct bench_row rows[BENCH_MAX_ROWS];

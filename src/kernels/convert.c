@@ -64,7 +64,7 @@ bool weight_bytes(enum dtype type, int64_t n_out, int64_t n_in, size_t *n_bytes)
 static unsigned char *strip_of(const struct weight *weight, int64_t index, uint16_t **scales)
 {
 	int n_groups = quant_groups(weight->n_in);
-	*scales = weight->scales ? (uint16_t *)weight->scales + index * n_groups * QUANT_OUTPUTS : NULL;
+	*scales = quant_is_super(weight->type) ? NULL : (uint16_t *)weight->scales + index * n_groups * QUANT_OUTPUTS;
 	return (unsigned char *)weight->data + (size_t)index * quant_strip_bytes(weight->type, n_groups);
 }
 

@@ -35,6 +35,7 @@
 #ifndef TALLOW_KERNELS_QUANT_H
 #define TALLOW_KERNELS_QUANT_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -167,8 +168,10 @@ struct quant_scale {
 static inline struct quant_scale quant_scale(enum dtype type, const uint16_t *scales, const unsigned char *head,
                                              int group, int lane, int k)
 {
-	if (!quant_is_super(type))
+	if (!quant_is_super(type)) {
+		assert(scales);
 		return (struct quant_scale){f16_to_f32(scales[group * QUANT_OUTPUTS + lane]), 0};
+	}
 	uint16_t scale, minimum;
 	const unsigned char *factors = head + QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS + lane;
 	memcpy(&scale, head + 2 * lane, sizeof scale);
