@@ -9,6 +9,7 @@
 #include "gguf_files.h"
 #include "model/config.h"
 #include "model_files.h"
+#include "random_blocks.h"
 #include "tensor/block.h"
 #include "tensor/weight_file.h"
 
@@ -301,6 +302,73 @@ static inline void gguf_of_model(const char *model, const char *path)
 	gguf_maker_model_part(&maker, file, &config, 0, SIZE_MAX);
 	gguf_maker_write(&maker, path);
 	weight_file_close(file);
+}
+
+/* ---- random ---- */
+
+/* A matrix of random blocks, and the same as f32 for `plain`. */
+static inline void gguf_maker_random(struct gguf_maker *maker, struct gguf_maker *plain, const char *name, int64_t rows,
+                                     int64_t columns, const struct block_scales *scales, float size, uint64_t *state)
+{
+	size_t n = (size_t)(rows * columns), n_bytes;
+	assert_true(dtype_bytes(scales->type, n, &n_bytes));
+	unsigned char *blocks = malloc(n_bytes);
+	float *values = malloc(n * sizeof *values);
+	assert_true(blocks && values);
+	random_blocks(scales, blocks, n / (size_t)dtype_info(scales->type)->block_elements, size, state);
+	block_dequantise(scales->type, blocks, values, n);
+	gguf_maker_tensor(maker, name, rows, columns, scales->type, blocks);
+	gguf_maker_tensor(plain, name, rows, columns, DTYPE_F32, values);
+	free(blocks);
+	free(values);
+}
+
+/* A small llama whose matrices are random blocks of one type, in two files: as blocks and as the same values in f32. */
+static inline void gguf_random_models(const struct block_scales *scales, bool tied, const char *path,
+                                      const char *plain_path)
+{
+	static const struct model_config config = {
+	    .architecture = "LlamaForCausalLM",
+	    .hidden_size = 256,
+	    .intermediate_size = 512,
+	    .n_layers = 2,
+	    .n_heads = 4,
+	    .n_kv_heads = 2,
+	    .head_dim = 64,
+	    .rotary_dim = 64,
+	    .vocab_size = 300,
+	    .max_positions = 1024,
+	    .rms_norm_eps = 1e-5,
+	    .rope = {.theta = 10000},
+	};
+	static const struct {
+		const char *name;
+		int64_t rows, columns;
+	} matrices[] = {{"attn_q", 256, 256},   {"attn_k", 128, 256}, {"attn_v", 128, 256},  {"attn_output", 256, 256},
+	                {"ffn_gate", 512, 256}, {"ffn_up", 512, 256}, {"ffn_down", 256, 512}};
+	struct gguf_maker made[2] = {{.n_values = 0}};
+	uint64_t state = 1 + (uint64_t)scales->type;
+	float ones[256];
+	char name[80];
+	for (int i = 0; i < 256; i++)
+		ones[i] = 1;
+	gguf_maker_random(&made[0], &made[1], "token_embd.weight", 300, 256, scales, 0.1f, &state);
+	if (!tied)
+		gguf_maker_random(&made[0], &made[1], "output.weight", 300, 256, scales, 0.1f, &state);
+	for (int layer = 0; layer < 2; layer++)
+		for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) {
+			snprintf(name, sizeof name, "blk.%d.%s.weight", layer, matrices[i].name);
+			gguf_maker_random(&made[0], &made[1], name, matrices[i].rows, matrices[i].columns, scales, 0.1f, &state);
+		}
+	for (int file = 0; file < 2; file++) {
+		gguf_maker_config(&made[file], &config);
+		gguf_maker_tensor(&made[file], "output_norm.weight", 256, 0, DTYPE_F32, ones);
+		for (int norm = 0; norm < 4; norm++) {
+			snprintf(name, sizeof name, "blk.%d.%s_norm.weight", norm / 2, norm % 2 ? "ffn" : "attn");
+			gguf_maker_tensor(&made[file], name, 256, 0, DTYPE_F32, ones);
+		}
+		gguf_maker_write(&made[file], file ? plain_path : path);
+	}
 }
 
 #endif

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "gguf_model.h"
+#include "kernels/convert.h"
 #include "model_run.h"
 
 enum { N_TOKENS = 150, DECODE_FROM = 140, MAX_VOCAB = 1024 };
@@ -128,10 +129,141 @@ static void a_gguf_file_has_the_logits_of_its_safetensors(void **state)
 	free(of_safetensors);
 }
 
+/* ---- of blocks ---- */
+
+/* Bytes of the plan's line, 0 when there is none. */
+static uint64_t plan_line(const struct model_plan *plan, const char *name)
+{
+	for (int i = 0; i < plan->n_lines; i++)
+		if (strcmp(plan->lines[i].name, name) == 0)
+			return plan->lines[i].n_bytes;
+	return 0;
+}
+
+/* What is repacked is counted as such, and goes by the name that it has in the file. */
+static void check_plan(const char *path, const struct block_scales *scales)
+{
+	struct run run;
+	enum dtype served = weight_served_type(scales->type);
+	run_open_as(&run, path, ISA_AUTO, (struct variant){COMPUTE_AUTO, AS_IN_FILE}, DTYPE_F16, 1);
+	const struct model_plan *plan = model_memory_plan(run.model);
+	assert_string_equal(model_quant_kind(run.model), dtype_info(scales->type)->name);
+	assert_int_equal(plan_line(plan, "weights (converted)") > 0, served != scales->type);
+	assert_int_equal(plan->weights.types, 1u << served);
+	model_close(run.model);
+}
+
+/* Where products are of f32 weights and activations, blocks give the bits that their values give. */
+static void every_block_type_has_the_logits_of_its_values(void **state)
+{
+	(void)state;
+	const char *path = folder_file(&folder, "blocks.gguf"), *plain = folder_file(&folder, "values.gguf");
+	const struct variant exact = {COMPUTE_F32, AS_IN_FILE}, automatic = {COMPUTE_AUTO, AS_IN_FILE};
+	float *of_blocks = new_logits(), *of_values = new_logits();
+	for (int i = 0; i < N_BLOCK_TYPES; i++) {
+		const struct block_scales *scales = &block_scales[i];
+		bool repacked = weight_served_type(scales->type) != scales->type;
+		gguf_random_models(scales, i % 2, path, plain);
+		check_plan(path, scales);
+		for (int set = 0; set < N_SETS; set++) {
+			if (!is_supported(sets[set]))
+				continue;
+			int64_t n = N_TOKENS * compute(plain, sets[set], exact, DTYPE_F32, of_values);
+			assert_int_equal(compute(path, sets[set], exact, DTYPE_F32, of_blocks) * N_TOKENS, n);
+			double worst = difference(of_blocks, of_values, n);
+			if (!(worst <= (repacked ? 1e-5 : 0)))
+				fail_msg("%s %s: logits differ by %.2e of their range", dtype_info(scales->type)->name, set_names[set],
+				         worst);
+			/* With activations rounded to 8 bits, or to bf16, where the type has kernels that do. */
+			compute(path, sets[set], automatic, DTYPE_F32, of_blocks);
+			worst = difference(of_blocks, of_values, n);
+			if (!(worst <= (repacked ? 3e-2 : 0)))
+				fail_msg("%s %s auto: logits differ by %.2e of their range", dtype_info(scales->type)->name,
+				         set_names[set], worst);
+		}
+	}
+	free(of_blocks);
+	free(of_values);
+}
+
+/* --weights: from any block type to any type that can be made, as from f32. */
+static void blocks_are_converted_as_their_values_are(void **state)
+{
+	(void)state;
+	static const enum dtype targets[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8, DTYPE_Q4};
+	const char *path = folder_file(&folder, "blocks.gguf"), *plain = folder_file(&folder, "values.gguf");
+	float *of_blocks = new_logits(), *of_values = new_logits();
+	for (int i = 0; i < N_BLOCK_TYPES; i++) {
+		const struct block_scales *scales = &block_scales[i];
+		gguf_random_models(scales, i % 2, path, plain);
+		for (size_t j = 0; j < sizeof targets / sizeof *targets; j++) {
+			struct variant variant = {COMPUTE_AUTO, (int)targets[j]};
+			/* Repacked, where the values would be rounded anew: with Q4 the head has 8 bits. */
+			bool repacked = scales->type == DTYPE_Q8_0 ? targets[j] == DTYPE_Q8 || targets[j] == DTYPE_Q4
+			                                           : scales->type == DTYPE_Q4_0 && targets[j] == DTYPE_Q4;
+			int64_t n = N_TOKENS * compute(plain, ISA_AUTO, variant, DTYPE_F16, of_values);
+			compute(path, ISA_AUTO, variant, DTYPE_F16, of_blocks);
+			double worst = difference(of_blocks, of_values, n);
+			if (!(worst <= (repacked ? 5e-2 : 0)))
+				fail_msg("%s to %s: logits differ by %.2e of their range", dtype_info(scales->type)->name,
+				         dtype_info(targets[j])->name, worst);
+		}
+	}
+	free(of_blocks);
+	free(of_values);
+}
+
+/* ---- repacking ---- */
+
+/* Every value that a block can hold, and odd numbers of outputs: the values stay what they are, to the bit. */
+static void repacking_changes_no_value(void **state)
+{
+	(void)state;
+	enum { N_IN = 256 };
+	static const int64_t outputs[] = {1, 15, 16, 17, 50};
+	struct error error;
+	struct kernels *kernels = kernels_create(ISA_AUTO, COMPUTE_AUTO, 2, N_IN, &error);
+	struct pool *pool = pool_create(2, NULL, 0, &error);
+	assert_true(kernels && pool);
+	int n_repacked = 0;
+	for (int i = 0; i < N_BLOCK_TYPES; i++) {
+		enum dtype type = block_scales[i].type, target = weight_served_type(type);
+		n_repacked += target != type;
+		for (size_t j = 0; target != type && j < sizeof outputs / sizeof *outputs; j++) {
+			size_t n = N_IN * (size_t)outputs[j], n_bytes, n_stored;
+			uint64_t seed = j + 1;
+			assert_true(weight_bytes(target, outputs[j], N_IN, &n_bytes) && dtype_bytes(type, n, &n_stored));
+			unsigned char *stored = malloc(n_stored); /* exact: sanitizers watch the end */
+			void *memory = aligned_alloc(64, n_bytes);
+			float *expected = malloc(n * sizeof *expected), *found = malloc(n * sizeof *found);
+			assert_true(stored && memory && expected && found);
+			random_blocks(&block_scales[i], stored, n / (size_t)dtype_info(type)->block_elements, 1, &seed);
+			if (type == DTYPE_Q8_0)
+				memset(stored + 2, 0x80, 32); /* -128, which rounding never makes */
+			memset(memory, 0xFF, n_bytes);
+			block_dequantise(type, stored, expected, n);
+			struct weight from = {.type = type, .n_out = outputs[j], .n_in = N_IN, .data = stored}, to;
+			weight_convert(kernels, pool, &from, target, memory, &to);
+			weight_widen(kernels, &to, 0, outputs[j], found);
+			assert_memory_equal(found, expected, n * sizeof *found);
+			free(stored);
+			free(memory);
+			free(expected);
+			free(found);
+		}
+	}
+	assert_int_equal(n_repacked, 4);
+	pool_destroy(pool);
+	kernels_destroy(kernels);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_teardown(a_gguf_file_has_the_logits_of_its_safetensors, clear_folder),
+	    cmocka_unit_test_teardown(every_block_type_has_the_logits_of_its_values, clear_folder),
+	    cmocka_unit_test_teardown(blocks_are_converted_as_their_values_are, clear_folder),
+	    cmocka_unit_test(repacking_changes_no_value),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
