@@ -69,8 +69,8 @@ struct model_config {
 };
 
 /* `path`: a directory with config.json (generation_config.json beside it is read when there), a .safetensors file (its
- * directory counts), or a .gguf file, whose EOS ids the tokenizer knows. ERROR_MODEL names file, field, expected and
- * actual. */
+ * directory counts), or a .gguf file or a directory of one (gguf_locate), whose EOS ids the tokenizer knows. ERROR_MODEL
+ * names file, field, expected and actual. */
 bool config_load(const char *path, struct model_config *config, struct error *error) MUST_USE;
 
 /* Adds an EOS id that another source (the tokenizer's config) names; repeats and ids outside the vocabulary are

@@ -5,8 +5,9 @@
  *     weight_file_close(weights);
  *
  * The path is a directory (model.safetensors, or model.safetensors.index.json with its shards, or exactly one
- * *.safetensors), one .safetensors file, or a .gguf file (tensor/gguf.h; of a split set the first). Every header is checked before any tensor is handed out: lengths, JSON, known
- * dtypes, shape x dtype = bytes, no overlap, inside the file. Nothing is assumed about the alignment of data.
+ * *.safetensors, or exactly one GGUF model), one .safetensors file, or a .gguf file (tensor/gguf.h; of a split set the
+ * first). Every header is checked before any tensor is handed out: lengths, JSON, known dtypes, shape x dtype = bytes, no
+ * overlap, inside the file. Nothing is assumed about the alignment of data.
  * The files are untrusted input; errors are ERROR_MODEL and name file and tensor.
  *
  * Format: https://github.com/huggingface/safetensors#format and gguf.h.

@@ -35,7 +35,8 @@ enum tokenizer_flags {
 };
 
 /* `path`: a directory with tokenizer.json (tokenizer_config.json beside it is read when there), a tokenizer.json itself,
- * or a .gguf file with a vocabulary (text/tokenizer_gguf.h). Untrusted; errors are ERROR_MODEL and name file and field. Caller destroys. */
+ * or a .gguf file with a vocabulary (text/tokenizer_gguf.h) or a directory of one (gguf_locate). Untrusted; errors are
+ * ERROR_MODEL and name file and field. Caller destroys. */
 struct tokenizer *tokenizer_load(const char *path, struct error *error) MUST_USE;
 void tokenizer_destroy(struct tokenizer *tokenizer);
 

@@ -31,10 +31,18 @@ static void tokenizer_place(const char *path, char *out, size_t capacity)
 		snprintf(out, capacity, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
 }
 
+/* Also where it is not said which of several: then loading says so. */
+static bool is_gguf(const char *path)
+{
+	char file[GGUF_MAX_PATH];
+	struct error error;
+	return !gguf_locate(path, file, &error) || file[0];
+}
+
 static bool has_tokenizer(const char *folder)
 {
 	struct bytes path = {0};
-	if (gguf_is_path(folder))
+	if (is_gguf(folder))
 		return true;
 	bytes_append_format(&path, "%s/tokenizer.json", folder);
 	bool found = !path.failed && access(path.data, F_OK) == 0;
@@ -44,7 +52,7 @@ static bool has_tokenizer(const char *folder)
 
 static bool has_weights(const char *path)
 {
-	if (ends_with(path, ".safetensors") || gguf_is_path(path))
+	if (ends_with(path, ".safetensors") || is_gguf(path))
 		return true;
 	DIR *folder = opendir(path);
 	bool found = false;

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/json.h"
 #include "cli/inspect.h"
+#include "kernels/convert.h"
 
 static const char *state_name(enum part_state state)
 {
@@ -77,14 +78,43 @@ static void print_config(const struct model_config *config)
 	printf("  bos, eos        %" PRId32 ",", config->bos_id);
 	for (int i = 0; i < config->n_eos_ids; i++)
 		printf(" %" PRId32, config->eos_ids[i]);
-	printf("\n  stored as       %s\n", config->stored_dtype[0] ? config->stored_dtype : "not said");
+	if (config->format == FORMAT_GGUF) /* its tensors' types are those of the weights */
+		printf("\n  format          GGUF\n");
+	else
+		printf("\n  stored as       %s\n", config->stored_dtype[0] ? config->stored_dtype : "not said");
+}
+
+/* What is put around a text: the ids of an empty one. */
+static void added_ids(const struct tokenizer *tokenizer, struct token_ids *ids)
+{
+	struct error error;
+	if (!tokenizer_encode(tokenizer, "", 0, TOKENIZER_ADD_SPECIAL, ids, &error))
+		token_ids_free(ids);
 }
 
 static void print_tokenizer(const struct tokenizer *tokenizer)
 {
+	int n_ends;
+	struct token_ids added = {0};
+	const int32_t *ends = tokenizer_end_ids(tokenizer, &n_ends);
+	added_ids(tokenizer, &added);
 	printf("  kind            %s\n", tokenizer_kind(tokenizer));
 	printf("  vocabulary      %" PRId32 "\n", tokenizer_vocab_size(tokenizer));
-	printf("  bos, eos        %" PRId32 ", %" PRId32 "\n", tokenizer_bos_id(tokenizer), tokenizer_eos_id(tokenizer));
+	printf("  bos, ends       %" PRId32 ",", tokenizer_bos_id(tokenizer));
+	for (int i = 0; i < n_ends; i++)
+		printf(" %" PRId32, ends[i]);
+	printf("\n  adds to a text ");
+	for (size_t i = 0; i < added.n_ids; i++)
+		printf(" %" PRId32, added.ids[i]);
+	printf("%s\n", added.n_ids ? "" : " nothing");
+	token_ids_free(&added);
+}
+
+/* Into another layout of the same values. */
+static bool is_repacked(const struct inspection *found)
+{
+	enum dtype kind = found->sizes.rows.kind;
+	return weight_served_type(kind) != kind || found->plan.tiles;
 }
 
 static void print_plan(const struct model_plan *plan)
@@ -114,7 +144,8 @@ void inspection_print(const struct inspection *found)
 		printf("    %-13s %zu, %.1f MiB\n", found->types[i].name, found->types[i].n_tensors,
 		       mib(found->types[i].n_bytes));
 	if (found->weights.state == PART_UNDERSTOOD)
-		printf("  matrices        %s\n", dtype_info(found->sizes.rows.kind)->name);
+		printf("  matrices        %s%s\n", dtype_info(found->sizes.rows.kind)->name,
+		       is_repacked(found) ? ", repacked at load" : "");
 	if (found->config_part.state == PART_UNDERSTOOD) {
 		print_part("memory", &found->memory);
 		print_plan(&found->plan);
@@ -130,6 +161,14 @@ static void write_state(struct bytes *out, const struct part *part)
 		json_field_text(out, "reason", part->error.message);
 }
 
+static void write_ids(struct bytes *out, const char *key, const int32_t *ids, size_t n_ids)
+{
+	json_field_key(out, key);
+	for (size_t i = 0; i < n_ids; i++)
+		bytes_append_format(out, "%s%" PRId32, i ? "," : "[", ids[i]);
+	bytes_append_text(out, n_ids ? "]" : "[]");
+}
+
 static void write_config(struct bytes *out, const struct inspection *found)
 {
 	const struct model_config *config = &found->config;
@@ -138,6 +177,7 @@ static void write_config(struct bytes *out, const struct inspection *found)
 	write_state(out, &found->config_part);
 	if (found->config_part.state == PART_UNDERSTOOD) {
 		json_field_text(out, "architecture", config->architecture);
+		json_field_text(out, "format", config->format == FORMAT_GGUF ? "gguf" : "safetensors");
 		json_field_uint(out, "parameters", config_parameter_count(config));
 		json_field_int(out, "layers", config->n_layers);
 		json_field_int(out, "hidden_size", config->hidden_size);
@@ -162,10 +202,7 @@ static void write_config(struct bytes *out, const struct inspection *found)
 		json_field_bool(out, "attention_bias", config->qkv_bias);
 		json_field_bool(out, "mlp_bias", config->mlp_bias);
 		json_field_int(out, "bos_id", config->bos_id);
-		json_field_key(out, "eos_ids");
-		for (int i = 0; i < config->n_eos_ids; i++)
-			bytes_append_format(out, "%s%" PRId32, i ? "," : "[", config->eos_ids[i]);
-		bytes_append_text(out, config->n_eos_ids ? "]" : "[]");
+		write_ids(out, "eos_ids", config->eos_ids, (size_t)config->n_eos_ids);
 		json_field_text(out, "stored_dtype", config->stored_dtype);
 	}
 	json_close(out);
@@ -177,10 +214,17 @@ static void write_tokenizer(struct bytes *out, const struct inspection *found)
 	json_open(out);
 	write_state(out, &found->tokenizer);
 	if (found->loaded_tokenizer) {
+		int n_ends;
+		struct token_ids added = {0};
+		const int32_t *ends = tokenizer_end_ids(found->loaded_tokenizer, &n_ends);
+		added_ids(found->loaded_tokenizer, &added);
 		json_field_text(out, "kind", tokenizer_kind(found->loaded_tokenizer));
 		json_field_int(out, "vocab_size", tokenizer_vocab_size(found->loaded_tokenizer));
 		json_field_int(out, "bos_id", tokenizer_bos_id(found->loaded_tokenizer));
 		json_field_int(out, "eos_id", tokenizer_eos_id(found->loaded_tokenizer));
+		write_ids(out, "end_ids", ends, (size_t)n_ends);
+		write_ids(out, "added_ids", added.ids, added.n_ids);
+		token_ids_free(&added);
 	}
 	json_close(out);
 }
@@ -199,8 +243,10 @@ static void write_weights(struct bytes *out, const struct inspection *found)
 			json_field_uint(out, found->types[i].name, found->types[i].n_bytes);
 		json_close(out);
 	}
-	if (found->weights.state == PART_UNDERSTOOD)
+	if (found->weights.state == PART_UNDERSTOOD) {
 		json_field_text(out, "quant_kind", dtype_info(found->sizes.rows.kind)->name);
+		json_field_bool(out, "repacked", is_repacked(found));
+	}
 	json_close(out);
 }
 

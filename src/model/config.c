@@ -326,10 +326,12 @@ static bool read_generation_config(const char *path, struct model_config *config
 
 bool config_load(const char *path, struct model_config *config, struct error *error)
 {
-	char directory[3072], file[4096];
+	char directory[3072], file[GGUF_MAX_PATH];
 	memset(config, 0, sizeof *config);
-	if (gguf_is_path(path))
-		return config_load_gguf(path, config, error);
+	if (!gguf_locate(path, file, error))
+		return false;
+	if (file[0])
+		return config_load_gguf(file, config, error);
 	if (!config_directory(path, directory, sizeof directory, error))
 		return false;
 	snprintf(file, sizeof file, "%s/config.json", directory);

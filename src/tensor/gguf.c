@@ -6,6 +6,7 @@
  */
 #include "tensor/gguf.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,10 +155,61 @@ static bool open_others(struct gguf_file *gguf, struct error *error)
 
 /* ---- opening ---- */
 
-bool gguf_is_path(const char *path)
+static bool ends_with(const char *text, const char *suffix)
 {
-	size_t n = strlen(path);
-	return n > 5 && strcmp(path + n - 5, ".gguf") == 0;
+	size_t n = strlen(text), n_suffix = strlen(suffix);
+	return n > n_suffix && strcmp(text + n - n_suffix, suffix) == 0;
+}
+
+/* "m-00002-of-00003.gguf" and the like: found through the first. */
+static bool is_later_part(const char *name)
+{
+	static const char form[] = "-#####-of-#####.gguf";
+	size_t n = strlen(name), n_form = sizeof form - 1;
+	if (n <= n_form)
+		return false;
+	const char *tail = name + n - n_form;
+	for (size_t i = 0; i < n_form; i++)
+		if (form[i] == '#' ? tail[i] < '0' || tail[i] > '9' : tail[i] != form[i])
+			return false;
+	return strncmp(tail + 1, "00001", 5) != 0;
+}
+
+static bool locate_in(const char *directory, DIR *entries, char file[GGUF_MAX_PATH], struct error *error)
+{
+	char names[2][256] = {"", ""};
+	int n_models = 0;
+	for (const struct dirent *entry; (entry = readdir(entries)) != NULL;) {
+		if (ends_with(entry->d_name, ".safetensors") || ends_with(entry->d_name, ".safetensors.index.json"))
+			return true;
+		if (!ends_with(entry->d_name, ".gguf") || is_later_part(entry->d_name))
+			continue;
+		if (n_models < 2)
+			snprintf(names[n_models], sizeof names[0], "%s", entry->d_name);
+		n_models++;
+	}
+	if (n_models > 1)
+		return error_set(error, ERROR_MODEL,
+		                 "%s: has %d GGUF models (%.80s, %.80s%s), expected one, or the file's path", directory,
+		                 n_models, names[0], names[1], n_models > 2 ? ", ..." : "");
+	int n = n_models ? snprintf(file, GGUF_MAX_PATH, "%s/%s", directory, names[0]) : 0;
+	return n < GGUF_MAX_PATH || error_set(error, ERROR_MODEL, "%.200s...: the path is too long", directory);
+}
+
+bool gguf_locate(const char *path, char file[GGUF_MAX_PATH], struct error *error)
+{
+	file[0] = '\0';
+	if (ends_with(path, ".gguf")) {
+		int n = snprintf(file, GGUF_MAX_PATH, "%s", path);
+		return n < GGUF_MAX_PATH || error_set(error, ERROR_MODEL, "%.200s...: the path is too long", path);
+	}
+	DIR *entries = opendir(path);
+	bool ok = !entries || locate_in(path, entries, file, error);
+	if (entries)
+		closedir(entries);
+	if (!ok)
+		file[0] = '\0';
+	return ok;
 }
 
 static bool read_set(struct gguf_file *gguf, struct error *error)

@@ -217,7 +217,8 @@ static char *only_file(struct weight_file *weights, const char *directory, struc
 		no_memory(error);
 	if (count != 1) {
 		error_set(error, ERROR_MODEL,
-		          "%s: has %d .safetensors files and neither model.safetensors nor model.safetensors.index.json",
+		          "%s: has %d .safetensors files, and neither model.safetensors, model.safetensors.index.json nor a "
+		          ".gguf file",
 		          directory, count);
 		return NULL;
 	}
@@ -270,13 +271,16 @@ static bool open_gguf(struct weight_file *weights, const char *path, struct erro
 
 static bool open_path(struct weight_file *weights, const char *path, struct error *error)
 {
+	char gguf_path[GGUF_MAX_PATH];
 	struct stat info;
 	if (stat(path, &info) != 0)
 		return error_set(error, ERROR_MODEL, "%s: %s", path, strerror(errno));
+	if (!gguf_locate(path, gguf_path, error))
+		return false;
+	if (gguf_path[0])
+		return open_gguf(weights, gguf_path, error);
 	if (S_ISDIR(info.st_mode))
 		return open_directory(weights, path, error);
-	if (gguf_is_path(path))
-		return open_gguf(weights, path, error);
 	if (!ends_with(path, ".safetensors"))
 		return error_set(error, ERROR_MODEL, "%s: expected a directory, a .safetensors or a .gguf file", path);
 	char *copy = arena_strdup(&weights->arena, path, strlen(path));

@@ -169,10 +169,12 @@ static struct tokenizer *load_gguf(const char *path, struct error *error)
 
 struct tokenizer *tokenizer_load(const char *path, struct error *error)
 {
-	if (gguf_is_path(path))
-		return load_gguf(path, error);
-	char json_path[4096], config_path[4096] = "";
+	char gguf_path[GGUF_MAX_PATH], json_path[4096], config_path[4096] = "";
 	struct stat info;
+	if (!gguf_locate(path, gguf_path, error))
+		return NULL;
+	if (gguf_path[0])
+		return load_gguf(gguf_path, error);
 	bool have_config = false;
 	if (stat(path, &info) != 0) {
 		error_set(error, ERROR_MODEL, "%s: %s", path, strerror(errno));
