@@ -323,51 +323,72 @@ static inline void gguf_maker_random(struct gguf_maker *maker, struct gguf_maker
 	free(values);
 }
 
-/* A small llama whose matrices are random blocks of one type, in two files: as blocks and as the same values in f32. */
-static inline void gguf_random_models(const struct block_scales *scales, bool tied, const char *path,
-                                      const char *plain_path)
+/* Of which blocks a model is made; files that people download mix them. */
+struct random_types {
+	const struct block_scales *most;
+	const struct block_scales *some;      /* of v and down, which suffer most */
+	const struct block_scales *embedding; /* of the head too, where `head` is NULL */
+	const struct block_scales *head;
+};
+
+static const struct random_matrix {
+	const char *name;
+	int64_t rows, columns;
+	bool some;
+} random_matrices[] = {
+    {"attn_q", 256, 256, false},      {"attn_k", 128, 256, false},   {"attn_v", 128, 256, true},
+    {"attn_output", 256, 256, false}, {"ffn_gate", 512, 256, false}, {"ffn_up", 512, 256, false},
+    {"ffn_down", 256, 512, true},
+};
+enum {
+	N_RANDOM_MATRICES = sizeof random_matrices / sizeof *random_matrices,
+	RANDOM_LAYERS = 2,
+	RANDOM_HIDDEN = 256,
+	RANDOM_VOCAB = 300,
+};
+
+/* A small llama whose matrices are random blocks, in two files: as blocks and as the same values in f32. */
+static inline void gguf_random_models(const struct random_types *types, const char *path, const char *plain_path)
 {
 	static const struct model_config config = {
 	    .architecture = "LlamaForCausalLM",
-	    .hidden_size = 256,
+	    .hidden_size = RANDOM_HIDDEN,
 	    .intermediate_size = 512,
-	    .n_layers = 2,
+	    .n_layers = RANDOM_LAYERS,
 	    .n_heads = 4,
 	    .n_kv_heads = 2,
 	    .head_dim = 64,
 	    .rotary_dim = 64,
-	    .vocab_size = 300,
+	    .vocab_size = RANDOM_VOCAB,
 	    .max_positions = 1024,
 	    .rms_norm_eps = 1e-5,
 	    .rope = {.theta = 10000},
 	};
-	static const struct {
-		const char *name;
-		int64_t rows, columns;
-	} matrices[] = {{"attn_q", 256, 256},   {"attn_k", 128, 256}, {"attn_v", 128, 256},  {"attn_output", 256, 256},
-	                {"ffn_gate", 512, 256}, {"ffn_up", 512, 256}, {"ffn_down", 256, 512}};
-	struct gguf_maker made[2] = {{.n_values = 0}};
-	uint64_t state = 1 + (uint64_t)scales->type;
-	float ones[256];
+	const float size = 0.1f;
+	struct gguf_maker blocks = {.n_values = 0}, plain = {.n_values = 0}, *made[2] = {&blocks, &plain};
+	uint64_t state = 1 + (uint64_t)types->most->type;
+	float ones[RANDOM_HIDDEN];
 	char name[80];
-	for (int i = 0; i < 256; i++)
+	for (int i = 0; i < RANDOM_HIDDEN; i++)
 		ones[i] = 1;
-	gguf_maker_random(&made[0], &made[1], "token_embd.weight", 300, 256, scales, 0.1f, &state);
-	if (!tied)
-		gguf_maker_random(&made[0], &made[1], "output.weight", 300, 256, scales, 0.1f, &state);
-	for (int layer = 0; layer < 2; layer++)
-		for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) {
-			snprintf(name, sizeof name, "blk.%d.%s.weight", layer, matrices[i].name);
-			gguf_maker_random(&made[0], &made[1], name, matrices[i].rows, matrices[i].columns, scales, 0.1f, &state);
-		}
+	gguf_maker_random(&blocks, &plain, "token_embd.weight", RANDOM_VOCAB, RANDOM_HIDDEN, types->embedding, size,
+	                  &state);
+	if (types->head)
+		gguf_maker_random(&blocks, &plain, "output.weight", RANDOM_VOCAB, RANDOM_HIDDEN, types->head, size, &state);
+	for (int i = 0; i < RANDOM_LAYERS * N_RANDOM_MATRICES; i++) {
+		const struct random_matrix *matrix = &random_matrices[i % N_RANDOM_MATRICES];
+		snprintf(name, sizeof name, "blk.%d.%s.weight", i / N_RANDOM_MATRICES, matrix->name);
+		gguf_maker_random(&blocks, &plain, name, matrix->rows, matrix->columns,
+		                  matrix->some ? types->some : types->most, size, &state);
+	}
 	for (int file = 0; file < 2; file++) {
-		gguf_maker_config(&made[file], &config);
-		gguf_maker_tensor(&made[file], "output_norm.weight", 256, 0, DTYPE_F32, ones);
-		for (int norm = 0; norm < 4; norm++) {
+		gguf_maker_config(made[file], &config);
+		gguf_maker_tensor(made[file], "output_norm.weight", RANDOM_HIDDEN, 0, DTYPE_F32, ones);
+		for (int norm = 0; norm < 2 * RANDOM_LAYERS; norm++) {
 			snprintf(name, sizeof name, "blk.%d.%s_norm.weight", norm / 2, norm % 2 ? "ffn" : "attn");
-			gguf_maker_tensor(&made[file], name, 256, 0, DTYPE_F32, ones);
+			gguf_maker_tensor(made[file], name, RANDOM_HIDDEN, 0, DTYPE_F32, ones);
 		}
-		gguf_maker_write(&made[file], file ? plain_path : path);
+		gguf_maker_write(made[file], file ? plain_path : path);
 	}
 }
 

@@ -41,6 +41,8 @@ static int clear_folder(void **state)
 
 enum { N_LAYERS = 3, HEAD_DIM = 16, MAX_POSITIONS = 4096 };
 
+static float epsilon = 1e-5f;
+
 /* A small model's keys, but for those whose names are in `left_out` (NULL-terminated, or NULL). */
 static void begin(const char *architecture, const char *const *left_out)
 {
@@ -55,7 +57,7 @@ static void begin(const char *architecture, const char *const *left_out)
 	assert_true(maker.n_values == 0 && maker.n_tensors == 0);
 	keys = (struct gguf_keys){&maker, architecture};
 	gguf_maker_string(&maker, "general.architecture", architecture);
-	gguf_number(keys, "attention.layer_norm_rms_epsilon", 1e-5);
+	gguf_number(keys, "attention.layer_norm_rms_epsilon", (double)epsilon);
 	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
 		bool out = false;
 		for (const char *const *name = left_out; name && *name; name++)
@@ -70,6 +72,13 @@ static void begin_with(const char *architecture, const char *name, int64_t value
 {
 	begin(architecture, (const char *const[]){name, NULL});
 	gguf_count(keys, name, value);
+}
+
+static void begin_with_epsilon(float value)
+{
+	epsilon = value;
+	begin("llama", NULL);
+	epsilon = 1e-5f;
 }
 
 static struct model_config understood(void)
@@ -280,6 +289,7 @@ static void rope_that_is_wrong_is_named(void **state)
 	    {"yarn", "rope.freq_base", 1, "llama.rope.freq_base is at most 1"},
 	    {"none", "rope.freq_base", 0, "llama.rope.freq_base is 0"},
 	    {"none", "rope.freq_base", (double)INFINITY, "llama.rope.freq_base is inf"},
+	    {"none", "rope.freq_base", (double)NAN, "llama.rope.freq_base is "},
 	    {"longrope", NULL, 0, "rope_factors_short.weight is missing, expected a tensor of 8 F32 values"},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -358,8 +368,17 @@ static void wrong_numbers_are_named(void **state)
 		refused(says);
 		begin("llama", (const char *const[]){needed[i], NULL});
 		gguf_text(keys, needed[i], "4");
-		snprintf(says, sizeof says, "llama.%s", needed[i]);
+		snprintf(says, sizeof says, "llama.%s is of type string, expected an integer", needed[i]);
 		refused(says);
+		begin("llama", (const char *const[]){needed[i], NULL});
+		gguf_number(keys, needed[i], 4);
+		snprintf(says, sizeof says, "llama.%s is of type f32, expected an integer", needed[i]);
+		refused(says);
+	}
+	static const float epsilons[] = {0, -1e-5f, NAN, INFINITY};
+	for (size_t i = 0; i < sizeof epsilons / sizeof *epsilons; i++) {
+		begin_with_epsilon(epsilons[i]);
+		refused("llama.attention.layer_norm_rms_epsilon is ");
 	}
 	begin("llama",
 	      (const char *const[]){"attention.key_length", "attention.head_count", "attention.head_count_kv", NULL});

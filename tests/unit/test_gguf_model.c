@@ -140,50 +140,113 @@ static uint64_t plan_line(const struct model_plan *plan, const char *name)
 	return 0;
 }
 
-/* What is repacked is counted as such, and goes by the name that it has in the file. */
-static void check_plan(const char *path, const struct block_scales *scales)
+static const struct block_scales *scales_of(enum dtype type)
+{
+	for (int i = 0; i < N_BLOCK_TYPES; i++)
+		if (block_scales[i].type == type)
+			return &block_scales[i];
+	fail_msg("%s is no type of blocks", dtype_info(type)->name);
+	return NULL;
+}
+
+static struct random_types all_of(const struct block_scales *scales, bool tied)
+{
+	return (struct random_types){scales, scales, scales, tied ? NULL : scales};
+}
+
+/* Adds what a matrix takes where its type is repacked, and notes the type that products read. */
+static void count_matrix(const struct block_scales *scales, int64_t n_out, int64_t n_in, size_t *n_bytes,
+                         unsigned *types)
+{
+	size_t made;
+	enum dtype served = weight_served_type(scales->type);
+	assert_true(weight_bytes(served, n_out, n_in, &made));
+	*n_bytes += served != scales->type ? made : 0;
+	*types |= 1u << served;
+}
+
+/* What is repacked is counted as such, to the byte, and goes by the name that it has in the file. */
+static void check_plan(const char *path, const struct random_types *types, enum dtype kind)
 {
 	struct run run;
-	enum dtype served = weight_served_type(scales->type);
+	size_t n_bytes = 0;
+	unsigned served = 0;
 	run_open_as(&run, path, ISA_AUTO, (struct variant){COMPUTE_AUTO, AS_IN_FILE}, DTYPE_F16, 1);
 	const struct model_plan *plan = model_memory_plan(run.model);
-	assert_string_equal(model_quant_kind(run.model), dtype_info(scales->type)->name);
-	assert_int_equal(plan_line(plan, "weights (converted)") > 0, served != scales->type);
-	assert_int_equal(plan->weights.types, 1u << served);
+	assert_string_equal(model_quant_kind(run.model), dtype_info(kind)->name);
+	for (int i = 0; i < RANDOM_LAYERS * N_RANDOM_MATRICES; i++) {
+		const struct random_matrix *matrix = &random_matrices[i % N_RANDOM_MATRICES];
+		count_matrix(matrix->some ? types->some : types->most, matrix->rows, matrix->columns, &n_bytes, &served);
+	}
+	count_matrix(types->head ? types->head : types->embedding, RANDOM_VOCAB, RANDOM_HIDDEN, &n_bytes, &served);
+	assert_int_equal(plan_line(plan, "weights (converted)"), n_bytes);
+	assert_int_equal(plan->weights.types, served);
 	model_close(run.model);
 }
 
-/* Where products are of f32 weights and activations, blocks give the bits that their values give. */
-static void every_block_type_has_the_logits_of_its_values(void **state)
+/* In every set, with f32 activations and as served: with activations rounded to 8 bits, or to bf16, where a type has
+ * kernels that do. What is widened gives the bits that its values give. */
+static void check_random_model(const char *name, const struct random_types *types, enum dtype kind)
 {
-	(void)state;
+	static const struct variant exact = {COMPUTE_F32, AS_IN_FILE}, automatic = {COMPUTE_AUTO, AS_IN_FILE};
 	const char *path = folder_file(&folder, "blocks.gguf"), *plain = folder_file(&folder, "values.gguf");
-	const struct variant exact = {COMPUTE_F32, AS_IN_FILE}, automatic = {COMPUTE_AUTO, AS_IN_FILE};
+	const struct block_scales *head = types->head ? types->head : types->embedding;
 	float *of_blocks = new_logits(), *of_values = new_logits();
-	for (int i = 0; i < N_BLOCK_TYPES; i++) {
-		const struct block_scales *scales = &block_scales[i];
-		bool repacked = weight_served_type(scales->type) != scales->type;
-		gguf_random_models(scales, i % 2, path, plain);
-		check_plan(path, scales);
-		for (int set = 0; set < N_SETS; set++) {
-			if (!is_supported(sets[set]))
-				continue;
-			int64_t n = N_TOKENS * compute(plain, sets[set], exact, DTYPE_F32, of_values);
-			assert_int_equal(compute(path, sets[set], exact, DTYPE_F32, of_blocks) * N_TOKENS, n);
-			double worst = difference(of_blocks, of_values, n);
-			if (!(worst <= (repacked ? 1e-5 : 0)))
-				fail_msg("%s %s: logits differ by %.2e of their range", dtype_info(scales->type)->name, set_names[set],
-				         worst);
-			/* With activations rounded to 8 bits, or to bf16, where the type has kernels that do. */
-			compute(path, sets[set], automatic, DTYPE_F32, of_blocks);
-			worst = difference(of_blocks, of_values, n);
-			if (!(worst <= (repacked ? 3e-2 : 0)))
-				fail_msg("%s %s auto: logits differ by %.2e of their range", dtype_info(scales->type)->name,
-				         set_names[set], worst);
-		}
+	bool repacked = weight_served_type(types->most->type) != types->most->type ||
+	                weight_served_type(types->some->type) != types->some->type ||
+	                weight_served_type(head->type) != head->type;
+	gguf_random_models(types, path, plain);
+	check_plan(path, types, kind);
+	for (int set = 0; set < N_SETS; set++) {
+		if (!is_supported(sets[set]))
+			continue;
+		int64_t n = N_TOKENS * compute(plain, sets[set], exact, DTYPE_F32, of_values);
+		assert_int_equal(compute(path, sets[set], exact, DTYPE_F32, of_blocks) * N_TOKENS, n);
+		double worst = difference(of_blocks, of_values, n);
+		if (!(worst <= (repacked ? 1e-5 : 0)))
+			fail_msg("%s %s: logits differ by %.2e of their range", name, set_names[set], worst);
+		compute(path, sets[set], automatic, DTYPE_F32, of_blocks);
+		worst = difference(of_blocks, of_values, n);
+		if (!(worst <= (repacked ? 3e-2 : 0)))
+			fail_msg("%s %s as served: logits differ by %.2e of their range", name, set_names[set], worst);
 	}
 	free(of_blocks);
 	free(of_values);
+}
+
+static void every_block_type_has_the_logits_of_its_values(void **state)
+{
+	(void)state;
+	for (int i = 0; i < N_BLOCK_TYPES; i++) {
+		struct random_types types = all_of(&block_scales[i], i % 2);
+		check_random_model(dtype_info(block_scales[i].type)->name, &types, block_scales[i].type);
+	}
+}
+
+/* Files as people download them: v, down, embedding and head are of other types than the rest. */
+static void files_of_several_types_have_the_logits_of_their_values(void **state)
+{
+	(void)state;
+	enum { TIED = DTYPE_COUNT };
+	static const struct {
+		const char *name;
+		enum dtype most, some, embedding;
+		int head; /* or TIED */
+		enum dtype kind;
+	} rows[] = {
+	    {"Q4_K_M", DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_Q4_K},
+	    {"Q4_K_M with a tied head", DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_Q6_K, TIED, DTYPE_Q4_K},
+	    {"Q5_K_M", DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_Q5_K},
+	    {"Q3_K_M", DTYPE_Q3_K, DTYPE_Q5_K, DTYPE_Q3_K, DTYPE_Q6_K, DTYPE_Q3_K},
+	    {"Q2_K", DTYPE_Q2_K, DTYPE_Q3_K, DTYPE_Q2_K, DTYPE_Q6_K, DTYPE_Q2_K},
+	    {"Q4_0", DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q4_0, DTYPE_Q6_K, DTYPE_Q4_0},
+	    {"IQ4_NL", DTYPE_IQ4_NL, DTYPE_Q5_0, DTYPE_Q8_0, TIED, DTYPE_IQ4_NL},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct random_types types = {scales_of(rows[i].most), scales_of(rows[i].some), scales_of(rows[i].embedding),
+		                             rows[i].head == TIED ? NULL : scales_of((enum dtype)rows[i].head)};
+		check_random_model(rows[i].name, &types, rows[i].kind);
+	}
 }
 
 /* --weights: from any block type to any type that can be made, as from f32. */
@@ -195,7 +258,8 @@ static void blocks_are_converted_as_their_values_are(void **state)
 	float *of_blocks = new_logits(), *of_values = new_logits();
 	for (int i = 0; i < N_BLOCK_TYPES; i++) {
 		const struct block_scales *scales = &block_scales[i];
-		gguf_random_models(scales, i % 2, path, plain);
+		struct random_types types = all_of(scales, i % 2);
+		gguf_random_models(&types, path, plain);
 		for (size_t j = 0; j < sizeof targets / sizeof *targets; j++) {
 			struct variant variant = {COMPUTE_AUTO, (int)targets[j]};
 			/* Repacked, where the values would be rounded anew: with Q4 the head has 8 bits. */
@@ -262,6 +326,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_teardown(a_gguf_file_has_the_logits_of_its_safetensors, clear_folder),
 	    cmocka_unit_test_teardown(every_block_type_has_the_logits_of_its_values, clear_folder),
+	    cmocka_unit_test_teardown(files_of_several_types_have_the_logits_of_their_values, clear_folder),
 	    cmocka_unit_test_teardown(blocks_are_converted_as_their_values_are, clear_folder),
 	    cmocka_unit_test(repacking_changes_no_value),
 	};

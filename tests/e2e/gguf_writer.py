@@ -1,0 +1,161 @@
+"""GGUF files of a SafeTensors model folder, as a converter would write them, for the end-to-end tests. The format is
+github.com/ggml-org/ggml/blob/master/docs/gguf.md; standard library only."""
+
+import array
+import json
+import struct
+
+U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9  # types of values
+TYPES = {"F32": 0, "F16": 1, "Q8_0": 8, "IQ2_XXS": 16, "BF16": 30}
+NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # types of tokens
+
+NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+         "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+         "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+
+
+# ---- from SafeTensors ----
+
+
+def read_tensors(folder):
+    """name -> (dtype, shape, bytes)"""
+    data = (folder / "model.safetensors").read_bytes()
+    n_header = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + n_header])
+    found = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = (8 + n_header + at for at in entry["data_offsets"])
+            found[name] = (entry["dtype"], entry["shape"], data[begin:end])
+    return found
+
+
+def name_of(name):
+    if name.startswith("model.layers."):
+        layer, rest = name[len("model.layers."):].split(".", 1)
+        return "blk.%s.%s.weight" % (layer, NAMES[rest.removesuffix(".weight")])
+    return {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
+            "lm_head.weight": "output.weight"}[name]
+
+
+def pair_rows(raw, n_rows, head_dim):
+    """Rows of a llama's q and k: those of a head's second half come between those of its first."""
+    n, half = len(raw) // n_rows, head_dim // 2
+    order = [head + i % 2 * half + i // 2 for head in range(0, n_rows, head_dim) for i in range(head_dim)]
+    return b"".join(raw[row * n:(row + 1) * n] for row in order)
+
+
+def floats_of(raw):
+    """bf16 -> f32"""
+    wide = bytearray(2 * len(raw))
+    wide[2::4], wide[3::4] = raw[0::2], raw[1::2]
+    return array.array("f", bytes(wide))
+
+
+def q8_0(values):
+    """Blocks of 32: a scale in f16, then bytes."""
+    out = []
+    for at in range(0, len(values), 32):
+        block = values[at:at + 32]
+        scale = max(max(block), -min(block)) / 127
+        inverse = 1 / scale if scale else 0.0
+        out.append(struct.pack("<e32b", scale, *[round(value * inverse) for value in block]))
+    return b"".join(out)
+
+
+def tensors_of(folder, quantise=False):
+    """(name, type, shape, bytes) of a llama whose weights are bf16: norms in F32, matrices as they are or in Q8_0."""
+    config = json.loads((folder / "config.json").read_text())
+    out = []
+    for name, (dtype, shape, raw) in sorted(read_tensors(folder).items()):
+        assert dtype == "BF16", dtype
+        to = name_of(name)
+        if "attn_q." in to or "attn_k." in to:
+            raw = pair_rows(raw, shape[0], config["head_dim"])
+        if len(shape) == 1:
+            out.append((to, "F32", shape, floats_of(raw).tobytes()))
+        elif quantise:
+            out.append((to, "Q8_0", shape, q8_0(floats_of(raw))))
+        else:
+            out.append((to, dtype, shape, raw))
+    return out
+
+
+def values_of(folder):
+    """key -> (type, value): the model's shape and its vocabulary, merged by scores."""
+    config = json.loads((folder / "config.json").read_text())
+    model = json.loads((folder / "tokenizer.json").read_text())
+    vocab, added = model["model"]["vocab"], {token["content"] for token in model["added_tokens"]}
+    tokens = sorted(vocab, key=vocab.get)
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["model"]["merges"]]
+    ranks = {left + right: rank for rank, (left, right) in reversed(list(enumerate(pairs)))}
+
+    def kind(token):
+        if token in added:
+            return UNKNOWN if token == model["model"]["unk_token"] else CONTROL
+        return BYTE if len(token) == 6 and token.startswith("<0x") else NORMAL
+
+    return {
+        "general.architecture": (STRING, "llama"),
+        "llama.embedding_length": (U32, config["hidden_size"]),
+        "llama.feed_forward_length": (U32, config["intermediate_size"]),
+        "llama.block_count": (U32, config["num_hidden_layers"]),
+        "llama.attention.head_count": (U32, config["num_attention_heads"]),
+        "llama.attention.head_count_kv": (U32, config["num_key_value_heads"]),
+        "llama.attention.layer_norm_rms_epsilon": (F32, config["rms_norm_eps"]),
+        "llama.rope.dimension_count": (U32, config["head_dim"]),
+        "llama.rope.freq_base": (F32, config["rope_theta"]),
+        "llama.context_length": (U32, config["max_position_embeddings"]),
+        "llama.vocab_size": (U32, config["vocab_size"]),
+        "tokenizer.ggml.model": (STRING, "llama"),
+        "tokenizer.ggml.pre": (STRING, "default"),
+        "tokenizer.ggml.tokens": (STRING, tokens),
+        "tokenizer.ggml.scores": (F32, [-float(ranks.get(token, len(ranks))) for token in tokens]),
+        "tokenizer.ggml.token_type": (I32, [kind(token) for token in tokens]),
+        "tokenizer.ggml.bos_token_id": (U32, config["bos_token_id"]),
+        "tokenizer.ggml.eos_token_id": (U32, config["eos_token_id"]),
+        "tokenizer.ggml.add_bos_token": (BOOL, True),
+        "tokenizer.ggml.add_eos_token": (BOOL, False),
+    }
+
+
+# ---- the file ----
+
+
+def string(text):
+    raw = text.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def one(kind, value):
+    return string(value) if kind == STRING else struct.pack({U32: "<I", I32: "<i", F32: "<f", BOOL: "<?"}[kind], value)
+
+
+def value(kind, content):
+    if not isinstance(content, list):
+        return struct.pack("<I", kind) + one(kind, content)
+    return struct.pack("<IIQ", ARRAY, kind, len(content)) + b"".join(one(kind, item) for item in content)
+
+
+def write(path, values, tensors, version=3, alignment=32):
+    """tensors: (name, type, shape, bytes), outermost dimension first."""
+    if alignment != 32:
+        values = values | {"general.alignment": (U32, alignment)}
+    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(values))
+    head += b"".join(string(key) + value(*content) for key, content in values.items())
+    data = b""
+    for name, kind, shape, raw in tensors:
+        dims = b"".join(struct.pack("<Q", n) for n in reversed(shape))
+        head += string(name) + struct.pack("<I", len(shape)) + dims + struct.pack("<IQ", TYPES[kind], len(data))
+        data += raw + b"\0" * (-len(raw) % alignment)
+    path.write_bytes(head + b"\0" * (-len(head) % alignment) + data)
+    return path
+
+
+def write_split(folder, name, values, tensors, n_files):
+    """A set of n_files; the path of the first."""
+    paths = [folder / ("%s-%05d-of-%05d.gguf" % (name, i + 1, n_files)) for i in range(n_files)]
+    for i, path in enumerate(paths):
+        here = {"split.no": (U32, i), "split.count": (U32, n_files), "split.tensors.count": (I32, len(tensors))}
+        write(path, (values if i == 0 else {}) | here, tensors[i::n_files])
+    return paths[0]
