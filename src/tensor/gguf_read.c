@@ -277,8 +277,8 @@ static bool take_type(struct reader *reader, struct gguf_tensor *tensor)
 		return false;
 	tensor->type = block_type_find(id);
 	if (!tensor->type)
-		return error_set(reader->error, ERROR_MODEL, "%s: tensor %s: type %" PRIu32 " is unknown", reader->path,
-		                 tensor->name, id);
+		return error_set(reader->error, ERROR_MODEL, "%s: tensor %s: type %" PRIu32 " is unknown, expected %s",
+		                 reader->path, tensor->name, id, block_type_supported());
 	if (tensor->type->n_bytes == 0)
 		return error_set(reader->error, ERROR_MODEL, "%s: tensor %s: type %s was taken out of the format", reader->path,
 		                 tensor->name, tensor->type->name);

@@ -185,6 +185,13 @@ def test_what_a_file_may_not_say(tallow, values, tensors, tmp_path, fields, said
     refused_with(tallow, path, said, part)
 
 
+def test_rows_of_the_head_are_those_of_the_vocabulary(tallow, values, tensors, tmp_path):
+    head = ("output.weight", "F32", [1023, 256], b"\0" * 1023 * 256 * 4)
+    path = gguf_writer.write(tmp_path / "head.gguf", values, tensors + [head])
+    refused_with(tallow, path, "tensor output.weight has shape [1023, 256], the file's metadata makes it [1024, 256]",
+                 "weights")
+
+
 def test_types_that_are_not_there_are_named(tallow, values, tensors, tmp_path):
     changed = [(name, "IQ2_XXS", shape, b"\0" * (shape[0] * shape[1] // 256 * 66)) if "ffn_up" in name else
                (name, kind, shape, raw) for name, kind, shape, raw in tensors]
