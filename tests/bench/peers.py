@@ -11,9 +11,11 @@ within that round; speeds are medians with the smallest and largest. Reports, an
 """
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 
 CELLS = ("prefill 512", "decode, 1 stream", "decode, 8 streams", "decode, 16 streams")
 STREAMS = (8, 16)
@@ -36,14 +38,17 @@ print("RESULT", json.dumps([timings["prompt_per_second"], timings["predicted_per
 
 
 def run(command, both=False):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    # In a folder of its own: peers leave log files where they run.
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, cwd=folder)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
     return done.stdout + (done.stderr if both else "")
 
 
-def tallow(options, weights):
-    command = [options.tallow, "bench", "--model", options.model, "--weights", weights, "--threads",
+def tallow(options, weights, gguf):
+    model = ["--model", gguf] if options.same_file else ["--model", options.model, "--weights", weights]
+    command = [options.tallow, "bench", *model, "--threads",
                str(options.threads), "--prefill", "512", "--depths", "0", "--streams",
                ",".join(map(str, STREAMS)), "--repeats", "1", "--json"]
     if options.isa:
@@ -88,7 +93,7 @@ def named(text):
     name, sign, value = text.partition("=")
     if not sign or not name or not value:
         raise argparse.ArgumentTypeError(f"{text!r} is not name=path")
-    return name, value
+    return name, os.path.abspath(value)
 
 
 def measure(options, weights, gguf):
@@ -98,7 +103,7 @@ def measure(options, weights, gguf):
         peers.append(("xllamacpp", xllamacpp, options.xllamacpp))
     rounds, shares = [], []
     for _ in range(options.rounds):
-        speeds, share = tallow(options, weights)
+        speeds, share = tallow(options, weights, gguf)
         this = {"tallow": speeds}
         for name, function, where in peers:
             this[name] = function(where, gguf, options.threads)
@@ -133,11 +138,12 @@ def report(weights, rounds, shares):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tallow", default="build/tallow")
-    parser.add_argument("--model", default="build/bench/tinyllama-1.1b")
+    parser.add_argument("--tallow", default="build/tallow", type=os.path.abspath)
+    parser.add_argument("--model", default="build/bench/tinyllama-1.1b", type=os.path.abspath)
+    parser.add_argument("--same-file", action="store_true", help="Tallow reads the GGUF files, too")
     parser.add_argument("--gguf", type=named, action="append", required=True, metavar="WEIGHTS=FILE")
     parser.add_argument("--llama-bench", type=named, action="append", default=[], metavar="NAME=FOLDER")
-    parser.add_argument("--xllamacpp", metavar="PYTHON")
+    parser.add_argument("--xllamacpp", metavar="PYTHON", type=os.path.abspath)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--isa", help="forced on tallow; force the peers by how they are built")
