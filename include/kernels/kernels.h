@@ -22,7 +22,7 @@
 
 /* AVX2VNNI: the AVX2 set with the products of 8-bit and 4-bit weights that AVX-VNNI allows. AMX: the AVX-512 set with
  * bf16 products in tiles, which prefill of 8-bit and 4-bit weights uses, too. */
-enum isa { ISA_AUTO, ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512, ISA_AMX };
+enum isa { ISA_AUTO, ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512, ISA_AMX, ISA_COUNT };
 
 /* How products treat activations. AUTO may round them to what the weights' fast instructions take (bf16 for bf16
  * weights, 8 bits for q8 and q4); F32 never rounds them. */

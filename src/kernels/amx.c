@@ -18,7 +18,7 @@
 
 enum { ROW_BYTES = 64, STEP_ELEMENTS = AMX_SIDE * AMX_STEP };
 
-bool amx_enable(void)
+static bool amx_enable(void)
 {
 	enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 }; /* linux/arch/x86, asm/prctl.h */
 	return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
@@ -189,7 +189,7 @@ static struct row_pair pair_at(int row, int end)
 	return pair;
 }
 
-void amx_multiply_many(const struct amx_many *product)
+static void amx_multiply_many(const struct amx_many *product)
 {
 	enum { NEAR_ROWS = 256 }; /* that stay in the L2 cache beside the panel */
 	struct row_pair shaped = {0};
@@ -223,8 +223,8 @@ void amx_multiply_many(const struct amx_many *product)
 
 /* ---- packing ---- */
 
-void amx_pack_rows(uint16_t *strip, const unsigned char *rows, size_t stride_bytes, int n_outputs, int64_t n_in,
-                   int n_following)
+static void amx_pack_rows(uint16_t *strip, const unsigned char *rows, size_t stride_bytes, int n_outputs, int64_t n_in,
+                          int n_following)
 {
 	enum { PAIRS = AMX_STEP / 2 };
 	struct fetch next = {.at = rows + AMX_SIDE * stride_bytes,
@@ -307,8 +307,8 @@ ALWAYS_INLINE void pack_quant(uint16_t *strip, const enum dtype type, const unsi
 	}
 }
 
-void amx_pack_quant(uint16_t *strip, enum dtype type, const unsigned char *data, const uint16_t *scales,
-                    int first_group, int n_groups, ptrdiff_t ahead)
+static void amx_pack_quant(uint16_t *strip, enum dtype type, const unsigned char *data, const uint16_t *scales,
+                           int first_group, int n_groups, ptrdiff_t ahead)
 {
 	switch (type) {
 #define CASE(type)                                                                                                     \
@@ -334,14 +334,14 @@ ALWAYS_INLINE __m512i narrow_step(const float *x, int64_t k, int64_t n_in)
 	return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-void amx_pack_row_many(uint16_t *block, int row, const float *x, int64_t n_in)
+static void amx_pack_row_many(uint16_t *block, int row, const float *x, int64_t n_in)
 {
 	block += row * AMX_STEP;
 	for (int64_t k = 0; k < n_in; k += AMX_STEP, block += STEP_ELEMENTS)
 		_mm512_storeu_si512(block, narrow_step(x, k, n_in));
 }
 
-void amx_pack_row_few(uint16_t *block, int row, const float *x, int64_t n_in)
+static void amx_pack_row_few(uint16_t *block, int row, const float *x, int64_t n_in)
 {
 	const __m512i places = _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
 	                                          _mm512_set1_epi32(AMX_SIDE));
@@ -416,7 +416,7 @@ static void multiply_outputs(const struct amx_few *p, int row, int output, int n
 	}
 }
 
-void amx_multiply_few(const struct amx_few *product)
+static void amx_multiply_few(const struct amx_few *product)
 {
 	const struct amx_few *p = product;
 	int shaped = 0;
@@ -433,7 +433,7 @@ void amx_multiply_few(const struct amx_few *product)
 
 /* ---- the ceiling ---- */
 
-uint64_t amx_peak(int n_rounds)
+static uint64_t amx_peak(int n_rounds)
 {
 	_Alignas(64) float sums[AMX_SIDE * AMX_SIDE] = {0};
 	shape_tiles(AMX_SIDE, AMX_SIDE);
@@ -456,9 +456,18 @@ uint64_t amx_peak(int n_rounds)
 	_tile_release();
 	return (uint64_t)sums[0];
 }
+
+static const struct amx_functions functions = {
+    .enable = amx_enable,
+    .multiply_many = amx_multiply_many,
+    .multiply_few = amx_multiply_few,
+    .pack_rows = amx_pack_rows,
+    .pack_quant = amx_pack_quant,
+    .pack_row_many = amx_pack_row_many,
+    .pack_row_few = amx_pack_row_few,
+    .peak = amx_peak,
+};
+const struct amx_functions *const amx = &functions;
 #else
-bool amx_enable(void)
-{
-	return false;
-}
+const struct amx_functions *const amx = NULL;
 #endif

@@ -25,9 +25,6 @@ enum {
 	AMX_PANEL_ELEMENTS = AMX_PANEL_OUTPUTS * AMX_DEPTH,
 };
 
-/* Asks the system for the use of tiles, for all threads of the process; false where there are none. */
-bool amx_enable(void);
-
 static inline int64_t amx_steps(int64_t n_in)
 {
 	return (n_in + AMX_STEP - 1) / AMX_STEP;
@@ -48,22 +45,6 @@ struct amx_many {
 	float *out;
 	size_t out_stride; /* in elements */
 };
-void amx_multiply_many(const struct amx_many *product);
-
-/* Packs one strip of up to 16 outputs. Inputs are padded with zeros to a multiple of AMX_STEP, outputs to 16.
- *
- * From rows of bf16, aligned to nothing; n_following rows will be packed after these. */
-void amx_pack_rows(uint16_t *strip, const unsigned char *rows, size_t stride_bytes, int n_outputs, int64_t n_in,
-                   int n_following);
-/* From n_groups of a strip in few bits (quant.h), from first_group on, widened; what lies `ahead` bytes further will be
- * needed next. */
-void amx_pack_quant(uint16_t *strip, enum dtype type, const unsigned char *data, const uint16_t *scales,
-                    int first_group, int n_groups, ptrdiff_t ahead);
-
-/* Puts one row into its place in a block of 16: for amx_multiply_many [steps][16 rows][32], for amx_multiply_few
- * [steps][16 pairs][16 rows][2]. */
-void amx_pack_row_many(uint16_t *block, int row, const float *x, int64_t n_in);
-void amx_pack_row_few(uint16_t *block, int row, const float *x, int64_t n_in);
 
 /* bf16 weights where they lie times rows that are packed: what memory can deliver is what a few rows cost. */
 struct amx_few {
@@ -79,10 +60,35 @@ struct amx_few {
 	float *out; /* of row 0 */
 	size_t out_stride;
 };
-void amx_multiply_few(const struct amx_few *product);
 
-/* Products from registers to registers, for the ceiling (kernels/ceilings.h). */
-uint64_t amx_peak(int n_rounds);
 enum { AMX_PEAK_OPERATIONS = 4 * 2 * AMX_SIDE * AMX_SIDE * AMX_STEP };
+
+struct amx_functions {
+	/* Asks the system for the use of tiles, for all threads of the process; false where there are none. */
+	bool (*enable)(void);
+
+	void (*multiply_many)(const struct amx_many *product);
+	void (*multiply_few)(const struct amx_few *product);
+
+	/* Packs one strip of up to 16 outputs. Inputs are padded with zeros to a multiple of AMX_STEP, outputs to 16.
+	 *
+	 * From rows of bf16, aligned to nothing; n_following rows will be packed after these. */
+	void (*pack_rows)(uint16_t *strip, const unsigned char *rows, size_t stride_bytes, int n_outputs, int64_t n_in,
+	                  int n_following);
+	/* From n_groups of a strip in few bits (quant.h), from first_group on, widened; what lies `ahead` bytes further
+	 * will be needed next. */
+	void (*pack_quant)(uint16_t *strip, enum dtype type, const unsigned char *data, const uint16_t *scales,
+	                   int first_group, int n_groups, ptrdiff_t ahead);
+
+	/* Puts one row into its place in a block of 16: for multiply_many [steps][16 rows][32], for multiply_few
+	 * [steps][16 pairs][16 rows][2]. */
+	void (*pack_row_many)(uint16_t *block, int row, const float *x, int64_t n_in);
+	void (*pack_row_few)(uint16_t *block, int row, const float *x, int64_t n_in);
+
+	/* Products from registers to registers, AMX_PEAK_OPERATIONS a round, for the ceiling (kernels/ceilings.h). */
+	uint64_t (*peak)(int n_rounds);
+};
+/* NULL where no CPU of this architecture has tiles. */
+extern const struct amx_functions *const amx;
 
 #endif

@@ -8,7 +8,6 @@
 #include <sys/mman.h>
 
 #include "base/platform.h"
-#include "kernels/amx.h"
 #include "kernels/ceilings_simd.h"
 
 enum {
@@ -203,18 +202,13 @@ double ceilings_region_us(struct pool *pool)
 
 bool ceilings_measure(struct pool *pool, const struct read_probe *probe, struct ceilings *ceilings, struct error *error)
 {
-	struct platform_cpu cpu;
-	platform_cpu(&cpu);
 	memset(ceilings, 0, sizeof *ceilings);
 	for (int i = 0; i < ATTEMPTS; i++)
 		read_probe_run(probe, pool, ceilings);
 	if (!measure_gemm(pool, ceilings, error))
 		return false;
-	if (cpu.avx512_bf16)
-		ceilings->gop_s[ARITHMETIC_BF16] = measure_peak(pool, peak_bf16, PEAK_BF16_OPERATIONS);
-	if (cpu.avx512_vnni)
-		ceilings->gop_s[ARITHMETIC_INT8] = measure_peak(pool, peak_int8, PEAK_INT8_OPERATIONS);
-	if (cpu.amx_bf16 && amx_enable())
-		ceilings->gop_s[ARITHMETIC_TILES] = measure_peak(pool, amx_peak, AMX_PEAK_OPERATIONS);
+	for (const struct peak_loop_row *row = peak_loops; row < peak_loops + n_peak_loops; row++)
+		if (row->supported())
+			ceilings->gop_s[row->arithmetic] = measure_peak(pool, row->loop, row->operations);
 	return true;
 }

@@ -1,10 +1,12 @@
-/* The loops of ceilings.c that need vector instructions. */
+/* The loops of ceilings.c that need vector instructions: one file of them for each architecture. */
 #ifndef TALLOW_KERNELS_CEILINGS_SIMD_H
 #define TALLOW_KERNELS_CEILINGS_SIMD_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "kernels/matmul.h"
 
 /* Reads n_bytes (a multiple of 1024), returns something that depends on every byte. */
 typedef uint64_t read_loop(const unsigned char *data, size_t n_bytes);
@@ -19,7 +21,14 @@ extern const int n_read_loops;
 
 /* Dot-product instructions from registers to registers, enough of them in flight. */
 typedef uint64_t peak_loop(int n_rounds);
-peak_loop peak_bf16, peak_int8;
-enum { PEAK_CHAINS = 16, PEAK_BF16_OPERATIONS = PEAK_CHAINS * 64, PEAK_INT8_OPERATIONS = PEAK_CHAINS * 128 };
+struct peak_loop_row {
+	enum arithmetic arithmetic;
+	bool (*supported)(void);
+	peak_loop *loop;
+	double operations; /* of a round */
+};
+extern const struct peak_loop_row peak_loops[];
+extern const int n_peak_loops;
+enum { PEAK_CHAINS = 16 };
 
 #endif

@@ -137,15 +137,15 @@ void weight_pack(const struct weight *weight, struct weight_piece piece, int64_t
 		uint16_t *scales;
 		const unsigned char *data = strip_of(weight, piece.first / QUANT_OUTPUTS, &scales);
 		ptrdiff_t ahead = piece_block(weight, next) - piece_block(weight, piece);
-		amx_pack_quant(strip, weight->type, data, scales, (int)(piece.k / QUANT_GROUP), quant_groups(depth), ahead);
+		amx->pack_quant(strip, weight->type, data, scales, (int)(piece.k / QUANT_GROUP), quant_groups(depth), ahead);
 		return;
 	}
 	assert(weight->type == DTYPE_BF16);
 	size_t row_bytes = (size_t)weight->n_in * sizeof(uint16_t);
 	int n_outputs = end - piece.first < AMX_SIDE ? (int)(end - piece.first) : AMX_SIDE;
 	const unsigned char *rows = (const unsigned char *)weight->data + (size_t)piece.first * row_bytes;
-	amx_pack_rows(strip, rows + (size_t)piece.k * sizeof(uint16_t), row_bytes, n_outputs, depth,
-	              (int)(end - piece.first) - n_outputs);
+	amx->pack_rows(strip, rows + (size_t)piece.k * sizeof(uint16_t), row_bytes, n_outputs, depth,
+	               (int)(end - piece.first) - n_outputs);
 }
 
 struct conversion {
@@ -293,8 +293,8 @@ static void tile_outputs(const struct conversion *conversion, int64_t first, int
 	uint16_t *tiles = tiles_of(conversion->to, first);
 	if (from->type == DTYPE_BF16) {
 		size_t row_bytes = (size_t)from->n_in * sizeof(uint16_t);
-		amx_pack_rows(tiles, (const unsigned char *)from->data + (size_t)first * row_bytes, row_bytes, (int)n_outputs,
-		              from->n_in, (int)(from->n_out - first - n_outputs));
+		amx->pack_rows(tiles, (const unsigned char *)from->data + (size_t)first * row_bytes, row_bytes, (int)n_outputs,
+		               from->n_in, (int)(from->n_out - first - n_outputs));
 		return;
 	}
 	_Alignas(64) float wide[WIDE];
@@ -305,7 +305,7 @@ static void tile_outputs(const struct conversion *conversion, int64_t first, int
 			widen_stored(conversion->kernels, from, (first + i) * from->n_in + k, n, wide);
 			conversion->kernels->narrow(rows[i], DTYPE_BF16, wide, n);
 		}
-		amx_pack_rows(tiles + k * AMX_SIDE, (const void *)rows, sizeof rows[0], (int)n_outputs, n, 0);
+		amx->pack_rows(tiles + k * AMX_SIDE, (const void *)rows, sizeof rows[0], (int)n_outputs, n, 0);
 	}
 }
 

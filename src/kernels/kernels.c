@@ -55,25 +55,27 @@ static enum isa best_isa(const struct platform_cpu *cpu)
 	return ISA_SCALAR;
 }
 
-static const struct kernel_set *set_of(enum isa isa)
-{
-	switch (isa) {
-	case ISA_AVX2:
-	case ISA_AVX2VNNI:
-		return &avx2_set;
-	case ISA_AVX512:
-	case ISA_AMX:
-		return &avx512_set;
-	default:
-		return &scalar_set;
-	}
-}
+/* What serves an instruction set: its loops, and those for what the CPU has beyond what the set needs. */
+struct isa_row {
+	const struct kernel_set *set;
+	quant_function *quant;  /* NULL: the set's */
+	dot_function *bf16_dot; /* NULL: none */
+};
 
-static quant_function *quant_of(enum isa isa, const struct platform_cpu *cpu)
+/* `isa` lacks nothing: rows of another architecture are not asked for. */
+static struct isa_row row_of(enum isa isa, const struct platform_cpu *cpu)
 {
-	if (isa == ISA_AVX2VNNI)
-		return avx2_vnni_quant;
-	return set_of(isa) == &avx512_set && cpu->avx512_vnni ? avx512_vnni_quant : set_of(isa)->quant;
+	const struct isa_row rows[ISA_COUNT] = {
+		[ISA_SCALAR] = {&scalar_set, NULL, NULL},
+#if defined(__x86_64__)
+		[ISA_AVX2] = {&avx2_set, NULL, NULL},
+		[ISA_AVX2VNNI] = {&avx2_set, avx2_vnni_quant, NULL},
+		[ISA_AVX512] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL,
+		                cpu->avx512_bf16 ? avx512_bf16_dot : NULL},
+		[ISA_AMX] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL, avx512_bf16_dot},
+#endif
+	};
+	return rows[isa];
 }
 
 static size_t worker_bytes(int64_t max_n_in)
@@ -92,7 +94,7 @@ struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads
 	assert(n_threads > 0 && max_n_in > 0);
 	struct platform_cpu cpu;
 	platform_cpu(&cpu);
-	cpu.amx_bf16 = cpu.amx_bf16 && amx_enable(); /* the system may refuse */
+	cpu.amx_bf16 = cpu.amx_bf16 && amx->enable(); /* the system may refuse */
 	if (isa == ISA_AUTO)
 		isa = best_isa(&cpu);
 	const char *missing = missing_feature(isa, &cpu);
@@ -110,12 +112,16 @@ struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads
 		error_set(error, ERROR_MEMORY, "cannot allocate the kernel table");
 		return NULL;
 	}
-	const struct kernel_set *set = set_of(isa);
+	struct isa_row row = row_of(isa, &cpu);
+	const struct kernel_set *set = row.set;
+	bool rounds = compute == COMPUTE_AUTO;
 	*private = (struct kernels_private){
 	    .set = set,
-	    .amx = isa == ISA_AMX && compute == COMPUTE_AUTO,
-	    .bf16_dot = set == &avx512_set && cpu.avx512_bf16 && compute == COMPUTE_AUTO ? avx512_bf16_dot : NULL,
-	    .quant = compute == COMPUTE_F32 ? NULL : quant_of(isa, &cpu),
+	    .amx = rounds && isa == ISA_AMX,
+	    .bf16_dot = rounds ? row.bf16_dot : NULL,
+	    .quant = !rounds     ? NULL
+	             : row.quant ? row.quant
+	                         : set->quant,
 	    .n_threads = n_threads,
 	    .scratch_stride = worker_bytes(max_n_in),
 	    .scratch_bytes = kernels_scratch_bytes(n_threads, max_n_in),

@@ -163,10 +163,10 @@ static void prepare_row(const struct prepare *prepare, enum way way, int row)
 		prepare->kernels->private->set->quantise_row((void *)out, x, input->n_in, input->type);
 		break;
 	case WAY_AMX_FEW:
-		amx_pack_row_few(block, row % AMX_SIDE, x, input->n_in);
+		amx->pack_row_few(block, row % AMX_SIDE, x, input->n_in);
 		break;
 	case WAY_AMX_MANY:
-		amx_pack_row_many(block, row % AMX_SIDE, x, input->n_in);
+		amx->pack_row_many(block, row % AMX_SIDE, x, input->n_in);
 		break;
 	default:
 		prepare->kernels->narrow(out, DTYPE_BF16, x, input->n_in);
@@ -315,7 +315,7 @@ static void amx_few_span(const struct region *region, const struct row_span *spa
 	    .out = output_at(region, columns, block),
 	    .out_stride = (size_t)weight->n_out,
 	};
-	amx_multiply_few(&product);
+	amx->multiply_few(&product);
 }
 
 /* How many outputs and inputs of a weight go into a panel. */
@@ -374,7 +374,7 @@ static void multiply_panel(const struct region *region, struct amx_many *product
 		product->first_row = span->first - block;
 		product->out = output_at(region, columns, block);
 		product->out_stride = (size_t)region->weights[columns.index]->n_out;
-		amx_multiply_many(product);
+		amx->multiply_many(product);
 	}
 }
 

@@ -2,11 +2,11 @@
 
 #if defined(__x86_64__)
 #pragma GCC target("avx2,avx512f,avx512bw,avx512vl,avx512vnni,avx512bf16")
-#endif
 #include <immintrin.h>
 #include <string.h>
 
 #include "base/platform.h"
+#include "kernels/amx.h"
 
 static bool always(void)
 {
@@ -25,6 +25,27 @@ static bool has_avx512(void)
 	struct platform_cpu cpu;
 	platform_cpu(&cpu);
 	return cpu.avx512f && cpu.avx512bw;
+}
+
+static bool has_bf16(void)
+{
+	struct platform_cpu cpu;
+	platform_cpu(&cpu);
+	return cpu.avx512_bf16;
+}
+
+static bool has_vnni(void)
+{
+	struct platform_cpu cpu;
+	platform_cpu(&cpu);
+	return cpu.avx512_vnni;
+}
+
+static bool has_tiles(void)
+{
+	struct platform_cpu cpu;
+	platform_cpu(&cpu);
+	return cpu.amx_bf16 && amx->enable();
 }
 
 static uint64_t sum_lanes(__m512i sum)
@@ -102,7 +123,7 @@ const int n_read_loops = sizeof read_loops / sizeof *read_loops;
 static volatile const short bf16_one = 0x3F80;
 static volatile const char int8_one = 1;
 
-uint64_t peak_bf16(int n_rounds)
+static uint64_t peak_bf16(int n_rounds)
 {
 	__m512 sums[PEAK_CHAINS];
 	__m512i ones = _mm512_set1_epi16(bf16_one);
@@ -118,7 +139,7 @@ uint64_t peak_bf16(int n_rounds)
 	return (uint64_t)_mm512_reduce_add_ps(sums[0]);
 }
 
-uint64_t peak_int8(int n_rounds)
+static uint64_t peak_int8(int n_rounds)
 {
 	__m512i sums[PEAK_CHAINS];
 	__m512i ones = _mm512_set1_epi8(int8_one);
@@ -133,3 +154,18 @@ uint64_t peak_int8(int n_rounds)
 		sums[0] = _mm512_add_epi32(sums[0], sums[i]);
 	return (uint64_t)_mm512_reduce_add_epi32(sums[0]);
 }
+
+static uint64_t peak_tiles(int n_rounds)
+{
+	return amx->peak(n_rounds);
+}
+
+enum { VECTOR_BYTES = 64 };
+
+const struct peak_loop_row peak_loops[] = {
+    {ARITHMETIC_BF16, has_bf16, peak_bf16, PEAK_CHAINS *VECTOR_BYTES / 2 * 2},
+    {ARITHMETIC_INT8, has_vnni, peak_int8, PEAK_CHAINS *VECTOR_BYTES * 2},
+    {ARITHMETIC_TILES, has_tiles, peak_tiles, AMX_PEAK_OPERATIONS},
+};
+const int n_peak_loops = sizeof peak_loops / sizeof *peak_loops;
+#endif
