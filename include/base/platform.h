@@ -43,6 +43,7 @@ struct platform_cpu {
 	bool avx2, fma, f16c, avx_vnni;
 	bool avx512f, avx512bw, avx512vl, avx512dq, avx512_vnni, avx512_bf16;
 	bool amx_bf16; /* the process must still ask the system for tiles (kernels/amx.h) */
+	bool neon, neon_dotprod;
 };
 void platform_cpu(struct platform_cpu *out);
 

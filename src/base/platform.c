@@ -10,6 +10,8 @@
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 const struct platform_roots platform_default_roots = {.proc = "/proc", .cgroup = "/sys/fs/cgroup", .sys = "/sys"};
@@ -275,6 +277,16 @@ void platform_cpu(struct platform_cpu *out)
 	enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, OSXSAVE = 1 << 27, XCR0_TILES = 3 << 17 };
 	bool saves = __get_cpuid(1, &a, &b, &c, &d) && (c & OSXSAVE) && (enabled_states() & XCR0_TILES) == XCR0_TILES;
 	out->amx_bf16 = saves && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE);
+}
+#elif defined(__aarch64__)
+void platform_cpu(struct platform_cpu *out)
+{
+	unsigned long features = getauxval(AT_HWCAP);
+	*out = (struct platform_cpu){
+	    .name = "AArch64",
+	    .neon = features & HWCAP_ASIMD,
+	    .neon_dotprod = features & HWCAP_ASIMDDP,
+	};
 }
 #else
 void platform_cpu(struct platform_cpu *out)

@@ -14,14 +14,15 @@
 enum { VW = 8 };
 typedef __m256 vf;
 
-#define v_zero()      _mm256_setzero_ps()
-#define v_set1(x)     _mm256_set1_ps(x)
-#define v_load(p)     _mm256_loadu_ps(p)
-#define v_store(p, v) _mm256_storeu_ps(p, v)
-#define v_add(a, b)   _mm256_add_ps(a, b)
-#define v_sub(a, b)   _mm256_sub_ps(a, b)
-#define v_mul(a, b)   _mm256_mul_ps(a, b)
-#define v_div(a, b)   _mm256_div_ps(a, b)
+#define v_zero()       _mm256_setzero_ps()
+#define v_set1(x)      _mm256_set1_ps(x)
+#define v_load(p)      _mm256_loadu_ps(p)
+#define v_store(p, v)  _mm256_storeu_ps(p, v)
+#define v_store4(p, v) _mm_storeu_ps(p, v)
+#define v_add(a, b)    _mm256_add_ps(a, b)
+#define v_sub(a, b)    _mm256_sub_ps(a, b)
+#define v_mul(a, b)    _mm256_mul_ps(a, b)
+#define v_div(a, b)    _mm256_div_ps(a, b)
 /* Where one side is NaN these give the second. */
 #define v_max(a, b)    _mm256_max_ps(a, b)
 #define v_min(a, b)    _mm256_min_ps(a, b)

@@ -12,14 +12,15 @@
 enum { VW = 16 };
 typedef __m512 vf;
 
-#define v_zero()      _mm512_setzero_ps()
-#define v_set1(x)     _mm512_set1_ps(x)
-#define v_load(p)     _mm512_loadu_ps(p)
-#define v_store(p, v) _mm512_storeu_ps(p, v)
-#define v_add(a, b)   _mm512_add_ps(a, b)
-#define v_sub(a, b)   _mm512_sub_ps(a, b)
-#define v_mul(a, b)   _mm512_mul_ps(a, b)
-#define v_div(a, b)   _mm512_div_ps(a, b)
+#define v_zero()       _mm512_setzero_ps()
+#define v_set1(x)      _mm512_set1_ps(x)
+#define v_load(p)      _mm512_loadu_ps(p)
+#define v_store(p, v)  _mm512_storeu_ps(p, v)
+#define v_store4(p, v) _mm_storeu_ps(p, v)
+#define v_add(a, b)    _mm512_add_ps(a, b)
+#define v_sub(a, b)    _mm512_sub_ps(a, b)
+#define v_mul(a, b)    _mm512_mul_ps(a, b)
+#define v_div(a, b)    _mm512_div_ps(a, b)
 /* Where one side is NaN these give the second. */
 #define v_max(a, b)    _mm512_max_ps(a, b)
 #define v_min(a, b)    _mm512_min_ps(a, b)

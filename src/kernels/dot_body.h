@@ -10,8 +10,11 @@
  * 2 to TILE_FEW_ROWS rows go with 8 outputs, up to TILE_ROWS with 4 (how v_sum4 likes them); single outputs are what is
  * left at the end of a weight. One row takes one output after another: weights then arrive in the order of their
  * addresses, which memory delivers up to 1.2 times as fast as eight rows in turns, and the chains of neighbouring
- * outputs overlap by themselves.
+ * outputs overlap by themselves. Where a chain of short vectors is too long for that, TILE_ONE_ROW outputs go together.
  */
+#ifndef TILE_ONE_ROW
+#define TILE_ONE_ROW 1
+#endif
 
 /* Bit c of ahead: prefetch the row of weights that follows output c's by a whole tile, into L2: a tile of weights is as
  * large as L1, where it would push out what is being read. */
@@ -68,7 +71,7 @@ ALWAYS_INLINE void dot_tile(const enum dtype type, const struct dot_block *block
 		else
 #pragma GCC unroll 2
 			for (int c = 0; c < outputs; c += 4)
-				_mm_storeu_ps(out + c, v_sum4(sum[r][c], sum[r][c + 1], sum[r][c + 2], sum[r][c + 3]));
+				v_store4(out + c, v_sum4(sum[r][c], sum[r][c + 1], sum[r][c + 2], sum[r][c + 3]));
 	}
 }
 
@@ -114,7 +117,10 @@ ALWAYS_INLINE void dot_tile_any(const enum dtype type, const struct dot_block *b
 ALWAYS_INLINE void dot_block_run(const enum dtype type, const struct dot_block *block)
 {
 	if (block->n_rows == 1) {
-		for (int output = 0; output < block->n_outputs; output++)
+		int output = 0;
+		for (; output + TILE_ONE_ROW <= block->n_outputs; output += TILE_ONE_ROW)
+			dot_tile(type, block, 0, output, 1, TILE_ONE_ROW, 0);
+		for (; output < block->n_outputs; output++)
 			dot_tile(type, block, 0, output, 1, 1, 0);
 		return;
 	}

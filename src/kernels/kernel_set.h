@@ -74,6 +74,7 @@ struct kernel_set {
 extern const struct kernel_set scalar_set;
 extern const struct kernel_set avx2_set;
 extern const struct kernel_set avx512_set;
+extern const struct kernel_set neon_set;
 
 /* Products of bf16 activations with bf16 weights by vdpbf16ps; only where the CPU has it. */
 void avx512_bf16_dot(const struct dot_block *block);

@@ -12,7 +12,7 @@
 #include "kernels/kernel_set.h"
 
 /* By enum isa. */
-static const char *const isa_names[] = {"auto", "scalar", "avx2", "avx2vnni", "avx512", "amx"};
+static const char *const isa_names[] = {"auto", "scalar", "avx2", "avx2vnni", "avx512", "amx", "neon"};
 
 bool isa_parse(const char *name, enum isa *isa)
 {
@@ -39,6 +39,7 @@ static const char *missing_feature(enum isa isa, const struct platform_cpu *cpu)
 	    {"AVX512F", cpu->avx512f, AVX512},      {"AVX512BW", cpu->avx512bw, AVX512},
 	    {"AVX512VL", cpu->avx512vl, AVX512},    {"AVX512DQ", cpu->avx512dq, AVX512},
 	    {"AVX512_BF16", cpu->avx512_bf16, AMX}, {"AMX-BF16", cpu->amx_bf16, AMX},
+	    {"NEON", cpu->neon, 1 << ISA_NEON},
 	};
 	for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
 		if (needs[i].isas >> isa & 1 && !needs[i].present)
@@ -48,7 +49,7 @@ static const char *missing_feature(enum isa isa, const struct platform_cpu *cpu)
 
 static enum isa best_isa(const struct platform_cpu *cpu)
 {
-	static const enum isa fastest_first[] = {ISA_AMX, ISA_AVX512, ISA_AVX2VNNI, ISA_AVX2};
+	static const enum isa fastest_first[] = {ISA_AMX, ISA_AVX512, ISA_AVX2VNNI, ISA_AVX2, ISA_NEON};
 	for (size_t i = 0; i < sizeof fastest_first / sizeof *fastest_first; i++)
 		if (!missing_feature(fastest_first[i], cpu))
 			return fastest_first[i];
@@ -73,6 +74,8 @@ static struct isa_row row_of(enum isa isa, const struct platform_cpu *cpu)
 		[ISA_AVX512] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL,
 		                cpu->avx512_bf16 ? avx512_bf16_dot : NULL},
 		[ISA_AMX] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL, avx512_bf16_dot},
+#elif defined(__aarch64__)
+		[ISA_NEON] = {&neon_set, cpu->neon_dotprod ? neon_dotprod_quant : NULL, NULL},
 #endif
 	};
 	return rows[isa];

@@ -83,6 +83,8 @@ void scalar_quant(enum dtype type, const struct quant_product *product);
 void avx2_quant(enum dtype type, const struct quant_product *product);
 void avx2_vnni_quant(enum dtype type, const struct quant_product *product);
 void avx512_vnni_quant(enum dtype type, const struct quant_product *product);
+void neon_quant(enum dtype type, const struct quant_product *product);
+void neon_dotprod_quant(enum dtype type, const struct quant_product *product);
 
 static inline bool quant_is(enum dtype type)
 {

@@ -1,6 +1,6 @@
 /* The loops of quant_function, in register tiles of a few rows by a few vectors of outputs.
  *
- * Included after these are defined: QUANT_LANES (16, or a part of a block), qi and qf (vectors of that many int32 and
+ * Included after these are defined: QUANT_LANES (16, 8 or 4), qi and qf (vectors of that many int32 and
  * floats), QUANT_MAX_ROWS and QUANT_VECTORS(rows) (the shape of a tile), and
  *
  *     qi quant_load(p)                               lanes of one row of a block

@@ -1,15 +1,16 @@
-/* Vector code that AVX2 and AVX-512 share, written once over a handful of operations on `vf`, a vector of VW floats.
+/* Vector code that AVX2, AVX-512 and NEON share, written once over a handful of operations on `vf`, a vector of VW
+ * floats.
  *
- * Included once by avx2.c and avx512.c after they define vf, VW, the v_ operations, the tile sizes, SET_OBJECT and
- * SET_QUANT.
+ * Included once by avx2.c, avx512.c and neon.c after they define vf, VW, the v_ operations, the tile sizes, SET_OBJECT
+ * and SET_QUANT.
  * Everything is static. There is no -ffast-math anywhere: the order of every sum is what stands here.
  *
  * Operations: v_zero v_set1 v_load v_store (unaligned) v_add v_sub v_mul v_div v_max v_min; v_fma(a, b, c) = a*b+c;
- * v_sum, v_sum4 and v_top (horizontal, in a fixed tree); v_round; v_scale2(x, n) = x * 2^n; v_zero_below(value, x,
- * limit) = x < limit ? 0 : value; v_load_some and v_store_some (first n < VW lanes; loads zero the others);
- * v_set_from(value, n, rest): lanes from n on become rest; v_widen(type, pointer) and v_widen_some(type, pointer, n);
- * v_narrow(type, pointer, v) and v_narrow_some(type, pointer, v, n); v_transpose_block(out, out_stride, in, in_stride):
- * VW x VW.
+ * v_sum, v_sum4 and v_top (horizontal, in a fixed tree); v_store4 (what v_sum4 gives); v_round; v_scale2(x, n) =
+ * x * 2^n; v_zero_below(value, x, limit) = x < limit ? 0 : value; v_load_some and v_store_some (first n < VW lanes;
+ * loads zero the others); v_set_from(value, n, rest): lanes from n on become rest; v_widen(type, pointer) and
+ * v_widen_some(type, pointer, n); v_narrow(type, pointer, v) and v_narrow_some(type, pointer, v, n);
+ * v_transpose_block(out, out_stride, in, in_stride): VW x VW.
  */
 
 /* e^x: x = n ln2 + r with |r| <= ln2 / 2, then the degree 5 polynomial of Cephes expf; within 2 ulp. Below -87.33,

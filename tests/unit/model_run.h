@@ -6,8 +6,8 @@
 
 #include "model/model.h"
 
-static const enum isa sets[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512, ISA_AMX};
-static const char *const set_names[] = {"scalar", "avx2", "avx2vnni", "avx512", "amx"};
+static const enum isa sets[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512, ISA_AMX, ISA_NEON};
+static const char *const set_names[] = {"scalar", "avx2", "avx2vnni", "avx512", "amx", "neon"};
 enum { N_SETS = sizeof sets / sizeof *sets };
 
 static inline bool is_supported(enum isa isa)

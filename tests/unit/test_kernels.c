@@ -261,6 +261,7 @@ static void test_choice(void **state)
 	assert_true(isa_parse("avx512", &isa) && isa == ISA_AVX512);
 	assert_true(isa_parse("amx", &isa) && isa == ISA_AMX);
 	assert_true(isa_parse("avx2vnni", &isa) && isa == ISA_AVX2VNNI);
+	assert_true(isa_parse("neon", &isa) && isa == ISA_NEON);
 	assert_false(isa_parse("AVX2", &isa));
 	assert_false(isa_parse("", &isa));
 
@@ -270,14 +271,19 @@ static void test_choice(void **state)
 	struct kernels *best = kernels_create(ISA_AUTO, COMPUTE_AUTO, 1, 64, &error);
 	assert_non_null(best);
 	if (!cpu.avx2)
-		assert_int_equal(best->isa, ISA_SCALAR);
+		assert_int_equal(best->isa, cpu.neon ? ISA_NEON : ISA_SCALAR);
 	if (cpu.avx2 && cpu.fma && cpu.f16c)
 		assert_int_not_equal(best->isa, ISA_SCALAR);
 	kernels_destroy(best);
 	if (!cpu.avx512f) {
 		assert_null(kernels_create(ISA_AVX512, COMPUTE_AUTO, 1, 64, &error));
 		assert_int_equal(error.code, ERROR_USAGE);
-		assert_non_null(strstr(error.message, "AVX512F"));
+		assert_non_null(strstr(error.message, cpu.avx2 ? "AVX512F" : "AVX2"));
+	}
+	if (!cpu.neon) {
+		assert_null(kernels_create(ISA_NEON, COMPUTE_AUTO, 1, 64, &error));
+		assert_int_equal(error.code, ERROR_USAGE);
+		assert_non_null(strstr(error.message, "--isa neon needs NEON"));
 	}
 	kernels_destroy(NULL);
 	assert_true(kernels_scratch_bytes(3, 4096) >= 3 * kernels_scratch_bytes(1, 64));

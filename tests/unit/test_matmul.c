@@ -418,6 +418,8 @@ static void test_all_sets(void **state)
 		check_set(ISA_AVX512, COMPUTE_AUTO, pools);
 		check_set(ISA_AVX512, COMPUTE_F32, pools);
 		check_set(ISA_AMX, COMPUTE_AUTO, pools);
+		check_set(ISA_NEON, COMPUTE_AUTO, pools);
+		check_set(ISA_NEON, COMPUTE_F32, pools);
 	}
 	for (int i = 0; i < MAX_THREADS; i++)
 		pool_destroy(pools[i]);

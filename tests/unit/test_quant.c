@@ -114,6 +114,10 @@ static void every_function_gives_the_scalar_bits(void **state)
 		check_function(avx2_vnni_other_encoding);
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq && cpu.avx512_vnni)
 		check_function(avx512_vnni_quant);
+#elif defined(__aarch64__)
+	check_function(neon_quant);
+	if (cpu.neon_dotprod)
+		check_function(neon_dotprod_quant);
 #endif
 	check_function(scalar_quant); /* so that the test itself is one on any CPU: nothing beyond its outputs is written */
 }

@@ -1,0 +1,15 @@
+/* Weights of few bits with what every AArch64 CPU has. A sum of two products fits 16 bits: 2 * 128 * 127 < 2^15. */
+#if defined(__aarch64__)
+#include "kernels/neon_quant_vector.h"
+
+#define QUANT_FUNCTION neon_quant
+
+ALWAYS_INLINE qi quant_multiply(qi sum, qi w, qi x)
+{
+	int8x16_t a = vreinterpretq_s8_s32(w), b = vreinterpretq_s8_s32(x);
+	int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(b)), high = vmull_high_s8(a, b);
+	return vpadalq_s16(sum, vpaddq_s16(low, high));
+}
+
+#include "kernels/quant_body.h"
+#endif

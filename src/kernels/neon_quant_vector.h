@@ -1,0 +1,96 @@
+/* A quarter of a block of quantised weights in 128-bit vectors: what every quant_function on them shares.
+ *
+ * Who includes it defines QUANT_FUNCTION and quant_multiply(sum, w, x), which adds to each of 4 sums the four products of
+ * signed bytes that lie in its lane, and then includes quant_body.h. 8-bit weights become signed bytes and need no offset;
+ * those of 4 and 6 bits are small enough as they are stored.
+ */
+#ifndef TALLOW_KERNELS_NEON_QUANT_VECTOR_H
+#define TALLOW_KERNELS_NEON_QUANT_VECTOR_H
+
+#include <arm_neon.h>
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "kernels/kernel_set.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+typedef int32x4_t qi;
+typedef float32x4_t qf;
+
+/* A row of a block whole, so that weights are read in the order of their addresses. */
+#define QUANT_LANES         4
+#define QUANT_MAX_FEW_ROWS  4
+#define QUANT_MAX_ROWS      4
+#define QUANT_VECTORS(rows) ((void)(rows), 4)
+
+#define quant_load(p)             vreinterpretq_s32_u8(vld1q_u8(p))
+#define quant_scales(p)           vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8((const void *)(p))))
+#define quant_step(type, s, w, x) ((void)(type), quant_multiply(s, w, x))
+#define qf_zero()                 vdupq_n_f32(0)
+#define qf_set1(x)                vdupq_n_f32(x)
+#define qf_mul(a, b)              vmulq_f32(a, b)
+#define qf_fma(a, b, c)           vfmaq_f32(c, a, b)
+
+ALWAYS_INLINE void qf_store(float *out, qf v, int n)
+{
+	if (n == QUANT_LANES) {
+		vst1q_f32(out, v);
+		return;
+	}
+	float lanes[QUANT_LANES];
+	vst1q_f32(lanes, v);
+	memcpy(out, lanes, (size_t)n * sizeof *lanes);
+}
+
+ALWAYS_INLINE qi quant_x(const int8_t *values)
+{
+	int32_t four;
+	memcpy(&four, values, sizeof four);
+	return vdupq_n_s32(four);
+}
+
+/* Four bytes, one for each lane. */
+ALWAYS_INLINE uint16x4_t load_bytes(const unsigned char *p, const bool with_sign)
+{
+	uint32_t four;
+	memcpy(&four, p, sizeof four);
+	uint8x8_t bytes = vreinterpret_u8_u32(vdup_n_u32(four));
+	return vget_low_u16(with_sign ? vreinterpretq_u16_s16(vmovl_s8(vreinterpret_s8_u8(bytes))) : vmovl_u8(bytes));
+}
+
+ALWAYS_INLINE qf quant_unsigned(const unsigned char *p)
+{
+	return vcvtq_f32_u32(vmovl_u16(load_bytes(p, false)));
+}
+
+ALWAYS_INLINE qf quant_signed(const unsigned char *p)
+{
+	return vcvtq_f32_s32(vmovl_s16(vreinterpret_s16_u16(load_bytes(p, true))));
+}
+
+ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, qi high, const int j, const int half)
+{
+	uint8x16_t bytes = vreinterpretq_u8_s32(stored);
+	if (type == DTYPE_Q8)
+		return vreinterpretq_s32_u8(veorq_u8(bytes, vdupq_n_u8(0x80)));
+	uint8x16_t low = half ? vshrq_n_u8(bytes, 4) : vandq_u8(bytes, vdupq_n_u8(15));
+	if (type != DTYPE_Q6K)
+		return vreinterpretq_s32_u8(low);
+	uint8x16_t bits = vshlq_u8(vreinterpretq_u8_s32(high), vdupq_n_s8((int8_t)(4 - 2 * j))); /* to the right below 0 */
+	return vreinterpretq_s32_u8(vorrq_u8(low, vandq_u8(bits, vdupq_n_u8(0x30))));
+}
+
+ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
+{
+	return vdupq_n_s32(type == DTYPE_Q8 ? 0 : first);
+}
+
+ALWAYS_INLINE qf quant_finish(const enum dtype type, qi sum, int32_t first)
+{
+	(void)type, (void)first;
+	return vcvtq_f32_s32(sum);
+}
+
+#endif
