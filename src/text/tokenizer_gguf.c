@@ -68,9 +68,23 @@ static bool read_vocabulary(const struct gguf_file *gguf, struct gguf_vocabulary
 	return read_types(gguf, vocabulary, error) && read_tokens(tokens, vocab, error);
 }
 
+static bool is_text(const char *text, size_t n_bytes, const char *expected)
+{
+	return n_bytes == strlen(expected) && memcmp(text, expected, n_bytes) == 0;
+}
+
+/* Phi-3's tokens take the space after them along, which its tokenizer.json says of each and GGUF has no word for: all but
+ * those that Llama 2 had, </s> excepted. */
+static bool takes_space(const char *text, size_t n_bytes)
+{
+	return !is_text(text, n_bytes, "<unk>") && !is_text(text, n_bytes, "<s>") &&
+	       !is_text(text, n_bytes, "<|endoftext|>");
+}
+
 /* Control tokens are special; those that the user defined are text like any other, but always one token. Both are found
  * in the text as it came. */
-static bool read_added(const struct gguf_vocabulary *vocabulary, struct tokenizer_description *out, struct error *error)
+static bool read_added(const struct gguf_vocabulary *vocabulary, bool phi3, struct tokenizer_description *out,
+                       struct error *error)
 {
 	size_t n_added = 0;
 	for (size_t i = 0; i < vocabulary->n_tokens; i++) {
@@ -94,6 +108,7 @@ static bool read_added(const struct gguf_vocabulary *vocabulary, struct tokenize
 		if (!token->content)
 			return out_of_memory(error);
 		token->special = type != GGUF_TOKEN_USER_DEFINED;
+		token->rstrip = phi3 && takes_space(text, token->n_bytes);
 	}
 	return true;
 }
@@ -262,17 +277,13 @@ static bool read_sentencepiece(const struct gguf_vocabulary *vocabulary, struct 
 	       (listed || gguf_merges_of_scores(vocabulary, out, error)) && read_ends(vocabulary, true, true, out, error);
 }
 
-static bool is_text(const char *text, size_t n_bytes, const char *expected)
-{
-	return n_bytes == strlen(expected) && memcmp(text, expected, n_bytes) == 0;
-}
-
 static bool read_description(const struct gguf_file *gguf, struct tokenizer_description *out, struct error *error)
 {
-	const char *model = NULL;
-	size_t n_model = 0;
+	const char *model = NULL, *architecture = "";
+	size_t n_model = 0, n_architecture = 0;
 	struct gguf_vocabulary vocabulary = {0};
-	if (!gguf_string(gguf, "tokenizer.ggml.model", &model, &n_model, error))
+	if (!gguf_string(gguf, "tokenizer.ggml.model", &model, &n_model, error) ||
+	    !gguf_string(gguf, "general.architecture", &architecture, &n_architecture, error))
 		return false;
 	if (!model)
 		return error_set(error, ERROR_MODEL, "tokenizer.ggml.model is missing");
@@ -280,7 +291,8 @@ static bool read_description(const struct gguf_file *gguf, struct tokenizer_desc
 	if (!sentencepiece && !is_text(model, n_model, "gpt2"))
 		return error_set(error, ERROR_MODEL, "tokenizer.ggml.model \"%.*s\" is not supported, only llama and gpt2 are",
 		                 (int)(n_model < 60 ? n_model : 60), model);
-	return read_vocabulary(gguf, &vocabulary, &out->vocab, error) && read_added(&vocabulary, out, error) &&
+	bool phi3 = sentencepiece && is_text(architecture, n_architecture, "phi3"); /* Phi-4 has another vocabulary */
+	return read_vocabulary(gguf, &vocabulary, &out->vocab, error) && read_added(&vocabulary, phi3, out, error) &&
 	       (sentencepiece ? read_sentencepiece : read_gpt2)(&vocabulary, out, error) &&
 	       tokenizer_gguf_end_ids(gguf, out->end_ids, &out->n_end_ids, error);
 }

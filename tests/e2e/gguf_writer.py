@@ -7,7 +7,7 @@ import struct
 
 U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9  # types of values
 TYPES = {"F32": 0, "F16": 1, "Q8_0": 8, "IQ2_XXS": 16, "BF16": 30}
-NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # types of tokens
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6  # types of tokens
 
 NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
          "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
@@ -81,21 +81,37 @@ def tensors_of(folder, quantise=False):
     return out
 
 
-def values_of(folder):
-    """key -> (type, value): the model's shape and its vocabulary, merged by scores."""
-    config = json.loads((folder / "config.json").read_text())
-    model = json.loads((folder / "tokenizer.json").read_text())
-    vocab, added = model["model"]["vocab"], {token["content"] for token in model["added_tokens"]}
+def vocabulary_of(path, pre=None):
+    """key -> (type, value) of a tokenizer.json: SentencePiece's, merged by scores, or byte-level BPE that `pre` cuts."""
+    document = json.loads(path.read_text())
+    model, added = document["model"], {token["content"]: token for token in document["added_tokens"]}
+    vocab = model["vocab"] | {name: token["id"] for name, token in added.items()}
     tokens = sorted(vocab, key=vocab.get)
-    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["model"]["merges"]]
-    ranks = {left + right: rank for rank, (left, right) in reversed(list(enumerate(pairs)))}
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
 
     def kind(token):
         if token in added:
-            return UNKNOWN if token == model["model"]["unk_token"] else CONTROL
-        return BYTE if len(token) == 6 and token.startswith("<0x") else NORMAL
+            if token == model["unk_token"]:
+                return UNKNOWN
+            return CONTROL if added[token]["special"] else USER_DEFINED
+        return BYTE if not pre and len(token) == 6 and token.startswith("<0x") else NORMAL
 
-    return {
+    values = {
+        "tokenizer.ggml.model": (STRING, "gpt2" if pre else "llama"),
+        "tokenizer.ggml.pre": (STRING, pre or "default"),
+        "tokenizer.ggml.tokens": (STRING, tokens),
+        "tokenizer.ggml.token_type": (I32, [kind(token) for token in tokens]),
+    }
+    if pre:
+        return values | {"tokenizer.ggml.merges": (STRING, [" ".join(pair) for pair in pairs])}
+    ranks = {left + right: rank for rank, (left, right) in reversed(list(enumerate(pairs)))}
+    return values | {"tokenizer.ggml.scores": (F32, [-float(ranks.get(token, len(ranks))) for token in tokens])}
+
+
+def values_of(folder):
+    """key -> (type, value): the model's shape and its vocabulary."""
+    config = json.loads((folder / "config.json").read_text())
+    return vocabulary_of(folder / "tokenizer.json") | {
         "general.architecture": (STRING, "llama"),
         "llama.embedding_length": (U32, config["hidden_size"]),
         "llama.feed_forward_length": (U32, config["intermediate_size"]),
@@ -107,11 +123,6 @@ def values_of(folder):
         "llama.rope.freq_base": (F32, config["rope_theta"]),
         "llama.context_length": (U32, config["max_position_embeddings"]),
         "llama.vocab_size": (U32, config["vocab_size"]),
-        "tokenizer.ggml.model": (STRING, "llama"),
-        "tokenizer.ggml.pre": (STRING, "default"),
-        "tokenizer.ggml.tokens": (STRING, tokens),
-        "tokenizer.ggml.scores": (F32, [-float(ranks.get(token, len(ranks))) for token in tokens]),
-        "tokenizer.ggml.token_type": (I32, [kind(token) for token in tokens]),
         "tokenizer.ggml.bos_token_id": (U32, config["bos_token_id"]),
         "tokenizer.ggml.eos_token_id": (U32, config["eos_token_id"]),
         "tokenizer.ggml.add_bos_token": (BOOL, True),

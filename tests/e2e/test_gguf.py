@@ -3,6 +3,7 @@ file may not say is refused in one line."""
 
 import json
 import os
+import pathlib
 import shutil
 
 import pytest
@@ -147,6 +148,36 @@ def test_other_tokens_may_end_an_answer(tallow, values, tensors, tmp_path):
     plain = gguf_writer.write(tmp_path / "plain.gguf", values | {"tokenizer.ggml.add_bos_token": (BOOL, False)}, tensors)
     with_bos, without = (tallow("tokenize", "--model", model, input=b"Hello").stdout.split() for model in (path, plain))
     assert with_bos == [b"1"] + without
+
+
+@pytest.mark.skipif("TALLOW_FIXTURES" not in os.environ, reason="published tokenizers are not here")
+@pytest.mark.parametrize("name, pre, golden, controls", [
+    ("llama-2", None, "llama-spm", ""),  # its tokenizer.json finds control tokens in normalized text, which no other does
+    ("phi-3-mini", None, "phi-3", "<|user|>\n Hi<|end|>\n<|assistant|>  \n<s> a </s> b<|endoftext|> c"),
+    ("gpt-2", "gpt-2", "gpt-2", "a <|endoftext|> b"),
+    ("llama-3.2", "llama-bpe", "llama-bpe", "<|begin_of_text|> a<|eot_id|>\n\nb <|end_of_text|>"),
+    ("qwen2.5", "qwen2", "qwen2", "<|im_start|>user\nHello<|im_end|> <tool_call>\n e\u0301"),
+])
+def test_published_vocabularies_give_the_same_ids(tallow, tmp_path, name, pre, golden, controls):
+    """As GGUF, against tokenizer.json and against what transformers makes of it."""
+    fixtures = pathlib.Path(os.environ["TALLOW_FIXTURES"]).resolve()
+    published = fixtures / "tokenizers" / name / "tokenizer.json"
+    family = {"general.architecture": (STRING, "phi3" if "phi" in name else "llama")}
+    path = gguf_writer.write(tmp_path / "v.gguf", family | gguf_writer.vocabulary_of(published, pre), [])
+
+    def ids(model, text, *flags):
+        result = tallow("tokenize", "--no-special", "--model", model, *flags, input=text.encode())
+        assert result.returncode == 0, result.stderr
+        return [int(word) for word in result.stdout.split()]
+
+    long = (fixtures / "text" / "war-and-peace.txt").read_bytes()[:300000].decode(errors="ignore")
+    cases = json.loads((fixtures / "goldens" / ("llamacpp-%s.json" % golden)).read_text())["cases"]
+    texts = [long] + [case["text"] for case in cases]
+    for flags in ((), ("--parse-special",)):
+        joined = controls + "\n".join(texts)
+        assert ids(path, joined, *flags) == ids(published, joined, *flags)
+    for case in cases[::16]:
+        assert ids(path, case["text"]) == case["ids"]
 
 
 # ---- what is refused ----

@@ -280,6 +280,31 @@ static void token_types_decide_what_is_found(void **state)
 	bytes_free(&small.extra);
 }
 
+/* Of Phi-3 alone. */
+static void space_after_phi3s_tokens_is_theirs(void **state)
+{
+	(void)state;
+	static const float scores[9] = {0};
+	static const char *const architectures[] = {"phi3", "llama"};
+	for (int i = 0; i < 2; i++) {
+		struct small small = {.model = "llama",
+		                      .tokens = "<unk> <s> </s> <|user|> <|endoftext|> a \xE2\x96\x81 \n [x]",
+		                      .types = "234331114",
+		                      .scores = scores};
+		put_key_bool(&small.extra, "tokenizer.ggml.add_space_prefix", 0);
+		put_key_string(&small.extra, "general.architecture", architectures[i]);
+		small.n_extra = 2;
+		struct tokenizer *t = load_small(&small);
+		check_encoding(t, "<|user|> \na", PLAIN, i ? "<|user|> \xE2\x96\x81 \n a" : "<|user|> a");
+		check_encoding(t, "</s> a", PLAIN, i ? "</s> \xE2\x96\x81 a" : "</s> a");
+		check_encoding(t, "[x] a", PLAIN, i ? "[x] \xE2\x96\x81 a" : "[x] a");
+		check_encoding(t, "<s> a", PLAIN, "<s> \xE2\x96\x81 a");
+		check_encoding(t, "<|endoftext|> a", PLAIN, "<|endoftext|> \xE2\x96\x81 a");
+		tokenizer_destroy(t);
+		bytes_free(&small.extra);
+	}
+}
+
 /* ---- pre-tokenizers ---- */
 
 struct pieces {
@@ -571,13 +596,14 @@ static void ends_of_answers_are_found(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(llama2_style_is_as_hugging_face),   cmocka_unit_test(llama3_style_is_as_hugging_face),
-	    cmocka_unit_test(qwen2_style_is_as_hugging_face),    cmocka_unit_test(gpt2_style_is_as_hugging_face),
-	    cmocka_unit_test(scores_merge_as_sentencepiece),     cmocka_unit_test(flags_decide_what_is_added),
-	    cmocka_unit_test(token_types_decide_what_is_found),  cmocka_unit_test(pre_tokenizers_cut_as_hugging_face),
-	    cmocka_unit_test(vocabularies_that_lie_are_refused), cmocka_unit_test(scores_and_bytes_are_checked),
-	    cmocka_unit_test(keys_of_other_types_are_refused),   cmocka_unit_test(special_ids_are_checked),
-	    cmocka_unit_test(large_vocabularies_do_not_hang),    cmocka_unit_test(ends_of_answers_are_found),
+	    cmocka_unit_test(llama2_style_is_as_hugging_face),    cmocka_unit_test(llama3_style_is_as_hugging_face),
+	    cmocka_unit_test(qwen2_style_is_as_hugging_face),     cmocka_unit_test(gpt2_style_is_as_hugging_face),
+	    cmocka_unit_test(scores_merge_as_sentencepiece),      cmocka_unit_test(flags_decide_what_is_added),
+	    cmocka_unit_test(token_types_decide_what_is_found),   cmocka_unit_test(pre_tokenizers_cut_as_hugging_face),
+	    cmocka_unit_test(vocabularies_that_lie_are_refused),  cmocka_unit_test(scores_and_bytes_are_checked),
+	    cmocka_unit_test(keys_of_other_types_are_refused),    cmocka_unit_test(special_ids_are_checked),
+	    cmocka_unit_test(large_vocabularies_do_not_hang),     cmocka_unit_test(ends_of_answers_are_found),
+	    cmocka_unit_test(space_after_phi3s_tokens_is_theirs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
