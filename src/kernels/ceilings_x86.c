@@ -160,11 +160,12 @@ static uint64_t peak_tiles(int n_rounds)
 	return amx->peak(n_rounds);
 }
 
-enum { VECTOR_BYTES = 64 };
+/* 32 bf16 or 64 int8 in a vector, each multiplied and added. */
+enum { BF16_OPERATIONS = PEAK_CHAINS * 2 * 32, INT8_OPERATIONS = PEAK_CHAINS * 2 * 64 };
 
 const struct peak_loop_row peak_loops[] = {
-    {ARITHMETIC_BF16, has_bf16, peak_bf16, PEAK_CHAINS *VECTOR_BYTES / 2 * 2},
-    {ARITHMETIC_INT8, has_vnni, peak_int8, PEAK_CHAINS *VECTOR_BYTES * 2},
+    {ARITHMETIC_BF16, has_bf16, peak_bf16, BF16_OPERATIONS},
+    {ARITHMETIC_INT8, has_vnni, peak_int8, INT8_OPERATIONS},
     {ARITHMETIC_TILES, has_tiles, peak_tiles, AMX_PEAK_OPERATIONS},
 };
 const int n_peak_loops = sizeof peak_loops / sizeof *peak_loops;

@@ -78,6 +78,7 @@ static struct isa_row row_of(enum isa isa, const struct platform_cpu *cpu)
 		[ISA_NEON] = {&neon_set, cpu->neon_dotprod ? neon_dotprod_quant : NULL, NULL},
 #endif
 	};
+	assert(rows[isa].set);
 	return rows[isa];
 }
 
@@ -122,9 +123,7 @@ struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads
 	    .set = set,
 	    .amx = rounds && isa == ISA_AMX,
 	    .bf16_dot = rounds ? row.bf16_dot : NULL,
-	    .quant = !rounds     ? NULL
-	             : row.quant ? row.quant
-	                         : set->quant,
+	    .quant = rounds ? (row.quant ? row.quant : set->quant) : NULL,
 	    .n_threads = n_threads,
 	    .scratch_stride = worker_bytes(max_n_in),
 	    .scratch_bytes = kernels_scratch_bytes(n_threads, max_n_in),
