@@ -456,7 +456,6 @@ static void *engine_main(void *argument)
 	struct engine *engine = argument;
 	struct error error = {0};
 	if (!load(engine, &error)) {
-		log_message(LOG_ERROR, "model_load_failed", "%s", error.message);
 		pthread_mutex_lock(&engine->mutex);
 		engine->error = error;
 		engine->state = ENGINE_FAILED;
