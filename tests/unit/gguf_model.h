@@ -337,23 +337,38 @@ static const struct random_matrix {
 	bool some;
 } random_matrices[] = {
     {"attn_q", 256, 256, false},      {"attn_k", 128, 256, false},   {"attn_v", 128, 256, true},
-    {"attn_output", 256, 256, false}, {"ffn_gate", 512, 256, false}, {"ffn_up", 512, 256, false},
-    {"ffn_down", 256, 512, true},
+    {"attn_output", 256, 256, false}, {"ffn_gate", 256, 256, false}, {"ffn_up", 256, 256, false},
+    {"ffn_down", 256, 256, true},
 };
 enum {
 	N_RANDOM_MATRICES = sizeof random_matrices / sizeof *random_matrices,
-	RANDOM_LAYERS = 2,
+	RANDOM_LAYERS = 1,
 	RANDOM_HIDDEN = 256,
 	RANDOM_VOCAB = 300,
 };
 
-/* A small llama whose matrices are random blocks, in two files: as blocks and as the same values in f32. */
+/* The vectors of a model of these sizes, all ones. */
+static inline void gguf_maker_ones(struct gguf_maker *maker, const struct model_config *config)
+{
+	float ones[256];
+	char name[80];
+	assert_true(config->hidden_size <= 256);
+	for (int i = 0; i < 256; i++)
+		ones[i] = 1;
+	gguf_maker_tensor(maker, "output_norm.weight", config->hidden_size, 0, DTYPE_F32, ones);
+	for (int64_t norm = 0; norm < 2 * config->n_layers; norm++) {
+		snprintf(name, sizeof name, "blk.%d.%s_norm.weight", (int)norm / 2, norm % 2 ? "ffn" : "attn");
+		gguf_maker_tensor(maker, name, config->hidden_size, 0, DTYPE_F32, ones);
+	}
+}
+
+/* A llama of one layer whose matrices are random blocks, in two files: as blocks and as the same values in f32. */
 static inline void gguf_random_models(const struct random_types *types, const char *path, const char *plain_path)
 {
 	static const struct model_config config = {
 	    .architecture = "LlamaForCausalLM",
 	    .hidden_size = RANDOM_HIDDEN,
-	    .intermediate_size = 512,
+	    .intermediate_size = 256,
 	    .n_layers = RANDOM_LAYERS,
 	    .n_heads = 4,
 	    .n_kv_heads = 2,
@@ -367,10 +382,7 @@ static inline void gguf_random_models(const struct random_types *types, const ch
 	const float size = 0.1f;
 	struct gguf_maker blocks = {.n_values = 0}, plain = {.n_values = 0}, *made[2] = {&blocks, &plain};
 	uint64_t state = 1 + (uint64_t)types->most->type;
-	float ones[RANDOM_HIDDEN];
 	char name[80];
-	for (int i = 0; i < RANDOM_HIDDEN; i++)
-		ones[i] = 1;
 	gguf_maker_random(&blocks, &plain, "token_embd.weight", RANDOM_VOCAB, RANDOM_HIDDEN, types->embedding, size,
 	                  &state);
 	if (types->head)
@@ -383,11 +395,7 @@ static inline void gguf_random_models(const struct random_types *types, const ch
 	}
 	for (int file = 0; file < 2; file++) {
 		gguf_maker_config(made[file], &config);
-		gguf_maker_tensor(made[file], "output_norm.weight", RANDOM_HIDDEN, 0, DTYPE_F32, ones);
-		for (int norm = 0; norm < 2 * RANDOM_LAYERS; norm++) {
-			snprintf(name, sizeof name, "blk.%d.%s_norm.weight", norm / 2, norm % 2 ? "ffn" : "attn");
-			gguf_maker_tensor(made[file], name, RANDOM_HIDDEN, 0, DTYPE_F32, ones);
-		}
+		gguf_maker_ones(made[file], &config);
 		gguf_maker_write(made[file], file ? plain_path : path);
 	}
 }

@@ -15,10 +15,10 @@
 #include "kernels/convert.h"
 #include "model_run.h"
 
-enum { N_TOKENS = 150, DECODE_FROM = 140, MAX_VOCAB = 1024 };
+enum { N_TOKENS = 150, N_SHORT = 40, N_DECODED = 10, MAX_TOKENS = 320, MAX_VOCAB = 1024 };
 
 static struct folder folder;
-static int32_t tokens[N_TOKENS];
+static int32_t tokens[MAX_TOKENS];
 
 static int set_up(void **state)
 {
@@ -41,25 +41,25 @@ static int clear_folder(void **state)
 	return 0;
 }
 
-/* Logits [N_TOKENS, vocab] of a fixed text, most of it prefilled, the rest decoded. Long enough for longrope's long factors
- * where the model switches before; the others keep the short ones. */
-static int64_t compute(const char *path, enum isa isa, struct variant variant, enum dtype kv, float *logits)
+/* Logits [n, vocab] of a fixed text, most of it prefilled, the rest decoded; N_TOKENS are enough for longrope's long
+ * factors where the model switches before. Returns how many numbers that are. */
+static int64_t compute(const char *path, enum isa isa, struct variant variant, enum dtype kv, int n, float *logits)
 {
 	struct run run;
 	run_open_as(&run, path, isa, variant, kv, 2);
-	run.rope_variant = model_rope_variant(run.model, N_TOKENS);
+	run.rope_variant = model_rope_variant(run.model, n);
 	int64_t vocab = model_config(run.model)->vocab_size;
 	assert_true(vocab <= MAX_VOCAB);
-	for (int i = 0; i < N_TOKENS; i++)
+	for (int i = 0; i < n; i++)
 		tokens[i] = (int32_t)((i * 37 + i * i) % vocab);
-	all_logits(&run, tokens, N_TOKENS, 384, DECODE_FROM, logits);
+	all_logits(&run, tokens, n, 384, n - N_DECODED, logits);
 	model_close(run.model);
-	return vocab;
+	return n * vocab;
 }
 
 static float *new_logits(void)
 {
-	float *logits = malloc(sizeof(float) * N_TOKENS * MAX_VOCAB);
+	float *logits = malloc(sizeof(float) * MAX_TOKENS * MAX_VOCAB);
 	assert_non_null(logits);
 	return logits;
 }
@@ -118,9 +118,9 @@ static void a_gguf_file_has_the_logits_of_its_safetensors(void **state)
 			for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
 				if (!is_supported(sets[set]))
 					continue;
-				int64_t vocab = compute(models[i].path, sets[set], variants[v], DTYPE_F16, of_safetensors);
-				assert_int_equal(compute(path, sets[set], variants[v], DTYPE_F16, of_gguf), vocab);
-				double worst = difference(of_gguf, of_safetensors, N_TOKENS * vocab);
+				int64_t n = compute(models[i].path, sets[set], variants[v], DTYPE_F16, N_TOKENS, of_safetensors);
+				assert_int_equal(compute(path, sets[set], variants[v], DTYPE_F16, N_TOKENS, of_gguf), n);
+				double worst = difference(of_gguf, of_safetensors, n);
 				if (!(worst <= models[i].bound))
 					fail_msg("%s %s: logits differ by %.2e of their range", models[i].path, set_names[set], worst);
 			}
@@ -200,12 +200,12 @@ static void check_random_model(const char *name, const struct random_types *type
 	for (int set = 0; set < N_SETS; set++) {
 		if (!is_supported(sets[set]))
 			continue;
-		int64_t n = N_TOKENS * compute(plain, sets[set], exact, DTYPE_F32, of_values);
-		assert_int_equal(compute(path, sets[set], exact, DTYPE_F32, of_blocks) * N_TOKENS, n);
+		int64_t n = compute(plain, sets[set], exact, DTYPE_F32, N_SHORT, of_values);
+		assert_int_equal(compute(path, sets[set], exact, DTYPE_F32, N_SHORT, of_blocks), n);
 		double worst = difference(of_blocks, of_values, n);
 		if (!(worst <= (repacked ? 1e-5 : 0)))
 			fail_msg("%s %s: logits differ by %.2e of their range", name, set_names[set], worst);
-		compute(path, sets[set], automatic, DTYPE_F32, of_blocks);
+		compute(path, sets[set], automatic, DTYPE_F32, N_SHORT, of_blocks);
 		worst = difference(of_blocks, of_values, n);
 		if (!(worst <= (repacked ? 3e-2 : 0)))
 			fail_msg("%s %s as served: logits differ by %.2e of their range", name, set_names[set], worst);
@@ -265,8 +265,8 @@ static void blocks_are_converted_as_their_values_are(void **state)
 			/* Repacked, where the values would be rounded anew: with Q4 the head has 8 bits. */
 			bool repacked = scales->type == DTYPE_Q8_0 ? targets[j] == DTYPE_Q8 || targets[j] == DTYPE_Q4
 			                                           : scales->type == DTYPE_Q4_0 && targets[j] == DTYPE_Q4;
-			int64_t n = N_TOKENS * compute(plain, ISA_AUTO, variant, DTYPE_F16, of_values);
-			compute(path, ISA_AUTO, variant, DTYPE_F16, of_blocks);
+			int64_t n = compute(plain, ISA_AUTO, variant, DTYPE_F16, N_SHORT, of_values);
+			compute(path, ISA_AUTO, variant, DTYPE_F16, N_SHORT, of_blocks);
 			double worst = difference(of_blocks, of_values, n);
 			if (!(worst <= (repacked ? 5e-2 : 0)))
 				fail_msg("%s to %s: logits differ by %.2e of their range", dtype_info(scales->type)->name,
@@ -275,6 +275,172 @@ static void blocks_are_converted_as_their_values_are(void **state)
 	}
 	free(of_blocks);
 	free(of_values);
+}
+
+/* A request's bits: neither the number of threads nor how its prompt is cut into slices is in them. */
+static void blocks_give_the_same_bits_however_they_are_cut(void **state)
+{
+	(void)state;
+	static const struct {
+		int n_tiles, n_threads;
+	} cuts[] = {{100, 2}, {1, 1}, {2, 2}};
+	const char *path = folder_file(&folder, "blocks.gguf"), *plain = folder_file(&folder, "values.gguf");
+	float *first = new_logits(), *other = new_logits();
+	for (int i = 0; i < N_BLOCK_TYPES; i++) {
+		struct random_types types = all_of(&block_scales[i], i % 2);
+		gguf_random_models(&types, path, plain);
+		for (int set = 0; set < N_SETS; set++)
+			for (size_t cut = 0; cut < sizeof cuts / sizeof *cuts && is_supported(sets[set]); cut++) {
+				struct variant variant = {COMPUTE_AUTO, AS_IN_FILE};
+				struct run run;
+				run_open_as(&run, path, sets[set], variant, DTYPE_F16, cuts[cut].n_threads);
+				int tile = model_memory_plan(run.model)->tile_rows, n = 2 * tile + N_SHORT;
+				int64_t vocab = model_config(run.model)->vocab_size;
+				assert_true(n <= MAX_TOKENS);
+				tile = tile < 16 ? 16 : tile;
+				for (int token = 0; token < n; token++)
+					tokens[token] = token * 7 % 300;
+				all_logits(&run, tokens, n, tile * cuts[cut].n_tiles, n - N_DECODED, cut ? other : first);
+				model_close(run.model);
+				if (cut && memcmp(other, first, sizeof *first * (size_t)(n * vocab)) != 0)
+					fail_msg("%s %s: other bits in slices of %d tiles on %d threads",
+					         dtype_info(block_scales[i].type)->name, set_names[set], cuts[cut].n_tiles,
+					         cuts[cut].n_threads);
+			}
+	}
+	free(first);
+	free(other);
+}
+
+/* ---- what does not fit ---- */
+
+static const struct model_config small_config = {
+    .architecture = "LlamaForCausalLM",
+    .hidden_size = 64,
+    .intermediate_size = 96,
+    .n_layers = 2,
+    .n_heads = 2,
+    .n_kv_heads = 1,
+    .head_dim = 32,
+    .rotary_dim = 32,
+    .vocab_size = 10,
+    .max_positions = 1024,
+    .rms_norm_eps = 1e-5,
+    .rope = {.theta = 10000},
+};
+
+/* A tensor that takes the place of the one of its name, or comes on top. */
+struct other {
+	const char *name; /* NULL: none */
+	int64_t rows, columns;
+	enum dtype type;
+	const void *data; /* NULL: zeros */
+};
+
+static bool is_named(const struct other *other, const char *name)
+{
+	return other->name && strcmp(other->name, name) == 0;
+}
+
+static void write_small(const char *path, int64_t n_layers, const struct other *other, const struct other *another)
+{
+	static const struct {
+		const char *name;
+		int64_t rows, columns;
+	} matrices[] = {{"attn_q", 64, 64},   {"attn_k", 32, 64}, {"attn_v", 32, 64},  {"attn_output", 64, 64},
+	                {"ffn_gate", 96, 64}, {"ffn_up", 96, 64}, {"ffn_down", 64, 96}};
+	struct gguf_maker maker = {.n_values = 0};
+	struct model_config config = small_config;
+	char name[80];
+	config.n_layers = n_layers;
+	gguf_maker_config(&maker, &config);
+	gguf_maker_ones(&maker, &small_config);
+	for (const struct other *one = other; one; one = one == other ? another : NULL)
+		if (one->name)
+			gguf_maker_tensor(&maker, one->name, one->rows, one->columns, one->type, one->data);
+	if (!is_named(other, "token_embd.weight"))
+		gguf_maker_tensor(&maker, "token_embd.weight", 10, 64, DTYPE_F32, NULL);
+	for (int layer = 0; layer < 2; layer++)
+		for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) {
+			snprintf(name, sizeof name, "blk.%d.%s.weight", layer, matrices[i].name);
+			if (!is_named(other, name))
+				gguf_maker_tensor(&maker, name, matrices[i].rows, matrices[i].columns, DTYPE_F16, NULL);
+		}
+	gguf_maker_write(&maker, path);
+}
+
+static void check_small_refused(int64_t n_layers, const struct other *other, const char *says)
+{
+	struct error error = {0};
+	const char *path = folder_file(&folder, "small.gguf");
+	struct model_options options = {.path = path, .weights_auto = true, .kv_auto = true, .n_threads = 1};
+	write_small(path, n_layers, other, NULL);
+	struct model *model = model_open(&options, NULL, NULL, &error);
+	if (model)
+		fail_msg("was opened, where it should say: %s", says);
+	assert_int_equal(error.code, ERROR_MODEL);
+	if (!strstr(error.message, says) || !strstr(error.message, "small.gguf: "))
+		fail_msg("says: %s\n  not: %s", error.message, says);
+}
+
+static void models_that_do_not_fit_are_refused(void **state)
+{
+	(void)state;
+	static const float zero[16], nan[16] = {1, NAN}, minus[16] = {1, -2};
+	static const struct {
+		int64_t n_layers;
+		struct other other;
+		const char *says;
+	} rows[] = {
+	    {3, {NULL, 0, 0, DTYPE_F32, NULL}, "9 missing: "},
+	    {1, {NULL, 0, 0, DTYPE_F32, NULL}, "9 unexpected: blk.1."},
+	    {2,
+	     {"output.weight", 11, 64, DTYPE_F32, NULL},
+	     "tensor output.weight has shape [11, 64], the file's metadata makes it [10, 64]"},
+	    {2, {"output.weight", 10, 32, DTYPE_F32, NULL}, "tensor output.weight has shape [10, 32]"},
+	    {2, {"token_embd.weight", 10, 32, DTYPE_F32, NULL}, "tensor token_embd.weight has shape [10, 32]"},
+	    {2, {"token_embd.weight", 640, 0, DTYPE_F32, NULL}, "tensor token_embd.weight is missing or no matrix"},
+	    {2, {"token_embd.weight", 9, 64, DTYPE_F32, NULL}, "tensor token_embd.weight has shape [9, 64]"},
+	    {2, {"blk.1.attn_k.weight", 64, 64, DTYPE_F16, NULL}, "tensor blk.1.attn_k.weight has shape [64, 64]"},
+	    {2, {"blk.0.ffn_down.weight", 96, 64, DTYPE_Q8_0, NULL}, "tensor blk.0.ffn_down.weight has shape [96, 64]"},
+	    {2, {"blk.0.attn_q_norm.weight", 32, 0, DTYPE_F32, NULL}, "1 unexpected: blk.0.attn_q_norm.weight"},
+	    {2, {"blk.0.attn_v.bias", 64, 0, DTYPE_F32, NULL}, "1 unexpected: blk.0.attn_v.bias"},
+	    {2,
+	     {"blk.0.attn_q.bias", 64, 0, DTYPE_Q8_0, NULL},
+	     "tensor blk.0.attn_q.bias has dtype Q8_0, expected F32, F16 or BF16"},
+	    {2, {"blk.2.attn_q.weight", 64, 64, DTYPE_F16, NULL}, "1 unexpected: blk.2.attn_q.weight"},
+	    {2, {"rope_freqs.weight", 16, 0, DTYPE_F32, zero}, "rope_freqs.weight[0] is 0"},
+	    {2, {"rope_freqs.weight", 16, 0, DTYPE_F32, nan}, "rope_freqs.weight[1] is nan"},
+	    {2, {"rope_freqs.weight", 16, 0, DTYPE_F32, minus}, "rope_freqs.weight[1] is -2"},
+	    {2,
+	     {"rope_freqs.weight", 32, 0, DTYPE_F32, NULL},
+	     "tensor rope_freqs.weight has shape [32], the file's metadata makes it [16]"},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		check_small_refused(rows[i].n_layers, &rows[i].other, rows[i].says);
+}
+
+/* A head that is the embedding once more is a head like any other. */
+static void a_copy_of_the_embedding_is_a_head(void **state)
+{
+	(void)state;
+	float table[10 * 64];
+	uint64_t seed = 5;
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		table[i] = (float)random_byte(&seed) / 128 - 1;
+	const struct other embedding = {"token_embd.weight", 10, 64, DTYPE_F32, table},
+	                   head = {"output.weight", 10, 64, DTYPE_F32, table};
+	const char *tied = folder_file(&folder, "tied.gguf"), *copied = folder_file(&folder, "copied.gguf");
+	const struct variant variant = {COMPUTE_AUTO, AS_IN_FILE};
+	float *of_tied = new_logits(), *of_copied = new_logits();
+	write_small(tied, 2, &embedding, NULL);
+	write_small(copied, 2, &embedding, &head);
+	int64_t n = compute(tied, ISA_AUTO, variant, DTYPE_F32, N_SHORT, of_tied);
+	assert_int_equal(compute(copied, ISA_AUTO, variant, DTYPE_F32, N_SHORT, of_copied), n);
+	assert_memory_equal(of_copied, of_tied, (size_t)n * sizeof *of_tied);
+	assert_true(of_tied[0] != of_tied[1]);
+	free(of_tied);
+	free(of_copied);
 }
 
 /* ---- repacking ---- */
@@ -328,6 +494,9 @@ int main(void)
 	    cmocka_unit_test_teardown(every_block_type_has_the_logits_of_its_values, clear_folder),
 	    cmocka_unit_test_teardown(files_of_several_types_have_the_logits_of_their_values, clear_folder),
 	    cmocka_unit_test_teardown(blocks_are_converted_as_their_values_are, clear_folder),
+	    cmocka_unit_test_teardown(blocks_give_the_same_bits_however_they_are_cut, clear_folder),
+	    cmocka_unit_test_teardown(models_that_do_not_fit_are_refused, clear_folder),
+	    cmocka_unit_test_teardown(a_copy_of_the_embedding_is_a_head, clear_folder),
 	    cmocka_unit_test(repacking_changes_no_value),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
