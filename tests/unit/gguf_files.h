@@ -80,13 +80,17 @@ static inline void put_tensor(struct bytes *out, const char *name, uint64_t n_va
 	put_u64(out, offset);
 }
 
+static inline void put_zeros(struct bytes *out, size_t n_bytes)
+{
+	static const unsigned char zeros[64];
+	for (; n_bytes; n_bytes -= n_bytes < 64 ? n_bytes : 64)
+		bytes_append(out, zeros, n_bytes < 64 ? n_bytes : 64);
+}
+
 /* Padding, then data of n_bytes. */
 static inline void put_data(struct bytes *out, size_t n_bytes)
 {
-	static const unsigned char zeros[64];
-	bytes_append(out, zeros, (32 - out->n_bytes % 32) % 32);
-	for (; n_bytes; n_bytes -= n_bytes < 64 ? n_bytes : 64)
-		bytes_append(out, zeros, n_bytes < 64 ? n_bytes : 64);
+	put_zeros(out, (32 - out->n_bytes % 32) % 32 + n_bytes);
 }
 
 #endif

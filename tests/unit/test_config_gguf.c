@@ -386,6 +386,91 @@ static void wrong_numbers_are_named(void **state)
 	refused("embedding_length 64 is not a multiple of attention.head_count 3 and attention.key_length is not given");
 }
 
+/* One key of another type than the format's, or of a type that can hold what others cannot. */
+static void typed(const char *name, enum gguf_type type, const void *value, size_t n_bytes, const char *says)
+{
+	char key[128];
+	begin("llama", (const char *const[]){name, NULL});
+	snprintf(key, sizeof key, "llama.%s", name);
+	put_key(&maker.values, key, type);
+	bytes_append(&maker.values, value, n_bytes);
+	maker.n_values++;
+	refused(says);
+}
+
+static void numbers_of_other_types_are_refused(void **state)
+{
+	(void)state;
+	static const char *const counts[] = {"embedding_length",     "feed_forward_length",     "block_count",
+	                                     "attention.head_count", "attention.head_count_kv", "context_length"};
+	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+		char says[128];
+		snprintf(says, sizeof says, "llama.%s is of type f32, expected an integer", counts[i]);
+		typed(counts[i], GGUF_F32, &(float){2}, sizeof(float), says);
+		snprintf(says, sizeof says, "llama.%s is of type f64, expected an integer", counts[i]);
+		typed(counts[i], GGUF_F64, &(double){2}, sizeof(double), says);
+		snprintf(says, sizeof says, "llama.%s is of type bool, expected an integer", counts[i]);
+		typed(counts[i], GGUF_BOOL, "\1", 1, says);
+		snprintf(says, sizeof says, "llama.%s is -1, expected 0 or more", counts[i]);
+		typed(counts[i], GGUF_I32, &(int32_t){-1}, sizeof(int32_t), says);
+		typed(counts[i], GGUF_I64, &(int64_t){-1}, sizeof(int64_t), says);
+		snprintf(says, sizeof says, "llama.%s is 18446744073709551615", counts[i]);
+		typed(counts[i], GGUF_U64, &(uint64_t){UINT64_MAX}, sizeof(uint64_t), says);
+		snprintf(says, sizeof says, "llama.%s is 9223372036854775807", counts[i]);
+		typed(counts[i], GGUF_U64, &(uint64_t){INT64_MAX}, sizeof(uint64_t), says);
+	}
+	/* Every width of integer will do. */
+	begin("llama", (const char *const[]){"block_count", NULL});
+	put_key(&maker.values, "llama.block_count", GGUF_U8);
+	bytes_append(&maker.values, "\3", 1);
+	maker.n_values++;
+	assert_int_equal(understood().n_layers, 3);
+	/* A list of counts by layer is other models'. */
+	begin("llama", (const char *const[]){"attention.head_count", NULL});
+	put_key_array(&maker.values, "llama.attention.head_count", GGUF_U32, 3);
+	for (int i = 0; i < 3; i++)
+		put_u32(&maker.values, 4);
+	maker.n_values++;
+	refused("llama.attention.head_count is of type array of u32, expected an integer");
+}
+
+static void llamas_turn_whole_heads(void **state)
+{
+	(void)state;
+	static const int64_t wrong[] = {0, 2, 15, 17, 18, 64, 4294967295};
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		begin_with("llama", "rope.dimension_count", wrong[i]);
+		refused("llama.rope.dimension_count is ");
+	}
+	begin_with("llama", "rope.dimension_count", HEAD_DIM);
+	assert_int_equal(understood().rotary_dim, HEAD_DIM);
+}
+
+/* The rows of token_embd are the vocabulary; where its size is given too, or tokens are, they are compared. */
+static void vocabularies_are_as_large_as_the_embedding(void **state)
+{
+	(void)state;
+	begin("llama", NULL);
+	assert_int_equal(understood().vocab_size, 8);
+	static const int64_t wrong[] = {0, 1LL << 31, 4294967295};
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		begin_with("llama", "vocab_size", wrong[i]);
+		refused("llama.vocab_size is ");
+	}
+	for (uint64_t n_tokens = 7; n_tokens <= 9; n_tokens++) {
+		begin("llama", NULL);
+		put_key_array(&maker.values, "tokenizer.ggml.tokens", GGUF_STRING, n_tokens);
+		for (uint64_t i = 0; i < n_tokens; i++)
+			put_string(&maker.values, "t");
+		maker.n_values++;
+		gguf_maker_u32(&maker, "tokenizer.ggml.bos_token_id", 7);
+		if (n_tokens <= 8)
+			assert_int_equal(understood().bos_id, 7);
+		else
+			refused("tokenizer.ggml.tokens has 9 tokens, the model only 8");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -396,6 +481,9 @@ int main(void)
 	    cmocka_unit_test_teardown(longrope_is_known_by_its_tensors, clear_folder),
 	    cmocka_unit_test_teardown(wrong_numbers_are_named, clear_folder),
 	    cmocka_unit_test_teardown(rope_that_is_wrong_is_named, clear_folder),
+	    cmocka_unit_test_teardown(numbers_of_other_types_are_refused, clear_folder),
+	    cmocka_unit_test_teardown(llamas_turn_whole_heads, clear_folder),
+	    cmocka_unit_test_teardown(vocabularies_are_as_large_as_the_embedding, clear_folder),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

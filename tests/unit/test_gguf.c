@@ -108,7 +108,8 @@ static void check_accepted(struct bytes *file)
 	bytes_free(file);
 }
 
-/* A value of every type, arrays of most, tensors of several types; the data of the last one ends the file. */
+/* A value of every type, arrays of most, tensors of several types; the data of the last one ends the file. Version 3;
+ * version 2 differs by its number alone. */
 static struct bytes valid_file(void)
 {
 	struct bytes out = {0};
@@ -152,11 +153,11 @@ static struct bytes valid_file(void)
 	return out;
 }
 
-static void what_is_in_a_file_comes_out(void **state)
+static void check_what_comes_out(uint32_t version)
 {
-	(void)state;
 	struct error error = {0};
 	struct bytes file = valid_file();
+	memcpy(file.data + 4, &version, sizeof version);
 	struct gguf_file *gguf = gguf_open_memory("some.gguf", file.data, file.n_bytes, &error);
 	if (!gguf)
 		fail_msg("%s", error.message);
@@ -211,6 +212,13 @@ static void what_is_in_a_file_comes_out(void **state)
 	assert_false(gguf_tensor_find(gguf, "unusable")->type->supported);
 	gguf_close(gguf);
 	bytes_free(&file);
+}
+
+static void what_is_in_a_file_comes_out(void **state)
+{
+	(void)state;
+	check_what_comes_out(2);
+	check_what_comes_out(3);
 }
 
 static void every_prefix_is_refused(void **state)
@@ -381,6 +389,14 @@ static void alignment_is_checked(void **state)
 		put_tensor(&file, "t", 4, 0, 0);
 		put_data(&file, 64);
 		check_refused(&file, "expected a power of two from 8 on");
+	}
+	for (uint32_t alignment = 8; alignment <= 4096; alignment *= 2) {
+		put_header(&file, 2, 1);
+		put_key_u32(&file, "general.alignment", alignment);
+		put_tensor(&file, "a", 2, 0, 0);
+		put_tensor(&file, "b", 2, 0, alignment);
+		put_zeros(&file, (alignment - file.n_bytes % alignment) % alignment + alignment + 8);
+		check_accepted(&file);
 	}
 	put_header(&file, 1, 1);
 	put_key_u32(&file, "general.alignment", UINT32_C(1) << 31);
@@ -666,6 +682,9 @@ static void broken_sets_are_refused(void **state)
 	check_set_refused(first, "m-00003-of-00003.gguf: No such file");
 	assert_int_equal(mkdir(folder_file(&folder, "m-00003-of-00003.gguf"), 0700), 0);
 	check_set_refused(first, "m-00003-of-00003.gguf: not a regular file");
+	assert_int_equal(remove(folder_file(&folder, "m-00003-of-00003.gguf")), 0);
+	assert_int_equal(mkfifo(folder_file(&folder, "m-00003-of-00003.gguf"), 0600), 0);
+	check_set_refused(first, "m-00003-of-00003.gguf: not a regular file"); /* without waiting for a writer */
 	assert_int_equal(symlink("loop.gguf", folder_file(&folder, "loop.gguf")), 0);
 	assert_int_equal(remove(folder_file(&folder, "m-00003-of-00003.gguf")), 0);
 	assert_int_equal(symlink("loop.gguf", folder_file(&folder, "m-00003-of-00003.gguf")), 0);
