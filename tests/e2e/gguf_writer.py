@@ -6,7 +6,7 @@ import json
 import struct
 
 U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9  # types of values
-TYPES = {"F32": 0, "F16": 1, "Q8_0": 8, "IQ2_XXS": 16, "BF16": 30}
+TYPES = {"F32": 0, "F16": 1, "Q8_0": 8, "Q4_K": 12, "IQ2_XXS": 16, "BF16": 30}
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6  # types of tokens
 
 NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
@@ -63,8 +63,45 @@ def q8_0(values):
     return b"".join(out)
 
 
-def tensors_of(folder, quantise=False):
-    """(name, type, shape, bytes) of a llama whose weights are bf16: norms in F32, matrices as they are or in Q8_0."""
+def half(value):
+    """The value as 16 bits have it, and their bytes."""
+    raw = struct.pack("<e", value)
+    return struct.unpack("<e", raw)[0], raw
+
+
+def q4_k(values):
+    """Blocks of 256 in groups of 32, which span their least to their greatest value, and zero: steps and minima are
+    6-bit shares of the block's largest, in f16."""
+    out = bytearray()
+    for at in range(0, len(values), 256):
+        groups = [values[at + i:at + i + 32] for i in range(0, 256, 32)]
+        lows = [-min(0, *group) for group in groups]
+        steps = [(max(0, *group) + low) / 15 for group, low in zip(groups, lows)]
+        step_unit, raw_step = half(max(steps) / 63)
+        low_unit, raw_low = half(max(lows) / 63)
+        step_shares = [min(63, round(step / step_unit)) if step_unit else 0 for step in steps]
+        low_shares = [min(63, round(low / low_unit)) if low_unit else 0 for low in lows]
+        codes = []
+        for group, share, low in zip(groups, step_shares, low_shares):
+            inverse = 1 / (step_unit * share) if step_unit * share else 0.0
+            codes.append([max(0, min(15, round((value + low_unit * low) * inverse))) for value in group])
+        out += raw_step + raw_low + pack_shares(step_shares, low_shares)
+        for first, second in zip(codes[0::2], codes[1::2]):
+            out += bytes(a | b << 4 for a, b in zip(first, second))
+    return bytes(out)
+
+
+def pack_shares(steps, lows):
+    """Eight and eight numbers of 6 bits in 12 bytes: the later four of each leave their upper 2 bits with the first."""
+    first = [shares[i] | shares[i + 4] >> 4 << 6 for shares in (steps, lows) for i in range(4)]
+    return bytes(first + [steps[i] & 15 | (lows[i] & 15) << 4 for i in range(4, 8)])
+
+
+MAKERS = {"Q8_0": q8_0, "Q4_K": q4_k}
+
+
+def tensors_of(folder, kind_of=lambda name: "BF16"):
+    """(name, type, shape, bytes) of a llama whose weights are bf16: norms in F32, matrices of the type that kind_of gives."""
     config = json.loads((folder / "config.json").read_text())
     out = []
     for name, (dtype, shape, raw) in sorted(read_tensors(folder).items()):
@@ -74,10 +111,10 @@ def tensors_of(folder, quantise=False):
             raw = pair_rows(raw, shape[0], config["head_dim"])
         if len(shape) == 1:
             out.append((to, "F32", shape, floats_of(raw).tobytes()))
-        elif quantise:
-            out.append((to, "Q8_0", shape, q8_0(floats_of(raw))))
-        else:
+        elif kind_of(to) == dtype:
             out.append((to, dtype, shape, raw))
+        else:
+            out.append((to, kind_of(to), shape, MAKERS[kind_of(to)](floats_of(raw))))
     return out
 
 

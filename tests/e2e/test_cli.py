@@ -12,6 +12,7 @@ import xml.etree.ElementTree
 
 import pytest
 
+import gguf_writer
 from conftest import llama_config, shipped_model, write_model
 
 COMMANDS = ("serve", "generate", "inspect", "bench", "tokenize", "detokenize", "logits", "perplexity")
@@ -374,8 +375,8 @@ def test_perplexity_refuses(tallow, text_model, tmp_path):
 # ---- bench ----
 
 
-def bench(tallow, *arguments):
-    result = tallow("bench", "--model", str(shipped_model()), "--quick", *arguments)
+def bench(tallow, *arguments, model=None):
+    result = tallow("bench", "--model", model or shipped_model(), "--quick", *arguments)
     assert result.returncode == 0, result.stderr
     return result.stdout.decode()
 
@@ -425,8 +426,12 @@ def check_chart(path, found):
             assert x >= left + other_width or left >= x + width or y >= top + other_height or top >= y + height
 
 
-def test_bench_prints_a_table(tallow):
-    text = bench(tallow, "--prefill", "32", "--depths", "0,2000", "--streams", "2", "--repeats", "1")
+def test_bench_prints_a_table(tallow, tmp_path):
+    """Of a GGUF file."""
+    tensors = gguf_writer.tensors_of(shipped_model(), lambda name: "Q8_0" if "ffn" in name else "BF16")
+    model = gguf_writer.write(tmp_path / "model.gguf", gguf_writer.values_of(shipped_model()), tensors)
+    text = bench(tallow, "--prefill", "32", "--depths", "0,2000", "--streams", "2", "--repeats", "1", model=model)
+    assert "\nweights Q8_0, kernels" in text
     assert "memory read" in text and "per parallel region" in text
     assert re.search(r"^prefill +32 +1 +\d+\.\d\d ", text, re.M) and re.search(r"^decode +0 +2 ", text, re.M)
     assert "left out: decode, 2000 tokens" in text
