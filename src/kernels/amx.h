@@ -20,9 +20,8 @@
 enum {
 	AMX_SIDE = 16,           /* rows and outputs of a tile */
 	AMX_STEP = 32,           /* inputs of a step */
-	AMX_DEPTH = 256,         /* inputs that are packed at a time */
-	AMX_PANEL_OUTPUTS = 256, /* outputs that are packed at a time: with AMX_DEPTH, what leaves room in an L2 cache */
-	AMX_PANEL_ELEMENTS = AMX_PANEL_OUTPUTS * AMX_DEPTH,
+	AMX_DEPTH = 256,         /* inputs that are packed at a time for many rows: two strips of it stay in an L1 cache */
+	AMX_PANEL_OUTPUTS = 256, /* outputs that are packed at a time: what leaves room for rows in an L2 cache */
 };
 
 static inline int64_t amx_steps(int64_t n_in)
