@@ -18,7 +18,7 @@
 #include "kernel_check.h"
 #include "model_files.h"
 
-enum { PAGE_TOKENS = 4, MAX_OUTPUT = 48, MAX_PROMPT = 260, N_JOBS = 24 };
+enum { PAGE_TOKENS = 4, MAX_OUTPUT = 32, MAX_PROMPT = 240, N_JOBS = 17 };
 
 /* ---- the prefix cache ---- */
 
