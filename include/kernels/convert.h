@@ -25,6 +25,8 @@ void weight_convert(const struct kernels *kernels, struct pool *pool, const stru
                     void *memory, struct weight *to);
 /* out[i][k] = output first + i of the weight in f32, [n, n_in]. */
 void weight_widen(const struct kernels *kernels, const struct weight *weight, int64_t first, int64_t n, float *out);
+/* Weights of few bits: the strip that holds an output, and the strip's scales (NULL for super-blocks; kernels/quant.h). */
+unsigned char *weight_strip(const struct weight *weight, int64_t output, uint16_t **scales);
 /* A piece of a weight: up to 16 outputs from `first` (a multiple of 16) on, inputs from `k` (a multiple of 32) on. */
 struct weight_piece {
 	int64_t first, k;

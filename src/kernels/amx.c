@@ -221,7 +221,7 @@ static void amx_multiply_many(const struct amx_many *product)
 	_tile_release();
 }
 
-/* ---- packing ---- */
+/* ---- packing weights ---- */
 
 static void amx_pack_rows(uint16_t *strip, const unsigned char *rows, size_t stride_bytes, int n_outputs, int64_t n_in,
                           int n_following)
@@ -252,25 +252,41 @@ ALWAYS_INLINE __m512i pair_of(__m512 even, __m512 odd)
 	return _mm512_permutexvar_epi16(zip, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
-/* Four inputs of each output, stored as value + zero: two pairs. */
-ALWAYS_INLINE void widen_four(uint16_t *out, __m512i stored, __m512 scale, __m512 below)
+/* Q8 and Q4: the bits of a stored value are put beside the exponent of 2^15, which is cheaper than to convert them. What
+ * this adds is taken away with the zero, and nothing is rounded: scales have 11 bits, 2^15 + zero has at most 13. */
+enum { SPLICE = 1 << 15 };
+#define SPLICE_BITS 0x47000000 /* SPLICE as f32; its mantissa's bit 8 is worth 1 */
+
+ALWAYS_INLINE bool splices(const enum dtype type)
 {
-	__m512 value[4];
-#pragma GCC unroll 4
-	for (int i = 0; i < 4; i++) {
-		__m512i byte = i == 3 ? _mm512_srli_epi32(stored, 24)
-		                      : _mm512_and_si512(_mm512_srli_epi32(stored, 8 * (unsigned)i), _mm512_set1_epi32(255));
-		value[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(byte), scale, below); /* Q8 and Q4: exact, 9 bits by 11 */
-	}
-	_mm512_storeu_si512(out, pair_of(value[0], value[1]));
-	_mm512_storeu_si512(out + AMX_SIDE * 2, pair_of(value[2], value[3]));
+	return type == DTYPE_Q8 || type == DTYPE_Q4;
+}
+
+/* Input i of four, for each output: SPLICE + the value stored. */
+ALWAYS_INLINE __m512 splice(const enum dtype type, __m512i stored, const int i, const int half)
+{
+	enum { PLACE = 8, AND_OR = 0xea };
+	const int from = 8 * i + (type == DTYPE_Q4 && half ? 4 : 0), mask = type == DTYPE_Q4 ? 15 : 255;
+	__m512i placed = from > PLACE   ? _mm512_srli_epi32(stored, (unsigned)(from - PLACE))
+	                 : from < PLACE ? _mm512_slli_epi32(stored, (unsigned)(PLACE - from))
+	                                : stored;
+	return (__m512)_mm512_ternarylogic_epi32(placed, _mm512_set1_epi32(mask << PLACE), _mm512_set1_epi32(SPLICE_BITS),
+	                                         AND_OR);
+}
+
+/* Input i of four, for each output, from bytes. */
+ALWAYS_INLINE __m512 converted(__m512i bytes, const int i)
+{
+	return _mm512_cvtepi32_ps(
+	    i == 3 ? _mm512_srli_epi32(bytes, 24)
+	           : _mm512_and_si512(_mm512_srli_epi32(bytes, 8 * (unsigned)i), _mm512_set1_epi32(255)));
 }
 
 /* Scales of 16 outputs in a group, or in a half of it, and what zero, or the minimum, makes of them. */
 ALWAYS_INLINE __m512 scales_of(const enum dtype type, const uint16_t *scales, const unsigned char *head, int group,
                                int half, __m512 *below)
 {
-	const __m512 zero = _mm512_set1_ps(-(float)quant_zero(type));
+	const __m512 zero = _mm512_set1_ps(-(float)((splices(type) ? SPLICE : 0) + quant_zero(type)));
 	const unsigned char *factors = head + QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS;
 	__m512 scale = quant_scales(quant_is_super(type) ? head : (const void *)(scales + group * QUANT_OUTPUTS));
 	if (type == DTYPE_Q4K) {
@@ -301,7 +317,14 @@ ALWAYS_INLINE void pack_quant(uint16_t *strip, const enum dtype type, const unsi
 			qi high = type == DTYPE_Q6K ? quant_load(block + (4 + half) * ROW_BYTES) : _mm512_setzero_si512();
 			for (int j = 0; j < 4; j++) {
 				qi stored = quant_load(block + (type == DTYPE_Q8 ? 4 * half + j : j) * ROW_BYTES);
-				widen_four(strip + (4 * half + j) * FOUR, quant_weights(type, stored, high, j, half), scale, below);
+				qi bytes = quant_weights(type, stored, high, j, half);
+				__m512 value[4];
+#pragma GCC unroll 4
+				for (int i = 0; i < 4; i++)
+					value[i] = _mm512_fmadd_ps(splices(type) ? splice(type, stored, i, half) : converted(bytes, i),
+					                           scale, below);
+				_mm512_storeu_si512(strip + (4 * half + j) * FOUR, pair_of(value[0], value[1]));
+				_mm512_storeu_si512(strip + (4 * half + j) * FOUR + FOUR / 2, pair_of(value[2], value[3]));
 			}
 		}
 	}
@@ -324,6 +347,98 @@ static void amx_pack_quant(uint16_t *strip, enum dtype type, const unsigned char
 		assert(!"weights of few bits");
 	}
 }
+
+/* ---- widened weights ---- */
+
+/* Strips of weights and their scales. */
+struct strips {
+	const unsigned char *data[2];
+	const uint16_t *scales[2];
+};
+
+/* The two from an output on; where there is but one, it is both. */
+static struct strips strips_at(const struct amx_widened *p, int output)
+{
+	struct strips strips;
+	for (int i = 0; i < 2; i++) {
+		size_t strip = (size_t)output / AMX_SIDE + (output + AMX_SIDE < p->n_outputs ? (size_t)i : 0);
+		strips.data[i] = p->w + strip * quant_strip_bytes(p->type, p->n_groups);
+		strips.scales[i] = p->scales ? p->scales + strip * (size_t)p->n_groups * QUANT_OUTPUTS : NULL;
+	}
+	return strips;
+}
+
+ALWAYS_INLINE void widen_step(uint16_t (*step)[STEP_ELEMENTS], const enum dtype type, const struct strips *strips,
+                              int group)
+{
+	enum { AHEAD_GROUPS = 8 };
+	const ptrdiff_t ahead = AHEAD_GROUPS * (ptrdiff_t)quant_block_bytes(type);
+	for (int i = 0; i < 2; i++)
+		pack_quant(step[i], type, strips->data[i], strips->scales[i], group, 1, ahead);
+}
+
+/* Two strips, widened a step ahead of their multiplication: vector units do the one and the tile unit the other at once. */
+ALWAYS_INLINE void multiply_strips(const struct amx_widened *p, const enum dtype type, int output, const bool two)
+{
+	_Alignas(64) uint16_t ring[2][2][STEP_ELEMENTS];
+	_Alignas(64) float sums[AMX_WIDENED_BLOCKS][2][AMX_SIDE * AMX_SIDE];
+	struct strips strips = strips_at(p, output);
+	_tile_zero(0);
+	_tile_zero(1);
+	_tile_zero(2);
+	_tile_zero(3);
+	widen_step(ring[0], type, &strips, 0);
+	for (int group = 0; group < p->n_groups; group++) {
+		if (group + 1 < p->n_groups)
+			widen_step(ring[(group + 1) % 2], type, &strips, group + 1);
+		SETTLE_MEMORY();
+		_tile_loadd(4, p->blocks[0].x + group * STEP_ELEMENTS, ROW_BYTES);
+		_tile_loadd(6, ring[group % 2][0], ROW_BYTES);
+		_tile_dpbf16ps(0, 4, 6);
+		_tile_loadd(7, ring[group % 2][1], ROW_BYTES);
+		_tile_dpbf16ps(1, 4, 7);
+		if (two) {
+			_tile_loadd(5, p->blocks[1].x + group * STEP_ELEMENTS, ROW_BYTES);
+			_tile_dpbf16ps(2, 5, 6);
+			_tile_dpbf16ps(3, 5, 7);
+		}
+		SETTLE_MEMORY();
+	}
+	_tile_stored(0, sums[0][0], ROW_BYTES);
+	_tile_stored(1, sums[0][1], ROW_BYTES);
+	_tile_stored(2, sums[1][0], ROW_BYTES);
+	_tile_stored(3, sums[1][1], ROW_BYTES);
+	for (int i = 0; i < p->n_blocks; i++)
+		for (int j = 0, left = p->n_outputs - output; j < 2 && left > 0; j++, left -= AMX_SIDE)
+			copy_narrow(p->blocks[i].out + output + j * AMX_SIDE, p->out_stride, sums[i][j], AMX_SIDE,
+			            p->blocks[i].n_rows, left < AMX_SIDE ? left : AMX_SIDE);
+}
+
+static void amx_multiply_widened(const struct amx_widened *product)
+{
+	bool two = product->n_blocks == 2;
+	shape_tiles(product->blocks[0].n_rows, two ? product->blocks[1].n_rows : 0);
+	for (int output = 0; output < product->n_outputs; output += 2 * AMX_SIDE)
+		switch (product->type) {
+#define CASE(type)                                                                                                     \
+	case type:                                                                                                         \
+		if (two)                                                                                                       \
+			multiply_strips(product, type, output, true);                                                              \
+		else                                                                                                           \
+			multiply_strips(product, type, output, false);                                                             \
+		break
+			CASE(DTYPE_Q8);
+			CASE(DTYPE_Q4);
+			CASE(DTYPE_Q4K);
+			CASE(DTYPE_Q6K);
+#undef CASE
+		default:
+			assert(!"weights of few bits");
+		}
+	_tile_release();
+}
+
+/* ---- packing rows ---- */
 
 /* AMX_STEP values of a row from k on. */
 ALWAYS_INLINE __m512i narrow_step(const float *x, int64_t k, int64_t n_in)
@@ -461,6 +576,7 @@ static const struct amx_functions functions = {
     .enable = amx_enable,
     .multiply_many = amx_multiply_many,
     .multiply_few = amx_multiply_few,
+    .multiply_widened = amx_multiply_widened,
     .pack_rows = amx_pack_rows,
     .pack_quant = amx_pack_quant,
     .pack_row_many = amx_pack_row_many,

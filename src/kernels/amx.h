@@ -3,7 +3,7 @@
  *
  * Every (row, output) is summed over steps of 32 inputs in ascending order, each step by the instruction's own rule (even
  * and odd inputs in two chains, rounded to nearest even, subnormals as zero). The rule is symmetric in its factors and
- * the same for every place in a tile: results depend neither on what else is in the tile nor on which of the two
+ * the same for every place in a tile: results depend neither on what else is in the tile nor on which of the
  * functions made them.
  *
  * Source of the instructions' rules: Intel 64 and IA-32 Architectures Software Developer's Manual, TDPBF16PS.
@@ -45,6 +45,24 @@ struct amx_many {
 	size_t out_stride; /* in elements */
 };
 
+/* Weights of few bits (quant.h), widened on the way, times up to two blocks of rows: for so few, writing and reading a
+ * panel would cost more than it saves. */
+enum { AMX_WIDENED_BLOCKS = 2 };
+struct amx_widened {
+	struct amx_block {
+		const uint16_t *x; /* [steps][16 rows][32] */
+		int n_rows;        /* 1 to 16, from the start of the block on */
+		float *out;
+	} blocks[AMX_WIDENED_BLOCKS];
+	int n_blocks; /* 1 or more */
+	enum dtype type;
+	const unsigned char *w; /* the first of ceil(n_outputs / 16) strips */
+	const uint16_t *scales; /* NULL for super-blocks */
+	int n_outputs;
+	int n_groups; /* of 32 inputs */
+	size_t out_stride;
+};
+
 /* bf16 weights where they lie times rows that are packed: what memory can deliver is what a few rows cost. */
 struct amx_few {
 	const uint16_t
@@ -68,6 +86,7 @@ struct amx_functions {
 
 	void (*multiply_many)(const struct amx_many *product);
 	void (*multiply_few)(const struct amx_few *product);
+	void (*multiply_widened)(const struct amx_widened *product);
 
 	/* Packs one strip of up to 16 outputs. Inputs are padded with zeros to a multiple of AMX_STEP, outputs to 16.
 	 *

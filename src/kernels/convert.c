@@ -60,9 +60,9 @@ bool weight_bytes(enum dtype type, int64_t n_out, int64_t n_in, size_t *n_bytes)
 
 /* ---- from f32 and back ---- */
 
-/* Strip `index` of 16 outputs and its scales, which super-blocks do not have. */
-static unsigned char *strip_of(const struct weight *weight, int64_t index, uint16_t **scales)
+unsigned char *weight_strip(const struct weight *weight, int64_t output, uint16_t **scales)
 {
+	int64_t index = output / QUANT_OUTPUTS;
 	int n_groups = quant_groups(weight->n_in);
 	*scales = quant_is_super(weight->type) ? NULL : (uint16_t *)weight->scales + index * n_groups * QUANT_OUTPUTS;
 	return (unsigned char *)weight->data + (size_t)index * quant_strip_bytes(weight->type, n_groups);
@@ -73,7 +73,7 @@ static void widen_quant(const struct weight *weight, int64_t output, float *out)
 {
 	int lane = (int)(output % QUANT_OUTPUTS);
 	uint16_t *scales;
-	const unsigned char *strip = strip_of(weight, output / QUANT_OUTPUTS, &scales);
+	const unsigned char *strip = weight_strip(weight, output, &scales);
 	for (int64_t i = 0; i < weight->n_in; i++) {
 		int group = (int)(i / QUANT_GROUP), k = (int)(i % QUANT_GROUP);
 		const unsigned char *head, *block = quant_block(weight->type, strip, group, &head);
@@ -126,7 +126,7 @@ void weight_widen(const struct kernels *kernels, const struct weight *weight, in
 static const unsigned char *piece_block(const struct weight *weight, struct weight_piece piece)
 {
 	uint16_t *scales;
-	const unsigned char *head, *strip = strip_of(weight, piece.first / QUANT_OUTPUTS, &scales);
+	const unsigned char *head, *strip = weight_strip(weight, piece.first, &scales);
 	return quant_block(weight->type, strip, (int)(piece.k / QUANT_GROUP), &head);
 }
 
@@ -135,7 +135,7 @@ void weight_pack(const struct weight *weight, struct weight_piece piece, int64_t
 {
 	if (quant_is(weight->type)) {
 		uint16_t *scales;
-		const unsigned char *data = strip_of(weight, piece.first / QUANT_OUTPUTS, &scales);
+		const unsigned char *data = weight_strip(weight, piece.first, &scales);
 		ptrdiff_t ahead = piece_block(weight, next) - piece_block(weight, piece);
 		amx->pack_quant(strip, weight->type, data, scales, (int)(piece.k / QUANT_GROUP), quant_groups(depth), ahead);
 		return;
@@ -159,7 +159,7 @@ enum { WIDE = 256 };
 /* A block of Q8 or Q4. */
 static unsigned char *block_of(const struct weight *to, int64_t first, int group, uint16_t **scales)
 {
-	unsigned char *strip = strip_of(to, first / QUANT_OUTPUTS, scales);
+	unsigned char *strip = weight_strip(to, first, scales);
 	*scales += group * QUANT_OUTPUTS;
 	return strip + (size_t)group * quant_block_bytes(to->type);
 }
@@ -271,7 +271,7 @@ static void repack_supers(const struct conversion *conversion, int64_t first, in
 	const size_t stored_bytes = (size_t)dtype_info(from->type)->block_bytes;
 	const int n_supers = (int)(from->n_in / QUANT_SUPER);
 	uint16_t *scales;
-	unsigned char *head = strip_of(to, first / QUANT_OUTPUTS, &scales);
+	unsigned char *head = weight_strip(to, first, &scales);
 	for (int super = 0; super < n_supers; super++, head += quant_strip_bytes(to->type, QUANT_SUPER_GROUPS)) {
 		if (n_outputs < QUANT_OUTPUTS)
 			memset(head, 0, quant_strip_bytes(to->type, QUANT_SUPER_GROUPS));

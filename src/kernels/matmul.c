@@ -248,17 +248,16 @@ static float *output_at(const struct region *region, struct columns columns, int
 static void quant_span(const struct region *region, const struct row_span *span, struct columns columns)
 {
 	const struct weight *weight = region->weights[columns.index];
-	int n_groups = quant_groups(weight->n_in);
-	size_t first_strip = (size_t)columns.first / QUANT_OUTPUTS;
+	uint16_t *scales;
+	const unsigned char *strip = weight_strip(weight, columns.first, &scales);
 	struct quant_product product = {
 	    .x = prepared_row(region, span->first),
 	    .x_stride = region->prepared_stride / sizeof(struct quant_group),
 	    .n_rows = span->n_rows,
-	    .w = (const unsigned char *)weight->data + first_strip * quant_strip_bytes(weight->type, n_groups),
-	    .scales =
-	        weight->scales ? (const uint16_t *)weight->scales + first_strip * (size_t)n_groups * QUANT_OUTPUTS : NULL,
+	    .w = strip,
+	    .scales = scales,
 	    .n_outputs = (int)columns.n,
-	    .n_groups = n_groups,
+	    .n_groups = quant_groups(weight->n_in),
 	    .out = output_at(region, columns, span->first),
 	    .out_stride = (size_t)weight->n_out,
 	};
@@ -395,6 +394,39 @@ static void amx_many_spans(const struct region *region, struct columns columns, 
 	}
 }
 
+/* All spans that want tiles of weights in few bits, if they are so few rows; else false. */
+static bool amx_widened_spans(const struct region *region, struct columns columns)
+{
+	const struct weight *weight = region->weights[columns.index];
+	struct amx_widened product = {.n_blocks = 0};
+	if (!quant_is(weight->type) || region->n_packed_rows > AMX_WIDENED_BLOCKS * AMX_SIDE)
+		return false;
+	for (int i = 0; i < region->input->n_spans; i++) {
+		const struct row_span *span = &region->input->spans[i];
+		if (region->ways[span->phase] != WAY_AMX_MANY)
+			continue;
+		assert(span->first % AMX_SIDE == 0); /* prefill */
+		for (int row = 0; row < span->n_rows; row += AMX_SIDE) {
+			if (product.n_blocks == AMX_WIDENED_BLOCKS)
+				return false;
+			product.blocks[product.n_blocks++] = (struct amx_block){
+			    .x = prepared_row(region, span->first + row),
+			    .n_rows = span->n_rows - row < AMX_SIDE ? span->n_rows - row : AMX_SIDE,
+			    .out = output_at(region, columns, span->first + row),
+			};
+		}
+	}
+	uint16_t *scales;
+	product.w = weight_strip(weight, columns.first, &scales);
+	product.scales = scales;
+	product.type = weight->type;
+	product.n_outputs = (int)columns.n;
+	product.n_groups = quant_groups(weight->n_in);
+	product.out_stride = (size_t)weight->n_out;
+	amx->multiply_widened(&product);
+	return true;
+}
+
 /* The columns' weights as f32: where they lie, or widened into scratch. */
 static const float *widened_columns(const struct region *region, struct columns columns, float *scratch)
 {
@@ -476,7 +508,7 @@ static void matmul_task(void *context, int task, int worker)
 	struct columns columns = find_columns(region, task);
 	void *scratch = worker_scratch(region->kernels, worker);
 	const float *widened = region->widens ? widened_columns(region, columns, scratch) : NULL;
-	if (region->n_packed_rows)
+	if (region->n_packed_rows && !amx_widened_spans(region, columns))
 		amx_many_spans(region, columns, scratch);
 	for (int i = 0; i < region->input->n_spans; i++) {
 		multiply_columns(region, &region->input->spans[i], columns, widened);

@@ -237,6 +237,36 @@ static void check_decode(const struct context *context, const struct matrix *mat
 	free(bias);
 }
 
+/* Slices of a prefill against `base`, the whole of it; all sizes that a way of its own may be taken for, alone and two of
+ * different requests together. */
+static void check_slices(const struct context *context, const struct matrix *matrix, const float *x, const float *base,
+                         int n_rows)
+{
+	static const int sizes[] = {37, 5, 16, 1, 27, 32, 9, 33};
+	int64_t n_in = matrix->weight.n_in, n_out = matrix->weight.n_out;
+	size_t row_bytes = (size_t)n_out * 4;
+	int tile = matmul_tile_rows(context->set, matrix->weight.type), beside = tile > 1 ? tile : 11;
+	float *out = allocate(MAX_ROWS * row_bytes), *moved = allocate((size_t)MAX_ROWS * (size_t)n_in * 4);
+	for (int row = 0, i = 0, n; row < n_rows; row += n, i++) {
+		int size = tile > 1 ? tile : sizes[i % (int)(sizeof sizes / sizeof *sizes)];
+		n = n_rows - row < size ? n_rows - row : size;
+		int second = (n + MATMUL_ROW_PAD - 1) / MATMUL_ROW_PAD * MATMUL_ROW_PAD;
+		int n_second = n_rows < beside ? n_rows : beside;
+		struct row_span spans[] = {{0, n, ROWS_PREFILL}, {second, n_second, ROWS_PREFILL}};
+		memset(moved, 0xff, (size_t)MAX_ROWS * (size_t)n_in * 4);
+		memcpy(moved, x + row * n_in, (size_t)(n * n_in) * 4);
+		memcpy(moved + second * n_in, x, (size_t)(n_second * n_in) * 4);
+		for (int n_spans = 1; n_spans <= 2; n_spans++) {
+			memset(out, 0xff, MAX_ROWS * row_bytes);
+			multiply(context->set, context->pools[i % MAX_THREADS], matrix, moved, spans, n_spans, NULL, out);
+			assert_memory_equal(out, base + row * n_out, (size_t)n * row_bytes);
+		}
+		assert_memory_equal(out + second * n_out, base, (size_t)n_second * row_bytes);
+	}
+	free(out);
+	free(moved);
+}
+
 /* Prefill: one span of n_rows is the base; the same rows sliced at a tile border, moved to other rows of the buffer,
  * beside decode rows, with NaN in the padding, on other numbers of threads. */
 static void check_prefill(const struct context *context, const struct matrix *matrix, const float *x, int n_rows)
@@ -267,17 +297,7 @@ static void check_prefill(const struct context *context, const struct matrix *ma
 	assert_memory_equal(out, alone, 3 * row_bytes);
 	free(alone);
 
-	int tile = matmul_tile_rows(set, matrix->weight.type);
-	int cut = tile > 1 ? tile : 37;
-	if (n_rows > cut) {
-		struct row_span first = {0, cut, ROWS_PREFILL}, second = {0, n_rows - cut, ROWS_PREFILL};
-		memset(out, 0xff, MAX_ROWS * row_bytes);
-		multiply(set, context->pools[2], matrix, x, &first, 1, NULL, out);
-		assert_memory_equal(out, base, (size_t)cut * row_bytes);
-		memcpy(moved, x + cut * n_in, (size_t)((n_rows - cut) * n_in) * 4);
-		multiply(set, context->pools[1], matrix, moved, &second, 1, NULL, out);
-		assert_memory_equal(out, base + cut * n_out, (size_t)(n_rows - cut) * row_bytes);
-	}
+	check_slices(context, matrix, x, base, n_rows);
 	if (matmul_phase_invariant(set, matrix->weight.type)) {
 		struct row_span as_decode = {0, n_rows, ROWS_DECODE};
 		multiply(set, context->pools[1], matrix, x, &as_decode, 1, NULL, out);
