@@ -224,8 +224,9 @@ build/bench/load: tests/bench/load.c
 	@$(CC) $(CFLAGS_common) -O2 -o $@ $< $(shell pkg-config --cflags --libs libcurl)
 bench-http: all bench-model build/bench/load ## the same model over HTTP: latency, gaps, /health under load (SERVE_ARGS=... LOAD_ARGS=...)
 	@tests/bench/http.sh $(BIN) $(BENCH_MODEL) build/bench/load "--weights q8 $(SERVE_ARGS)" "--health --long-prompt 3000 $(LOAD_ARGS)"
+# So small a KV pool that the prefix cache has touched all of it before resident memory is looked at first.
 soak: all build/bench/load ## 10,000 requests of every kind: resident memory must stay where it is
-	@tests/bench/http.sh $(BIN) models/tallow-tiny build/bench/load "$(SERVE_ARGS)" "--soak 10000"
+	@tests/bench/http.sh $(BIN) models/tallow-tiny build/bench/load "--kv-memory 2MiB $(SERVE_ARGS)" "--soak 10000"
 build/bench/simulate: $(BUILD)/tests/bench/simulate.o $(BUILD)/tests/bench/simulation.o $(BUILD)/src/engine/scheduler.o
 	@mkdir -p $(@D)
 	@$(CC) -o $@ $^ -lm
