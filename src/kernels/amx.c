@@ -369,11 +369,11 @@ static struct strips strips_at(const struct amx_widened *p, int output)
 }
 
 ALWAYS_INLINE void widen_step(uint16_t (*step)[STEP_ELEMENTS], const enum dtype type, const struct strips *strips,
-                              int group)
+                              const int n_strips, int group)
 {
 	enum { AHEAD_GROUPS = 8 };
 	const ptrdiff_t ahead = AHEAD_GROUPS * (ptrdiff_t)quant_block_bytes(type);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < n_strips; i++)
 		pack_quant(step[i], type, strips->data[i], strips->scales[i], group, 1, ahead);
 }
 
@@ -381,16 +381,16 @@ ALWAYS_INLINE void widen_step(uint16_t (*step)[STEP_ELEMENTS], const enum dtype 
 ALWAYS_INLINE void multiply_strips(const struct amx_widened *p, const enum dtype type, int output, const bool two)
 {
 	_Alignas(64) uint16_t ring[2][2][STEP_ELEMENTS];
-	_Alignas(64) float sums[AMX_WIDENED_BLOCKS][2][AMX_SIDE * AMX_SIDE];
+	_Alignas(64) float sums[2][2][AMX_SIDE * AMX_SIDE];
 	struct strips strips = strips_at(p, output);
 	_tile_zero(0);
 	_tile_zero(1);
 	_tile_zero(2);
 	_tile_zero(3);
-	widen_step(ring[0], type, &strips, 0);
+	widen_step(ring[0], type, &strips, 2, 0);
 	for (int group = 0; group < p->n_groups; group++) {
 		if (group + 1 < p->n_groups)
-			widen_step(ring[(group + 1) % 2], type, &strips, group + 1);
+			widen_step(ring[(group + 1) % 2], type, &strips, 2, group + 1);
 		SETTLE_MEMORY();
 		_tile_loadd(4, p->blocks[0].x + group * STEP_ELEMENTS, ROW_BYTES);
 		_tile_loadd(6, ring[group % 2][0], ROW_BYTES);
@@ -414,18 +414,59 @@ ALWAYS_INLINE void multiply_strips(const struct amx_widened *p, const enum dtype
 			            p->blocks[i].n_rows, left < AMX_SIDE ? left : AMX_SIDE);
 }
 
+/* The same with one strip, for three or four blocks, as there are but eight tiles. */
+ALWAYS_INLINE void multiply_strip(const struct amx_widened *p, const enum dtype type, int output)
+{
+	_Alignas(64) uint16_t ring[2][1][STEP_ELEMENTS];
+	_Alignas(64) float sums[AMX_WIDENED_BLOCKS][AMX_SIDE * AMX_SIDE];
+	struct strips strips = strips_at(p, output);
+	int last = p->n_blocks - 1, left = p->n_outputs - output;
+	_tile_zero(0);
+	_tile_zero(1);
+	_tile_zero(2);
+	_tile_zero(3);
+	widen_step(ring[0], type, &strips, 1, 0);
+	for (int group = 0; group < p->n_groups; group++) {
+		if (group + 1 < p->n_groups)
+			widen_step(ring[(group + 1) % 2], type, &strips, 1, group + 1);
+		SETTLE_MEMORY();
+		_tile_loadd(6, ring[group % 2][0], ROW_BYTES);
+		_tile_loadd(4, p->blocks[0].x + group * STEP_ELEMENTS, ROW_BYTES);
+		_tile_dpbf16ps(0, 4, 6);
+		_tile_loadd(5, p->blocks[1].x + group * STEP_ELEMENTS, ROW_BYTES);
+		_tile_dpbf16ps(1, 5, 6);
+		_tile_loadd(4, p->blocks[2].x + group * STEP_ELEMENTS, ROW_BYTES);
+		_tile_dpbf16ps(2, 4, 6);
+		_tile_loadd(5, p->blocks[last].x + group * STEP_ELEMENTS, ROW_BYTES);
+		_tile_dpbf16ps(3, 5, 6);
+		SETTLE_MEMORY();
+	}
+	_tile_stored(0, sums[0], ROW_BYTES);
+	_tile_stored(1, sums[1], ROW_BYTES);
+	_tile_stored(2, sums[2], ROW_BYTES);
+	_tile_stored(3, sums[3], ROW_BYTES);
+	for (int i = 0; i < p->n_blocks; i++)
+		copy_narrow(p->blocks[i].out + output, p->out_stride, sums[i], AMX_SIDE, p->blocks[i].n_rows,
+		            left < AMX_SIDE ? left : AMX_SIDE);
+}
+
 static void amx_multiply_widened(const struct amx_widened *product)
 {
-	bool two = product->n_blocks == 2;
-	shape_tiles(product->blocks[0].n_rows, two ? product->blocks[1].n_rows : 0);
-	for (int output = 0; output < product->n_outputs; output += 2 * AMX_SIDE)
-		switch (product->type) {
+	const struct amx_widened *p = product;
+	if (p->n_blocks <= 2)
+		shape_tiles(p->blocks[0].n_rows, p->n_blocks == 2 ? p->blocks[1].n_rows : 0);
+	else
+		shape_tiles(AMX_SIDE, AMX_SIDE);
+	for (int output = 0; output < p->n_outputs; output += p->n_blocks <= 2 ? 2 * AMX_SIDE : AMX_SIDE)
+		switch (p->type) {
 #define CASE(type)                                                                                                     \
 	case type:                                                                                                         \
-		if (two)                                                                                                       \
-			multiply_strips(product, type, output, true);                                                              \
+		if (p->n_blocks == 1)                                                                                          \
+			multiply_strips(p, type, output, false);                                                                   \
+		else if (p->n_blocks == 2)                                                                                     \
+			multiply_strips(p, type, output, true);                                                                    \
 		else                                                                                                           \
-			multiply_strips(product, type, output, false);                                                             \
+			multiply_strip(p, type, output);                                                                           \
 		break
 			CASE(DTYPE_Q8);
 			CASE(DTYPE_Q4);

@@ -45,12 +45,12 @@ struct amx_many {
 	size_t out_stride; /* in elements */
 };
 
-/* Weights of few bits (quant.h), widened on the way, times up to two blocks of rows: for so few, writing and reading a
- * panel would cost more than it saves. */
-enum { AMX_WIDENED_BLOCKS = 2 };
+/* Weights of few bits (quant.h), widened on the way, times up to four blocks of rows: for so few, writing and reading
+ * a panel would cost more than it saves. */
+enum { AMX_WIDENED_BLOCKS = 4 };
 struct amx_widened {
 	struct amx_block {
-		const uint16_t *x; /* [steps][16 rows][32] */
+		const uint16_t *x; /* [steps][16 rows][32]; what pads the rows does not matter */
 		int n_rows;        /* 1 to 16, from the start of the block on */
 		float *out;
 	} blocks[AMX_WIDENED_BLOCKS];

@@ -242,7 +242,7 @@ static void check_decode(const struct context *context, const struct matrix *mat
 static void check_slices(const struct context *context, const struct matrix *matrix, const float *x, const float *base,
                          int n_rows)
 {
-	static const int sizes[] = {37, 5, 16, 1, 27, 32, 9, 33};
+	static const int sizes[] = {37, 5, 16, 1, 60, 27, 32, 9, 65};
 	int64_t n_in = matrix->weight.n_in, n_out = matrix->weight.n_out;
 	size_t row_bytes = (size_t)n_out * 4;
 	int tile = matmul_tile_rows(context->set, matrix->weight.type), beside = tile > 1 ? tile : 11;
