@@ -69,7 +69,7 @@ bool gguf_merges_of_list(const struct gguf_value *merges, struct tokenizer_descr
 static const uint64_t max_hashed_bytes = UINT64_C(1) << 32;
 
 struct scored {
-	float score;
+	double score;
 	int32_t id;
 };
 
@@ -79,8 +79,32 @@ static int by_score(const void *left, const void *right)
 	return a->score > b->score ? -1 : a->score < b->score;
 }
 
-static bool list_scores(const struct gguf_vocabulary *vocabulary, struct scored **out, size_t *n_out,
-                        struct error *error)
+static bool is_blank(const char *text, size_t n_bytes)
+{
+	static const char bar[] = "\xE2\x96\x81";
+	size_t at = 0;
+	while (at + 3 <= n_bytes && memcmp(text + at, bar, 3) == 0)
+		at += 3;
+	return at == n_bytes;
+}
+
+/* Converters that find no scores write one number for all pieces. SentencePiece lists pieces in the order of their scores,
+ * so their ids do as well; but for runs of spaces, which Llama 2's vocabulary (Mistral's and Phi-3's, too) has at its
+ * beginning with scores below all others. */
+static void replace_equal_scores(const struct vocab *vocab, struct scored *list, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		if (list[i].score != list[0].score)
+			return;
+	for (size_t i = 0; i < n; i++) {
+		size_t n_bytes;
+		const char *text = vocab_text(vocab, list[i].id, &n_bytes);
+		list[i].score = -(double)list[i].id - (is_blank(text, n_bytes) ? (double)INT32_MAX : 0);
+	}
+}
+
+static bool list_scores(const struct gguf_vocabulary *vocabulary, const struct vocab *vocab, struct scored **out,
+                        size_t *n_out, struct error *error)
 {
 	const struct gguf_value *scores;
 	if (!gguf_array(vocabulary->gguf, "tokenizer.ggml.scores", GGUF_F32, &scores, error))
@@ -96,12 +120,13 @@ static bool list_scores(const struct gguf_vocabulary *vocabulary, struct scored 
 	*out = list;
 	*n_out = 0;
 	for (size_t i = 0; i < vocabulary->n_tokens; i++) {
-		struct scored scored = {.score = (float)gguf_item_f64(scores, i), .id = (int32_t)i};
+		struct scored scored = {.score = gguf_item_f64(scores, i), .id = (int32_t)i};
 		if (!isfinite(scored.score))
 			return error_set(error, ERROR_MODEL, "tokenizer.ggml.scores[%zu] is not a finite number", i);
 		if (gguf_token_type(vocabulary, i) == GGUF_TOKEN_NORMAL)
 			list[(*n_out)++] = scored;
 	}
+	replace_equal_scores(vocab, list, *n_out);
 	qsort(list, *n_out, sizeof *list, by_score);
 	return true;
 }
@@ -170,7 +195,7 @@ bool gguf_merges_of_scores(const struct gguf_vocabulary *vocabulary, struct toke
 {
 	struct scored *list = NULL;
 	size_t n_list = 0, capacity = 0;
-	bool ok = check_work(&out->vocab, error) && list_scores(vocabulary, &list, &n_list, error);
+	bool ok = check_work(&out->vocab, error) && list_scores(vocabulary, &out->vocab, &list, &n_list, error);
 	uint32_t rank = 0;
 	for (size_t i = 0; ok && i < n_list; i++) {
 		rank += i > 0 && list[i].score != list[i - 1].score;

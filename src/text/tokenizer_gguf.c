@@ -81,22 +81,25 @@ static bool takes_space(const char *text, size_t n_bytes)
 	       !is_text(text, n_bytes, "<|endoftext|>");
 }
 
+static bool is_added(const struct gguf_vocabulary *vocabulary, size_t id)
+{
+	enum gguf_token_type type = gguf_token_type(vocabulary, id);
+	return type == GGUF_TOKEN_CONTROL || type == GGUF_TOKEN_UNKNOWN || type == GGUF_TOKEN_USER_DEFINED;
+}
+
 /* Control tokens are special; those that the user defined are text like any other, but always one token. Both are found
  * in the text as it came. */
 static bool read_added(const struct gguf_vocabulary *vocabulary, bool phi3, struct tokenizer_description *out,
                        struct error *error)
 {
 	size_t n_added = 0;
-	for (size_t i = 0; i < vocabulary->n_tokens; i++) {
-		enum gguf_token_type type = gguf_token_type(vocabulary, i);
-		n_added += type == GGUF_TOKEN_CONTROL || type == GGUF_TOKEN_UNKNOWN || type == GGUF_TOKEN_USER_DEFINED;
-	}
+	for (size_t i = 0; i < vocabulary->n_tokens; i++)
+		n_added += is_added(vocabulary, i);
 	out->added = calloc(n_added + 1, sizeof *out->added);
 	if (!out->added)
 		return out_of_memory(error);
 	for (size_t i = 0; i < vocabulary->n_tokens; i++) {
-		enum gguf_token_type type = gguf_token_type(vocabulary, i);
-		if (type != GGUF_TOKEN_CONTROL && type != GGUF_TOKEN_UNKNOWN && type != GGUF_TOKEN_USER_DEFINED)
+		if (!is_added(vocabulary, i))
 			continue;
 		struct added_token *token = &out->added[out->n_added++];
 		const char *text = vocab_text(&out->vocab, (int32_t)i, &token->n_bytes);
@@ -107,7 +110,7 @@ static bool read_added(const struct gguf_vocabulary *vocabulary, bool phi3, stru
 		token->content = arena_strdup(&out->arena, text, token->n_bytes);
 		if (!token->content)
 			return out_of_memory(error);
-		token->special = type != GGUF_TOKEN_USER_DEFINED;
+		token->special = gguf_token_type(vocabulary, i) != GGUF_TOKEN_USER_DEFINED;
 		token->rstrip = phi3 && takes_space(text, token->n_bytes);
 	}
 	return true;
@@ -320,13 +323,16 @@ static void add_end(int32_t id, int32_t *ids, int *n_ids)
 		ids[(*n_ids)++] = id;
 }
 
+/* Tokens of these names end an answer whether the converter took them for control tokens or for a user's: of models that
+ * were taught a chat format later, many files say the latter. */
 bool tokenizer_gguf_end_ids(const struct gguf_file *gguf, int32_t ids[TOKENIZER_MAX_END_IDS], int *n_ids,
                             struct error *error)
 {
 	static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
 	                                   "tokenizer.ggml.eom_token_id"};
-	static const char *const names[] = {"<|eot_id|>",    "<|eom_id|>",    "<|im_end|>",     "<|end|>",
-	                                    "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>"};
+	static const char *const names[] = {"<|eot_id|>",      "<|eom_id|>",    "<|im_end|>",
+	                                    "<|end|>",         "<end_of_turn>", "<|endoftext|>",
+	                                    "<|end_of_text|>", "<|EOT|>",       "<｜end▁of▁sentence｜>"};
 	const struct gguf_value *tokens;
 	struct gguf_vocabulary vocabulary = {.gguf = gguf};
 	*n_ids = 0;
@@ -346,7 +352,7 @@ bool tokenizer_gguf_end_ids(const struct gguf_file *gguf, int32_t ids[TOKENIZER_
 		size_t n_bytes;
 		const char *text = gguf_next_string(&cursor, &n_bytes);
 		for (size_t j = 0; n_bytes && text[0] == '<' && j < sizeof names / sizeof *names; j++)
-			if (is_text(text, n_bytes, names[j]) && gguf_token_type(&vocabulary, i) == GGUF_TOKEN_CONTROL)
+			if (is_text(text, n_bytes, names[j]) && is_added(&vocabulary, i))
 				add_end((int32_t)i, ids, n_ids);
 	}
 	return true;

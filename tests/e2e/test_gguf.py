@@ -176,7 +176,8 @@ def test_published_vocabularies_give_the_same_ids(tallow, tmp_path, name, pre, g
     fixtures = pathlib.Path(os.environ["TALLOW_FIXTURES"]).resolve()
     published = fixtures / "tokenizers" / name / "tokenizer.json"
     family = {"general.architecture": (STRING, "phi3" if "phi" in name else "llama")}
-    path = gguf_writer.write(tmp_path / "v.gguf", family | gguf_writer.vocabulary_of(published, pre), [])
+    vocabulary = family | gguf_writer.vocabulary_of(published, pre)
+    path = gguf_writer.write(tmp_path / "v.gguf", vocabulary, [])
 
     def ids(model, text, *flags):
         result = tallow("tokenize", "--no-special", "--model", model, *flags, input=text.encode())
@@ -191,6 +192,11 @@ def test_published_vocabularies_give_the_same_ids(tallow, tmp_path, name, pre, g
         assert ids(path, joined, *flags) == ids(published, joined, *flags)
     for case in cases[::16]:
         assert ids(path, case["text"]) == case["ids"]
+    scores = "tokenizer.ggml.scores"
+    if scores in vocabulary:  # as converters write it that find no scores
+        equal = vocabulary | {scores: (F32, [-1000.0] * len(vocabulary[scores][1]))}
+        path = gguf_writer.write(tmp_path / "equal.gguf", equal, [])
+        assert ids(path, joined, *flags) == ids(published, joined, *flags)
 
 
 # ---- what is refused ----

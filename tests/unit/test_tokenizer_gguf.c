@@ -257,6 +257,31 @@ static void flags_decide_what_is_added(void **state)
 	check_refused(&small, "tokenizer.ggml.merges[0]: the token it makes is not in tokenizer.ggml.tokens");
 }
 
+/* What converters write that find no scores: the order of the ids is that of the merges, but for runs of spaces. */
+static void equal_scores_merge_by_id(void **state)
+{
+	(void)state;
+	static const float equal[] = {-1000, -1000, -1000, -1000, -1000, -1000, -1000, -1000, -1000};
+	static const float scores[] = {0, -1, -1, -1, -1, 0, 0, 0, 0};
+	struct small small = {.model = "llama",
+	                      .tokens = "<unk> \u2581\u2581 bc ab \u2581a a b c \u2581",
+	                      .types = "211111111",
+	                      .scores = equal};
+	put_key_bool(&small.extra, "tokenizer.ggml.add_space_prefix", 0);
+	small.n_extra = 1;
+	struct tokenizer *t = load_small(&small);
+	check_encoding(t, "abc", PLAIN, "a bc");
+	check_encoding(t, "  a", PLAIN, "\u2581 \u2581a");
+	check_encoding(t, "   ", PLAIN, "\u2581\u2581 \u2581");
+	tokenizer_destroy(t);
+	small.scores = scores; /* some say something: of equals the leftmost */
+	t = load_small(&small);
+	check_encoding(t, "abc", PLAIN, "ab c");
+	check_encoding(t, "  a", PLAIN, "\u2581\u2581 a");
+	tokenizer_destroy(t);
+	bytes_free(&small.extra);
+}
+
 static void token_types_decide_what_is_found(void **state)
 {
 	(void)state;
@@ -563,7 +588,10 @@ static void ends_of_answers_are_found(void **state)
 {
 	(void)state;
 	struct small small = {
-	    .model = "gpt2", .pre = "gpt-2", .tokens = "a <|eot_id|> <|im_end|> end <|eom_id|> b", .types = "133114"};
+	    .model = "gpt2",
+	    .pre = "gpt-2",
+	    .tokens = "a <|eot_id|> <|im_end|> end <|eom_id|> b <|end|> <\uFF5Cend\u2581of\u2581sentence\uFF5C>",
+	    .types = "13311443"};
 	put_key_u32(&small.extra, "tokenizer.ggml.eos_token_id", 3);
 	put_key_u32(&small.extra, "tokenizer.ggml.eot_token_id", 1);
 	put_key_u32(&small.extra, "tokenizer.ggml.eom_token_id", 5);
@@ -575,19 +603,19 @@ static void ends_of_answers_are_found(void **state)
 	int32_t ids[TOKENIZER_MAX_END_IDS];
 	int n_ids;
 	assert_true(tokenizer_gguf_end_ids(gguf, ids, &n_ids, &error));
-	static const int32_t expected[] = {3, 1, 5, 2};
-	assert_int_equal(n_ids, 4); /* 4 is <|eom_id|> by its text, but a normal token */
+	static const int32_t expected[] = {3, 1, 5, 2, 6, 7};
+	assert_int_equal(n_ids, 6); /* 4 is <|eom_id|> by its text, but a normal token; 6 is a user's */
 	assert_memory_equal(ids, expected, sizeof expected);
 	gguf_close(gguf);
 	bytes_free(&file);
 	bytes_free(&small.extra);
-	put_key_u32(&small.extra, "tokenizer.ggml.eot_token_id", 6);
+	put_key_u32(&small.extra, "tokenizer.ggml.eot_token_id", 8);
 	small.n_extra = 1;
 	file = small_file(&small);
 	gguf = gguf_open_memory("small.gguf", file.data, file.n_bytes, &error);
 	assert_non_null(gguf);
 	assert_false(tokenizer_gguf_end_ids(gguf, ids, &n_ids, &error));
-	assert_string_equal(error.message, "small.gguf: tokenizer.ggml.eot_token_id is 6, expected a token id within 0..5");
+	assert_string_equal(error.message, "small.gguf: tokenizer.ggml.eot_token_id is 8, expected a token id within 0..7");
 	gguf_close(gguf);
 	bytes_free(&file);
 	bytes_free(&small.extra);
@@ -603,7 +631,7 @@ int main(void)
 	    cmocka_unit_test(vocabularies_that_lie_are_refused),  cmocka_unit_test(scores_and_bytes_are_checked),
 	    cmocka_unit_test(keys_of_other_types_are_refused),    cmocka_unit_test(special_ids_are_checked),
 	    cmocka_unit_test(large_vocabularies_do_not_hang),     cmocka_unit_test(ends_of_answers_are_found),
-	    cmocka_unit_test(space_after_phi3s_tokens_is_theirs),
+	    cmocka_unit_test(space_after_phi3s_tokens_is_theirs), cmocka_unit_test(equal_scores_merge_by_id),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
