@@ -130,12 +130,13 @@ static bool refuse_unsupported(struct keys *keys)
 
 enum scaling { SCALING_NONE, SCALING_LINEAR, SCALING_YARN, SCALING_LONGROPE, N_SCALINGS };
 
-/* Files of before rope.scaling.type have rope.scale_linear, and longrope is known by its tensors: converters of phi3 do not
- * write the type. */
+/* Without a type a factor is a linear one; files of before rope.scaling.type have rope.scale_linear. Longrope is known by
+ * its tensors: converters of phi3 do not write the type. */
 static enum scaling read_scaling_type(struct keys *keys)
 {
 	static const char *const names[N_SCALINGS] = {"none", "linear", "yarn", "longrope"};
-	bool old = gguf_find(keys->gguf, full_key(keys, "rope.scale_linear")) != NULL;
+	bool stretched = gguf_find(keys->gguf, full_key(keys, "rope.scale_linear")) ||
+	                 gguf_find(keys->gguf, full_key(keys, "rope.scaling.factor"));
 	bool factors = gguf_tensor_find(keys->gguf, "rope_factors_long.weight") != NULL;
 	const char *type = NULL;
 	size_t n_type = 0;
@@ -151,7 +152,7 @@ static enum scaling read_scaling_type(struct keys *keys)
 		keys->ok =
 		    error_set(keys->error, ERROR_MODEL, "%s: %s %.*s is not supported (none, linear, yarn and longrope are)",
 		              gguf_path(keys->gguf), key, (int)(n_type < 40 ? n_type : 40), type);
-	return factors ? SCALING_LONGROPE : old ? SCALING_LINEAR : SCALING_NONE;
+	return factors ? SCALING_LONGROPE : stretched && !type ? SCALING_LINEAR : SCALING_NONE;
 }
 
 static double stretching_factor(struct keys *keys)

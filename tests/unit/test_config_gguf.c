@@ -220,6 +220,14 @@ static void linear_and_yarn_are_read(void **state)
 	gguf_number(keys, "rope.scale_linear", 4); /* of before rope.scaling.type */
 	struct model_config config = understood();
 	assert_true(config.rope.type == ROPE_LINEAR && config.rope.factor == 4);
+	begin("llama", NULL);
+	gguf_number(keys, "rope.scaling.factor", 8);
+	config = understood();
+	assert_true(config.rope.type == ROPE_LINEAR && config.rope.factor == 8);
+	begin("llama", NULL);
+	gguf_text(keys, "rope.scaling.type", "none"); /* then the factor is not used */
+	gguf_number(keys, "rope.scaling.factor", 8);
+	assert_int_equal(understood().rope.type, ROPE_DEFAULT);
 
 	begin("qwen2", NULL);
 	gguf_text(keys, "rope.scaling.type", "yarn");
