@@ -44,11 +44,11 @@ static const struct {
 	bool compose; /* NFC, as the models of that name do */
 	const char *expressions[MAX_EXPRESSIONS];
 } rows[] = {
-    {"llama-bpe llama3 llama-v3 falcon3 pixtral lfm2", true, true, false, {LLAMA3}},
+    {"llama-bpe llama3 llama-v3 falcon3 pixtral lfm2 midm-2.0", true, true, false, {LLAMA3}},
     {"smaug-bpe dbrx", false, false, false, {LLAMA3}},
     {"qwen2", false, false, true, {QWEN2}},
     {"deepseek-r1-qwen stablelm2 megrez", false, false, false, {QWEN2}},
-    {"gpt-2 phi-2 olmo exaone4", false, false, false, {GPT2}},
+    {"gpt-2 phi-2 olmo exaone4 mellum a.x-4.0", false, false, false, {GPT2}},
     {"smollm starcoder refact command-r codeshell exaone minerva-7b", false, false, false, {"\\p{N}", GPT2}},
     {"tekken", true, true, false, {TEKKEN}},
     {"gpt-4o llama4", false, false, false, {GPT4O}},

@@ -378,9 +378,10 @@ static void pre_tokenizers_cut_as_hugging_face(void **state)
 	for (const struct json *row = json_first(pieces); row; row = json_next(row))
 		check_cuts(json_key(row, NULL), texts, row);
 	/* Other names of the same. */
-	static const char *const same[][2] = {{"llama3", "llama-bpe"}, {"pixtral", "llama-bpe"}, {"dbrx", "smaug-bpe"},
-	                                      {"stablelm2", "qwen2"},  {"phi-2", "gpt-2"},       {"olmo", "gpt-2"},
-	                                      {"starcoder", "smollm"}, {"refact", "smollm"},     {"llama4", "gpt-4o"}};
+	static const char *const same[][2] = {{"llama3", "llama-bpe"},   {"pixtral", "llama-bpe"}, {"dbrx", "smaug-bpe"},
+	                                      {"stablelm2", "qwen2"},    {"phi-2", "gpt-2"},       {"olmo", "gpt-2"},
+	                                      {"starcoder", "smollm"},   {"refact", "smollm"},     {"llama4", "gpt-4o"},
+	                                      {"midm-2.0", "llama-bpe"}, {"mellum", "gpt-2"},      {"a.x-4.0", "gpt-2"}};
 	for (size_t i = 0; i < sizeof same / sizeof *same; i++)
 		check_cuts(same[i][0], texts, json_get(pieces, same[i][1]));
 	json_destroy(golden);
