@@ -68,61 +68,102 @@ ALWAYS_INLINE void fetch_lines(struct fetch *fetch, int n_lines)
 
 /* ---- many rows ---- */
 
-/* Sums of one tile from and to their place; outputs that pad a strip have none. */
-ALWAYS_INLINE void copy_narrow(float *to, size_t to_stride, const float *from, size_t from_stride, int n_rows,
-                               int n_columns)
-{
-	for (int r = 0; r < n_rows; r++)
-		v_store_some(to + (size_t)r * to_stride, v_load_some(from + (size_t)r * from_stride, n_columns), n_columns);
-}
-
-#define START_SUM(tile, from, n_columns, n_rows)                                                                       \
-	do {                                                                                                               \
-		if (p->first_step == 0) {                                                                                      \
-			_tile_zero(tile);                                                                                          \
-		} else if ((n_columns) >= AMX_SIDE) {                                                                          \
-			_tile_loadd(tile, from, p->out_stride * sizeof(float));                                                    \
-		} else {                                                                                                       \
-			copy_narrow(narrow, AMX_SIDE, from, p->out_stride, n_rows, (n_columns) > 0 ? (n_columns) : 0);             \
-			SETTLE_MEMORY();                                                                                           \
-			_tile_loadd(tile, narrow, ROW_BYTES);                                                                      \
-		}                                                                                                              \
-	} while (0)
-
-#define STORE_SUM(tile, to, n_columns, n_rows)                                                                         \
-	do {                                                                                                               \
-		if ((n_columns) >= AMX_SIDE) {                                                                                 \
-			_tile_stored(tile, to, p->out_stride * sizeof(float));                                                     \
-		} else if ((n_columns) > 0) {                                                                                  \
-			_tile_stored(tile, narrow, ROW_BYTES);                                                                     \
-			copy_narrow(to, p->out_stride, narrow, AMX_SIDE, n_rows, n_columns);                                       \
-		}                                                                                                              \
-	} while (0)
-
 /* Rows of a product that are multiplied together: some of one block, and of the next. */
 struct row_pair {
 	int first; /* row of x and out */
 	int n_upper, n_lower;
 };
 
+/* A tile of sums to where its rows and outputs belong; outputs that pad a strip belong nowhere. */
+ALWAYS_INLINE void copy_sums(float *out, size_t out_stride, const float *sums, int n_rows, int n_columns)
+{
+	for (int r = 0; r < n_rows; r++)
+		v_store_some(out + (size_t)r * out_stride, v_load_some(sums + r * AMX_SIDE, n_columns), n_columns);
+}
+
+/* The sums of a pair of blocks and of one or two strips, in tiles 0 to 3. */
+struct sums {
+	float *upper, *lower; /* two tiles each; lower is that of the next block */
+};
+
+ALWAYS_INLINE struct sums sums_at(const struct amx_many *p, const struct row_pair *rows, int output)
+{
+	enum { TILE = AMX_SIDE * AMX_SIDE };
+	const size_t block = amx_sums(1, p->n_outputs);
+	float *upper = p->sums + (size_t)(rows->first / AMX_SIDE) * block + (size_t)(output / AMX_SIDE) * TILE;
+	return (struct sums){upper, upper + block};
+}
+
+ALWAYS_INLINE void start_sums(const struct amx_many *p, const struct sums *sums, const bool two_strips,
+                              const bool two_blocks)
+{
+	enum { TILE = AMX_SIDE * AMX_SIDE };
+	if (p->first_step == 0) {
+		_tile_zero(0);
+		_tile_zero(1);
+		_tile_zero(2);
+		_tile_zero(3);
+		return;
+	}
+	_tile_loadd(0, sums->upper, ROW_BYTES);
+	if (two_strips)
+		_tile_loadd(1, sums->upper + TILE, ROW_BYTES);
+	if (two_blocks) {
+		_tile_loadd(2, sums->lower, ROW_BYTES);
+		_tile_loadd(3, sums->lower + TILE, ROW_BYTES);
+	}
+}
+
+ALWAYS_INLINE void keep_sums(const struct sums *sums, const bool two_strips, const bool two_blocks)
+{
+	enum { TILE = AMX_SIDE * AMX_SIDE };
+	_tile_stored(0, sums->upper, ROW_BYTES);
+	if (two_strips)
+		_tile_stored(1, sums->upper + TILE, ROW_BYTES);
+	if (two_blocks) {
+		_tile_stored(2, sums->lower, ROW_BYTES);
+		_tile_stored(3, sums->lower + TILE, ROW_BYTES);
+	}
+}
+
+ALWAYS_INLINE void end_sums(const struct amx_many *p, const struct sums *sums, const struct row_pair *rows, int output,
+                            const bool two_strips, const bool two_blocks)
+{
+	enum { TILE = AMX_SIDE * AMX_SIDE };
+	const size_t stride = p->out_stride * sizeof(float);
+	float *out = p->out + (size_t)rows->first * p->out_stride + output;
+	float *below = out + (size_t)rows->n_upper * p->out_stride;
+	int left = p->n_outputs - output;
+	if (left >= (two_strips ? 2 : 1) * AMX_SIDE) {
+		_tile_stored(0, out, stride);
+		if (two_strips)
+			_tile_stored(1, out + AMX_SIDE, stride);
+		if (two_blocks) {
+			_tile_stored(2, below, stride);
+			_tile_stored(3, below + AMX_SIDE, stride);
+		}
+		return;
+	}
+	keep_sums(sums, two_strips, two_blocks);
+	SETTLE_MEMORY();
+	for (int strip = 0; strip < (two_strips ? 2 : 1) && left > 0; strip++, left -= AMX_SIDE) {
+		int n_columns = left < AMX_SIDE ? left : AMX_SIDE;
+		copy_sums(out + strip * AMX_SIDE, p->out_stride, sums->upper + strip * TILE, rows->n_upper, n_columns);
+		if (two_blocks)
+			copy_sums(below + strip * AMX_SIDE, p->out_stride, sums->lower + strip * TILE, rows->n_lower, n_columns);
+	}
+}
+
 /* The rows of a pair by two strips (the second is multiplied for nothing where a weight ends before it). */
 ALWAYS_INLINE void multiply_pair(const struct amx_many *p, const struct row_pair *rows, int output, const bool two)
 {
-	_Alignas(64) float narrow[AMX_SIDE * AMX_SIDE] = {0};
 	const uint16_t *upper = p->x + (size_t)(rows->first / AMX_SIDE) * p->block_stride +
 	                        rows->first % AMX_SIDE * AMX_STEP + p->first_step * STEP_ELEMENTS;
 	const uint16_t *lower = upper - rows->first % AMX_SIDE * AMX_STEP + p->block_stride;
 	const uint16_t *first = p->panel + (size_t)(output / AMX_SIDE) * p->strip_stride;
-	int left = p->n_outputs - output, beside = left - AMX_SIDE;
-	const uint16_t *second = beside > 0 ? first + p->strip_stride : first;
-	float *out = p->out + (size_t)rows->first * p->out_stride + output;
-	float *below = out + (size_t)rows->n_upper * p->out_stride;
-	START_SUM(0, out, left, rows->n_upper);
-	START_SUM(1, out + AMX_SIDE, beside, rows->n_upper);
-	if (two) {
-		START_SUM(2, below, left, rows->n_lower);
-		START_SUM(3, below + AMX_SIDE, beside, rows->n_lower);
-	}
+	const uint16_t *second = output + AMX_SIDE < p->n_outputs ? first + p->strip_stride : first;
+	struct sums sums = sums_at(p, rows, output);
+	start_sums(p, &sums, true, two);
 	for (int64_t i = 0; i < p->n_steps * STEP_ELEMENTS; i += STEP_ELEMENTS) {
 		_tile_loadd(4, upper + i, ROW_BYTES);
 		_tile_loadd(6, first + i, ROW_BYTES);
@@ -135,12 +176,10 @@ ALWAYS_INLINE void multiply_pair(const struct amx_many *p, const struct row_pair
 			_tile_dpbf16ps(3, 5, 7);
 		}
 	}
-	STORE_SUM(0, out, left, rows->n_upper);
-	STORE_SUM(1, out + AMX_SIDE, beside, rows->n_upper);
-	if (two) {
-		STORE_SUM(2, below, left, rows->n_lower);
-		STORE_SUM(3, below + AMX_SIDE, beside, rows->n_lower);
-	}
+	if (p->last)
+		end_sums(p, &sums, rows, output, true, two);
+	else
+		keep_sums(&sums, true, two);
 }
 
 /* Rows of one block by one or two strips at a time, as they come from memory: asked for a little ahead (measured, one row:
@@ -148,17 +187,13 @@ ALWAYS_INLINE void multiply_pair(const struct amx_many *p, const struct row_pair
 ALWAYS_INLINE void multiply_few(const struct amx_many *p, const struct row_pair *rows, const bool two)
 {
 	enum { AHEAD = STEP_ELEMENTS };
-	_Alignas(64) float narrow[AMX_SIDE * AMX_SIDE] = {0};
 	const uint16_t *x = p->x + (size_t)(rows->first / AMX_SIDE) * p->block_stride + rows->first % AMX_SIDE * AMX_STEP +
 	                    p->first_step * STEP_ELEMENTS;
 	for (int output = 0; output < p->n_outputs; output += two ? 2 * AMX_SIDE : AMX_SIDE) {
-		int left = p->n_outputs - output, beside = left - AMX_SIDE;
 		const uint16_t *first = p->panel + (size_t)(output / AMX_SIDE) * p->strip_stride;
-		const uint16_t *second = beside > 0 ? first + p->strip_stride : first;
-		float *out = p->out + (size_t)rows->first * p->out_stride + output;
-		START_SUM(0, out, left, rows->n_upper);
-		if (two)
-			START_SUM(1, out + AMX_SIDE, beside, rows->n_upper);
+		const uint16_t *second = output + AMX_SIDE < p->n_outputs ? first + p->strip_stride : first;
+		struct sums sums = sums_at(p, rows, output);
+		start_sums(p, &sums, two, false);
 		for (int64_t i = 0; i < p->n_steps * STEP_ELEMENTS; i += STEP_ELEMENTS) {
 			for (int line = 0; line < AMX_SIDE; line++) {
 				_mm_prefetch((const char *)(first + i + AHEAD) + line * ROW_BYTES, _MM_HINT_T0);
@@ -173,9 +208,10 @@ ALWAYS_INLINE void multiply_few(const struct amx_many *p, const struct row_pair 
 				_tile_dpbf16ps(1, 4, 7);
 			}
 		}
-		STORE_SUM(0, out, left, rows->n_upper);
-		if (two)
-			STORE_SUM(1, out + AMX_SIDE, beside, rows->n_upper);
+		if (p->last)
+			end_sums(p, &sums, rows, output, two, false);
+		else
+			keep_sums(&sums, two, false);
 	}
 }
 
@@ -410,8 +446,8 @@ ALWAYS_INLINE void multiply_strips(const struct amx_widened *p, const enum dtype
 	_tile_stored(3, sums[1][1], ROW_BYTES);
 	for (int i = 0; i < p->n_blocks; i++)
 		for (int j = 0, left = p->n_outputs - output; j < 2 && left > 0; j++, left -= AMX_SIDE)
-			copy_narrow(p->blocks[i].out + output + j * AMX_SIDE, p->out_stride, sums[i][j], AMX_SIDE,
-			            p->blocks[i].n_rows, left < AMX_SIDE ? left : AMX_SIDE);
+			copy_sums(p->blocks[i].out + output + j * AMX_SIDE, p->out_stride, sums[i][j], p->blocks[i].n_rows,
+			          left < AMX_SIDE ? left : AMX_SIDE);
 }
 
 /* The same with one strip, for three or four blocks, as there are but eight tiles. */
@@ -446,8 +482,8 @@ ALWAYS_INLINE void multiply_strip(const struct amx_widened *p, const enum dtype 
 	_tile_stored(2, sums[2], ROW_BYTES);
 	_tile_stored(3, sums[3], ROW_BYTES);
 	for (int i = 0; i < p->n_blocks; i++)
-		copy_narrow(p->blocks[i].out + output, p->out_stride, sums[i], AMX_SIDE, p->blocks[i].n_rows,
-		            left < AMX_SIDE ? left : AMX_SIDE);
+		copy_sums(p->blocks[i].out + output, p->out_stride, sums[i], p->blocks[i].n_rows,
+		          left < AMX_SIDE ? left : AMX_SIDE);
 }
 
 static void amx_multiply_widened(const struct amx_widened *product)

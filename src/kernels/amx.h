@@ -22,6 +22,7 @@ enum {
 	AMX_STEP = 32,           /* inputs of a step */
 	AMX_DEPTH = 256,         /* inputs that are packed at a time for many rows: two strips of it stay in an L1 cache */
 	AMX_PANEL_OUTPUTS = 256, /* outputs that are packed at a time: what leaves room for rows in an L2 cache */
+	AMX_SUM_BLOCKS = 32,     /* blocks of 16 rows whose sums are kept from one panel to the next, likewise */
 };
 
 static inline int64_t amx_steps(int64_t n_in)
@@ -29,8 +30,15 @@ static inline int64_t amx_steps(int64_t n_in)
 	return (n_in + AMX_STEP - 1) / AMX_STEP;
 }
 
-/* Weights that are packed in a panel times many rows, for some of the steps:
- * out[r * out_stride + c] (+)= x row r . output c. */
+/* Elements of the sums of n_blocks blocks of rows and n_outputs outputs: [n_blocks][strips, an even number][16][16]. */
+static inline size_t amx_sums(int n_blocks, int64_t n_outputs)
+{
+	size_t pairs = (size_t)(n_outputs + 2 * AMX_SIDE - 1) / (2 * AMX_SIDE);
+	return (size_t)n_blocks * pairs * 2 * AMX_SIDE * AMX_SIDE;
+}
+
+/* Weights that are packed in a panel times many rows, for some of the steps; with the last of them
+ * out[r * out_stride + c] = x row r . output c. */
 struct amx_many {
 	const uint16_t *x;   /* [ceil(n_rows / 16)] blocks [steps][16 rows][32]; what pads the rows does not matter */
 	size_t block_stride; /* in elements */
@@ -41,6 +49,9 @@ struct amx_many {
 	int n_outputs;
 	int64_t first_step; /* of the panel; 0 starts new sums */
 	int64_t n_steps;
+	bool last;   /* the sums are whole with this panel */
+	float *sums; /* amx_sums, kept by the caller from the first panel to the last: tiles one after another are read and
+	              * written several times as fast as tiles within rows of out */
 	float *out;
 	size_t out_stride; /* in elements */
 };

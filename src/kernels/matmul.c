@@ -20,6 +20,7 @@ enum {
 	TILE_ROWS = 128,    /* sgemm with 128 rows runs at about 85% of its speed with 512 */
 	TILE_COLUMNS = 128, /* of a wide weight */
 	TILE_COLUMNS_NARROW = 64,
+	FEW_PANEL_OUTPUTS = 2 * AMX_SIDE,
 	NARROW_OUTPUTS = 512, /* narrower weights are cut finer, for the sake of more tasks */
 };
 
@@ -90,12 +91,18 @@ enum arithmetic matmul_arithmetic(const struct kernels *kernels, enum dtype type
 	}
 }
 
+static size_t sums_bytes(void)
+{
+	return amx_sums(AMX_SUM_BLOCKS, AMX_PANEL_OUTPUTS) * sizeof(float);
+}
+
 size_t matmul_worker_bytes(int64_t max_n_in)
 {
 	size_t widened = (size_t)TILE_COLUMNS * (size_t)max_n_in * sizeof(float);
-	size_t depth = max_n_in < AMX_DEPTH ? round_up((size_t)max_n_in, AMX_STEP) : AMX_DEPTH;
-	size_t panel = AMX_PANEL_OUTPUTS * depth * sizeof(uint16_t);
-	return widened > panel ? widened : panel;
+	size_t n_in = round_up((size_t)max_n_in, AMX_STEP), few = FEW_PANEL_OUTPUTS * n_in;
+	size_t panel = AMX_PANEL_OUTPUTS * (n_in < AMX_DEPTH ? n_in : AMX_DEPTH);
+	size_t packed = sums_bytes() + (few > panel ? few : panel) * sizeof(uint16_t);
+	return widened > packed ? widened : packed;
 }
 
 /* ---- input ---- */
@@ -216,6 +223,7 @@ struct region {
 	enum way ways[2];       /* by phase */
 	bool any_sgemm;         /* some span goes through OpenBLAS */
 	int n_packed_rows;      /* of all spans that need packed weights */
+	int n_packed_blocks;    /* of 16 rows, of which these are some */
 	int64_t panel_columns;  /* of a task that packs them */
 	bool widens;            /* some span needs weights widened to f32, a block of columns at a time */
 };
@@ -317,6 +325,12 @@ static void amx_few_span(const struct region *region, const struct row_span *spa
 	amx->multiply_few(&product);
 }
 
+/* Blocks of 16 rows that a span touches. */
+static int blocks_of(const struct row_span *span)
+{
+	return (span->first + span->n_rows + AMX_SIDE - 1) / AMX_SIDE - span->first / AMX_SIDE;
+}
+
 /* How many outputs and inputs of a weight go into a panel. */
 struct panel_size {
 	int64_t n_outputs, depth;
@@ -328,7 +342,7 @@ static struct panel_size panel_size(const struct region *region, const struct we
 {
 	if (region->n_packed_rows > AMX_SIDE)
 		return (struct panel_size){columns.n, AMX_DEPTH};
-	return (struct panel_size){weight->type == DTYPE_BF16T ? columns.n : 2 * AMX_SIDE, weight->n_in};
+	return (struct panel_size){weight->type == DTYPE_BF16T ? columns.n : FEW_PANEL_OUTPUTS, weight->n_in};
 }
 
 /* Where the piece after this one begins; `columns` are those of the panel. */
@@ -353,6 +367,7 @@ static void set_panel(struct amx_many *product, const struct weight *weight, str
 	product->n_outputs = (int)columns.n;
 	product->first_step = k / AMX_STEP;
 	product->n_steps = amx_steps(depth);
+	product->last = k + depth == weight->n_in;
 	for (int64_t i = 0; i < columns.n && !tiles; i += AMX_SIDE) {
 		struct weight_piece piece = {columns.first + i, k};
 		weight_pack(weight, piece, columns.first + columns.n, depth, next_piece(piece, columns, depth, weight->n_in),
@@ -360,37 +375,49 @@ static void set_panel(struct amx_many *product, const struct weight *weight, str
 	}
 }
 
-static void multiply_panel(const struct region *region, struct amx_many *product, struct columns columns)
+/* Blocks of rows [first, first + AMX_SUM_BLOCKS) of all spans that want tiles, counted through. */
+static void multiply_panel(const struct region *region, struct amx_many *product, struct columns columns, int first,
+                           float *sums)
 {
-	for (int i = 0; i < region->input->n_spans; i++) {
+	int end = first + AMX_SUM_BLOCKS;
+	for (int i = 0, at = 0, n; i < region->input->n_spans && at < end; i++) {
 		const struct row_span *span = &region->input->spans[i];
 		if (region->ways[span->phase] != WAY_AMX_MANY)
 			continue;
-		int block = span->first / AMX_SIDE * AMX_SIDE;
-		product->x = prepared_row(region, block);
-		product->block_stride = AMX_SIDE * region->prepared_stride / sizeof(uint16_t);
-		product->n_rows = span->first + span->n_rows - block;
-		product->first_row = span->first - block;
-		product->out = output_at(region, columns, block);
-		product->out_stride = (size_t)region->weights[columns.index]->n_out;
-		amx->multiply_many(product);
+		n = blocks_of(span);
+		int from = first > at ? first - at : 0, to = end - at < n ? end - at : n;
+		int block = (span->first / AMX_SIDE + from) * AMX_SIDE;
+		int last_row = (span->first / AMX_SIDE + to) * AMX_SIDE, span_end = span->first + span->n_rows;
+		if (from < to) {
+			product->x = prepared_row(region, block);
+			product->block_stride = AMX_SIDE * region->prepared_stride / sizeof(uint16_t);
+			product->first_row = span->first > block ? span->first - block : 0;
+			product->n_rows = (span_end < last_row ? span_end : last_row) - block;
+			product->sums = sums + amx_sums(at + from - first, columns.n);
+			product->out = output_at(region, columns, block);
+			product->out_stride = (size_t)region->weights[columns.index]->n_out;
+			amx->multiply_many(product);
+		}
+		at += n;
 	}
 }
 
-/* All spans that want tiles of weights, panel by panel. */
-static void amx_many_spans(const struct region *region, struct columns columns, uint16_t *scratch)
+/* All spans that want tiles of weights, panel by panel, as many of their rows at a time as there are sums. */
+static void amx_many_spans(const struct region *region, struct columns columns, void *scratch)
 {
 	const struct weight *weight = region->weights[columns.index];
 	struct panel_size size = panel_size(region, weight, columns);
+	uint16_t *panel = (uint16_t *)((unsigned char *)scratch + sums_bytes());
 	for (int64_t i = 0; i < columns.n; i += size.n_outputs) {
 		struct columns here = {columns.index, columns.first + i, columns.n - i};
 		here.n = here.n < size.n_outputs ? here.n : size.n_outputs;
-		for (int64_t k = 0; k < weight->n_in; k += size.depth) {
-			struct amx_many product = {0};
-			int64_t depth = weight->n_in - k < size.depth ? weight->n_in - k : size.depth;
-			set_panel(&product, weight, here, k, depth, scratch);
-			multiply_panel(region, &product, here);
-		}
+		for (int block = 0; block < region->n_packed_blocks; block += AMX_SUM_BLOCKS)
+			for (int64_t k = 0; k < weight->n_in; k += size.depth) {
+				struct amx_many product = {0};
+				int64_t depth = weight->n_in - k < size.depth ? weight->n_in - k : size.depth;
+				set_panel(&product, weight, here, k, depth, panel);
+				multiply_panel(region, &product, here, block, scratch);
+			}
 	}
 }
 
@@ -399,22 +426,19 @@ static bool amx_widened_spans(const struct region *region, struct columns column
 {
 	const struct weight *weight = region->weights[columns.index];
 	struct amx_widened product = {.n_blocks = 0};
-	if (!quant_is(weight->type) || region->n_packed_rows > AMX_WIDENED_BLOCKS * AMX_SIDE)
+	if (!quant_is(weight->type) || region->n_packed_blocks > AMX_WIDENED_BLOCKS)
 		return false;
 	for (int i = 0; i < region->input->n_spans; i++) {
 		const struct row_span *span = &region->input->spans[i];
 		if (region->ways[span->phase] != WAY_AMX_MANY)
 			continue;
 		assert(span->first % AMX_SIDE == 0); /* prefill */
-		for (int row = 0; row < span->n_rows; row += AMX_SIDE) {
-			if (product.n_blocks == AMX_WIDENED_BLOCKS)
-				return false;
+		for (int row = 0; row < span->n_rows; row += AMX_SIDE)
 			product.blocks[product.n_blocks++] = (struct amx_block){
 			    .x = prepared_row(region, span->first + row),
 			    .n_rows = span->n_rows - row < AMX_SIDE ? span->n_rows - row : AMX_SIDE,
 			    .out = output_at(region, columns, span->first + row),
 			};
-		}
 	}
 	uint16_t *scales;
 	product.w = weight_strip(weight, columns.first, &scales);
@@ -547,6 +571,7 @@ void matmul_run(const struct kernels *kernels, struct pool *pool, const struct m
 		enum way way = region.ways[input->spans[i].phase];
 		region.any_sgemm |= way == WAY_SGEMM;
 		region.n_packed_rows += way == WAY_AMX_MANY ? input->spans[i].n_rows : 0;
+		region.n_packed_blocks += way == WAY_AMX_MANY ? blocks_of(&input->spans[i]) : 0;
 		region.widens |= way == WAY_SGEMM || (way == WAY_DOT && !dot_reads(kernels, input->type));
 	}
 	if (region.n_packed_rows)
