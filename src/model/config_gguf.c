@@ -158,8 +158,10 @@ static enum scaling read_scaling_type(struct keys *keys)
 static double stretching_factor(struct keys *keys)
 {
 	double factor = positive_key(keys, "rope.scaling.factor", positive_key(keys, "rope.scale_linear", 1));
-	if (keys->ok && factor < 1)
-		bad_key(keys, "below 1", "a factor of at least 1");
+	char actual[32];
+	snprintf(actual, sizeof actual, "%g", factor);
+	if (keys->ok && !config_is_stretch(factor))
+		bad_key(keys, actual, CONFIG_STRETCH_EXPECTED);
 	return factor;
 }
 

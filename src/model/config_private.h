@@ -39,6 +39,14 @@ static inline bool config_is_factor(double number)
 	return number >= 1e-6 && number <= 1e6;
 }
 
+/* How far positions may be stretched. Beyond any use, and no more: dynamic's formula takes numbers of its size from each
+ * other, which leaves nothing of a factor of 1e17. */
+#define CONFIG_STRETCH_EXPECTED "1 to 1e6"
+static inline bool config_is_stretch(double number)
+{
+	return number >= 1 && number <= 1e6;
+}
+
 /* config_load for a .gguf file. */
 bool config_load_gguf(const char *path, struct model_config *config, struct error *error) MUST_USE;
 

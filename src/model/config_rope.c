@@ -168,8 +168,8 @@ static void read_scaling(struct reading *reading)
 	rope->type = type;
 	if (type != ROPE_LONGROPE) {
 		rope->factor = positive_field(fields, "factor", 0);
-		if (rope->factor < 1)
-			refuse(reading, "factor is missing or below 1");
+		if (!config_is_stretch(rope->factor))
+			refuse(reading, "factor is missing or not " CONFIG_STRETCH_EXPECTED);
 	}
 	if (type == ROPE_LLAMA3)
 		read_llama3(reading);

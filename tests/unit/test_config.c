@@ -225,6 +225,7 @@ static void rope_that_depends_on_the_length_is_read(void **state)
 	}
 
 	refused("\"rope_scaling\":{\"type\":\"dynamic\"}", "rope_scaling.factor is missing");
+	refused("\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":4e17}", "factor is missing or not 1 to 1e6");
 	refused("\"rope_scaling\":{\"type\":\"yarn\",\"factor\":0.5}", "rope_scaling.factor");
 	refused("\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":0}", "beta_fast is 0");
 	refused("\"rope_theta\":1,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4}", "rope_theta above 1");

@@ -286,7 +286,8 @@ static void rope_that_is_wrong_is_named(void **state)
 	} rows[] = {
 	    {"dynamic", NULL, 0, "llama.rope.scaling.type dynamic is not supported (none, linear, yarn and longrope are)"},
 	    {"", NULL, 0, "llama.rope.scaling.type  is not supported"},
-	    {"linear", "rope.scaling.factor", 0.5, "llama.rope.scaling.factor is below 1"},
+	    {"linear", "rope.scaling.factor", 0.5, "llama.rope.scaling.factor is 0.5, expected 1 to 1e6"},
+	    {"yarn", "rope.scaling.factor", 1e7, "llama.rope.scaling.factor is 1e+07, expected 1 to 1e6"},
 	    {"linear", "rope.scaling.factor", 0, "llama.rope.scaling.factor is 0"},
 	    {"yarn", "rope.scaling.factor", (double)NAN, "llama.rope.scaling.factor is "},
 	    {"yarn", "rope.scaling.yarn_beta_fast", 0, "llama.rope.scaling.yarn_beta_fast is 0"},
