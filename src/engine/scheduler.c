@@ -270,9 +270,24 @@ int64_t scheduler_free_pages(const struct scheduler *s)
 	return s->free_pages;
 }
 
+/* The part of the worker that a request takes while it runs: one of its places, or of as many as have room for their pages
+ * at the same time. */
+static double share_of(const struct scheduler *s, const struct entry *entry)
+{
+	int64_t together = s->limits.n_pages / scheduler_pages(s, entry->request.n_total);
+	return 1.0 / (double)(together < s->limits.n_parallel ? together : s->limits.n_parallel);
+}
+
 int64_t scheduler_wait_estimate_ns(const struct scheduler *s)
 {
-	double waves = (double)(s->n_waiting + 1) / (double)s->limits.n_parallel;
-	double estimate = s->request_ns * waves;
+	double of_all = 0, of_waiting = 0;
+	for (int id = 0; id < s->n_entries; id++) {
+		double share = s->entries[id].state == ENTRY_FREE ? 0 : share_of(s, &s->entries[id]);
+		of_all += share;
+		of_waiting += s->entries[id].state == ENTRY_WAITING ? share : 0;
+	}
+	int n_present = s->n_running + s->n_waiting;
+	double newcomer = n_present ? of_all / n_present : 0; /* is like those that are there */
+	double estimate = s->request_ns * (of_waiting + newcomer);
 	return estimate > 1e9 ? (int64_t)estimate : 1000000000;
 }

@@ -184,6 +184,33 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 	scheduler_destroy(s);
 }
 
+/* A request of ten seconds, eight that wait: how long that takes depends on how many run together, and pages may allow fewer
+ * than places do. */
+static void retry_after_counts_places_and_pages(void **state)
+{
+	(void)state;
+	static const struct {
+		int n_pages, together;
+	} pools[] = {{1000, 4}, {40, 4}, {39, 3}, {19, 1}};
+	for (size_t i = 0; i < sizeof pools / sizeof *pools; i++) {
+		struct scheduler *s = make(4, pools[i].n_pages);
+		struct scheduler_step step;
+		assert_true(scheduler_wait_estimate_ns(s) == second);
+		int first = add(s, 10, 10 * PAGE, 0, 0);
+		assert_true(scheduler_plan(s, 0, &step));
+		assert_true(scheduler_plan(s, 10 * second, &step));
+		scheduler_remove(s, first);
+		for (int n = 0; n < pools[i].together + 8; n++) {
+			assert_true(add(s, 10, 10 * PAGE, 0, 0) >= 0);
+			assert_true(scheduler_plan(s, 10 * second, &step));
+		}
+		assert_int_equal(scheduler_waiting(s), 8);
+		int64_t wait_ns = scheduler_wait_estimate_ns(s), expected_ns = 9 * 10 * second / pools[i].together;
+		assert_true(llabs(wait_ns - expected_ns) < 1000);
+		scheduler_destroy(s);
+	}
+}
+
 /* Random arrivals and removals: counts stay consistent, everything admitted ends, all pages come back. */
 static void random_load_gives_everything_back(void **state)
 {
@@ -233,6 +260,7 @@ int main(void)
 	    cmocka_unit_test(admission_reserves_every_page),
 	    cmocka_unit_test(priority_goes_first_and_ages),
 	    cmocka_unit_test(queue_is_bounded_by_requests_and_tokens),
+	    cmocka_unit_test(retry_after_counts_places_and_pages),
 	    cmocka_unit_test(random_load_gives_everything_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
