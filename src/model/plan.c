@@ -12,7 +12,8 @@
 
 enum {
 	DEFAULT_CONTEXT = 4096,
-	DEFAULT_PARALLEL = 16,
+	PARALLEL_PER_THREAD = 8, /* README.md's figures: 16 on two threads */
+	MAX_DEFAULT_PARALLEL = 64,
 	MAX_PARALLEL = 1024,
 	MAX_PREFILL_ROWS = 512, /* of one step; beyond it a product gains nothing and activations only cost memory */
 	MIN_PAGE_TOKENS = 32,
@@ -53,7 +54,7 @@ static bool resolve_shapes(const struct model_config *config, const struct model
 {
 	if (!resolve_context(config, options, plan, error))
 		return false;
-	plan->n_parallel = options->n_parallel ? options->n_parallel : DEFAULT_PARALLEL;
+	plan->n_parallel = options->n_parallel;
 	if (plan->n_parallel < 1 || plan->n_parallel > MAX_PARALLEL)
 		return error_set(error, ERROR_USAGE, "--parallel must be 1 to %d (got %d)", MAX_PARALLEL, plan->n_parallel);
 
@@ -193,19 +194,41 @@ static bool plan_with(const struct model_config *config, const struct model_opti
 	return plan_with_kernels(config, options, kernels, plan, error);
 }
 
-bool model_plan(const struct model_config *config, const struct model_options *options,
+/* Where n_parallel is not given: some for each thread, halved until they fit. */
+static bool plan_with_parallel(const struct model_config *config, struct model_options *options,
+                               const struct kernels *kernels, const struct weight_sizes *weights,
+                               struct model_plan *plan, struct error *error)
+{
+	if (options->n_parallel)
+		return plan_with(config, options, kernels, weights, plan, error);
+	int n_threads = options->n_threads ? options->n_threads : platform_usable_threads(&platform_default_roots);
+	int most = MAX_DEFAULT_PARALLEL / PARALLEL_PER_THREAD;
+	options->n_parallel = PARALLEL_PER_THREAD * (n_threads < most ? n_threads : most);
+	struct error tried;
+	while (!plan_with(config, options, kernels, weights, plan, &tried)) {
+		if (tried.code != ERROR_MEMORY || options->n_parallel == 1) {
+			*error = tried;
+			return false;
+		}
+		options->n_parallel /= 2;
+	}
+	return true;
+}
+
+bool model_plan(const struct model_config *config, const struct model_options *wanted,
                 const struct weight_choices *weights, struct model_plan *plan, struct error *error)
 {
+	struct model_options options = *wanted;
 	*plan = (struct model_plan){.weights = weights->rows};
 	/* The kernels know their tile and scratch; a set for one thread is cheap to make and answers for all. */
-	struct kernels *kernels = kernels_create(options->isa, options->compute, 1, config_widest_input(config), error);
+	struct kernels *kernels = kernels_create(options.isa, options.compute, 1, config_widest_input(config), error);
 	if (!kernels)
 		return false;
-	bool ok = plan_with(config, options, kernels, &weights->rows, plan, error);
+	bool ok = plan_with_parallel(config, &options, kernels, &weights->rows, plan, error);
 	if (ok && weights->rows.types >> DTYPE_BF16 & 1 && matmul_prefers_tiles(kernels)) {
 		struct model_plan tiled;
 		struct error too_large = {0};
-		if (plan_with(config, options, kernels, &weights->tiles, &tiled, &too_large) &&
+		if (plan_with(config, &options, kernels, &weights->tiles, &tiled, &too_large) &&
 		    tiled.n_kv_pages == plan->n_kv_pages) {
 			*plan = tiled;
 			plan->tiles = true;

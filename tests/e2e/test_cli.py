@@ -106,6 +106,22 @@ def test_inspect_a_model(tallow, text_model):
     assert json.loads(by_file.stdout)["config"] == found["config"]
 
 
+def test_parallel_is_chosen_from_threads_and_memory(tallow, slow_model):
+    def chosen(*flags):
+        result = tallow("inspect", slow_model, "--json", *flags)
+        return result.returncode, json.loads(result.stdout)["memory"]
+
+    for threads, parallel in ((1, 8), (2, 16), (3, 24), (8, 64), (64, 64)):
+        assert chosen("--threads", threads)[1]["parallel"] == parallel
+    # One context fits beside what eight sequences take, but not beside what sixteen do.
+    small = ("--threads", 8, "--context", 64)
+    lines = chosen(*small, "--parallel", 16)[1]["lines"]
+    limit = sum(size for name, size in lines.items() if not name.startswith("KV"))
+    code, memory = chosen(*small, "--memory-limit", limit)
+    assert code == 0 and memory["parallel"] == 8 and memory["total_bytes"] <= limit
+    assert chosen(*small, "--memory-limit", limit, "--parallel", 16)[0] == 4
+
+
 def test_inspect_without_weights(tallow, text_model, tmp_path):
     for name in ("config.json", "tokenizer.json"):
         shutil.copy(text_model / name, tmp_path)
