@@ -32,7 +32,7 @@ struct stream;
 struct engine_options {
 	struct model_options model;
 	int max_queue;             /* requests waiting, beyond those that run; 0 = 64 */
-	int64_t max_queued_tokens; /* prompt tokens waiting; 0 = 1,000,000 */
+	int64_t max_queued_tokens; /* prompt tokens waiting, if more than one request waits; 0 = 1,000,000 */
 	int64_t max_tokens;        /* cap and default of a request's max_tokens; 0 = 2048 */
 	int max_gap_ms;            /* bound on the pause between a running stream's tokens; 0 = 250 */
 };
@@ -82,6 +82,7 @@ struct engine_status {
 
 	int active, queued; /* requests */
 	int64_t queued_tokens;
+	bool queue_full; /* whoever comes now is refused */
 	int kv_pages_total;
 	int kv_pages_free, kv_pages_cached; /* empty; kept for prefixes, and as free when somebody needs them */
 	double tokens_per_second;           /* generated, over the last seconds */

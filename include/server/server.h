@@ -33,7 +33,6 @@ struct server_options {
 	bool share_cache;                        /* prefixes are shared among API keys */
 	size_t max_body_bytes;                   /* 0 = 1 MB */
 	int max_connections;                     /* 0 = 1100 */
-	int max_queue;                           /* the engine's, for /v1/ready; 0 = 64 */
 	void (*request_shutdown)(void *context); /* POST /shutdown; called once from a connection's thread */
 	void *shutdown_context;
 };

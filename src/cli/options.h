@@ -62,7 +62,7 @@ struct options {
 	int64_t port, callback_timeout_ms, heartbeat_interval_ms, shutdown_timeout_ms;
 
 	/* requests */
-	int64_t max_tokens, max_queue, max_gap_ms, max_connections;
+	int64_t max_tokens, max_queue, max_queued_tokens, max_gap_ms, max_connections;
 	uint64_t max_body_bytes;
 
 	/* access */

@@ -167,6 +167,7 @@ static struct engine *create_engine(const struct options *options, struct error 
 {
 	struct engine_options engine_options = {
 	    .max_queue = (int)options->max_queue,
+	    .max_queued_tokens = options->max_queued_tokens,
 	    .max_tokens = options->max_tokens,
 	    .max_gap_ms = (int)options->max_gap_ms,
 	};
@@ -213,7 +214,6 @@ static bool start_server(struct serving *serving, struct engine *engine, struct 
 		    .share_cache = options->share_cache,
 		    .max_body_bytes = options->max_body_bytes,
 		    .max_connections = (int)options->max_connections,
-		    .max_queue = (int)options->max_queue,
 		    .request_shutdown = shutdown_worker,
 		    .shutdown_context = worker,
 		};

@@ -601,6 +601,8 @@ static void fill_loaded_status(struct engine *engine, struct engine_status *stat
 	status->active = scheduler_running(engine->scheduler);
 	status->queued = scheduler_waiting(engine->scheduler);
 	status->queued_tokens = scheduler_waiting_tokens(engine->scheduler);
+	status->queue_full = status->queued >= engine->options.max_queue ||
+	                     (status->queued > 0 && status->queued_tokens >= engine->options.max_queued_tokens);
 	status->kv_pages_total = kv_pool_total(model_kv(engine->model));
 	status->kv_pages_free = kv_pool_free(model_kv(engine->model));
 	status->kv_pages_cached = prefix_cache_pages(engine->cache);
@@ -714,8 +716,11 @@ static bool enqueue(struct engine *engine, struct sequence *sequence, int *retry
 		int seconds = retry_after(engine);
 		if (retry_after_s)
 			*retry_after_s = seconds;
-		return error_set(error, ERROR_QUEUE_FULL, "%d requests wait already; try again in %d s",
-		                 scheduler_waiting(engine->scheduler), seconds);
+		return error_set(
+		    error, ERROR_QUEUE_FULL,
+		    "%d requests with %lld prompt tokens wait already, at most %d with %lld may; try again in %d s",
+		    scheduler_waiting(engine->scheduler), (long long)scheduler_waiting_tokens(engine->scheduler),
+		    engine->options.max_queue, (long long)engine->options.max_queued_tokens, seconds);
 	}
 	sequence->id = id;
 	engine->sequences[id] = sequence;

@@ -87,8 +87,9 @@ int scheduler_add(struct scheduler *s, const struct scheduler_request *request, 
 	/* A request that can start at once takes no place in the queue, however long its prompt. */
 	bool starts_at_once = s->n_waiting == 0 && s->n_running < s->limits.n_parallel &&
 	                      scheduler_pages(s, request->n_total) <= s->free_pages;
-	bool full =
-	    s->n_waiting >= s->limits.max_waiting || s->waiting_tokens + request->n_prompt > s->limits.max_waiting_tokens;
+	/* Nor is it kept out by its own length: it may wait alone. */
+	int64_t tokens = s->n_waiting ? s->waiting_tokens + request->n_prompt : 0;
+	bool full = s->n_waiting >= s->limits.max_waiting || tokens > s->limits.max_waiting_tokens;
 	int id = 0;
 	while (id < s->n_entries && s->entries[id].state != ENTRY_FREE)
 		id++;

@@ -29,7 +29,7 @@ struct scheduler;
 struct scheduler_limits {
 	int n_parallel;             /* sequences that run together */
 	int max_waiting;            /* requests */
-	int64_t max_waiting_tokens; /* prompt tokens of those that wait */
+	int64_t max_waiting_tokens; /* prompt tokens of those that wait, where more than one does */
 	int n_pages;
 	int page_tokens;
 	int tile_rows;

@@ -79,7 +79,7 @@ enum MHD_Result handle_ready(struct exchange *exchange)
 	engine_status(server->engine, &status);
 	const char *name = health_name(server, &status);
 	bool ready = strcmp(name, "healthy") == 0;
-	if (ready && status.queued >= server->max_queue) {
+	if (ready && status.queue_full) {
 		name = "busy";
 		ready = false;
 	}

@@ -24,7 +24,6 @@
 
 enum {
 	DEFAULT_CONNECTIONS = 1100,
-	DEFAULT_QUEUE = 64,
 	/* Places that the library has beyond ours, so that a newcomer finds one while an idle connection is being ended. */
 	SPARE_CONNECTIONS = 64,
 	OTHER_DESCRIPTORS = 64, /* files, event descriptors, the listening socket */
@@ -77,7 +76,6 @@ static bool server_set_up(struct server *server, const struct server_options *op
 {
 	server->max_body_bytes = options->max_body_bytes > 0 ? options->max_body_bytes : DEFAULT_BODY_BYTES;
 	server->share_cache = options->share_cache;
-	server->max_queue = options->max_queue > 0 ? options->max_queue : DEFAULT_QUEUE;
 	server->request_shutdown = options->request_shutdown;
 	server->shutdown_context = options->shutdown_context;
 	if (!copy_text(&server->worker_id, options->worker_id, error) ||

@@ -33,7 +33,6 @@ struct server {
 	char *worker_id, *version, *cors_origin; /* NULL when not given */
 	bool share_cache;                        /* among API keys */
 	size_t max_body_bytes;
-	int max_queue;
 	bool check_host;
 	void (*request_shutdown)(void *context);
 	void *shutdown_context;

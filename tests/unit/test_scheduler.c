@@ -181,6 +181,15 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 	assert_int_equal(scheduler_add(s, &tokens, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
 	assert_int_equal(scheduler_waiting_tokens(s), 9000);
+	assert_true(add(s, 1000, 1001, 0, 0) >= 0);
+	scheduler_destroy(s);
+
+	s = make(1, 1000); /* a prompt beyond the bound waits when nobody else does */
+	add(s, 1, 2, 0, 0);
+	assert_true(scheduler_plan(s, 0, &step));
+	assert_true(add(s, 20000, 20001, 0, 0) >= 0);
+	assert_int_equal(scheduler_add(s, &one_more, &refusal), -1);
+	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
 	scheduler_destroy(s);
 }
 
