@@ -268,8 +268,7 @@ static void remove_sequence(struct engine *engine, int id, enum outcome outcome,
 {
 	struct sequence *sequence = engine->sequences[id];
 	observe_outcome(engine, sequence, outcome, now_ns);
-	for (int i = 0; i < sequence->n_pages; i++)
-		kv_page_release(model_kv(engine->model), sequence->pages[i]);
+	prefix_cache_release(engine->cache, sequence->pages, sequence->n_pages);
 	scheduler_remove(engine->scheduler, id);
 	engine->sequences[id] = NULL;
 	sequence_destroy(sequence);

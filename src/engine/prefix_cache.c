@@ -112,6 +112,8 @@ static void link_newest(struct prefix_cache *cache, int32_t page)
 static void touch_backwards(struct prefix_cache *cache, const int32_t *pages, int n)
 {
 	while (n-- > 0) {
+		if (!cache->entries[pages[n]].cached)
+			continue;
 		unlink_entry(cache, &cache->entries[pages[n]]);
 		link_newest(cache, pages[n]);
 	}
@@ -173,6 +175,13 @@ int32_t prefix_cache_take(struct prefix_cache *cache)
 			break;
 		}
 	return page;
+}
+
+void prefix_cache_release(struct prefix_cache *cache, const int32_t *pages, int n)
+{
+	touch_backwards(cache, pages, n);
+	for (int i = 0; i < n; i++)
+		kv_page_release(cache->pool, pages[i]);
 }
 
 int prefix_cache_pages(const struct prefix_cache *cache)

@@ -38,6 +38,8 @@ int prefix_cache_find(struct prefix_cache *cache, struct prefix_chain *chain, co
 void prefix_cache_add(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens, int32_t page);
 /* A page for new content, one reference; -1 when every page is held by a sequence. */
 int32_t prefix_cache_take(struct prefix_cache *cache);
+/* A sequence gives its pages [n], in order, back. Those that the cache has were used now; of them the last will go first. */
+void prefix_cache_release(struct prefix_cache *cache, const int32_t *pages, int n);
 /* Pages that only the cache holds. */
 int prefix_cache_pages(const struct prefix_cache *cache);
 
