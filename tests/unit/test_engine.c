@@ -123,6 +123,7 @@ struct setup {
 	bool weights_auto;
 	enum dtype weights;
 	int n_threads, n_parallel, max_gap_ms;
+	int64_t context; /* 0: 512 */
 	uint64_t kv_memory_bytes;
 };
 
@@ -137,7 +138,7 @@ static struct engine *open_engine(const struct setup *setup)
 	              .kv_auto = true,
 	              .n_threads = setup->n_threads,
 	              .n_parallel = setup->n_parallel,
-	              .context = 512,
+	              .context = setup->context ? setup->context : 512,
 	              .kv_memory_bytes = setup->kv_memory_bytes},
 	    .max_gap_ms = setup->max_gap_ms,
 	    .max_queue = 100,
@@ -162,9 +163,10 @@ static uint64_t next_random(uint64_t *state)
 struct job {
 	int32_t prompt[MAX_PROMPT];
 	struct request request;
-	int32_t n_text;
+	int n_tokens, n_text;
+	int32_t tokens[MAX_OUTPUT]; /* the first of them */
 	char text[4096];
-	bool cancelled;
+	enum error_code code; /* NONE: it ended as it should */
 };
 
 static void make_job(struct job *job, int number)
@@ -204,17 +206,20 @@ static int64_t drain(struct stream *stream, struct job *job)
 {
 	struct event event;
 	int64_t cached = -1;
-	job->n_text = 0;
+	job->n_tokens = job->n_text = 0;
 	for (bool ended = false; !ended;) {
 		while (!ended && stream_next(stream, &event)) {
 			if (event.type == EVENT_STARTED)
 				cached = event.cached_tokens;
-			if (event.type == EVENT_TOKEN && job->n_text + (int32_t)event.n_text_bytes < (int32_t)sizeof job->text) {
+			if (event.type == EVENT_TOKEN && job->n_tokens < MAX_OUTPUT)
+				job->tokens[job->n_tokens] = event.token;
+			job->n_tokens += event.type == EVENT_TOKEN;
+			if (event.type == EVENT_TOKEN && job->n_text + (int)event.n_text_bytes < (int)sizeof job->text) {
 				memcpy(job->text + job->n_text, event.text, event.n_text_bytes);
-				job->n_text += (int32_t)event.n_text_bytes;
+				job->n_text += (int)event.n_text_bytes;
 			}
 			ended = event.type == EVENT_END || event.type == EVENT_ERROR;
-			job->cancelled = event.type == EVENT_ERROR;
+			job->code = event.type == EVENT_ERROR ? event.error.code : ERROR_NONE;
 		}
 		if (!ended)
 			nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
@@ -237,6 +242,16 @@ static void check_all_pages_are_back(struct engine *engine)
 }
 
 static struct job alone[N_JOBS], together[N_JOBS];
+
+static void check_same_answer(const struct job *job, const struct job *expected)
+{
+	assert_int_equal(job->code, ERROR_NONE);
+	assert_int_equal(job->n_tokens, job->request.max_tokens);
+	assert_int_equal(job->n_tokens, expected->n_tokens);
+	assert_memory_equal(job->tokens, expected->tokens, (size_t)expected->n_tokens * sizeof *job->tokens);
+	assert_int_equal(job->n_text, expected->n_text);
+	assert_memory_equal(job->text, expected->text, (size_t)expected->n_text);
+}
 
 /* Each alone in a cold engine on one thread; then all at once, twice (the second time with a warm cache), in engines that
  * slice prefill finely, on two threads, with hardly enough pages. */
@@ -270,9 +285,7 @@ static void check_same_text(struct setup setup)
 		}
 		for (int i = 0; i < N_JOBS; i++) {
 			cached += drain(streams[i], &together[i]);
-			assert_false(together[i].cancelled);
-			assert_int_equal(together[i].n_text, alone[i].n_text);
-			assert_memory_equal(together[i].text, alone[i].text, (size_t)alone[i].n_text);
+			check_same_answer(&together[i], &alone[i]);
 		}
 	}
 	assert_true(cached > 0);
@@ -295,20 +308,14 @@ static void company_and_cache_do_not_change_the_text(void **state)
 			check_same_text((struct setup){.isa = all_isas[i], .weights = DTYPE_BF16});
 	}
 	check_same_text((struct setup){.weights = DTYPE_Q4});
+	check_same_text((struct setup){.weights = DTYPE_F16});
 	check_same_text((struct setup){.isa = ISA_SCALAR, .weights_auto = true});
 }
 
-/* The shipped model with another rope: what a request gets depends on how long it may grow, and so do the pages that it may
- * share. */
-static void rope_that_depends_on_the_length_does_not_mix(void **state)
+/* The shipped model in a folder of its own, for another config.json. */
+static struct folder copy_model(void)
 {
-	(void)state;
 	static const char *const files[] = {"model.safetensors", "tokenizer.json", "tokenizer_config.json"};
-	static const char config[] = "{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":1024,\"hidden_size\":256,"
-	                             "\"intermediate_size\":768,\"num_hidden_layers\":4,\"num_attention_heads\":4,"
-	                             "\"num_key_value_heads\":2,\"rms_norm_eps\":1e-5,\"tie_word_embeddings\":true,"
-	                             "\"max_position_embeddings\":%s,\"rope_scaling\":{\"type\":\"%s\",\"factor\":8%s%s}}";
-	struct bytes factors = {0}, text = {0};
 	struct folder folder = folder_make();
 	char target[1024];
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -316,7 +323,23 @@ static void rope_that_depends_on_the_length_does_not_mix(void **state)
 		snprintf(target + strlen(target), 64, "/models/tallow-tiny/%s", files[i]);
 		assert_int_equal(symlink(target, folder_file(&folder, files[i])), 0);
 	}
-	bytes_append_format(&text, config, "128", "dynamic", "", "");
+	return folder;
+}
+
+static const char config_with_rope[] =
+    "{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":1024,\"hidden_size\":256,"
+    "\"intermediate_size\":768,\"num_hidden_layers\":4,\"num_attention_heads\":4,"
+    "\"num_key_value_heads\":2,\"rms_norm_eps\":1e-5,\"tie_word_embeddings\":true,"
+    "\"max_position_embeddings\":%s,\"rope_scaling\":{\"type\":\"%s\",\"factor\":8%s%s}}";
+
+/* The shipped model with another rope: what a request gets depends on how long it may grow, and so do the pages that it may
+ * share. */
+static void rope_that_depends_on_the_length_does_not_mix(void **state)
+{
+	(void)state;
+	struct bytes factors = {0}, text = {0};
+	struct folder folder = copy_model();
+	bytes_append_format(&text, config_with_rope, "128", "dynamic", "", "");
 	folder_write(&folder, "config.json", text.data);
 	check_same_text((struct setup){.path = folder.path, .weights_auto = true});
 
@@ -327,7 +350,8 @@ static void rope_that_depends_on_the_length_does_not_mix(void **state)
 		                              : ",",
 		                    i < 32 ? 1 + i * 0.01 : 1 + (i - 32) * 0.2);
 	bytes_clear(&text);
-	bytes_append_format(&text, config, "512", "longrope", factors.data, "],\"original_max_position_embeddings\":128");
+	bytes_append_format(&text, config_with_rope, "512", "longrope", factors.data,
+	                    "],\"original_max_position_embeddings\":128");
 	folder_write(&folder, "config.json", text.data);
 	check_same_text((struct setup){.path = folder.path, .weights_auto = true});
 	bytes_free(&factors);
@@ -388,6 +412,77 @@ static void a_prefix_is_shared_while_its_first_request_runs(void **state)
 	engine_destroy(engine);
 }
 
+/* Whoever does not read is cancelled when as much waits for it as may; those beside it get what they get alone. */
+static void who_does_not_read_is_cancelled_and_nobody_notices(void **state)
+{
+	(void)state;
+	struct bytes text = {0};
+	struct folder folder = copy_model();
+	bytes_append_format(&text, config_with_rope, "2048", "linear", "", "");
+	folder_write(&folder, "config.json", text.data);
+	struct engine *engine = open_engine(
+	    &(struct setup){.path = folder.path, .weights_auto = true, .n_threads = 2, .n_parallel = 3, .context = 2048});
+	static struct job lazy, expected, beside;
+	make_job(&lazy, 1);
+	lazy.request.max_tokens = 1800;
+	make_job(&expected, 2);
+	make_job(&beside, 2);
+	drain(submit(engine, &expected), &expected);
+
+	struct stream *unread = submit(engine, &lazy);
+	struct engine_status status;
+	int n_beside = 0;
+	do {
+		beside.request.cache_key = (uint64_t)++n_beside;
+		drain(submit(engine, &beside), &beside);
+		check_same_answer(&beside, &expected);
+		engine_status(engine, &status);
+	} while (status.active > 0);
+	assert_true(n_beside > 3);
+	drain(unread, &lazy);
+	assert_int_equal(lazy.code, ERROR_CANCELLED);
+	assert_int_equal(lazy.n_tokens, 1023); /* and `started` before them */
+	check_all_pages_are_back(engine);
+	engine_destroy(engine);
+	bytes_free(&text);
+	folder_remove(&folder);
+}
+
+/* Deadlines that pass while a request waits, is prefilled (a row at a time, beside one that generates), generates: each ends
+ * with its own error and gives its pages back. */
+static void a_deadline_ends_every_phase(void **state)
+{
+	(void)state;
+	static const int64_t ms = 1000000;
+	struct engine *engine = open_engine(
+	    &(struct setup){.isa = ISA_SCALAR, .weights_auto = true, .n_threads = 1, .n_parallel = 2, .max_gap_ms = 1});
+	static struct job decodes, prefills, waits;
+	make_job(&decodes, 1);
+	make_job(&prefills, 2);
+	make_job(&waits, 3);
+	decodes.request.n_prompt = 1;
+	decodes.request.max_tokens = 500;
+	prefills.request.n_prompt = MAX_PROMPT;
+	decodes.request.deadline_ns = clock_ns() + 400 * ms;
+	struct stream *decoding = submit(engine, &decodes);
+	struct event event = {0};
+	while (event.type != EVENT_TOKEN)
+		stream_next(decoding, &event);
+	prefills.request.deadline_ns = clock_ns() + 120 * ms;
+	waits.request.deadline_ns = clock_ns() + 60 * ms;
+	struct stream *prefilling = submit(engine, &prefills), *waiting = submit(engine, &waits);
+	assert_int_equal(drain(waiting, &waits), -1); /* never started */
+	assert_int_equal(drain(prefilling, &prefills), 0);
+	drain(decoding, &decodes);
+	assert_int_equal(waits.code, ERROR_DEADLINE);
+	assert_int_equal(prefills.code, ERROR_DEADLINE);
+	assert_int_equal(decodes.code, ERROR_DEADLINE);
+	assert_int_equal(waits.n_tokens + prefills.n_tokens, 0);
+	assert_true(decodes.n_tokens > 0);
+	check_all_pages_are_back(engine);
+	engine_destroy(engine);
+}
+
 /* Cancels and deadlines at random moments, far more requests than fit: every page comes back, nobody fails. */
 static void a_storm_of_cancels_leaves_no_page_behind(void **state)
 {
@@ -415,7 +510,7 @@ static void a_storm_of_cancels_leaves_no_page_behind(void **state)
 				continue;
 			}
 			drain(streams[i], &jobs[i]);
-			n_whole += !jobs[i].cancelled;
+			n_whole += jobs[i].code == ERROR_NONE;
 		}
 		assert_true(n_whole > 0);
 		check_all_pages_are_back(engine);
@@ -444,6 +539,8 @@ int main(int n_arguments, char **arguments)
 	    cmocka_unit_test(rope_that_depends_on_the_length_does_not_mix),
 	    cmocka_unit_test(another_openblas_keeps_the_promise),
 	    cmocka_unit_test(a_prefix_is_shared_while_its_first_request_runs),
+	    cmocka_unit_test(who_does_not_read_is_cancelled_and_nobody_notices),
+	    cmocka_unit_test(a_deadline_ends_every_phase),
 	    cmocka_unit_test(a_storm_of_cancels_leaves_no_page_behind),
 	};
 	return cmocka_run_group_tests(tests, quiet, NULL);
