@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "base/hash.h"
 #include "base/json.h"
@@ -19,6 +20,10 @@
 #include "base/platform.h"
 #include "server/reply.h"
 #include "server/server_private.h"
+
+/* Of one connection, in the kernel, which would let it grow to megabytes: more tokens than any stream has, so that a client
+ * that does not read would never be noticed. */
+enum { SEND_BUFFER_BYTES = 64 << 10 };
 
 void exchange_connection(void *context, struct MHD_Connection *connection, void **slot,
                          enum MHD_ConnectionNotificationCode what)
@@ -30,6 +35,8 @@ void exchange_connection(void *context, struct MHD_Connection *connection, void 
 		return;
 	}
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	int n_bytes = SEND_BUFFER_BYTES;
+	setsockopt(info->connect_fd, SOL_SOCKET, SO_SNDBUF, &n_bytes, sizeof(n_bytes)); /* works without, too */
 	*slot = connection_add(&server->connections, info->connect_fd);
 	watchdog_notice(&server->watchdog);
 }

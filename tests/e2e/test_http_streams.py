@@ -2,10 +2,14 @@
 
 import json
 import socket
+import struct
 import threading
 import time
 
-from http_client import Stream, connect, execute, get, health, post, raw, wait_until
+import pytest
+
+from conftest import llama_config, write_model
+from http_client import Stream, connect, execute, get, health, post, raw, text_of, wait_until
 
 PROMPT = "Once upon a time"
 LONG = {"prompt": PROMPT, "max_tokens": 2000, "ignore_eos": True}
@@ -84,19 +88,37 @@ def test_headers_and_pings_come_while_the_request_waits(worker):
             assert second.answer.readline() in (b": ping\n", b"event: started\n")
 
 
-def test_a_reader_that_never_reads_harms_nobody(shared_worker):
-    port = shared_worker.port
-    lazy = []
-    for _ in range(4):
+def test_a_reader_that_never_reads_is_cancelled_and_harms_nobody(worker, text_model, tmp_path):
+    """What is buffered for it ends somewhere, also in the kernel: long before 12,000 tokens of a model that needs no time."""
+    vocab_size = json.loads((text_model / "config.json").read_text())["vocab_size"]
+    config = llama_config(hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+                          num_key_value_heads=1, max_position_embeddings=16384, vocab_size=vocab_size)
+    model = write_model(tmp_path / "quick", config, text_model, struct.pack("<3f", 0.01, -0.02, 0.015))
+    started = worker("--context", "16384", "--max-tokens", "12000", model=model)
+    port = started.port
+    whole = {"prompt": PROMPT, "max_tokens": 30, "temperature": 0, "ignore_eos": True}
+    alone = execute(port, whole)
+    connections = []
+    for _ in range(2):
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
         connection.connect(("127.0.0.1", port))
-        connection.sendall(long_request())
-        lazy.append(connection)
-    assert execute(port, {"prompt": PROMPT, "max_tokens": 8, "ignore_eos": True})[-1][0] == "end"
-    for connection in lazy:
+        connection.sendall(long_request(max_tokens=12000, stream=True))
+        connections.append(connection)
+    wait_until(lambda: health(port)["active"] == 2)
+    beside = execute(port, whole)
+    assert beside[-1][0] == "end" and text_of(beside) == text_of(alone)
+    wait_until(lambda: health(port)["active"] == 0, timeout=60)
+    for connection in connections:  # who begins to read after all gets what was kept, and why there is no more
+        connection.settimeout(20)
+        answer = b""
+        while not answer.endswith(b"0\r\n\r\n"):
+            answer += connection.recv(65536) or pytest.fail("cut off: %r" % answer[-100:])
+        assert b"reads too slowly" in answer[-400:] and b'"CANCELLED"' in answer[-400:]
+        assert 1000 < answer.count(b"event: token") < 8000
         connection.close()
-    wait_until(lambda: health(port)["active"] == 0, timeout=30)
+    assert [event["outcome"] for event in started.events("request_end")].count("cancelled") == 2
+    assert health(port)["kv_pages_free"] == health(port)["kv_pages_total"]
 
 
 def test_health_is_quick_at_full_load(shared_worker):
