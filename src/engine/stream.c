@@ -14,8 +14,11 @@ enum {
 	MAX_TEXT_BYTES = 65536, /* text of those events */
 };
 
+/* What a token needs: whole events would be most of a megabyte. */
 struct record {
-	struct event event; /* its text points nowhere */
+	enum event_type type;
+	int32_t token;
+	int64_t index;
 	size_t n_text_bytes;
 };
 
@@ -23,7 +26,8 @@ struct stream {
 	pthread_mutex_t mutex;
 	struct record *records; /* ring [MAX_EVENTS + 1]: one more for the terminal event */
 	int first, count;
-	struct bytes text; /* of the records in the ring, in order, from text_first on */
+	struct event started, terminal; /* of which there is one each */
+	struct bytes text;              /* of the records in the ring, in order, from text_first on */
 	size_t text_first;
 	struct bytes current; /* text of the event the reader holds */
 	bool ended;           /* the terminal event was pushed */
@@ -75,8 +79,12 @@ void stream_unref(struct stream *stream)
 static void push(struct stream *stream, const struct event *event, const char *text, size_t n_bytes)
 {
 	struct record *record = &stream->records[(stream->first + stream->count) % (MAX_EVENTS + 1)];
-	record->event = *event;
-	record->n_text_bytes = n_bytes;
+	*record =
+	    (struct record){.type = event->type, .token = event->token, .index = event->index, .n_text_bytes = n_bytes};
+	if (event->type == EVENT_STARTED)
+		stream->started = *event;
+	else if (event->type != EVENT_TOKEN)
+		stream->terminal = *event;
 	bytes_append(&stream->text, text, n_bytes);
 	stream->count++;
 	uint64_t one = 1;
@@ -147,8 +155,12 @@ bool stream_next(struct stream *stream, struct event *event)
 	pthread_mutex_lock(&stream->mutex);
 	bool got = stream->count > 0;
 	if (got) {
-		struct record *record = &stream->records[stream->first];
-		*event = record->event;
+		const struct record *record = &stream->records[stream->first];
+		*event = record->type == EVENT_STARTED ? stream->started
+		         : record->type != EVENT_TOKEN ? stream->terminal
+		                                       : (struct event){.type = EVENT_TOKEN};
+		event->token = record->token;
+		event->index = record->index;
 		bytes_clear(&stream->current);
 		bytes_append(&stream->current, stream->text.data ? stream->text.data + stream->text_first : "",
 		             record->n_text_bytes);
