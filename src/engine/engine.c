@@ -9,6 +9,7 @@
  */
 #include "engine/engine.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -297,8 +298,11 @@ static void drop_cancelled(struct engine *engine, int64_t now_ns)
  * one to take, from the pool or from the cache. */
 static void admit(struct engine *engine, struct sequence *sequence, int64_t now_ns)
 {
-	while (sequence->n_pages < sequence->max_pages)
-		sequence->pages[sequence->n_pages++] = prefix_cache_take(engine->cache);
+	while (sequence->n_pages < sequence->max_pages) {
+		int32_t page = prefix_cache_take(engine->cache);
+		assert(page >= 0);
+		sequence->pages[sequence->n_pages++] = page;
+	}
 	sequence->admitted_ns = now_ns;
 	histogram_observe(&engine->metrics.queue, (double)(now_ns - sequence->submitted_ns) / 1e9);
 	engine->metrics.prompt_tokens += (uint64_t)sequence->request.n_prompt;
@@ -314,6 +318,10 @@ static void add_span(struct engine *engine, int *n_spans, int id, struct forward
 	span.pages = sequence->pages;
 	span.n_pages = sequence->n_pages;
 	span.cancel = stream_cancel_flag(sequence->stream);
+	/* What is written belongs to nobody else: pages are shared when they are full, so that none must be copied on write. */
+	int64_t page_tokens = model_memory_plan(engine->model)->kv.page_tokens;
+	for (int64_t i = span.position / page_tokens; i * page_tokens < span.position + span.n_rows; i++)
+		assert(kv_page_references(model_kv(engine->model), sequence->pages[i]) == 1);
 	engine->span_owners[*n_spans] = id;
 	engine->spans[(*n_spans)++] = span;
 }
