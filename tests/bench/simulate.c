@@ -41,6 +41,7 @@ static bool read_options(int argc, char **argv, struct simulation_options *optio
 	    INTEGER("--tile", tile_rows, 1, 512),
 	    INTEGER("--max-tokens", max_tokens, 1, 512),
 	    NUMBER("--max-gap-ms", max_gap_ms, 1, 1e6),
+	    NUMBER("--prefill-step-ms", prefill_step_ms, 0, 1e5),
 	    NUMBER("--prefill-row-ms", prefill_row_ms, 1e-3, 1e4),
 	    NUMBER("--prefill-row-depth-ms", prefill_row_depth_ms, 0, 1e4),
 	    NUMBER("--decode-step-ms", decode_step_ms, 1e-3, 1e5),

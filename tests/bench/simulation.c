@@ -246,6 +246,7 @@ static double cost_ms(const struct world *world, const struct scheduler_step *st
 		const struct client *client = world->by_id[step->decode[i]];
 		ms += options->decode_row_depth_ms * (client->n_prompt + client->n_generated) / 1000;
 	}
+	ms += step->n_slices > 0 ? options->prefill_step_ms : 0;
 	for (int i = 0; i < step->n_slices; i++) {
 		const struct scheduler_slice *slice = &step->slices[i];
 		double depth = (double)slice->position + slice->n_rows * 0.5;

@@ -19,6 +19,7 @@ struct simulation_options {
 	int n_pages; /* 0: n_parallel contexts */
 	double max_gap_ms;
 	/* What a step costs. */
+	double prefill_step_ms;                      /* that rows of prefill are there at all */
 	double prefill_row_ms, prefill_row_depth_ms; /* a row; what 1,000 tokens before it add */
 	double decode_step_ms, decode_row_ms;        /* the first row; each further one */
 	double decode_row_depth_ms;                  /* what 1,000 tokens before a row add */
