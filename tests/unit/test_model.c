@@ -230,7 +230,8 @@ static void greedy_tokens_equal_the_reference(void **state)
 		}
 }
 
-/* Every model with every other variant. */
+/* Every model with every other variant; every slicing with some number of threads, another one for the next model and variant
+ * (all with all is minutes under a sanitizer). */
 static void slicing_and_threads_do_not_change_bits(void **state)
 {
 	(void)state;
@@ -249,7 +250,9 @@ static void slicing_and_threads_do_not_change_bits(void **state)
 					int tile = model_memory_plan(run.model)->tile_rows;
 					if (n_threads == 1)
 						all_logits(&run, golden->prompt, golden->n_prompt, 384, golden->n_prompt, whole);
-					for (int slice = tile; slice <= 128; slice *= 4) {
+					for (int slice = tile, turn = i + v; slice <= 128; slice *= 4, turn++) {
+						if (turn % 3 != n_threads - 1)
+							continue;
 						all_logits(&run, golden->prompt, golden->n_prompt, slice, golden->n_prompt, other);
 						assert_memory_equal(whole, other, used);
 					}
