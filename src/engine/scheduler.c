@@ -159,7 +159,7 @@ static int64_t prefill_budget(const struct scheduler *s, bool anyone_decodes)
 {
 	double budget_ns = (double)(anyone_decodes ? s->limits.max_gap_ns : alone_budget_ns);
 	if (anyone_decodes) {
-		budget_ns = budget_ns * 0.8 - s->decode_step_ns; /* costs vary: aim below the bound */
+		budget_ns = budget_ns * 0.75 - s->decode_step_ns; /* costs vary, and grow along a prompt: aim below the bound */
 		if (budget_ns < s->decode_step_ns * least_prefill_share)
 			budget_ns = s->decode_step_ns * least_prefill_share;
 	}

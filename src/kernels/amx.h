@@ -22,7 +22,7 @@ enum {
 	AMX_STEP = 32,           /* inputs of a step */
 	AMX_DEPTH = 256,         /* inputs that are packed at a time for many rows: two strips of it stay in an L1 cache */
 	AMX_PANEL_OUTPUTS = 256, /* outputs that are packed at a time: what leaves room for rows in an L2 cache */
-	AMX_SUM_BLOCKS = 32,     /* blocks of 16 rows whose sums are kept from one panel to the next, likewise */
+	AMX_SUM_BLOCKS = 48, /* blocks of 16 rows whose sums are kept from one panel to the next: 512 rows of 16 requests */
 };
 
 static inline int64_t amx_steps(int64_t n_in)

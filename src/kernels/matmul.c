@@ -20,8 +20,8 @@ enum {
 	TILE_ROWS = 128,    /* sgemm with 128 rows runs at about 85% of its speed with 512 */
 	TILE_COLUMNS = 128, /* of a wide weight */
 	TILE_COLUMNS_NARROW = 64,
-	FEW_PANEL_OUTPUTS = 2 * AMX_SIDE,
-	NARROW_OUTPUTS = 512, /* narrower weights are cut finer, for the sake of more tasks */
+	FEW_PANEL_OUTPUTS = 2 * AMX_SIDE, /* of bf16 rows for up to 16 rows, so that they pass through an L1 cache */
+	NARROW_OUTPUTS = 512,             /* narrower weights are cut finer, for the sake of more tasks */
 };
 
 enum way {
@@ -336,8 +336,7 @@ struct panel_size {
 	int64_t n_outputs, depth;
 };
 
-/* For many rows a panel stays in the second cache while they pass. A few rows take weights as they come from memory, strip
- * by strip, so that the panel stays in the first one where it is packed. */
+/* For many rows a panel stays in the second cache while they pass. A few rows take weights as they come from memory. */
 static struct panel_size panel_size(const struct region *region, const struct weight *weight, struct columns columns)
 {
 	if (region->n_packed_rows > AMX_SIDE)

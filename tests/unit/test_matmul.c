@@ -8,7 +8,7 @@
 #include "kernels/convert.h"
 #include "random_blocks.h"
 
-enum { MAX_ROWS = 320, GUARD = 64 };
+enum { MAX_ROWS = 320, MOST_ROWS = 1024, GUARD = 64 };
 
 struct shape {
 	int64_t n_in, n_out;
@@ -145,7 +145,7 @@ static void free_matrix(struct matrix *matrix)
 	free(matrix->values);
 }
 
-/* One product of `spans` over x, into out [MAX_ROWS, n_out]. */
+/* One product of `spans` over x, into out [rows, n_out]. */
 static void multiply(const struct kernels *set, struct pool *pool, const struct matrix *matrix, const float *x,
                      const struct row_span *spans, int n_spans, const float *bias, float *out)
 {
@@ -153,7 +153,7 @@ static void multiply(const struct kernels *set, struct pool *pool, const struct 
 	int n_rows = last->first + last->n_rows;
 	if (last->phase == ROWS_PREFILL)
 		n_rows = (int)round_up((size_t)n_rows, MATMUL_ROW_PAD);
-	assert_true(n_rows <= MAX_ROWS);
+	assert_true(n_rows <= MOST_ROWS);
 	struct matmul_input input = {.spans = spans,
 	                             .n_spans = n_spans,
 	                             .n_rows = n_rows,
@@ -408,6 +408,32 @@ static void check_tiles(const struct context *context)
 	}
 }
 
+/* More rows than there are sums to keep for: spans before, across and behind that border have the bits they have alone. */
+static void check_most_rows(const struct context *context)
+{
+	static const enum dtype types[] = {DTYPE_BF16, DTYPE_BF16T, DTYPE_Q8, DTYPE_Q4K};
+	static const struct row_span spans[] = {{0, 403, ROWS_PREFILL}, {416, 500, ROWS_PREFILL}, {928, 70, ROWS_PREFILL}};
+	struct shape shape = {512, 290}; /* two panels of outputs, two of inputs */
+	size_t row = (size_t)shape.n_out;
+	float *x = random_floats(MOST_ROWS * (size_t)shape.n_in, 11);
+	float *out = allocate(MOST_ROWS * row * sizeof(float)), *alone = allocate(MOST_ROWS * row * sizeof(float));
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+		struct matrix matrix = make_matrix(shape, types[i], 2, 12);
+		multiply(context->set, context->pools[1], &matrix, x, spans, 3, NULL, out);
+		for (int s = 0; s < 3; s++)
+			for (int from = 0; from < spans[s].n_rows; from += 128) {
+				int left = spans[s].n_rows - from, first = spans[s].first + from;
+				struct row_span slice = {0, left < 128 ? left : 128, ROWS_PREFILL};
+				multiply(context->set, context->pools[0], &matrix, x + first * shape.n_in, &slice, 1, NULL, alone);
+				assert_memory_equal(out + (size_t)first * row, alone, (size_t)slice.n_rows * row * sizeof(float));
+			}
+		free_matrix(&matrix);
+	}
+	free(x);
+	free(out);
+	free(alone);
+}
+
 static void check_set(enum isa isa, enum compute compute, struct pool *const *pools)
 {
 	struct kernels *set = open_set(isa, compute, 512);
@@ -418,8 +444,10 @@ static void check_set(enum isa isa, enum compute compute, struct pool *const *po
 	for (int type = 0; type < DTYPE_COUNT; type++)
 		if (type != DTYPE_BF16T || matmul_prefers_tiles(set))
 			check_type(&context, isa, compute, (enum dtype)type);
-	if (matmul_prefers_tiles(set))
+	if (matmul_prefers_tiles(set)) {
 		check_tiles(&context);
+		check_most_rows(&context);
+	}
 	kernels_destroy(set);
 }
 
