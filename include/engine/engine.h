@@ -171,7 +171,7 @@ struct event {
 	const char *text; /* borrowed until the next stream_next */
 	size_t n_text_bytes;
 
-	/* END */
+	/* END; pages and place of the request are free when it can be read */
 	enum stop_reason stop_reason;
 	int stop_matched; /* index into the request's stops, or -1 */
 	int64_t completion_tokens;

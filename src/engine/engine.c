@@ -272,6 +272,7 @@ static void remove_sequence(struct engine *engine, int id, enum outcome outcome,
 	prefix_cache_release(engine->cache, sequence->pages, sequence->n_pages);
 	scheduler_remove(engine->scheduler, id);
 	engine->sequences[id] = NULL;
+	sequence_push_terminal(sequence);
 	sequence_destroy(sequence);
 }
 
@@ -346,7 +347,7 @@ static int build_spans(struct engine *engine, const struct scheduler_step *step)
 	return n_spans;
 }
 
-/* Samples for one span and pushes what follows; notes the outcome in outcomes[id] when the sequence ended. */
+/* Samples for one span and pushes what follows; true when the sequence has ended, with its outcome. */
 static bool take_token(struct engine *engine, const struct forward_span *span, struct sequence *sequence,
                        enum outcome *outcome)
 {

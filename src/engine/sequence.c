@@ -77,11 +77,25 @@ void sequence_destroy(struct sequence *sequence)
 
 /* ---- events ---- */
 
-static void cancel_slow_reader(struct sequence *sequence)
+/* These say how the sequence ended, and are true for sequence_take() to return. */
+static bool end_with_error(struct sequence *sequence, enum error_code code, const char *why)
 {
-	struct event event = {.type = EVENT_ERROR};
-	error_set(&event.error, ERROR_CANCELLED, "the client reads too slowly");
-	stream_push_terminal(sequence->stream, &event);
+	sequence->ended = true;
+	sequence->terminal = (struct event){.type = EVENT_ERROR};
+	error_set(&sequence->terminal.error, code, "%s", why);
+	return true;
+}
+
+static bool cancel_slow_reader(struct sequence *sequence, enum outcome *outcome)
+{
+	*outcome = OUTCOME_CANCELLED;
+	return end_with_error(sequence, ERROR_CANCELLED, "the client reads too slowly");
+}
+
+static bool fail(struct sequence *sequence, const char *why, enum outcome *outcome)
+{
+	*outcome = OUTCOME_FAILED;
+	return end_with_error(sequence, ERROR_INFERENCE, why);
 }
 
 static bool flush_pending(struct sequence *sequence)
@@ -105,12 +119,13 @@ static void set_pending(struct sequence *sequence, int32_t token, int64_t index)
 	bytes_append(&pending->text, sequence->safe.data, sequence->safe.n_bytes);
 }
 
-static void push_end(struct sequence *sequence, enum stop_reason reason, int64_t now_ns)
+static void set_end(struct sequence *sequence, enum stop_reason reason, int64_t now_ns)
 {
 	int64_t n_out = sequence_output_tokens(sequence);
 	double decode_ms = sequence->first_token_ns ? (double)(now_ns - sequence->first_token_ns) / 1e6 : 0;
 	int64_t first_ns = sequence->first_token_ns ? sequence->first_token_ns : now_ns;
-	struct event event = {
+	sequence->ended = true;
+	sequence->terminal = (struct event){
 	    .type = EVENT_END,
 	    .stop_reason = reason,
 	    .stop_matched = reason == STOP_SEQUENCE ? sequence->stops.matched : -1,
@@ -124,11 +139,10 @@ static void push_end(struct sequence *sequence, enum stop_reason reason, int64_t
 	    /* The first token is prefill's; the rate is that of the others. */
 	    .tokens_per_second = decode_ms > 0 && n_out > 1 ? (double)(n_out - 1) / decode_ms * 1e3 : 0,
 	};
-	stream_push_terminal(sequence->stream, &event);
 }
 
 /* The output is complete: what was held back and is no stop string belongs to the last token. */
-static void finish(struct sequence *sequence, enum stop_reason reason, int64_t now_ns)
+static bool finish(struct sequence *sequence, enum stop_reason reason, int64_t now_ns, enum outcome *outcome)
 {
 	if (reason != STOP_SEQUENCE) {
 		bytes_clear(&sequence->text);
@@ -140,16 +154,10 @@ static void finish(struct sequence *sequence, enum stop_reason reason, int64_t n
 			stop_finish(&sequence->stops, &sequence->safe);
 		bytes_append(&sequence->pending.text, sequence->safe.data, sequence->safe.n_bytes);
 	}
-	flush_pending(sequence);
-	push_end(sequence, reason, now_ns);
-}
-
-static bool fail(struct sequence *sequence, const char *why, enum outcome *outcome)
-{
-	struct event event = {.type = EVENT_ERROR};
-	error_set(&event.error, ERROR_INFERENCE, "%s", why);
-	stream_push_terminal(sequence->stream, &event);
-	*outcome = OUTCOME_FAILED;
+	if (!flush_pending(sequence))
+		return cancel_slow_reader(sequence, outcome);
+	*outcome = OUTCOME_COMPLETED;
+	set_end(sequence, reason, now_ns);
 	return true;
 }
 
@@ -161,11 +169,8 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct model_
 	if (!sequence->first_token_ns)
 		sequence->first_token_ns = now_ns;
 	sequence->last_token_ns = now_ns;
-	*outcome = OUTCOME_COMPLETED;
-	if (!sequence->request.ignore_eos && config_is_eos(config, token)) {
-		finish(sequence, STOP_EOS, now_ns);
-		return true;
-	}
+	if (!sequence->request.ignore_eos && config_is_eos(config, token))
+		return finish(sequence, STOP_EOS, now_ns, outcome);
 
 	int64_t index = sequence_output_tokens(sequence);
 	sequence->tokens[sequence->n_tokens++] = token;
@@ -175,25 +180,21 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct model_
 	if (sequence->text.failed) /* text is never left out without a word */
 		return fail(sequence, "the tokenizer's decoder gives up on this text", outcome);
 	bool stopped = stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe);
-	if (!flush_pending(sequence)) {
-		cancel_slow_reader(sequence);
-		*outcome = OUTCOME_CANCELLED;
-		return true;
-	}
+	if (!flush_pending(sequence))
+		return cancel_slow_reader(sequence, outcome);
 	set_pending(sequence, token, index);
-	if (stopped) {
-		finish(sequence, STOP_SEQUENCE, now_ns);
-		return true;
-	}
-	if (sequence->n_tokens == sequence->n_total) {
-		finish(sequence, sequence->clipped ? STOP_CONTEXT : STOP_MAX_TOKENS, now_ns);
-		return true;
-	}
+	if (stopped)
+		return finish(sequence, STOP_SEQUENCE, now_ns, outcome);
+	if (sequence->n_tokens == sequence->n_total)
+		return finish(sequence, sequence->clipped ? STOP_CONTEXT : STOP_MAX_TOKENS, now_ns, outcome);
 	bool held = sequence->stops.held.n_bytes > 0 || detokenizer_holds(sequence->detokenizer);
-	if (!held && !flush_pending(sequence)) {
-		cancel_slow_reader(sequence);
-		*outcome = OUTCOME_CANCELLED;
-		return true;
-	}
+	if (!held && !flush_pending(sequence))
+		return cancel_slow_reader(sequence, outcome);
 	return false;
+}
+
+void sequence_push_terminal(struct sequence *sequence)
+{
+	if (sequence->ended)
+		stream_push_terminal(sequence->stream, &sequence->terminal);
 }

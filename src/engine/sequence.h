@@ -39,6 +39,8 @@ struct sequence {
 	struct stop_matcher stops;
 	struct bytes text, safe; /* scratch */
 	struct pending_token pending;
+	bool ended; /* with this event: */
+	struct event terminal;
 
 	int64_t submitted_ns, admitted_ns, first_token_ns, last_token_ns;
 };
@@ -54,8 +56,11 @@ static inline int64_t sequence_output_tokens(const struct sequence *sequence)
 }
 
 /* Takes the next token (-1: the sampler found none) and pushes what follows from it. True when the sequence has ended:
- * its terminal event was pushed, *outcome says how. */
+ * *outcome says how, and its terminal event waits for sequence_push_terminal. */
 bool sequence_take(struct sequence *sequence, int32_t token, const struct model_config *config, int64_t now_ns,
                    enum outcome *outcome);
+/* After pages and place were given back, so that whoever has read the end finds them free. Nothing for a sequence that was
+ * cancelled: whoever cancelled it pushed its terminal event. */
+void sequence_push_terminal(struct sequence *sequence);
 
 #endif

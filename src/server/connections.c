@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/platform.h"
 
@@ -41,6 +42,15 @@ static void connection_shut(struct connection *connection)
 	shutdown(connection->fd, SHUT_RDWR);
 }
 
+/* A connection whose request has arrived is not idle, though its thread may not have come to read it. */
+static void notice_request(struct connection *connection, int64_t now_ns)
+{
+	if (connection->phase != CONNECTION_IDLE || socket_received_bytes(connection->fd) == connection->received_bytes)
+		return;
+	connection->phase = CONNECTION_HEADER;
+	connection->since_ns = now_ns;
+}
+
 /* Makes room: the longest idle connection goes, else the oldest of those that dawdle over their request. */
 static void shut_one(struct connections *connections, int64_t now_ns)
 {
@@ -48,6 +58,7 @@ static void shut_one(struct connections *connections, int64_t now_ns)
 	for (struct connection *c = connections->first; c; c = c->next) {
 		if (c->shut || c->phase == CONNECTION_BUSY)
 			continue;
+		notice_request(c, now_ns);
 		if (c->phase == CONNECTION_IDLE) {
 			if (!idle || c->since_ns < idle->since_ns)
 				idle = c;
@@ -57,6 +68,15 @@ static void shut_one(struct connections *connections, int64_t now_ns)
 	}
 	if (idle || slow)
 		connection_shut(idle ? idle : slow);
+}
+
+/* The library counts a connection until its thread has ended, and threads start faster than they end: the fewer spare
+ * places are left, the longer the next newcomer waits to be accepted, up to 32 ms. */
+static void wait_for_the_leaving(int n_spare_used)
+{
+	int n_ms = n_spare_used - SPARE_CONNECTIONS / 2;
+	if (n_ms > 0)
+		nanosleep(&(struct timespec){.tv_nsec = (long)n_ms * 1000000}, NULL);
 }
 
 struct connection *connection_add(struct connections *connections, int fd)
@@ -75,7 +95,9 @@ struct connection *connection_add(struct connections *connections, int fd)
 		connection->next->previous = connection;
 	connections->first = connection;
 	connections->n_connections++;
+	int n_spare_used = connections->n_connections - connections->max_connections;
 	pthread_mutex_unlock(&connections->lock);
+	wait_for_the_leaving(n_spare_used);
 	return connection;
 }
 
@@ -112,10 +134,7 @@ static bool connection_is_overdue(struct connection *connection, int64_t now_ns)
 	int64_t age_ms = (now_ns - connection->since_ns) / 1000000;
 	switch (connection->phase) {
 	case CONNECTION_IDLE:
-		if (socket_received_bytes(connection->fd) != connection->received_bytes) {
-			connection->phase = CONNECTION_HEADER;
-			connection->since_ns = now_ns;
-		}
+		notice_request(connection, now_ns);
 		return false;
 	case CONNECTION_HEADER:
 		return age_ms > HEADER_TIMEOUT_MS;

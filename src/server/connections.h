@@ -33,11 +33,18 @@ struct connections {
 	int max_connections;
 };
 
-enum { HEADER_TIMEOUT_MS = 10000, BODY_TIMEOUT_MS = 30000 };
+enum {
+	HEADER_TIMEOUT_MS = 10000,
+	BODY_TIMEOUT_MS = 30000,
+	/* Places that the library has beyond max_connections: a newcomer takes one while the one that goes for it is on its
+	 * way out. Past them the library would close the newcomer. */
+	SPARE_CONNECTIONS = 64,
+};
 
 void connections_init(struct connections *connections, int max_connections);
 void connections_destroy(struct connections *connections);
-/* NULL when memory is short. Makes room by ending the longest idle connection when max_connections is passed. */
+/* NULL when memory is short. Makes room by ending the longest idle connection when max_connections is passed. Called in
+ * the thread that accepts, which waits here a little when the spare places run out. */
 struct connection *connection_add(struct connections *connections, int fd);
 void connection_remove(struct connections *connections, struct connection *connection); /* before its fd is closed */
 void connection_enter(struct connections *connections, struct connection *connection, enum connection_phase phase);

@@ -24,8 +24,6 @@
 
 enum {
 	DEFAULT_CONNECTIONS = 1100,
-	/* Places that the library has beyond ours, so that a newcomer finds one while an idle connection is being ended. */
-	SPARE_CONNECTIONS = 64,
 	OTHER_DESCRIPTORS = 64, /* files, event descriptors, the listening socket */
 	THREAD_STACK_BYTES = 256 << 10,
 	CONNECTION_RESIDENT_BYTES = 48 << 10, /* stack that is touched, buffers; measured with 1,000 of them */

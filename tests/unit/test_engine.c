@@ -1,5 +1,6 @@
 /* The engine with a real model (the shipped one): what a request gets does not depend on what else runs, on cached
  * prefixes, slices or threads; and whatever happens to requests, all pages come back. And the prefix cache alone. */
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -222,16 +223,22 @@ static int64_t drain(struct stream *stream, struct job *job)
 			job->code = event.type == EVENT_ERROR ? event.error.code : ERROR_NONE;
 		}
 		if (!ended)
-			nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+			poll(&(struct pollfd){.fd = stream_fd(stream), .events = POLLIN}, 1, -1);
 	}
 	stream_close(stream);
 	return cached;
 }
 
+static void wait_until_idle(struct engine *engine)
+{
+	while (!engine_idle(engine))
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
 static void check_all_pages_are_back(struct engine *engine)
 {
 	struct engine_status status;
-	for (int i = 0; i < 2000; i++) { /* the terminal event comes just before */
+	for (int i = 0; i < 2000; i++) { /* a cancelled request gives its pages back with the next step */
 		engine_status(engine, &status);
 		if (status.kv_pages_free + status.kv_pages_cached == status.kv_pages_total)
 			break;
@@ -443,6 +450,16 @@ static void who_does_not_read_is_cancelled_and_nobody_notices(void **state)
 	assert_int_equal(lazy.code, ERROR_CANCELLED);
 	assert_int_equal(lazy.n_tokens, 1023); /* and `started` before them */
 	check_all_pages_are_back(engine);
+
+	/* The longest answer that fits is whole; of one that is a token longer the end does not come as if nothing lacked. */
+	for (int n_more = 0; n_more < 2; n_more++) {
+		lazy.request.max_tokens = 1023 + n_more;
+		unread = submit(engine, &lazy);
+		wait_until_idle(engine);
+		drain(unread, &lazy);
+		assert_int_equal(lazy.code, n_more ? ERROR_CANCELLED : ERROR_NONE);
+		assert_int_equal(lazy.n_tokens, 1023);
+	}
 	engine_destroy(engine);
 	bytes_free(&text);
 	folder_remove(&folder);
@@ -484,6 +501,25 @@ static void a_deadline_ends_every_phase(void **state)
 }
 
 /* Cancels and deadlines at random moments, far more requests than fit: every page comes back, nobody fails. */
+/* Whoever reads the end of an answer and asks at once finds its place and its pages free. */
+static void what_has_ended_has_given_everything_back(void **state)
+{
+	(void)state;
+	struct engine *engine = open_engine(&(struct setup){
+	    .weights_auto = true, .n_threads = 2, .n_parallel = 1, .max_gap_ms = 250, .kv_memory_bytes = 3 << 20});
+	static struct job job;
+	for (int i = 0; i < 100; i++) {
+		make_job(&job, i);
+		job.request.max_tokens = 2;
+		drain(submit(engine, &job), &job);
+		struct engine_status status;
+		engine_status(engine, &status);
+		assert_int_equal(status.active, 0);
+		assert_int_equal(status.kv_pages_free + status.kv_pages_cached, status.kv_pages_total);
+	}
+	engine_destroy(engine);
+}
+
 static void a_storm_of_cancels_leaves_no_page_behind(void **state)
 {
 	(void)state;
@@ -541,6 +577,7 @@ int main(int n_arguments, char **arguments)
 	    cmocka_unit_test(a_prefix_is_shared_while_its_first_request_runs),
 	    cmocka_unit_test(who_does_not_read_is_cancelled_and_nobody_notices),
 	    cmocka_unit_test(a_deadline_ends_every_phase),
+	    cmocka_unit_test(what_has_ended_has_given_everything_back),
 	    cmocka_unit_test(a_storm_of_cancels_leaves_no_page_behind),
 	};
 	return cmocka_run_group_tests(tests, quiet, NULL);
