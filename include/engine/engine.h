@@ -159,7 +159,7 @@ const char *stop_reason_name(enum stop_reason reason); /* "max_tokens", "eos", "
 struct event {
 	enum event_type type;
 
-	/* STARTED */
+	/* STARTED; and cached_tokens again in END, where it may be more: requests that run together share what they can */
 	int64_t started_unix_ms;
 	int64_t prompt_tokens, cached_tokens;
 

@@ -171,20 +171,20 @@ static struct tokenizer *load_tokenizer(const char *path, struct error *error)
 	return tokenizer;
 }
 
-/* The scheduler admits a request: what the prefix cache has of its prompt. The last token is always computed, for its
- * logits. */
-static int64_t take_cached(void *context, int id)
+/* The scheduler admits a request, or is about to go on with its prompt: what the prefix cache has of the rest by now, which
+ * another request may just have computed. The last token is always computed, for its logits. */
+static int64_t take_cached(void *context, int id, int64_t n_prefilled)
 {
 	struct engine *engine = context;
 	struct sequence *sequence = engine->sequences[id];
 	int page_tokens = model_memory_plan(engine->model)->kv.page_tokens;
-	sequence->chain.key = sequence->request.cache_key;
-	sequence->chain.rope_variant = sequence->rope_variant;
-	sequence->n_pages = prefix_cache_find(engine->cache, &sequence->chain, sequence->tokens,
-	                                      (int)((sequence->request.n_prompt - 1) / page_tokens), sequence->pages);
-	sequence->n_published = sequence->n_pages;
-	sequence->cached_tokens = (int64_t)sequence->n_pages * page_tokens;
-	return sequence->cached_tokens;
+	sequence_adopt_pages(sequence, engine->cache, page_tokens);
+	int64_t n_known = (int64_t)sequence->n_published * page_tokens;
+	if (n_known <= n_prefilled)
+		return n_prefilled;
+	sequence->cached_tokens += n_known - n_prefilled;
+	engine->metrics.cached_tokens += (uint64_t)(n_known - n_prefilled);
+	return n_known;
 }
 
 static bool all_types_invariant(const struct model *model)
@@ -307,7 +307,6 @@ static void admit(struct engine *engine, struct sequence *sequence, int64_t now_
 	sequence->admitted_ns = now_ns;
 	histogram_observe(&engine->metrics.queue, (double)(now_ns - sequence->submitted_ns) / 1e9);
 	engine->metrics.prompt_tokens += (uint64_t)sequence->request.n_prompt;
-	engine->metrics.cached_tokens += (uint64_t)sequence->cached_tokens;
 	stream_push_started(sequence->stream, sequence->request.n_prompt, sequence->cached_tokens);
 }
 
@@ -315,7 +314,7 @@ static void add_span(struct engine *engine, int *n_spans, int id, struct forward
 {
 	struct sequence *sequence = engine->sequences[id];
 	span.tokens = sequence->tokens + span.position;
-	span.rope_variant = sequence->rope_variant;
+	span.rope_variant = sequence->chain.rope_variant;
 	span.pages = sequence->pages;
 	span.n_pages = sequence->n_pages;
 	span.cancel = stream_cancel_flag(sequence->stream);
@@ -750,7 +749,8 @@ struct stream *engine_submit(struct engine *engine, const struct request *reques
 	    request, n_total, clipped, (int)((n_total + page_tokens - 1) / page_tokens), engine->tokenizer, error);
 	if (!sequence)
 		return NULL;
-	sequence->rope_variant = model_rope_variant(engine->model, n_total);
+	sequence->chain.key = request->cache_key;
+	sequence->chain.rope_variant = model_rope_variant(engine->model, n_total);
 	sequence->submitted_ns = clock_ns();
 	struct stream *stream = stream_create(error);
 	if (!stream) {

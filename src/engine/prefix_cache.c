@@ -133,19 +133,14 @@ static void forget(struct prefix_cache *cache, int32_t page)
 
 /* ---- use ---- */
 
-int prefix_cache_find(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens, int max_pages,
-                      int32_t *pages)
+int32_t prefix_cache_find(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens)
 {
-	int n = 0;
-	for (int32_t page; n < max_pages; n++, tokens += cache->page_tokens) {
-		if ((page = find(cache, *chain, tokens)) == NONE)
-			break;
-		kv_page_share(cache->pool, page);
-		pages[n] = page;
-		chain->serial = cache->entries[page].serial;
-	}
-	touch_backwards(cache, pages, n);
-	return n;
+	int32_t page = find(cache, *chain, tokens);
+	if (page == NONE)
+		return -1;
+	kv_page_share(cache->pool, page); /* and so cannot go; it counts as used when it is given back */
+	chain->serial = cache->entries[page].serial;
+	return page;
 }
 
 void prefix_cache_add(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens, int32_t page)

@@ -29,10 +29,8 @@ struct prefix_chain {
 struct prefix_cache *prefix_cache_create(struct kv_pool *pool, int page_tokens);
 void prefix_cache_destroy(struct prefix_cache *cache); /* NULL is harmless; before the pool */
 
-/* Follows the chain through at most max_pages full pages of `tokens`, takes a reference of each and moves the chain
- * behind them. Returns how many; pages[0 ...] hold them. */
-int prefix_cache_find(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens, int max_pages,
-                      int32_t *pages);
+/* The page of `tokens` [page_tokens] behind the chain, which moves on; a reference is taken. -1 when there is none. */
+int32_t prefix_cache_find(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens);
 /* `page` has been filled from tokens [page_tokens] behind the chain, which moves on. If the cache has such a page already
  * it keeps that one. */
 void prefix_cache_add(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens, int32_t page);

@@ -125,6 +125,12 @@ static int first_waiting(const struct scheduler *s, int64_t now_ns)
 	return best;
 }
 
+static void skip_cached(struct scheduler *s, int id)
+{
+	if (s->limits.cached_tokens)
+		s->entries[id].n_prefilled = s->limits.cached_tokens(s->limits.context, id, s->entries[id].n_prefilled);
+}
+
 static void leave_queue(struct scheduler *s, const struct entry *entry)
 {
 	s->n_waiting--;
@@ -147,8 +153,7 @@ static void admit(struct scheduler *s, int64_t now_ns, struct scheduler_step *st
 		entry->state = ENTRY_PREFILL;
 		entry->order = s->next_order++;
 		s->admitted_ns[id] = now_ns;
-		if (s->limits.cached_tokens)
-			entry->n_prefilled = s->limits.cached_tokens(s->limits.context, id);
+		skip_cached(s, id);
 		step->admitted[step->n_admitted++] = id;
 	}
 }
@@ -189,6 +194,7 @@ static void plan_prefill(struct scheduler *s, struct scheduler_step *step)
 	int64_t budget = prefill_budget(s, step->n_decode > 0);
 	uint64_t after = 0;
 	for (int id; budget > 0 && (id = next_prefill(s, after)) >= 0; after = s->entries[id].order + 1) {
+		skip_cached(s, id); /* those before it may have computed what it shares with them */
 		const struct entry *entry = &s->entries[id];
 		int64_t left = entry->request.n_prompt - entry->n_prefilled;
 		int64_t rows = left;

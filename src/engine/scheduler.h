@@ -35,9 +35,10 @@ struct scheduler_limits {
 	int tile_rows;
 	int max_prefill_rows; /* of one step; a multiple of tile_rows */
 	int64_t max_gap_ns;
-	/* Asked when a request is admitted: how many of its first tokens need no prefill, a multiple of the tile and less
-	 * than n_prompt. NULL: none. Its pages are reserved all the same: whoever shares one may be its last holder. */
-	int64_t (*cached_tokens)(void *context, int id);
+	/* Asked when a request is admitted, and before each slice of its prompt, of which n_prefilled tokens are done: how many
+	 * of its first tokens need no prefill any more; n_prefilled, or a multiple of the tile beyond it and less than n_prompt.
+	 * NULL: none more. Its pages are reserved all the same: whoever shares one may be its last holder. */
+	int64_t (*cached_tokens)(void *context, int id, int64_t n_prefilled);
 	void *context;
 };
 

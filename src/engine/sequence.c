@@ -75,6 +75,22 @@ void sequence_destroy(struct sequence *sequence)
 	free(sequence);
 }
 
+void sequence_adopt_pages(struct sequence *sequence, struct prefix_cache *cache, int page_tokens)
+{
+	int n_full = (int)((sequence->request.n_prompt - 1) / page_tokens);
+	for (; sequence->n_published < n_full; sequence->n_published++) {
+		int at = sequence->n_published;
+		int32_t page = prefix_cache_find(cache, &sequence->chain, sequence->tokens + (int64_t)at * page_tokens);
+		if (page < 0)
+			return;
+		if (at < sequence->n_pages)
+			prefix_cache_release(cache, &sequence->pages[at], 1);
+		else
+			sequence->n_pages++;
+		sequence->pages[at] = page;
+	}
+}
+
 /* ---- events ---- */
 
 /* These say how the sequence ended, and are true for sequence_take() to return. */

@@ -30,8 +30,7 @@ struct sequence {
 	bool clipped;    /* the context ends it before max_tokens would */
 	int32_t *pages;  /* [max_pages] page table */
 	int n_pages, max_pages;
-	int64_t rope_variant; /* model_rope_variant(n_total) */
-	int64_t cached_tokens;
+	int64_t cached_tokens;     /* of the prompt, that others computed */
 	struct prefix_chain chain; /* behind the last page that is in the prefix cache ... */
 	int n_published;           /* ... of so many */
 
@@ -54,6 +53,10 @@ static inline int64_t sequence_output_tokens(const struct sequence *sequence)
 {
 	return sequence->n_tokens - sequence->request.n_prompt;
 }
+
+/* Exchanges the pages behind those that are published for equal ones that the cache has, up to the last full one before
+ * the prompt's last token. Those the sequence had in their place go back. */
+void sequence_adopt_pages(struct sequence *sequence, struct prefix_cache *cache, int page_tokens);
 
 /* Takes the next token (-1: the sampler found none) and pushes what follows from it. True when the sequence has ended:
  * *outcome says how, and its terminal event waits for sequence_push_terminal. */

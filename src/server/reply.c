@@ -167,6 +167,7 @@ void reply_note(struct reply *reply, const struct event *event)
 	case EVENT_END:
 		reply->finished = true;
 		reply->tokens_out = event->completion_tokens;
+		reply->cached_tokens = event->cached_tokens;
 		reply->stop_reason = event->stop_reason;
 		reply->stop_matched = event->stop_matched;
 		reply->queue_ms = event->queue_ms;

@@ -46,19 +46,27 @@ static void fill(struct prefix_cache *cache, uint64_t key, const int32_t *tokens
 	prefix_cache_release(cache, pages, n);
 }
 
-static int find_chain(struct prefix_cache *cache, struct kv_pool *pool, struct prefix_chain chain,
-                      const int32_t *tokens, int most)
+/* Takes what the cache has of n pages of tokens. */
+static int take_chain(struct prefix_cache *cache, struct prefix_chain chain, const int32_t *tokens, int n,
+                      int32_t *pages)
 {
-	int32_t pages[16];
-	int n = prefix_cache_find(cache, &chain, tokens, most, pages);
 	for (int i = 0; i < n; i++)
-		kv_page_release(pool, pages[i]);
+		if ((pages[i] = prefix_cache_find(cache, &chain, tokens + i * PAGE_TOKENS)) < 0)
+			return i;
 	return n;
 }
 
-static int find(struct prefix_cache *cache, struct kv_pool *pool, uint64_t key, const int32_t *tokens, int most)
+static int find_chain(struct prefix_cache *cache, struct prefix_chain chain, const int32_t *tokens, int most)
 {
-	return find_chain(cache, pool, (struct prefix_chain){.key = key}, tokens, most);
+	int32_t pages[16];
+	int n = take_chain(cache, chain, tokens, most, pages);
+	prefix_cache_release(cache, pages, n);
+	return n;
+}
+
+static int find(struct prefix_cache *cache, uint64_t key, const int32_t *tokens, int most)
+{
+	return find_chain(cache, (struct prefix_chain){.key = key}, tokens, most);
 }
 
 static void prefixes_are_found_by_key_and_tokens(void **state)
@@ -67,17 +75,17 @@ static void prefixes_are_found_by_key_and_tokens(void **state)
 	const int32_t a[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, b[] = {1, 2, 3, 4, 5, 6, 7, 9, 9, 10, 11, 12};
 	struct kv_pool *pool = make_pool(8);
 	struct prefix_cache *cache = prefix_cache_create(pool, PAGE_TOKENS);
-	assert_int_equal(find(cache, pool, 0, a, 3), 0);
+	assert_int_equal(find(cache, 0, a, 3), 0);
 	fill(cache, 0, a, 3);
-	assert_int_equal(find(cache, pool, 0, a, 3), 3);
-	assert_int_equal(find(cache, pool, 0, a, 2), 2);
-	assert_int_equal(find(cache, pool, 1, a, 3), 0); /* another key */
-	assert_int_equal(find_chain(cache, pool, (struct prefix_chain){.rope_variant = 1}, a, 3), 0);
-	assert_int_equal(find(cache, pool, 0, b, 3), 1); /* the third page equals, what is before it does not */
-	assert_int_equal(find(cache, pool, 0, a + PAGE_TOKENS, 2), 0);
+	assert_int_equal(find(cache, 0, a, 3), 3);
+	assert_int_equal(find(cache, 0, a, 2), 2);
+	assert_int_equal(find(cache, 1, a, 3), 0); /* another key */
+	assert_int_equal(find_chain(cache, (struct prefix_chain){.rope_variant = 1}, a, 3), 0);
+	assert_int_equal(find(cache, 0, b, 3), 1); /* the third page equals, what is before it does not */
+	assert_int_equal(find(cache, 0, a + PAGE_TOKENS, 2), 0);
 	fill(cache, 0, b, 3);
-	assert_int_equal(find(cache, pool, 0, b, 3), 3);
-	assert_int_equal(find(cache, pool, 0, a, 3), 3);
+	assert_int_equal(find(cache, 0, b, 3), 3);
+	assert_int_equal(find(cache, 0, a, 3), 3);
 	assert_int_equal(prefix_cache_pages(cache), 5); /* the first page is one */
 	assert_int_equal(kv_pool_free(pool), 3);
 	prefix_cache_destroy(cache);
@@ -96,14 +104,13 @@ static void the_least_recently_used_make_room(void **state)
 	struct prefix_cache *cache = prefix_cache_create(pool, PAGE_TOKENS);
 	fill(cache, 0, tokens[0], 2);
 	fill(cache, 0, tokens[1], 2);
-	assert_int_equal(find(cache, pool, 0, tokens[0], 2), 2); /* used again: 1 is the oldest now */
+	assert_int_equal(find(cache, 0, tokens[0], 2), 2); /* used again: 1 is the oldest now */
 	int32_t page = prefix_cache_take(cache);
-	assert_int_equal(find(cache, pool, 0, tokens[1], 2), 1); /* its end went, its beginning is still of use */
-	assert_int_equal(find(cache, pool, 0, tokens[0], 2), 2);
+	assert_int_equal(find(cache, 0, tokens[1], 2), 1); /* its end went, its beginning is still of use */
+	assert_int_equal(find(cache, 0, tokens[0], 2), 2);
 	/* Pages that a sequence holds stay, however old. */
-	int32_t held[2];
-	struct prefix_chain chain = {0};
-	assert_int_equal(prefix_cache_find(cache, &chain, tokens[0], 2, held), 2);
+	int32_t held[2] = {-1, -1};
+	assert_int_equal(take_chain(cache, (struct prefix_chain){0}, tokens[0], 2, held), 2);
 	int32_t second = prefix_cache_take(cache);
 	assert_true(second >= 0 && second != held[0] && second != held[1]);
 	assert_int_equal(prefix_cache_take(cache), -1);
@@ -168,6 +175,7 @@ struct job {
 	int32_t tokens[MAX_OUTPUT]; /* the first of them */
 	char text[4096];
 	enum error_code code; /* NONE: it ended as it should */
+	int64_t n_cached;     /* prompt tokens it did not compute */
 };
 
 static void make_job(struct job *job, int number)
@@ -202,7 +210,7 @@ static struct stream *submit(struct engine *engine, const struct job *job)
 	return stream;
 }
 
-/* Reads a stream to its end. Returns the tokens that came from the cache. */
+/* Reads a stream to its end. Returns the tokens that were in the cache when it started. */
 static int64_t drain(struct stream *stream, struct job *job)
 {
 	struct event event;
@@ -219,6 +227,8 @@ static int64_t drain(struct stream *stream, struct job *job)
 				memcpy(job->text + job->n_text, event.text, event.n_text_bytes);
 				job->n_text += (int)event.n_text_bytes;
 			}
+			if (event.type == EVENT_END)
+				job->n_cached = event.cached_tokens;
 			ended = event.type == EVENT_END || event.type == EVENT_ERROR;
 			job->code = event.type == EVENT_ERROR ? event.error.code : ERROR_NONE;
 		}
@@ -501,6 +511,57 @@ static void a_deadline_ends_every_phase(void **state)
 }
 
 /* Cancels and deadlines at random moments, far more requests than fit: every page comes back, nobody fails. */
+/* Requests with one long beginning that are admitted together compute it once: the first goes ahead, the others take its
+ * pages as they come. */
+static void who_is_admitted_together_shares_too(void **state)
+{
+	(void)state;
+	struct engine *engine = open_engine(&(struct setup){
+	    .weights_auto = true, .n_threads = 2, .n_parallel = 4, .context = 1024, .kv_memory_bytes = 2304 << 10});
+	static struct job blocker, jobs[4];
+	struct stream *streams[4];
+	make_job(&blocker, 99);
+	struct engine_status status;
+	engine_status(engine, &status);
+	/* It leaves too few pages for the others, which so wait until it ends, and then come at once. */
+	int page_tokens = status.plan.kv.page_tokens;
+	blocker.request.max_tokens = (status.kv_pages_total - 4) * page_tokens - blocker.request.n_prompt;
+	struct stream *blocking = submit(engine, &blocker);
+	for (int i = 0; i < 4; i++) {
+		make_job(&jobs[i], i);
+		jobs[i].request.n_prompt = 230 + i;
+		jobs[i].request.max_tokens = 8;
+		jobs[i].request.priority = 0;
+		for (int j = 0; j < 230 + i; j++)
+			jobs[i].prompt[j] = 300 + (j < 200 ? j : j * (i + 2) % 500);
+		streams[i] = submit(engine, &jobs[i]);
+	}
+	do
+		engine_status(engine, &status);
+	while (status.queued > 4); /* the blocker's step has not come yet */
+	assert_int_equal(status.queued, 4);
+	engine_cancel(engine, blocker.request.job_id);
+	drain(blocking, &blocker);
+	int64_t n_cached = 0;
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(drain(streams[i], &jobs[i]), 0); /* nothing was there when it was admitted */
+		n_cached += jobs[i].n_cached;
+	}
+	/* The first step has room for two prompts and a bit; what comes later need not compute those 200 tokens. */
+	assert_true(n_cached > 200 / page_tokens * page_tokens);
+	check_all_pages_are_back(engine);
+	/* And the answers are those of each alone. */
+	static struct job again;
+	for (int i = 0; i < 4; i++) {
+		again = jobs[i];
+		again.request.prompt = again.prompt;
+		again.request.cache_key = (uint64_t)i + 1;
+		drain(submit(engine, &again), &again);
+		check_same_answer(&jobs[i], &again);
+	}
+	engine_destroy(engine);
+}
+
 /* Whoever reads the end of an answer and asks at once finds its place and its pages free. */
 static void what_has_ended_has_given_everything_back(void **state)
 {
@@ -577,6 +638,7 @@ int main(int n_arguments, char **arguments)
 	    cmocka_unit_test(a_prefix_is_shared_while_its_first_request_runs),
 	    cmocka_unit_test(who_does_not_read_is_cancelled_and_nobody_notices),
 	    cmocka_unit_test(a_deadline_ends_every_phase),
+	    cmocka_unit_test(who_is_admitted_together_shares_too),
 	    cmocka_unit_test(what_has_ended_has_given_everything_back),
 	    cmocka_unit_test(a_storm_of_cancels_leaves_no_page_behind),
 	};

@@ -41,6 +41,7 @@ static void frames_have_the_contracts_form(void **state)
 	event = (struct event){.type = EVENT_END,
 	                       .stop_reason = STOP_EOS,
 	                       .stop_matched = -1,
+	                       .cached_tokens = 5,
 	                       .completion_tokens = 1,
 	                       .queue_ms = 0.12345,
 	                       .prefill_ms = 2,
@@ -51,7 +52,7 @@ static void frames_have_the_contracts_form(void **state)
 	sse_event(&out, &reply, &event);
 	assert_string_equal(
 	    out.data, "event: end\ndata: {\"type\":\"end\",\"tokens_out\":1,\"decode_time_ms\":4,\"stop_reason\":\"eos\","
-	              "\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1,\"total_tokens\":8,\"cached_tokens\":4},"
+	              "\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1,\"total_tokens\":8,\"cached_tokens\":5},"
 	              "\"timings\":{\"queue_ms\":0.123,\"prefill_ms\":2,\"decode_ms\":3.5,\"time_to_first_token_ms\":2.5,"
 	              "\"tokens_per_second\":10}}\n\n");
 	assert_true(reply.finished);
