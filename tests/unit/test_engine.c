@@ -510,7 +510,6 @@ static void a_deadline_ends_every_phase(void **state)
 	engine_destroy(engine);
 }
 
-/* Cancels and deadlines at random moments, far more requests than fit: every page comes back, nobody fails. */
 /* Requests with one long beginning that are admitted together compute it once: the first goes ahead, the others take its
  * pages as they come. */
 static void who_is_admitted_together_shares_too(void **state)
@@ -581,6 +580,7 @@ static void what_has_ended_has_given_everything_back(void **state)
 	engine_destroy(engine);
 }
 
+/* Cancels and deadlines at random moments, far more requests than fit: every page comes back, nobody fails. */
 static void a_storm_of_cancels_leaves_no_page_behind(void **state)
 {
 	(void)state;
