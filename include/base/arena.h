@@ -21,11 +21,13 @@ struct arena {
 	size_t max_bytes;
 };
 
+/* n_bytes zeroed bytes (0 is allowed); NULL as said above. */
 void *arena_alloc(struct arena *arena, size_t n_bytes);
-/* [n_items] of item_bytes, overflow checked. */
+/* [n_items] of item_bytes each; NULL also where their product overflows. */
 void *arena_array(struct arena *arena, size_t n_items, size_t item_bytes);
 /* Copies n_bytes and adds a NUL. */
 char *arena_strdup(struct arena *arena, const char *text, size_t n_bytes);
+/* Frees all of it; the arena is empty and may be used again. */
 void arena_free(struct arena *arena);
 
 #endif

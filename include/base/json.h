@@ -49,9 +49,9 @@ const char *json_type_name(enum json_type type); /* "a string", for messages */
 const struct json *json_get(const struct json *object, const char *key);
 /* Array items or object members: for (v = json_first(x); v; v = json_next(v)). NULL for scalars and NULL. */
 const struct json *json_first(const struct json *container);
-const struct json *json_next(const struct json *value);
+const struct json *json_next(const struct json *value);           /* the sibling after it, or NULL */
 const char *json_key(const struct json *member, size_t *n_bytes); /* NULL when it is no member; n_bytes may be NULL */
-size_t json_count(const struct json *container);
+size_t json_count(const struct json *container);                  /* 0 for scalars and NULL */
 
 /* Scalars. Each returns false, and leaves *out alone, when the value is NULL, has another type or does not fit.
  * 1.0 and 1e3 are integers; 1.5 and 1e400 are not. json_double refuses what overflows to infinity. */
@@ -73,10 +73,11 @@ void json_write_double(struct bytes *out, double value);
  *     json_open(out);  json_field_string(out, "type", "token", 5);  json_field_int(out, "i", 0);  json_close(out);
  * json_open writes '{'; each field writes ',' first unless the last byte is '{' or '['. */
 void json_open(struct bytes *out);
-void json_close(struct bytes *out);
+void json_close(struct bytes *out);                      /* writes '}' */
 void json_field_key(struct bytes *out, const char *key); /* then write the value yourself */
 void json_field_string(struct bytes *out, const char *key, const char *text, size_t n_bytes);
 void json_field_text(struct bytes *out, const char *key, const char *text); /* NUL-terminated; NULL writes null */
+/* Numbers as json_write_double and printf write them. */
 void json_field_int(struct bytes *out, const char *key, int64_t value);
 void json_field_uint(struct bytes *out, const char *key, uint64_t value);
 void json_field_double(struct bytes *out, const char *key, double value);

@@ -35,6 +35,7 @@ struct platform_resident {
 	uint64_t file_bytes;      /* mapped weights, libraries */
 	uint64_t peak_bytes;
 };
+/* What /proc/self/status says; false where it cannot be read. */
 bool platform_resident(const struct platform_roots *roots, struct platform_resident *out);
 
 /* CPU features that kernels ask for, of this CPU and enabled by the OS. All false where they do not exist. */
@@ -45,6 +46,7 @@ struct platform_cpu {
 	bool amx_bf16; /* the process must still ask the system for tiles (kernels/amx.h) */
 	bool neon, neon_dotprod;
 };
+/* Never fails; asks the CPU itself, and the kernel where the CPU cannot be asked (AArch64). */
 void platform_cpu(struct platform_cpu *out);
 
 int64_t clock_ns(void);      /* monotonic */
