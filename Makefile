@@ -118,7 +118,8 @@ $(BUILD)/tests/test_simulation: $(BUILD)/tests/bench/simulation.o
 $(BUILD)/src/kernels/%.o: CFLAGS_release += -O3 -fno-schedule-insns
 
 # The loops over numbers share nothing but what the pool hands them, and would take minutes when every load is watched.
-UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_quant.o avx2_vnni.o avx512.o avx512_bf16.o avx512_vnni.o amx.o)
+UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_quant.o avx2_vnni.o avx512.o \
+              avx512_bf16.o avx512_quant.o avx512_vnni.o amx.o)
 $(UNWATCHED): CFLAGS_tsan := -O2
 
 FUZZ_TARGETS  := config gguf safetensors tokenizer
@@ -197,11 +198,14 @@ fuzz-corpus: fuzz-deps ## add what `make fuzz` found to tests/fuzz/corpus, as fe
 
 # ---- checks ----
 
-.PHONY: lint layers format
-lint: lint-deps layers ## clang-format, clang-tidy, cppcheck
+.PHONY: lint layers isa format
+lint: lint-deps layers isa ## clang-format, clang-tidy, cppcheck, layers, isa
 	@tests/lint/lint.sh
 layers: ## check the includes against the layer table
 	@$(PYTHON) tests/lint/layers.py
+isa: deps ## check that no object has an instruction beyond the set of its file
+	@$(SUBMAKE) build
+	@$(PYTHON) tests/lint/isa.py $(BUILD)
 format: ## rewrite the sources as clang-format wants them
 	clang-format -i $$(git ls-files '*.c' '*.h')
 

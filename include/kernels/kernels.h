@@ -20,10 +20,18 @@
 #include "kernels/matmul.h"
 #include "tensor/dtype.h"
 
-/* AVX2VNNI: the AVX2 set with the products of 8-bit and 4-bit weights that AVX-VNNI allows. AMX: the AVX-512 set with
- * bf16 products in tiles, which prefill of 8-bit and 4-bit weights uses, too. NEON: AArch64, with its dot products of
- * 8-bit and 4-bit weights where the CPU has them. */
-enum isa { ISA_AUTO, ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512, ISA_AMX, ISA_NEON, ISA_COUNT };
+enum isa {
+	ISA_AUTO,       /* the fastest that the CPU has */
+	ISA_SCALAR,     /* plain C */
+	ISA_AVX2,       /* with FMA and F16C */
+	ISA_AVX2VNNI,   /* AVX2 with the products of weights in few bits that AVX-VNNI allows */
+	ISA_AVX512BW,   /* F, BW, VL and DQ alone, as Skylake-X has them */
+	ISA_AVX512VNNI, /* these with VNNI's products of weights in few bits, as Cascade Lake has them */
+	ISA_AVX512,     /* these with what the CPU has of VNNI, and of BF16's products of bf16 weights */
+	ISA_AMX,        /* AVX512 with bf16 products in tiles, which prefill of weights in few bits uses, too */
+	ISA_NEON,       /* AArch64, with its dot products of weights in few bits where the CPU has them */
+	ISA_COUNT
+};
 
 /* How products treat activations. AUTO may round them to what the weights' fast instructions take (bf16 for bf16
  * weights, 8 bits for q8 and q4); F32 never rounds them. */
@@ -78,7 +86,7 @@ struct kernels {
 struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads, int64_t max_n_in,
                                struct error *error) MUST_USE;
 void kernels_destroy(struct kernels *kernels);
-bool isa_parse(const char *name, enum isa *isa); /* auto|scalar|avx2|avx2vnni|avx512|amx|neon */
+bool isa_parse(const char *name, enum isa *isa); /* auto|scalar|avx2|avx2vnni|avx512bw|avx512vnni|avx512|amx|neon */
 /* Bytes of scratch that kernels_create allocates for the workers (touched only as it is needed), for the memory plan.
  */
 size_t kernels_scratch_bytes(int n_threads, int64_t max_n_in);

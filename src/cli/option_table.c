@@ -45,7 +45,7 @@ const struct option_row option_rows[] = {
          "compute threads; 0: what affinity and the CPU quota give, followed while running"),
      .max = 1024},
     {ROW("cpu-mask", OPTION_TEXT, LOADS, "LIST", NULL, cpu_mask, "run on these CPUs only, as 0-3,8")},
-    {ROW("isa", OPTION_CHOICE, PLANS, "auto|scalar|avx2|avx2vnni|avx512|amx|neon", "auto", isa,
+    {ROW("isa", OPTION_CHOICE, PLANS, "auto|scalar|avx2|avx2vnni|avx512bw|avx512vnni|avx512|amx|neon", "auto", isa,
          "instruction set of the kernels")},
     {ROW("compute", OPTION_CHOICE, PLANS, "auto|f32", "auto", compute,
          "f32: never round activations to the weights' type")},

@@ -6,8 +6,6 @@
 #include <assert.h>
 #include <immintrin.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "kernels/avx512_quant_vector.h"
 #include "kernels/avx512_vector.h"
@@ -17,12 +15,6 @@
 #define SETTLE_MEMORY() __asm__ volatile("" ::: "memory")
 
 enum { ROW_BYTES = 64, STEP_ELEMENTS = AMX_SIDE * AMX_STEP };
-
-static bool amx_enable(void)
-{
-	enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 }; /* linux/arch/x86, asm/prctl.h */
-	return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
-}
 
 /* Tiles 0-3 are sums, [upper or lower 16 of A][first or second 16 of B]; 4 and 5 are halves of A, 6 and 7 of B. */
 struct tile_shapes {
@@ -353,7 +345,7 @@ ALWAYS_INLINE void pack_quant(uint16_t *strip, const enum dtype type, const unsi
 			qi high = type == DTYPE_Q6K ? quant_load(block + (4 + half) * ROW_BYTES) : _mm512_setzero_si512();
 			for (int j = 0; j < 4; j++) {
 				qi stored = quant_load(block + (type == DTYPE_Q8 ? 4 * half + j : j) * ROW_BYTES);
-				qi bytes = quant_weights(type, stored, high, j, half);
+				qi bytes = type == DTYPE_Q8 ? stored : quant_few_bits(type, stored, high, j, half);
 				__m512 value[4];
 #pragma GCC unroll 4
 				for (int i = 0; i < 4; i++)
@@ -650,7 +642,6 @@ static uint64_t amx_peak(int n_rounds)
 }
 
 static const struct amx_functions functions = {
-    .enable = amx_enable,
     .multiply_many = amx_multiply_many,
     .multiply_few = amx_multiply_few,
     .multiply_widened = amx_multiply_widened,

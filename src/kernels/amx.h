@@ -92,9 +92,6 @@ struct amx_few {
 enum { AMX_PEAK_OPERATIONS = 4 * 2 * AMX_SIDE * AMX_SIDE * AMX_STEP };
 
 struct amx_functions {
-	/* Asks the system for the use of tiles, for all threads of the process; false where there are none. */
-	bool (*enable)(void);
-
 	void (*multiply_many)(const struct amx_many *product);
 	void (*multiply_few)(const struct amx_few *product);
 	void (*multiply_widened)(const struct amx_widened *product);

@@ -13,6 +13,6 @@ enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 4 };
 #define TILE_ROWS     6
 #define TILE_FEW_ROWS 3
 #define SET_OBJECT    avx512_set
-#define SET_QUANT     avx2_quant
+#define SET_QUANT     avx512_quant
 #include "kernels/vector_body.h"
 #endif

@@ -16,15 +16,38 @@
 typedef __m512i qi;
 typedef __m512 qf;
 
+#define QUANT_LANES 16
+/* Tiles that leave room for their sums in 32 registers. A few rows wait for memory, so that they share out its streams
+ * and as many rows as possible share a weight; many rows share their loads of activations, too. */
+#define QUANT_MAX_FEW_ROWS  8
+#define QUANT_MAX_ROWS      6
+#define QUANT_VECTORS(rows) ((rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
+
 #define quant_load(p)     _mm512_loadu_si512(p)
 #define quant_scales(p)   _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define quant_unsigned(p) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define quant_signed(p)   _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 
-ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, qi high, const int j, const int half)
+#define qf_zero()       _mm512_setzero_ps()
+#define qf_set1(x)      _mm512_set1_ps(x)
+#define qf_mul(a, b)    _mm512_mul_ps(a, b)
+#define qf_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
+
+ALWAYS_INLINE void qf_store(float *out, qf v, int n)
 {
-	if (type == DTYPE_Q8)
-		return stored;
+	_mm512_mask_storeu_ps(out, (__mmask16)((1u << n) - 1), v);
+}
+
+ALWAYS_INLINE qi quant_x(const int8_t *values)
+{
+	int32_t four;
+	memcpy(&four, values, sizeof four);
+	return _mm512_set1_epi32(four);
+}
+
+/* Four values per lane from row j, as they are stored; not of 8-bit weights. */
+ALWAYS_INLINE qi quant_few_bits(const enum dtype type, qi stored, qi high, const int j, const int half)
+{
 	qi low = _mm512_and_si512(half ? _mm512_srli_epi16(stored, 4) : stored, _mm512_set1_epi8(15));
 	if (type != DTYPE_Q6K)
 		return low;

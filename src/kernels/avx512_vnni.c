@@ -4,28 +4,10 @@
 #include "kernels/avx512_quant_vector.h"
 
 #define QUANT_FUNCTION avx512_vnni_quant
-#define QUANT_LANES    16
-/* Tiles that leave room for their sums in 32 registers. A few rows wait for memory, so that they share out its streams
- * and as many rows as possible share a weight; many rows share their loads of activations, too. */
-#define QUANT_MAX_FEW_ROWS  8
-#define QUANT_MAX_ROWS      6
-#define QUANT_VECTORS(rows) ((rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
 
-#define qf_zero()       _mm512_setzero_ps()
-#define qf_set1(x)      _mm512_set1_ps(x)
-#define qf_mul(a, b)    _mm512_mul_ps(a, b)
-#define qf_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
-
-ALWAYS_INLINE void qf_store(float *out, qf v, int n)
+ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, qi high, const int j, const int half)
 {
-	_mm512_mask_storeu_ps(out, (__mmask16)((1u << n) - 1), v);
-}
-
-ALWAYS_INLINE qi quant_x(const int8_t *values)
-{
-	int32_t four;
-	memcpy(&four, values, sizeof four);
-	return _mm512_set1_epi32(four);
+	return type == DTYPE_Q8 ? stored : quant_few_bits(type, stored, high, j, half);
 }
 
 ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)

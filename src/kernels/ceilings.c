@@ -105,9 +105,11 @@ static double read_seconds(const struct read_probe *probe, struct pool *pool, re
 
 double read_probe_run(const struct read_probe *probe, struct pool *pool, struct ceilings *ceilings)
 {
+	struct platform_cpu cpu;
+	platform_cpu(&cpu);
 	double best = 0;
 	for (int i = 0; i < n_read_loops; i++) {
-		if (!read_loops[i].supported())
+		if (!read_loops[i].supported(&cpu))
 			continue;
 		double gb_s = READ_BYTES / read_seconds(probe, pool, read_loops[i].loop) / 1e9;
 		best = gb_s > best ? gb_s : best;
@@ -202,13 +204,15 @@ double ceilings_region_us(struct pool *pool)
 
 bool ceilings_measure(struct pool *pool, const struct read_probe *probe, struct ceilings *ceilings, struct error *error)
 {
+	struct platform_cpu cpu;
+	platform_cpu(&cpu);
 	memset(ceilings, 0, sizeof *ceilings);
 	for (int i = 0; i < ATTEMPTS; i++)
 		read_probe_run(probe, pool, ceilings);
 	if (!measure_gemm(pool, ceilings, error))
 		return false;
 	for (const struct peak_loop_row *row = peak_loops; row < peak_loops + n_peak_loops; row++)
-		if (row->supported())
+		if (row->supported(&cpu))
 			ceilings->gop_s[row->arithmetic] = measure_peak(pool, row->loop, row->operations);
 	return true;
 }

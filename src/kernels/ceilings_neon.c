@@ -1,21 +1,18 @@
+/* Which loops an AArch64 CPU can run, and those that every one of them can. */
 #include "kernels/ceilings_simd.h"
 
 #if defined(__aarch64__)
-#pragma GCC target("arch=armv8.2-a+dotprod")
 #include <arm_neon.h>
 
-#include "base/platform.h"
-
-static bool always(void)
+static bool always(const struct platform_cpu *cpu)
 {
+	(void)cpu;
 	return true;
 }
 
-static bool has_dotprod(void)
+static bool has_dotprod(const struct platform_cpu *cpu)
 {
-	struct platform_cpu cpu;
-	platform_cpu(&cpu);
-	return cpu.neon_dotprod;
+	return cpu->neon_dotprod;
 }
 
 static uint64_t read_neon(const unsigned char *data, size_t n_bytes)
@@ -34,27 +31,8 @@ const struct read_loop_row read_loops[] = {
 };
 const int n_read_loops = sizeof read_loops / sizeof *read_loops;
 
-/* The compiler may not know the value, else it would compute the result itself. */
-static volatile const int8_t int8_one = 1;
-
-static uint64_t peak_int8(int n_rounds)
-{
-	int32x4_t sums[PEAK_CHAINS];
-	int8x16_t ones = vdupq_n_s8(int8_one);
-	for (int i = 0; i < PEAK_CHAINS; i++)
-		sums[i] = vdupq_n_s32(0);
-	for (int round = 0; round < n_rounds; round++) {
-#pragma GCC unroll 16
-		for (int i = 0; i < PEAK_CHAINS; i++)
-			sums[i] = vdotq_s32(sums[i], ones, ones);
-	}
-	for (int i = 1; i < PEAK_CHAINS; i++)
-		sums[0] = vaddq_s32(sums[0], sums[i]);
-	return (uint64_t)vaddvq_s32(sums[0]);
-}
-
 const struct peak_loop_row peak_loops[] = {
-    {ARITHMETIC_INT8, has_dotprod, peak_int8, PEAK_CHAINS * sizeof(int8x16_t) * 2},
+    {ARITHMETIC_INT8, has_dotprod, peak_neon_dotprod, PEAK_CHAINS * sizeof(int8x16_t) * 2},
 };
 const int n_peak_loops = sizeof peak_loops / sizeof *peak_loops;
 #endif

@@ -1,4 +1,5 @@
-/* The loops of ceilings.c that need vector instructions: one file of them for each architecture. */
+/* The loops of ceilings.c that need vector instructions: a table for each architecture, and a file of loops for each of its
+ * instruction sets, so that none is compiled with more than what its users have been asked for. */
 #ifndef TALLOW_KERNELS_CEILINGS_SIMD_H
 #define TALLOW_KERNELS_CEILINGS_SIMD_H
 
@@ -6,14 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/platform.h"
 #include "kernels/matmul.h"
 
 /* Reads n_bytes (a multiple of 1024), returns something that depends on every byte. */
 typedef uint64_t read_loop(const unsigned char *data, size_t n_bytes);
 read_loop read_words; /* without vector instructions */
+read_loop read_avx2, read_avx512, read_avx512_prefetch, read_avx512_streams;
 struct read_loop_row {
 	const char *name;
-	bool (*supported)(void);
+	bool (*supported)(const struct platform_cpu *cpu);
 	read_loop *loop;
 };
 extern const struct read_loop_row read_loops[];
@@ -21,9 +24,10 @@ extern const int n_read_loops;
 
 /* Dot-product instructions from registers to registers, enough of them in flight. */
 typedef uint64_t peak_loop(int n_rounds);
+peak_loop peak_avx512_bf16, peak_avx512_vnni, peak_neon_dotprod;
 struct peak_loop_row {
 	enum arithmetic arithmetic;
-	bool (*supported)(void);
+	bool (*supported)(const struct platform_cpu *cpu);
 	peak_loop *loop;
 	double operations; /* of a round */
 };

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/platform.h"
 #include "kernels/kernels.h"
 #include "kernels/quant.h"
 
@@ -75,6 +76,15 @@ extern const struct kernel_set scalar_set;
 extern const struct kernel_set avx2_set;
 extern const struct kernel_set avx512_set;
 extern const struct kernel_set neon_set;
+
+/* The first feature that `isa` needs and the CPU lacks, or NULL. */
+const char *isa_missing_feature(enum isa isa, const struct platform_cpu *cpu);
+/* Asks the system for the use of tiles, for all threads of the process; false where there are none. */
+bool tiles_enable(void);
+/* kernels_create for a CPU with these features, which need not be those of this one until a kernel is called. ISA_AUTO
+ * takes the fastest set that it can run, and every set the fastest loops. */
+struct kernels *kernels_create_for(const struct platform_cpu *cpu, enum isa isa, enum compute compute, int n_threads,
+                                   int64_t max_n_in, struct error *error) MUST_USE;
 
 /* Products of bf16 activations with bf16 weights by vdpbf16ps; only where the CPU has it. */
 void avx512_bf16_dot(const struct dot_block *block);

@@ -5,14 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/checked.h"
 #include "base/platform.h"
-#include "kernels/amx.h"
 #include "kernels/kernel_set.h"
 
 /* By enum isa. */
-static const char *const isa_names[] = {"auto", "scalar", "avx2", "avx2vnni", "avx512", "amx", "neon"};
+static const char *const isa_names[] = {"auto",       "scalar", "avx2", "avx2vnni", "avx512bw",
+                                        "avx512vnni", "avx512", "amx",  "neon"};
 
 bool isa_parse(const char *name, enum isa *isa)
 {
@@ -24,21 +26,27 @@ bool isa_parse(const char *name, enum isa *isa)
 	return false;
 }
 
-/* The first feature that `isa` needs and the CPU lacks, or NULL. */
-static const char *missing_feature(enum isa isa, const struct platform_cpu *cpu)
+const char *isa_missing_feature(enum isa isa, const struct platform_cpu *cpu)
 {
-	enum { AMX = 1 << ISA_AMX, AVX512 = 1 << ISA_AVX512 | AMX, AVX2VNNI = 1 << ISA_AVX2VNNI };
+	enum { AMX = 1 << ISA_AMX, AVX512VNNI = 1 << ISA_AVX512VNNI, AVX2VNNI = 1 << ISA_AVX2VNNI };
+	enum { AVX512 = 1 << ISA_AVX512BW | AVX512VNNI | 1 << ISA_AVX512 | AMX };
 	enum { ALL_X86 = 1 << ISA_AVX2 | AVX2VNNI | AVX512 };
 	const struct {
 		const char *name;
 		bool present;
 		unsigned isas; /* that need it */
 	} needs[] = {
-	    {"AVX2", cpu->avx2, ALL_X86},           {"FMA", cpu->fma, ALL_X86},
-	    {"F16C", cpu->f16c, ALL_X86},           {"AVX-VNNI", cpu->avx_vnni, AVX2VNNI},
-	    {"AVX512F", cpu->avx512f, AVX512},      {"AVX512BW", cpu->avx512bw, AVX512},
-	    {"AVX512VL", cpu->avx512vl, AVX512},    {"AVX512DQ", cpu->avx512dq, AVX512},
-	    {"AVX512_BF16", cpu->avx512_bf16, AMX}, {"AMX-BF16", cpu->amx_bf16, AMX},
+	    {"AVX2", cpu->avx2, ALL_X86},
+	    {"FMA", cpu->fma, ALL_X86},
+	    {"F16C", cpu->f16c, ALL_X86},
+	    {"AVX-VNNI", cpu->avx_vnni, AVX2VNNI},
+	    {"AVX512F", cpu->avx512f, AVX512},
+	    {"AVX512BW", cpu->avx512bw, AVX512},
+	    {"AVX512VL", cpu->avx512vl, AVX512},
+	    {"AVX512DQ", cpu->avx512dq, AVX512},
+	    {"AVX512_VNNI", cpu->avx512_vnni, AVX512VNNI},
+	    {"AVX512_BF16", cpu->avx512_bf16, AMX},
+	    {"AMX-BF16", cpu->amx_bf16, AMX},
 	    {"NEON", cpu->neon, 1 << ISA_NEON},
 	};
 	for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
@@ -47,11 +55,21 @@ static const char *missing_feature(enum isa isa, const struct platform_cpu *cpu)
 	return NULL;
 }
 
+bool tiles_enable(void)
+{
+#if defined(__x86_64__)
+	enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 }; /* linux/arch/x86, asm/prctl.h */
+	return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+	return false;
+#endif
+}
+
 static enum isa best_isa(const struct platform_cpu *cpu)
 {
 	static const enum isa fastest_first[] = {ISA_AMX, ISA_AVX512, ISA_AVX2VNNI, ISA_AVX2, ISA_NEON};
 	for (size_t i = 0; i < sizeof fastest_first / sizeof *fastest_first; i++)
-		if (!missing_feature(fastest_first[i], cpu))
+		if (!isa_missing_feature(fastest_first[i], cpu))
 			return fastest_first[i];
 	return ISA_SCALAR;
 }
@@ -71,6 +89,8 @@ static struct isa_row row_of(enum isa isa, const struct platform_cpu *cpu)
 #if defined(__x86_64__)
 		[ISA_AVX2] = {&avx2_set, NULL, NULL},
 		[ISA_AVX2VNNI] = {&avx2_set, avx2_vnni_quant, NULL},
+		[ISA_AVX512BW] = {&avx512_set, NULL, NULL},
+		[ISA_AVX512VNNI] = {&avx512_set, avx512_vnni_quant, NULL},
 		[ISA_AVX512] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL,
 		                cpu->avx512_bf16 ? avx512_bf16_dot : NULL},
 		[ISA_AMX] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL, avx512_bf16_dot},
@@ -95,16 +115,22 @@ size_t kernels_scratch_bytes(int n_threads, int64_t max_n_in)
 
 struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads, int64_t max_n_in, struct error *error)
 {
-	assert(n_threads > 0 && max_n_in > 0);
 	struct platform_cpu cpu;
 	platform_cpu(&cpu);
-	cpu.amx_bf16 = cpu.amx_bf16 && amx->enable(); /* the system may refuse */
+	cpu.amx_bf16 = cpu.amx_bf16 && tiles_enable(); /* the system may refuse */
+	return kernels_create_for(&cpu, isa, compute, n_threads, max_n_in, error);
+}
+
+struct kernels *kernels_create_for(const struct platform_cpu *cpu, enum isa isa, enum compute compute, int n_threads,
+                                   int64_t max_n_in, struct error *error)
+{
+	assert(n_threads > 0 && max_n_in > 0);
 	if (isa == ISA_AUTO)
-		isa = best_isa(&cpu);
-	const char *missing = missing_feature(isa, &cpu);
+		isa = best_isa(cpu);
+	const char *missing = isa_missing_feature(isa, cpu);
 	if (missing) {
 		error_set(error, ERROR_USAGE, "--isa %s needs %s, which this CPU (%s) lacks", isa_names[isa], missing,
-		          cpu.name);
+		          cpu->name);
 		return NULL;
 	}
 
@@ -116,7 +142,7 @@ struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads
 		error_set(error, ERROR_MEMORY, "cannot allocate the kernel table");
 		return NULL;
 	}
-	struct isa_row row = row_of(isa, &cpu);
+	struct isa_row row = row_of(isa, cpu);
 	const struct kernel_set *set = row.set;
 	bool rounds = compute == COMPUTE_AUTO;
 	*private = (struct kernels_private){

@@ -82,6 +82,7 @@ typedef void quant_function(enum dtype type, const struct quant_product *product
 void scalar_quant(enum dtype type, const struct quant_product *product);
 void avx2_quant(enum dtype type, const struct quant_product *product);
 void avx2_vnni_quant(enum dtype type, const struct quant_product *product);
+void avx512_quant(enum dtype type, const struct quant_product *product);
 void avx512_vnni_quant(enum dtype type, const struct quant_product *product);
 void neon_quant(enum dtype type, const struct quant_product *product);
 void neon_dotprod_quant(enum dtype type, const struct quant_product *product);

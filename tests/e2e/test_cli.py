@@ -292,7 +292,7 @@ def test_decode_agrees_with_prefill(tallow, text_model, prompt_ids):
 def test_instruction_sets_agree(tallow, text_model, prompt_ids):
     ids = prompt_ids[:64]
     reference = logits(tallow, text_model, ids, "--all", "--isa", "scalar", "--compute", "f32")
-    for isa in ("avx2", "avx2vnni", "avx512", "amx", "neon"):
+    for isa in ("avx2", "avx2vnni", "avx512bw", "avx512vnni", "avx512", "amx", "neon"):
         result = tallow("logits", "--model", text_model, "--tokens", ",".join(map(str, ids)), "--npy", "-", "--all",
                         "--isa", isa, "--compute", "f32")
         if result.returncode == 2:

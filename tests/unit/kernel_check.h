@@ -19,7 +19,8 @@
 
 enum { MAX_THREADS = 3 };
 
-static const enum isa all_isas[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512, ISA_AMX, ISA_NEON};
+static const enum isa all_isas[] = {ISA_SCALAR,     ISA_AVX2,   ISA_AVX2VNNI, ISA_AVX512BW,
+                                    ISA_AVX512VNNI, ISA_AVX512, ISA_AMX,      ISA_NEON};
 enum { N_ISAS = sizeof all_isas / sizeof *all_isas };
 
 /* NULL when this CPU lacks the set. */

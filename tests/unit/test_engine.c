@@ -316,6 +316,8 @@ static void company_and_cache_do_not_change_the_text(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < N_ISAS; i++) {
+		if (all_isas[i] == ISA_AVX512VNNI)
+			continue; /* that of AVX512 for few bits, of AVX512BW for others */
 		struct kernels *set = all_isas[i] == ISA_SCALAR ? NULL : open_set(all_isas[i], COMPUTE_AUTO, 64);
 		if (!set)
 			continue;

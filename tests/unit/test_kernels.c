@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/platform.h"
+#include "kernels/kernel_set.h"
 
 static const int64_t lengths[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100, 257, 2048};
 enum { N_LENGTHS = sizeof lengths / sizeof *lengths, MAX_LENGTH = 2048 };
@@ -259,6 +260,8 @@ static void test_choice(void **state)
 	enum isa isa;
 	assert_true(isa_parse("auto", &isa) && isa == ISA_AUTO);
 	assert_true(isa_parse("avx512", &isa) && isa == ISA_AVX512);
+	assert_true(isa_parse("avx512bw", &isa) && isa == ISA_AVX512BW);
+	assert_true(isa_parse("avx512vnni", &isa) && isa == ISA_AVX512VNNI);
 	assert_true(isa_parse("amx", &isa) && isa == ISA_AMX);
 	assert_true(isa_parse("avx2vnni", &isa) && isa == ISA_AVX2VNNI);
 	assert_true(isa_parse("neon", &isa) && isa == ISA_NEON);
@@ -289,15 +292,97 @@ static void test_choice(void **state)
 	assert_true(kernels_scratch_bytes(3, 4096) >= 3 * kernels_scratch_bytes(1, 64));
 }
 
+#if defined(__x86_64__)
+#define HASWELL     .name = "a mock", .avx2 = true, .fma = true, .f16c = true
+#define SKYLAKE_X   HASWELL, .avx512f = true, .avx512bw = true, .avx512vl = true, .avx512dq = true
+#define CASCADELAKE SKYLAKE_X, .avx512_vnni = true
+#define COOPER_LAKE CASCADELAKE, .avx512_bf16 = true
+
+/* What is chosen for the CPUs that there are; `missing` is what keeps --isa amx from it. */
+static void test_choice_by_cpu(void **state)
+{
+	(void)state;
+	const struct {
+		struct platform_cpu cpu;
+		enum isa isa;
+		const struct kernel_set *set;
+		quant_function *quant;
+		dot_function *bf16_dot;
+		bool amx;
+		const char *missing;
+	} rows[] = {
+	    {{.name = "Nehalem"}, ISA_SCALAR, &scalar_set, scalar_quant, NULL, false, "AVX2"},
+	    {{.avx2 = true, .f16c = true}, ISA_SCALAR, &scalar_set, scalar_quant, NULL, false, "FMA"},
+	    {{.avx2 = true, .fma = true}, ISA_SCALAR, &scalar_set, scalar_quant, NULL, false, "F16C"},
+	    {{HASWELL}, ISA_AVX2, &avx2_set, avx2_quant, NULL, false, "AVX512F"},
+	    {{HASWELL, .avx_vnni = true}, ISA_AVX2VNNI, &avx2_set, avx2_vnni_quant, NULL, false, "AVX512F"},
+	    /* Knights Landing has F, but not the others. */
+	    {{HASWELL, .avx512f = true}, ISA_AVX2, &avx2_set, avx2_quant, NULL, false, "AVX512BW"},
+	    {{SKYLAKE_X}, ISA_AVX512, &avx512_set, avx512_quant, NULL, false, "AVX512_BF16"},
+	    {{CASCADELAKE}, ISA_AVX512, &avx512_set, avx512_vnni_quant, NULL, false, "AVX512_BF16"},
+	    {{COOPER_LAKE}, ISA_AVX512, &avx512_set, avx512_vnni_quant, avx512_bf16_dot, false, "AMX-BF16"},
+	    {{COOPER_LAKE, .amx_bf16 = true}, ISA_AMX, &avx512_set, avx512_vnni_quant, avx512_bf16_dot, true, NULL},
+	    /* A virtual machine may hide any of them. */
+	    {{SKYLAKE_X, .amx_bf16 = true}, ISA_AVX512, &avx512_set, avx512_quant, NULL, false, "AVX512_BF16"},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct error error = {0};
+		struct kernels *set = kernels_create_for(&rows[i].cpu, ISA_AUTO, COMPUTE_AUTO, 1, 64, &error);
+		assert_non_null(set);
+		assert_int_equal(set->isa, rows[i].isa);
+		assert_ptr_equal(set->private->set, rows[i].set);
+		assert_ptr_equal(set->private->quant, rows[i].quant);
+		assert_ptr_equal(set->private->bf16_dot, rows[i].bf16_dot);
+		assert_int_equal(set->private->amx, rows[i].amx);
+		kernels_destroy(set);
+		set = kernels_create_for(&rows[i].cpu, ISA_AMX, COMPUTE_AUTO, 1, 64, &error);
+		assert_int_equal(set != NULL, rows[i].missing == NULL);
+		if (rows[i].missing)
+			assert_non_null(strstr(error.message, rows[i].missing));
+		kernels_destroy(set);
+	}
+}
+
+/* The sets that leave out what the CPU has are those of the CPUs that lack it. */
+static void test_forced_sets(void **state)
+{
+	(void)state;
+	const struct platform_cpu newest = {COOPER_LAKE, .avx_vnni = true, .amx_bf16 = true};
+	const struct {
+		enum isa isa;
+		struct platform_cpu cpu;
+	} rows[] = {{ISA_AVX2, {HASWELL}}, {ISA_AVX512BW, {SKYLAKE_X}}, {ISA_AVX512VNNI, {CASCADELAKE}}};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct error error = {0};
+		struct kernels *forced = kernels_create_for(&newest, rows[i].isa, COMPUTE_AUTO, 1, 64, &error);
+		struct kernels *chosen = kernels_create_for(&rows[i].cpu, ISA_AUTO, COMPUTE_AUTO, 1, 64, &error);
+		assert_ptr_equal(forced->private->set, chosen->private->set);
+		assert_ptr_equal(forced->private->quant, chosen->private->quant);
+		assert_ptr_equal(forced->private->bf16_dot, chosen->private->bf16_dot);
+		assert_false(forced->private->amx || chosen->private->amx);
+		kernels_destroy(forced);
+		kernels_destroy(chosen);
+	}
+	const struct platform_cpu skylake_x = {SKYLAKE_X};
+	struct error error = {0};
+	assert_null(kernels_create_for(&skylake_x, ISA_AVX512VNNI, COMPUTE_AUTO, 1, 64, &error));
+	assert_non_null(strstr(error.message, "--isa avx512vnni needs AVX512_VNNI"));
+}
+#endif
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_dtypes),
-	    cmocka_unit_test(test_half_conversions),
-	    cmocka_unit_test(test_scalar_formulas),
-	    cmocka_unit_test(test_conversions),
-	    cmocka_unit_test(test_rows),
-	    cmocka_unit_test(test_choice),
+		cmocka_unit_test(test_dtypes),
+		cmocka_unit_test(test_half_conversions),
+		cmocka_unit_test(test_scalar_formulas),
+		cmocka_unit_test(test_conversions),
+		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_choice),
+#if defined(__x86_64__)
+		cmocka_unit_test(test_choice_by_cpu),
+		cmocka_unit_test(test_forced_sets),
+#endif
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

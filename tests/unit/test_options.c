@@ -207,7 +207,9 @@ static void mistakes_are_named(void **state)
 	REFUSES(FOR_SERVE, "--port needs a value", "--port");
 	REFUSES(FOR_SERVE, "--port must be an integer from 0 to 65535 (got \"65536\")", "--port", "65536");
 	REFUSES(FOR_SERVE, "--port must be an integer from 0 to 65535 (got \"\")", "--port=");
-	REFUSES(FOR_SERVE, "--isa must be one of auto|scalar|avx2|avx2vnni|avx512|amx|neon (got \"sse\")", "--isa", "sse");
+	REFUSES(FOR_SERVE,
+	        "--isa must be one of auto|scalar|avx2|avx2vnni|avx512bw|avx512vnni|avx512|amx|neon (got \"sse\")", "--isa",
+	        "sse");
 	REFUSES(FOR_SERVE, "--insecure must be true or false (got \"maybe\")", "--insecure=maybe");
 	REFUSES(FOR_SERVE, "--kv-memory must be a size such as 512MiB, 2GB or plain bytes (got \"1G\")", "--kv-memory",
 	        "1G");
