@@ -24,7 +24,9 @@ static inline uint32_t magnitude_bits(float x)
 	return u.bits & 0x7fffffffu;
 }
 
-/* The largest magnitude scaled to 127; a group of zeros has scale 0, one with an infinity or NaN a scale that shows. */
+/* The largest magnitude scaled to 127; a group of zeros has scale 0. One with an infinity or NaN becomes zeros times
+ * infinity, which is NaN in every product, the same one in all sets: of two different ones it would be up to the compiler
+ * which survives. */
 static void quantise_group(struct quant_group *out, const float *x, enum dtype type)
 {
 	union {
@@ -34,6 +36,10 @@ static void quantise_group(struct quant_group *out, const float *x, enum dtype t
 	for (int i = 0; i < QUANT_GROUP; i++) {
 		uint32_t bits = magnitude_bits(x[i]);
 		largest.bits = bits > largest.bits ? bits : largest.bits;
+	}
+	if (largest.bits >= 0x7f800000u) {
+		*out = (struct quant_group){.scale = INFINITY};
+		return;
 	}
 	/* Below this the inverse would be infinite; such activations are as good as zero. */
 	float inverse = largest.number < 1e-30f ? 0 : 127.0f / largest.number;

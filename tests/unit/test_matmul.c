@@ -463,6 +463,7 @@ static void test_all_sets(void **state)
 	check_set(ISA_AVX2, COMPUTE_AUTO, pools); /* the one that calls OpenBLAS */
 	if (!getenv("OPENBLAS_CORETYPE")) {
 		check_set(ISA_SCALAR, COMPUTE_AUTO, pools);
+		check_set(ISA_AVX512BW, COMPUTE_AUTO, pools);
 		check_set(ISA_AVX512, COMPUTE_AUTO, pools);
 		check_set(ISA_AVX512, COMPUTE_F32, pools);
 		check_set(ISA_AMX, COMPUTE_AUTO, pools);
@@ -576,6 +577,95 @@ static void test_broken_weights_show(void **state)
 	pool_destroy(pool);
 }
 
+/* Rows of x by weights of few bits, in every set: all decode alike to the bit, and prefill too where it is not done in
+ * tiles. `check` looks at each result. */
+static void check_activations(const float *x, int n_rows, struct shape shape,
+                              void (*check)(const struct matrix *matrix, const float *x, const float *out))
+{
+	struct error error = {0};
+	struct pool *pool = pool_create(2, NULL, 0, &error);
+	size_t n_bytes = (size_t)n_rows * (size_t)shape.n_out * sizeof(float);
+	for (int type = DTYPE_Q8; type <= DTYPE_Q6K; type++) {
+		struct matrix matrix = make_quant_matrix(shape, (enum dtype)type, 3);
+		float *expected = allocate(n_bytes), *out = allocate(n_bytes);
+		for (int i = 0; i < N_ISAS; i++) {
+			struct kernels *set = open_set(all_isas[i], COMPUTE_AUTO, 512);
+			for (int phase = ROWS_DECODE; set && phase <= ROWS_PREFILL; phase++) {
+				struct row_span span = {0, n_rows, (enum row_phase)phase};
+				float *to = i == 0 && phase == ROWS_DECODE ? expected : out;
+				multiply(set, pool, &matrix, x, &span, 1, NULL, to);
+				check(&matrix, x, to);
+				if (phase == ROWS_DECODE || matmul_phase_invariant(set, (enum dtype)type))
+					assert_memory_equal(to, expected, n_bytes);
+			}
+			kernels_destroy(set);
+		}
+		free(expected);
+		free(out);
+		free_matrix(&matrix);
+	}
+	pool_destroy(pool);
+}
+
+enum { BROKEN_ROWS = 16 };
+
+/* Row 0 is whole; each of the others has one number that is none. */
+static void check_broken_rows(const struct matrix *matrix, const float *x, const float *out)
+{
+	(void)x;
+	for (int64_t i = 0; i < BROKEN_ROWS * matrix->weight.n_out; i++)
+		assert_int_equal(isfinite(out[i]) != 0, i < matrix->weight.n_out);
+}
+
+/* Activations that are no numbers do not turn into some: they show in every output of their row, and in no other row. */
+static void test_broken_activations_show(void **state)
+{
+	(void)state;
+	struct shape shape = {512, 37};
+	const float broken[] = {NAN, INFINITY, -INFINITY, -NAN};
+	static const int places[] = {0, 15, 16, 31, 300, 511};
+	float *x = random_floats(BROKEN_ROWS * (size_t)shape.n_in, 7);
+	for (int place = 0; place < 6; place++) {
+		float *with = allocate(BROKEN_ROWS * (size_t)shape.n_in * sizeof(float));
+		memcpy(with, x, BROKEN_ROWS * (size_t)shape.n_in * sizeof(float));
+		for (int row = 1; row < BROKEN_ROWS; row++)
+			with[row * shape.n_in + places[place]] = broken[row % 4];
+		for (int k = 0; k < 5; k++) /* several of them, and of both signs */
+			with[5 * shape.n_in + 7 * k] = broken[k % 4];
+		check_activations(with, BROKEN_ROWS, shape, check_broken_rows);
+		free(with);
+	}
+	free(x);
+}
+
+static const float huge[] = {1e10f, 1e20f, 1e30f, 1e35f, 3.4e38f};
+enum { HUGE_ROWS = sizeof huge / sizeof *huge };
+
+static void check_huge_rows(const struct matrix *matrix, const float *x, const float *out)
+{
+	int64_t n_in = matrix->weight.n_in, n_out = matrix->weight.n_out;
+	for (int row = 0; row < HUGE_ROWS; row++)
+		if (huge[row] < 1e34f)
+			check_row(matrix, x + row * n_in, NULL, out + row * n_out, BOTH_TO_BF16);
+		else
+			for (int64_t c = 0; c < n_out; c++)
+				assert_true(!isfinite(out[row * n_out + c]) || fabsf(out[row * n_out + c]) > huge[row] * 1e-6f);
+}
+
+/* Large numbers come out right as long as a group's integer times its scale does not overflow; beyond it they do not
+ * become small ones. */
+static void test_huge_activations(void **state)
+{
+	(void)state;
+	struct shape shape = {512, 37};
+	float *x = random_floats(HUGE_ROWS * (size_t)shape.n_in + 16 * (size_t)shape.n_in, 8);
+	for (int row = 0; row < HUGE_ROWS; row++)
+		for (int k = 0; k < shape.n_in; k++)
+			x[row * shape.n_in + k] *= huge[row];
+	check_activations(x, HUGE_ROWS, shape, check_huge_rows);
+	free(x);
+}
+
 /* Prefill on several threads again and again: OpenBLAS's serial build would hand two of them one buffer, were it not
  * for openblas_memory.c. */
 static void test_threads_in_openblas(void **state)
@@ -639,6 +729,8 @@ int main(int n_arguments, char **arguments)
 	    cmocka_unit_test(test_quantised_products_are_the_same_everywhere),
 	    cmocka_unit_test(test_quantised_weights_are_near),
 	    cmocka_unit_test(test_broken_weights_show),
+	    cmocka_unit_test(test_broken_activations_show),
+	    cmocka_unit_test(test_huge_activations),
 	    cmocka_unit_test(test_all_sets),
 	    cmocka_unit_test(test_threads_in_openblas),
 	    cmocka_unit_test(test_haswell),
