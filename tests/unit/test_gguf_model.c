@@ -20,6 +20,10 @@ enum { N_TOKENS = 150, N_SHORT = 40, N_DECODED = 10, MAX_TOKENS = 320, MAX_VOCAB
 static struct folder folder;
 static int32_t tokens[MAX_TOKENS];
 
+/* Of the model that compute() opened last: whether some of its products are OpenBLAS's, and whether llama.cpp's converters
+ * write the rows of q and k in another order. */
+static bool calls_openblas, has_paired_rows;
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -53,6 +57,8 @@ static int64_t compute(const char *path, enum isa isa, struct variant variant, e
 	for (int i = 0; i < n; i++)
 		tokens[i] = (int32_t)((i * 37 + i * i) % vocab);
 	all_logits(&run, tokens, n, 384, n - N_DECODED, logits);
+	calls_openblas = model_memory_plan(run.model)->tile_rows > 1;
+	has_paired_rows = strcmp(gguf_architecture_of(model_config(run.model)), "llama") == 0;
 	model_close(run.model);
 	return n * vocab;
 }
@@ -80,7 +86,9 @@ static double difference(const float *logits, const float *expected, int64_t n)
 /* ---- of SafeTensors files ---- */
 
 /* What the formats say in other words is rounded otherwise: llama3's blended frequencies, a given attention factor of yarn.
- * (7 bits of an activation turn one last bit into 5e-3.) All else is the same to the bit. */
+ * (7 bits of an activation turn one last bit into 5e-3.) And where OpenBLAS multiplies, the bits of an output may depend on
+ * its place among the others, which is another one for the rows of q and k of a llama: f32 rounding and, now and then, the
+ * last of a key's 11 bits (2e-3 as in test_model.c, 1e-4 seen). All else is the same to the bit. */
 static void a_gguf_file_has_the_logits_of_its_safetensors(void **state)
 {
 	(void)state;
@@ -121,7 +129,8 @@ static void a_gguf_file_has_the_logits_of_its_safetensors(void **state)
 				int64_t n = compute(models[i].path, sets[set], variants[v], DTYPE_F16, N_TOKENS, of_safetensors);
 				assert_int_equal(compute(path, sets[set], variants[v], DTYPE_F16, N_TOKENS, of_gguf), n);
 				double worst = difference(of_gguf, of_safetensors, n);
-				if (!(worst <= models[i].bound))
+				double of_place = calls_openblas && has_paired_rows ? 2e-3 : 0;
+				if (!(worst <= fmax(models[i].bound, of_place)))
 					fail_msg("%s %s: logits differ by %.2e of their range", models[i].path, set_names[set], worst);
 			}
 	}
