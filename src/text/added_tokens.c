@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "text/unicode.h"
 
 static const struct error no_memory = {ERROR_MEMORY, "not enough memory for the added tokens"};
@@ -75,10 +76,24 @@ static int32_t trie_longest(const struct trie *trie, const char *text, size_t n_
 	return found;
 }
 
+/* Other ids than the file says: one line, whatever their number. */
+static void report_ids(const struct added_token *first, int32_t said, size_t n_others)
+{
+	if (!first)
+		return;
+	int n_shown = (int)(first->n_bytes < 60 ? first->n_bytes : 60);
+	log_message(LOG_WARN, "tokenizer",
+	            "the token \"%.*s\" gets id %d, where the files say %d (and %zu others): new tokens are numbered after the "
+	            "vocabulary, as in Hugging Face's tokenizers",
+	            n_shown, first->content, first->id, said, n_others);
+}
+
 /* Drops what cannot be one, and all but the last of equal contents; gives ids. */
 static bool settle_tokens(struct added_tokens *added, size_t n_tokens, const struct vocab *vocab, struct error *error)
 {
-	size_t next_id = vocab->n_strings;
+	size_t next_id = vocab->n_strings, n_renumbered = 0;
+	struct added_token renumbered = {0};
+	int32_t said = -1;
 	for (size_t i = 0; i < n_tokens; i++) {
 		struct added_token token = added->tokens[i];
 		if (token.n_bytes == 0)
@@ -99,10 +114,16 @@ static bool settle_tokens(struct added_tokens *added, size_t n_tokens, const str
 				return error_set(error, ERROR_MODEL, "added_tokens: more than %d ids", VOCAB_MAX_ID);
 			token.id = (int32_t)next_id++;
 		}
+		int32_t claimed = added->tokens[i].id;
+		if (claimed >= 0 && claimed != token.id && n_renumbered++ == 0) {
+			renumbered = token;
+			said = claimed;
+		}
 		if (!vocab_add(&added->ids, token.content, token.n_bytes, (int64_t)added->n_tokens, error))
 			return false;
 		added->tokens[added->n_tokens++] = token;
 	}
+	report_ids(n_renumbered ? &renumbered : NULL, said, n_renumbered ? n_renumbered - 1 : 0);
 	return true;
 }
 

@@ -12,7 +12,7 @@
 struct added_token {
 	const char *content; /* borrowed */
 	size_t n_bytes;
-	int32_t id;
+	int32_t id; /* before added_tokens_init: the one that the file says, -1 when it says none */
 	bool single_word; /* not inside a word */
 	bool lstrip;      /* takes the space before it along */
 	bool rstrip;      /* and the space after it */
@@ -44,8 +44,8 @@ struct added_tokens {
 };
 
 /* Takes tokens over and gives them ids as Hugging Face does: the vocabulary's where it has the string, else the next
- * free one (what the file says is not asked). Of two with the same content the last one's flags count, but once
- * special is always special. */
+ * free one; that the file says another is logged, no more. Of two with the same content the last one's flags count, but
+ * once special is always special. */
 bool added_tokens_init(struct added_tokens *added, struct added_token *tokens, size_t n_tokens,
                        const struct vocab *vocab, const struct normalizer *normalizer, struct error *error) MUST_USE;
 void added_tokens_free(struct added_tokens *added);

@@ -26,8 +26,8 @@ struct tokenizer_description {
 	struct bpe_options bpe; /* unknown_id, byte_level and special are filled in by tokenizer_build */
 	const char *unknown;    /* when bpe.has_unknown */
 	size_t n_unknown;
-	struct added_token *added; /* malloc'ed */
-	size_t n_added;
+	struct added_token *added; /* malloc'ed; description_add_token */
+	size_t n_added, max_added;
 	struct normalizer normalizer;
 	struct pretokenizer pretokenizer;
 	struct decoder decoder;
@@ -39,16 +39,19 @@ struct tokenizer_description {
 	int n_end_ids;
 	bool rebuild_template; /* the template is [bos] text [eos], as the next two say */
 	bool add_bos, add_eos;
+	bool split_special; /* strings of special tokens are text, also where the caller would have them parsed */
 };
+
+/* Copies the token behind the others; its content has to live as long as the description. */
+bool description_add_token(struct tokenizer_description *description, const struct added_token *token,
+                           struct error *error) MUST_USE;
 
 /* Takes everything over, also when it fails; the description is zeroed. */
 struct tokenizer *tokenizer_build(struct tokenizer_description *description, struct error *error) MUST_USE;
 void tokenizer_description_free(struct tokenizer_description *description);
 
-/* Readers. `config_path` is a tokenizer_config.json or NULL. */
-bool tokenizer_read_json(const char *path, const char *config_path, struct tokenizer_description *description,
+/* Reads a tokenizer.json, and what stands beside it when `folder` is not NULL (text/tokenizer_config.h). */
+bool tokenizer_read_json(const char *path, const char *folder, struct tokenizer_description *description,
                          struct error *error) MUST_USE;
-/* tokenizer_config.json alone: names of bos and eos, and who adds them. In tokenizer_config.c. */
-bool tokenizer_read_config(const char *path, struct tokenizer_description *description, struct error *error) MUST_USE;
 
 #endif

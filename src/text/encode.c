@@ -104,7 +104,7 @@ bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_
 		return error_set(error, ERROR_INVALID_REQUEST, "the text is not valid UTF-8 at byte %zu", valid);
 	struct encoding encoding = {
 	    .tokenizer = tokenizer,
-	    .skip_special = !(flags & TOKENIZER_PARSE_SPECIAL),
+	    .skip_special = !(flags & TOKENIZER_PARSE_SPECIAL) || tokenizer->parts.split_special,
 	    .ids = ids,
 	    .bpe.no_special = !(flags & TOKENIZER_PARSE_SPECIAL),
 	};

@@ -87,6 +87,11 @@ static bool refuse(const char *name, size_t n_name, struct error *error)
 	return false;
 }
 
+struct regex *pretokenizer_tekken_regex(struct error *error)
+{
+	return regex_compile(TEKKEN, sizeof TEKKEN - 1, error);
+}
+
 _Static_assert((int)MAX_EXPRESSIONS < (int)PRETOKENIZER_MAX_STEPS, "one more step makes the text byte-level");
 
 bool gguf_pretokenizer(const char *name, size_t n_name, struct tokenizer_description *out, bool *add_bos,

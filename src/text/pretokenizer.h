@@ -48,6 +48,8 @@ struct pretokenizer {
 void pretokenizer_free(struct pretokenizer *pretokenizer);
 /* GPT-2's expression, for byte level with use_regex. */
 struct regex *pretokenizer_gpt2_regex(struct error *error) MUST_USE;
+/* That of Mistral's tekken tokenizers. In gguf_pretokenizer.c. */
+struct regex *pretokenizer_tekken_regex(struct error *error) MUST_USE;
 
 struct pretokenizer_scratch {
 	struct {

@@ -169,27 +169,26 @@ static struct tokenizer *load_gguf(const char *path, struct error *error)
 
 struct tokenizer *tokenizer_load(const char *path, struct error *error)
 {
-	char gguf_path[GGUF_MAX_PATH], json_path[4096], config_path[4096] = "";
+	char gguf_path[GGUF_MAX_PATH], json_path[4096];
+	const char *folder = NULL;
 	struct stat info;
 	if (!gguf_locate(path, gguf_path, error))
 		return NULL;
 	if (gguf_path[0])
 		return load_gguf(gguf_path, error);
-	bool have_config = false;
 	if (stat(path, &info) != 0) {
 		error_set(error, ERROR_MODEL, "%s: %s", path, strerror(errno));
 		return NULL;
 	}
 	if (S_ISDIR(info.st_mode)) {
-		if (!join_path(json_path, sizeof json_path, path, "tokenizer.json", error) ||
-		    !join_path(config_path, sizeof config_path, path, "tokenizer_config.json", error))
+		if (!join_path(json_path, sizeof json_path, path, "tokenizer.json", error))
 			return NULL;
-		have_config = stat(config_path, &info) == 0;
+		folder = path;
 		path = json_path;
 	}
 	struct tokenizer_description description = {0};
 	struct tokenizer *tokenizer = NULL;
-	if (tokenizer_read_json(path, have_config ? config_path : NULL, &description, error)) {
+	if (tokenizer_read_json(path, folder, &description, error)) {
 		tokenizer = tokenizer_build(&description, error);
 		if (!tokenizer)
 			error_prefix(error, "%s", path);

@@ -110,6 +110,7 @@ static bool read_added(const struct gguf_vocabulary *vocabulary, bool phi3, stru
 		token->content = arena_strdup(&out->arena, text, token->n_bytes);
 		if (!token->content)
 			return out_of_memory(error);
+		token->id = (int32_t)i;
 		token->special = gguf_token_type(vocabulary, i) != GGUF_TOKEN_USER_DEFINED;
 		token->rstrip = phi3 && takes_space(text, token->n_bytes);
 	}

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "text/tokenizer_config.h"
 
 enum { MAX_FILE_BYTES = 256 << 20, MAX_VALUES = 12000000 };
 
@@ -198,23 +199,39 @@ static bool read_model(const struct json *model, struct tokenizer_description *o
 
 /* ---- added tokens ---- */
 
+bool description_add_token(struct tokenizer_description *description, const struct added_token *token,
+                           struct error *error)
+{
+	if (description->n_added == description->max_added) {
+		size_t n = description->max_added ? 2 * description->max_added : 16, n_bytes;
+		struct added_token *added =
+		    checked_mul(n, sizeof *added, &n_bytes) ? realloc(description->added, n_bytes) : NULL;
+		if (!added)
+			return error_set(error, ERROR_MEMORY, "not enough memory for the added tokens");
+		description->added = added;
+		description->max_added = n;
+	}
+	description->added[description->n_added++] = *token;
+	return true;
+}
+
 static bool read_added(const struct json *array, struct tokenizer_description *out, struct error *error)
 {
 	if (!is_set(array))
 		return true;
 	if (json_type(array) != JSON_ARRAY)
 		return error_set(error, ERROR_MODEL, "added_tokens is %s, not an array", json_type_name(json_type(array)));
-	out->added = calloc(json_count(array) + 1, sizeof *out->added);
-	if (!out->added)
-		return error_set(error, ERROR_MEMORY, "not enough memory for the added tokens");
-	for (const struct json *item = json_first(array); item; item = json_next(item), out->n_added++) {
-		struct added_token *token = &out->added[out->n_added];
-		if (!entry_copy(item, "it", "content", &out->arena, &token->content, &token->n_bytes, error) ||
-		    !entry_bool(item, "it", "single_word", &token->single_word, error) ||
-		    !entry_bool(item, "it", "lstrip", &token->lstrip, error) ||
-		    !entry_bool(item, "it", "rstrip", &token->rstrip, error) ||
-		    !entry_bool(item, "it", "normalized", &token->normalized, error) ||
-		    !entry_bool(item, "it", "special", &token->special, error))
+	for (const struct json *item = json_first(array); item; item = json_next(item)) {
+		struct added_token token = {.id = -1};
+		int64_t id;
+		if (json_int64(json_get(item, "id"), &id) && id >= 0 && id <= VOCAB_MAX_ID)
+			token.id = (int32_t)id;
+		if (!entry_copy(item, "it", "content", &out->arena, &token.content, &token.n_bytes, error) ||
+		    !entry_bool(item, "it", "single_word", &token.single_word, error) ||
+		    !entry_bool(item, "it", "lstrip", &token.lstrip, error) ||
+		    !entry_bool(item, "it", "rstrip", &token.rstrip, error) ||
+		    !entry_bool(item, "it", "normalized", &token.normalized, error) ||
+		    !entry_bool(item, "it", "special", &token.special, error) || !description_add_token(out, &token, error))
 			return error_prefix(error, "added_tokens[%zu]", out->n_added);
 	}
 	return true;
@@ -308,29 +325,39 @@ static bool read_post_processor(const struct json *processor, struct tokenizer_d
 
 /* ---- the file ---- */
 
-static bool read_document(const struct json *document, struct tokenizer_description *out, struct error *error)
+static bool read_document(const struct json *document, const char *path, const char *folder,
+                          struct tokenizer_description *out, struct error *error)
 {
-	const struct json *version = json_get(document, "version");
+	const struct json *version = json_get(document, "version"), *cut = json_get(document, "pre_tokenizer");
+	struct tokenizer_config config = {0};
 	if (json_type(document) != JSON_OBJECT)
-		return error_set(error, ERROR_MODEL, "the file is %s, not an object", json_type_name(json_type(document)));
+		return error_set(error, ERROR_MODEL, "%s: the file is %s, not an object", path,
+		                 json_type_name(json_type(document)));
 	if (version && (!json_string(version, NULL) || strcmp(json_string(version, NULL), "1.0") != 0))
-		return error_set(error, ERROR_MODEL, "version is not \"1.0\"");
-	return read_model(json_get(document, "model"), out, error) &&
-	       read_added(json_get(document, "added_tokens"), out, error) &&
-	       read_normalizer(json_get(document, "normalizer"), out, error) &&
-	       read_pretokenizer(json_get(document, "pre_tokenizer"), out, error) &&
-	       read_decoder(json_get(document, "decoder"), out, error) &&
-	       read_post_processor(json_get(document, "post_processor"), out, error);
+		return error_set(error, ERROR_MODEL, "%s: version is not \"1.0\"", path);
+	if (!read_model(json_get(document, "model"), out, error) ||
+	    !read_added(json_get(document, "added_tokens"), out, error))
+		return error_prefix(error, "%s", path);
+	if (folder && !tokenizer_read_config(folder, document, &config, out, error))
+		return false;
+	bool ok = read_normalizer(json_get(document, "normalizer"), out, error) &&
+	          (config.tekken_words ? read_tekken_pretokenizer : read_pretokenizer)(cut, out, error) &&
+	          read_decoder(json_get(document, "decoder"), out, error) &&
+	          read_post_processor(json_get(document, "post_processor"), out, error);
+	if (!ok)
+		return error_prefix(error, "%s", path);
+	tokenizer_apply_config(&config, cut, out);
+	return true;
 }
 
-bool tokenizer_read_json(const char *path, const char *config_path, struct tokenizer_description *description,
+bool tokenizer_read_json(const char *path, const char *folder, struct tokenizer_description *description,
                          struct error *error)
 {
 	struct json_limits limits = {.max_values = MAX_VALUES, .allow_duplicates = true};
 	struct json *document = json_parse_file(path, MAX_FILE_BYTES, &limits, error);
 	if (!document)
 		return false;
-	bool ok = read_document(document, description, error) || error_prefix(error, "%s", path);
+	bool ok = read_document(document, path, folder, description, error);
 	json_destroy(document);
-	return ok && (!config_path || tokenizer_read_config(config_path, description, error));
+	return ok;
 }

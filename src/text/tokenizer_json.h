@@ -20,6 +20,9 @@ bool entry_copy(const struct json *object, const char *where, const char *key, s
 /* In tokenizer_json_stages.c. `value` may be NULL or null. */
 bool read_normalizer(const struct json *value, struct tokenizer_description *out, struct error *error) MUST_USE;
 bool read_pretokenizer(const struct json *value, struct tokenizer_description *out, struct error *error) MUST_USE;
+/* The same with the first stage replaced by tekken's way to cut words, as transformers' fix_mistral_regex does. */
+bool read_tekken_pretokenizer(const struct json *value, struct tokenizer_description *out,
+                              struct error *error) MUST_USE;
 bool read_decoder(const struct json *value, struct tokenizer_description *out, struct error *error) MUST_USE;
 
 #endif

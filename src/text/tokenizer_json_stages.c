@@ -240,6 +240,33 @@ bool read_pretokenizer(const struct json *stage, struct tokenizer_description *o
 	       check_byte_levels(pretokenizer, error);
 }
 
+/* In a Sequence the first stage is replaced, else the words are cut before the stage; Metaspace would lose the spaces
+ * then, and the byte-level alphabet takes its place. */
+bool read_tekken_pretokenizer(const struct json *stage, struct tokenizer_description *out, struct error *error)
+{
+	struct pretokenizer *pretokenizer = &out->pretokenizer;
+	struct pretokenizer_step *step = &pretokenizer->steps[pretokenizer->n_steps++];
+	*step = (struct pretokenizer_step){.kind = PRETOKENIZER_SPLIT, .behavior = SPLIT_ISOLATED};
+	step->regex = pretokenizer_tekken_regex(error);
+	const char *type = step->regex ? entry_string(stage, "pre_tokenizer", "type", NULL, error) : NULL;
+	if (!type)
+		return false;
+	if (!strcmp(type, "Metaspace")) {
+		pretokenizer->steps[pretokenizer->n_steps++] = (struct pretokenizer_step){.kind = PRETOKENIZER_BYTE_LEVEL};
+		return true;
+	}
+	if (strcmp(type, "Sequence") != 0)
+		return read_pretokenizer(stage, out, error);
+	const struct json *items;
+	if (!sequence_items(stage, "pre_tokenizer", "pretokenizers", &items, error))
+		return false;
+	const struct json *first = json_first(items);
+	for (const struct json *item = first ? json_next(first) : NULL; item; item = json_next(item))
+		if (!read_pretokenizer(item, out, error))
+			return false;
+	return true;
+}
+
 /* ---- decoders ---- */
 
 static bool read_count(const struct json *stage, const char *key, uint32_t *out, struct error *error)
