@@ -72,29 +72,29 @@ static const char *content_of(const struct json *value, const char *key, size_t 
 	return text;
 }
 
-/* Strings are special, objects as they say (`special` when they do not). Without a word of it special tokens are not
- * normalized and others are. */
-static bool read_token(const struct json *value, const char *key, bool special, bool always_special,
-                       struct tokenizer_description *out, struct added_token *token, struct error *error)
+/* Strings are special, objects as they say (`special` when they do not), and those that have a name always are. Without a
+ * word of it special tokens are not normalized and others are. */
+static bool read_token(const struct reading *r, const struct json *value, const char *key, bool special,
+                       struct added_token *token)
 {
 	*token = (struct added_token){.id = -1, .special = special};
-	const char *text = content_of(value, key, &token->n_bytes, error);
+	const char *text = content_of(value, key, &token->n_bytes, r->error);
 	if (!text)
 		return false;
 	if (token->n_bytes > ADDED_TOKEN_MAX_BYTES)
-		return error_set(error, ERROR_MODEL, "%s has %zu bytes, at most %d are taken", key, token->n_bytes,
+		return error_set(r->error, ERROR_MODEL, "%s has %zu bytes, at most %d are taken", key, token->n_bytes,
 		                 ADDED_TOKEN_MAX_BYTES);
-	token->content = arena_strdup(&out->arena, text, token->n_bytes);
+	token->content = arena_strdup(&r->out->arena, text, token->n_bytes);
 	if (!token->content)
-		return error_set(error, ERROR_MEMORY, "not enough memory for %s", key);
-	if (!field_optional_bool(value, key, "special", &token->special, error))
+		return error_set(r->error, ERROR_MEMORY, "not enough memory for %s", key);
+	if (!field_optional_bool(value, key, "special", &token->special, r->error))
 		return false;
-	token->special = token->special || always_special;
+	token->special = token->special || has_text(&r->names, text, token->n_bytes);
 	token->normalized = !token->special;
-	return field_optional_bool(value, key, "single_word", &token->single_word, error) &&
-	       field_optional_bool(value, key, "lstrip", &token->lstrip, error) &&
-	       field_optional_bool(value, key, "rstrip", &token->rstrip, error) &&
-	       field_optional_bool(value, key, "normalized", &token->normalized, error);
+	return field_optional_bool(value, key, "single_word", &token->single_word, r->error) &&
+	       field_optional_bool(value, key, "lstrip", &token->lstrip, r->error) &&
+	       field_optional_bool(value, key, "rstrip", &token->rstrip, r->error) &&
+	       field_optional_bool(value, key, "normalized", &token->normalized, r->error);
 }
 
 /* ---- named tokens ---- */
@@ -148,14 +148,19 @@ static bool name_standard(struct reading *r)
 	return true;
 }
 
+static bool is_standard(const char *role)
+{
+	for (int i = 0; i < N_STANDARD; i++)
+		if (!strcmp(role, standard_names[i]))
+			return true;
+	return false;
+}
+
 static bool is_other_role(const char *key, size_t n_bytes)
 {
 	if (n_bytes < 7 || strcmp(key + n_bytes - 6, "_token") != 0)
 		return false;
-	for (int i = 0; i < N_STANDARD; i++)
-		if (!strcmp(key, standard_names[i]))
-			return false;
-	return true;
+	return !is_standard(key);
 }
 
 static bool is_token_object(const struct json *value)
@@ -170,7 +175,8 @@ static bool name_others(struct reading *r, const struct json *object, const char
 	for (const struct json *value = json_first(object); value; value = json_next(value)) {
 		size_t n_bytes;
 		const char *key = json_key(value, &n_bytes);
-		bool wanted = objects ? is_token_object(value) : json_string(value, NULL) != NULL;
+		bool token = object == r->map ? json_type(value) == JSON_OBJECT : is_token_object(value);
+		bool wanted = objects ? token : json_string(value, NULL) != NULL;
 		if (wanted && is_other_role(key, n_bytes) && !add_named(r, file, key, value))
 			return false;
 	}
@@ -209,16 +215,19 @@ static const struct json *list_of(const struct json *object, const char *key)
 	return value && json_type(value) == JSON_ARRAY && json_count(value) ? value : NULL;
 }
 
-/* The lists that count, in order; those that do not count are NULL. */
+/* The lists that count, in order; those that do not count are NULL. The older name, additional_special_tokens, counts
+ * where the newer one is not there, and special_tokens_map.json's where tokenizer_config.json has neither. */
 static void extra_lists(const struct reading *r, const struct json *lists[2])
 {
 	const struct json *own = json_get(r->config, "extra_special_tokens");
-	bool named = own && json_type(own) == JSON_OBJECT && json_count(own);
+	const struct json *mapped = json_get(r->map, "additional_special_tokens");
+	bool named = own && json_type(own) == JSON_OBJECT;
+	bool has_older = json_get(r->config, "additional_special_tokens") != NULL;
 	lists[0] = list_of(r->config, "extra_special_tokens");
-	if (!lists[0] && !named)
+	if (!lists[0] && !(named && json_count(own) && mapped))
 		lists[0] = list_of(r->config, "additional_special_tokens");
 	lists[1] = list_of(r->map, "extra_special_tokens");
-	if (!lists[0] && !lists[1])
+	if (!lists[1] && (named ? json_count(own) || !has_older : !own && !has_older))
 		lists[1] = list_of(r->map, "additional_special_tokens");
 }
 
@@ -231,9 +240,8 @@ static bool add_extra(struct reading *r)
 		for (const struct json *value = json_first(lists[i]); value; value = json_next(value)) {
 			struct added_token token;
 			bool special = json_type(value) == JSON_STRING || !is_token_object(value);
-			if (!read_token(value, "a token of extra_special_tokens", special, false, r->out, &token, r->error))
+			if (!read_token(r, value, "a token of extra_special_tokens", special, &token))
 				return error_prefix(r->error, "%s", file);
-			token.special = token.special || has_text(&r->names, token.content, token.n_bytes);
 			if (!has_text(&r->known, token.content, token.n_bytes) &&
 			    !description_add_token(r->out, &token, r->error))
 				return false;
@@ -272,26 +280,31 @@ static bool read_decoder_entries(struct reading *r, const struct json *decoder, 
 			return error_set(r->error, ERROR_MODEL,
 			                 "tokenizer_config.json: added_tokens_decoder: \"%.40s\" is no id within 0..%d",
 			                 json_key(value, NULL), VOCAB_MAX_ID);
-		if (!read_token(value, "it", json_type(value) == JSON_STRING, false, r->out, &listed->token, r->error))
+		if (!read_token(r, value, "it", json_type(value) == JSON_STRING, &listed->token))
 			return error_prefix(r->error, "tokenizer_config.json: added_tokens_decoder[%lld]",
 			                    (long long)listed->number);
 	}
 	return true;
 }
 
-/* Contents of the tokens that added_tokens.json's are compared with. */
+/* Contents that make a token of added_tokens.json special. The objects of tokenizer_config.json are not looked into, as
+ * they are not there. */
 static bool gather_specials(struct reading *r, struct vocab *specials)
 {
 	const struct json *lists[2];
 	extra_lists(r, lists);
-	for (size_t i = 0; i < r->n_named; i++)
-		if (!add_text(specials, r->named[i].text, r->named[i].n_bytes, r->error))
+	for (size_t i = 0; i < r->n_named; i++) {
+		const struct named_token *named = &r->named[i];
+		bool counts = named->value && is_standard(named->role) &&
+		              (json_type(named->value) == JSON_STRING || json_get(r->map, named->role));
+		if (counts && !add_text(specials, named->text, named->n_bytes, r->error))
 			return false;
+	}
 	for (int i = 0; i < 2; i++)
 		for (const struct json *value = json_first(lists[i]); value; value = json_next(value)) {
 			size_t n_bytes;
-			const char *text = content_of(value, "a token of extra_special_tokens", &n_bytes, r->error);
-			if (!text || !add_text(specials, text, n_bytes, r->error))
+			const char *text = json_string(value, &n_bytes);
+			if (text && !add_text(specials, text, n_bytes, r->error))
 				return false;
 		}
 	return true;
@@ -360,6 +373,8 @@ static bool add_listed(struct reading *r)
 		qsort(tokens, n, sizeof *tokens, by_number);
 	for (size_t i = 0; ok && i < n; i++) {
 		struct added_token *token = &tokens[i].token;
+		if (i + 1 < n && tokens[i + 1].number == tokens[i].number)
+			continue; /* the last one of a number */
 		token->id = (int32_t)tokens[i].number;
 		token->special = token->special || has_text(&r->names, token->content, token->n_bytes);
 		ok = description_add_token(r->out, token, r->error);
@@ -378,7 +393,7 @@ static bool add_unknown_names(struct reading *r)
 		struct added_token token = {.content = named->text, .n_bytes = named->n_bytes, .id = -1, .special = true};
 		if (has_text(&r->known, named->text, named->n_bytes))
 			continue;
-		if (named->value && !read_token(named->value, named->role, true, true, r->out, &token, r->error))
+		if (named->value && !read_token(r, named->value, named->role, true, &token))
 			return error_prefix(r->error, "%s", named->file);
 		if (!description_add_token(r->out, &token, r->error))
 			return false;
