@@ -82,12 +82,6 @@ const char *rope_type_name(enum rope_type type);
 /* Positions that the model's rope reaches: max_positions, or more where scaling stretches it while running. */
 int64_t config_max_context(const struct model_config *config);
 
-/* How many positions this layer sees; 0 = all. */
-static inline int64_t config_layer_window(const struct model_config *config, int64_t layer)
-{
-	return config->window_layers[layer / 64] >> (layer % 64) & 1 ? config->window : 0;
-}
-
 /* Longest row that any product of the model reads. */
 static inline int64_t config_widest_input(const struct model_config *config)
 {

@@ -1,7 +1,12 @@
 /* The memory plan: every byte that serving a model takes, computed from config and options before anything is loaded.
  *
- * It is the only source of sizes: weights_sizes says what the file gives and what is made of it, model_open allocates what the plan says, `tallow inspect` prints it, /health and
+ * It is the only source of sizes: model_open allocates what the plan says, `tallow inspect` prints it, /health and
  * /metrics compare with it.
+ *
+ *     struct weight_choices sizes;
+ *     struct model_plan plan;
+ *     model_weight_choices(&weights, &config, &options, &sizes, &error) &&
+ *         model_plan(&config, &options, &sizes, &plan, &error)
  */
 #ifndef TALLOW_MODEL_PLAN_H
 #define TALLOW_MODEL_PLAN_H
@@ -44,8 +49,34 @@ struct plan_line {
 
 enum { PLAN_MAX_LINES = 16 };
 
+/* What the matrices are to become. */
+struct weights_wanted {
+	bool as_stored;  /* as the file has them, in the layout that products want */
+	enum dtype type; /* else this */
+	bool tiles;      /* those of bf16 in tiles (DTYPE_BF16T) */
+};
+/* As the options say. */
+struct weights_wanted model_wanted(const struct model_options *options, bool tiles);
+/* The type that this matrix of `weights` gets, which may be its own: the embedding always keeps its own. */
+enum dtype plan_weight_target(const struct model_weights *weights, const struct weight *matrix,
+                              const struct weights_wanted *wanted);
+
+/* What loading makes of the matrices. */
+struct weight_sizes {
+	uint64_t mapped_bytes;    /* read where they lie in the file */
+	uint64_t converted_bytes; /* made at load */
+	uint64_t product_bytes;   /* of all matrices, as products read them; that of the head is head_bytes */
+	uint64_t head_bytes;
+	unsigned types;  /* every type that a product meets, as bits 1 << type */
+	enum dtype type; /* of most elements, as products meet them */
+	enum dtype kind; /* of most bytes, as they were loaded: what repacking does not change */
+};
+/* How much is mapped and how much made. ERROR_MEMORY when that is more bytes than can be counted. */
+bool plan_weight_sizes(const struct model_weights *weights, const struct model_config *config,
+                       const struct weights_wanted *wanted, struct weight_sizes *sizes, struct error *error) MUST_USE;
+
 /* Sizes of a model's weights with those of bf16 as rows and as tiles: model_plan takes tiles where they are faster and
- * leave as much memory for keys and values as rows do. The results are the same bits. */
+ * leave as much memory for keys and values as rows do. The results are the same bits. ERROR_MEMORY as above. */
 struct weight_choices {
 	struct weight_sizes rows, tiles;
 };
@@ -79,7 +110,5 @@ struct model_plan {
  * the caller can print it. ERROR_USAGE when options contradict the model (context beyond max_positions, ...). */
 bool model_plan(const struct model_config *config, const struct model_options *options,
                 const struct weight_choices *weights, struct model_plan *plan, struct error *error) MUST_USE;
-/* What the matrices are to become: plan.tiles, or false. */
-struct weights_wanted model_wanted(const struct model_options *options, bool tiles);
 
 #endif

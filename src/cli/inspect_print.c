@@ -32,7 +32,7 @@ static int64_t window_layers(const struct model_config *config)
 {
 	int64_t n = 0;
 	for (int64_t layer = 0; layer < config->n_layers; layer++)
-		n += config_layer_window(config, layer) > 0;
+		n += layer_spec_of(config, layer).window > 0;
 	return n;
 }
 

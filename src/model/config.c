@@ -211,7 +211,7 @@ static void read_layer_types(struct fields *fields, const struct family *family,
 		if (!slides && !(name && strcmp(name, "full_attention") == 0))
 			bad_field(fields, "layer_types", list, "full_attention or sliding_attention for each layer");
 		else if (family->window == WINDOW_SWITCHED ? slides && !config->window
-		                                           : slides != (config_layer_window(config, layer) > 0))
+		                                           : slides != config_has_window(config, layer))
 			bad_field(fields, "layer_types", list, "types that agree with sliding_window");
 		else
 			config_set_window_layer(config, layer, slides);

@@ -31,6 +31,10 @@ bool config_check_shape(const char *path, const struct model_config *config, con
 
 /* Whether a layer is one of those that see no more than `window` positions. */
 void config_set_window_layer(struct model_config *config, int64_t layer, bool slides);
+static inline bool config_has_window(const struct model_config *config, int64_t layer)
+{
+	return config->window_layers[layer / 64] >> (layer % 64) & 1;
+}
 
 /* What longrope's factors may be. */
 #define CONFIG_FACTOR_EXPECTED "1e-6 to 1e6"

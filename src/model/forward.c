@@ -1,10 +1,10 @@
-/* The forward pass: one layer loop over the rows of a batch, prefill and decode alike.
+/* The forward pass: one layer loop over the rows of a batch, prefill and decode alike. What a layer does is in its spec
+ * (model/layer.h).
  *
  * Rows: decode spans first, one after another, then each prefill span at the next multiple of MATMUL_ROW_PAD (it owns
  * its rows rounded up to that; what padding rows hold does not matter, they never meet another row).
  */
 #include <assert.h>
-#include <math.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -156,9 +156,9 @@ static void embed_row(struct step *step, const void *argument, int row)
 		weight_widen(model->kernels, embedding, token, 1, model->work.x + (int64_t)row * hidden);
 		int64_t half = model->config.rotary_dim / 2;
 		int table = step->spans[i].rope_variant ? 1 + i : 0;
+		const struct angles *angles = &model->work.angles[ROPE_TABLE_MAIN];
 		rope_angles(&model->config.rope, model->work.frequencies + table * half, half,
-		            step->spans[i].position + (row - first), model->work.cosines + row * half,
-		            model->work.sines + row * half);
+		            step->spans[i].position + (row - first), angles->cosines + row * half, angles->sines + row * half);
 		return;
 	}
 }
@@ -179,13 +179,17 @@ static void add_projected_row(struct step *step, const void *argument, int row)
 	model->kernels->add(model->work.x + row * hidden, model->work.projected + row * hidden, hidden);
 }
 
-static void swiglu_row(struct step *step, const void *argument, int row)
+static void activate_row(struct step *step, const void *argument, int row)
 {
-	(void)argument;
+	const struct layer *layer = argument;
 	struct model *model = step->model;
 	int64_t width = model->config.intermediate_size;
 	float *gate = model->work.gate + row * width;
-	model->kernels->swiglu(gate, gate, model->work.up + row * width, width);
+	switch (layer->spec.activation) {
+	case ACTIVATION_SILU:
+		model->kernels->swiglu(gate, gate, model->work.up + row * width, width);
+		break;
+	}
 }
 
 /* A head whose pairs are neighbours, so that the first of each come before the second ones. */
@@ -201,26 +205,29 @@ static void part_pairs(float *head, int64_t head_dim)
 	}
 }
 
-/* Normalises (where the family does) and rotates one head of queries or keys. */
-static void rotate_head(const struct model *model, float *head, const float *norm, int row)
+/* Normalises (where the layer does) and rotates one head of queries or keys. */
+static void rotate_head(const struct model *model, const struct layer *layer, float *head, enum layer_vector norm_place,
+                        int row)
 {
 	const struct model_config *config = &model->config;
+	const struct angles *angles = &model->work.angles[layer->spec.rope_table];
+	const float *norm = layer->vector[norm_place];
 	int64_t half = config->rotary_dim / 2;
 	if (config->paired_rows)
 		part_pairs(head, config->head_dim);
 	if (norm)
 		model->kernels->rms_norm(head, head, norm, config->head_dim, (float)config->rms_norm_eps);
-	model->kernels->rope(head, model->work.cosines + row * half, model->work.sines + row * half, config->rotary_dim);
+	model->kernels->rope(head, angles->cosines + row * half, angles->sines + row * half, config->rotary_dim);
 }
 
 /* Rotates queries and keys of a row and stores its keys and values in its page. */
 static void rotate_and_store_row(struct step *step, const void *argument, int row)
 {
-	int layer = *(const int *)argument;
+	const struct layer *layer = argument;
 	struct model *model = step->model;
+	int layer_index = (int)(layer - model->weights.layers);
 	const struct model_config *config = &model->config;
 	const struct kv_shape *shape = &model->plan.kv;
-	const struct layer_weights *w = &model->weights.layers[layer];
 	int64_t head_dim = config->head_dim;
 	int i = step->n_spans - 1;
 	while (row < model->first_rows[i])
@@ -234,14 +241,14 @@ static void rotate_and_store_row(struct step *step, const void *argument, int ro
 	(void)whole;
 
 	for (int64_t h = 0; h < config->n_heads; h++)
-		rotate_head(model, model->work.q + (row * config->n_heads + h) * head_dim, w->q_norm, row);
+		rotate_head(model, layer, model->work.q + (row * config->n_heads + h) * head_dim, V_NORM_Q, row);
 	for (int64_t h = 0; h < config->n_kv_heads; h++) {
 		float *k = model->work.k + (row * config->n_kv_heads + h) * head_dim;
 		const float *v = model->work.v + (row * config->n_kv_heads + h) * head_dim;
 		size_t offset = (size_t)(h * shape->page_tokens + slot) * head_bytes;
-		rotate_head(model, k, w->k_norm, row);
-		model->kernels->narrow(page + kv_k_offset(shape, layer) + offset, shape->type, k, head_dim);
-		model->kernels->narrow(page + kv_v_offset(shape, layer) + offset, shape->type, v, head_dim);
+		rotate_head(model, layer, k, V_NORM_K, row);
+		model->kernels->narrow(page + kv_k_offset(shape, layer_index) + offset, shape->type, k, head_dim);
+		model->kernels->narrow(page + kv_v_offset(shape, layer_index) + offset, shape->type, v, head_dim);
 	}
 }
 
@@ -269,9 +276,10 @@ static void multiply(struct step *step, const float *x, const struct weight *con
 	}
 }
 
-static void attend(struct step *step, int layer)
+static void attend(struct step *step, const struct layer *layer)
 {
 	struct model *model = step->model;
+	int layer_index = (int)(layer - model->weights.layers);
 	const struct kv_shape *shape = &model->plan.kv;
 	int64_t q_width = model->config.n_heads * model->config.head_dim;
 	struct attention_job *jobs = model->work.attention;
@@ -285,12 +293,12 @@ static void attend(struct step *step, int layer)
 		    .out = model->work.attended + model->first_rows[i] * q_width,
 		    .n_rows = span->n_rows,
 		    .position = span->position,
-		    .window = config_layer_window(&model->config, layer),
+		    .window = layer->spec.window,
 		    .n_heads = (int)model->config.n_heads,
-		    .scale = 1.0f / sqrtf((float)model->config.head_dim),
+		    .scale = layer->spec.attention_scale,
 		    .kv = {.pages = model->work.pages + model->first_pages[i],
-		           .k_offset = kv_k_offset(shape, layer),
-		           .v_offset = kv_v_offset(shape, layer),
+		           .k_offset = kv_k_offset(shape, layer_index),
+		           .v_offset = kv_v_offset(shape, layer_index),
 		           .type = shape->type,
 		           .page_tokens = shape->page_tokens,
 		           .n_kv_heads = shape->n_kv_heads,
@@ -302,38 +310,41 @@ static void attend(struct step *step, int layer)
 
 /* ---- layers ---- */
 
-static bool attention_block(struct step *step, int layer)
+static bool attention_block(struct step *step, const struct layer *layer)
 {
 	struct workspace *work = &step->model->work;
-	const struct layer_weights *w = &step->model->weights.layers[layer];
+	const struct weight *matrix = layer->matrix;
+	const float *const *vector = layer->vector;
 
-	for_rows(step, norm_row, w->attention_norm);
-	multiply(step, work->normed, (const struct weight *[]){&w->q, &w->k, &w->v},
-	         (const float *[]){w->q_bias, w->k_bias, w->v_bias}, (float *[]){work->q, work->k, work->v}, 3);
-	for_rows(step, rotate_and_store_row, &layer);
+	for_rows(step, norm_row, vector[V_NORM_BEFORE_ATTENTION]);
+	multiply(step, work->normed, (const struct weight *[]){&matrix[M_Q], &matrix[M_K], &matrix[M_V]},
+	         (const float *[]){vector[V_BIAS_Q], vector[V_BIAS_K], vector[V_BIAS_V]},
+	         (float *[]){work->q, work->k, work->v}, 3);
+	for_rows(step, rotate_and_store_row, layer);
 	if (!still_wanted(step))
 		return false;
 	attend(step, layer);
 	if (!still_wanted(step))
 		return false;
-	multiply(step, work->attended, (const struct weight *[]){&w->o}, (const float *[]){w->o_bias},
+	multiply(step, work->attended, (const struct weight *[]){&matrix[M_O]}, (const float *[]){vector[V_BIAS_O]},
 	         (float *[]){work->projected}, 1);
 	for_rows(step, add_projected_row, NULL);
 	return still_wanted(step);
 }
 
-static bool mlp_block(struct step *step, int layer)
+static bool mlp_block(struct step *step, const struct layer *layer)
 {
 	struct workspace *work = &step->model->work;
-	const struct layer_weights *w = &step->model->weights.layers[layer];
+	const struct weight *matrix = layer->matrix;
+	const float *const *vector = layer->vector;
 
-	for_rows(step, norm_row, w->mlp_norm);
-	multiply(step, work->normed, (const struct weight *[]){&w->gate, &w->up},
-	         (const float *[]){w->gate_bias, w->up_bias}, (float *[]){work->gate, work->up}, 2);
+	for_rows(step, norm_row, vector[V_NORM_BEFORE_MLP]);
+	multiply(step, work->normed, (const struct weight *[]){&matrix[M_GATE], &matrix[M_UP]},
+	         (const float *[]){vector[V_BIAS_GATE], vector[V_BIAS_UP]}, (float *[]){work->gate, work->up}, 2);
 	if (!still_wanted(step))
 		return false;
-	for_rows(step, swiglu_row, NULL);
-	multiply(step, work->gate, (const struct weight *[]){&w->down}, (const float *[]){w->down_bias},
+	for_rows(step, activate_row, layer);
+	multiply(step, work->gate, (const struct weight *[]){&matrix[M_DOWN]}, (const float *[]){vector[V_BIAS_DOWN]},
 	         (float *[]){work->projected}, 1);
 	for_rows(step, add_projected_row, NULL);
 	return still_wanted(step);
@@ -385,8 +396,8 @@ void model_forward(struct model *model, struct forward_span *spans, int n_spans)
 	if (!still_wanted(&step))
 		return;
 	for_rows(&step, embed_row, NULL);
-	for (int layer = 0; layer < model->config.n_layers; layer++)
-		if (!attention_block(&step, layer) || !mlp_block(&step, layer))
+	for (int64_t i = 0; i < model->config.n_layers; i++)
+		if (!attention_block(&step, &model->weights.layers[i]) || !mlp_block(&step, &model->weights.layers[i]))
 			return;
 	compute_logits(&step);
 }

@@ -120,7 +120,7 @@ static bool prepare_weights(struct model *model, const struct model_options *opt
 	struct weights_wanted wanted = model_wanted(options, model->plan.tiles);
 	struct weight *matrix;
 	for (int64_t i = 0; (matrix = weights_matrix(&model->weights, &model->config, i)); i++) {
-		enum dtype target = weights_target(&model->weights, matrix, &wanted);
+		enum dtype target = plan_weight_target(&model->weights, matrix, &wanted);
 		if (!prepare_matrix(&preparation, matrix, target, error))
 			return false;
 	}

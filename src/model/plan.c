@@ -172,19 +172,6 @@ static bool plan_with_kernels(const struct model_config *config, const struct mo
 	return check_limit(plan, error);
 }
 
-struct weights_wanted model_wanted(const struct model_options *options, bool tiles)
-{
-	return (struct weights_wanted){.as_stored = options->weights_auto, .type = options->weights_type, .tiles = tiles};
-}
-
-bool model_weight_choices(const struct model_weights *weights, const struct model_config *config,
-                          const struct model_options *options, struct weight_choices *choices, struct error *error)
-{
-	struct weights_wanted rows = model_wanted(options, false), tiles = model_wanted(options, true);
-	return weights_sizes(weights, config, &rows, &choices->rows, error) &&
-	       weights_sizes(weights, config, &tiles, &choices->tiles, error);
-}
-
 static bool plan_with(const struct model_config *config, const struct model_options *options,
                       const struct kernels *kernels, const struct weight_sizes *weights, struct model_plan *plan,
                       struct error *error)

@@ -1,23 +1,19 @@
-/* Tensor names -> fields, by two tables: matrices that stay where they lie, vectors that are widened to f32. */
+/* Tensor names -> weights, by two tables: matrices that stay where they lie, vectors that are widened to f32. */
 #include "model/weights.h"
 
-#include <assert.h>
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/checked.h"
-#include "kernels/convert.h"
 #include "model/config_private.h"
 #include "tensor/block.h"
 
 enum { MAX_NAME_BYTES = 256, MAX_NAMED = 4 };
 
 enum width { HIDDEN, ATTENDED, KV, INNER, HEAD };
-enum presence { ALWAYS, WITH_QKV_BIAS, WITH_O_BIAS, WITH_MLP_BIAS, WITH_QK_NORM };
 
 /* What tensors are called, by format; in a layer, what follows its prefix and number. */
 static const struct naming {
@@ -35,43 +31,38 @@ static const struct naming {
 static const char *const fused_qkv[FORMAT_COUNT] = {"self_attn.qkv_proj.weight", "attn_qkv.weight"};
 static const char *const fused_gate_up[FORMAT_COUNT] = {"mlp.gate_up_proj.weight", "ffn_up.weight"};
 
-/* A matrix [n_out, n_in] of every layer. */
+/* What a layer's matrices are called, and their shapes. */
 static const struct matrix_row {
 	const char *names[FORMAT_COUNT];
-	size_t offset; /* of the struct weight in layer_weights */
 	enum width n_out, n_in;
 	const char *const *fused; /* by format; NULL: never */
-} matrix_rows[] = {
-    {{"self_attn.q_proj.weight", "attn_q.weight"}, offsetof(struct layer_weights, q), ATTENDED, HIDDEN, fused_qkv},
-    {{"self_attn.k_proj.weight", "attn_k.weight"}, offsetof(struct layer_weights, k), KV, HIDDEN, fused_qkv},
-    {{"self_attn.v_proj.weight", "attn_v.weight"}, offsetof(struct layer_weights, v), KV, HIDDEN, fused_qkv},
-    {{"self_attn.o_proj.weight", "attn_output.weight"}, offsetof(struct layer_weights, o), HIDDEN, ATTENDED, NULL},
-    {{"mlp.gate_proj.weight", "ffn_gate.weight"}, offsetof(struct layer_weights, gate), INNER, HIDDEN, fused_gate_up},
-    {{"mlp.up_proj.weight", "ffn_up.weight"}, offsetof(struct layer_weights, up), INNER, HIDDEN, fused_gate_up},
-    {{"mlp.down_proj.weight", "ffn_down.weight"}, offsetof(struct layer_weights, down), HIDDEN, INNER, NULL},
+} matrix_rows[M_COUNT] = {
+    [M_Q] = {{"self_attn.q_proj.weight", "attn_q.weight"}, ATTENDED, HIDDEN, fused_qkv},
+    [M_K] = {{"self_attn.k_proj.weight", "attn_k.weight"}, KV, HIDDEN, fused_qkv},
+    [M_V] = {{"self_attn.v_proj.weight", "attn_v.weight"}, KV, HIDDEN, fused_qkv},
+    [M_O] = {{"self_attn.o_proj.weight", "attn_output.weight"}, HIDDEN, ATTENDED, NULL},
+    [M_GATE] = {{"mlp.gate_proj.weight", "ffn_gate.weight"}, INNER, HIDDEN, fused_gate_up},
+    [M_UP] = {{"mlp.up_proj.weight", "ffn_up.weight"}, INNER, HIDDEN, fused_gate_up},
+    [M_DOWN] = {{"mlp.down_proj.weight", "ffn_down.weight"}, HIDDEN, INNER, NULL},
 };
 
-/* A vector of every layer. */
+/* The same of its vectors. */
 static const struct vector_row {
 	const char *names[FORMAT_COUNT];
-	size_t offset; /* of the pointer in layer_weights */
 	enum width width;
-	enum presence presence;
-} vector_rows[] = {
-    {{"input_layernorm.weight", "attn_norm.weight"}, offsetof(struct layer_weights, attention_norm), HIDDEN, ALWAYS},
-    {{"post_attention_layernorm.weight", "ffn_norm.weight"}, offsetof(struct layer_weights, mlp_norm), HIDDEN, ALWAYS},
-    {{"self_attn.q_proj.bias", "attn_q.bias"}, offsetof(struct layer_weights, q_bias), ATTENDED, WITH_QKV_BIAS},
-    {{"self_attn.k_proj.bias", "attn_k.bias"}, offsetof(struct layer_weights, k_bias), KV, WITH_QKV_BIAS},
-    {{"self_attn.v_proj.bias", "attn_v.bias"}, offsetof(struct layer_weights, v_bias), KV, WITH_QKV_BIAS},
-    {{"self_attn.o_proj.bias", "attn_output.bias"}, offsetof(struct layer_weights, o_bias), HIDDEN, WITH_O_BIAS},
-    {{"self_attn.q_norm.weight", "attn_q_norm.weight"}, offsetof(struct layer_weights, q_norm), HEAD, WITH_QK_NORM},
-    {{"self_attn.k_norm.weight", "attn_k_norm.weight"}, offsetof(struct layer_weights, k_norm), HEAD, WITH_QK_NORM},
-    {{"mlp.gate_proj.bias", "ffn_gate.bias"}, offsetof(struct layer_weights, gate_bias), INNER, WITH_MLP_BIAS},
-    {{"mlp.up_proj.bias", "ffn_up.bias"}, offsetof(struct layer_weights, up_bias), INNER, WITH_MLP_BIAS},
-    {{"mlp.down_proj.bias", "ffn_down.bias"}, offsetof(struct layer_weights, down_bias), HIDDEN, WITH_MLP_BIAS},
+} vector_rows[V_COUNT] = {
+    [V_NORM_BEFORE_ATTENTION] = {{"input_layernorm.weight", "attn_norm.weight"}, HIDDEN},
+    [V_NORM_BEFORE_MLP] = {{"post_attention_layernorm.weight", "ffn_norm.weight"}, HIDDEN},
+    [V_NORM_Q] = {{"self_attn.q_norm.weight", "attn_q_norm.weight"}, HEAD},
+    [V_NORM_K] = {{"self_attn.k_norm.weight", "attn_k_norm.weight"}, HEAD},
+    [V_BIAS_Q] = {{"self_attn.q_proj.bias", "attn_q.bias"}, ATTENDED},
+    [V_BIAS_K] = {{"self_attn.k_proj.bias", "attn_k.bias"}, KV},
+    [V_BIAS_V] = {{"self_attn.v_proj.bias", "attn_v.bias"}, KV},
+    [V_BIAS_O] = {{"self_attn.o_proj.bias", "attn_output.bias"}, HIDDEN},
+    [V_BIAS_GATE] = {{"mlp.gate_proj.bias", "ffn_gate.bias"}, INNER},
+    [V_BIAS_UP] = {{"mlp.up_proj.bias", "ffn_up.bias"}, INNER},
+    [V_BIAS_DOWN] = {{"mlp.down_proj.bias", "ffn_down.bias"}, HIDDEN},
 };
-
-enum { N_MATRICES = sizeof matrix_rows / sizeof *matrix_rows, N_VECTORS = sizeof vector_rows / sizeof *vector_rows };
 
 static int64_t width_of(const struct model_config *config, enum width width)
 {
@@ -89,22 +80,6 @@ static int64_t width_of(const struct model_config *config, enum width width)
 	}
 }
 
-static bool is_present(const struct model_config *config, enum presence presence)
-{
-	switch (presence) {
-	case WITH_QKV_BIAS:
-		return config->qkv_bias;
-	case WITH_O_BIAS:
-		return config->o_bias;
-	case WITH_MLP_BIAS:
-		return config->mlp_bias;
-	case WITH_QK_NORM:
-		return config->qk_norm;
-	default:
-		return true;
-	}
-}
-
 /* Where a matrix lies: in a tensor of its own, or in rows of one that it shares. */
 struct place {
 	const char *name; /* of the tensor, after the prefix and number of the layer */
@@ -112,17 +87,18 @@ struct place {
 	int64_t n_rows;   /* of the tensor */
 };
 
-static struct place place_of(const struct model_config *config, const struct matrix_row *row)
+static struct place place_of(const struct model_config *config, enum layer_matrix matrix)
 {
+	const struct matrix_row *row = &matrix_rows[matrix];
 	struct place place = {.name = row->names[config->format], .n_rows = width_of(config, row->n_out)};
 	if (!config->fused || !row->fused)
 		return place;
 	place.name = row->fused[config->format];
 	place.n_rows = 0;
-	for (int i = 0; i < N_MATRICES; i++) {
+	for (int i = 0; i < M_COUNT; i++) {
 		if (matrix_rows[i].fused != row->fused)
 			continue;
-		if (&matrix_rows[i] == row)
+		if (i == (int)matrix)
 			place.first = place.n_rows;
 		place.n_rows += width_of(config, matrix_rows[i].n_out);
 	}
@@ -214,10 +190,12 @@ static bool bind_matrix(struct binder *binder, const char *name, int64_t n_out, 
 	return bind_rows(binder, name, n_out, n_in, 0, weight);
 }
 
-static bool bind_layer_matrix(struct binder *binder, int64_t layer, const struct matrix_row *row, struct weight *weight)
+static bool bind_layer_matrix(struct binder *binder, int64_t layer, enum layer_matrix matrix)
 {
 	char name[MAX_NAME_BYTES];
-	struct place place = place_of(binder->config, row);
+	const struct matrix_row *row = &matrix_rows[matrix];
+	struct place place = place_of(binder->config, matrix);
+	struct weight *weight = &binder->weights->layers[layer].matrix[matrix];
 	*weight = (struct weight){.n_out = width_of(binder->config, row->n_out)};
 	snprintf(name, sizeof name, "%s%" PRId64 ".%s", binder->naming->layer, layer, place.name);
 	return bind_rows(binder, name, place.n_rows, width_of(binder->config, row->n_in), place.first, weight);
@@ -238,23 +216,24 @@ static bool bind_vector(struct binder *binder, const char *name, int64_t n, cons
 	return true;
 }
 
-static bool bind_layer(struct binder *binder, int64_t layer)
+static bool bind_layer_vector(struct binder *binder, int64_t layer, enum layer_vector vector)
 {
 	char name[MAX_NAME_BYTES];
-	char *fields = (char *)&binder->weights->layers[layer];
-	const struct model_config *config = binder->config;
-	for (int i = 0; i < N_MATRICES; i++)
-		if (!bind_layer_matrix(binder, layer, &matrix_rows[i],
-		                       (struct weight *)(void *)(fields + matrix_rows[i].offset)))
+	const struct vector_row *row = &vector_rows[vector];
+	snprintf(name, sizeof name, "%s%" PRId64 ".%s", binder->naming->layer, layer, row->names[binder->config->format]);
+	return bind_vector(binder, name, width_of(binder->config, row->width),
+	                   &binder->weights->layers[layer].vector[vector]);
+}
+
+static bool bind_layer(struct binder *binder, int64_t layer)
+{
+	const struct layer_spec *spec = &binder->weights->layers[layer].spec;
+	for (int i = 0; i < M_COUNT; i++)
+		if (!bind_layer_matrix(binder, layer, (enum layer_matrix)i))
 			return false;
-	for (int i = 0; i < N_VECTORS; i++) {
-		const struct vector_row *row = &vector_rows[i];
-		if (!is_present(config, row->presence))
-			continue;
-		snprintf(name, sizeof name, "%s%" PRId64 ".%s", binder->naming->layer, layer, row->names[config->format]);
-		if (!bind_vector(binder, name, width_of(config, row->width), (const float **)(void *)(fields + row->offset)))
+	for (int i = 0; i < V_COUNT; i++)
+		if (layer_has(spec, (enum layer_vector)i) && !bind_layer_vector(binder, layer, (enum layer_vector)i))
 			return false;
-	}
 	return true;
 }
 
@@ -274,37 +253,41 @@ static bool is_redundant(const struct model_config *config, const char *name)
 }
 
 /* What follows the prefix and "N." for an N of this model, written as weights_bind writes it; else NULL. */
-static const char *name_in_layer(const struct model_config *config, const char *name)
+static const char *name_in_layer(const struct model_config *config, const char *name, int64_t *layer)
 {
 	const char *prefix = namings[config->format].layer;
 	if (strncmp(name, prefix, strlen(prefix)) != 0)
 		return NULL;
 	const char *digits = name + strlen(prefix);
 	size_t n = strspn(digits, "0123456789");
-	if (n == 0 || n > 9 || (n > 1 && digits[0] == '0') || digits[n] != '.' ||
-	    strtol(digits, NULL, 10) >= config->n_layers)
+	if (n == 0 || n > 9 || (n > 1 && digits[0] == '0') || digits[n] != '.')
 		return NULL;
-	return digits + n + 1;
+	*layer = strtol(digits, NULL, 10);
+	return *layer < config->n_layers ? digits + n + 1 : NULL;
 }
 
-static bool is_layer_tensor(const struct model_config *config, const char *name)
+static bool is_layer_tensor(const struct binder *binder, const char *name)
 {
-	const char *rest = name_in_layer(config, name);
-	for (int i = 0; rest && i < N_MATRICES; i++)
-		if (strcmp(rest, place_of(config, &matrix_rows[i]).name) == 0)
+	int64_t layer;
+	const struct model_config *config = binder->config;
+	const char *rest = name_in_layer(config, name, &layer);
+	for (int i = 0; rest && i < M_COUNT; i++)
+		if (strcmp(rest, place_of(config, (enum layer_matrix)i).name) == 0)
 			return true;
-	for (int i = 0; rest && i < N_VECTORS; i++)
-		if (is_present(config, vector_rows[i].presence) && strcmp(rest, vector_rows[i].names[config->format]) == 0)
+	for (int i = 0; rest && i < V_COUNT; i++)
+		if (layer_has(&binder->weights->layers[layer].spec, (enum layer_vector)i) &&
+		    strcmp(rest, vector_rows[i].names[config->format]) == 0)
 			return true;
 	return false;
 }
 
-static bool is_expected(const struct model_config *config, const char *name)
+static bool is_expected(const struct binder *binder, const char *name)
 {
-	const struct naming *naming = &namings[config->format];
+	const struct model_config *config = binder->config;
+	const struct naming *naming = binder->naming;
 	return strcmp(name, naming->embedding) == 0 || strcmp(name, naming->final_norm) == 0 ||
 	       strcmp(name, naming->head) == 0 || (config->rope.has_divisors && strcmp(name, naming->rope_divisors) == 0) ||
-	       is_layer_tensor(config, name) || is_redundant(config, name);
+	       is_layer_tensor(binder, name) || is_redundant(config, name);
 }
 
 /* "; 12 missing: a, b, c, d, ..." */
@@ -322,7 +305,7 @@ static bool check_names(const struct binder *binder)
 	int n = 0;
 	for (size_t i = 0; i < weight_file_count(binder->file); i++) {
 		const char *name = weight_file_at(binder->file, i)->name;
-		if (!is_expected(binder->config, name))
+		if (!is_expected(binder, name))
 			note_name(&unexpected, n++, name);
 	}
 	list_names(&text, "missing", &binder->missing, binder->n_missing);
@@ -341,13 +324,15 @@ static bool check_names(const struct binder *binder)
 
 bool weights_vector_bytes(const struct model_config *config, size_t *n_bytes)
 {
-	size_t per_layer = 0, n;
-	for (int i = 0; i < N_VECTORS; i++)
-		if (is_present(config, vector_rows[i].presence))
-			per_layer += (size_t)width_of(config, vector_rows[i].width);
-	size_t once = (size_t)config->hidden_size + (config->rope.has_divisors ? (size_t)config->rotary_dim / 2 : 0);
-	return checked_mul(per_layer, (size_t)config->n_layers, &n) && checked_add(n, once, &n) &&
-	       checked_mul(n, sizeof(float), n_bytes);
+	size_t n = (size_t)config->hidden_size + (config->rope.has_divisors ? (size_t)config->rotary_dim / 2 : 0);
+	for (int64_t layer = 0; layer < config->n_layers; layer++) {
+		struct layer_spec spec = layer_spec_of(config, layer);
+		for (int i = 0; i < V_COUNT; i++)
+			if (layer_has(&spec, (enum layer_vector)i) &&
+			    !checked_add(n, (size_t)width_of(config, vector_rows[i].width), &n))
+				return false;
+	}
+	return checked_mul(n, sizeof(float), n_bytes);
 }
 
 static bool bind_rope_divisors(struct binder *binder)
@@ -384,6 +369,14 @@ static bool bind_all(struct binder *binder)
 	return check_names(binder);
 }
 
+static struct layer *layers_make(const struct model_config *config)
+{
+	struct layer *layers = calloc((size_t)config->n_layers, sizeof *layers);
+	for (int64_t i = 0; layers && i < config->n_layers; i++)
+		layers[i].spec = layer_spec_of(config, i);
+	return layers;
+}
+
 bool weights_bind(const struct weight_file *file, const struct model_config *config, struct model_weights *weights,
                   struct error *error)
 {
@@ -395,7 +388,7 @@ bool weights_bind(const struct weight_file *file, const struct model_config *con
 	/* A vector takes at most twice its bytes in the file: a config that promises more than the file holds allocates no
 	 * more than the file is worth, and ends with missing tensors. */
 	size_t in_file = 2 * weights->file_bytes;
-	weights->layers = calloc((size_t)config->n_layers, sizeof *weights->layers);
+	weights->layers = layers_make(config);
 	weights->vectors = malloc(weights->vector_bytes < in_file ? weights->vector_bytes : in_file);
 	binder.next_vector = weights->vectors;
 	bool ok = weights->layers && weights->vectors;
@@ -419,94 +412,24 @@ void weights_free(struct model_weights *weights)
 
 struct weight *weights_matrix(struct model_weights *weights, const struct model_config *config, int64_t index)
 {
-	int64_t n_in_layers = config->n_layers * N_MATRICES;
-	if (index < n_in_layers) {
-		char *fields = (char *)&weights->layers[index / N_MATRICES];
-		return (struct weight *)(void *)(fields + matrix_rows[index % N_MATRICES].offset);
-	}
+	int64_t n_in_layers = config->n_layers * M_COUNT;
+	if (index < n_in_layers)
+		return &weights->layers[index / M_COUNT].matrix[index % M_COUNT];
 	return index == n_in_layers ? &weights->head : index == n_in_layers + 1 ? &weights->embedding : NULL;
 }
 
 bool weights_describe(const struct model_config *config, enum dtype type, struct model_weights *weights,
                       struct error *error)
 {
-	*weights = (struct model_weights){.layers = calloc((size_t)config->n_layers, sizeof *weights->layers)};
+	*weights = (struct model_weights){.layers = layers_make(config)};
 	if (!weights->layers)
 		return error_set(error, ERROR_MEMORY, "no memory for %" PRId64 " layers", config->n_layers);
 	struct weight table = {.type = type, .n_out = config->vocab_size, .n_in = config->hidden_size};
 	weights->embedding = weights->head = table;
-	for (int64_t i = 0; i < config->n_layers * N_MATRICES; i++) {
-		const struct matrix_row *row = &matrix_rows[i % N_MATRICES];
-		*weights_matrix(weights, config, i) =
-		    (struct weight){.type = type, .n_out = width_of(config, row->n_out), .n_in = width_of(config, row->n_in)};
-	}
-	return true;
-}
-
-/* 4 bits are too few for the head: its errors are the logits' errors. */
-enum dtype weights_target(const struct model_weights *weights, const struct weight *matrix,
-                          const struct weights_wanted *wanted)
-{
-	if (matrix == &weights->embedding)
-		return matrix->type;
-	enum dtype type = wanted->as_stored ? weight_served_type(matrix->type) : wanted->type;
-	if (type == DTYPE_Q4 && !wanted->as_stored && matrix == &weights->head)
-		return DTYPE_Q8;
-	return type == DTYPE_BF16 && wanted->tiles ? DTYPE_BF16T : type;
-}
-
-/* Bytes of one matrix in the file, and as products read it. */
-struct matrix_bytes {
-	size_t stored, read;
-};
-
-static bool measure(const struct weight *matrix, enum dtype target, struct matrix_bytes *bytes)
-{
-	if (!dtype_bytes(matrix->type, (size_t)(matrix->n_out * matrix->n_in), &bytes->stored))
-		return false;
-	bytes->read = bytes->stored;
-	return target == matrix->type || weight_bytes(target, matrix->n_out, matrix->n_in, &bytes->read);
-}
-
-/* Adds what the matrix takes; `total` is what the file has of matrices, `released` what conversion gives back of it. */
-static bool add_stored(struct weight_sizes *sizes, const struct matrix_bytes *bytes, bool converted, bool shared,
-                       uint64_t *total, uint64_t *released)
-{
-	size_t made = sizes->converted_bytes;
-	if (converted && !checked_add(made, bytes->read, &made))
-		return false;
-	sizes->converted_bytes = made;
-	*total += shared ? 0 : bytes->stored;
-	*released += converted && !shared ? bytes->stored : 0;
-	return true;
-}
-
-bool weights_sizes(const struct model_weights *weights, const struct model_config *config,
-                   const struct weights_wanted *wanted, struct weight_sizes *sizes, struct error *error)
-{
-	struct model_weights *all = (struct model_weights *)weights; /* weights_matrix gives them to be changed */
-	uint64_t elements[DTYPE_COUNT] = {0}, kinds[DTYPE_COUNT] = {0}, released = 0, stored = 0;
-	*sizes = (struct weight_sizes){0};
-	assert(weights);
-	const struct weight *matrix;
-	for (int64_t i = 0; (matrix = weights_matrix(all, config, i)); i++) {
-		enum dtype target = weights_target(weights, matrix, wanted);
-		enum dtype kind = wanted->as_stored ? matrix->type : wanted->type;
-		bool shared = config->tie_word_embeddings && matrix == &weights->head;
-		struct matrix_bytes bytes;
-		if (!measure(matrix, target, &bytes) ||
-		    !add_stored(sizes, &bytes, target != matrix->type, shared, &stored, &released))
-			return error_set(error, ERROR_MEMORY, "the model's matrices have more bytes than can be counted");
-		if (matrix == &weights->embedding)
-			continue; /* no product */
-		sizes->types |= 1u << target;
-		sizes->product_bytes += bytes.read;
-		sizes->head_bytes = matrix == &weights->head ? bytes.read : sizes->head_bytes;
-		elements[target] += (uint64_t)(matrix->n_out * matrix->n_in);
-		kinds[kind] += wanted->as_stored ? bytes.stored : bytes.read;
-		sizes->type = elements[target] > elements[sizes->type] ? target : sizes->type;
-		sizes->kind = kinds[kind] > kinds[sizes->kind] ? kind : sizes->kind;
-	}
-	sizes->mapped_bytes = (weights->file_bytes ? weights->file_bytes : stored) - released;
+	for (int64_t layer = 0; layer < config->n_layers; layer++)
+		for (int i = 0; i < M_COUNT; i++)
+			weights->layers[layer].matrix[i] = (struct weight){.type = type,
+			                                                   .n_out = width_of(config, matrix_rows[i].n_out),
+			                                                   .n_in = width_of(config, matrix_rows[i].n_in)};
 	return true;
 }

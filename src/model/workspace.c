@@ -71,8 +71,10 @@ size_t workspace_layout(struct workspace *w, void *base, const struct model_conf
 	int n_variants = rope_varies(&config->rope) ? plan->n_parallel : 0;
 	w->frequencies = carve_rows(&carver, 1 + n_variants, config->rotary_dim / 2);
 	w->variants = carve(&carver, (size_t)n_variants, sizeof *w->variants);
-	w->cosines = carve_rows(&carver, n_rows, config->rotary_dim / 2);
-	w->sines = carve_rows(&carver, n_rows, config->rotary_dim / 2);
+	for (int i = 0; i < ROPE_TABLE_COUNT; i++) {
+		w->angles[i].cosines = carve_rows(&carver, n_rows, config->rotary_dim / 2);
+		w->angles[i].sines = carve_rows(&carver, n_rows, config->rotary_dim / 2);
+	}
 	w->head_input = carve_rows(&carver, plan->max_logit_rows, config->hidden_size);
 	w->logits = carve_rows(&carver, plan->max_logit_rows, config->vocab_size);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/utf8.h"
+#include "model/layer.h"
 #include "model/rope.h"
 #include "text/detokenizer.h"
 #include "text/unicode.h"
@@ -142,7 +143,7 @@ void fuzz_check_config(const struct model_config *config)
 	REQUIRE(config->rms_norm_eps > 0 && (float)config->rms_norm_eps > 0 && isfinite(config->rms_norm_eps));
 	REQUIRE(config->n_layers <= CONFIG_MAX_LAYERS);
 	for (int64_t layer = 0; layer < config->n_layers; layer++)
-		REQUIRE(config_layer_window(config, layer) >= 0);
+		REQUIRE(layer_spec_of(config, layer).window >= 0);
 	check_rope(config);
 	REQUIRE(config->bos_id >= -1 && config->bos_id < config->vocab_size);
 	REQUIRE(config->n_eos_ids >= 0 && config->n_eos_ids <= CONFIG_MAX_EOS_IDS);

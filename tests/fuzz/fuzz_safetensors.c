@@ -4,7 +4,7 @@
 
 #include "base/arena.h"
 #include "fuzz.h"
-#include "model/weights.h"
+#include "model/plan.h"
 #include "tensor/safetensors.h"
 
 enum { LENGTH_BYTES = 8, MAX_SHARDS = 4 };
@@ -55,7 +55,7 @@ static void bind(const struct weight_file *weights)
 	}
 	fuzz_read(bound.final_norm, (size_t)tiny.hidden_size * sizeof *bound.final_norm);
 	fuzz_read(bound.head.data, (size_t)(tiny.vocab_size * tiny.hidden_size) * sizeof(uint16_t));
-	REQUIRE(weights_sizes(&bound, &tiny, &as_stored, &sizes, &error));
+	REQUIRE(plan_weight_sizes(&bound, &tiny, &as_stored, &sizes, &error));
 	weights_free(&bound);
 }
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "gguf_files.h"
-#include "model/config.h"
+#include "model/layer.h"
 #include "model_files.h"
 #include "random_blocks.h"
 #include "tensor/block.h"
@@ -158,7 +158,7 @@ static inline void gguf_window_keys(struct gguf_keys keys, const struct model_co
 	char key[128];
 	int64_t n = 0;
 	for (int64_t layer = 0; layer < config->n_layers; layer++)
-		n += config_layer_window(config, layer) > 0;
+		n += layer_spec_of(config, layer).window > 0;
 	if (n)
 		gguf_count(keys, "attention.sliding_window", config->window);
 	if (n == 0 || n == config->n_layers)
@@ -167,7 +167,7 @@ static inline void gguf_window_keys(struct gguf_keys keys, const struct model_co
 	put_key_array(&keys.maker->values, key, GGUF_BOOL, (uint64_t)config->n_layers);
 	keys.maker->n_values++;
 	for (int64_t layer = 0; layer < config->n_layers; layer++)
-		bytes_append(&keys.maker->values, config_layer_window(config, layer) ? "\1" : "\0", 1);
+		bytes_append(&keys.maker->values, layer_spec_of(config, layer).window ? "\1" : "\0", 1);
 }
 
 /* The keys of a model. */

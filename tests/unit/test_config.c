@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "model/config.h"
+#include "model/layer.h"
 #include "model_files.h"
 
 static struct folder folder;
@@ -320,7 +320,7 @@ static void windows_are_in_the_layers_that_have_them(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct model_config config = understood_family(rows[i].architecture, rows[i].fields);
 		for (int64_t layer = 0; layer < 3; layer++)
-			assert_int_equal(config_layer_window(&config, layer), rows[i].windows[layer]);
+			assert_int_equal(layer_spec_of(&config, layer).window, rows[i].windows[layer]);
 	}
 #define SLIDING3 "\"layer_types\":[\"sliding_attention\",\"sliding_attention\",\"sliding_attention\"]"
 	refused_family("MistralForCausalLM", "\"sliding_window\":0", "sliding_window is 0");
@@ -578,7 +578,7 @@ static void published_configs_are_understood_or_refused_by_name(void **state)
 		assert_int_equal(config.rope.type, rows[i].rope);
 		assert_int_equal(config.n_eos_ids, rows[i].n_eos_ids);
 		for (int64_t layer = 0; layer < config.n_layers; layer++)
-			assert_int_equal(config_layer_window(&config, layer), rows[i].window);
+			assert_int_equal(layer_spec_of(&config, layer).window, rows[i].window);
 	}
 }
 

@@ -173,17 +173,17 @@ static void windows_are_in_the_layers_that_have_them(void **state)
 		begin_with(names[i], "attention.sliding_window", 0); /* as converters write "none" */
 		config = understood();
 		for (int64_t layer = 0; layer < N_LAYERS; layer++)
-			assert_int_equal(config_layer_window(&config, layer), 0);
+			assert_int_equal(layer_spec_of(&config, layer).window, 0);
 		begin_with(names[i], "attention.sliding_window", 7);
 		put_pattern("101");
 		config = understood();
 		for (int64_t layer = 0; layer < N_LAYERS; layer++)
-			assert_int_equal(config_layer_window(&config, layer), layer == 1 ? 0 : 7);
+			assert_int_equal(layer_spec_of(&config, layer).window, layer == 1 ? 0 : 7);
 	}
 	begin_with("llama", "attention.sliding_window", 7);
 	config = understood();
 	for (int64_t layer = 0; layer < N_LAYERS; layer++)
-		assert_int_equal(config_layer_window(&config, layer), 7);
+		assert_int_equal(layer_spec_of(&config, layer).window, 7);
 	begin_with("qwen2", "attention.sliding_window", 7);
 	refused("qwen2.attention.sliding_window_pattern is missing, expected which layers have the window");
 	begin_with("phi3", "attention.sliding_window", 7);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "kernels/convert.h"
+#include "model/plan.h"
 #include "model/weights.h"
 #include "model_files.h"
 
@@ -200,29 +201,32 @@ static void check_matrix(const struct weight *weight, const char *name, int64_t 
 		check(field, full_name, __VA_ARGS__);                                                                          \
 	} while (0)
 
-static void check_layer(const struct layer_weights *layer, int number, bool biases)
+static void check_layer(const struct layer *layer, int number, bool biases)
 {
-	IN_LAYER(check_vector, layer->attention_norm, "input_layernorm.weight", HIDDEN);
-	IN_LAYER(check_vector, layer->mlp_norm, "post_attention_layernorm.weight", HIDDEN);
-	IN_LAYER(check_matrix, &layer->q, "self_attn.q_proj.weight", N_HEADS * HEAD_DIM, HIDDEN);
-	IN_LAYER(check_matrix, &layer->k, "self_attn.k_proj.weight", N_KV * HEAD_DIM, HIDDEN);
-	IN_LAYER(check_matrix, &layer->v, "self_attn.v_proj.weight", N_KV * HEAD_DIM, HIDDEN);
-	IN_LAYER(check_matrix, &layer->o, "self_attn.o_proj.weight", HIDDEN, N_HEADS * HEAD_DIM);
-	IN_LAYER(check_matrix, &layer->gate, "mlp.gate_proj.weight", INNER, HIDDEN);
-	IN_LAYER(check_matrix, &layer->up, "mlp.up_proj.weight", INNER, HIDDEN);
-	IN_LAYER(check_matrix, &layer->down, "mlp.down_proj.weight", HIDDEN, INNER);
+	IN_LAYER(check_vector, layer->vector[V_NORM_BEFORE_ATTENTION], "input_layernorm.weight", HIDDEN);
+	IN_LAYER(check_vector, layer->vector[V_NORM_BEFORE_MLP], "post_attention_layernorm.weight", HIDDEN);
+	IN_LAYER(check_matrix, &layer->matrix[M_Q], "self_attn.q_proj.weight", N_HEADS * HEAD_DIM, HIDDEN);
+	IN_LAYER(check_matrix, &layer->matrix[M_K], "self_attn.k_proj.weight", N_KV * HEAD_DIM, HIDDEN);
+	IN_LAYER(check_matrix, &layer->matrix[M_V], "self_attn.v_proj.weight", N_KV * HEAD_DIM, HIDDEN);
+	IN_LAYER(check_matrix, &layer->matrix[M_O], "self_attn.o_proj.weight", HIDDEN, N_HEADS * HEAD_DIM);
+	IN_LAYER(check_matrix, &layer->matrix[M_GATE], "mlp.gate_proj.weight", INNER, HIDDEN);
+	IN_LAYER(check_matrix, &layer->matrix[M_UP], "mlp.up_proj.weight", INNER, HIDDEN);
+	IN_LAYER(check_matrix, &layer->matrix[M_DOWN], "mlp.down_proj.weight", HIDDEN, INNER);
+	for (int i = 0; i < V_COUNT; i++)
+		assert_true((layer->vector[i] != NULL) == layer_has(&layer->spec, (enum layer_vector)i));
+	assert_true((layer->vector[V_BIAS_DOWN] != NULL) == biases);
 	if (!biases) {
-		assert_true(!layer->q_bias && !layer->k_bias && !layer->v_bias && !layer->o_bias);
-		assert_true(!layer->gate_bias && !layer->up_bias && !layer->down_bias);
+		for (int i = V_BIAS_Q; i <= V_BIAS_DOWN; i++)
+			assert_null(layer->vector[i]);
 		return;
 	}
-	IN_LAYER(check_vector, layer->q_bias, "self_attn.q_proj.bias", N_HEADS * HEAD_DIM);
-	IN_LAYER(check_vector, layer->k_bias, "self_attn.k_proj.bias", N_KV * HEAD_DIM);
-	IN_LAYER(check_vector, layer->v_bias, "self_attn.v_proj.bias", N_KV * HEAD_DIM);
-	IN_LAYER(check_vector, layer->o_bias, "self_attn.o_proj.bias", HIDDEN);
-	IN_LAYER(check_vector, layer->gate_bias, "mlp.gate_proj.bias", INNER);
-	IN_LAYER(check_vector, layer->up_bias, "mlp.up_proj.bias", INNER);
-	IN_LAYER(check_vector, layer->down_bias, "mlp.down_proj.bias", HIDDEN);
+	IN_LAYER(check_vector, layer->vector[V_BIAS_Q], "self_attn.q_proj.bias", N_HEADS * HEAD_DIM);
+	IN_LAYER(check_vector, layer->vector[V_BIAS_K], "self_attn.k_proj.bias", N_KV * HEAD_DIM);
+	IN_LAYER(check_vector, layer->vector[V_BIAS_V], "self_attn.v_proj.bias", N_KV * HEAD_DIM);
+	IN_LAYER(check_vector, layer->vector[V_BIAS_O], "self_attn.o_proj.bias", HIDDEN);
+	IN_LAYER(check_vector, layer->vector[V_BIAS_GATE], "mlp.gate_proj.bias", INNER);
+	IN_LAYER(check_vector, layer->vector[V_BIAS_UP], "mlp.up_proj.bias", INNER);
+	IN_LAYER(check_vector, layer->vector[V_BIAS_DOWN], "mlp.down_proj.bias", HIDDEN);
 }
 
 /* Binds the drafts and checks every number. */
@@ -245,7 +249,7 @@ static enum dtype bind_good(const struct model_config *config)
 	assert_true(weights_vector_bytes(config, &vector_bytes));
 	assert_int_equal(vector_bytes, weights.vector_bytes);
 	struct weight_sizes sizes;
-	assert_true(weights_sizes(&weights, config, &as_stored, &sizes, &error));
+	assert_true(plan_weight_sizes(&weights, config, &as_stored, &sizes, &error));
 	assert_int_equal(sizes.mapped_bytes, weight_file_bytes(file));
 	assert_int_equal(sizes.converted_bytes, 0);
 	enum dtype type = sizes.type;
@@ -309,8 +313,8 @@ static void norms_of_heads_are_bound_when_the_config_says_so(void **state)
 	struct weight_file *file = write_and_open();
 	assert_true(weights_bind(file, &config, &weights, &error));
 	for (int number = 0; number < 2; number++) {
-		IN_LAYER(check_vector, weights.layers[number].q_norm, "self_attn.q_norm.weight", HEAD_DIM);
-		IN_LAYER(check_vector, weights.layers[number].k_norm, "self_attn.k_norm.weight", HEAD_DIM);
+		IN_LAYER(check_vector, weights.layers[number].vector[V_NORM_Q], "self_attn.q_norm.weight", HEAD_DIM);
+		IN_LAYER(check_vector, weights.layers[number].vector[V_NORM_K], "self_attn.k_norm.weight", HEAD_DIM);
 	}
 	weights_free(&weights);
 	weight_file_close(file);
@@ -352,16 +356,16 @@ static void fused_tensors_are_bound_by_their_rows(void **state)
 	if (!weights_bind(file, &config, &weights, &error))
 		fail_msg("%s", error.message);
 	for (int number = 0; number < 2; number++) {
-		const struct layer_weights *layer = &weights.layers[number];
+		const struct layer *layer = &weights.layers[number];
 		char name[80];
 		snprintf(name, sizeof name, "model.layers.%d.self_attn.qkv_proj.weight", number);
-		check_rows(&layer->q, file, name, 0, Q);
-		check_rows(&layer->k, file, name, Q, KV);
-		check_rows(&layer->v, file, name, Q + KV, KV);
+		check_rows(&layer->matrix[M_Q], file, name, 0, Q);
+		check_rows(&layer->matrix[M_K], file, name, Q, KV);
+		check_rows(&layer->matrix[M_V], file, name, Q + KV, KV);
 		snprintf(name, sizeof name, "model.layers.%d.mlp.gate_up_proj.weight", number);
-		check_rows(&layer->gate, file, name, 0, INNER);
-		check_rows(&layer->up, file, name, INNER, INNER);
-		IN_LAYER(check_matrix, &layer->o, "self_attn.o_proj.weight", HIDDEN, Q);
+		check_rows(&layer->matrix[M_GATE], file, name, 0, INNER);
+		check_rows(&layer->matrix[M_UP], file, name, INNER, INNER);
+		IN_LAYER(check_matrix, &layer->matrix[M_O], "self_attn.o_proj.weight", HIDDEN, Q);
 	}
 	weights_free(&weights);
 	weight_file_close(file);
@@ -506,8 +510,8 @@ static void conversion_is_counted(void **state)
 		assert_true(file && weights_bind(file, &config, &weights, &error));
 		enum dtype own = weights.head.type;
 		struct weights_wanted q4 = {.type = DTYPE_Q4}, same = {.type = own};
-		assert_true(weights_sizes(&weights, &config, &same, &as_is, &error));
-		assert_true(weights_sizes(&weights, &config, &q4, &made, &error));
+		assert_true(plan_weight_sizes(&weights, &config, &same, &as_is, &error));
+		assert_true(plan_weight_sizes(&weights, &config, &q4, &made, &error));
 		assert_int_equal(as_is.converted_bytes, 0);
 		assert_int_equal(made.types, 1u << DTYPE_Q8 | 1u << DTYPE_Q4);
 		assert_int_equal(made.type, DTYPE_Q4);
@@ -547,16 +551,16 @@ static void models_of_the_repository_bind(void **state)
 			fail_msg("%s", error.message);
 		struct weight_sizes sizes, described;
 		struct model_weights shapes;
-		assert_true(weights_sizes(&weights, &config, &as_stored, &sizes, &error));
+		assert_true(plan_weight_sizes(&weights, &config, &as_stored, &sizes, &error));
 		assert_true(weights_describe(&config, sizes.type, &shapes, &error));
-		assert_true(weights_sizes(&shapes, &config, &as_stored, &described, &error));
+		assert_true(plan_weight_sizes(&shapes, &config, &as_stored, &described, &error));
 		weights_free(&shapes);
 		assert_int_equal(described.types, sizes.types);
 		assert_true(described.mapped_bytes < sizes.mapped_bytes); /* by headers and vectors */
 		assert_string_equal(dtype_info(sizes.type)->name, strstr(names[i], "bf16")  ? "BF16"
 		                                                  : strstr(names[i], "f16") ? "F16"
 		                                                                            : "F32");
-		assert_true((weights.layers[1].down_bias != NULL) == config.mlp_bias);
+		assert_true((weights.layers[1].vector[V_BIAS_DOWN] != NULL) == config.mlp_bias);
 		weights_free(&weights);
 		weight_file_close(file);
 	}
