@@ -46,17 +46,19 @@ void model_set_threads(struct model *model, int n_threads); /* fewer than the po
  * for one variant only; all spans of a sequence have the same. May be called from any thread. */
 int64_t model_rope_variant(const struct model *model, int64_t n_tokens);
 
-enum logits_wanted { LOGITS_NONE, LOGITS_LAST, LOGITS_ALL };
+enum { LOGITS_NONE = 0, LOGITS_LAST = 1 };
 
 struct forward_span {
 	const int32_t *tokens; /* [n_rows], each in [0, vocab) */
 	int n_rows;
-	enum row_phase phase; /* prefill spans start at a multiple of plan.tile_rows */
+	/* Prefill spans start at a multiple of plan.tile_rows. A decode span starts anywhere; each of its rows has the bits
+	 * that it has as the only row of a step. */
+	enum row_phase phase;
 	int64_t position;     /* of tokens[0] */
 	int64_t rope_variant; /* model_rope_variant of the sequence; where it can vary, n_parallel spans at most */
 	const int32_t *pages; /* page table that covers position + n_rows; pages written are not shared */
 	int n_pages;
-	enum logits_wanted logits;
+	int logits;                /* of so many of its last rows: LOGITS_NONE, LOGITS_LAST, up to n_rows */
 	const atomic_bool *cancel; /* looked at between matrices; NULL = never cancelled */
 	/* results */
 	int logit_row;  /* of the first row of logits, -1 when none were wanted or the span was cancelled */

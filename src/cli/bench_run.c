@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cli/bench_private.h"
-#include "model/model.h"
+#include "model/timeline.h"
 
 enum {
 	MAX_STEPS = 32, /* in one sample */
@@ -25,10 +25,10 @@ struct run {
 	struct read_probe *read;
 	struct pool *pool;
 	double read_gb_s; /* when last looked at */
-	int32_t *pages;   /* [n_pages] */
-	int n_pages;
-	int64_t rope_variant; /* of sequences as long as the context */
-	int32_t *tokens;      /* [context] */
+	int n_pages;      /* most that a row takes */
+	struct timeline *timelines[MAX_STREAMS];
+	int n_timelines;
+	int32_t *tokens; /* [context] */
 	double layer_bytes, head_bytes, layer_flop, head_flop;
 };
 
@@ -104,60 +104,68 @@ static enum arithmetic arithmetic_of(const struct run *run, enum bench_phase pha
 
 /* ---- steps ---- */
 
-static void prefill(struct run *run, int64_t n_tokens)
+/* Of each of its sequences. */
+static int64_t row_positions(const struct bench_row *row)
 {
-	int64_t slice = model_memory_plan(run->model)->max_prefill_rows;
-	for (int64_t done = 0; done < n_tokens; done += slice) {
-		bool last = n_tokens - done <= slice;
-		struct forward_span span = {
-		    .tokens = run->tokens + done,
-		    .n_rows = (int)(last ? n_tokens - done : slice),
-		    .phase = ROWS_PREFILL,
-		    .position = done,
-		    .rope_variant = run->rope_variant,
-		    .pages = run->pages,
-		    .n_pages = run->n_pages,
-		    .logits = last ? LOGITS_LAST : LOGITS_NONE,
-		};
-		model_forward(run->model, &span, 1);
-	}
+	return row->phase == BENCH_PREFILL ? row->tokens : row->tokens + MAX_STEPS;
 }
 
-static void decode(struct run *run, int n_streams, int64_t position)
+/* The sequences of a row, each with so many positions as if it had been prefilled. */
+static bool open_timelines(struct run *run, const struct bench_row *row, struct error *error)
+{
+	for (run->n_timelines = 0; run->n_timelines < row->n_streams; run->n_timelines++) {
+		struct timeline *timeline = timeline_create(run->model, row_positions(row), error);
+		if (!timeline)
+			return false;
+		run->timelines[run->n_timelines] = timeline;
+	}
+	return true;
+}
+
+static void close_timelines(struct run *run)
+{
+	while (run->n_timelines > 0)
+		timeline_destroy(run->timelines[--run->n_timelines]);
+}
+
+static void prefill(struct run *run, int64_t n_tokens)
+{
+	timeline_rewind(run->timelines[0], 0);
+	timeline_prefill(run->timelines[0], run->tokens, n_tokens, LOGITS_LAST);
+}
+
+static void decode(struct run *run)
 {
 	struct forward_span spans[MAX_STREAMS];
-	int n_pages = run->n_pages / n_streams;
-	for (int i = 0; i < n_streams; i++)
-		spans[i] = (struct forward_span){
-		    .tokens = run->tokens + position,
-		    .n_rows = 1,
-		    .phase = ROWS_DECODE,
-		    .position = position,
-		    .rope_variant = run->rope_variant,
-		    .pages = run->pages + (ptrdiff_t)i * n_pages,
-		    .n_pages = n_pages,
-		    .logits = LOGITS_LAST,
-		};
-	model_forward(run->model, spans, n_streams);
+	const int32_t *token = run->tokens + timeline_length(run->timelines[0]);
+	for (int i = 0; i < run->n_timelines; i++)
+		spans[i] = timeline_append(run->timelines[i], token, 1, ROWS_DECODE, LOGITS_LAST);
+	model_forward(run->model, spans, run->n_timelines);
 }
 
 static double step_seconds(struct run *run, const struct bench_row *row, int n_steps)
 {
+	for (int i = 0; i < run->n_timelines; i++) {
+		timeline_rewind(run->timelines[i], 0);
+		timeline_skip(run->timelines[i], row->phase == BENCH_PREFILL ? 0 : row->tokens);
+	}
 	int64_t start_ns = clock_ns();
 	for (int i = 0; i < n_steps; i++) {
 		if (row->phase == BENCH_PREFILL)
 			prefill(run, row->tokens);
 		else
-			decode(run, row->n_streams, row->tokens + i);
+			decode(run);
 	}
 	return (double)(clock_ns() - start_ns) / 1e9 / n_steps;
 }
 
 /* Once without counting, and how many steps make a sample. */
-static void warm_up(struct run *run, struct bench_row *row)
+static bool warm_up(struct run *run, struct bench_row *row, struct error *error)
 {
 	enum { LONG_TOKENS = 128 }; /* a prompt that is longer is warm enough of itself */
 	row->n_steps = 1;
+	if (!open_timelines(run, row, error))
+		return false;
 	if (row->phase == BENCH_DECODE || row->tokens <= LONG_TOKENS) {
 		step_seconds(run, row, 1);
 		double steps = (run->shapes->quick ? quick_sample_seconds : sample_seconds) / step_seconds(run, row, 1);
@@ -165,6 +173,8 @@ static void warm_up(struct run *run, struct bench_row *row)
 		row->n_steps = steps > MAX_STEPS ? MAX_STEPS : steps < least ? least : (int)steps;
 	}
 	count_step(run, row);
+	close_timelines(run);
+	return true;
 }
 
 static void read_memory(struct run *run)
@@ -175,8 +185,10 @@ static void read_memory(struct run *run)
 		report->reads_gb_s[report->n_reads++] = run->read_gb_s;
 }
 
-static void take_sample(struct run *run, struct bench_row *row)
+static bool take_sample(struct run *run, struct bench_row *row, struct error *error)
 {
+	if (!open_timelines(run, row, error))
+		return false;
 	/* In turns with the read loops: the bandwidth of a shared machine is not the same for long. */
 	double before_gb_s = run->read_gb_s;
 	model_set_threads(run->model, row->n_threads);
@@ -192,6 +204,8 @@ static void take_sample(struct run *run, struct bench_row *row)
 	row->rates[row->n_samples] = (row->phase == BENCH_PREFILL ? (double)row->tokens : row->n_streams) / seconds;
 	row->n_samples++;
 	row->seconds += seconds * row->n_steps;
+	close_timelines(run);
+	return true;
 }
 
 static bool has_its_fill(const struct run *run, const struct bench_row *row)
@@ -200,22 +214,24 @@ static bool has_its_fill(const struct run *run, const struct bench_row *row)
 	       row->seconds + row->seconds / row->n_samples > row_seconds;
 }
 
-static void measure_rows(struct run *run)
+static bool measure_rows(struct run *run, struct error *error)
 {
 	struct bench_result *result = run->result;
 	for (int i = 0; i < result->n_rows; i++)
-		if (bench_measured(&result->rows[i]))
-			warm_up(run, &result->rows[i]);
+		if (bench_measured(&result->rows[i]) && !warm_up(run, &result->rows[i], error))
+			return false;
 	read_memory(run);
 	for (int round = 0; round < run->shapes->n_repeats; round++)
 		for (int i = 0; i < result->n_rows; i++)
-			if (bench_measured(&result->rows[i]) && !has_its_fill(run, &result->rows[i]))
-				take_sample(run, &result->rows[i]);
+			if (bench_measured(&result->rows[i]) && !has_its_fill(run, &result->rows[i]) &&
+			    !take_sample(run, &result->rows[i], error))
+				return false;
 	for (int i = 0; i < result->n_rows; i++) {
 		struct bench_row *row = &result->rows[i];
 		bench_sort(row->rates, row->n_samples);
 		bench_sort(row->shares, row->n_samples);
 	}
+	return true;
 }
 
 /* ---- the rows ---- */
@@ -229,7 +245,7 @@ static struct bench_row *add_row(struct run *run, enum bench_phase phase, int64_
 	                          .n_threads = run->report->n_threads,
 	                          .arithmetic = arithmetic_of(run, phase)};
 	const struct model_plan *plan = model_memory_plan(run->model);
-	int64_t positions = phase == BENCH_PREFILL ? tokens : tokens + MAX_STEPS;
+	int64_t positions = row_positions(row);
 	int64_t pages = n_streams * ((positions + plan->kv.page_tokens - 1) / plan->kv.page_tokens);
 	if (positions > plan->context)
 		snprintf(row->left_out, sizeof row->left_out, "needs a context of %lld tokens, and there are %lld",
@@ -283,15 +299,20 @@ static void choose_rows(struct run *run)
 static bool fill_memory(struct run *run, struct error *error)
 {
 	const struct model_plan *plan = model_memory_plan(run->model);
-	run->rope_variant = model_rope_variant(run->model, plan->context);
-	run->pages = calloc((size_t)run->n_pages + 1, sizeof *run->pages);
+	struct kv_pool *pool = model_kv(run->model);
+	int32_t *pages = calloc((size_t)run->n_pages + 1, sizeof *pages);
 	run->tokens = calloc((size_t)plan->context, sizeof *run->tokens);
-	if (!run->pages || !run->tokens)
-		return error_set(error, ERROR_MEMORY, "no memory for the benchmark's page table");
-	for (int i = 0; i < run->n_pages; i++) {
-		run->pages[i] = kv_page_take(model_kv(run->model));
-		memset(kv_page_data(model_kv(run->model), run->pages[i]), 0x2C, plan->kv_page_bytes);
+	if (!pages || !run->tokens) {
+		free(pages);
+		return error_set(error, ERROR_MEMORY, "no memory for the benchmark's tokens");
 	}
+	for (int i = 0; i < run->n_pages; i++) {
+		pages[i] = kv_page_take(pool);
+		memset(kv_page_data(pool, pages[i]), 0x2C, plan->kv_page_bytes);
+	}
+	for (int i = run->n_pages - 1; i >= 0; i--) /* a stack: the rows get these */
+		kv_page_release(pool, pages[i]);
+	free(pages);
 	for (int64_t i = 0; i < plan->context; i++)
 		run->tokens[i] = (int32_t)((i * 7919 + 13) % model_config(run->model)->vocab_size);
 	return true;
@@ -339,15 +360,14 @@ bool bench_measure(const struct model_options *options, const struct bench_shape
 	result->kernels = model_kernels(run.model)->name;
 	choose_rows(&run);
 	count_matrices(&run);
-	bool ok = fill_memory(&run, error);
+	bool ok = fill_memory(&run, error) && measure_rows(&run, error);
+	close_timelines(&run);
 	if (ok) {
-		measure_rows(&run);
 		platform_resident(&platform_default_roots, &after);
 		result->resident_bytes = (double)after.total_bytes - (double)before.total_bytes;
 		result->anonymous_bytes = (double)after.anonymous_bytes - (double)before.anonymous_bytes;
 		report->n_results++;
 	}
-	free(run.pages);
 	free(run.tokens);
 	model_close(run.model);
 	return ok;

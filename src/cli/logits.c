@@ -4,20 +4,18 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
 #include "cli/setup.h"
-#include "model/model.h"
+#include "model/timeline.h"
 #include "text/tokenizer.h"
 
 struct logits_job {
 	const struct options *options;
 	struct token_ids ids;
 	struct model *model;
-	int32_t *pages;
-	int n_pages;
+	struct timeline *timeline;
 	FILE *out;
 	bool npy;
 };
@@ -67,35 +65,25 @@ static int64_t decode_from(const struct logits_job *job)
 	return from < 0 || from > n ? n : from;
 }
 
-static void run_span(struct logits_job *job, enum row_phase phase, int64_t position, int n_rows)
+/* The next n_rows; writes the logits of all of them, or of the last token alone. */
+static void append(struct logits_job *job, enum row_phase phase, int n_rows)
 {
+	const int32_t *ids = job->ids.ids + timeline_length(job->timeline);
 	int64_t n_vocab = model_config(job->model)->vocab_size;
-	bool reaches_end = position + n_rows == (int64_t)job->ids.n_ids;
-	struct forward_span span = {
-	    .tokens = job->ids.ids + position,
-	    .n_rows = n_rows,
-	    .phase = phase,
-	    .position = position,
-	    .rope_variant = model_rope_variant(job->model, (int64_t)job->ids.n_ids),
-	    .pages = job->pages,
-	    .n_pages = job->n_pages,
-	    .logits = job->options->all ? LOGITS_ALL
-	              : reaches_end     ? LOGITS_LAST
-	                                : LOGITS_NONE,
-	};
-	model_forward(job->model, &span, 1);
-	int n_wanted = span.logits == LOGITS_ALL ? n_rows : span.logits == LOGITS_LAST ? 1 : 0;
+	bool reaches_end = timeline_length(job->timeline) + n_rows == (int64_t)job->ids.n_ids;
+	int n_wanted = job->options->all ? n_rows : reaches_end ? LOGITS_LAST : LOGITS_NONE;
+	const float *logits = timeline_step(job->timeline, ids, n_rows, phase, n_wanted);
 	for (int i = 0; i < n_wanted; i++)
-		write_row(job, model_logits(job->model, span.logit_row + i), n_vocab);
+		write_row(job, logits + i * n_vocab, n_vocab);
 }
 
 static void run_all(struct logits_job *job, int slice)
 {
 	int64_t n = (int64_t)job->ids.n_ids, from = decode_from(job);
 	for (int64_t at = 0; at < from; at += slice)
-		run_span(job, ROWS_PREFILL, at, from - at < slice ? (int)(from - at) : slice);
+		append(job, ROWS_PREFILL, from - at < slice ? (int)(from - at) : slice);
 	for (int64_t at = from; at < n; at++)
-		run_span(job, ROWS_DECODE, at, 1);
+		append(job, ROWS_DECODE, 1);
 }
 
 static bool choose_slice(const struct logits_job *job, int *slice, struct error *error)
@@ -106,19 +94,6 @@ static bool choose_slice(const struct logits_job *job, int *slice, struct error 
 		return error_set(error, ERROR_USAGE, "--slice must be a multiple of the model's tile, %d (got %" PRId64 ")",
 		                 plan->tile_rows, wanted);
 	*slice = wanted < plan->max_prefill_rows ? (int)wanted : plan->max_prefill_rows;
-	return true;
-}
-
-static bool take_pages(struct logits_job *job, struct error *error)
-{
-	struct kv_pool *pool = model_kv(job->model);
-	int page_tokens = model_memory_plan(job->model)->kv.page_tokens;
-	int n_pages = (int)((job->ids.n_ids + (size_t)page_tokens - 1) / (size_t)page_tokens);
-	job->pages = calloc((size_t)n_pages, sizeof *job->pages);
-	if (!job->pages || kv_pool_free(pool) < n_pages)
-		return error_set(error, ERROR_MEMORY, "no memory for %d KV pages", n_pages);
-	while (job->n_pages < n_pages)
-		job->pages[job->n_pages++] = kv_page_take(pool);
 	return true;
 }
 
@@ -144,7 +119,8 @@ static bool open_model(struct logits_job *job, struct error *error)
 	                         : job->ids.n_ids < MAX_LOGIT_ROWS ? (int)job->ids.n_ids
 	                                                           : MAX_LOGIT_ROWS;
 	job->model = model_open(&options, NULL, NULL, error);
-	return job->model != NULL;
+	job->timeline = job->model ? timeline_create(job->model, options.context, error) : NULL;
+	return job->timeline != NULL;
 }
 
 static bool run(struct logits_job *job, struct error *error)
@@ -156,8 +132,8 @@ static bool run(struct logits_job *job, struct error *error)
 		return false;
 	if (job->ids.n_ids == 0)
 		return error_set(error, ERROR_USAGE, "--tokens holds no token id");
-	if (!open_model(job, error) || !check_ids(job, error) || !take_pages(job, error) ||
-	    !choose_slice(job, &slice, error) || !open_output(job, error))
+	if (!open_model(job, error) || !check_ids(job, error) || !choose_slice(job, &slice, error) ||
+	    !open_output(job, error))
 		return false;
 	if (job->npy)
 		write_npy_header(job->out, job->options->all ? job->ids.n_ids : 1, model_config(job->model)->vocab_size);
@@ -173,7 +149,7 @@ bool logits_run(const struct options *options, struct error *error)
 	bool ok = run(&job, error);
 	if (job.out && job.out != stdout && fclose(job.out) != 0 && ok)
 		ok = error_set(error, ERROR_INTERNAL, "cannot write %.200s: %s", options->npy, strerror(errno));
-	free(job.pages);
+	timeline_destroy(job.timeline);
 	model_close(job.model);
 	token_ids_free(&job.ids);
 	return ok;

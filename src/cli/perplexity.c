@@ -20,17 +20,14 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/setup.h"
-#include "model/model.h"
+#include "model/timeline.h"
 #include "text/tokenizer.h"
 
 enum { DEFAULT_WINDOW = 512, SLICE_ROWS = 128 /* a multiple of every tile */, MAX_TEXT_BYTES = 256 << 20 };
 
-/* A model and the pages of one window. */
 struct subject {
 	struct model *model;
-	int32_t *pages;
-	int n_pages;
-	int64_t rope_variant;       /* of sequences as long as the window */
+	struct timeline *timeline;  /* of one window after the other */
 	double sum, sum_of_squares; /* of -log p */
 };
 
@@ -102,40 +99,14 @@ static bool open_subject(struct subject *subject, const struct perplexity *job, 
 	subject->model = model_open(&options, NULL, NULL, error);
 	if (!subject->model)
 		return false;
-	subject->rope_variant = model_rope_variant(subject->model, options.context);
-	struct kv_pool *pool = model_kv(subject->model);
-	int page_tokens = model_memory_plan(subject->model)->kv.page_tokens;
-	int n_pages = (int)((options.context + page_tokens - 1) / page_tokens);
-	subject->pages = calloc((size_t)n_pages, sizeof *subject->pages);
-	if (!subject->pages || kv_pool_free(pool) < n_pages)
-		return error_set(error, ERROR_MEMORY, "no memory for %d KV pages", n_pages);
-	while (subject->n_pages < n_pages)
-		subject->pages[subject->n_pages++] = kv_page_take(pool);
-	return true;
+	subject->timeline = timeline_create(subject->model, options.context, error);
+	return subject->timeline != NULL;
 }
 
 static void close_subject(struct subject *subject)
 {
-	free(subject->pages);
+	timeline_destroy(subject->timeline);
 	model_close(subject->model);
-}
-
-/* Logits of rows [first, first + n) of the window are valid until the next call. */
-static void forward(const struct subject *subject, const int32_t *window, int64_t first, int n,
-                    enum logits_wanted wanted, int *logit_row)
-{
-	struct forward_span span = {
-	    .tokens = window + first,
-	    .n_rows = n,
-	    .phase = ROWS_PREFILL,
-	    .position = first,
-	    .rope_variant = subject->rope_variant,
-	    .pages = subject->pages,
-	    .n_pages = subject->n_pages,
-	    .logits = wanted,
-	};
-	model_forward(subject->model, &span, 1);
-	*logit_row = span.logit_row;
 }
 
 /* log(sum(exp(logits))), and the likeliest token. */
@@ -178,20 +149,24 @@ static void score_row(struct perplexity *job, const float *logits, const float *
 static void run_window(struct perplexity *job, int64_t start, int64_t end, int64_t from)
 {
 	int n_bos = job->bos >= 0, n_rows = 0;
+	int64_t n_vocab = model_config(job->subject.model)->vocab_size;
 	if (n_bos)
 		job->window[n_rows++] = job->bos;
 	for (int64_t i = start; i < end; i++)
 		job->window[n_rows++] = job->ids.ids[i];
+	struct timeline *subject = job->subject.timeline, *reference = job->reference.timeline; /* or NULL */
+	timeline_rewind(subject, 0);
+	if (reference)
+		timeline_rewind(reference, 0);
+	int wanted = (int)(from - start) + n_bos - 1; /* the row that predicts `from` */
 	for (int first = 0; first < n_rows - 1; first += SLICE_ROWS) {
-		int n = n_rows - first < SLICE_ROWS ? n_rows - first : SLICE_ROWS, row = 0, exact_row = 0;
-		int wanted = (int)(from - start) + n_bos - 1; /* the row that predicts `from` */
-		forward(&job->subject, job->window, first, n, first + n > wanted ? LOGITS_ALL : LOGITS_NONE, &row);
-		if (job->reference.model)
-			forward(&job->reference, job->window, first, n, first + n > wanted ? LOGITS_ALL : LOGITS_NONE, &exact_row);
-		for (int i = wanted > first ? wanted - first : 0; i < n && first + i + 1 < n_rows; i++)
-			score_row(job, model_logits(job->subject.model, row + i),
-			          job->reference.model ? model_logits(job->reference.model, exact_row + i) : NULL,
-			          job->window[first + i + 1]);
+		int n = n_rows - first < SLICE_ROWS ? n_rows - first : SLICE_ROWS;
+		int scored = wanted > first ? wanted : first, n_logits = scored < first + n ? first + n - scored : 0;
+		const int32_t *tokens = job->window + first;
+		const float *logits = timeline_step(subject, tokens, n, ROWS_PREFILL, n_logits);
+		const float *exact = reference ? timeline_step(reference, tokens, n, ROWS_PREFILL, n_logits) : NULL;
+		for (int i = 0; i < n_logits && scored + i + 1 < n_rows; i++)
+			score_row(job, logits + i * n_vocab, exact ? exact + i * n_vocab : NULL, job->window[scored + i + 1]);
 	}
 }
 

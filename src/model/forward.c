@@ -28,7 +28,7 @@ static void place_spans(struct step *step)
 	int row = 0, n_page_slots = 0;
 	for (int i = 0; i < step->n_spans; i++) {
 		struct forward_span *span = &step->spans[i];
-		assert(span->n_rows > 0 && (span->phase == ROWS_PREFILL || span->n_rows == 1));
+		assert(span->n_rows > 0 && span->logits >= 0 && span->logits <= span->n_rows);
 		assert(span->phase == ROWS_DECODE || span->position % step->model->plan.tile_rows == 0);
 		assert(i == 0 || span->phase == ROWS_PREFILL || span[-1].phase == ROWS_DECODE);
 		span->cancelled = false;
@@ -80,7 +80,7 @@ static void collect_row_spans(struct step *step)
 			continue;
 		if (span->phase == ROWS_DECODE && n && rows[n - 1].phase == ROWS_DECODE &&
 		    rows[n - 1].first + rows[n - 1].n_rows == first)
-			rows[n - 1].n_rows++;
+			rows[n - 1].n_rows += span->n_rows;
 		else
 			rows[n++] = (struct row_span){.first = first, .n_rows = span->n_rows, .phase = span->phase};
 	}
@@ -361,7 +361,7 @@ static void compute_logits(struct step *step)
 		struct forward_span *span = &step->spans[i];
 		if (span->cancelled || span->logits == LOGITS_NONE)
 			continue;
-		int n = span->logits == LOGITS_ALL ? span->n_rows : 1;
+		int n = span->logits;
 		int first = model->first_rows[i] + span->n_rows - n;
 		assert(n_wanted + n <= model->plan.max_logit_rows);
 		span->logit_row = n_wanted;

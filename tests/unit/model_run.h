@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "model/model.h"
+#include "model/timeline.h"
 
 static const enum isa sets[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512, ISA_AMX, ISA_NEON};
 static const char *const set_names[] = {"scalar", "avx2", "avx2vnni", "avx512", "amx", "neon"};
@@ -18,13 +18,9 @@ static inline bool is_supported(enum isa isa)
 	return kernels != NULL;
 }
 
-enum { MAX_PAGES = 64 };
-
 struct run {
 	struct model *model;
-	int32_t pages[MAX_PAGES];
-	int n_pages;
-	int64_t rope_variant; /* 0 until set */
+	int64_t n_tokens; /* that its sequences are made for; the whole context until set */
 };
 
 enum { AS_IN_FILE = DTYPE_COUNT };
@@ -52,12 +48,7 @@ static inline void run_open_as(struct run *run, const char *path, enum isa isa, 
 	run->model = model_open(&options, NULL, NULL, &error);
 	if (!run->model)
 		fail_msg("%s", error.message);
-	run->rope_variant = 0;
-	const struct model_plan *plan = model_memory_plan(run->model);
-	run->n_pages = (int)(plan->context / plan->kv.page_tokens);
-	assert_true(run->n_pages <= MAX_PAGES);
-	for (int i = 0; i < run->n_pages; i++)
-		run->pages[i] = kv_page_take(model_kv(run->model));
+	run->n_tokens = options.context;
 }
 
 static inline void run_open(struct run *run, const char *path, enum isa isa, enum compute compute, enum dtype kv,
@@ -66,37 +57,30 @@ static inline void run_open(struct run *run, const char *path, enum isa isa, enu
 	run_open_as(run, path, isa, (struct variant){compute, AS_IN_FILE}, kv, n_threads);
 }
 
-static inline struct forward_span span_of(const struct run *run, const int32_t *tokens, int position, int n_rows,
-                                          enum row_phase phase, enum logits_wanted logits)
+static inline struct timeline *timeline_open(struct model *model, int64_t n_tokens)
 {
-	return (struct forward_span){
-	    .tokens = tokens + position,
-	    .n_rows = n_rows,
-	    .phase = phase,
-	    .position = position,
-	    .rope_variant = run->rope_variant,
-	    .pages = run->pages,
-	    .n_pages = run->n_pages,
-	    .logits = logits,
-	};
+	struct error error;
+	struct timeline *timeline = timeline_create(model, n_tokens, &error);
+	if (!timeline)
+		fail_msg("%s", error.message);
+	return timeline;
 }
 
 /* Logits [n, vocab] of all positions: prefill in slices up to `decode_from`, one by one after. */
 static inline void all_logits(struct run *run, const int32_t *tokens, int n, int slice, int decode_from, float *out)
 {
 	int64_t vocab = model_config(run->model)->vocab_size;
+	struct timeline *timeline = timeline_open(run->model, run->n_tokens);
 	for (int at = 0; at < n;) {
 		bool decoding = at >= decode_from;
 		int rows = decoding ? 1 : slice < n - at ? slice : n - at;
 		if (!decoding && at + rows > decode_from)
 			rows = decode_from - at;
-		struct forward_span span = span_of(run, tokens, at, rows, decoding ? ROWS_DECODE : ROWS_PREFILL, LOGITS_ALL);
-		model_forward(run->model, &span, 1);
-		for (int row = 0; row < rows; row++)
-			memcpy(out + (at + row) * vocab, model_logits(run->model, span.logit_row + row),
-			       (size_t)vocab * sizeof *out);
+		const float *logits = timeline_step(timeline, tokens + at, rows, decoding ? ROWS_DECODE : ROWS_PREFILL, rows);
+		memcpy(out + at * vocab, logits, (size_t)(rows * vocab) * sizeof *out);
 		at += rows;
 	}
+	timeline_destroy(timeline);
 }
 
 #endif

@@ -51,7 +51,7 @@ static int64_t compute(const char *path, enum isa isa, struct variant variant, e
 {
 	struct run run;
 	run_open_as(&run, path, isa, variant, kv, 2);
-	run.rope_variant = model_rope_variant(run.model, n);
+	run.n_tokens = n;
 	int64_t vocab = model_config(run.model)->vocab_size;
 	assert_true(vocab <= MAX_VOCAB);
 	for (int i = 0; i < n; i++)

@@ -152,7 +152,7 @@ static void golden_open_as(struct run *run, const struct golden *golden, enum is
                            enum dtype kv, int n_threads)
 {
 	run_open_as(run, golden->path, isa, variant, kv, n_threads);
-	run->rope_variant = model_rope_variant(run->model, golden->n_prompt + N_GREEDY);
+	run->n_tokens = golden->n_prompt + N_GREEDY;
 }
 
 static void golden_open(struct run *run, const struct golden *golden, enum isa isa, enum compute compute, enum dtype kv,
@@ -208,24 +208,21 @@ static void greedy_tokens_equal_the_reference(void **state)
 	for (int i = 0; i < n_goldens; i++)
 		for (int set = 0; set < N_SETS; set++) {
 			const struct golden *golden = &goldens[i];
-			int32_t tokens[MAX_PROMPT + N_GREEDY];
 			struct run run;
 			if (!is_supported(sets[set]))
 				continue;
 			golden_open(&run, golden, sets[set], COMPUTE_F32, DTYPE_F32, 2);
-			memcpy(tokens, golden->prompt, sizeof golden->prompt);
-			struct forward_span span = span_of(&run, tokens, 0, golden->n_prompt, ROWS_PREFILL, LOGITS_LAST);
+			struct timeline *timeline = timeline_open(run.model, run.n_tokens);
+			const float *logits = timeline_prefill(timeline, golden->prompt, golden->n_prompt, 1);
 			for (int step = 0; step < N_GREEDY; step++) {
-				model_forward(run.model, &span, 1);
-				const float *logits = model_logits(run.model, span.logit_row);
 				int32_t best = 0;
 				for (int32_t j = 1; j < golden->vocab; j++)
 					best = logits[j] > logits[best] ? j : best;
 				assert_true(golden->gaps[step] > nearest_tie * golden->range);
 				assert_int_equal(best, golden->greedy[step]);
-				tokens[golden->n_prompt + step] = golden->greedy[step];
-				span = span_of(&run, tokens, golden->n_prompt + step, 1, ROWS_DECODE, LOGITS_LAST);
+				logits = timeline_step(timeline, &golden->greedy[step], 1, ROWS_DECODE, 1);
 			}
+			timeline_destroy(timeline);
 			model_close(run.model);
 		}
 }
@@ -276,24 +273,26 @@ static void company_does_not_change_bits(void **state)
 			if (!is_supported(sets[set]))
 				continue;
 			golden_open_as(&run, golden, sets[set], variants[i % N_VARIANTS], DTYPE_F16, 2);
-			/* Sequence a has the first half of the pages and 20 tokens; b prefills 39 in the other half. */
-			int half = run.n_pages / 2;
-			struct forward_span a = span_of(&run, golden->prompt, 0, 20, ROWS_PREFILL, LOGITS_LAST);
-			struct forward_span b = span_of(&run, golden->prompt + 1, 0, 39, ROWS_PREFILL, LOGITS_LAST);
-			b.pages = run.pages + half;
-			a.n_pages = b.n_pages = half;
-			model_forward(run.model, &a, 1);
-			struct forward_span next = span_of(&run, golden->prompt, 20, 1, ROWS_DECODE, LOGITS_LAST);
-			model_forward(run.model, &next, 1);
-			memcpy(alone[0], model_logits(run.model, 0), row);
-			model_forward(run.model, &b, 1);
-			memcpy(alone[1], model_logits(run.model, 0), row);
-			struct forward_span third = next;
-			struct forward_span both[] = {next, third, b};
-			model_forward(run.model, both, 3);
-			assert_memory_equal(alone[0], model_logits(run.model, both[0].logit_row), row);
-			assert_memory_equal(alone[0], model_logits(run.model, both[1].logit_row), row);
-			assert_memory_equal(alone[1], model_logits(run.model, both[2].logit_row), row);
+			/* Twice the same sequence of 20 tokens and one, and another that prefills 39. */
+			struct timeline *a = timeline_open(run.model, run.n_tokens), *twin = timeline_open(run.model, run.n_tokens);
+			struct timeline *b = timeline_open(run.model, run.n_tokens);
+			const int32_t *next = golden->prompt + 20;
+			timeline_step(twin, golden->prompt, 20, ROWS_PREFILL, 0);
+			timeline_step(a, golden->prompt, 20, ROWS_PREFILL, 0);
+			memcpy(alone[0], timeline_step(a, next, 1, ROWS_DECODE, 1), row);
+			memcpy(alone[1], timeline_step(b, golden->prompt + 1, 39, ROWS_PREFILL, 1), row);
+			timeline_rewind(a, 20);
+			timeline_rewind(b, 0);
+			struct forward_span all[] = {timeline_append(a, next, 1, ROWS_DECODE, 1),
+			                             timeline_append(twin, next, 1, ROWS_DECODE, 1),
+			                             timeline_append(b, golden->prompt + 1, 39, ROWS_PREFILL, 1)};
+			model_forward(run.model, all, 3);
+			assert_memory_equal(alone[0], model_logits(run.model, all[0].logit_row), row);
+			assert_memory_equal(alone[0], model_logits(run.model, all[1].logit_row), row);
+			assert_memory_equal(alone[1], model_logits(run.model, all[2].logit_row), row);
+			timeline_destroy(a);
+			timeline_destroy(twin);
+			timeline_destroy(b);
 			model_close(run.model);
 		}
 }
@@ -307,19 +306,18 @@ static void a_cancelled_span_leaves_the_others_alone(void **state)
 	float alone[MAX_VOCAB];
 	size_t row = sizeof(float) * (size_t)golden->vocab;
 	golden_open(&run, golden, ISA_AUTO, COMPUTE_AUTO, DTYPE_F16, 2);
-	int half = run.n_pages / 2;
-	struct forward_span kept = span_of(&run, golden->prompt, 0, 33, ROWS_PREFILL, LOGITS_LAST);
-	struct forward_span cancelled = kept;
-	cancelled.pages = run.pages + half;
-	kept.n_pages = cancelled.n_pages = half;
-	cancelled.cancel = &cancel;
-	model_forward(run.model, &kept, 1);
-	memcpy(alone, model_logits(run.model, kept.logit_row), row);
-	struct forward_span both[] = {cancelled, kept};
+	struct timeline *kept = timeline_open(run.model, 33), *cancelled = timeline_open(run.model, 33);
+	memcpy(alone, timeline_step(kept, golden->prompt, 33, ROWS_PREFILL, 1), row);
+	timeline_rewind(kept, 0);
+	struct forward_span both[] = {timeline_append(cancelled, golden->prompt, 33, ROWS_PREFILL, 1),
+	                              timeline_append(kept, golden->prompt, 33, ROWS_PREFILL, 1)};
+	both[0].cancel = &cancel;
 	model_forward(run.model, both, 2);
 	assert_true(both[0].cancelled && both[0].logit_row == -1);
 	assert_false(both[1].cancelled);
 	assert_memory_equal(alone, model_logits(run.model, both[1].logit_row), row);
+	timeline_destroy(kept);
+	timeline_destroy(cancelled);
 	model_close(run.model);
 }
 
