@@ -76,21 +76,20 @@ bool config_load(const char *path, struct model_config *config, struct error *er
 /* Adds an EOS id that another source (the tokenizer's config) names; repeats and ids outside the vocabulary are
  * ignored. */
 void config_add_eos(struct model_config *config, int32_t id);
+/* Whether this token ends an answer. */
 bool config_is_eos(const struct model_config *config, int32_t id);
 
+/* As config.json spells it: "default", "llama3", ... A constant. */
 const char *rope_type_name(enum rope_type type);
 /* Positions that the model's rope reaches: max_positions, or more where scaling stretches it while running. */
 int64_t config_max_context(const struct model_config *config);
 
-/* Longest row that any product of the model reads. */
+/* Inputs of the widest matrix: elements of the longest row that any product of the model reads. */
 static inline int64_t config_widest_input(const struct model_config *config)
 {
 	int64_t attended = config->n_heads * config->head_dim;
 	int64_t widest = config->hidden_size > config->intermediate_size ? config->hidden_size : config->intermediate_size;
 	return widest > attended ? widest : attended;
 }
-
-/* Parameters of the whole model, from the shapes alone. */
-uint64_t config_parameter_count(const struct model_config *config);
 
 #endif

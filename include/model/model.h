@@ -1,14 +1,15 @@
 /* A loaded model: config, bound weights, KV pool, workspaces, and the forward pass.
  *
  *     struct model *model = model_open(&options, progress, context, &error);
- *     struct forward_span span = {.tokens = ids, .n_rows = n, .position = 0, .pages = pages, ...};
+ *     struct forward_span span = {.tokens = ids, .n_rows = n, .phase = ROWS_PREFILL, .pages = pages, .n_pages = n_pages,
+ *                                 .logits = LOGITS_LAST};
  *     model_forward(model, &span, 1);
  *     const float *logits = model_logits(model, span.logit_row);
  *     model_close(model);
  *
- * One layer loop serves prefill and decode: a batch is spans, each a run of consecutive positions of one sequence.
- * A sequence's logits are a function of its tokens alone (kernels/matmul.h, "same bits"), and of the rope variant where the
- * model has several. One thread owns a model.
+ * One layer loop serves prefill and decode: a batch is spans, each a run of consecutive positions of one sequence
+ * (timeline.h keeps pages and positions of one). A sequence's logits are a function of its tokens alone
+ * (kernels/matmul.h, "same bits"), and of the rope variant where the model has several. One thread owns a model.
  */
 #ifndef TALLOW_MODEL_MODEL_H
 #define TALLOW_MODEL_MODEL_H
@@ -23,23 +24,30 @@
 enum load_stage { LOAD_CONFIG, LOAD_MAP, LOAD_BIND, LOAD_TOUCH, LOAD_CONVERT, LOAD_ALLOCATE, LOAD_DONE };
 const char *load_stage_name(enum load_stage stage); /* "config", "map", ... */
 
-/* Called from the loading thread (and only there); returning false stops the load with ERROR_CANCELLED. */
+/* Called from the loading thread (and only there), with bytes of the weight files; returning false stops the load with
+ * ERROR_CANCELLED. */
 typedef bool load_progress(void *context, enum load_stage stage, uint64_t bytes_done, uint64_t bytes_total);
 
 struct model;
 
-/* ERROR_MODEL, ERROR_MEMORY, ERROR_USAGE. progress may be NULL. */
+/* Reads, plans and allocates everything. ERROR_MODEL: the files are not those of a model we know; ERROR_MEMORY: it does not
+ * fit; ERROR_USAGE: options that contradict it or this CPU; ERROR_CANCELLED. progress may be NULL. Caller closes. */
 struct model *model_open(const struct model_options *options, load_progress *progress, void *context,
                          struct error *error) MUST_USE;
+/* NULL is harmless. */
 void model_close(struct model *model);
 
+/* Parts of the model, valid until it is closed. Config and plan never change: any thread may read them. */
 const struct model_config *model_config(const struct model *model);
 const struct model_plan *model_memory_plan(const struct model *model);
 struct kv_pool *model_kv(struct model *model);
 const struct kernels *model_kernels(const struct model *model);
-enum dtype model_weight_type(const struct model *model);    /* of most of the matrices' bytes */
-const char *model_quant_kind(const struct model *model);    /* "BF16", "Q4_K": of most bytes, as loaded */
-void model_set_threads(struct model *model, int n_threads); /* fewer than the pool when the quota shrank */
+/* The type of most elements of the matrices, as products meet them. */
+enum dtype model_weight_type(const struct model *model);
+/* "BF16", "Q4_K": the type of most bytes, as they were loaded. A constant. */
+const char *model_quant_kind(const struct model *model);
+/* How many threads work from the next step on: 1 to the plan's, whatever is asked. */
+void model_set_threads(struct model *model, int n_threads);
 
 /* How positions are rotated in a sequence that will have at most n_tokens, prompt and output together: 0, or other
  * frequencies where the model's rope scaling depends on the length (dynamic, longrope). Keys and values in pages are good
@@ -65,10 +73,12 @@ struct forward_span {
 	bool cancelled; /* stopped part-way: its pages from `position` on hold nothing of use */
 };
 
-/* Computes keys, values and the wanted logits of all spans: decode spans first, at most plan.max_step_rows rows after
- * padding and plan.max_logit_rows rows of logits. Cannot fail: everything it needs is allocated. */
+/* Computes keys, values and the wanted logits of all spans, each of another sequence, of at most plan.n_parallel of them:
+ * decode spans first, at most plan.max_step_rows rows (where prefill spans begin, and at the end, rounded up to
+ * MATMUL_ROW_PAD) and plan.max_logit_rows rows of logits. Results are in the spans. Cannot fail: everything it needs is
+ * allocated. */
 void model_forward(struct model *model, struct forward_span *spans, int n_spans);
-/* [vocab], valid until the next forward. */
+/* Row `row` of the logits that the last forward computed, [vocab]; further rows follow it. Valid until the next forward. */
 float *model_logits(struct model *model, int row);
 
 #endif

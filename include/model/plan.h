@@ -21,6 +21,7 @@
 #include "model/kv.h"
 #include "model/weights.h"
 
+/* What is asked for; `tallow --help` tells the same of its options. */
 struct model_options {
 	const char *path; /* directory, .safetensors or .gguf file */
 	enum isa isa;
@@ -106,8 +107,9 @@ struct model_plan {
 	size_t workspace_bytes;
 };
 
-/* ERROR_MEMORY with all lines in the message's reach when the total passes the limit; `plan` is filled even then, so that
- * the caller can print it. ERROR_USAGE when options contradict the model (context beyond max_positions, ...). */
+/* Resolves the options and adds up. ERROR_MEMORY when the total passes the limit (the message has the lines, as many as
+ * fit into it) or cannot be counted; `plan` is filled as far as it came, so that the caller can print it. ERROR_USAGE when
+ * options contradict the model (context beyond max_positions, ...) or this CPU. */
 bool model_plan(const struct model_config *config, const struct model_options *options,
                 const struct weight_choices *weights, struct model_plan *plan, struct error *error) MUST_USE;
 

@@ -44,6 +44,8 @@ void weights_free(struct model_weights *weights);
  * a time and always stays in the file; where it is the head, too, that is a view of its own. */
 struct weight *weights_matrix(struct model_weights *weights, const struct model_config *config, int64_t index);
 
+/* Elements of all matrices, norms and biases, from the config alone; a tied head counts once. */
+uint64_t weights_parameter_count(const struct model_config *config);
 /* Bytes that weights_bind allocates for vectors, from the config alone (the memory plan's line). False on overflow. */
 bool weights_vector_bytes(const struct model_config *config, size_t *n_bytes) MUST_USE;
 

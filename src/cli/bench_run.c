@@ -55,7 +55,7 @@ static void count_matrices(struct run *run)
 	const struct model_config *config = model_config(run->model);
 	const struct weight_sizes *sizes = &model_memory_plan(run->model)->weights;
 	double head = (double)config->vocab_size * (double)config->hidden_size;
-	double layers = (double)config_parameter_count(config) - head * (config->tie_word_embeddings ? 1 : 2);
+	double layers = (double)weights_parameter_count(config) - head * (config->tie_word_embeddings ? 1 : 2);
 	run->head_bytes = (double)sizes->head_bytes;
 	run->layer_bytes = (double)(sizes->product_bytes - sizes->head_bytes);
 	run->head_flop = 2 * head;

@@ -62,7 +62,7 @@ static void print_parts(const struct model_config *config)
 static void print_config(const struct model_config *config)
 {
 	printf("  architecture    %s, %.2f M parameters\n", config->architecture,
-	       (double)config_parameter_count(config) / 1e6);
+	       (double)weights_parameter_count(config) / 1e6);
 	printf("  layers          %" PRId64 "\n", config->n_layers);
 	printf("  hidden          %" PRId64 ", intermediate %" PRId64 "\n", config->hidden_size, config->intermediate_size);
 	printf("  heads           %" PRId64 " of %" PRId64 ", %" PRId64 " for keys and values\n", config->n_heads,
@@ -178,7 +178,7 @@ static void write_config(struct bytes *out, const struct inspection *found)
 	if (found->config_part.state == PART_UNDERSTOOD) {
 		json_field_text(out, "architecture", config->architecture);
 		json_field_text(out, "format", config->format == FORMAT_GGUF ? "gguf" : "safetensors");
-		json_field_uint(out, "parameters", config_parameter_count(config));
+		json_field_uint(out, "parameters", weights_parameter_count(config));
 		json_field_int(out, "layers", config->n_layers);
 		json_field_int(out, "hidden_size", config->hidden_size);
 		json_field_int(out, "intermediate_size", config->intermediate_size);

@@ -357,15 +357,3 @@ int64_t config_max_context(const struct model_config *config)
 	int64_t most = reached < CONFIG_MAX_COUNT ? (int64_t)reached : CONFIG_MAX_COUNT;
 	return most > config->max_positions ? most : config->max_positions;
 }
-
-uint64_t config_parameter_count(const struct model_config *config)
-{
-	uint64_t hidden = (uint64_t)config->hidden_size, inner = (uint64_t)config->intermediate_size;
-	uint64_t q = (uint64_t)(config->n_heads * config->head_dim), kv = (uint64_t)(config->n_kv_heads * config->head_dim);
-	uint64_t layer = 2 * hidden * q + 2 * hidden * kv + 3 * hidden * inner + 2 * hidden;
-	layer += (config->qkv_bias ? q + 2 * kv : 0) + (config->o_bias ? hidden : 0);
-	layer += config->mlp_bias ? 2 * inner + hidden : 0;
-	layer += config->qk_norm ? 2 * (uint64_t)config->head_dim : 0;
-	uint64_t embedding = (uint64_t)config->vocab_size * hidden;
-	return (uint64_t)config->n_layers * layer + embedding * (config->tie_word_embeddings ? 1 : 2) + hidden;
-}

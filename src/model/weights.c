@@ -335,6 +335,20 @@ bool weights_vector_bytes(const struct model_config *config, size_t *n_bytes)
 	return checked_mul(n, sizeof(float), n_bytes);
 }
 
+uint64_t weights_parameter_count(const struct model_config *config)
+{
+	uint64_t table = (uint64_t)config->vocab_size * (uint64_t)config->hidden_size;
+	uint64_t n = table * (config->tie_word_embeddings ? 1 : 2) + (uint64_t)config->hidden_size;
+	for (int64_t layer = 0; layer < config->n_layers; layer++) {
+		struct layer_spec spec = layer_spec_of(config, layer);
+		for (int i = 0; i < M_COUNT; i++)
+			n += (uint64_t)width_of(config, matrix_rows[i].n_out) * (uint64_t)width_of(config, matrix_rows[i].n_in);
+		for (int i = 0; i < V_COUNT; i++)
+			n += layer_has(&spec, (enum layer_vector)i) ? (uint64_t)width_of(config, vector_rows[i].width) : 0;
+	}
+	return n;
+}
+
 static bool bind_rope_divisors(struct binder *binder)
 {
 	const char *name = binder->naming->rope_divisors;

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/utf8.h"
-#include "model/layer.h"
 #include "model/rope.h"
+#include "model/weights.h"
 #include "text/detokenizer.h"
 #include "text/unicode.h"
 
@@ -149,7 +149,7 @@ void fuzz_check_config(const struct model_config *config)
 	REQUIRE(config->n_eos_ids >= 0 && config->n_eos_ids <= CONFIG_MAX_EOS_IDS);
 	for (int i = 0; i < config->n_eos_ids; i++)
 		REQUIRE(config->eos_ids[i] >= 0 && config->eos_ids[i] < config->vocab_size);
-	REQUIRE(config_parameter_count(config) > 0);
+	REQUIRE(weights_parameter_count(config) > 0);
 }
 
 void fuzz_read(const void *data, size_t n_bytes)

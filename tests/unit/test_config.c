@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "model/layer.h"
+#include "model/weights.h"
 #include "model_files.h"
 
 static struct folder folder;
@@ -113,7 +113,7 @@ static void defaults_are_those_of_transformers(void **state)
 	assert_int_equal(config.bos_id, 1);
 	assert_true(config.n_eos_ids == 1 && config_is_eos(&config, 2));
 	assert_string_equal(config.stored_dtype, "");
-	assert_true(config_parameter_count(&config) == 6738415616u);
+	assert_true(weights_parameter_count(&config) == 6738415616u);
 }
 
 static void every_field_is_read(void **state)

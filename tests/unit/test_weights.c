@@ -537,7 +537,8 @@ static void conversion_is_counted(void **state)
 static void models_of_the_repository_bind(void **state)
 {
 	(void)state;
-	static const char *const names[] = {"gqa-f32", "mha-f16-tied", "bias-f32", "sharded-f16", "odd-sizes-bf16"};
+	static const char *const names[] = {"gqa-f32",        "mha-f16-tied", "bias-f32", "sharded-f16",
+	                                    "odd-sizes-bf16", "qwen3-bf16",   "phi3-f16"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		char path[128];
 		struct model_config config;
@@ -561,6 +562,12 @@ static void models_of_the_repository_bind(void **state)
 		                                                  : strstr(names[i], "f16") ? "F16"
 		                                                                            : "F32");
 		assert_true((weights.layers[1].vector[V_BIAS_DOWN] != NULL) == config.mlp_bias);
+		uint64_t n_elements = weights.vector_bytes / sizeof(float);
+		struct weight *matrix;
+		for (int64_t m = 0; (matrix = weights_matrix(&weights, &config, m)); m++)
+			if (matrix != &weights.head || !config.tie_word_embeddings)
+				n_elements += (uint64_t)(matrix->n_out * matrix->n_in);
+		assert_int_equal(weights_parameter_count(&config), n_elements);
 		weights_free(&weights);
 		weight_file_close(file);
 	}
