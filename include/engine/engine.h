@@ -19,22 +19,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/bytes.h"
 #include "base/error.h"
 #include "engine/sampler.h"
-#include "model/plan.h"
 #include "text/stop.h"
 #include "text/tokenizer.h"
 
 struct engine;
 struct stream;
+struct model_options; /* model/plan.h; whoever only sends requests need not know it */
 
 struct engine_options {
-	struct model_options model;
-	int max_queue;             /* requests waiting, beyond those that run; 0 = 64 */
-	int64_t max_queued_tokens; /* prompt tokens waiting, if more than one request waits; 0 = 1,000,000 */
-	int64_t max_tokens;        /* cap and default of a request's max_tokens; 0 = 2048 */
-	int max_gap_ms;            /* bound on the pause between a running stream's tokens; 0 = 250 */
+	const struct model_options *model; /* copied with its path; required */
+	int max_queue;                     /* requests waiting, beyond those that run; 0 = 64 */
+	int64_t max_queued_tokens;         /* prompt tokens waiting, if more than one request waits; 0 = 1,000,000 */
+	int64_t max_tokens;                /* cap and default of a request's max_tokens; 0 = 2048 */
+	int max_gap_ms;                    /* bound on the pause between a running stream's tokens; 0 = 250 */
 };
 
 /* ---- life ---- */
@@ -78,12 +77,13 @@ struct engine_status {
 	int64_t context_length;
 	int64_t max_tokens;
 	int n_parallel;
-	struct model_plan plan;
+	uint64_t planned_bytes; /* all that serving takes, weights that are mapped included */
+	int kv_pages_total;
+	int kv_page_tokens;
 
 	int active, queued; /* requests */
 	int64_t queued_tokens;
-	bool queue_full; /* whoever comes now is refused */
-	int kv_pages_total;
+	bool queue_full;                    /* whoever comes now is refused */
 	int kv_pages_free, kv_pages_cached; /* empty; kept for prefixes, and as free when somebody needs them */
 	double tokens_per_second;           /* generated, over the last seconds */
 	double uptime_seconds;              /* since engine_create */

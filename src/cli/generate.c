@@ -120,10 +120,11 @@ static bool generate(const struct options *options, struct engine *engine, struc
 
 bool generate_run(const struct options *options, struct error *error)
 {
-	struct engine_options engine_options = {.max_tokens = options->max_tokens};
-	if (!setup_model_options(options, &engine_options.model, error))
+	struct model_options model_options;
+	struct engine_options engine_options = {.model = &model_options, .max_tokens = options->max_tokens};
+	if (!setup_model_options(options, &model_options, error))
 		return false;
-	engine_options.model.n_parallel = 1;
+	model_options.n_parallel = 1;
 	struct engine *engine = engine_create(&engine_options, error);
 	bool ok = engine && generate(options, engine, error);
 	engine_destroy(engine);

@@ -165,13 +165,15 @@ static void describe_address(struct serving *serving)
 
 static struct engine *create_engine(const struct options *options, struct error *error)
 {
+	struct model_options model_options;
 	struct engine_options engine_options = {
+	    .model = &model_options,
 	    .max_queue = (int)options->max_queue,
 	    .max_queued_tokens = options->max_queued_tokens,
 	    .max_tokens = options->max_tokens,
 	    .max_gap_ms = (int)options->max_gap_ms,
 	};
-	if (!setup_model_options(options, &engine_options.model, error))
+	if (!setup_model_options(options, &model_options, error))
 		return NULL;
 	return engine_create(&engine_options, error);
 }

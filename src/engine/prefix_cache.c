@@ -27,6 +27,7 @@ struct prefix_cache {
 	size_t n_buckets;
 	int32_t newest, oldest;
 	uint64_t last_serial;
+	int n_unused; /* cached pages that nobody else holds */
 };
 
 struct prefix_cache *prefix_cache_create(struct kv_pool *pool, int page_tokens)
@@ -128,6 +129,7 @@ static void forget(struct prefix_cache *cache, int32_t page)
 	*at = entry->next;
 	unlink_entry(cache, entry);
 	entry->cached = false;
+	cache->n_unused--;
 	kv_page_release(cache->pool, page);
 }
 
@@ -138,6 +140,7 @@ int32_t prefix_cache_find(struct prefix_cache *cache, struct prefix_chain *chain
 	int32_t page = find(cache, *chain, tokens);
 	if (page == NONE)
 		return -1;
+	cache->n_unused -= kv_page_references(cache->pool, page) == 1;
 	kv_page_share(cache->pool, page); /* and so cannot go; it counts as used when it is given back */
 	chain->serial = cache->entries[page].serial;
 	return page;
@@ -175,14 +178,13 @@ int32_t prefix_cache_take(struct prefix_cache *cache)
 void prefix_cache_release(struct prefix_cache *cache, const int32_t *pages, int n)
 {
 	touch_backwards(cache, pages, n);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		kv_page_release(cache->pool, pages[i]);
+		cache->n_unused += cache->entries[pages[i]].cached && kv_page_references(cache->pool, pages[i]) == 1;
+	}
 }
 
 int prefix_cache_pages(const struct prefix_cache *cache)
 {
-	int n = 0;
-	for (int32_t page = cache->oldest; page != NONE; page = cache->entries[page].newer)
-		n += kv_page_references(cache->pool, page) == 1;
-	return n;
+	return cache->n_unused;
 }

@@ -38,7 +38,7 @@ void prefix_cache_add(struct prefix_cache *cache, struct prefix_chain *chain, co
 int32_t prefix_cache_take(struct prefix_cache *cache);
 /* A sequence gives its pages [n], in order, back. Those that the cache has were used now; of them the last will go first. */
 void prefix_cache_release(struct prefix_cache *cache, const int32_t *pages, int n);
-/* Pages that only the cache holds. */
+/* Pages that only the cache holds; right as long as all others that come from here are given back here. */
 int prefix_cache_pages(const struct prefix_cache *cache);
 
 #endif

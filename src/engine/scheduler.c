@@ -35,7 +35,7 @@ struct scheduler {
 	int64_t now_ns;
 	int64_t *admitted_ns; /* [n_entries] */
 
-	int *decode_ids, *admitted_ids;
+	int *decode_ids, *admitted_ids, *prefill_ids;
 	struct scheduler_slice *slices;
 };
 
@@ -52,8 +52,9 @@ struct scheduler *scheduler_create(const struct scheduler_limits *limits)
 	s->admitted_ns = calloc(n, sizeof *s->admitted_ns);
 	s->decode_ids = calloc(n, sizeof *s->decode_ids);
 	s->admitted_ids = calloc(n, sizeof *s->admitted_ids);
+	s->prefill_ids = calloc(n, sizeof *s->prefill_ids);
 	s->slices = calloc(n, sizeof *s->slices);
-	if (!s->entries || !s->admitted_ns || !s->decode_ids || !s->admitted_ids || !s->slices) {
+	if (!s->entries || !s->admitted_ns || !s->decode_ids || !s->admitted_ids || !s->prefill_ids || !s->slices) {
 		scheduler_destroy(s);
 		return NULL;
 	}
@@ -68,6 +69,7 @@ void scheduler_destroy(struct scheduler *s)
 	free(s->admitted_ns);
 	free(s->decode_ids);
 	free(s->admitted_ids);
+	free(s->prefill_ids);
 	free(s->slices);
 	free(s);
 }
@@ -125,22 +127,16 @@ static int first_waiting(const struct scheduler *s, int64_t now_ns)
 	return best;
 }
 
-static void skip_cached(struct scheduler *s, int id)
-{
-	if (s->limits.cached_tokens)
-		s->entries[id].n_prefilled = s->limits.cached_tokens(s->limits.context, id, s->entries[id].n_prefilled);
-}
-
 static void leave_queue(struct scheduler *s, const struct entry *entry)
 {
 	s->n_waiting--;
 	s->waiting_tokens -= entry->request.n_prompt;
 }
 
-static void admit(struct scheduler *s, int64_t now_ns, struct scheduler_step *step)
+static void let_in(struct scheduler *s, struct scheduler_admission *admission)
 {
 	while (s->n_running < s->limits.n_parallel) {
-		int id = first_waiting(s, now_ns);
+		int id = first_waiting(s, s->now_ns);
 		if (id < 0)
 			return;
 		struct entry *entry = &s->entries[id];
@@ -152,10 +148,43 @@ static void admit(struct scheduler *s, int64_t now_ns, struct scheduler_step *st
 		s->n_running++;
 		entry->state = ENTRY_PREFILL;
 		entry->order = s->next_order++;
-		s->admitted_ns[id] = now_ns;
-		skip_cached(s, id);
-		step->admitted[step->n_admitted++] = id;
+		s->admitted_ns[id] = s->now_ns;
+		admission->admitted[admission->n_admitted++] = id;
 	}
+}
+
+static int next_prefill(const struct scheduler *s, uint64_t after)
+{
+	int best = -1;
+	for (int id = 0; id < s->n_entries; id++) {
+		const struct entry *entry = &s->entries[id];
+		if (entry->state == ENTRY_PREFILL && entry->order >= after &&
+		    (best < 0 || entry->order < s->entries[best].order))
+			best = id;
+	}
+	return best;
+}
+
+void scheduler_admit(struct scheduler *s, int64_t now_ns, struct scheduler_admission *admission)
+{
+	*admission = (struct scheduler_admission){.admitted = s->admitted_ids, .prefilling = s->prefill_ids};
+	s->now_ns = now_ns;
+	let_in(s, admission);
+	uint64_t after = 0;
+	for (int id; (id = next_prefill(s, after)) >= 0; after = s->entries[id].order + 1)
+		admission->prefilling[admission->n_prefilling++] = id;
+}
+
+int64_t scheduler_skip(struct scheduler *s, int id, int64_t n_done)
+{
+	assert(id >= 0 && id < s->n_entries && s->entries[id].state == ENTRY_PREFILL);
+	struct entry *entry = &s->entries[id];
+	int64_t n_more = n_done - entry->n_prefilled;
+	if (n_more <= 0)
+		return 0;
+	assert(n_done % s->limits.tile_rows == 0 && n_done < entry->request.n_prompt);
+	entry->n_prefilled = n_done;
+	return n_more;
 }
 
 /* ---- the step ---- */
@@ -177,24 +206,11 @@ static int64_t prefill_budget(const struct scheduler *s, bool anyone_decodes)
 	return rows > s->limits.tile_rows ? rows : s->limits.tile_rows;
 }
 
-static int next_prefill(const struct scheduler *s, uint64_t after)
-{
-	int best = -1;
-	for (int id = 0; id < s->n_entries; id++) {
-		const struct entry *entry = &s->entries[id];
-		if (entry->state == ENTRY_PREFILL && entry->order >= after &&
-		    (best < 0 || entry->order < s->entries[best].order))
-			best = id;
-	}
-	return best;
-}
-
 static void plan_prefill(struct scheduler *s, struct scheduler_step *step)
 {
 	int64_t budget = prefill_budget(s, step->n_decode > 0);
 	uint64_t after = 0;
 	for (int id; budget > 0 && (id = next_prefill(s, after)) >= 0; after = s->entries[id].order + 1) {
-		skip_cached(s, id); /* those before it may have computed what it shares with them */
 		const struct entry *entry = &s->entries[id];
 		int64_t left = entry->request.n_prompt - entry->n_prefilled;
 		int64_t rows = left;
@@ -209,11 +225,9 @@ static void plan_prefill(struct scheduler *s, struct scheduler_step *step)
 	}
 }
 
-bool scheduler_plan(struct scheduler *s, int64_t now_ns, struct scheduler_step *step)
+bool scheduler_plan(struct scheduler *s, struct scheduler_step *step)
 {
-	*step = (struct scheduler_step){.decode = s->decode_ids, .slices = s->slices, .admitted = s->admitted_ids};
-	s->now_ns = now_ns;
-	admit(s, now_ns, step);
+	*step = (struct scheduler_step){.decode = s->decode_ids, .slices = s->slices};
 	for (int id = 0; id < s->n_entries; id++)
 		if (s->entries[id].state == ENTRY_DECODE)
 			step->decode[step->n_decode++] = id;

@@ -2,7 +2,9 @@
  * clock of its own, no weights, so that fairness, slicing and admission are tested (and simulated) alone.
  *
  *     int id = scheduler_add(s, &request, &refusal);       // waits
- *     scheduler_plan(s, now_ns, &step);                    // admits what fits; says which rows to compute
+ *     scheduler_admit(s, now_ns, &admission);              // lets in what fits
+ *     scheduler_skip(s, id, n);                            // for those in prefill: that much a cache has by now
+ *     scheduler_plan(s, &step);                            // says which rows to compute
  *     ... compute ...
  *     scheduler_report(s, &step, elapsed_ns);              // learns what rows cost; advances prefill
  *     scheduler_remove(s, id);                             // ended or cancelled, in whatever phase
@@ -34,12 +36,7 @@ struct scheduler_limits {
 	int page_tokens;
 	int tile_rows;
 	int max_prefill_rows; /* of one step; a multiple of tile_rows */
-	int64_t max_gap_ns;
-	/* Asked when a request is admitted, and before each slice of its prompt, of which n_prefilled tokens are done: how many
-	 * of its first tokens need no prefill any more; n_prefilled, or a multiple of the tile beyond it and less than n_prompt.
-	 * NULL: none more. Its pages are reserved all the same: whoever shares one may be its last holder. */
-	int64_t (*cached_tokens)(void *context, int id, int64_t n_prefilled);
-	void *context;
+	int64_t max_gap_ns;   /* between two tokens of a stream */
 };
 
 struct scheduler_request {
@@ -50,6 +47,15 @@ struct scheduler_request {
 };
 
 enum scheduler_refusal { SCHEDULER_QUEUE_FULL, SCHEDULER_NEVER_FITS };
+
+/* The arrays belong to the scheduler until the next admit. */
+struct scheduler_admission {
+	int *admitted; /* ids that left the queue now, in order [n_admitted] */
+	int n_admitted;
+	int *
+	    prefilling; /* ids whose prompt is not done, those just admitted among them, in order of admission [n_prefilling] */
+	int n_prefilling;
+};
 
 struct scheduler_slice {
 	int id;
@@ -63,8 +69,6 @@ struct scheduler_step {
 	int n_decode;
 	struct scheduler_slice *slices; /* [n_slices] */
 	int n_slices;
-	int *admitted; /* ids that left the queue for this step [n_admitted] */
-	int n_admitted;
 	int n_prefill_rows;
 };
 
@@ -77,8 +81,15 @@ int scheduler_add(struct scheduler *scheduler, const struct scheduler_request *r
 /* Pages that n_total positions take. */
 int64_t scheduler_pages(const struct scheduler *scheduler, int64_t n_total);
 
-/* False when there is nothing to compute. The arrays of *step belong to the scheduler until the next plan. */
-bool scheduler_plan(struct scheduler *scheduler, int64_t now_ns, struct scheduler_step *step);
+/* Between steps: lets in, one by one, whoever is first in line and fits. A cache changes nothing about what fits: whoever
+ * shares a page may be its last holder, so every page is reserved. */
+void scheduler_admit(struct scheduler *scheduler, int64_t now_ns, struct scheduler_admission *admission);
+/* Of a prompt that is being prefilled the first n_done tokens are known from elsewhere: a multiple of the tile, less than
+ * n_prompt. Returns how many more that are than were done; 0 when that many were done already. */
+int64_t scheduler_skip(struct scheduler *scheduler, int id, int64_t n_done);
+/* The rows of the next step; false when there is nothing to compute. The arrays of *step belong to the scheduler until the
+ * next plan. */
+bool scheduler_plan(struct scheduler *scheduler, struct scheduler_step *step);
 /* The step was computed: slices count as prefilled, those that were `last` decode from now on. */
 void scheduler_report(struct scheduler *scheduler, const struct scheduler_step *step, int64_t elapsed_ns);
 void scheduler_remove(struct scheduler *scheduler, int id);

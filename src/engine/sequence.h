@@ -40,6 +40,9 @@ struct sequence {
 	struct pending_token pending;
 	bool ended; /* with this event: */
 	struct event terminal;
+	enum outcome outcome; /* once its pages and place are given back */
+	int64_t ended_ns;
+	struct sequence *next_ended;
 
 	int64_t submitted_ns, admitted_ns, first_token_ns, last_token_ns;
 };

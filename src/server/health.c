@@ -47,8 +47,8 @@ enum MHD_Result handle_health(struct exchange *exchange)
 		json_field_text(&body, "model", status.model_name);
 		json_field_bool(&body, "resident", true);
 		json_field_text(&body, "quant_kind", status.quant_kind);
-		json_field_uint(&body, "memory_bytes", status.plan.total_bytes);
-		json_field_uint(&body, "vram_bytes", status.plan.total_bytes); /* the name that orchestrators know */
+		json_field_uint(&body, "memory_bytes", status.planned_bytes);
+		json_field_uint(&body, "vram_bytes", status.planned_bytes); /* the name that orchestrators know */
 		json_field_text(&body, "tokenizer_kind", status.tokenizer_kind);
 		json_field_int(&body, "vocab_size", status.vocab_size);
 		json_field_int(&body, "context_length", status.context_length);

@@ -90,7 +90,7 @@ static void write_memory(struct bytes *out, const struct engine_status *status,
 {
 	write_head(out, "worker_memory_bytes", "gauge",
 	           "Memory: planned for serving, and resident now (anonymous, mapped files, total, peak).");
-	write_labelled(out, "worker_memory_bytes", "kind", "planned", status->plan.total_bytes);
+	write_labelled(out, "worker_memory_bytes", "kind", "planned", status->planned_bytes);
 	if (!resident)
 		return;
 	write_labelled(out, "worker_memory_bytes", "kind", "resident", resident->total_bytes);

@@ -11,8 +11,8 @@ static void write_identity(struct bytes *out, const struct worker_options *optio
 	json_field_text(out, "worker_id", options->worker_id);
 	json_field_text(out, "uri", service->uri);
 	/* One number under two names: the orchestrator knows the first, which is all the memory that a CPU worker has. */
-	json_field_uint(out, "vram_bytes", status->plan.total_bytes);
-	json_field_uint(out, "memory_bytes", status->plan.total_bytes);
+	json_field_uint(out, "vram_bytes", status->planned_bytes);
+	json_field_uint(out, "memory_bytes", status->planned_bytes);
 	json_field_text(out, "model", status->model_name);
 	json_field_int(out, "port", service->port);
 	json_field_int(out, "pid", getpid());

@@ -180,7 +180,7 @@ static bool become_ready(struct worker *worker, const struct engine_status *stat
 	log_event(LOG_INFO, "ready", NULL, LOG_TEXT("model", status->model_name), LOG_TEXT("uri", worker->service->uri),
 	          LOG_TEXT("quant_kind", status->quant_kind), LOG_TEXT("isa", status->isa),
 	          LOG_INT("threads", status->threads), LOG_INT("context_length", status->context_length),
-	          LOG_INT("memory_bytes", status->plan.total_bytes), LOG_NUMBER("load_seconds", status->load_seconds));
+	          LOG_INT("memory_bytes", status->planned_bytes), LOG_NUMBER("load_seconds", status->load_seconds));
 	if (!write_ready_line(worker, status, error))
 		return false;
 	systemd_notify("READY=1");

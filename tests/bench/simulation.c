@@ -262,10 +262,10 @@ static void leave(struct world *world, int id)
 	world->by_id[id] = NULL;
 }
 
-static void admit(struct world *world, const struct scheduler_step *step)
+static void admit(struct world *world, const struct scheduler_admission *admission)
 {
-	for (int i = 0; i < step->n_admitted; i++) {
-		struct client *client = world->by_id[step->admitted[i]];
+	for (int i = 0; i < admission->n_admitted; i++) {
+		struct client *client = world->by_id[admission->admitted[i]];
 		client->phase = PREFILL;
 		world->result->n_prompt_tokens += client->n_prompt;
 		for (int id = 0; id < world->n_ids; id++)
@@ -396,15 +396,17 @@ static bool skip_idle_time(struct world *world)
 static void live(struct world *world)
 {
 	for (bool go_on = true; go_on && !world->result->violation[0];) {
+		struct scheduler_admission admission;
 		struct scheduler_step step;
 		meet_clients(world);
-		if (!scheduler_plan(world->scheduler, world->now_ns, &step)) {
+		scheduler_admit(world->scheduler, world->now_ns, &admission);
+		admit(world, &admission);
+		if (!scheduler_plan(world->scheduler, &step)) {
 			if (scheduler_waiting(world->scheduler) > 0)
 				violate(world, "%d wait and nobody runs", scheduler_waiting(world->scheduler));
 			go_on = skip_idle_time(world);
 			continue;
 		}
-		admit(world, &step);
 		check_counts(world);
 		check_step(world, &step);
 		compute(world, &step);

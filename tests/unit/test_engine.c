@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "engine/prefix_cache.h"
 #include "kernel_check.h"
+#include "model/plan.h"
 #include "model_files.h"
 
 enum { PAGE_TOKENS = 4, MAX_OUTPUT = 32, MAX_PROMPT = 240, N_JOBS = 17 };
@@ -114,8 +115,7 @@ static void the_least_recently_used_make_room(void **state)
 	int32_t second = prefix_cache_take(cache);
 	assert_true(second >= 0 && second != held[0] && second != held[1]);
 	assert_int_equal(prefix_cache_take(cache), -1);
-	kv_page_release(pool, held[0]);
-	kv_page_release(pool, held[1]);
+	prefix_cache_release(cache, held, 2);
 	assert_int_equal(prefix_cache_pages(cache), 2);
 	assert_true(prefix_cache_take(cache) == held[1]); /* the end of a prefix goes before its beginning */
 	kv_page_release(pool, page);
@@ -138,19 +138,18 @@ struct setup {
 static struct engine *open_engine(const struct setup *setup)
 {
 	struct error error = {0};
-	struct engine_options options = {
-	    .model = {.path = setup->path ? setup->path : "models/tallow-tiny",
-	              .isa = setup->isa,
-	              .weights_auto = setup->weights_auto,
-	              .weights_type = setup->weights,
-	              .kv_auto = true,
-	              .n_threads = setup->n_threads,
-	              .n_parallel = setup->n_parallel,
-	              .context = setup->context ? setup->context : 512,
-	              .kv_memory_bytes = setup->kv_memory_bytes},
-	    .max_gap_ms = setup->max_gap_ms,
-	    .max_queue = 100,
+	struct model_options model = {
+	    .path = setup->path ? setup->path : "models/tallow-tiny",
+	    .isa = setup->isa,
+	    .weights_auto = setup->weights_auto,
+	    .weights_type = setup->weights,
+	    .kv_auto = true,
+	    .n_threads = setup->n_threads,
+	    .n_parallel = setup->n_parallel,
+	    .context = setup->context ? setup->context : 512,
+	    .kv_memory_bytes = setup->kv_memory_bytes,
 	};
+	struct engine_options options = {.model = &model, .max_gap_ms = setup->max_gap_ms, .max_queue = 100};
 	struct engine *engine = engine_create(&options, &error);
 	assert_non_null(engine);
 	assert_true(engine_start(engine, &error));
@@ -405,7 +404,7 @@ static void a_prefix_is_shared_while_its_first_request_runs(void **state)
 	struct engine *engine = open_engine(&(struct setup){.weights_auto = true, .n_threads = 2, .n_parallel = 4});
 	struct engine_status status;
 	engine_status(engine, &status);
-	int page_tokens = status.plan.kv.page_tokens;
+	int page_tokens = status.kv_page_tokens;
 	static struct job first, second;
 	make_job(&first, 1);
 	first.request.n_prompt = 200;
@@ -529,7 +528,7 @@ static void check_who_is_admitted_together(enum isa isa)
 	struct engine_status status;
 	engine_status(engine, &status);
 	/* It leaves too few pages for any other, which so wait until it ends, and then come at once. */
-	int page_tokens = status.plan.kv.page_tokens, n_pages = (233 + 8 + page_tokens - 1) / page_tokens;
+	int page_tokens = status.kv_page_tokens, n_pages = (233 + 8 + page_tokens - 1) / page_tokens;
 	assert_true(status.kv_pages_total >= 4 * n_pages);
 	blocker.request.max_tokens = (status.kv_pages_total - 1) * page_tokens - blocker.request.n_prompt;
 	struct stream *blocking = submit(engine, &blocker);

@@ -36,26 +36,35 @@ static int add(struct scheduler *s, int64_t n_prompt, int64_t n_total, int prior
 	return scheduler_add(s, &request, &refusal);
 }
 
+/* Who got in with the last plan. */
+static struct scheduler_admission admission;
+
+static bool plan(struct scheduler *s, int64_t now_ns, struct scheduler_step *step)
+{
+	scheduler_admit(s, now_ns, &admission);
+	return scheduler_plan(s, step);
+}
+
 static void short_prompt_is_one_slice_then_decodes(void **state)
 {
 	(void)state;
 	struct scheduler *s = make(2, 100);
 	struct scheduler_step step;
-	assert_false(scheduler_plan(s, 0, &step));
+	assert_false(plan(s, 0, &step));
 	int id = add(s, 10, 20, 0, 0);
-	assert_true(scheduler_plan(s, 0, &step));
-	assert_int_equal(step.n_admitted, 1);
+	assert_true(plan(s, 0, &step));
+	assert_int_equal(admission.n_admitted, 1);
 	assert_int_equal(step.n_slices, 1);
 	assert_int_equal(step.slices[0].id, id);
 	assert_int_equal(step.slices[0].n_rows, 10);
 	assert_true(step.slices[0].last);
 	scheduler_report(s, &step, 1000);
-	assert_true(scheduler_plan(s, 1, &step));
+	assert_true(plan(s, 1, &step));
 	assert_int_equal(step.n_slices, 0);
 	assert_int_equal(step.n_decode, 1);
 	assert_int_equal(step.decode[0], id);
 	scheduler_remove(s, id);
-	assert_false(scheduler_plan(s, 2, &step));
+	assert_false(plan(s, 2, &step));
 	assert_int_equal(scheduler_free_pages(s), 100);
 	scheduler_destroy(s);
 }
@@ -68,7 +77,7 @@ static void slices_end_at_tiles(void **state)
 	int id = add(s, 2000, 2100, 0, 0);
 	int64_t position = 0;
 	while (position < 2000) {
-		assert_true(scheduler_plan(s, 0, &step));
+		assert_true(plan(s, 0, &step));
 		assert_int_equal(step.n_slices, 1);
 		assert_int_equal(step.slices[0].position, position);
 		position += step.slices[0].n_rows;
@@ -87,17 +96,17 @@ static void gap_of_running_streams_is_bounded(void **state)
 	struct scheduler *s = make(4, 1000);
 	struct scheduler_step step;
 	int first = add(s, 5, 4000, 0, 0);
-	assert_true(scheduler_plan(s, 0, &step));
+	assert_true(plan(s, 0, &step));
 	scheduler_report(s, &step, 5000000);
 	for (int i = 0; i < 20; i++) {
-		assert_true(scheduler_plan(s, 0, &step));
+		assert_true(plan(s, 0, &step));
 		scheduler_report(s, &step, 50000000);
 	}
 	int second_id = add(s, 4000, 4100, 0, 0);
 	int64_t done = 0;
 	int n_steps = 0;
 	for (; done < 4000; n_steps++) {
-		assert_true(scheduler_plan(s, 0, &step));
+		assert_true(plan(s, 0, &step));
 		assert_int_equal(step.n_decode, 1);
 		assert_int_equal(step.decode[0], first);
 		int64_t cost = 50000000 + (int64_t)step.n_prefill_rows * 1000000;
@@ -121,16 +130,16 @@ static void admission_reserves_every_page(void **state)
 	assert_int_equal(scheduler_add(s, &too_large, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_NEVER_FITS);
 	int a = add(s, 10, 6 * PAGE, 0, 0), b = add(s, 10, 6 * PAGE, 0, 0), c = add(s, 10, PAGE, 0, 0);
-	assert_true(scheduler_plan(s, 0, &step));
+	assert_true(plan(s, 0, &step));
 	/* b must wait, and c does not overtake it. */
-	assert_int_equal(step.n_admitted, 1);
-	assert_int_equal(step.admitted[0], a);
+	assert_int_equal(admission.n_admitted, 1);
+	assert_int_equal(admission.admitted[0], a);
 	assert_int_equal(scheduler_free_pages(s), 4);
 	scheduler_remove(s, a);
-	assert_true(scheduler_plan(s, 0, &step));
-	assert_int_equal(step.n_admitted, 2);
-	assert_int_equal(step.admitted[0], b);
-	assert_int_equal(step.admitted[1], c);
+	assert_true(plan(s, 0, &step));
+	assert_int_equal(admission.n_admitted, 2);
+	assert_int_equal(admission.admitted[0], b);
+	assert_int_equal(admission.admitted[1], c);
 	scheduler_remove(s, b);
 	scheduler_remove(s, c);
 	assert_int_equal(scheduler_free_pages(s), 10);
@@ -143,16 +152,16 @@ static void priority_goes_first_and_ages(void **state)
 	struct scheduler *s = make(1, 100);
 	struct scheduler_step step;
 	int running = add(s, 1, 2, 0, 0);
-	assert_true(scheduler_plan(s, 0, &step));
+	assert_true(plan(s, 0, &step));
 	int low = add(s, 1, 2, -1, 0), high = add(s, 1, 2, 1, 0);
 	scheduler_remove(s, running);
-	assert_true(scheduler_plan(s, 1, &step));
-	assert_int_equal(step.admitted[0], high);
+	assert_true(plan(s, 1, &step));
+	assert_int_equal(admission.admitted[0], high);
 	/* After a minute of waiting the low one is ahead of a new high one. */
 	int newer = add(s, 1, 2, 1, 60 * second);
 	scheduler_remove(s, high);
-	assert_true(scheduler_plan(s, 60 * second, &step));
-	assert_int_equal(step.admitted[0], low);
+	assert_true(plan(s, 60 * second, &step));
+	assert_int_equal(admission.admitted[0], low);
 	scheduler_remove(s, low);
 	scheduler_remove(s, newer);
 	scheduler_destroy(s);
@@ -165,7 +174,7 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 	struct scheduler_step step;
 	enum scheduler_refusal refusal;
 	add(s, 1, 2, 0, 0);
-	assert_true(scheduler_plan(s, 0, &step));
+	assert_true(plan(s, 0, &step));
 	for (int i = 0; i < 8; i++)
 		assert_true(add(s, 1, 2, 0, 0) >= 0);
 	struct scheduler_request one_more = {1, 2, 0, 0};
@@ -175,7 +184,7 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 
 	s = make(1, 1000);
 	add(s, 1, 2, 0, 0);
-	assert_true(scheduler_plan(s, 0, &step));
+	assert_true(plan(s, 0, &step));
 	assert_true(add(s, 9000, 9001, 0, 0) >= 0);
 	struct scheduler_request tokens = {1001, 1002, 0, 0};
 	assert_int_equal(scheduler_add(s, &tokens, &refusal), -1);
@@ -186,7 +195,7 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 
 	s = make(1, 1000); /* a prompt beyond the bound waits when nobody else does */
 	add(s, 1, 2, 0, 0);
-	assert_true(scheduler_plan(s, 0, &step));
+	assert_true(plan(s, 0, &step));
 	assert_true(add(s, 20000, 20001, 0, 0) >= 0);
 	assert_int_equal(scheduler_add(s, &one_more, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
@@ -206,18 +215,60 @@ static void retry_after_counts_places_and_pages(void **state)
 		struct scheduler_step step;
 		assert_true(scheduler_wait_estimate_ns(s) == second);
 		int first = add(s, 10, 10 * PAGE, 0, 0);
-		assert_true(scheduler_plan(s, 0, &step));
-		assert_true(scheduler_plan(s, 10 * second, &step));
+		assert_true(plan(s, 0, &step));
+		assert_true(plan(s, 10 * second, &step));
 		scheduler_remove(s, first);
 		for (int n = 0; n < pools[i].together + 8; n++) {
 			assert_true(add(s, 10, 10 * PAGE, 0, 0) >= 0);
-			assert_true(scheduler_plan(s, 10 * second, &step));
+			assert_true(plan(s, 10 * second, &step));
 		}
 		assert_int_equal(scheduler_waiting(s), 8);
 		int64_t wait_ns = scheduler_wait_estimate_ns(s), expected_ns = 9 * 10 * second / pools[i].together;
 		assert_true(llabs(wait_ns - expected_ns) < 1000);
 		scheduler_destroy(s);
 	}
+}
+
+/* A prompt goes on behind what is known from elsewhere, when it is admitted and later; what is known already changes
+ * nothing, and the end is always computed. */
+static void what_is_known_is_skipped(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(2, 1000);
+	struct scheduler_step step;
+	int first = add(s, 1000, 1100, 0, 0), second_id = add(s, 200, 210, 0, 0);
+	scheduler_admit(s, 0, &admission);
+	assert_int_equal(admission.n_admitted, 2);
+	assert_int_equal(admission.n_prefilling, 2);
+	assert_int_equal(admission.prefilling[0], first);
+	assert_int_equal(admission.prefilling[1], second_id);
+	assert_int_equal(scheduler_skip(s, first, 3 * TILE), 3 * TILE);
+	assert_int_equal(scheduler_skip(s, first, 2 * TILE), 0);
+	assert_int_equal(scheduler_skip(s, second_id, 0), 0);
+	assert_true(scheduler_plan(s, &step));
+	assert_int_equal(step.n_slices, 1);
+	assert_int_equal(step.slices[0].id, first);
+	assert_int_equal(step.slices[0].position, 3 * TILE);
+	int64_t done = 3 * TILE + step.slices[0].n_rows;
+	scheduler_report(s, &step, 1000000);
+	scheduler_admit(s, 1, &admission);
+	assert_int_equal(admission.n_admitted, 0);
+	assert_int_equal(admission.n_prefilling, 2);
+	assert_int_equal(scheduler_skip(s, first, done + 2 * TILE), 2 * TILE);
+	assert_int_equal(scheduler_skip(s, second_id, 6 * TILE), 6 * TILE);
+	assert_true(scheduler_plan(s, &step));
+	assert_int_equal(step.n_slices, 2);
+	assert_int_equal(step.slices[0].position, done + 2 * TILE);
+	assert_true(step.slices[0].last && step.slices[1].last);
+	assert_int_equal(step.slices[1].position, 6 * TILE);
+	assert_int_equal(step.slices[1].n_rows, 200 - 6 * TILE);
+	scheduler_report(s, &step, 1000000);
+	scheduler_admit(s, 2, &admission);
+	assert_int_equal(admission.n_prefilling, 0);
+	assert_true(scheduler_plan(s, &step));
+	assert_int_equal(step.n_decode, 2);
+	assert_int_equal(scheduler_free_pages(s), 1000 - scheduler_pages(s, 1100) - scheduler_pages(s, 210));
+	scheduler_destroy(s);
 }
 
 /* Random arrivals and removals: counts stay consistent, everything admitted ends, all pages come back. */
@@ -235,7 +286,7 @@ static void random_load_gives_everything_back(void **state)
 			if (id >= 0)
 				left[id] = n_out;
 		}
-		if (!scheduler_plan(s, now * 1000000, &step))
+		if (!plan(s, now * 1000000, &step))
 			continue;
 		assert_true(scheduler_running(s) <= 4);
 		scheduler_report(s, &step, 1000000 * (1 + step.n_prefill_rows));
@@ -270,6 +321,7 @@ int main(void)
 	    cmocka_unit_test(priority_goes_first_and_ages),
 	    cmocka_unit_test(queue_is_bounded_by_requests_and_tokens),
 	    cmocka_unit_test(retry_after_counts_places_and_pages),
+	    cmocka_unit_test(what_is_known_is_skipped),
 	    cmocka_unit_test(random_load_gives_everything_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

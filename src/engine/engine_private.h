@@ -1,0 +1,78 @@
+/* The engine's inside: which thread owns which field. Its functions lie in life.c, load.c, step.c, submit.c, status.c.
+ *
+ * One mutex guards what several threads look at. The model, the KV pages' content and a running sequence belong to the
+ * engine's thread and are touched without it. Nothing is logged, and no event is waited for, while the mutex is held.
+ */
+#ifndef TALLOW_ENGINE_ENGINE_PRIVATE_H
+#define TALLOW_ENGINE_ENGINE_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/engine.h"
+#include "engine/metrics.h"
+#include "engine/prefix_cache.h"
+#include "engine/scheduler.h"
+#include "engine/sequence.h"
+#include "model/model.h"
+
+struct engine {
+	/* ---- set by engine_create, read by all ---- */
+	struct engine_options options; /* defaults filled in; `model` points to the next */
+	struct model_options model_options;
+	char *path;
+	char *name; /* last part of path */
+	int64_t created_ns;
+
+	/* ---- of whoever starts and stops the engine: one thread ---- */
+	pthread_t thread;
+	bool thread_runs;
+
+	/* ---- any thread ---- */
+	atomic_int wanted_threads; /* 0 = no change */
+
+	/* ---- guarded by the mutex ---- */
+	pthread_mutex_t mutex;
+	pthread_cond_t work;    /* the engine's thread waits for something to do */
+	pthread_cond_t changed; /* others wait for the state to change */
+	bool stopping;
+	enum engine_state state;
+	struct error error; /* when FAILED */
+	enum load_stage load_stage;
+	uint64_t load_bytes_done, load_bytes_total;
+	bool loaded; /* what the thread made while it loaded is there */
+	struct scheduler *scheduler;
+	struct prefix_cache *cache;
+	struct sequence **sequences; /* [n_sequences], by the scheduler's id; NULL = free */
+	int n_active;                /* threads that compute now */
+	int64_t step_started_ns;     /* 0 while idle */
+	struct engine_metrics metrics;
+	struct rate rate;
+
+	/* ---- made by the engine's thread; once `loaded`, read by all and changed by nobody ---- */
+	struct tokenizer *tokenizer;
+	struct model *model;        /* its config and plan; the rest is the engine's thread's */
+	struct model_config config; /* with the tokenizer's EOS */
+	struct engine_status facts; /* what engine_status says that does not change */
+	bool decode_is_prefill;     /* a decoded row has the bits of a prefilled one: pages of answers are shared, too */
+	int n_sequences;
+
+	/* ---- the engine's thread alone ---- */
+	struct sampler *sampler;
+	struct forward_span *spans; /* [n_sequences] */
+	int *span_owners;           /* [n_sequences] id of the sequence of each span */
+	struct sequence *ended;     /* a list: pages and places are given back, their end is not told yet */
+};
+
+/* True on the engine's thread between the plan of a step and its last event: nothing is allocated there. For the test that
+ * counts (tests/unit/test_step_memory.c). */
+extern _Thread_local bool engine_in_step;
+
+/* Fills what `loaded` stands for. On failure engine_destroy frees what is there. */
+bool engine_load(struct engine *engine, struct error *error) MUST_USE;
+/* Makes steps until `stopping`, then ends what is left. */
+void engine_serve(struct engine *engine);
+/* Locked. Loaded and neither failed nor stopped. */
+bool engine_is_loaded(const struct engine *engine);
+
+#endif

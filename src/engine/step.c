@@ -1,0 +1,298 @@
+/* The engine's steps (engine_private.h says who owns what):
+ *
+ *     locked:   drop what was cancelled or is late, admit (pages are taken, or found in the cache), plan
+ *     unlocked: forward, sample, push events
+ *     locked:   report to the scheduler, publish pages; give back pages and places of what ended
+ *     unlocked: push the end of what ended, log it, free it
+ */
+#include <assert.h>
+
+#include "base/log.h"
+#include "base/platform.h"
+#include "engine/engine_private.h"
+
+_Thread_local bool engine_in_step;
+
+/* ---- ends ---- */
+
+/* Locked. */
+static void observe_outcome(struct engine *engine, const struct sequence *sequence)
+{
+	struct engine_metrics *metrics = &engine->metrics;
+	metrics->requests[sequence->outcome]++;
+	histogram_observe(&metrics->request, (double)(sequence->ended_ns - sequence->submitted_ns) / 1e9);
+	if (sequence->first_token_ns)
+		histogram_observe(&metrics->decode, (double)(sequence->ended_ns - sequence->first_token_ns) / 1e9);
+}
+
+/* Locked. The sequence has ended: pages and place are given back; the rest is say_goodbye's. */
+static void remove_sequence(struct engine *engine, int id, enum outcome outcome, int64_t now_ns)
+{
+	struct sequence *sequence = engine->sequences[id];
+	sequence->outcome = outcome;
+	sequence->ended_ns = now_ns;
+	observe_outcome(engine, sequence);
+	prefix_cache_release(engine->cache, sequence->pages, sequence->n_pages);
+	scheduler_remove(engine->scheduler, id);
+	engine->sequences[id] = NULL;
+	sequence->next_ended = engine->ended;
+	engine->ended = sequence;
+}
+
+/* Not locked. Whoever reads the end finds pages and place free. */
+static void say_goodbye(struct engine *engine)
+{
+	while (engine->ended) {
+		struct sequence *sequence = engine->ended;
+		engine->ended = sequence->next_ended;
+		sequence_push_terminal(sequence);
+		log_event(LOG_INFO, "request_end", sequence->request.request_id, LOG_TEXT("job_id", sequence->request.job_id),
+		          LOG_TEXT("outcome", outcome_name(sequence->outcome)),
+		          LOG_INT("prompt_tokens", sequence->request.n_prompt),
+		          LOG_INT("tokens_out", sequence_output_tokens(sequence)),
+		          LOG_MS("total_ms", (double)(sequence->ended_ns - sequence->submitted_ns) / 1e6));
+		sequence_destroy(sequence);
+	}
+}
+
+static enum outcome outcome_of_cancel(enum error_code code)
+{
+	return code == ERROR_DEADLINE ? OUTCOME_DEADLINE : OUTCOME_CANCELLED;
+}
+
+/* Locked. */
+static void drop_cancelled(struct engine *engine, int64_t now_ns)
+{
+	for (int id = 0; id < engine->n_sequences; id++) {
+		struct sequence *sequence = engine->sequences[id];
+		if (!sequence)
+			continue;
+		if (sequence->request.deadline_ns && now_ns >= sequence->request.deadline_ns)
+			stream_cancel(sequence->stream, ERROR_DEADLINE);
+		if (atomic_load(stream_cancel_flag(sequence->stream)))
+			remove_sequence(engine, id, outcome_of_cancel(stream_cancel_code(sequence->stream)), now_ns);
+	}
+}
+
+/* ---- the plan ---- */
+
+/* Locked. What the prefix cache has by now of a prompt that is being prefilled; another request may just have computed it.
+ * The last token is always computed, for its logits. */
+static void adopt_cached(struct engine *engine, int id)
+{
+	struct sequence *sequence = engine->sequences[id];
+	int page_tokens = engine->facts.kv_page_tokens;
+	sequence_adopt_pages(sequence, engine->cache, page_tokens);
+	int64_t n_known = (int64_t)sequence->n_published * page_tokens;
+	int64_t n_new = scheduler_skip(engine->scheduler, id, n_known);
+	sequence->cached_tokens += n_new;
+	engine->metrics.cached_tokens += (uint64_t)n_new;
+}
+
+/* Locked. Takes every page the sequence may need beside those it was given; the scheduler has counted them, so there is
+ * one to take, from the pool or from the cache. */
+static void begin(struct engine *engine, struct sequence *sequence, int64_t now_ns)
+{
+	while (sequence->n_pages < sequence->max_pages) {
+		int32_t page = prefix_cache_take(engine->cache);
+		assert(page >= 0);
+		sequence->pages[sequence->n_pages++] = page;
+	}
+	sequence->admitted_ns = now_ns;
+	histogram_observe(&engine->metrics.queue, (double)(now_ns - sequence->submitted_ns) / 1e9);
+	engine->metrics.prompt_tokens += (uint64_t)sequence->request.n_prompt;
+	stream_push_started(sequence->stream, sequence->request.n_prompt, sequence->cached_tokens);
+}
+
+/* Locked. False when there is nothing to compute. */
+static bool plan(struct engine *engine, int64_t now_ns, struct scheduler_step *step)
+{
+	struct scheduler_admission admission;
+	scheduler_admit(engine->scheduler, now_ns, &admission);
+	/* All adopt before any takes: what a newcomer takes may be what another could have adopted. */
+	for (int i = 0; i < admission.n_prefilling; i++)
+		adopt_cached(engine, admission.prefilling[i]);
+	for (int i = 0; i < admission.n_admitted; i++)
+		begin(engine, engine->sequences[admission.admitted[i]], now_ns);
+	return scheduler_plan(engine->scheduler, step);
+}
+
+/* ---- the step ---- */
+
+static void add_span(struct engine *engine, int *n_spans, int id, struct forward_span span)
+{
+	struct sequence *sequence = engine->sequences[id];
+	span.tokens = sequence->tokens + span.position;
+	span.rope_variant = sequence->chain.rope_variant;
+	span.pages = sequence->pages;
+	span.n_pages = sequence->n_pages;
+	span.cancel = stream_cancel_flag(sequence->stream);
+	/* What is written belongs to nobody else: pages are shared when they are full, so that none must be copied on write. */
+	int64_t page_tokens = engine->facts.kv_page_tokens;
+	for (int64_t i = span.position / page_tokens; i * page_tokens < span.position + span.n_rows; i++)
+		assert(kv_page_references(model_kv(engine->model), sequence->pages[i]) == 1);
+	engine->span_owners[*n_spans] = id;
+	engine->spans[(*n_spans)++] = span;
+}
+
+static int build_spans(struct engine *engine, const struct scheduler_step *step)
+{
+	int n_spans = 0;
+	for (int i = 0; i < step->n_decode; i++) {
+		const struct sequence *sequence = engine->sequences[step->decode[i]];
+		add_span(engine, &n_spans, step->decode[i],
+		         (struct forward_span){
+		             .n_rows = 1, .phase = ROWS_DECODE, .position = sequence->n_tokens - 1, .logits = LOGITS_LAST});
+	}
+	for (int i = 0; i < step->n_slices; i++) {
+		const struct scheduler_slice *slice = &step->slices[i];
+		add_span(engine, &n_spans, slice->id,
+		         (struct forward_span){.n_rows = slice->n_rows,
+		                               .phase = ROWS_PREFILL,
+		                               .position = slice->position,
+		                               .logits = slice->last ? LOGITS_LAST : LOGITS_NONE});
+	}
+	return n_spans;
+}
+
+/* Samples for one span and pushes what follows; true when the sequence has ended, with its outcome. */
+static bool take_token(struct engine *engine, const struct forward_span *span, struct sequence *sequence,
+                       enum outcome *outcome)
+{
+	int32_t token =
+	    sampler_pick(engine->sampler, model_logits(engine->model, span->logit_row), &sequence->request.sampling,
+	                 sequence->tokens, (size_t)sequence->n_tokens, 0, (uint64_t)sequence->n_tokens);
+	return sequence_take(sequence, token, &engine->config, clock_ns(), outcome);
+}
+
+/* Locked. */
+static void observe_token(struct engine *engine, const struct sequence *sequence, int64_t previous_ns, int64_t now_ns)
+{
+	struct engine_metrics *metrics = &engine->metrics;
+	metrics->tokens_generated++;
+	rate_add(&engine->rate, now_ns, 1);
+	if (previous_ns) {
+		histogram_observe(&metrics->inter_token, (double)(now_ns - previous_ns) / 1e9);
+		return;
+	}
+	histogram_observe(&metrics->time_to_first_token, (double)(now_ns - sequence->submitted_ns) / 1e9);
+	histogram_observe(&metrics->prefill, (double)(now_ns - sequence->admitted_ns) / 1e9);
+}
+
+/* Locked. Pages that the step filled can be found from now on. */
+static void publish_pages(struct engine *engine, int n_spans)
+{
+	int64_t page_tokens = engine->facts.kv_page_tokens;
+	for (int i = 0; i < n_spans; i++) {
+		const struct forward_span *span = &engine->spans[i];
+		struct sequence *sequence = engine->sequences[engine->span_owners[i]];
+		if (span->cancelled || (span->phase == ROWS_DECODE && !engine->decode_is_prefill))
+			continue;
+		for (; (sequence->n_published + 1) * page_tokens <= span->position + span->n_rows; sequence->n_published++)
+			prefix_cache_add(engine->cache, &sequence->chain, sequence->tokens + sequence->n_published * page_tokens,
+			                 sequence->pages[sequence->n_published]);
+	}
+}
+
+static void push_tokens(struct engine *engine, int n_spans)
+{
+	for (int i = 0; i < n_spans; i++) {
+		const struct forward_span *span = &engine->spans[i];
+		int id = engine->span_owners[i];
+		struct sequence *sequence = engine->sequences[id];
+		if (span->cancelled || span->logit_row < 0)
+			continue; /* a cancelled one is dropped before the next step */
+		int64_t previous_ns = sequence->last_token_ns;
+		int64_t n_before = sequence->n_tokens;
+		enum outcome outcome;
+		engine_in_step = true;
+		bool ended = take_token(engine, span, sequence, &outcome);
+		engine_in_step = false;
+		pthread_mutex_lock(&engine->mutex);
+		if (sequence->n_tokens > n_before)
+			observe_token(engine, sequence, previous_ns, sequence->last_token_ns);
+		if (ended)
+			remove_sequence(engine, id, outcome, clock_ns());
+		pthread_mutex_unlock(&engine->mutex);
+		say_goodbye(engine);
+	}
+}
+
+static void compute_step(struct engine *engine, const struct scheduler_step *step, int64_t started_ns)
+{
+	engine_in_step = true;
+	int n_spans = build_spans(engine, step);
+	model_forward(engine->model, engine->spans, n_spans);
+	int64_t forward_ns = clock_ns() - started_ns;
+	pthread_mutex_lock(&engine->mutex);
+	scheduler_report(engine->scheduler, step, forward_ns);
+	publish_pages(engine, n_spans);
+	pthread_mutex_unlock(&engine->mutex);
+	engine_in_step = false;
+	push_tokens(engine, n_spans);
+}
+
+/* ---- the loop ---- */
+
+/* Locked. How many threads compute from now on, when that has changed; else 0. */
+static int changed_threads(struct engine *engine)
+{
+	int wanted = atomic_load(&engine->wanted_threads);
+	if (wanted == 0 || wanted == engine->n_active)
+		return 0;
+	model_set_threads(engine->model, wanted);
+	engine->n_active = wanted;
+	return wanted;
+}
+
+/* Locked. Nothing to compute: waits for work, unless somebody waits for a goodbye. */
+static void rest(struct engine *engine)
+{
+	engine->step_started_ns = 0;
+	if (engine->ended) {
+		pthread_mutex_unlock(&engine->mutex);
+		say_goodbye(engine);
+		pthread_mutex_lock(&engine->mutex);
+		return;
+	}
+	/* Whatever waits or runs can make a step, so there is nothing here that a cancel could be about. */
+	pthread_cond_broadcast(&engine->changed);
+	pthread_cond_wait(&engine->work, &engine->mutex);
+}
+
+/* Locked. Nobody can have been added since `stopping` was set. */
+static void end_all(struct engine *engine)
+{
+	for (int id = 0; id < engine->n_sequences; id++) {
+		if (!engine->sequences[id])
+			continue;
+		stream_cancel(engine->sequences[id]->stream, ERROR_SHUTTING_DOWN);
+		remove_sequence(engine, id, OUTCOME_CANCELLED, clock_ns());
+	}
+}
+
+void engine_serve(struct engine *engine)
+{
+	pthread_mutex_lock(&engine->mutex);
+	while (!engine->stopping) {
+		struct scheduler_step step;
+		int64_t now_ns = clock_ns();
+		drop_cancelled(engine, now_ns);
+		if (!plan(engine, now_ns, &step)) {
+			rest(engine);
+			continue;
+		}
+		engine->step_started_ns = now_ns;
+		int threads = changed_threads(engine);
+		pthread_mutex_unlock(&engine->mutex);
+
+		say_goodbye(engine);
+		if (threads)
+			log_event(LOG_INFO, "threads_changed", NULL, LOG_INT("threads", threads));
+		compute_step(engine, &step, now_ns);
+		pthread_mutex_lock(&engine->mutex);
+	}
+	end_all(engine);
+	pthread_mutex_unlock(&engine->mutex);
+	say_goodbye(engine);
+}

@@ -1,0 +1,141 @@
+/* Requests in: measured, refused or queued; and their cancellation by name. */
+#include <string.h>
+
+#include "base/platform.h"
+#include "engine/engine_private.h"
+
+/* Where the request must end; refuses what cannot fit. Immutable facts only: no lock needed. */
+static bool measure_request(const struct engine *engine, const struct request *request, int64_t *n_total, bool *clipped,
+                            struct error *error)
+{
+	int64_t context = engine->facts.context_length;
+	if (request->n_prompt >= context)
+		return error_set(error, ERROR_CONTEXT_LENGTH,
+		                 "the prompt has %lld tokens, the context holds %lld with at least one to generate",
+		                 (long long)request->n_prompt, (long long)context);
+	for (int64_t i = 0; i < request->n_prompt; i++)
+		if (request->prompt[i] < 0 || request->prompt[i] >= engine->config.vocab_size)
+			return error_set(error, ERROR_INVALID_REQUEST, "token %d at place %lld is not in the vocabulary of %lld",
+			                 request->prompt[i], (long long)i, (long long)engine->config.vocab_size);
+	int64_t max_tokens = request->max_tokens ? request->max_tokens : engine->options.max_tokens;
+	*clipped = max_tokens > context - request->n_prompt;
+	*n_total = *clipped ? context : request->n_prompt + max_tokens;
+	return true;
+}
+
+/* Locked. */
+static bool may_submit(struct engine *engine, const struct request *request, struct error *error)
+{
+	if (engine->state == ENGINE_CREATED || engine->state == ENGINE_LOADING)
+		return error_set(error, ERROR_LOADING, "the model is still loading");
+	if (engine->state == ENGINE_FAILED)
+		return error_set(error, ERROR_LOADING, "the model could not be loaded");
+	if (engine->state != ENGINE_READY)
+		return error_set(error, ERROR_SHUTTING_DOWN, "the worker is shutting down");
+	for (int id = 0; request && id < engine->n_sequences; id++) {
+		const struct sequence *sequence = engine->sequences[id];
+		if (sequence && strcmp(sequence->request.job_id, request->job_id) == 0 && !stream_ended(sequence->stream))
+			return error_set(error, ERROR_CONFLICT, "job_id %s is active", request->job_id);
+	}
+	return true;
+}
+
+/* Locked. */
+static int retry_after(const struct engine *engine)
+{
+	return (int)((scheduler_wait_estimate_ns(engine->scheduler) + 999999999) / 1000000000);
+}
+
+/* Locked. On success the scheduler and the table own the sequence. */
+static bool enqueue(struct engine *engine, struct sequence *sequence, int *retry_after_s, struct error *error)
+{
+	if (!may_submit(engine, &sequence->request, error))
+		return false;
+	enum scheduler_refusal refusal;
+	struct scheduler_request place = {
+	    .n_prompt = sequence->request.n_prompt,
+	    .n_total = sequence->n_total,
+	    .priority = sequence->request.priority,
+	    .arrival_ns = sequence->submitted_ns,
+	};
+	int id = scheduler_add(engine->scheduler, &place, &refusal);
+	if (id < 0) {
+		engine->metrics.requests[OUTCOME_REJECTED]++;
+		if (refusal == SCHEDULER_NEVER_FITS)
+			return error_set(error, ERROR_INSUFFICIENT_MEMORY,
+			                 "prompt and max_tokens need %lld KV pages, the pool has %d: at most %lld tokens in all",
+			                 (long long)sequence->max_pages, engine->facts.kv_pages_total,
+			                 (long long)engine->facts.kv_pages_total * engine->facts.kv_page_tokens);
+		int seconds = retry_after(engine);
+		if (retry_after_s)
+			*retry_after_s = seconds;
+		return error_set(
+		    error, ERROR_QUEUE_FULL,
+		    "%d requests with %lld prompt tokens wait already, at most %d with %lld may; try again in %d s",
+		    scheduler_waiting(engine->scheduler), (long long)scheduler_waiting_tokens(engine->scheduler),
+		    engine->options.max_queue, (long long)engine->options.max_queued_tokens, seconds);
+	}
+	sequence->id = id;
+	engine->sequences[id] = sequence;
+	return true;
+}
+
+struct stream *engine_submit(struct engine *engine, const struct request *request, int *retry_after_s,
+                             struct error *error)
+{
+	int64_t n_total = 0;
+	bool clipped = false;
+	pthread_mutex_lock(&engine->mutex);
+	bool open = may_submit(engine, request, error);
+	pthread_mutex_unlock(&engine->mutex);
+	if (!open || !measure_request(engine, request, &n_total, &clipped, error))
+		return NULL;
+	int64_t page_tokens = engine->facts.kv_page_tokens;
+	struct sequence *sequence = sequence_create(
+	    request, n_total, clipped, (int)((n_total + page_tokens - 1) / page_tokens), engine->tokenizer, error);
+	if (!sequence)
+		return NULL;
+	sequence->chain.key = request->cache_key;
+	sequence->chain.rope_variant = model_rope_variant(engine->model, n_total);
+	sequence->submitted_ns = clock_ns();
+	struct stream *stream = stream_create(error);
+	if (!stream) {
+		sequence_destroy(sequence);
+		return NULL;
+	}
+	sequence->stream = stream;
+	pthread_mutex_lock(&engine->mutex);
+	bool queued = enqueue(engine, sequence, retry_after_s, error);
+	if (queued)
+		pthread_cond_signal(&engine->work);
+	pthread_mutex_unlock(&engine->mutex);
+	if (!queued) {
+		sequence_destroy(sequence);
+		stream_unref(stream);
+		return NULL;
+	}
+	return stream;
+}
+
+bool engine_cancel(struct engine *engine, const char *job_id)
+{
+	bool found = false;
+	pthread_mutex_lock(&engine->mutex);
+	for (int id = 0; engine->loaded && id < engine->n_sequences && !found; id++) {
+		struct sequence *sequence = engine->sequences[id];
+		if (sequence && strcmp(sequence->request.job_id, job_id) == 0 && !stream_ended(sequence->stream)) {
+			stream_cancel(sequence->stream, ERROR_CANCELLED);
+			found = true;
+		}
+	}
+	pthread_mutex_unlock(&engine->mutex);
+	return found;
+}
+
+int engine_retry_after(struct engine *engine)
+{
+	pthread_mutex_lock(&engine->mutex);
+	int seconds = engine_is_loaded(engine) ? retry_after(engine) : 1;
+	pthread_mutex_unlock(&engine->mutex);
+	return seconds;
+}
