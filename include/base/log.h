@@ -1,5 +1,10 @@
 /* Structured log on standard error: plain when it is a terminal, JSON lines otherwise (settable). Never a prompt, never
- * generated text, at any level. One line is one write(2). Safe from every thread; not from signal handlers.
+ * generated text, at any level. Safe from every thread; not from signal handlers. Allocates nothing.
+ *
+ * Lines leave whole, those of one thread in order. A process that must not stand still because nobody reads calls
+ * log_start: from then on a line is copied into a bounded ring, and one thread of the log's own writes. Lines that find no
+ * room are dropped; how many comes in a line "log_lines_dropped" in their place. A process that dies without log_stop
+ * loses what is in the ring, a moment's worth where somebody reads.
  *
  *     log_event(LOG_INFO, "request_end", request_id, LOG_INT("tokens_out", 12), LOG_MS("decode_ms", 80.5));
  *
@@ -10,6 +15,7 @@
 #define TALLOW_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -32,6 +38,11 @@ struct log_field {
 
 /* Once, before other threads start. */
 void log_init(enum log_level level, enum log_format format);
+/* From here on nobody who logs waits for a reader. ERROR_MEMORY when there is no thread for it. */
+bool log_start(struct error *error) MUST_USE;
+/* Waits until what was logged is written, at most a second; what is logged later is dropped. By one thread, last thing
+ * before the process ends; harmless without log_start. */
+void log_stop(void);
 bool log_level_parse(const char *name, enum log_level *level); /* debug|info|warn|error|off */
 bool log_enabled(enum log_level level);
 
@@ -40,6 +51,10 @@ void log_fields(enum log_level level, const char *event, const char *request_id,
 /* The entry in front, which is skipped, lets the list of fields be empty. */
 #define log_event(level, event, request_id, ...)                                                                       \
 	log_fields(level, event, request_id, (const struct log_field[]){{.key = 0}, ##__VA_ARGS__, {.key = 0}} + 1)
+
+/* Bytes that are no line of the log, for standard error (in order with it) or standard output, whatever the level.
+ * `failure` (static) is the event that is logged when they cannot be written; NULL: none. */
+void log_raw(int fd, const char *data, size_t n_bytes, const char *failure);
 
 /* One field "message" with a formatted sentence. */
 void log_message(enum log_level level, const char *event, const char *format, ...) PRINTF_LIKE(3, 4);

@@ -1,4 +1,4 @@
-/* The log: a line is built in memory and leaves in one write(2), so lines of several threads never mix. */
+/* The log: a line is built on the stack, without memory of its own, and handed over whole (log_writer.h). */
 #include "base/log.h"
 
 #include <errno.h>
@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/log_writer.h"
 #include "base/platform.h"
 
-enum { MAX_LINE_BYTES = 8192 };
+enum { STOP_TIMEOUT_MS = 1000 };
 
 static atomic_int minimum_level = LOG_INFO;
 static atomic_bool as_json;
@@ -104,23 +105,54 @@ static void write_line(struct bytes *line, enum log_level level, const char *eve
 	bytes_append(line, "\n", 1);
 }
 
-void log_fields(enum log_level level, const char *event, const char *request_id, const struct log_field *fields)
+/* A line in `storage` [LOG_LINE_BYTES], which is all that it may take; its size. */
+static size_t format_line(char *storage, enum log_level level, const char *event, const char *request_id,
+                          const struct log_field *fields)
 {
-	if (!log_enabled(level))
-		return;
-	int saved_errno = errno; /* callers log first and look at errno after */
-	struct bytes line = {.max_bytes = MAX_LINE_BYTES};
+	struct bytes line = {.data = storage, .capacity = LOG_LINE_BYTES, .max_bytes = LOG_LINE_BYTES - 1};
 	write_line(&line, level, event, request_id, fields);
 	if (line.failed) {
 		const struct log_field cut[] = {LOG_TEXT("message", "too long for the log"), {.key = NULL}};
 		bytes_clear(&line);
 		write_line(&line, level, event, NULL, cut);
 	}
-	/* A closed or full standard error: nobody is left to tell. */
-	while (!line.failed && write(STDERR_FILENO, line.data, line.n_bytes) < 0 && errno == EINTR)
-		continue;
-	bytes_free(&line);
+	return line.failed ? 0 : line.n_bytes;
+}
+
+void log_fields(enum log_level level, const char *event, const char *request_id, const struct log_field *fields)
+{
+	if (!log_enabled(level))
+		return;
+	int saved_errno = errno; /* callers log first and look at errno after */
+	char line[LOG_LINE_BYTES];
+	writer_put(STDERR_FILENO, line, format_line(line, level, event, request_id, fields), NULL);
 	errno = saved_errno;
+}
+
+void log_raw(int fd, const char *data, size_t n_bytes, const char *failure)
+{
+	int saved_errno = errno;
+	for (size_t n; n_bytes > 0; data += n, n_bytes -= n) {
+		n = n_bytes < LOG_LINE_BYTES ? n_bytes : LOG_LINE_BYTES;
+		writer_put(fd, data, n, failure);
+	}
+	errno = saved_errno;
+}
+
+static size_t tell_dropped(uint64_t n_dropped, char *line)
+{
+	const struct log_field fields[] = {LOG_INT("lines", n_dropped), {.key = NULL}};
+	return format_line(line, LOG_WARN, "log_lines_dropped", NULL, fields);
+}
+
+bool log_start(struct error *error)
+{
+	return writer_start(tell_dropped, error);
+}
+
+void log_stop(void)
+{
+	writer_stop(STOP_TIMEOUT_MS);
 }
 
 void log_message(enum log_level level, const char *event, const char *format, ...)

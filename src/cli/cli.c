@@ -105,7 +105,9 @@ static int report(const struct error *error, const struct options *logged)
 	if (logged && setup_logs_are_json(logged))
 		log_event(LOG_ERROR, "exit", NULL, LOG_INT("exit_code", code),
 		          LOG_TEXT("code", error_info(error->code)->wire_name), LOG_TEXT("message", error->message));
-	fprintf(stderr, "tallow: %s\n", error->message);
+	char line[sizeof error->message + 16];
+	int n_bytes = snprintf(line, sizeof line, "tallow: %s\n", error->message);
+	log_raw(STDERR_FILENO, line, (size_t)n_bytes, NULL);
 	return code;
 }
 
@@ -129,5 +131,7 @@ int cli_main(int argc, char **argv)
 	bool ok = command->run(&options, &error);
 	if (fflush(stdout) != 0 && ok)
 		ok = error_set(&error, ERROR_INTERNAL, "cannot write to standard output");
-	return ok ? 0 : report(&error, command->bit == FOR_SERVE ? &options : NULL);
+	int code = ok ? 0 : report(&error, command->bit == FOR_SERVE ? &options : NULL);
+	log_stop();
+	return code;
 }

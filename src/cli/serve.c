@@ -1,5 +1,5 @@
 /* `tallow serve`: engine, server and worker wired together. The order is the point: signals are blocked before the first
- * thread starts, the server listens before the model is loaded, and the engine ends streams before the server stops.
+ * thread starts (that of the log has none), the server listens before the model is loaded, and the engine ends streams before the server stops.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -252,6 +252,8 @@ bool serve_run(const struct options *options, struct error *error)
 	/* A connection has a thread, and threads would spread over many heaps, each of which keeps what it once had: resident
 	 * memory would creep up for thousands of requests. Nothing here allocates often enough to miss them. */
 	mallopt(M_ARENA_MAX, 1);
+	if (!log_start(error)) /* stopped by cli_main, which has the last word */
+		return false;
 	struct serving serving = {.options = options, .listen_fd = worker_inherited_socket()};
 	struct worker *worker = create_worker(&serving, error);
 	struct engine *engine = worker ? create_engine(options, error) : NULL;

@@ -20,8 +20,7 @@ void load_view_begin(struct load_view *view, bool bar)
 
 static void write_screen(const char *text, int n_bytes)
 {
-	ssize_t written = write(STDERR_FILENO, text, (size_t)n_bytes);
-	(void)written; /* nobody is left to tell */
+	log_raw(STDERR_FILENO, text, (size_t)n_bytes, NULL);
 }
 
 static void draw_bar(struct load_view *view, const struct engine_status *status)

@@ -163,9 +163,8 @@ static bool write_ready_line(struct worker *worker, const struct engine_status *
 	message_ready_line(&line, &worker->options, worker->service, status);
 	if (line.failed)
 		return error_set(error, ERROR_MEMORY, "no memory for the ready line");
-	/* Nobody listening there is no reason to stop: the callback and /health say the same. */
-	if (write(STDOUT_FILENO, line.data, line.n_bytes) < 0)
-		log_message(LOG_WARN, "ready_line_unread", "cannot write to standard output: %s", strerror(errno));
+	/* Nobody listening there is no reason to stop or to wait: the callback and /health say the same. */
+	log_raw(STDOUT_FILENO, line.data, line.n_bytes, "ready_line_unread");
 	bytes_free(&line);
 	return true;
 }
