@@ -39,6 +39,7 @@
 	X(ERROR_CANCELLED, "CANCELLED", 499, "invalid_request_error", 70, false)                                           \
 	X(ERROR_DEADLINE, "DEADLINE_EXCEEDED", 503, "server_error", 70, false)                                             \
 	X(ERROR_INFERENCE, "INFERENCE_FAILED", 500, "server_error", 70, true)                                              \
+	X(ERROR_MODEL_FAULT, "MODEL_FAULT", 500, "server_error", 70, false)                                                \
 	X(ERROR_INTERNAL, "INTERNAL", 500, "server_error", 70, false)
 
 enum error_code {

@@ -108,10 +108,10 @@ static bool cancel_slow_reader(struct sequence *sequence, enum outcome *outcome)
 	return end_with_error(sequence, ERROR_CANCELLED, "the client reads too slowly");
 }
 
-static bool fail(struct sequence *sequence, const char *why, enum outcome *outcome)
+static bool fail(struct sequence *sequence, enum error_code code, const char *why, enum outcome *outcome)
 {
 	*outcome = OUTCOME_FAILED;
-	return end_with_error(sequence, ERROR_INFERENCE, why);
+	return end_with_error(sequence, code, why);
 }
 
 static bool flush_pending(struct sequence *sequence)
@@ -181,7 +181,7 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct model_
                    enum outcome *outcome)
 {
 	if (token < 0)
-		return fail(sequence, "the model gave no finite logits", outcome);
+		return fail(sequence, ERROR_MODEL_FAULT, "the model gave no finite logits", outcome);
 	if (!sequence->first_token_ns)
 		sequence->first_token_ns = now_ns;
 	sequence->last_token_ns = now_ns;
@@ -194,7 +194,7 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct model_
 	bytes_clear(&sequence->safe);
 	detokenizer_push(sequence->detokenizer, token, &sequence->text);
 	if (sequence->text.failed) /* text is never left out without a word */
-		return fail(sequence, "the tokenizer's decoder gives up on this text", outcome);
+		return fail(sequence, ERROR_INFERENCE, "the tokenizer's decoder gives up on this text", outcome);
 	bool stopped = stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe);
 	if (!flush_pending(sequence))
 		return cancel_slow_reader(sequence, outcome);

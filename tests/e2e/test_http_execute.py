@@ -1,10 +1,12 @@
 """POST /execute as the contract has it: events, fields, errors, ends."""
 
+import array
 import json
 import time
 
 import pytest
 
+from conftest import llama_config, write_model
 from http_client import Stream, execute, get, health, post, request, text_of, wait_until
 
 PROMPT = "Once upon a time"
@@ -214,6 +216,23 @@ def test_a_deadline_ends_the_stream(shared_worker):
     assert time.monotonic() - start < 2
     answer = post(port, "/execute", dict(LONG, deadline_ms=60, stream=False))
     assert answer.status == 503 and answer.json()["error"]["code"] == "DEADLINE_EXCEEDED"
+
+
+def test_a_model_whose_logits_are_not_finite(worker, tallow, text_model, tmp_path):
+    """Trying again is of no use: the model is at fault, and the worker says so."""
+    vocab_size = json.loads((text_model / "config.json").read_text())["vocab_size"]
+    config = llama_config(hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+                          num_key_value_heads=2, max_position_embeddings=512, vocab_size=vocab_size)
+    model = write_model(tmp_path / "nan", config, text_model, array.array("f", [float("nan")]).tobytes())
+    port = worker(model=model).port
+    name, data = execute(port, {"prompt": PROMPT, "max_tokens": 4})[-1]
+    assert name == "error" and data["code"] == "MODEL_FAULT" and data["retriable"] is False
+    answer = post(port, "/execute", {"prompt": PROMPT, "max_tokens": 4, "stream": False})
+    error = answer.json()["error"]
+    assert answer.status == 500 and error["code"] == "MODEL_FAULT" and error["retriable"] is False
+    assert "finite" in error["message"]
+    generated = tallow("generate", "--model", model, "-p", PROMPT)
+    assert generated.returncode == 70 and b"finite" in generated.stderr
 
 
 def test_any_content_type_will_do(shared_worker):

@@ -162,6 +162,8 @@ static void error_table_is_complete(void **state)
 	assert_string_equal(error_info(ERROR_QUEUE_FULL)->wire_name, "QUEUE_FULL");
 	assert_int_equal(error_info(ERROR_QUEUE_FULL)->http_status, 429);
 	assert_true(error_info(ERROR_QUEUE_FULL)->retriable);
+	assert_string_equal(error_info(ERROR_MODEL_FAULT)->wire_name, "MODEL_FAULT");
+	assert_true(error_info(ERROR_INFERENCE)->retriable && !error_info(ERROR_MODEL_FAULT)->retriable);
 }
 
 static void error_messages_stay_one_valid_line(void **state)
