@@ -1,7 +1,8 @@
 """Fixtures of the end-to-end tests: they start the real binary, talk HTTP to it, and play its orchestrator.
 
-Environment: TALLOW_BINARY (default build/tallow), TALLOW_TEST_MODEL_PATH (one more model for test_generate.py),
-TALLOW_FIXTURES (published model folders, when they are there). Python's standard library and pytest only.
+Environment: TALLOW_BINARY (default build/tallow), TALLOW_RUNNER (what runs it, such as an emulator with its flags),
+TALLOW_TEST_ISA (--isa of every command that is not given one), TALLOW_TEST_MODEL_PATH (one more model for
+test_generate.py), TALLOW_FIXTURES (published model folders, when they are there). Python's standard library and pytest only.
 """
 
 import array
@@ -18,12 +19,14 @@ import time
 
 import pytest
 
+from http_client import WAIT_S
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-START_TIMEOUT_S = 60
 
 
-def binary_path():
-    return str((ROOT / os.environ.get("TALLOW_BINARY", "build/tallow")).resolve())
+def program():
+    """The command line that starts the binary."""
+    return os.environ.get("TALLOW_RUNNER", "").split() + [str((ROOT / os.environ.get("TALLOW_BINARY", "build/tallow")).resolve())]
 
 
 def shipped_model():
@@ -38,6 +41,8 @@ def clean_environment(extra=None):
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TALLOW_")}
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"):
         inherited.pop(name, None)
+    if "TALLOW_TEST_ISA" in os.environ:
+        inherited["TALLOW_ISA"] = os.environ["TALLOW_TEST_ISA"]
     inherited.update(extra or {})
     return inherited
 
@@ -137,9 +142,8 @@ class Worker:
         self.log_path = log_path
         self.ready = None
         self.port = None
-        self.started = time.monotonic()
         with open(log_path, "wb") as log:
-            self.process = subprocess.Popen((command or [binary_path()]) + arguments, stdout=subprocess.PIPE,
+            self.process = subprocess.Popen((command or program()) + arguments, stdout=subprocess.PIPE,
                                             stderr=popen.pop("stderr", log), stdin=subprocess.DEVNULL,
                                             env=clean_environment(env), cwd=ROOT, **popen)
         if wait:
@@ -153,9 +157,9 @@ class Worker:
     def url(self):
         return "http://127.0.0.1:%d" % self.port
 
-    def wait_ready(self, timeout=START_TIMEOUT_S):
+    def wait_ready(self):
         """Reads the ready line. Fails, with the log, when the process ends before or takes too long."""
-        readable, _, _ = select.select([self.process.stdout], [], [], timeout)
+        readable, _, _ = select.select([self.process.stdout], [], [], WAIT_S)
         line = self.process.stdout.readline() if readable else b""
         if not line:
             self.kill()
@@ -164,9 +168,9 @@ class Worker:
         self.port = self.ready["port"]
         return self.ready
 
-    def listening_port(self, timeout=START_TIMEOUT_S):
+    def listening_port(self):
         """The port as soon as the server listens, which is before the model is loaded."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + WAIT_S
         while time.monotonic() < end and self.alive():
             for event in self.events("listening"):
                 self.port = int(event["uri"].rsplit(":", 1)[1])
@@ -201,15 +205,23 @@ class Worker:
     def kill(self):
         if self.alive():
             self.process.kill()
-        self.process.wait(30)
+        self.process.wait(WAIT_S)
         self.process.stdout.close()
+
+    def wait_end(self):
+        """Its exit code, when it ends of itself."""
+        return self.process.wait(WAIT_S)
+
+    def ended(self, job_id):
+        """What the log says about the end of a job; None before it has ended."""
+        return next((event for event in self.events("request_end") if event["job_id"] == job_id), None)
 
     def stop(self):
         """Asks it to end; its exit code. Kills what does not listen."""
         if self.alive():
             self.process.terminate()
         try:
-            return self.process.wait(40)
+            return self.process.wait(WAIT_S)
         except subprocess.TimeoutExpired:
             self.kill()
             pytest.fail("the worker does not end on SIGTERM:\n" + self.log())
@@ -245,9 +257,9 @@ def shared_worker(slow_model, tmp_path_factory):
 def tallow():
     """tallow("inspect", path, input=b"", env={}): runs a command to its end."""
 
-    def run(*arguments, input=b"", env=None, timeout=60):
-        return subprocess.run([binary_path()] + [str(a) for a in arguments], input=input, capture_output=True,
-                              env=clean_environment(env), cwd=ROOT, timeout=timeout)
+    def run(*arguments, input=b"", env=None):
+        return subprocess.run(program() + [str(a) for a in arguments], input=input, capture_output=True,
+                              env=clean_environment(env), cwd=ROOT, timeout=WAIT_S)
 
     return run
 
@@ -267,8 +279,7 @@ class Orchestrator:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.posts.put({"path": self.path, "headers": dict(self.headers), "body": json.loads(body),
-                                 "at": time.monotonic()})
+                outer.posts.put({"path": self.path, "headers": dict(self.headers), "body": json.loads(body)})
                 self.send_response(outer.answers.pop(0) if outer.answers else outer.default)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -282,8 +293,8 @@ class Orchestrator:
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
 
-    def next_post(self, timeout=20):
-        return self.posts.get(timeout=timeout)
+    def next_post(self):
+        return self.posts.get(timeout=WAIT_S)
 
     def stop(self):
         self.server.shutdown()

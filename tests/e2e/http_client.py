@@ -5,6 +5,8 @@ import json
 import socket
 import time
 
+WAIT_S = 300  # for what takes a moment on a machine of its own; no test fails because a machine is slow
+
 
 class Response:
     def __init__(self, status, headers, body):
@@ -16,7 +18,7 @@ class Response:
         return json.loads(self.body)
 
 
-def request(port, method, path, body=None, headers=None, timeout=30):
+def request(port, method, path, body=None, headers=None, timeout=WAIT_S):
     """One request on a connection of its own. A dict as body becomes JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
@@ -44,16 +46,14 @@ def post(port, path, body, **options):
 class Stream:
     """An open event stream: iterate for (name, data) pairs; comments are counted in .pings."""
 
-    def __init__(self, port, path, body=None, headers=None, timeout=60):
+    def __init__(self, port, path, body=None, headers=None, timeout=WAIT_S):
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
         method = "GET" if body is None else "POST"
         if isinstance(body, dict):
             body = json.dumps(body)
-        self.started = time.monotonic()
         self.connection.request(method, path, body=body, headers=headers or {})
         self.socket = self.connection.sock
         self.answer = self.connection.getresponse()
-        self.headers_after_s = time.monotonic() - self.started
         self.status = self.answer.status
         self.pings = 0
 
@@ -107,7 +107,7 @@ def text_of(events):
     return "".join(data["t"] for name, data in events if name == "token")
 
 
-def connect(port, timeout=10):
+def connect(port, timeout=WAIT_S):
     return socket.create_connection(("127.0.0.1", port), timeout=timeout)
 
 
@@ -125,7 +125,7 @@ def read_all(connection):
     return b"".join(parts)
 
 
-def raw(port, data, timeout=10):
+def raw(port, data, timeout=WAIT_S):
     """Sends bytes as they are, then reads until the server closes. Add `Connection: close` where it would not."""
     with connect(port, timeout) as connection:
         try:
@@ -140,13 +140,12 @@ def status_of(answer):
     return int(answer.split(b" ", 2)[1])
 
 
-def wait_until(condition, timeout=10, interval=0.005):
-    """Seconds until condition() is true; fails after timeout."""
+def wait_until(condition, interval=0.005):
+    """Returns when condition() is true; fails after a time that no machine needs."""
     start = time.monotonic()
     while not condition():
-        assert time.monotonic() - start < timeout, "not true after %g s" % timeout
+        assert time.monotonic() - start < WAIT_S, "not true after %g s" % WAIT_S
         time.sleep(interval)
-    return time.monotonic() - start
 
 
 def health(port):

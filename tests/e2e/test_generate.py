@@ -40,7 +40,7 @@ def shipped_port(tmp_path_factory):
 
 
 def ask(port, prompt, **fields):
-    events = execute(port, dict({"prompt": prompt, "max_tokens": 60, "temperature": 0}, **fields), timeout=600)
+    events = execute(port, dict({"prompt": prompt, "max_tokens": 60, "temperature": 0}, **fields))
     assert events[-1][0] == "end", events[-1]
     return text_of(events), events[-1][1]
 

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from http_client import Stream, get, post, raw, request, status_of, wait_until
+from http_client import WAIT_S, Stream, get, post, raw, request, status_of, wait_until
 
 OPEN = ["/health", "/livez"]
 GUARDED = ["/v1/ready", "/info", "/metrics", "/v1/loading/progress", "/v1/inference/x/stream", "/nothing"]
@@ -52,7 +52,7 @@ def test_keys_are_read_again_on_sighup(worker, tmp_path):
 
 def test_an_open_door_needs_to_be_asked_for(worker):
     refused = worker("--host", "0.0.0.0", wait=False)
-    assert refused.process.wait(20) == 2
+    assert refused.wait_end() == 2
     assert status_of(raw(worker("--host", "0.0.0.0", "--insecure").port,
                          b"GET /info HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n")) == 200
 
@@ -101,12 +101,12 @@ def test_the_body_limit_can_be_set(worker):
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=WAIT_S)
         self.path = path
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
+        self.sock.settimeout(WAIT_S)
         self.sock.connect(self.path)
 
 
@@ -125,7 +125,7 @@ def test_unix_socket(worker, tmp_path):
     assert answer.read().count(b"event: token") == 3
     connection.close()
     started.process.send_signal(signal.SIGTERM)
-    assert started.process.wait(20) == 0
+    assert started.wait_end() == 0
     assert not os.path.exists(path)
 
 
@@ -135,14 +135,14 @@ def test_ipv6(worker):
     except OSError:
         pytest.skip("no IPv6 here")
     port = worker("--host", "::1").port
-    with socket.create_connection(("::1", port), timeout=10) as connection:
+    with socket.create_connection(("::1", port), timeout=WAIT_S) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: [::1]:%d\r\nConnection: close\r\n\r\n" % port)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_a_taken_port_is_said_so(worker, shared_worker):
     refused = worker("--port", str(shared_worker.port), wait=False)
-    assert refused.process.wait(20) == 5
+    assert refused.wait_end() == 5
 
 
 def test_request_ids(shared_worker):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from http_client import connect, get, raw, read_all, status_of
+from http_client import WAIT_S, connect, get, raw, read_all, status_of
 
 BODY = json.dumps({"prompt": "Once upon a time", "max_tokens": 1, "stream": False}).encode()
 CLOSE = b"Host: localhost\r\nConnection: close\r\n"
@@ -117,7 +117,7 @@ def test_bodies_too_large(shared_worker):
     assert status_of(answer) == 413
     exact = b'{"prompt":"' + b"x" * (1000000 - 13) + b'"}'
     assert len(exact) == 1000000
-    assert status_of(send(shared_worker, post_bytes(body=exact), timeout=60)) == 400  # too long for the context
+    assert status_of(send(shared_worker, post_bytes(body=exact))) == 400  # too long for the context
 
 
 def test_compressed_bodies_are_refused(shared_worker):
@@ -206,7 +206,7 @@ def test_slow_headers_are_cut_off(shared_worker):
     with connect(shared_worker.port, timeout=1) as connection:
         start = time.monotonic()
         ended = False
-        while not ended and time.monotonic() - start < 25:
+        while not ended and time.monotonic() - start < WAIT_S:
             try:
                 connection.sendall(b"G")
                 ended = connection.recv(1) == b""
@@ -214,4 +214,4 @@ def test_slow_headers_are_cut_off(shared_worker):
                 pass
             except ConnectionError:
                 ended = True
-        assert ended and time.monotonic() - start < 20
+        assert ended

@@ -4,12 +4,11 @@ import json
 import socket
 import struct
 import threading
-import time
 
 import pytest
 
 from conftest import llama_config, write_model
-from http_client import Stream, connect, execute, get, health, post, raw, text_of, wait_until
+from http_client import WAIT_S, Stream, connect, execute, get, health, post, raw, status_of, text_of, wait_until
 
 PROMPT = "Once upon a time"
 LONG = {"prompt": PROMPT, "max_tokens": 2000, "ignore_eos": True}
@@ -50,33 +49,33 @@ def test_a_client_that_leaves_mid_stream_is_noticed(shared_worker):
     for stream in (True, False):
         for leave in LEAVE:
             connection = connect(port)
-            connection.sendall(long_request(stream=stream))
+            job_id = "%s-%s" % (leave.__name__, stream)
+            connection.sendall(long_request(stream=stream, job_id=job_id))
             wait_until(lambda: health(port)["active"] == 1)
             leave(connection)
-            elapsed = wait_until(lambda: health(port)["active"] == 0)
+            wait_until(lambda: shared_worker.ended(job_id))
             connection.close()
-            assert elapsed < 0.5, (leave.__name__, stream, elapsed)
+            assert shared_worker.ended(job_id)["outcome"] == "cancelled", job_id
 
 
 def test_a_client_that_leaves_the_queue_is_noticed(worker):
-    port = worker("--parallel", "1").port
-    stop = threading.Event()
-    busy = threading.Thread(target=keep_busy, args=(port, stop))
-    busy.start()
-    try:
-        wait_until(lambda: health(port)["active"] == 1)
-        for stream in (True, False):
-            for leave in LEAVE:
+    started = worker("--parallel", "1")
+    port = started.port
+    for stream in (True, False):
+        for leave in LEAVE:
+            job_id = "%s-%s" % (leave.__name__, stream)
+            with Stream(port, "/execute", LONG) as running:
+                assert next(running)[0] == "started"
                 connection = connect(port)
-                connection.sendall(long_request(stream=stream, priority=-10))
-                wait_until(lambda: health(port)["queued"] >= 1)
+                connection.sendall(long_request(stream=stream, job_id=job_id))
+                wait_until(lambda: health(port)["queued"] == 1)
                 leave(connection)
-                elapsed = wait_until(lambda: health(port)["queued"] == 0)
+                wait_until(lambda: started.ended(job_id))
                 connection.close()
-                assert elapsed < 0.5, (leave.__name__, stream, elapsed)
-    finally:
-        stop.set()
-        busy.join()
+                ended = started.ended(job_id)
+                assert ended["outcome"] == "cancelled" and ended["tokens_out"] == 0, job_id
+                assert next(running)[0] == "token"  # for which it would have waited
+            wait_until(lambda: health(port)["active"] == 0)
 
 
 def test_headers_and_pings_come_while_the_request_waits(worker):
@@ -84,7 +83,8 @@ def test_headers_and_pings_come_while_the_request_waits(worker):
     with Stream(port, "/execute", LONG) as first:
         assert next(first)[0] == "started"
         with Stream(port, "/execute", dict(LONG, max_tokens=1)) as second:
-            assert second.headers_after_s < 0.5
+            told = health(port)
+            assert told["active"] == told["queued"] == 1  # the headers have come
             assert second.answer.readline() in (b": ping\n", b"event: started\n")
 
 
@@ -105,12 +105,12 @@ def test_a_reader_that_never_reads_is_cancelled_and_harms_nobody(worker, text_mo
         connection.connect(("127.0.0.1", port))
         connection.sendall(long_request(max_tokens=12000, stream=True))
         connections.append(connection)
-    wait_until(lambda: health(port)["active"] == 2)
+    wait_until(lambda: health(port)["active"] == 2 or started.events("request_end")[1:])
     beside = execute(port, whole)
     assert beside[-1][0] == "end" and text_of(beside) == text_of(alone)
-    wait_until(lambda: health(port)["active"] == 0, timeout=60)
+    wait_until(lambda: len(started.events("request_end")) == 4)
     for connection in connections:  # who begins to read after all gets what was kept, and why there is no more
-        connection.settimeout(20)
+        connection.settimeout(WAIT_S)
         answer = b""
         while not answer.endswith(b"0\r\n\r\n"):
             answer += connection.recv(65536) or pytest.fail("cut off: %r" % answer[-100:])
@@ -121,26 +121,17 @@ def test_a_reader_that_never_reads_is_cancelled_and_harms_nobody(worker, text_mo
     assert health(port)["kv_pages_free"] == health(port)["kv_pages_total"]
 
 
-def test_health_is_quick_at_full_load(shared_worker):
+def test_health_answers_at_full_load(shared_worker):
+    """How quickly is what `make bench-http` measures."""
     port = shared_worker.port
     stop = threading.Event()
     busy = [threading.Thread(target=keep_busy, args=(port, stop)) for _ in range(8)]
     for thread in busy:
         thread.start()
     try:
-        wait_until(lambda: health(port)["active"] >= 1)
-        best = None
-        for _ in range(5):  # other programs on this machine may take the CPUs for a moment
-            times = []
-            for _ in range(200):
-                start = time.monotonic()
-                raw(port, b"GET /health HTTP/1.0\r\n\r\n")
-                times.append(time.monotonic() - start)
-            p99 = sorted(times)[197]
-            best = p99 if best is None else min(best, p99)
-            if best < 0.010:
-                break
-        assert best < 0.010, "p99 of /health was %.1f ms" % (best * 1000)
+        wait_until(lambda: health(port)["active"] == 8)
+        answers = [raw(port, b"GET /health HTTP/1.0\r\n\r\n") for _ in range(200)]
+        assert all(status_of(answer) == 200 and b'"status":"healthy"' in answer for answer in answers)
     finally:
         stop.set()
         for thread in busy:

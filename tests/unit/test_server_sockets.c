@@ -1,5 +1,6 @@
 /* Listening sockets, and the deadlines of connections. */
 #include <arpa/inet.h>
+#include <linux/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -125,6 +126,14 @@ static bool is_shut(int client)
 
 static const int64_t second_ns = 1000000000;
 
+/* An emulator does not pass on what the kernel knows of a connection. */
+static bool kernel_counts_bytes(int fd)
+{
+	struct tcp_info info;
+	socklen_t n_bytes = sizeof(info);
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n_bytes) == 0;
+}
+
 static void slow_headers_end_and_idle_stays(void **state)
 {
 	(void)state;
@@ -133,6 +142,8 @@ static void slow_headers_end_and_idle_stays(void **state)
 	int idle[2], slow[2];
 	tcp_pair(idle);
 	tcp_pair(slow);
+	if (!kernel_counts_bytes(slow[0]))
+		skip();
 	struct connection *a = connection_add(&connections, idle[0]), *b = connection_add(&connections, slow[0]);
 	int64_t now = clock_ns();
 	connections_sweep(&connections, now);
