@@ -20,7 +20,8 @@ BUILD_DEBS  := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libutf8pr
 TEST_DEBS   := libcmocka-dev python3 python3-pytest
 LINT_DEBS   := clang-format clang-tidy cppcheck
 FUZZ_DEBS   := clang libclang-rt-14-dev
-NEON_DEBS   := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
+QEMU_DEBS   := qemu-user-static
+NEON_DEBS   := gcc-aarch64-linux-gnu libc6-dev-arm64-cross $(QEMU_DEBS)
 ARM64_DEBS  := libcmocka-dev libcmocka0 libcjson-dev libcjson1 libopenblas-serial-dev
 
 # libFuzzer itself; the name of a file that is not there when it is missing.
@@ -177,6 +178,12 @@ neon: ## unit tests of the kernels and the model on AArch64, in qemu; the kernel
 	@tests/tools/arm64_root.sh build/neon/root "$(ARM64_DEBS)"
 	@$(SUBMAKE) CONFIG=neon unit
 	@$(SUBMAKE) CONFIG=neon unit NEON_CPU=cortex-a72 TESTS="build/neon/tests/test_kernels build/neon/tests/test_quant"
+
+.PHONY: cpus cpus-short
+cpus cpus-short: test-deps ## unit and a few end-to-end tests as other CPUs, emulated and of OpenBLAS; cpus-short is CI's part
+	@tests/tools/install.sh "" "qemu-x86_64-static" "$(QEMU_DEBS)"
+	@$(SUBMAKE) test-programs
+	@tests/tools/cpus.sh $(if $(filter cpus,$@),full,short) $(BIN) $(BUILD)/tests
 
 .PHONY: debug asan tsan fuzz fuzz-programs fuzz-corpus
 debug: deps ## build with assertions and no optimisation
