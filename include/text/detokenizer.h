@@ -23,6 +23,9 @@ struct detokenizer;
 struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const int32_t *prompt, size_t n_prompt,
                                        struct error *error) MUST_USE;
 void detokenizer_destroy(struct detokenizer *detokenizer);
+/* What a push appends at most, in bytes, when its token has up to 1024 bytes and the decoder only makes tokens shorter, as
+ * those of published tokenizers do: with that much room in `out` a push allocates nothing. */
+size_t detokenizer_push_bytes(const struct tokenizer *tokenizer);
 /* out->failed is set when memory is short or the decoder gives up (a regular expression without end, say). */
 void detokenizer_push(struct detokenizer *detokenizer, int32_t id, struct bytes *out);
 /* True while finish could still append something, so that a caller may wait with what it sends. Never, with the

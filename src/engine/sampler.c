@@ -81,38 +81,70 @@ static int32_t greedy(const float *logits, int64_t n)
 }
 
 /* Most likely first; equal ones by id, so that the order is total and the result the same everywhere. */
-static int by_likelihood(const void *left, const void *right)
+static int by_likelihood(const struct candidate *a, const struct candidate *b)
 {
-	const struct candidate *a = left, *b = right;
 	if (a->logit != b->logit)
 		return a->logit > b->logit ? -1 : 1;
 	return a->token < b->token ? -1 : a->token > b->token;
 }
 
-/* Moves the k most likely of n candidates to the front, in any order (Hoare's selection). */
+/* Parts [low, high] in two (Hoare): [low, *left] are more likely than [*right, high], and the one that may lie between is in
+ * its place. */
+static void part(struct candidate *candidates, int64_t low, int64_t high, int64_t *left, int64_t *right)
+{
+	struct candidate pivot = candidates[low + (high - low) / 2];
+	int64_t i = low, j = high;
+	while (i <= j) {
+		while (by_likelihood(&candidates[i], &pivot) < 0)
+			i++;
+		while (by_likelihood(&candidates[j], &pivot) > 0)
+			j--;
+		if (i <= j) {
+			struct candidate swapped = candidates[i];
+			candidates[i++] = candidates[j];
+			candidates[j--] = swapped;
+		}
+	}
+	*left = j;
+	*right = i;
+}
+
+/* Moves the k most likely of n candidates to the front, in any order. */
 static void select_most_likely(struct candidate *candidates, int64_t n, int64_t k)
 {
-	int64_t low = 0, high = n - 1;
+	int64_t low = 0, high = n - 1, left, right;
 	while (low < high) {
-		struct candidate pivot = candidates[low + (high - low) / 2];
-		int64_t i = low, j = high;
-		while (i <= j) {
-			while (by_likelihood(&candidates[i], &pivot) < 0)
-				i++;
-			while (by_likelihood(&candidates[j], &pivot) > 0)
-				j--;
-			if (i <= j) {
-				struct candidate swapped = candidates[i];
-				candidates[i++] = candidates[j];
-				candidates[j--] = swapped;
-			}
-		}
-		if (k - 1 <= j)
-			high = j;
-		else if (k - 1 >= i)
-			low = i;
+		part(candidates, low, high, &left, &right);
+		if (k - 1 <= left)
+			high = left;
+		else if (k - 1 >= right)
+			low = right;
 		else
 			return;
+	}
+}
+
+/* In place: qsort would allocate. The shorter part goes first, so few ranges wait: fewer than n has bits. */
+static void sort_by_likelihood(struct candidate *candidates, int64_t n)
+{
+	struct {
+		int64_t low, high;
+	} waiting[64];
+	int n_waiting = 0;
+	int64_t low = 0, high = n - 1, left, right;
+	for (;;) {
+		while (low < high) {
+			part(candidates, low, high, &left, &right);
+			bool left_is_longer = left - low > high - right;
+			waiting[n_waiting].low = left_is_longer ? low : right;
+			waiting[n_waiting++].high = left_is_longer ? left : high;
+			low = left_is_longer ? right : low;
+			high = left_is_longer ? high : left;
+		}
+		if (n_waiting == 0)
+			return;
+		low = waiting[--n_waiting].low;
+		high = waiting[n_waiting].high;
 	}
 }
 
@@ -128,7 +160,7 @@ static int64_t keep_nucleus(struct candidate *candidates, int64_t n, double top_
 	for (int64_t i = 0; i < n; i++)
 		if (candidates[i].weight >= cutoff)
 			candidates[n_kept++] = candidates[i];
-	qsort(candidates, (size_t)n_kept, sizeof *candidates, by_likelihood);
+	sort_by_likelihood(candidates, n_kept);
 	double reached = 0;
 	for (int64_t i = 0; i < n_kept; i++) {
 		reached += candidates[i].weight;
@@ -190,6 +222,6 @@ int32_t sampler_pick(struct sampler *sampler, float *logits, const struct sampli
 		n = keep_min_p(candidates, n, sampling->min_p);
 	/* Selection leaves its own order; the draw must depend on the set alone. */
 	if (sampling->top_k > 0 && sampling->top_p >= 1)
-		qsort(candidates, (size_t)n, sizeof *candidates, by_likelihood);
+		sort_by_likelihood(candidates, n);
 	return draw(candidates, n, sampler_uniform(sampling->seed, choice, position));
 }

@@ -33,6 +33,19 @@ static bool copy_request(struct sequence *sequence, const struct request *reques
 	return true;
 }
 
+/* All the text that a token can make: nothing is allocated while tokens come. */
+static bool reserve_texts(struct sequence *sequence, const struct tokenizer *tokenizer, struct error *error)
+{
+	size_t text = detokenizer_push_bytes(tokenizer), held = 0;
+	for (int i = 0; i < sequence->request.n_stops; i++)
+		held = sequence->request.stops[i].n_bytes > held ? sequence->request.stops[i].n_bytes : held;
+	/* What is held back comes out with a later token, and with the last one once more at its end. */
+	if (bytes_reserve(&sequence->text, text) && bytes_reserve(&sequence->stops.held, held + text) &&
+	    bytes_reserve(&sequence->safe, held + text) && bytes_reserve(&sequence->pending.text, 2 * (held + text)))
+		return true;
+	return error_set(error, ERROR_INTERNAL, "no memory for the text of a request");
+}
+
 struct sequence *sequence_create(const struct request *request, int64_t n_total, bool clipped, int max_pages,
                                  const struct tokenizer *tokenizer, struct error *error)
 {
@@ -51,7 +64,7 @@ struct sequence *sequence_create(const struct request *request, int64_t n_total,
 	}
 	stop_init(&sequence->stops, sequence->request.stops, sequence->request.n_stops);
 	sequence->detokenizer = detokenizer_create(tokenizer, request->prompt, (size_t)request->n_prompt, error);
-	if (!sequence->detokenizer) {
+	if (!sequence->detokenizer || !reserve_texts(sequence, tokenizer, error)) {
 		sequence_destroy(sequence);
 		return NULL;
 	}

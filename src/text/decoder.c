@@ -28,6 +28,17 @@ void decoding_free(struct decoding *decoding)
 	*decoding = (struct decoding){0};
 }
 
+bool decoding_reserve(const struct decoder *decoder, struct decoding *decoding, size_t n_bytes, struct error *error)
+{
+	if (!bytes_reserve(&decoding->texts[0], n_bytes) || !bytes_reserve(&decoding->texts[1], n_bytes) ||
+	    !bytes_reserve(&decoding->raw, n_bytes))
+		return error_set(error, ERROR_MEMORY, "not enough memory to decode");
+	for (int i = 0; i < decoder->n_steps && !decoding->regex; i++)
+		if (decoder->steps[i].regex && !(decoding->regex = regex_scratch_create(error)))
+			return false;
+	return true;
+}
+
 /* [on each token]* (ByteFallback | ByteLevel)? Fuse? (Strip at the start)? */
 bool decoder_check(struct decoder *decoder, struct error *error)
 {

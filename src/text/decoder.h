@@ -55,6 +55,9 @@ struct decoding {
 	struct regex_scratch *regex;
 };
 
+/* Room for tokens of n_bytes: pushing them allocates nothing then, unless a step makes them longer. Of a zeroed struct. */
+bool decoding_reserve(const struct decoder *decoder, struct decoding *decoding, size_t n_bytes,
+                      struct error *error) MUST_USE;
 /* Appends what the token adds. Errors, besides memory (out->failed): a regular expression that gives up, and steps that
  * make a text beyond all measure of one token. */
 bool decoding_push(const struct decoder *decoder, struct decoding *decoding, const char *token, size_t n_bytes,

@@ -33,6 +33,20 @@ static bool push_prompt(struct detokenizer *detokenizer, const int32_t *prompt, 
 	return ok;
 }
 
+/* Bytes of the longest token, within measure: a vocabulary may hold anything. */
+static size_t longest_token(const struct tokenizer *tokenizer)
+{
+	enum { MOST_BYTES = 1024 };
+	size_t longest = tokenizer->parts.vocab.longest_bytes;
+	return longest < MOST_BYTES ? longest : MOST_BYTES;
+}
+
+size_t detokenizer_push_bytes(const struct tokenizer *tokenizer)
+{
+	/* Each byte may be a U+FFFD, those that waited, too. */
+	return 3 * (longest_token(tokenizer) + sizeof((struct decoding){0}).tail);
+}
+
 struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const int32_t *prompt, size_t n_prompt,
                                        struct error *error)
 {
@@ -42,7 +56,8 @@ struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const 
 		return NULL;
 	}
 	detokenizer->tokenizer = tokenizer;
-	if (push_prompt(detokenizer, prompt, n_prompt, error))
+	if (decoding_reserve(&tokenizer->parts.decoder, &detokenizer->decoding, longest_token(tokenizer), error) &&
+	    push_prompt(detokenizer, prompt, n_prompt, error))
 		return detokenizer;
 	detokenizer_destroy(detokenizer);
 	return NULL;

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -105,6 +106,77 @@ static void filters_keep_what_they_should(void **state)
 	assert_true(counts[4] > 0);
 }
 
+/* ---- many tokens ---- */
+
+enum { MANY = 5000 };
+
+struct ranked {
+	float logit;
+	int32_t token;
+};
+
+static int compare_ranked(const void *left, const void *right)
+{
+	const struct ranked *a = left, *b = right;
+	return a->logit != b->logit ? (a->logit > b->logit ? -1 : 1) : a->token - b->token;
+}
+
+/* What top_p leaves, in the order of a sort of the C library, and the draw among it. */
+static int32_t expected_token(const float *logits, double top_p, double uniform)
+{
+	static struct ranked ranked[MANY];
+	static double weights[MANY];
+	double total = 0, kept = 0, reached = 0;
+	int n = 0;
+	for (int i = 0; i < MANY; i++)
+		ranked[i] = (struct ranked){logits[i], i};
+	qsort(ranked, MANY, sizeof *ranked, compare_ranked);
+	for (int i = 0; i < MANY; i++)
+		total += weights[i] = exp((double)(ranked[i].logit - ranked[0].logit));
+	while (n < MANY && kept < top_p * total)
+		kept += weights[n++];
+	for (int i = 0; i < n; i++)
+		if ((reached += weights[i]) > uniform * kept)
+			return ranked[i].token;
+	return ranked[n - 1].token;
+}
+
+/* Orders that a sort might find hard, among them many equal logits. */
+static float many_logit(int order, int i)
+{
+	switch (order) {
+	case 0:
+		return (float)i / MANY;
+	case 1:
+		return (float)(MANY - i) / MANY;
+	case 2:
+		return (float)(i < MANY / 2 ? i : MANY - i) / MANY; /* up and down */
+	case 3:
+		return 1; /* all the same */
+	default:
+		return (float)(4 * sampler_uniform(1, 0, (uint64_t)(i / 3 * 3)));
+	}
+}
+
+static void many_tokens_are_put_in_order(void **state)
+{
+	(void)state;
+	static float logits[MANY], given[MANY];
+	struct sampler *sampler = sampler_create(MANY);
+	struct sampling sampling = plain;
+	sampling.top_p = 0.9;
+	for (int order = 0; order < 5; order++) {
+		for (int i = 0; i < MANY; i++)
+			logits[i] = many_logit(order, i);
+		for (uint64_t position = 0; position < 20; position++) {
+			memcpy(given, logits, sizeof given);
+			assert_int_equal(sampler_pick(sampler, given, &sampling, NULL, 0, 0, position),
+			                 expected_token(logits, 0.9, sampler_uniform(0, 0, position)));
+		}
+	}
+	sampler_destroy(sampler);
+}
+
 static void greedy_takes_the_first_of_equals(void **state)
 {
 	(void)state;
@@ -159,6 +231,7 @@ int main(void)
 	    cmocka_unit_test(draws_follow_the_distribution),
 	    cmocka_unit_test(temperature_sharpens),
 	    cmocka_unit_test(filters_keep_what_they_should),
+	    cmocka_unit_test(many_tokens_are_put_in_order),
 	    cmocka_unit_test(greedy_takes_the_first_of_equals),
 	    cmocka_unit_test(penalty_counts_a_token_once_and_pushes_down),
 	    cmocka_unit_test(uniform_is_a_function_of_its_counter),
