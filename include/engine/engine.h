@@ -2,15 +2,20 @@
  *
  *     struct engine *engine = engine_create(&options, &error);   // no thread, no model yet
  *     engine_start(engine, &error);                              // the thread loads the model, then serves
- *     struct stream *stream = engine_submit(engine, &request, &error);
- *     while (...) { poll(stream_fd(stream)); while (stream_next(stream, &event)) ...; }
+ *     engine_wait_ready(engine, -1, &error);
+ *     struct stream *stream = engine_submit(engine, &request, &retry_after_s, &error);
+ *     for (bool ended = false; !ended;) {
+ *         poll(&(struct pollfd){.fd = stream_fd(stream), .events = POLLIN}, 1, -1);
+ *         while (!ended && stream_next(stream, &event)) ended = event.type == EVENT_END || event.type == EVENT_ERROR;
+ *     }
  *     stream_close(stream);                                      // cancels what still runs
  *     engine_drain(engine); engine_stop(engine); engine_destroy(engine);
  *
  * Down goes a plain struct, up come events, backward goes one cancel flag. The engine never touches a socket and never
  * waits for a reader: a stream that is not read fills its own bounded buffer and is then cancelled.
  *
- * Everything here may be called from any thread unless it says otherwise.
+ * Everything here may be called from any thread unless it says otherwise. Times are nanoseconds of clock_ns() where a name
+ * ends in _ns, milliseconds in _ms, seconds in _s and _seconds. Nothing here knows of sockets, JSON, tensors or weights.
  */
 #ifndef TALLOW_ENGINE_ENGINE_H
 #define TALLOW_ENGINE_ENGINE_H
@@ -39,63 +44,68 @@ struct engine_options {
 /* ---- life ---- */
 
 enum engine_state { ENGINE_CREATED, ENGINE_LOADING, ENGINE_READY, ENGINE_DRAINING, ENGINE_STOPPED, ENGINE_FAILED };
-const char *engine_state_name(enum engine_state state); /* "loading", ... */
+const char *engine_state_name(enum engine_state state); /* "loading", ...; static */
 
+/* Copies the options. NULL with ERROR_MEMORY. */
 struct engine *engine_create(const struct engine_options *options, struct error *error) MUST_USE;
+/* Starts the engine's thread, which loads the model; how that ends is told by engine_wait_ready and engine_status. Once.
+ * ERROR_INTERNAL when there is no thread. */
 bool engine_start(struct engine *engine, struct error *error) MUST_USE;
-/* No new work; what runs goes on. Idempotent. */
+/* Waits until loading ended or timeout_ms passed (-1 = for ever). True when ready; else *error is why: what made loading
+ * fail (ERROR_MODEL, ERROR_MEMORY, ERROR_USAGE), ERROR_LOADING after the timeout, ERROR_SHUTTING_DOWN after a drain. */
+bool engine_wait_ready(struct engine *engine, int timeout_ms, struct error *error);
+/* No new work from here on (ERROR_SHUTTING_DOWN); what runs or waits goes on. Idempotent. */
 void engine_drain(struct engine *engine);
 /* True when nothing runs and nothing waits. */
 bool engine_idle(struct engine *engine);
-/* Ends what still runs with an error event (ERROR_SHUTTING_DOWN), ends the thread, frees the model. Idempotent. Not
- * from the engine's thread. */
+/* Ends what still runs or loads, with an error event (ERROR_SHUTTING_DOWN) each, and the thread. Returns when that is done:
+ * a running step ends at its next matrix. Idempotent. Not from the engine's thread; by the thread that started it. */
 void engine_stop(struct engine *engine);
-void engine_destroy(struct engine *engine); /* stops first; streams must be closed */
-
-/* Waits until loading ended (ready or failed) or timeout_ms passed (-1 = for ever); true when ready. On failure *error
- * is why. */
-bool engine_wait_ready(struct engine *engine, int timeout_ms, struct error *error);
+/* Stops, then frees the model and all else; streams must be closed. NULL is harmless. */
+void engine_destroy(struct engine *engine);
 
 /* ---- what it is doing ---- */
 
 struct engine_status {
 	enum engine_state state;
-	struct error error;     /* when FAILED */
+	struct error error;     /* when FAILED; else code NONE */
 	bool stalled;           /* work is there, but the engine's thread made no step for too long */
 	const char *load_stage; /* "map", "touch", ... */
 	uint64_t load_bytes_done, load_bytes_total;
 	double load_seconds; /* once ready */
 
-	/* Once ready; borrowed until engine_destroy. */
-	const char *model_name; /* last part of the path */
-	const char *architecture;
-	const char *quant_kind;
-	const char *tokenizer_kind;
-	const char *isa;
-	int threads;
+	const char *model_name; /* last part of the path; texts are borrowed until engine_destroy */
+	int64_t max_tokens;     /* cap and default of a request's */
+	double uptime_seconds;  /* since engine_create */
+
+	/* While READY or DRAINING after that; else 0 and NULL. */
+	const char *architecture;   /* "LlamaForCausalLM" */
+	const char *quant_kind;     /* "BF16", "Q4_K": of most bytes */
+	const char *tokenizer_kind; /* "bpe-byte-level" */
+	const char *isa;            /* "avx2" */
+	int threads;                /* that compute now */
 	int64_t vocab_size;
-	int64_t context_length;
-	int64_t max_tokens;
-	int n_parallel;
+	int64_t context_length; /* tokens of one request, prompt and answer */
+	int n_parallel;         /* requests that run together at most */
 	uint64_t planned_bytes; /* all that serving takes, weights that are mapped included */
 	int kv_pages_total;
 	int kv_page_tokens;
 
-	int active, queued; /* requests */
-	int64_t queued_tokens;
+	int active, queued;                 /* requests that run; that wait */
+	int64_t queued_tokens;              /* prompt tokens of those that wait */
 	bool queue_full;                    /* whoever comes now is refused */
 	int kv_pages_free, kv_pages_cached; /* empty; kept for prefixes, and as free when somebody needs them */
 	double tokens_per_second;           /* generated, over the last seconds */
-	double uptime_seconds;              /* since engine_create */
 };
+/* A copy of a few numbers: the same time whatever runs, and it never waits for a step. */
 void engine_status(struct engine *engine, struct engine_status *status);
-/* Compute with at most n threads from the next step on (the CPU quota changed). */
+/* Compute with at most n_threads (>= 1) from the next step on: the CPU quota changed. */
 void engine_set_threads(struct engine *engine, int n_threads);
 
-/* Counters and histograms for /metrics; cumulative since start. */
+/* Counters and histograms for /metrics; cumulative since engine_create. */
 enum { HISTOGRAM_BUCKETS = 16 };
 struct histogram {
-	uint64_t counts[HISTOGRAM_BUCKETS + 1]; /* the last is +Inf; not cumulative */
+	uint64_t counts[HISTOGRAM_BUCKETS + 1]; /* of values up to each bound; the last is +Inf; not cumulative */
 	uint64_t n;
 	double sum_seconds;
 };
@@ -109,11 +119,13 @@ enum outcome {
 	OUTCOME_FAILED,
 	OUTCOME_COUNT
 };
-const char *outcome_name(enum outcome outcome);
+const char *outcome_name(enum outcome outcome); /* "completed", ...; static */
 
 struct engine_metrics {
 	uint64_t requests[OUTCOME_COUNT];
-	uint64_t tokens_generated, prompt_tokens, cached_tokens;
+	uint64_t tokens_generated, prompt_tokens, cached_tokens; /* cached: those of prompt_tokens that nobody computed */
+	/* Seconds: from submission to the first token; between tokens of a stream; until admission; from there to the first
+	 * token; from there to the end; all of it. */
 	struct histogram time_to_first_token, inter_token, queue, prefill, decode, request;
 };
 void engine_metrics(struct engine *engine, struct engine_metrics *metrics);
@@ -126,11 +138,11 @@ const struct tokenizer *engine_tokenizer(struct engine *engine);
 enum { REQUEST_ID_BYTES = 64, JOB_ID_BYTES = 128 };
 
 struct request {
-	char request_id[REQUEST_ID_BYTES + 1];
-	char job_id[JOB_ID_BYTES + 1];
-	const int32_t *prompt; /* [n_prompt], copied by engine_submit */
-	int64_t n_prompt;      /* >= 1 */
-	int64_t max_tokens;    /* 0 = the engine's */
+	char request_id[REQUEST_ID_BYTES + 1]; /* for the log */
+	char job_id[JOB_ID_BYTES + 1];         /* one active request may have it; "" is a name, too */
+	const int32_t *prompt;                 /* [n_prompt], copied by engine_submit */
+	int64_t n_prompt;                      /* >= 1 */
+	int64_t max_tokens;                    /* >= 0; 0 = the engine's */
 	struct sampling sampling;
 	struct stop_string stops[STOP_MAX_STRINGS]; /* copied */
 	int n_stops;
@@ -140,9 +152,10 @@ struct request {
 	uint64_t cache_key;  /* prefixes are shared among equal keys only */
 };
 
-/* Queues a copy of the request. Errors: LOADING, SHUTTING_DOWN, QUEUE_FULL (the message says when to retry and
- * *retry_after_s is set), CONTEXT_LENGTH (prompt alone does not fit; both counts), INSUFFICIENT_MEMORY (can never fit the
- * pool), CONFLICT (a job of that name is active). retry_after_s may be NULL. Caller closes the stream. */
+/* Queues a copy of the request; never waits for a step. Caller closes the stream. NULL: LOADING, SHUTTING_DOWN, QUEUE_FULL
+ * (the message says when to retry and *retry_after_s, which may be NULL, is set), CONTEXT_LENGTH (the prompt alone does not
+ * fit; both counts), INVALID_REQUEST (a token that is none), INSUFFICIENT_MEMORY (can never fit the pool), CONFLICT (a job
+ * of that name is active), INTERNAL (no memory, no descriptor). */
 struct stream *engine_submit(struct engine *engine, const struct request *request, int *retry_after_s,
                              struct error *error) MUST_USE;
 /* Cancels the active job of that name, whatever phase it is in; false when there is none. */
@@ -154,7 +167,7 @@ int engine_retry_after(struct engine *engine);
 
 enum event_type { EVENT_STARTED, EVENT_TOKEN, EVENT_END, EVENT_ERROR };
 enum stop_reason { STOP_MAX_TOKENS, STOP_EOS, STOP_SEQUENCE, STOP_CONTEXT };
-const char *stop_reason_name(enum stop_reason reason); /* "max_tokens", "eos", "stop_sequence", "context" */
+const char *stop_reason_name(enum stop_reason reason); /* "max_tokens", "eos", "stop_sequence", "context"; static */
 
 struct event {
 	enum event_type type;
@@ -177,17 +190,17 @@ struct event {
 	int64_t completion_tokens;
 	double queue_ms, prefill_ms, decode_ms, time_to_first_token_ms, tokens_per_second;
 
-	/* ERROR */
+	/* ERROR: CANCELLED, DEADLINE, SHUTTING_DOWN, INFERENCE, MODEL_FAULT (logits that are not finite) */
 	struct error error;
 };
 
-/* Takes the next event; false when none is there now. One reader at a time. */
+/* Takes the next event; false when none is there now, for which it does not wait. One reader at a time. */
 bool stream_next(struct stream *stream, struct event *event);
 /* Readable (poll) while events may be there. Borrowed until stream_close. */
 int stream_fd(const struct stream *stream);
 /* Asks the engine to stop this request; it ends with an ERROR event of `code` (CANCELLED, DEADLINE, ...). Idempotent. */
 void stream_cancel(struct stream *stream, enum error_code code);
-/* The reader leaves; cancels if the request still runs. The stream is gone for the caller. */
+/* The reader leaves; cancels if the request still runs. The stream is gone for the caller. NULL is harmless. */
 void stream_close(struct stream *stream);
 
 #endif

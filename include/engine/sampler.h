@@ -22,9 +22,8 @@ struct sampling {
 
 struct sampler; /* scratch for one vocabulary; used by one thread */
 
-struct sampler *sampler_create(int64_t vocab_size);
-void sampler_destroy(struct sampler *sampler);
-size_t sampler_bytes(int64_t vocab_size);
+struct sampler *sampler_create(int64_t vocab_size); /* NULL when memory is short */
+void sampler_destroy(struct sampler *sampler);      /* NULL is harmless */
 
 /* logits [vocab] are overwritten. `history` are the tokens that the penalty counts (prompt and output, repeats
  * allowed). choice tells apart several answers to one prompt; position is that of the token to be drawn. Returns the

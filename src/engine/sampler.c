@@ -42,11 +42,6 @@ void sampler_destroy(struct sampler *sampler)
 	free(sampler);
 }
 
-size_t sampler_bytes(int64_t vocab_size)
-{
-	return sizeof(struct sampler) + (size_t)vocab_size * (1 + sizeof(struct candidate));
-}
-
 double sampler_uniform(uint64_t seed, uint32_t choice, uint64_t position)
 {
 	uint64_t bits = hash_mix(hash_mix(hash_mix(seed) ^ choice) ^ position);
