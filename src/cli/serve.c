@@ -1,5 +1,6 @@
-/* `tallow serve`: engine, server and worker wired together. The order is the point: signals are blocked before the first
- * thread starts (that of the log has none), the server listens before the model is loaded, and the engine ends streams before the server stops.
+/* `tallow serve`: engine, server and worker wired together. The order is the point: the log gets its thread before anybody
+ * can wait for a reader, signals are blocked before any other thread starts (that one blocks them itself), the server listens
+ * before the model is loaded, and the engine ends streams before the server stops.
  */
 #include <arpa/inet.h>
 #include <errno.h>

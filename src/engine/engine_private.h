@@ -43,9 +43,11 @@ struct engine {
 	bool loaded; /* what the thread made while it loaded is there */
 	struct scheduler *scheduler;
 	struct prefix_cache *cache;
-	struct sequence **sequences; /* [n_sequences], by the scheduler's id; NULL = free */
-	int n_active;                /* threads that compute now */
-	int64_t step_started_ns;     /* 0 while idle */
+	struct sequence *
+	    *sequences;          /* [n_sequences], by the scheduler's id; NULL = free. What is in one that was admitted, and
+	                              * that it is there, the engine's thread alone changes: it reads those without the mutex */
+	int n_active;            /* threads that compute now */
+	int64_t step_started_ns; /* 0 while idle */
 	struct engine_metrics metrics;
 	struct rate rate;
 
@@ -61,7 +63,7 @@ struct engine {
 	struct sampler *sampler;
 	struct forward_span *spans; /* [n_sequences] */
 	int *span_owners;           /* [n_sequences] id of the sequence of each span */
-	struct sequence *ended;     /* a list: pages and places are given back, their end is not told yet */
+	struct sequence *ended;     /* a list, in order: pages and places are given back, their end is not told yet */
 };
 
 /* True on the engine's thread between the plan of a step and its last event: nothing is allocated there. For the test that

@@ -35,8 +35,10 @@ static void remove_sequence(struct engine *engine, int id, enum outcome outcome,
 	prefix_cache_release(engine->cache, sequence->pages, sequence->n_pages);
 	scheduler_remove(engine->scheduler, id);
 	engine->sequences[id] = NULL;
-	sequence->next_ended = engine->ended;
-	engine->ended = sequence;
+	struct sequence **end = &engine->ended;
+	while (*end)
+		end = &(*end)->next_ended;
+	*end = sequence;
 }
 
 /* Not locked. Whoever reads the end finds pages and place free. */
