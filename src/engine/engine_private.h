@@ -43,9 +43,9 @@ struct engine {
 	bool loaded; /* what the thread made while it loaded is there */
 	struct scheduler *scheduler;
 	struct prefix_cache *cache;
-	struct sequence *
-	    *sequences;          /* [n_sequences], by the scheduler's id; NULL = free. What is in one that was admitted, and
-	                              * that it is there, the engine's thread alone changes: it reads those without the mutex */
+	/* [n_sequences], by the scheduler's id; NULL = free. Of one that was admitted the engine's thread alone changes what is
+	 * in it and that it is there, and so reads both without the mutex. */
+	struct sequence **sequences;
 	int n_active;            /* threads that compute now */
 	int64_t step_started_ns; /* 0 while idle */
 	struct engine_metrics metrics;
