@@ -31,6 +31,8 @@ void detokenizer_push(struct detokenizer *detokenizer, int32_t id, struct bytes 
 /* True while finish could still append something, so that a caller may wait with what it sends. Never, with the
  * decoders that are supported: whatever is certain comes out at once, and what is not is dropped. */
 bool detokenizer_holds(const struct detokenizer *detokenizer);
+/* The spelling of a control token, which gives no text; NULL for other tokens. */
+const char *detokenizer_control(const struct detokenizer *detokenizer, int32_t id, size_t *n_bytes);
 void detokenizer_finish(struct detokenizer *detokenizer, struct bytes *out);
 
 #endif

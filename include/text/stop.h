@@ -2,12 +2,14 @@
  *
  *     struct stop_matcher stops;  stop_init(&stops, strings, n);     // borrows the strings
  *     bool hit = stop_push(&stops, text, n, &safe);                  // appends what may be sent
+ *     bool hit = stop_push_control(&stops, "<|eot|>", 7, &safe);     // a control token came, which has no text
  *     stop_finish(&stops, &safe);                                    // nothing more comes: what was held back is safe
  *     stop_free(&stops);
  *
  * On a hit `safe` got everything before the stop string and `matched` tells which one: the one that is complete first;
  * of several that end together, the one that starts first, then the one given first. So the result depends on the text
- * alone, not on how it was cut into pushes. The text is UTF-8; an empty stop string never matches.
+ * alone, not on how it was cut into pushes. A control token is hit by a stop string that is its spelling, no more and no
+ * less; text before and after it is joined. The text is UTF-8; an empty stop string never matches.
  */
 #ifndef TALLOW_TEXT_STOP_H
 #define TALLOW_TEXT_STOP_H
@@ -33,6 +35,7 @@ struct stop_matcher {
 
 void stop_init(struct stop_matcher *matcher, const struct stop_string *strings, int n_strings);
 bool stop_push(struct stop_matcher *matcher, const char *text, size_t n_bytes, struct bytes *safe);
+bool stop_push_control(struct stop_matcher *matcher, const char *spelling, size_t n_bytes, struct bytes *safe);
 void stop_finish(struct stop_matcher *matcher, struct bytes *safe);
 void stop_free(struct stop_matcher *matcher);
 

@@ -32,6 +32,8 @@ enum tokenizer_flags {
 	TOKENIZER_ADD_SPECIAL = 1,   /* BOS/EOS as the post-processor and add_bos_token/add_eos_token say */
 	TOKENIZER_PARSE_SPECIAL = 2, /* special-token strings in the text become their ids; without it they stay text
 	                              * (added tokens that are not special are found either way) */
+	TOKENIZER_PROMPT = 4,        /* a text that begins with the token that would be put before it gets no second one, as
+	                              * chat templates write BOS themselves; AutoTokenizer gives two. Logged once */
 };
 
 /* `path`: a directory with tokenizer.json (tokenizer_config.json beside it is read when there), a tokenizer.json itself,

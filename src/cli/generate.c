@@ -99,7 +99,7 @@ static bool encode_prompt(const struct options *options, struct engine *engine, 
 	if (ok && n_bytes == 0)
 		ok = error_set(error, ERROR_USAGE, "the prompt is empty (-p TEXT, or standard input)");
 	ok = ok && tokenizer_encode(engine_tokenizer(engine), text, n_bytes,
-	                            TOKENIZER_ADD_SPECIAL | TOKENIZER_PARSE_SPECIAL, ids, error);
+	                            TOKENIZER_ADD_SPECIAL | TOKENIZER_PROMPT | TOKENIZER_PARSE_SPECIAL, ids, error);
 	bytes_free(&input);
 	return ok;
 }

@@ -98,7 +98,7 @@ struct reply *reply_submit(const struct exchange *exchange, const struct execute
 		return NULL;
 
 	struct token_ids prompt = {0};
-	unsigned flags = TOKENIZER_ADD_SPECIAL | (request->parse_special ? TOKENIZER_PARSE_SPECIAL : 0);
+	unsigned flags = TOKENIZER_ADD_SPECIAL | TOKENIZER_PROMPT | (request->parse_special ? TOKENIZER_PARSE_SPECIAL : 0);
 	const struct tokenizer *tokenizer = engine_tokenizer(engine);
 	if (!tokenizer) {
 		error_set(error, ERROR_LOADING, "the model is still loading");

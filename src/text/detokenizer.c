@@ -84,6 +84,12 @@ bool detokenizer_holds(const struct detokenizer *detokenizer)
 	return false;
 }
 
+const char *detokenizer_control(const struct detokenizer *detokenizer, int32_t id, size_t *n_bytes)
+{
+	bool control = tokenizer_is_special(detokenizer->tokenizer, id);
+	return control ? tokenizer_token_text(detokenizer->tokenizer, id, n_bytes) : NULL;
+}
+
 void detokenizer_finish(struct detokenizer *detokenizer, struct bytes *out)
 {
 	(void)out;

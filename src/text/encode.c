@@ -1,8 +1,10 @@
 /* Encoding: added tokens are cut out, what lies between is normalized, normalized added tokens are cut out, the rest is
  * pre-tokenized and each piece goes through the BPE. The template puts special tokens around it all.
  */
+#include <stdatomic.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "text/token_ids.h"
 #include "text/tokenizer_private.h"
 #include "text/unicode.h"
@@ -80,15 +82,34 @@ static bool encode_text(struct encoding *encoding, const char *text, size_t n_by
 	return true;
 }
 
-static bool encode_template(struct encoding *encoding, const char *text, size_t n_bytes, bool add_special,
+/* Takes one of two equal control tokens away that stand where the text begins, the template's and the text's own. */
+static void join_beginnings(const struct encoding *encoding, size_t text_start)
+{
+	static atomic_flag told = ATOMIC_FLAG_INIT;
+	struct token_ids *ids = encoding->ids;
+	if (text_start >= ids->n_ids || ids->ids[text_start - 1] != ids->ids[text_start] ||
+	    !encoding->tokenizer->special[ids->ids[text_start]])
+		return;
+	memmove(ids->ids + text_start, ids->ids + text_start + 1, (ids->n_ids - text_start - 1) * sizeof *ids->ids);
+	ids->n_ids--;
+	if (!atomic_flag_test_and_set(&told))
+		log_message(LOG_WARN, "prompt",
+		            "a prompt begins with the token that is put before every prompt; it gets one, not two (said once)");
+}
+
+static bool encode_template(struct encoding *encoding, const char *text, size_t n_bytes, unsigned flags,
                             struct error *error)
 {
 	const struct tokenizer_description *parts = &encoding->tokenizer->parts;
+	bool add_special = flags & TOKENIZER_ADD_SPECIAL;
 	for (int i = 0; i < parts->n_template; i++) {
 		int32_t item = parts->template[i];
+		size_t start = encoding->ids->n_ids;
 		if (item == TEMPLATE_TEXT) {
 			if (!encode_text(encoding, text, n_bytes, error))
 				return false;
+			if (i > 0 && parts->template[i - 1] != TEMPLATE_TEXT && add_special && (flags & TOKENIZER_PROMPT))
+				join_beginnings(encoding, start);
 		} else if (add_special && !token_ids_append(encoding->ids, &item, 1, error)) {
 			return false;
 		}
@@ -109,7 +130,7 @@ bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_
 	    .bpe.no_special = !(flags & TOKENIZER_PARSE_SPECIAL),
 	};
 	size_t n_before = ids->n_ids;
-	bool ok = encode_template(&encoding, text, n_bytes, flags & TOKENIZER_ADD_SPECIAL, error);
+	bool ok = encode_template(&encoding, text, n_bytes, flags, error);
 	if (!ok)
 		ids->n_ids = n_before;
 	normalizer_scratch_free(&encoding.normalizer);

@@ -80,6 +80,19 @@ bool stop_push(struct stop_matcher *matcher, const char *text, size_t n_bytes, s
 	return false;
 }
 
+bool stop_push_control(struct stop_matcher *matcher, const char *spelling, size_t n_bytes, struct bytes *safe)
+{
+	for (int i = 0; i < matcher->n_strings; i++) {
+		const struct stop_string *stop = &matcher->strings[i];
+		if (n_bytes == 0 || stop->n_bytes != n_bytes || memcmp(stop->text, spelling, n_bytes) != 0)
+			continue;
+		stop_finish(matcher, safe);
+		matcher->matched = i;
+		return true;
+	}
+	return false;
+}
+
 void stop_finish(struct stop_matcher *matcher, struct bytes *safe)
 {
 	bytes_append(safe, matcher->held.data, matcher->held.n_bytes);

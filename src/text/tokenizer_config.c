@@ -300,6 +300,10 @@ static bool gather_specials(struct reading *r, struct vocab *specials)
 		if (counts && !add_text(specials, named->text, named->n_bytes, r->error))
 			return false;
 	}
+	const struct json *own = json_get(r->config, "extra_special_tokens");
+	if (own && json_type(own) == JSON_OBJECT && json_count(own))
+		lists[0] = NULL;
+	lists[1] = list_of(r->map, "extra_special_tokens");
 	for (int i = 0; i < 2; i++)
 		for (const struct json *value = json_first(lists[i]); value; value = json_next(value)) {
 			size_t n_bytes;

@@ -315,13 +315,41 @@ struct tokenizer *tokenizer_load_gguf(const struct gguf_file *gguf, struct error
 
 /* ---- what ends an answer ---- */
 
+static bool has_end(int32_t id, const int32_t *ids, int n_ids)
+{
+	for (int i = 0; i < n_ids; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
 static void add_end(int32_t id, int32_t *ids, int *n_ids)
 {
-	for (int i = 0; i < *n_ids; i++)
-		if (ids[i] == id)
-			return;
-	if (id >= 0 && *n_ids < TOKENIZER_MAX_END_IDS)
+	if (id >= 0 && !has_end(id, ids, *n_ids) && *n_ids < TOKENIZER_MAX_END_IDS)
 		ids[(*n_ids)++] = id;
+}
+
+/* tokenizer.ggml.eos_token_ids: a list, for models that end in several ways. */
+static bool read_end_list(const struct gguf_file *gguf, size_t n_tokens, int32_t *ids, int *n_ids, struct error *error)
+{
+	static const char key[] = "tokenizer.ggml.eos_token_ids";
+	const struct gguf_value *list = gguf_find(gguf, key);
+	bool integers = list && list->type != GGUF_STRING && list->type != GGUF_F32 && list->type != GGUF_F64 &&
+	                list->type != GGUF_BOOL;
+	if (list && !integers)
+		return error_set(error, ERROR_MODEL, "%s: %s is of type %s, expected a list of token ids", gguf_path(gguf), key,
+		                 gguf_type_name(list->type));
+	for (size_t i = 0; list && i < list->n_items; i++) {
+		int64_t id = gguf_item_i64(list, i);
+		if (id < 0 || (uint64_t)id >= n_tokens)
+			return error_set(error, ERROR_MODEL, "%s: %s[%zu] is %" PRId64 ", expected a token id within 0..%zd",
+			                 gguf_path(gguf), key, i, id, (ssize_t)n_tokens - 1);
+		if (!has_end((int32_t)id, ids, *n_ids) && *n_ids == TOKENIZER_MAX_END_IDS)
+			return error_set(error, ERROR_MODEL, "%s: %s: more than %d ids end an answer", gguf_path(gguf), key,
+			                 TOKENIZER_MAX_END_IDS);
+		add_end((int32_t)id, ids, n_ids);
+	}
+	return true;
 }
 
 /* Tokens of these names end an answer whether the converter took them for control tokens or for a user's: of models that
@@ -348,6 +376,8 @@ bool tokenizer_gguf_end_ids(const struct gguf_file *gguf, int32_t ids[TOKENIZER_
 			return false;
 		add_end(id, ids, n_ids);
 	}
+	if (!read_end_list(gguf, vocabulary.n_tokens, ids, n_ids, error))
+		return false;
 	const unsigned char *cursor = tokens ? tokens->data : NULL;
 	for (size_t i = 0; i < vocabulary.n_tokens; i++) {
 		size_t n_bytes;
