@@ -1,5 +1,6 @@
 /* NFC, NFD, NFKC, NFKD with utf8proc's tables, in linear time: utf8proc's own ordering of marks is quadratic in their
- * number, and one character may carry a million of them.
+ * number, and one character may carry a million of them. Characters of after Unicode 9 are left as they are, their marks
+ * unordered: so does the reference, whose tables are that old, and ids are to be its ids, not Unicode's.
  *
  * ASCII stays what it is and nothing before an ASCII character interacts with it, so only stretches of other
  * characters, with the ASCII character before them (it may carry their marks), are worked on.
@@ -25,6 +26,10 @@ static bool decompose(const char *text, size_t n_bytes, bool compatible, struct 
 		int32_t code = (int32_t)char_decode(text + at, &length);
 		if (!bytes_reserve(codes, MAX_CODES * sizeof code))
 			return false;
+		if (unicode_is_inert((uint32_t)code)) {
+			bytes_append(codes, &code, sizeof code);
+			continue;
+		}
 		int boundary = 0;
 		utf8proc_ssize_t n = utf8proc_decompose_char(code, codes_of(codes) + codes->n_bytes / sizeof code, MAX_CODES,
 		                                             (utf8proc_option_t)options, &boundary);
@@ -37,7 +42,8 @@ static bool decompose(const char *text, size_t n_bytes, bool compatible, struct 
 
 static int combining_class(int32_t code)
 {
-	return utf8proc_get_property(code)->combining_class;
+	int class = utf8proc_get_property(code)->combining_class;
+	return class && !unicode_is_inert((uint32_t)code) ? class : 0;
 }
 
 /* Stable by combining class. */
@@ -79,24 +85,39 @@ static bool order(int32_t *codes, size_t n, struct bytes *sorted)
 	return true;
 }
 
+/* In place; returns how many are left, 0 for a failure. What is inert composes with nothing. */
+static size_t compose(int32_t *codes, size_t n)
+{
+	size_t n_out = 0;
+	for (size_t start = 0, end; start < n; start = end) {
+		bool inert = unicode_is_inert((uint32_t)codes[start]);
+		for (end = start + 1; end < n && unicode_is_inert((uint32_t)codes[end]) == inert;)
+			end++;
+		utf8proc_ssize_t left = (utf8proc_ssize_t)(end - start);
+		if (!inert)
+			left = utf8proc_normalize_utf32(codes + start, left,
+			                                (utf8proc_option_t)(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+		if (left < 0)
+			return 0;
+		memmove(codes + n_out, codes + start, (size_t)left * sizeof *codes);
+		n_out += (size_t)left;
+	}
+	return n_out;
+}
+
 static bool normalize_stretch(enum normalizer_kind form, const char *text, size_t n_bytes,
                               struct normalizer_scratch *scratch, struct bytes *out)
 {
 	bool compatible = form == NORMALIZER_NFKC || form == NORMALIZER_NFKD;
-	bool compose = form == NORMALIZER_NFC || form == NORMALIZER_NFKC;
+	bool composed = form == NORMALIZER_NFC || form == NORMALIZER_NFKC;
 	if (!decompose(text, n_bytes, compatible, &scratch->codes))
 		return false;
 	int32_t *codes = codes_of(&scratch->codes);
 	size_t n = scratch->codes.n_bytes / sizeof *codes;
 	if (!order(codes, n, &scratch->sorted))
 		return false;
-	if (compose) {
-		utf8proc_ssize_t left = utf8proc_normalize_utf32(codes, (utf8proc_ssize_t)n,
-		                                                 (utf8proc_option_t)(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
-		if (left < 0)
-			return false;
-		n = (size_t)left;
-	}
+	if (composed && !(n = compose(codes, n)))
+		return false;
 	if (!bytes_reserve(out, 4 * n))
 		return false;
 	for (size_t i = 0; i < n; i++)

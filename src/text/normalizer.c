@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "base/checked.h"
 #include "base/utf8.h"
@@ -81,8 +80,7 @@ static void lowercase(const struct text_run *run, struct bytes *out)
 		else if (code < 0x80)
 			out->data[out->n_bytes++] = (char)(code >= 'A' && code <= 'Z' ? code + 32 : code);
 		else if (bytes_reserve(out, 2 * (run->n_bytes - at)))
-			out->n_bytes +=
-			    (size_t)utf8_encode((unsigned)utf8proc_tolower((utf8proc_int32_t)code), out->data + out->n_bytes);
+			out->n_bytes += (size_t)utf8_encode(unicode_lower(code), out->data + out->n_bytes);
 	}
 }
 

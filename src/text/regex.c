@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/utf8.h"
 #include "text/unicode.h"
 
 enum {
@@ -36,6 +37,7 @@ struct regex_scratch {
 	int64_t spent_ns;       /* measured before */
 	uint64_t n_text_bytes;  /* that were searched */
 	unsigned n_calls;
+	struct bytes known; /* a text with stand-ins */
 };
 
 struct regex *regex_compile(const char *pattern, size_t n_bytes, struct error *error)
@@ -115,6 +117,7 @@ void regex_scratch_destroy(struct regex_scratch *scratch)
 	pcre2_match_data_free(scratch->data);
 	pcre2_match_context_free(scratch->context);
 	pcre2_jit_stack_free(scratch->stack);
+	bytes_free(&scratch->known);
 	free(scratch);
 }
 
@@ -140,14 +143,39 @@ static bool within_budget(struct regex_scratch *scratch)
 	       BUDGET_NS + (int64_t)scratch->n_text_bytes * BUDGET_NS_PER_BYTE;
 }
 
+/* The text itself where PCRE2 knows all of it; NULL when memory is short. Characters of one or two bytes are all old. */
+static const char *with_stand_ins(struct bytes *known, const char *text, size_t n_bytes)
+{
+	bool copied = false;
+	for (size_t at = 0, length; at < n_bytes; at++) {
+		if ((unsigned char)text[at] < 0xE0)
+			continue;
+		uint32_t code = char_decode(text + at, &length), stand_in = unicode_stand_in(code);
+		if (stand_in == code)
+			continue;
+		if (!copied) {
+			bytes_clear(known);
+			bytes_append(known, text, n_bytes);
+			if (known->failed)
+				return NULL;
+			copied = true;
+		}
+		utf8_encode(stand_in, known->data + at);
+	}
+	return copied ? known->data : text;
+}
+
 struct regex_matches regex_matches(const struct regex *regex, struct regex_scratch *scratch, const char *text,
                                    size_t n_bytes)
 {
 	scratch->n_text_bytes += n_bytes;
 	uint64_t limit = 1000000 + 2 * (uint64_t)n_bytes;
 	pcre2_set_match_limit(scratch->context, limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit);
-	return (struct regex_matches){
-	    .regex = regex, .scratch = scratch, .text = text, .n_bytes = n_bytes, .last_end = SIZE_MAX};
+	return (struct regex_matches){.regex = regex,
+	                              .scratch = scratch,
+	                              .text = with_stand_ins(&scratch->known, text, n_bytes),
+	                              .n_bytes = n_bytes,
+	                              .last_end = SIZE_MAX};
 }
 
 /* One call of the library; start positions up to `last_start`. */
@@ -205,6 +233,8 @@ static bool search(struct regex_matches *matches, bool *found, struct error *err
 bool regex_next(struct regex_matches *matches, bool *found, size_t *start, size_t *end, struct error *error)
 {
 	*found = false;
+	if (!matches->text)
+		return error_set(error, ERROR_MEMORY, "not enough memory to match a regular expression");
 	while (matches->at <= matches->n_bytes) {
 		if (!search(matches, found, error))
 			return false;

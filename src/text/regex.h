@@ -1,7 +1,8 @@
 /* Regular expressions of tokenizer.json: written for Oniguruma (Ruby syntax), run by PCRE2.
  *
  * Compiling translates what the two read differently (\s, \w, \h, POSIX brackets, script names, (?m), {,n}, {n,m}+) and
- * refuses what has no equal. Matching has limits: an expression that backtracks without end, or text on which it takes
+ * refuses what has no equal. Characters that are newer than PCRE2's tables are matched as older ones of their classes, and
+ * matches of one text are read before the next text is given to the same scratch. Matching has limits: an expression that backtracks without end, or text on which it takes
  * far too long, is an error.
  */
 #ifndef TALLOW_TEXT_REGEX_H
@@ -32,7 +33,7 @@ void regex_scratch_pause(struct regex_scratch *scratch);
 struct regex_matches {
 	const struct regex *regex;
 	struct regex_scratch *scratch;
-	const char *text; /* valid UTF-8 */
+	const char *text; /* valid UTF-8, with stand-ins for what PCRE2 may not know; NULL: no memory for them */
 	size_t n_bytes;
 	size_t at;       /* where to look next */
 	size_t last_end; /* of the last match; SIZE_MAX before the first */

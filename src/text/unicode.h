@@ -43,11 +43,17 @@ static inline size_t char_before(const char *text, size_t end)
 /* The first byte that is not valid UTF-8, or n_bytes. */
 size_t unicode_valid_prefix(const char *text, size_t n_bytes);
 
+/* What Hugging Face's tokenizers take for one, which is of another Unicode than utf8proc's in places. */
 bool unicode_is_space(uint32_t code);       /* White_Space; not U+180E */
 bool unicode_is_number(uint32_t code);      /* Nd, Nl, No */
 bool unicode_is_punctuation(uint32_t code); /* ASCII punctuation, or P* */
 bool unicode_is_mark(uint32_t code);        /* Mn, Mc, Me */
 bool unicode_is_word(uint32_t code);        /* \w of UTS #18: Alphabetic, M, Nd, Pc, Join_Control */
+
+uint32_t unicode_lower(uint32_t code); /* one character; U+0130, which has two, is the caller's */
+bool unicode_is_inert(uint32_t code);  /* to normalization as if not assigned */
+/* A character of as many bytes and the same classes that PCRE2 knows; mostly the code itself. */
+uint32_t unicode_stand_in(uint32_t code);
 
 /* Byte-level alphabet: printable Latin-1 stands for itself, the other 68 bytes for U+0100 onwards. */
 static inline uint32_t byte_level_char(unsigned char byte)
