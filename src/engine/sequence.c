@@ -210,9 +210,8 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct model_
 		return fail(sequence, ERROR_INFERENCE, "the tokenizer's decoder gives up on this text", outcome);
 	size_t n_control;
 	const char *control = detokenizer_control(sequence->detokenizer, token, &n_control);
-	bool stopped = control
-	                   ? stop_push_control(&sequence->stops, control, n_control, &sequence->safe)
-	                   : stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe);
+	bool stopped = control ? stop_push_control(&sequence->stops, control, n_control, &sequence->safe)
+	                       : stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe);
 	if (!flush_pending(sequence))
 		return cancel_slow_reader(sequence, outcome);
 	set_pending(sequence, token, index);

@@ -82,10 +82,11 @@ static void report_ids(const struct added_token *first, int32_t said, size_t n_o
 	if (!first)
 		return;
 	int n_shown = (int)(first->n_bytes < 60 ? first->n_bytes : 60);
-	log_message(LOG_WARN, "tokenizer",
-	            "the token \"%.*s\" gets id %d, where the files say %d (and %zu others): new tokens are numbered after the "
-	            "vocabulary, as in Hugging Face's tokenizers",
-	            n_shown, first->content, first->id, said, n_others);
+	log_message(
+	    LOG_WARN, "tokenizer",
+	    "the token \"%.*s\" gets id %d, where the files say %d (and %zu others): new tokens are numbered after the "
+	    "vocabulary, as in Hugging Face's tokenizers",
+	    n_shown, first->content, first->id, said, n_others);
 }
 
 /* Drops what cannot be one, and all but the last of equal contents; gives ids. */

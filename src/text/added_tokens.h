@@ -12,7 +12,7 @@
 struct added_token {
 	const char *content; /* borrowed */
 	size_t n_bytes;
-	int32_t id; /* before added_tokens_init: the one that the file says, -1 when it says none */
+	int32_t id;       /* before added_tokens_init: the one that the file says, -1 when it says none */
 	bool single_word; /* not inside a word */
 	bool lstrip;      /* takes the space before it along */
 	bool rstrip;      /* and the space after it */

@@ -95,8 +95,8 @@ static size_t compose(int32_t *codes, size_t n)
 			end++;
 		utf8proc_ssize_t left = (utf8proc_ssize_t)(end - start);
 		if (!inert)
-			left = utf8proc_normalize_utf32(codes + start, left,
-			                                (utf8proc_option_t)(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+			left =
+			    utf8proc_normalize_utf32(codes + start, left, (utf8proc_option_t)(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
 		if (left < 0)
 			return 0;
 		memmove(codes + n_out, codes + start, (size_t)left * sizeof *codes);

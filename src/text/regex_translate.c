@@ -1,7 +1,7 @@
 /* Oniguruma (Ruby syntax) to PCRE2. What follows was measured on Oniguruma as Hugging Face's tokenizers use it.
  *
  *   \s \S            White_Space; PCRE2's also has U+180E
- *   \w \b [:word:]   Alphabetic, M, N, Pc; PCRE2's lacks marks
+ *   \w \b [:word:]   Alphabetic, M, Nd, Nl, Pc and the Latin-1 ones of No; PCRE2's lacks marks
  *   \h               a hexadecimal digit
  *   \v               U+000B only
  *   \p{Han}          the script; PCRE2 would take Script_Extensions
@@ -24,7 +24,8 @@
 	"\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{d7ff}"                  \
 	"\\x{e000}-\\x{10ffff}"
 #define WORDS                                                                                                          \
-	"\\p{L}\\p{M}\\p{N}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+	"\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"    \
+	"\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
 
 enum { MAX_NESTING = 200, MAX_WRAPS = 8 };
 

@@ -90,9 +90,10 @@ bool tokenizer_wants_tekken(const char *folder, const struct json *flag, size_t 
 		            "config.json of a Mistral model written by transformers before 5",
 		            TEKKEN_MIN_VOCAB, vocab_size);
 	if (applies && (!flag || json_type(flag) == JSON_NULL))
-		log_message(LOG_WARN, "tokenizer_config",
-		            "this is a Mistral tokenizer of before transformers 5, whose expression may cut words other than in "
-		            "training; \"fix_mistral_regex\": true in tokenizer_config.json repairs it");
+		log_message(
+		    LOG_WARN, "tokenizer_config",
+		    "this is a Mistral tokenizer of before transformers 5, whose expression may cut words other than in "
+		    "training; \"fix_mistral_regex\": true in tokenizer_config.json repairs it");
 	return true;
 }
 

@@ -141,8 +141,7 @@ static bool name_standard(struct reading *r)
 			value = padding;
 		if (!value && !add_default(r, role, class_default(r->class, role)))
 			return false;
-		if (is_set(value) &&
-		    !add_named(r, mapped ? "special_tokens_map.json" : "tokenizer_config.json", role, value))
+		if (is_set(value) && !add_named(r, mapped ? "special_tokens_map.json" : "tokenizer_config.json", role, value))
 			return false;
 	}
 	return true;
@@ -242,8 +241,7 @@ static bool add_extra(struct reading *r)
 			bool special = json_type(value) == JSON_STRING || !is_token_object(value);
 			if (!read_token(r, value, "a token of extra_special_tokens", special, &token))
 				return error_prefix(r->error, "%s", file);
-			if (!has_text(&r->known, token.content, token.n_bytes) &&
-			    !description_add_token(r->out, &token, r->error))
+			if (!has_text(&r->known, token.content, token.n_bytes) && !description_add_token(r->out, &token, r->error))
 				return false;
 		}
 	}
@@ -459,7 +457,8 @@ static bool read_settings(struct reading *r, struct tokenizer_config *config)
 	config->class = r->class;
 	r->out->rebuild_template = r->class && r->class->rebuilds;
 	r->out->add_bos = r->class && r->class->add_bos;
-	if (!read_flag(r, "add_prefix_space", &prefix_space) || !read_flag(r, "split_special_tokens", &r->out->split_special) ||
+	if (!read_flag(r, "add_prefix_space", &prefix_space) ||
+	    !read_flag(r, "split_special_tokens", &r->out->split_special) ||
 	    !read_flag(r, "add_bos_token", &r->out->add_bos) || !read_flag(r, "add_eos_token", &r->out->add_eos) ||
 	    !copy_end(r, "bos_token", &r->out->bos, &r->out->n_bos) ||
 	    !copy_end(r, "eos_token", &r->out->eos, &r->out->n_eos))
@@ -499,13 +498,12 @@ static bool read_files(struct reading *r, struct tokenizer_config *config)
 	if (!open_file(r, "tokenizer_config.json", &r->config))
 		return false;
 	r->has_decoder = is_set(json_get(r->config, "added_tokens_decoder"));
-	if (!r->has_decoder && (!open_file(r, "special_tokens_map.json", &r->map) ||
-	                        !open_file(r, "added_tokens.json", &r->list)))
+	if (!r->has_decoder &&
+	    (!open_file(r, "special_tokens_map.json", &r->map) || !open_file(r, "added_tokens.json", &r->list)))
 		return false;
 	r->class = tokenizer_class_find(json_string(json_get(r->config, "tokenizer_class"), NULL));
 	bool ok = gather_names(r) && add_listed(r) && add_unknown_names(r) && add_extra(r) && read_settings(r, config);
-	return ok || (strstr(r->error->message, r->folder) == r->error->message) ||
-	       error_prefix(r->error, "%s", r->folder);
+	return ok || (strstr(r->error->message, r->folder) == r->error->message) || error_prefix(r->error, "%s", r->folder);
 }
 
 bool tokenizer_read_config(const char *folder, const struct json *document, struct tokenizer_config *config,

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes src/text/unicode_tables.c: where Hugging Face's tokenizers know another Unicode than utf8proc and PCRE2.
+"""Writes src/text/unicode_tables.c: where Hugging Face's tokenizers know another Unicode than utf8proc and PCRE2; and
+tests/tokenizers/unicode.json, what they know.
 
     python3.11 -m venv venv && venv/bin/pip install tokenizers==0.23.3
     venv/bin/python tests/goldens/make_unicode.py          # a minute or two
@@ -10,6 +11,7 @@ regex crate behind Whitespace (16), Rust's own char (Digits, Lowercase), and the
 utf8proc of the distributions have. tokenizers 0.22.2 answers the same.
 """
 import bisect
+import json
 import os
 import unicodedata
 
@@ -17,7 +19,11 @@ import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 assert tokenizers.__version__ == "0.23.3" and unicodedata.unidata_version == "14.0.0"
-TARGET = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "text", "unicode_tables.c")
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+TARGET = os.path.join(ROOT, "src", "text", "unicode_tables.c")
+GOLDEN = os.path.join(ROOT, "tests", "tokenizers", "unicode.json")
+PATTERNS = ["\\p{L}", "\\p{N}", "\\p{M}", "\\p{P}", "\\p{S}", "\\p{Lu}", "\\p{Ll}", "\\p{Lt}", "\\p{Lm}", "\\p{Lo}",
+            "\\p{Mn}", "\\p{Nd}", "\\p{Han}", "\\p{C}", "\\s", "\\w", "\\d", "[^\\s\\p{L}\\p{N}]", "\\P{L}", "[\\P{N}]"]
 CODES = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 CATEGORIES = "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co".split()
 ALIKE = "Alphabetic Uppercase Lowercase Ideographic Han Hiragana Katakana".split()  # what a stand-in shares besides
@@ -87,6 +93,11 @@ def stand_ins(category):
     return rows
 
 
+def removed_by_digits():
+    stage = pre_tokenizers.Digits(individual_digits=True)
+    return {c for c in CODES if len(stage.pre_tokenize_str("a" + chr(c))) == 2}
+
+
 def exceptions(category):
     """[first, last, flags]"""
     flags = {}
@@ -95,8 +106,7 @@ def exceptions(category):
         for code in codes:
             flags.setdefault(code, set()).add(flag)
 
-    number = {c for c in CODES if len(pre_tokenizers.Digits(individual_digits=True).pre_tokenize_str("a" + chr(c))) == 2}
-    mark((c for c in number if old_category(c)[0] != "N"), "NUMBER")
+    mark((c for c in removed_by_digits() if old_category(c)[0] != "N"), "NUMBER")
     mark((c for c in words() if not old_word(c)), "WORD")
     punctuation = removed(pre_tokenizers.Punctuation("removed"))
     is_punctuation = lambda c: category.get(c, "Cn")[0] == "P" or old_category(c)[0] == "P"
@@ -113,6 +123,23 @@ def exceptions(category):
     newer = {c for c in category if old_category(c) == "Cn"}
     mark(new_marks | whole | newer, "INERT")
     return ranges((c, " | ".join("UNICODE_" + f for f in sorted(names))) for c, names in flags.items())
+
+
+def golden():
+    """{"regex or stage": [first, length, gap to the next first, ...]}: ranges, each from the end of the one before."""
+    groups = {pattern: matched(pattern) for pattern in PATTERNS}
+    groups["Digits"] = removed_by_digits()
+    groups["Punctuation"] = removed(pre_tokenizers.Punctuation("removed"))
+    groups["Whitespace"] = words()
+    groups["StripAccents"] = {c for c in CODES if normalizers.StripAccents().normalize_str(chr(c)) == ""}
+    out = {}
+    for name, group in groups.items():
+        flat, end = [], 0
+        for first, last, _ in ranges((c, True) for c in group):
+            flat += [first - end, last - first + 1]
+            end = last + 1
+        out[name] = flat
+    return out
 
 
 def lower():
@@ -152,6 +179,10 @@ def main():
     ]
     with open(TARGET, "w", encoding="utf-8", newline="\n") as file:
         file.write("\n".join(parts) + "/* clang-format on */\n")
+    rows = ['"%s": %s' % (name.replace("\\", "\\\\"), json.dumps(row, separators=(",", ":"))) for name, row in golden().items()]
+    head = '{"oracle": "tokenizers 0.23.3", "made_by": "tests/goldens/make_unicode.py",\n"ranges": {\n'
+    with open(GOLDEN, "w", encoding="utf-8", newline="\n") as file:
+        file.write(head + ",\n".join(rows) + "\n}}\n")
 
 
 if __name__ == "__main__":
