@@ -113,7 +113,7 @@ static bool add_named(struct reading *r, const char *file, const char *role, con
 /* Only where the vocabulary has it: a token that no text and no model knows would only take an id. */
 static bool add_default(struct reading *r, const char *role, const char *text)
 {
-	if (!text || vocab_find(&r->out->vocab, text, strlen(text)) < 0)
+	if (!text || (vocab_find(&r->out->vocab, text, strlen(text)) < 0 && !has_text(&r->known, text, strlen(text))))
 		return true;
 	r->named[r->n_named++] = (struct named_token){.role = role, .text = text, .n_bytes = strlen(text)};
 	return add_text(&r->names, text, strlen(text), r->error);
@@ -385,11 +385,17 @@ static bool add_listed(struct reading *r)
 	return ok;
 }
 
-static bool add_unknown_names(struct reading *r)
+/* Those of the description so far. */
+static bool gather_known(struct reading *r)
 {
 	for (size_t i = 0; i < r->out->n_added; i++)
 		if (!add_text(&r->known, r->out->added[i].content, r->out->added[i].n_bytes, r->error))
 			return false;
+	return true;
+}
+
+static bool add_unknown_names(struct reading *r)
+{
 	for (size_t i = 0; i < r->n_named; i++) {
 		const struct named_token *named = &r->named[i];
 		struct added_token token = {.content = named->text, .n_bytes = named->n_bytes, .id = -1, .special = true};
@@ -502,7 +508,8 @@ static bool read_files(struct reading *r, struct tokenizer_config *config)
 	    (!open_file(r, "special_tokens_map.json", &r->map) || !open_file(r, "added_tokens.json", &r->list)))
 		return false;
 	r->class = tokenizer_class_find(json_string(json_get(r->config, "tokenizer_class"), NULL));
-	bool ok = gather_names(r) && add_listed(r) && add_unknown_names(r) && add_extra(r) && read_settings(r, config);
+	bool ok = gather_known(r) && gather_names(r) && add_listed(r) && gather_known(r) && add_unknown_names(r) &&
+	          add_extra(r) && read_settings(r, config);
 	return ok || (strstr(r->error->message, r->folder) == r->error->message) || error_prefix(r->error, "%s", r->folder);
 }
 

@@ -123,6 +123,15 @@ def test_stop_sequence_cuts_the_story(shipped_port):
     assert cut == whole[:whole.index(". ")]
 
 
+def test_a_stop_string_may_be_a_control_token(shipped_port):
+    """</s> gives no text; with ignore_eos it is a token like others, and the stop string still means it."""
+    text, end = ask(shipped_port, "The capital of France is")
+    assert end["stop_reason"] == "eos"
+    same, stopped = ask(shipped_port, "The capital of France is", ignore_eos=True, stop=["nowhere in it", "</s>"])
+    assert stopped["stop_reason"] == "stop_sequence" and stopped["stop_sequence_matched"] == "</s>"
+    assert same == text and stopped["tokens_out"] == end["tokens_out"] + 1
+
+
 # ---- the command ----
 
 

@@ -38,6 +38,18 @@ def test_events_come_in_order(shared_worker):
     assert isinstance(end["decode_time_ms"], int)
 
 
+def test_a_prompt_that_begins_with_bos_gets_no_second_one(worker, text_model, tallow):
+    one = worker()
+    counts = [execute(one.port, {"prompt": prompt, "max_tokens": 1, "parse_special": parse})[-1][1]["usage"]["prompt_tokens"]
+              for prompt, parse in [(PROMPT, True), ("<s>" + PROMPT, True), ("<s><s>" + PROMPT, True), ("<s>" + PROMPT, False)]]
+    assert counts[1] == counts[0] and counts[2] == counts[0] + 1 and counts[3] > counts[0] + 1
+    assert one.log().count("it gets one, not two") == 1
+    two = tallow("tokenize", "--model", text_model, "--parse-special", input=b"<s>" + PROMPT.encode()).stdout.split()
+    assert two[:2] == [b"1", b"1"] and len(two) == counts[0] + 1
+    told = tallow("generate", "--model", text_model, "-p", "<s>" + PROMPT, "--max-tokens", "1", "--stats")
+    assert b"prompt: %d tokens" % counts[0] in told.stderr and b"it gets one, not two" in told.stderr
+
+
 def test_headers_are_those_of_an_event_stream(shared_worker):
     with Stream(shared_worker.port, "/execute", {"prompt": PROMPT, "max_tokens": 2}) as stream:
         assert stream.answer.getheader("Content-Type") == "text/event-stream"

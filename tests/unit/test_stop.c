@@ -117,6 +117,32 @@ static void text_and_stop_strings_may_hold_nul(void **state)
 	bytes_free(&safe);
 }
 
+static void a_control_token_is_hit_by_its_spelling(void **state)
+{
+	(void)state;
+	struct stop_matcher matcher;
+	struct bytes safe = {0};
+	matcher_with(&matcher, (const char *const[]){"ab", "<|end|>", "end|", NULL});
+	assert_false(stop_push(&matcher, "xa", 2, &safe));
+	assert_false(stop_push_control(&matcher, "<|start|>", 9, &safe));
+	assert_false(stop_push_control(&matcher, "<|end|", 6, &safe));
+	assert_false(stop_push_control(&matcher, "", 0, &safe));
+	assert_int_equal(matcher.held.n_bytes, 1);
+	assert_true(stop_push_control(&matcher, "<|end|>", 7, &safe));
+	assert_int_equal(matcher.matched, 1);
+	assert_int_equal(safe.n_bytes, 2); /* what was held may no longer begin a stop string */
+	assert_memory_equal(safe.data, "xa", 2);
+	stop_free(&matcher);
+	bytes_clear(&safe);
+	matcher_with(&matcher, (const char *const[]){"ab", NULL});
+	assert_false(stop_push(&matcher, "a", 1, &safe));
+	assert_false(stop_push_control(&matcher, "<|end|>", 7, &safe));
+	assert_true(stop_push(&matcher, "b", 1, &safe)); /* the text is joined */
+	assert_int_equal(safe.n_bytes, 0);
+	stop_free(&matcher);
+	bytes_free(&safe);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -124,6 +150,7 @@ int main(void)
 	    cmocka_unit_test(the_first_to_be_complete_wins),
 	    cmocka_unit_test(only_what_may_begin_a_stop_string_is_held),
 	    cmocka_unit_test(text_and_stop_strings_may_hold_nul),
+	    cmocka_unit_test(a_control_token_is_hit_by_its_spelling),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,6 +103,66 @@ static void unigram_and_stub_are_refused(void **state)
 	refused_with("configs/Phi-3-mini-128k-instruct", "21 tokens");
 }
 
+/* A published tokenizer.json and our own files beside it (tests/tokenizers/beside). */
+static void check_beside(const char *tokenizer, const char *beside, const char *text, const int32_t *expected, size_t n)
+{
+	static const char *const names[] = {"tokenizer_config.json", "config.json"};
+	char folder[] = "/tmp/tallow-beside-XXXXXX", from[512], to[512], here[512];
+	assert_non_null(mkdtemp(folder));
+	snprintf(from, sizeof from, "%s/tokenizers/%s/tokenizer.json", fixtures(), tokenizer);
+	snprintf(to, sizeof to, "%s/tokenizer.json", folder);
+	char *target = realpath(from, NULL);
+	assert_non_null(target);
+	assert_int_equal(symlink(target, to), 0);
+	free(target);
+	assert_non_null(getcwd(here, sizeof here));
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(from, sizeof from, "%.300s/tests/tokenizers/beside/%s/%s", here, beside, names[i]);
+		snprintf(to, sizeof to, "%s/%s", folder, names[i]);
+		assert_int_equal(symlink(from, to), 0);
+	}
+	struct error error = {0};
+	struct tokenizer *loaded = tokenizer_load(folder, &error);
+	if (!loaded)
+		fail_msg("%s", error.message);
+	struct token_ids ids = {0};
+	assert_true(tokenizer_encode(loaded, text, strlen(text), PLAIN, &ids, &error));
+	assert_int_equal(ids.n_ids, n);
+	assert_memory_equal(ids.ids, expected, n * sizeof *expected);
+	token_ids_free(&ids);
+	tokenizer_destroy(loaded);
+	unlink(to);
+	snprintf(to, sizeof to, "%s/tokenizer_config.json", folder);
+	unlink(to);
+	snprintf(to, sizeof to, "%s/tokenizer.json", folder);
+	unlink(to);
+	rmdir(folder);
+}
+
+static void files_beside_published_ones_decide(void **state)
+{
+	(void)state;
+	static const int32_t hello[] = {18435}, words[] = {68, 23407, 13106, 47861, 281, 39, 220, 16, 17, 18, 19, 20};
+	check_beside("gpt-2", "prefix-space", "Hello", hello, 1);
+	check_beside("llama-3.2", "tekken-flag", "eBay NaOH pH 12345", words, 12);
+}
+
+static void new_characters_are_cut_and_ordered_as_by_the_reference(void **state)
+{
+	(void)state;
+	static const int32_t digits[] = {65, 220, 56252, 233, 222}, marks[] = {155, 111, 155, 121};
+	struct tokenizer *tokenizer = fixture_tokenizer("qwen2.5");
+	struct token_ids ids = {0};
+	struct error error = {0};
+	assert_true(tokenizer_encode(tokenizer, "b \U0001D2C0", 6, PLAIN, &ids, &error));
+	assert_true(tokenizer_encode(tokenizer, "\u07F3\u07FD", 4, PLAIN, &ids, &error));
+	assert_int_equal(ids.n_ids, 9);
+	assert_memory_equal(ids.ids, digits, sizeof digits);
+	assert_memory_equal(ids.ids + 5, marks, sizeof marks);
+	token_ids_free(&ids);
+	tokenizer_destroy(tokenizer);
+}
+
 static void stories_decode_to_their_text(void **state)
 {
 	(void)state;
@@ -164,6 +224,8 @@ int main(void)
 	    cmocka_unit_test(phi_3_goldens),
 	    cmocka_unit_test(gpt_2_goldens_with_merges_of_both_layouts),
 	    cmocka_unit_test(unigram_and_stub_are_refused),
+	    cmocka_unit_test(files_beside_published_ones_decide),
+	    cmocka_unit_test(new_characters_are_cut_and_ordered_as_by_the_reference),
 	    cmocka_unit_test(stories_decode_to_their_text),
 	    cmocka_unit_test(a_book_comes_back_whole),
 	};

@@ -622,17 +622,59 @@ static void ends_of_answers_are_found(void **state)
 	bytes_free(&small.extra);
 }
 
+static void a_list_of_ends_is_read(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	int32_t ids[TOKENIZER_MAX_END_IDS];
+	int n_ids;
+	for (int bad = 0; bad < 3; bad++) {
+		struct small small = {.model = "gpt2", .pre = "gpt-2", .tokens = "a b c d", .types = "1111"};
+		put_key_u32(&small.extra, "tokenizer.ggml.eos_token_id", 3);
+		put_key_array(&small.extra, "tokenizer.ggml.eos_token_ids", bad == 2 ? GGUF_F32 : GGUF_U32, 3);
+		put_u32(&small.extra, 2);
+		put_u32(&small.extra, 3);
+		put_u32(&small.extra, bad == 1 ? 4 : 0);
+		small.n_extra = 2;
+		struct bytes file = small_file(&small);
+		struct gguf_file *gguf = gguf_open_memory("small.gguf", file.data, file.n_bytes, &error);
+		assert_non_null(gguf);
+		assert_int_equal(tokenizer_gguf_end_ids(gguf, ids, &n_ids, &error), !bad);
+		if (!bad) {
+			assert_int_equal(n_ids, 3);
+			assert_memory_equal(ids, ((const int32_t[]){3, 2, 0}), 3 * sizeof *ids);
+		} else {
+			assert_string_equal(
+			    error.message,
+			    bad == 1 ? "small.gguf: tokenizer.ggml.eos_token_ids[2] is 4, expected a token id within 0..3"
+			             : "small.gguf: tokenizer.ggml.eos_token_ids is of type f32, expected a list of token ids");
+		}
+		gguf_close(gguf);
+		bytes_free(&file);
+		bytes_free(&small.extra);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(llama2_style_is_as_hugging_face),    cmocka_unit_test(llama3_style_is_as_hugging_face),
-	    cmocka_unit_test(qwen2_style_is_as_hugging_face),     cmocka_unit_test(gpt2_style_is_as_hugging_face),
-	    cmocka_unit_test(scores_merge_as_sentencepiece),      cmocka_unit_test(flags_decide_what_is_added),
-	    cmocka_unit_test(token_types_decide_what_is_found),   cmocka_unit_test(pre_tokenizers_cut_as_hugging_face),
-	    cmocka_unit_test(vocabularies_that_lie_are_refused),  cmocka_unit_test(scores_and_bytes_are_checked),
-	    cmocka_unit_test(keys_of_other_types_are_refused),    cmocka_unit_test(special_ids_are_checked),
-	    cmocka_unit_test(large_vocabularies_do_not_hang),     cmocka_unit_test(ends_of_answers_are_found),
-	    cmocka_unit_test(space_after_phi3s_tokens_is_theirs), cmocka_unit_test(equal_scores_merge_by_id),
+	    cmocka_unit_test(llama2_style_is_as_hugging_face),
+	    cmocka_unit_test(llama3_style_is_as_hugging_face),
+	    cmocka_unit_test(qwen2_style_is_as_hugging_face),
+	    cmocka_unit_test(gpt2_style_is_as_hugging_face),
+	    cmocka_unit_test(scores_merge_as_sentencepiece),
+	    cmocka_unit_test(flags_decide_what_is_added),
+	    cmocka_unit_test(token_types_decide_what_is_found),
+	    cmocka_unit_test(pre_tokenizers_cut_as_hugging_face),
+	    cmocka_unit_test(vocabularies_that_lie_are_refused),
+	    cmocka_unit_test(scores_and_bytes_are_checked),
+	    cmocka_unit_test(keys_of_other_types_are_refused),
+	    cmocka_unit_test(special_ids_are_checked),
+	    cmocka_unit_test(large_vocabularies_do_not_hang),
+	    cmocka_unit_test(ends_of_answers_are_found),
+	    cmocka_unit_test(space_after_phi3s_tokens_is_theirs),
+	    cmocka_unit_test(equal_scores_merge_by_id),
+	    cmocka_unit_test(a_list_of_ends_is_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
