@@ -26,6 +26,10 @@
 	X(ERROR_CALLBACK, "CALLBACK_FAILED", 500, "server_error", 6, false)                                                \
 	X(ERROR_INVALID_REQUEST, "INVALID_REQUEST", 400, "invalid_request_error", 70, false)                               \
 	X(ERROR_TOO_LARGE, "INVALID_REQUEST", 413, "invalid_request_error", 70, false)                                     \
+	X(ERROR_URI_TOO_LONG, "INVALID_REQUEST", 414, "invalid_request_error", 70, false)                                  \
+	X(ERROR_HEAD_TOO_LARGE, "INVALID_REQUEST", 431, "invalid_request_error", 70, false)                                \
+	X(ERROR_EXPECTATION, "INVALID_REQUEST", 417, "invalid_request_error", 70, false)                                   \
+	X(ERROR_HTTP_VERSION, "INVALID_REQUEST", 505, "invalid_request_error", 70, false)                                  \
 	X(ERROR_NOT_FOUND, "INVALID_REQUEST", 404, "not_found_error", 70, false)                                           \
 	X(ERROR_METHOD, "INVALID_REQUEST", 405, "invalid_request_error", 70, false)                                        \
 	X(ERROR_CONFLICT, "INVALID_REQUEST", 409, "invalid_request_error", 70, false)                                      \
