@@ -35,6 +35,12 @@ BLAS_LIB     = $(ROOT)/usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a
 BLAS_INCLUDE = $(ROOT)/usr/include/$(MULTIARCH)/openblas-serial
 BLAS_WRAP   := -Wl,--wrap=blas_memory_alloc,--wrap=blas_memory_free
 
+# libmicrohttpd: linked statically, so that what it reads from a socket can be looked at before it is parsed
+# (src/server/http/gate.h). Debian builds it with TLS, which we do not use.
+HTTP_LIBS   := -l:libmicrohttpd.a -lgnutls
+HTTP_WRAP   := -Wl,--wrap=recv
+LINK_PKGS   := $(filter-out libmicrohttpd,$(BUILD_PKGS))
+
 # ---- flags ----
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith $(if $(WERROR),-Werror)
@@ -59,10 +65,11 @@ build/fuzz/src/kernels/%.o: CC := gcc
 build/fuzz/src/kernels/%.o: CFLAGS_fuzz := -O2
 
 INCLUDES = -Iinclude -Isrc -I$(BLAS_INCLUDE) $(shell pkg-config --cflags $(BUILD_PKGS) 2>/dev/null)
-LIBS     = $(BLAS_WRAP) $(BLAS_LIB) $(shell pkg-config --libs $(BUILD_PKGS) 2>/dev/null) -lm -lpthread
+LIBS     = $(BLAS_WRAP) $(BLAS_LIB) $(HTTP_WRAP) $(HTTP_LIBS) $(shell pkg-config --libs $(LINK_PKGS) 2>/dev/null) -lm -lpthread
 ALL_CFLAGS = $(CFLAGS_common) $(CFLAGS_$(CONFIG)) $(INCLUDES) $(CFLAGS)
 
-SOURCES := $(sort $(wildcard src/*/*.c))
+# Layers, and rooms in them.
+SOURCES := $(sort $(wildcard src/*/*.c src/*/*/*.c))
 TESTS   := $(sort $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)))
 
 # CONFIG=neon: the layers that the NEON kernels matter to, with their tests, for AArch64 on another machine. Debian's
@@ -75,7 +82,7 @@ INCLUDES   = -Iinclude -Isrc -I$(BLAS_INCLUDE) -I$(ROOT)/usr/include
 LIBS       = $(BLAS_WRAP) $(BLAS_LIB) -L$(ROOT)/usr/lib/$(MULTIARCH) -lcjson -lm -lpthread
 CFLAGS_neon   = $(CFLAGS_release)
 LDFLAGS_neon := $(LDFLAGS_release) '-Wl,-rpath,$$ORIGIN/../root/usr/lib/$(MULTIARCH)'
-SOURCES   := $(sort $(wildcard $(patsubst %,src/%/*.c,base tensor kernels model)))
+SOURCES   := $(sort $(wildcard $(foreach layer,base tensor kernels model,src/$(layer)/*.c src/$(layer)/*/*.c)))
 TESTS     := $(patsubst %,$(BUILD)/tests/test_%,platform pool kernels quant matmul attention model)
 NEON_CPU  := max
 export TALLOW_RUNNER := qemu-aarch64-static -L /usr/$(MULTIARCH) -cpu $(NEON_CPU)

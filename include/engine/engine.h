@@ -139,7 +139,8 @@ enum { REQUEST_ID_BYTES = 64, JOB_ID_BYTES = 128 };
 
 struct request {
 	char request_id[REQUEST_ID_BYTES + 1]; /* for the log */
-	char job_id[JOB_ID_BYTES + 1];         /* one active request may have it; "" is a name, too */
+	uint64_t owner;                        /* whose job it is: names of jobs are each owner's own */
+	char job_id[JOB_ID_BYTES + 1];         /* one active request of an owner may have it; "" is a name, too */
 	const int32_t *prompt;                 /* [n_prompt], copied by engine_submit */
 	int64_t n_prompt;                      /* >= 1 */
 	int64_t max_tokens;                    /* >= 0; 0 = the engine's */
@@ -154,12 +155,12 @@ struct request {
 
 /* Queues a copy of the request; never waits for a step. Caller closes the stream. NULL: LOADING, SHUTTING_DOWN, QUEUE_FULL
  * (the message says when to retry and *retry_after_s, which may be NULL, is set), CONTEXT_LENGTH (the prompt alone does not
- * fit; both counts), INVALID_REQUEST (a token that is none), INSUFFICIENT_MEMORY (can never fit the pool), CONFLICT (a job
- * of that name is active), INTERNAL (no memory, no descriptor). */
+ * fit; both counts), INVALID_REQUEST (a token that is none), INSUFFICIENT_MEMORY (can never fit the pool), CONFLICT (the
+ * owner has an active job of that name), INTERNAL (no memory, no descriptor). */
 struct stream *engine_submit(struct engine *engine, const struct request *request, int *retry_after_s,
                              struct error *error) MUST_USE;
-/* Cancels the active job of that name, whatever phase it is in; false when there is none. */
-bool engine_cancel(struct engine *engine, const char *job_id);
+/* Cancels the owner's active job of that name, whatever phase it is in; false when there is none. */
+bool engine_cancel(struct engine *engine, uint64_t owner, const char *job_id);
 /* Seconds after which a refused request is worth sending again; at least 1. */
 int engine_retry_after(struct engine *engine);
 

@@ -23,6 +23,13 @@ static bool measure_request(const struct engine *engine, const struct request *r
 	return true;
 }
 
+/* True when that active job is the sequence's. */
+static bool is_job(const struct sequence *sequence, uint64_t owner, const char *job_id)
+{
+	return sequence && sequence->request.owner == owner && strcmp(sequence->request.job_id, job_id) == 0 &&
+	       !stream_ended(sequence->stream);
+}
+
 /* Locked. */
 static bool may_submit(struct engine *engine, const struct request *request, struct error *error)
 {
@@ -32,11 +39,9 @@ static bool may_submit(struct engine *engine, const struct request *request, str
 		return error_set(error, ERROR_LOADING, "the model could not be loaded");
 	if (engine->state != ENGINE_READY)
 		return error_set(error, ERROR_SHUTTING_DOWN, "the worker is shutting down");
-	for (int id = 0; request && id < engine->n_sequences; id++) {
-		const struct sequence *sequence = engine->sequences[id];
-		if (sequence && strcmp(sequence->request.job_id, request->job_id) == 0 && !stream_ended(sequence->stream))
+	for (int id = 0; request && id < engine->n_sequences; id++)
+		if (is_job(engine->sequences[id], request->owner, request->job_id))
 			return error_set(error, ERROR_CONFLICT, "job_id %s is active", request->job_id);
-	}
 	return true;
 }
 
@@ -117,13 +122,13 @@ struct stream *engine_submit(struct engine *engine, const struct request *reques
 	return stream;
 }
 
-bool engine_cancel(struct engine *engine, const char *job_id)
+bool engine_cancel(struct engine *engine, uint64_t owner, const char *job_id)
 {
 	bool found = false;
 	pthread_mutex_lock(&engine->mutex);
 	for (int id = 0; engine->loaded && id < engine->n_sequences && !found; id++) {
 		struct sequence *sequence = engine->sequences[id];
-		if (sequence && strcmp(sequence->request.job_id, job_id) == 0 && !stream_ended(sequence->stream)) {
+		if (is_job(sequence, owner, job_id)) {
 			stream_cancel(sequence->stream, ERROR_CANCELLED);
 			found = true;
 		}

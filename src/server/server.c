@@ -19,7 +19,8 @@
 
 #include "base/log.h"
 #include "base/platform.h"
-#include "server/exchange.h"
+#include "server/http/exchange.h"
+#include "server/http/refusal.h"
 #include "server/server_private.h"
 
 enum {
@@ -27,7 +28,8 @@ enum {
 	OTHER_DESCRIPTORS = 64, /* files, event descriptors, the listening socket */
 	THREAD_STACK_BYTES = 256 << 10,
 	CONNECTION_RESIDENT_BYTES = 48 << 10, /* stack that is touched, buffers; measured with 1,000 of them */
-	CONNECTION_MEMORY_BYTES = 32 << 10,   /* request header and answer header together; more is refused with 431 */
+	CONNECTION_MEMORY_BYTES =
+	    32 << 10, /* the library's: a piece of the body, the answer's header, a piece of the answer */
 	INACTIVITY_TIMEOUT_S = 75,
 	STOP_GRACE_MS = 1000,
 };
@@ -93,14 +95,6 @@ static bool server_set_up(struct server *server, const struct server_options *op
 	return true;
 }
 
-/* The library does not decode paths for us (routes.c says why). */
-static size_t keep_escapes(void *context, struct MHD_Connection *connection, char *text)
-{
-	(void)context;
-	(void)connection;
-	return strlen(text);
-}
-
 static bool daemon_start(struct server *server, int max_connections, struct error *error)
 {
 	server->daemon = MHD_start_daemon(
@@ -108,10 +102,8 @@ static bool daemon_start(struct server *server, int max_connections, struct erro
 	    exchange_step, server, MHD_OPTION_LISTEN_SOCKET, server->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
 	    (unsigned)(max_connections + SPARE_CONNECTIONS), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 	    (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_TIMEOUT_S,
-	    MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-	    MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK, exchange_begin, server,
-	    MHD_OPTION_NOTIFY_COMPLETED, exchange_end, server, MHD_OPTION_NOTIFY_CONNECTION, exchange_connection, server,
-	    MHD_OPTION_END);
+	    MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK_BYTES, MHD_OPTION_NOTIFY_COMPLETED, exchange_end, server,
+	    MHD_OPTION_NOTIFY_CONNECTION, exchange_connection, server, MHD_OPTION_END);
 	if (!server->daemon)
 		return error_set(error, ERROR_INTERNAL, "the HTTP library cannot start: %s", strerror(errno));
 	server->listener.fd = -1; /* the daemon's now */
@@ -157,6 +149,8 @@ struct server *server_start(const struct server_options *options, struct engine 
 	int max_connections =
 	    affordable_connections(options->max_connections > 0 ? options->max_connections : DEFAULT_CONNECTIONS);
 	connections_init(&server->connections, max_connections);
+	server->gate_listener =
+	    (struct gate_listener){.begun = exchange_request_begun, .refused = refusal_answer, .context = server};
 	jobs_init(&server->jobs);
 	if (!server_set_up(server, options, error) || !start_threads(server, max_connections, error)) {
 		server_free(server);

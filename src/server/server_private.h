@@ -8,10 +8,11 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "engine/engine.h"
-#include "server/auth.h"
-#include "server/connections.h"
-#include "server/jobs.h"
-#include "server/listener.h"
+#include "server/generation/jobs.h"
+#include "server/http/auth.h"
+#include "server/http/connections.h"
+#include "server/http/gate.h"
+#include "server/http/listener.h"
 #include "server/server.h"
 #include "server/watchdog.h"
 
@@ -39,6 +40,7 @@ struct server {
 
 	struct key_ring keys;
 	struct connections connections;
+	struct gate_listener gate_listener;
 	struct jobs jobs;
 
 	struct watchdog watchdog;
@@ -50,7 +52,9 @@ struct server {
 	atomic_ullong responses[6]; /* by first digit of the status; [0]: ended without one */
 };
 
-struct reply;
+struct dialect;
+struct field_checker;
+struct generation;
 struct route;
 struct exchange;
 
@@ -62,24 +66,25 @@ struct event_source {
 	void (*pull)(struct exchange *exchange); /* appends to exchange->out */
 };
 
-/* One request and its answer; made when the request line is read, freed when the answer is out or the client gone.
- * Only the connection's thread touches it. */
+/* One request and its answer; made when the head has been read, freed when the answer is out or the client gone. Only the
+ * connection's thread touches it. */
 struct exchange {
 	struct server *server;
 	struct MHD_Connection *connection;
-	struct connection *peer; /* may be NULL when memory was short */
+	struct connection *peer;
+	struct request_head *head;
 	int client_fd;
 	int64_t started_ns;
 
 	char request_id[REQUEST_ID_BYTES + 1];
-	const char *method;        /* the library's, valid as long as the exchange */
-	const struct route *route; /* NULL: no such path */
+	const struct route *route;     /* NULL: no such path */
+	const struct dialect *dialect; /* the route's; the worker's while there is none */
 	char path_argument[PATH_ARGUMENT_BYTES + 1];
 	size_t n_path_argument;
 	char cors_origin[256]; /* to be named in the answer; "" = none */
+	uint64_t owner;        /* of the jobs that it makes, and whose it may see */
 	uint64_t cache_key;    /* of the API key, unless all share one prefix cache */
-	bool checked;          /* the header was looked at */
-	bool head;
+	bool is_head;
 	bool preflight;
 	bool close_after;
 
@@ -87,11 +92,11 @@ struct exchange {
 	struct bytes body;
 	size_t swallowed_bytes;
 
-	struct reply *reply; /* the running generation, if any */
+	struct generation *generation; /* if any runs */
 	struct event_source source;
 	struct bytes out; /* of the event stream, not yet sent */
 	size_t n_sent;
-	int64_t last_sent_ns;
+	int64_t next_ping_ns;
 	const char *load_stage; /* last progress that was told */
 	int64_t load_percent;
 
@@ -104,7 +109,7 @@ struct exchange {
 
 typedef enum MHD_Result exchange_handler(struct exchange *exchange);
 
-/* ---- routes.c ---- */
+/* ---- routes/ ---- */
 
 struct route {
 	const char *path;    /* one "{}" stands for a percent-encoded argument */
@@ -112,49 +117,52 @@ struct route {
 	bool is_get;         /* else POST */
 	bool open;           /* needs no key */
 	bool quiet;          /* polled often: logged at debug level */
+	const struct dialect *dialect;
 	exchange_handler *handler;
 };
 
 /* The route of a raw (not percent-decoded) path; fills in the exchange's path_argument. */
-const struct route *route_find(struct exchange *exchange, const char *path);
+const struct route *route_find(struct exchange *exchange, struct head_text path);
 const struct route *routes_all(size_t *n_routes);
 
-exchange_handler handle_execute;          /* execute.c */
-exchange_handler handle_inference;        /* execute.c */
-exchange_handler handle_inference_stream; /* execute.c */
-exchange_handler handle_cancel;           /* control.c */
-exchange_handler handle_shutdown;         /* control.c */
-exchange_handler handle_health;           /* health.c */
-exchange_handler handle_livez;            /* health.c */
-exchange_handler handle_ready;            /* health.c */
-exchange_handler handle_info;             /* health.c */
-exchange_handler handle_loading;          /* health.c */
-exchange_handler handle_metrics;          /* metrics.c */
+exchange_handler handle_execute;
+exchange_handler handle_inference;
+exchange_handler handle_inference_stream;
+exchange_handler handle_cancel;
+exchange_handler handle_shutdown;
+exchange_handler handle_health;
+exchange_handler handle_livez;
+exchange_handler handle_ready;
+exchange_handler handle_info;
+exchange_handler handle_loading;
+exchange_handler handle_metrics;
 
-/* ---- response.c: each queues the answer ---- */
+/* ---- http/response.c: each queues the answer ---- */
 
 /* Takes the buffer's memory. */
 enum MHD_Result respond_bytes(struct exchange *exchange, int status, const char *content_type, struct bytes *body);
 enum MHD_Result respond_json(struct exchange *exchange, int status, struct bytes *body);
+/* In the exchange's dialect. */
 enum MHD_Result respond_error(struct exchange *exchange, const struct error *error, int retry_after_s);
+enum MHD_Result respond_bad_fields(struct exchange *exchange, const struct field_checker *check);
 enum MHD_Result respond_empty(struct exchange *exchange, int status);
 /* A body from a blocking reader whose context is the exchange; not called for HEAD. */
 enum MHD_Result respond_reader(struct exchange *exchange, const char *content_type, MHD_ContentReaderCallback reader);
 
-/* ---- exchange.c ---- */
+/* ---- http/exchange.c ---- */
 
 void exchange_drop_body(struct exchange *exchange); /* and its share of the common bound */
 
-/* ---- events.c ---- */
+/* ---- http/events.c ---- */
 
-/* text/event-stream, headers at once, pings in between. source may be NULL for HEAD. */
+/* A stream of the dialect's events, headers at once, pings in between. source may be NULL for HEAD. */
 enum MHD_Result respond_events(struct exchange *exchange, const struct event_source *source);
 
 enum wait_result { WAIT_READY, WAIT_TIMEOUT, WAIT_GONE };
 /* Until event_fd (-1 = none) is readable, timeout_ms passed, or the client left. */
 enum wait_result exchange_wait(const struct exchange *exchange, int event_fd, int timeout_ms);
 
-/* ---- health.c ---- */
+/* ---- routes/health.c ---- */
 
 /* Draining or the engine no longer takes work. */
 bool server_is_draining(struct server *server, const struct engine_status *status);

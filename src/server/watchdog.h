@@ -9,8 +9,8 @@
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "server/connections.h"
-#include "server/jobs.h"
+#include "server/generation/jobs.h"
+#include "server/http/connections.h"
 
 struct watchdog {
 	struct connections *connections; /* borrowed */

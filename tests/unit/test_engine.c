@@ -437,7 +437,7 @@ static void a_prefix_is_shared_while_its_first_request_runs(void **state)
 	assert_int_equal(drain(submit(engine, &second), &second), 199 / page_tokens * page_tokens);
 	second.request.cache_key = 7; /* another user */
 	assert_int_equal(drain(submit(engine, &second), &second), 0);
-	assert_true(engine_cancel(engine, first.request.job_id));
+	assert_true(engine_cancel(engine, 0, first.request.job_id));
 	drain(running, &first);
 	check_all_pages_are_back(engine);
 	engine_destroy(engine);
@@ -564,7 +564,7 @@ static void check_who_is_admitted_together(enum isa isa)
 		engine_status(engine, &status);
 	while (status.queued > 4); /* the blocker's step has not come yet */
 	assert_int_equal(status.queued, 4);
-	engine_cancel(engine, blocker.request.job_id);
+	engine_cancel(engine, 0, blocker.request.job_id);
 	drain(blocking, &blocker);
 	int64_t n_cached = 0;
 	for (int i = 0; i < 4; i++) {
@@ -633,7 +633,7 @@ static void a_storm_of_cancels_leaves_no_page_behind(void **state)
 			if (i % 3 == 0)
 				nanosleep(&(struct timespec){.tv_nsec = (long)(next_random(&random) % 3000000)}, NULL);
 			if (i % 2 == 0)
-				engine_cancel(engine, jobs[next_random(&random) % (uint64_t)(i + 1)].request.job_id);
+				engine_cancel(engine, 0, jobs[next_random(&random) % (uint64_t)(i + 1)].request.job_id);
 		}
 		int n_whole = 0;
 		for (int i = 0; i < 64; i++) {

@@ -8,43 +8,61 @@
 #include <cmocka.h>
 
 #include "base/json.h"
-#include "server/request.h"
+#include "server/dialects/dialect.h"
+#include "server/dialects/worker_request.h"
 
 static const struct request_limits limits = {.max_tokens = 2048, .vocab_size = 32000};
 
 struct outcome_of_read {
-	struct json *document;
-	struct execute_request request;
+	struct generation *generation;
+	struct asked *asked;
 	struct bytes errors;
 	bool good;
 };
 
-static struct outcome_of_read read_body(const char *text)
+/* The prompt is looked at while the document is there; all else must outlive it. */
+static struct outcome_of_read read_body_with_prompt(const char *text, const char *prompt, size_t n_prompt_bytes)
 {
 	struct outcome_of_read outcome = {0};
 	struct error error = {0};
-	outcome.document = request_parse(text, strlen(text), &error);
-	if (!outcome.document)
+	struct json *document = request_parse(text, strlen(text), &error);
+	if (!document)
 		fail_msg("%s: %s", text, error.message);
-	outcome.good = execute_request_read(outcome.document, &limits, &outcome.request, &outcome.errors);
+	outcome.generation = generation_create(&error);
+	outcome.asked = &outcome.generation->asked;
+	struct field_checker check;
+	field_checker_init(&check, document);
+	outcome.good = worker_dialect.parse(document, &limits, outcome.generation, &check, &error);
+	assert_int_equal(error.code, ERROR_NONE);
+	if (!outcome.good)
+		worker_dialect.bad_fields(&check, "req-1", &outcome.errors);
+	if (prompt) {
+		assert_int_equal(outcome.asked->n_prompt_bytes, n_prompt_bytes);
+		assert_memory_equal(outcome.asked->prompt, prompt, n_prompt_bytes);
+	}
+	field_checker_free(&check);
+	json_destroy(document);
 	return outcome;
+}
+
+static struct outcome_of_read read_body(const char *text)
+{
+	return read_body_with_prompt(text, NULL, 0);
 }
 
 static void outcome_free(struct outcome_of_read *outcome)
 {
-	execute_request_free(&outcome->request);
+	generation_destroy(outcome->generation);
 	bytes_free(&outcome->errors);
-	json_destroy(outcome->document);
 }
 
 static void defaults_are_the_contracts(void **state)
 {
 	(void)state;
-	struct outcome_of_read outcome = read_body("{\"prompt\":\"Hello\"}");
+	struct outcome_of_read outcome = read_body_with_prompt("{\"prompt\":\"Hello\"}", "Hello", 5);
 	assert_true(outcome.good);
-	const struct execute_request *request = &outcome.request;
+	const struct asked *request = outcome.asked;
 	assert_null(request->job_id);
-	assert_int_equal(request->n_prompt_bytes, 5);
 	assert_int_equal(request->max_tokens, 2048);
 	assert_true(request->sampling.temperature == 1 && request->sampling.top_p == 1 && request->sampling.min_p == 0);
 	assert_true(request->sampling.repetition_penalty == 1 && request->sampling.top_k == 0);
@@ -53,29 +71,30 @@ static void defaults_are_the_contracts(void **state)
 	assert_int_equal(request->n_stops, 0);
 	assert_int_equal(request->deadline_ms, 0);
 	assert_int_equal(request->priority, 0);
-	assert_int_equal(request->ignored.n_bytes, 0);
+	assert_null(request->ignored);
 	outcome_free(&outcome);
 }
 
 static void every_field_is_read(void **state)
 {
 	(void)state;
-	struct outcome_of_read outcome = read_body(
+	struct outcome_of_read outcome = read_body_with_prompt(
 	    "{\"job_id\":\"job/1 \xc3\xa9\",\"prompt\":\"a\\u0000b\",\"max_tokens\":5.0,\"temperature\":0,\"top_p\":0.5,"
 	    "\"top_k\":32000,\"min_p\":1,\"repetition_penalty\":2,\"stop\":[\"x\",\"\\n\\u0000\"],"
 	    "\"seed\":18446744073709551615,\"stream\":false,\"deadline_ms\":1e3,\"priority\":-10,\"ignore_eos\":true,"
-	    "\"parse_special\":false}");
+	    "\"parse_special\":false}",
+	    "a\0b", 3);
 	assert_true(outcome.good);
-	const struct execute_request *request = &outcome.request;
+	const struct asked *request = outcome.asked;
 	assert_string_equal(request->job_id, "job/1 \xc3\xa9");
-	assert_memory_equal(request->prompt, "a\0b", 3);
-	assert_int_equal(request->n_prompt_bytes, 3);
 	assert_int_equal(request->max_tokens, 5);
 	assert_true(request->sampling.temperature == 0 && request->sampling.top_p == 0.5 && request->sampling.min_p == 1);
 	assert_true(request->sampling.repetition_penalty == 2);
 	assert_int_equal(request->sampling.top_k, 32000);
 	assert_int_equal(request->n_stops, 2);
+	assert_string_equal(request->stops[0].text, "x");
 	assert_int_equal(request->stops[1].n_bytes, 2);
+	assert_memory_equal(request->stops[1].text, "\n\0", 2);
 	assert_true(request->has_seed && request->sampling.seed == UINT64_MAX);
 	assert_true(!request->stream && request->ignore_eos && !request->parse_special);
 	assert_int_equal(request->deadline_ms, 1000);
@@ -90,10 +109,10 @@ static void null_means_absent(void **state)
 	    read_body("{\"prompt\":\"p\",\"job_id\":null,\"max_tokens\":null,\"seed\":null,\"stop\":null,\"stream\":null,"
 	              "\"temperature\":null,\"priority\":null}");
 	assert_true(outcome.good);
-	assert_int_equal(outcome.request.max_tokens, 2048);
-	assert_false(outcome.request.has_seed);
-	assert_true(outcome.request.stream);
-	assert_int_equal(outcome.request.ignored.n_bytes, 0);
+	assert_int_equal(outcome.asked->max_tokens, 2048);
+	assert_false(outcome.asked->has_seed);
+	assert_true(outcome.asked->stream);
+	assert_null(outcome.asked->ignored);
 	outcome_free(&outcome);
 }
 
@@ -101,7 +120,7 @@ static void seeds_are_exact(void **state)
 {
 	(void)state;
 	struct outcome_of_read outcome = read_body("{\"prompt\":\"p\",\"seed\":9007199254740993}");
-	assert_true(outcome.good && outcome.request.sampling.seed == 9007199254740993u);
+	assert_true(outcome.good && outcome.asked->sampling.seed == 9007199254740993u);
 	outcome_free(&outcome);
 }
 
@@ -110,7 +129,7 @@ static void unknown_fields_are_named(void **state)
 	(void)state;
 	struct outcome_of_read outcome = read_body("{\"Prompt\":1,\"prompt\":\"p\",\"logit_bias\":{},\"\\\"\":0}");
 	assert_true(outcome.good);
-	assert_string_equal(outcome.request.ignored.data, "[\"Prompt\",\"logit_bias\",\"\\\"\"]");
+	assert_string_equal(outcome.asked->ignored, "[\"Prompt\",\"logit_bias\",\"\\\"\"]");
 	outcome_free(&outcome);
 }
 
@@ -348,12 +367,13 @@ static void cancel_needs_a_job_id(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct error error;
 		struct json *document = request_parse(cases[i].body, strlen(cases[i].body), &error);
-		struct bytes errors = {0};
+		struct field_checker check;
+		field_checker_init(&check, document);
 		const char *job_id;
 		size_t n_bytes = 0;
-		assert_int_equal(cancel_request_read(document, &job_id, &n_bytes, &errors), cases[i].good);
-		assert_int_equal(errors.n_bytes > 0, !cases[i].good);
-		bytes_free(&errors);
+		assert_int_equal(cancel_parse(&check, &job_id, &n_bytes), cases[i].good);
+		assert_int_equal(check.n_errors > 0, !cases[i].good);
+		field_checker_free(&check);
 		json_destroy(document);
 	}
 }

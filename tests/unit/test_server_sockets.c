@@ -16,8 +16,8 @@
 #include <cmocka.h>
 
 #include "base/platform.h"
-#include "server/connections.h"
-#include "server/listener.h"
+#include "server/http/connections.h"
+#include "server/http/listener.h"
 
 static void tcp_listeners_describe_themselves(void **state)
 {

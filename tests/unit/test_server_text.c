@@ -10,34 +10,40 @@
 #include <cmocka.h>
 
 #include "base/json.h"
-#include "server/metrics.h"
+#include "server/dialects/dialect.h"
+#include "server/dialects/worker.h"
+#include "server/http/refusal.h"
+#include "server/routes/metrics.h"
 #include "server/server_private.h"
-#include "server/sse.h"
 
-static struct reply make_reply(void)
+static struct generation make_generation(void)
 {
-	struct reply reply = {.stop_matched = -1, .seed = UINT64_MAX, .job_id = "job \"1\"", .model = (char *)"tiny"};
-	return reply;
+	struct generation generation = {.stop_matched = -1, .seed = UINT64_MAX, .job_id = "job \"1\"", .model = "tiny"};
+	return generation;
+}
+
+/* One event as generation_next gives it, then framed. */
+static void frame(struct generation *generation, const struct event *event, struct bytes *out)
+{
+	generation_note(generation, event);
+	bytes_clear(out);
+	worker_dialect.frame(generation, event, out);
 }
 
 static void frames_have_the_contracts_form(void **state)
 {
 	(void)state;
-	struct reply reply = make_reply();
+	struct generation generation = make_generation();
 	struct bytes out = {0};
 	struct event event = {.type = EVENT_STARTED, .prompt_tokens = 7, .cached_tokens = 4, .started_unix_ms = 0};
-	reply_note(&reply, &event);
-	sse_event(&out, &reply, &event);
+	frame(&generation, &event, &out);
 	assert_string_equal(out.data,
 	                    "event: started\ndata: {\"type\":\"started\",\"job_id\":\"job \\\"1\\\"\",\"model\":\"tiny\","
 	                    "\"started_at\":\"1970-01-01T00:00:00.000Z\",\"seed\":18446744073709551615,"
 	                    "\"prompt_tokens\":7,\"cached_tokens\":4}\n\n");
-	bytes_clear(&out);
 	event = (struct event){.type = EVENT_TOKEN, .index = 0, .text = "a\n\"b", .n_text_bytes = 4};
-	reply_note(&reply, &event);
-	sse_event(&out, &reply, &event);
+	frame(&generation, &event, &out);
 	assert_string_equal(out.data, "event: token\ndata: {\"type\":\"token\",\"t\":\"a\\n\\\"b\",\"i\":0}\n\n");
-	bytes_clear(&out);
 	event = (struct event){.type = EVENT_END,
 	                       .stop_reason = STOP_EOS,
 	                       .stop_matched = -1,
@@ -48,60 +54,55 @@ static void frames_have_the_contracts_form(void **state)
 	                       .decode_ms = 3.5,
 	                       .time_to_first_token_ms = 2.5,
 	                       .tokens_per_second = 10};
-	reply_note(&reply, &event);
-	sse_event(&out, &reply, &event);
+	frame(&generation, &event, &out);
 	assert_string_equal(
 	    out.data, "event: end\ndata: {\"type\":\"end\",\"tokens_out\":1,\"decode_time_ms\":4,\"stop_reason\":\"eos\","
 	              "\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1,\"total_tokens\":8,\"cached_tokens\":5},"
 	              "\"timings\":{\"queue_ms\":0.123,\"prefill_ms\":2,\"decode_ms\":3.5,\"time_to_first_token_ms\":2.5,"
 	              "\"tokens_per_second\":10}}\n\n");
-	assert_true(reply.finished);
+	assert_true(generation.finished);
 	bytes_free(&out);
 }
 
 static void matched_stop_and_ignored_fields_are_told(void **state)
 {
 	(void)state;
-	struct reply reply = make_reply();
+	struct generation generation = make_generation();
 	struct bytes out = {0};
-	reply.stops[1] = (char *)"\n\n";
-	reply.n_stop_bytes[1] = 2;
-	bytes_append_text(&reply.ignored, "[\"n\"]");
+	generation.asked.stops[1] = (struct stop_string){"\n\n", 2};
+	generation.asked.ignored = "[\"n\"]";
 	struct event event = {.type = EVENT_STARTED};
-	sse_event(&out, &reply, &event);
+	frame(&generation, &event, &out);
 	assert_non_null(strstr(out.data, ",\"ignored\":[\"n\"]}\n\n"));
 	event = (struct event){.type = EVENT_END, .stop_reason = STOP_SEQUENCE, .stop_matched = 1};
-	reply_note(&reply, &event);
-	sse_event(&out, &reply, &event);
+	frame(&generation, &event, &out);
 	assert_non_null(strstr(out.data, "\"stop_reason\":\"stop_sequence\",\"stop_sequence_matched\":\"\\n\\n\","));
 	bytes_free(&out);
-	bytes_free(&reply.ignored);
 }
 
 static void errors_carry_code_and_retriable(void **state)
 {
 	(void)state;
-	struct reply reply = make_reply();
+	struct generation generation = make_generation();
 	struct bytes out = {0};
 	struct event event = {.type = EVENT_ERROR, .error = {.code = ERROR_SHUTTING_DOWN, .message = "m"}};
-	reply_note(&reply, &event);
-	sse_event(&out, &reply, &event);
+	frame(&generation, &event, &out);
 	assert_string_equal(out.data,
 	                    "event: error\ndata: {\"type\":\"error\",\"code\":\"SHUTTING_DOWN\",\"message\":\"m\","
 	                    "\"retriable\":true}\n\n");
-	assert_true(reply.finished && reply.error.code == ERROR_SHUTTING_DOWN);
+	assert_true(generation.finished && generation.error.code == ERROR_SHUTTING_DOWN);
 	bytes_free(&out);
 }
 
 static void progress_is_a_percentage(void **state)
 {
 	(void)state;
-	assert_int_equal(sse_percent(0, 0), 0);
-	assert_int_equal(sse_percent(1, 3), 33);
-	assert_int_equal(sse_percent(5, 3), 100);
-	assert_int_equal(sse_percent(UINT64_MAX, UINT64_MAX), 100);
+	assert_int_equal(load_percent(0, 0), 0);
+	assert_int_equal(load_percent(1, 3), 33);
+	assert_int_equal(load_percent(5, 3), 100);
+	assert_int_equal(load_percent(UINT64_MAX, UINT64_MAX), 100);
 	struct bytes out = {0};
-	sse_progress(&out, "map", 1, 2);
+	worker_frame_progress(&out, "map", 1, 2);
 	assert_string_equal(out.data, "event: progress\ndata: {\"type\":\"progress\",\"percent\":50,\"stage\":\"map\","
 	                              "\"bytes_done\":1,\"bytes_total\":2}\n\n");
 	bytes_free(&out);
@@ -169,16 +170,23 @@ static void metrics_are_complete_and_cumulative(void **state)
 	bytes_free(&out);
 }
 
+static const struct route *find(struct exchange *exchange, const char *path)
+{
+	return route_find(exchange, (struct head_text){path, strlen(path)});
+}
+
 static void only_exact_paths_are_routes(void **state)
 {
 	(void)state;
 	struct exchange exchange = {0};
-	assert_string_equal(route_find(&exchange, "/health")->path, "/health");
-	assert_true(route_find(&exchange, "/health")->open && route_find(&exchange, "/livez")->open);
+	assert_string_equal(find(&exchange, "/health")->path, "/health");
+	assert_true(find(&exchange, "/health")->open && find(&exchange, "/livez")->open);
 	size_t n_routes, n_open = 0;
 	const struct route *routes = routes_all(&n_routes);
 	for (size_t i = 0; i < n_routes; i++)
 		n_open += routes[i].open;
+	for (size_t i = 0; i < n_routes; i++)
+		assert_non_null(routes[i].dialect);
 	assert_int_equal(n_open, 2);
 	static const char *const none[] = {
 	    "",
@@ -199,14 +207,26 @@ static void only_exact_paths_are_routes(void **state)
 	    "/v1/inference/a",
 	};
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
-		if (route_find(&exchange, none[i]))
+		if (find(&exchange, none[i]))
 			fail_msg("a route: %s", none[i]);
-	assert_non_null(route_find(&exchange, "/v1/inference/a%20%2f%C3%A9/stream"));
+	assert_non_null(find(&exchange, "/v1/inference/a%20%2f%C3%A9/stream"));
 	assert_string_equal(exchange.path_argument, "a /\xc3\xa9");
 	char path[400] = "/v1/inference/";
 	memset(path + strlen(path), 'x', JOB_ID_BYTES + 1);
 	strcat(path, "/stream");
-	assert_null(route_find(&exchange, path));
+	assert_null(find(&exchange, path));
+	assert_null(route_find(&exchange, (struct head_text){"/health\0x", 9}));
+	assert_null(route_find(&exchange, (struct head_text){"/health", 6}));
+}
+
+static void dates_are_those_of_http(void **state)
+{
+	(void)state;
+	char date[30];
+	http_date(784111777000, date);
+	assert_string_equal(date, "Sun, 06 Nov 1994 08:49:37 GMT"); /* RFC 9110's own example */
+	http_date(1709251200999, date);
+	assert_string_equal(date, "Fri, 01 Mar 2024 00:00:00 GMT");
 }
 
 int main(void)
@@ -218,6 +238,7 @@ int main(void)
 	    cmocka_unit_test(progress_is_a_percentage),
 	    cmocka_unit_test(metrics_are_complete_and_cumulative),
 	    cmocka_unit_test(only_exact_paths_are_routes),
+	    cmocka_unit_test(dates_are_those_of_http),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

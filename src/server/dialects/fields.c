@@ -1,6 +1,6 @@
 /* Field checks that a request's validation is built from (fields.h). Messages are sentences a person can act on;
  * constraints are for programs: "range(1..=2048)", "type(integer)", "length(1..=128)", "required". */
-#include "server/fields.h"
+#include "server/dialects/fields.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -8,7 +8,33 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SHOWN_VALUE_BYTES = 64 };
+enum {
+	SHOWN_VALUE_BYTES = 64,
+	BODY_MAX_VALUES = 50000, /* bounds what a body of many tiny values costs in memory */
+};
+
+struct json *request_parse(const char *body, size_t n_bytes, struct error *error)
+{
+	static const struct json_limits limits = {.max_depth = 64, .max_values = BODY_MAX_VALUES};
+	if (n_bytes == 0) {
+		error_set(error, ERROR_INVALID_REQUEST, "the body is empty; expected a JSON object");
+		return NULL;
+	}
+	struct json *document = json_parse(body, n_bytes, &limits, error);
+	if (!document) {
+		if (error->code != ERROR_MEMORY)
+			error->code = ERROR_INVALID_REQUEST;
+		error_prefix(error, "the body is not acceptable JSON");
+		return NULL;
+	}
+	if (json_type(document) != JSON_OBJECT) {
+		error_set(error, ERROR_INVALID_REQUEST, "the body must be a JSON object (got %s)",
+		          json_type_name(json_type(document)));
+		json_destroy(document);
+		return NULL;
+	}
+	return document;
+}
 
 void field_checker_init(struct field_checker *check, const struct json *object)
 {
@@ -18,6 +44,16 @@ void field_checker_init(struct field_checker *check, const struct json *object)
 void field_checker_free(struct field_checker *check)
 {
 	bytes_free(&check->errors);
+}
+
+void field_checker_write(const struct field_checker *check, struct bytes *out)
+{
+	json_open(out);
+	json_field_key(out, "errors");
+	bytes_append(out, check->errors.data, check->errors.n_bytes);
+	bytes_append_text(out, "]");
+	json_close(out);
+	out->failed |= check->errors.failed;
 }
 
 const struct json *field_get(const struct field_checker *check, const char *name)

@@ -8,15 +8,20 @@
  *
  * Numbers are quoted back as they were written; text of prompts and stop strings never is.
  */
-#ifndef TALLOW_SERVER_FIELDS_H
-#define TALLOW_SERVER_FIELDS_H
+#ifndef TALLOW_SERVER_DIALECTS_FIELDS_H
+#define TALLOW_SERVER_DIALECTS_FIELDS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/error.h"
 #include "base/json.h"
+
+/* Parses a request's body: a JSON object of bounded depth and size. ERROR_INVALID_REQUEST; nothing of the body is
+ * quoted. Caller destroys. */
+struct json *request_parse(const char *body, size_t n_bytes, struct error *error) MUST_USE;
 
 struct field_checker {
 	const struct json *object; /* borrowed */
@@ -28,6 +33,8 @@ struct field_checker {
 
 void field_checker_init(struct field_checker *check, const struct json *object);
 void field_checker_free(struct field_checker *check);
+/* `{"errors":[...]}`, when there are some. */
+void field_checker_write(const struct field_checker *check, struct bytes *out);
 
 /* Member of that name; NULL when absent or null. */
 const struct json *field_get(const struct field_checker *check, const char *name);

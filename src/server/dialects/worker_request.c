@@ -1,42 +1,28 @@
-/* Validation of request bodies (request.h): from JSON to a struct whose every field is in range. */
-#include "server/request.h"
+/* Validation of the worker's bodies (worker_request.h): from JSON to a struct whose every field is in range. */
+#include "server/dialects/worker_request.h"
 
 #include <stdio.h>
-#include <string.h>
 
-#include "server/fields.h"
-
-enum {
-	BODY_MAX_VALUES = 50000, /* bounds what a body of many tiny values costs in memory */
-	STOP_MAX_CHARACTERS = 100,
-};
+enum { STOP_MAX_CHARACTERS = 100 };
 
 static const char *const execute_fields[] = {
     "job_id", "prompt", "max_tokens", "temperature", "top_p",    "top_k",      "min_p",         "repetition_penalty",
     "stop",   "seed",   "stream",     "deadline_ms", "priority", "ignore_eos", "parse_special",
 };
 
-struct json *request_parse(const char *body, size_t n_bytes, struct error *error)
+/* What the readers of single fields share. */
+struct reading {
+	struct field_checker *check;
+	struct arena *arena;
+	struct asked *asked;
+	bool no_memory;
+};
+
+static const char *keep_text(struct reading *reading, const char *text, size_t n_bytes)
 {
-	static const struct json_limits limits = {.max_depth = 64, .max_values = BODY_MAX_VALUES};
-	if (n_bytes == 0) {
-		error_set(error, ERROR_INVALID_REQUEST, "the body is empty; expected a JSON object");
-		return NULL;
-	}
-	struct json *document = json_parse(body, n_bytes, &limits, error);
-	if (!document) {
-		if (error->code != ERROR_MEMORY)
-			error->code = ERROR_INVALID_REQUEST;
-		error_prefix(error, "the body is not acceptable JSON");
-		return NULL;
-	}
-	if (json_type(document) != JSON_OBJECT) {
-		error_set(error, ERROR_INVALID_REQUEST, "the body must be a JSON object (got %s)",
-		          json_type_name(json_type(document)));
-		json_destroy(document);
-		return NULL;
-	}
-	return document;
+	const char *copy = arena_strdup(reading->arena, text, n_bytes);
+	reading->no_memory |= !copy;
+	return copy;
 }
 
 static size_t count_characters(const char *text, size_t n_bytes)
@@ -48,25 +34,36 @@ static size_t count_characters(const char *text, size_t n_bytes)
 	return n_characters;
 }
 
-static void read_prompt(struct field_checker *check, struct execute_request *request)
+static void read_job_id(struct reading *reading)
 {
+	const char *job_id = NULL;
+	size_t n_bytes = 0;
+	if (field_name(reading->check, "job_id", JOB_ID_BYTES, &job_id, &n_bytes) && job_id)
+		reading->asked->job_id = keep_text(reading, job_id, n_bytes);
+}
+
+/* Borrowed from the document: it may be large, and nobody needs it once it is tokens. */
+static void read_prompt(struct reading *reading)
+{
+	struct field_checker *check = reading->check;
+	struct asked *asked = reading->asked;
 	const struct json *prompt = field_get(check, "prompt");
 	if (!prompt) {
 		field_error(check, "prompt", "required", NULL, "prompt is required");
 		return;
 	}
-	request->prompt = json_string(prompt, &request->n_prompt_bytes);
-	if (!request->prompt)
+	asked->prompt = json_string(prompt, &asked->n_prompt_bytes);
+	if (!asked->prompt)
 		field_error(check, "prompt", "type(string)", NULL, "prompt must be a string (got %s)",
 		            json_type_name(json_type(prompt)));
-	else if (request->n_prompt_bytes == 0)
+	else if (asked->n_prompt_bytes == 0)
 		field_error(check, "prompt", "length(1..)", NULL, "prompt must not be empty");
 }
 
 /* One stop string; `index` is its place in the array, or -1 when the field is the string itself. */
-static bool read_stop_string(struct field_checker *check, const struct json *value, int index,
-                             struct execute_request *request)
+static bool read_stop_string(struct reading *reading, const struct json *value, int index)
 {
+	struct field_checker *check = reading->check;
 	char where[16] = "";
 	if (index >= 0)
 		snprintf(where, sizeof(where), "[%d]", index);
@@ -83,17 +80,19 @@ static bool read_stop_string(struct field_checker *check, const struct json *val
 		            STOP_MAX_CHARACTERS, n_characters);
 		return false;
 	}
-	request->stops[request->n_stops++] = (struct stop_string){.text = text, .n_bytes = n_bytes};
+	reading->asked->stops[reading->asked->n_stops++] =
+	    (struct stop_string){.text = keep_text(reading, text, n_bytes), .n_bytes = n_bytes};
 	return true;
 }
 
-static void read_stop(struct field_checker *check, struct execute_request *request)
+static void read_stop(struct reading *reading)
 {
+	struct field_checker *check = reading->check;
 	const struct json *stop = field_get(check, "stop");
 	if (!stop)
 		return;
 	if (json_type(stop) == JSON_STRING) {
-		(void)read_stop_string(check, stop, -1, request);
+		(void)read_stop_string(reading, stop, -1);
 		return;
 	}
 	if (json_type(stop) != JSON_ARRAY) {
@@ -108,76 +107,67 @@ static void read_stop(struct field_checker *check, struct execute_request *reque
 	}
 	int index = 0;
 	for (const struct json *item = json_first(stop); item; item = json_next(item))
-		if (!read_stop_string(check, item, index++, request))
+		if (!read_stop_string(reading, item, index++))
 			return;
 }
 
-/* Closes the list of errors and moves it out; true when there were none. */
-static bool checker_finish(struct field_checker *check, struct bytes *errors)
+static void read_sampling(struct field_checker *check, const struct request_limits *limits, struct sampling *sampling)
 {
-	bool good = check->n_errors == 0;
-	if (!good) {
-		bytes_append_text(&check->errors, "]");
-		json_open(errors);
-		json_field_key(errors, "errors");
-		bytes_append(errors, check->errors.data, check->errors.n_bytes);
-		json_close(errors);
-		errors->failed |= check->errors.failed;
-	}
-	field_checker_free(check);
-	return good;
+	field_number(check, "temperature", &(struct field_range){.min = 0, .max = 2}, &sampling->temperature);
+	field_number(check, "top_p", &(struct field_range){.min = 0, .max = 1}, &sampling->top_p);
+	field_integer(check, "top_k", 0, limits->vocab_size, &sampling->top_k);
+	field_number(check, "min_p", &(struct field_range){.min = 0, .max = 1}, &sampling->min_p);
+	field_number(check, "repetition_penalty", &(struct field_range){.min = 0, .max = 2, .above_min = true},
+	             &sampling->repetition_penalty);
 }
 
-bool execute_request_read(const struct json *body, const struct request_limits *limits, struct execute_request *request,
-                          struct bytes *errors)
+static void note_ignored(struct reading *reading, const struct json *body)
 {
-	*request = (struct execute_request){
+	struct bytes names = {0};
+	size_t n_known = sizeof(execute_fields) / sizeof(execute_fields[0]);
+	if (fields_unknown(body, execute_fields, n_known, &names) > 0) {
+		reading->no_memory |= names.failed;
+		if (!names.failed)
+			reading->asked->ignored = keep_text(reading, names.data, names.n_bytes);
+	}
+	bytes_free(&names);
+}
+
+bool worker_parse(const struct json *body, const struct request_limits *limits, struct generation *generation,
+                  struct field_checker *check, struct error *error)
+{
+	struct asked *asked = &generation->asked;
+	struct reading reading = {.check = check, .arena = &generation->arena, .asked = asked};
+	*asked = (struct asked){
 	    .max_tokens = limits->max_tokens,
 	    .sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1},
 	    .stream = true,
 	    .parse_special = true,
 	};
-	struct field_checker check;
-	field_checker_init(&check, body);
-	struct sampling *sampling = &request->sampling;
-
-	field_name(&check, "job_id", JOB_ID_BYTES, &request->job_id, &request->n_job_id_bytes);
-	read_prompt(&check, request);
-	field_integer(&check, "max_tokens", 1, limits->max_tokens, &request->max_tokens);
-	field_number(&check, "temperature", &(struct field_range){.min = 0, .max = 2}, &sampling->temperature);
-	field_number(&check, "top_p", &(struct field_range){.min = 0, .max = 1}, &sampling->top_p);
-	field_integer(&check, "top_k", 0, limits->vocab_size, &sampling->top_k);
-	field_number(&check, "min_p", &(struct field_range){.min = 0, .max = 1}, &sampling->min_p);
-	field_number(&check, "repetition_penalty", &(struct field_range){.min = 0, .max = 2, .above_min = true},
-	             &sampling->repetition_penalty);
-	read_stop(&check, request);
-	field_unsigned(&check, "seed", &sampling->seed);
-	request->has_seed = field_get(&check, "seed") != NULL;
-	field_bool(&check, "stream", &request->stream);
-	field_integer(&check, "deadline_ms", 1, INT64_MAX, &request->deadline_ms);
-	field_integer(&check, "priority", -10, 10, &request->priority);
-	field_bool(&check, "ignore_eos", &request->ignore_eos);
-	field_bool(&check, "parse_special", &request->parse_special);
-
-	size_t n_known = sizeof(execute_fields) / sizeof(execute_fields[0]);
-	if (fields_unknown(body, execute_fields, n_known, &request->ignored) == 0)
-		bytes_clear(&request->ignored);
-	return checker_finish(&check, errors);
+	read_job_id(&reading);
+	read_prompt(&reading);
+	field_integer(check, "max_tokens", 1, limits->max_tokens, &asked->max_tokens);
+	read_sampling(check, limits, &asked->sampling);
+	read_stop(&reading);
+	field_unsigned(check, "seed", &asked->sampling.seed);
+	asked->has_seed = field_get(check, "seed") != NULL;
+	field_bool(check, "stream", &asked->stream);
+	field_integer(check, "deadline_ms", 1, INT64_MAX, &asked->deadline_ms);
+	field_integer(check, "priority", -10, 10, &asked->priority);
+	field_bool(check, "ignore_eos", &asked->ignore_eos);
+	field_bool(check, "parse_special", &asked->parse_special);
+	note_ignored(&reading, body);
+	if (reading.no_memory)
+		return error_set(error, ERROR_INTERNAL, "no memory for the request");
+	return check->n_errors == 0;
 }
 
-void execute_request_free(struct execute_request *request)
+bool cancel_parse(struct field_checker *check, const char **job_id, size_t *n_bytes)
 {
-	bytes_free(&request->ignored);
-}
-
-bool cancel_request_read(const struct json *body, const char **job_id, size_t *n_bytes, struct bytes *errors)
-{
-	struct field_checker check;
-	field_checker_init(&check, body);
 	*job_id = NULL;
-	if (!field_get(&check, "job_id"))
-		field_error(&check, "job_id", "required", NULL, "job_id is required");
+	if (!field_get(check, "job_id"))
+		field_error(check, "job_id", "required", NULL, "job_id is required");
 	else
-		field_name(&check, "job_id", JOB_ID_BYTES, job_id, n_bytes);
-	return checker_finish(&check, errors);
+		field_name(check, "job_id", JOB_ID_BYTES, job_id, n_bytes);
+	return check->n_errors == 0;
 }

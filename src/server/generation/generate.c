@@ -1,14 +1,13 @@
 /* Generations over HTTP (generate.h). A connection's thread waits on two descriptors at once, the engine's stream and
  * the client's socket, so a client that leaves is noticed whatever the generation is doing. */
-#include "server/generate.h"
+#include "server/generation/generate.h"
 
 #include "base/json.h"
-#include "server/reply.h"
-#include "server/request.h"
+#include "server/dialects/dialect.h"
 
 enum { OUT_FULL_BYTES = 16 << 10 };
 
-/* ---- from the body to a reply ---- */
+/* ---- from the body to the engine ---- */
 
 static bool check_taking_work(struct server *server, const struct engine_status *status, struct error *error)
 {
@@ -19,7 +18,35 @@ static bool check_taking_work(struct server *server, const struct engine_status 
 	return true;
 }
 
-struct reply *generate_begin(struct exchange *exchange, bool *stream, enum MHD_Result *result)
+/* False when the body is not good; then the answer is queued. */
+static bool parse_body(struct exchange *exchange, const struct json *document, const struct request_limits *limits,
+                       struct generation *generation, enum MHD_Result *result)
+{
+	struct error error = {0};
+	struct field_checker check;
+	field_checker_init(&check, document);
+	bool good = exchange->dialect->parse(document, limits, generation, &check, &error);
+	if (!good)
+		*result = error.code != ERROR_NONE ? respond_error(exchange, &error, 0) : respond_bad_fields(exchange, &check);
+	field_checker_free(&check);
+	return good;
+}
+
+static bool submit(struct exchange *exchange, struct generation *generation, enum MHD_Result *result)
+{
+	struct sender sender = {.request_id = exchange->request_id,
+	                        .owner = exchange->owner,
+	                        .cache_key = exchange->cache_key,
+	                        .received_ns = exchange->started_ns};
+	struct error error = {0};
+	int retry_after_s = 0;
+	if (generation_submit(generation, &sender, exchange->server->engine, &retry_after_s, &error))
+		return true;
+	*result = respond_error(exchange, &error, retry_after_s);
+	return false;
+}
+
+struct generation *generate_begin(struct exchange *exchange, enum MHD_Result *result)
 {
 	struct server *server = exchange->server;
 	struct error error = {0};
@@ -30,75 +57,58 @@ struct reply *generate_begin(struct exchange *exchange, bool *stream, enum MHD_R
 		return NULL;
 	}
 	struct json *document = request_parse(exchange->body.data, exchange->body.n_bytes, &error);
-	if (!document) {
-		*result = respond_error(exchange, &error, 0);
-		return NULL;
-	}
+	struct generation *generation = document ? generation_create(&error) : NULL;
 	struct request_limits limits = {.max_tokens = status.max_tokens, .vocab_size = status.vocab_size};
-	struct execute_request request;
-	struct bytes errors = {0};
-	struct reply *reply = NULL;
-	if (!execute_request_read(document, &limits, &request, &errors)) {
-		exchange->failure = ERROR_INVALID_REQUEST;
-		*result = respond_json(exchange, 400, &errors);
-	} else {
-		int retry_after_s = 0;
-		reply = reply_submit(exchange, &request, &retry_after_s, &error);
-		if (!reply)
-			*result = respond_error(exchange, &error, retry_after_s);
-		if (stream)
-			*stream = request.stream;
+	if (!generation) {
+		*result = respond_error(exchange, &error, 0);
+	} else if (!parse_body(exchange, document, &limits, generation, result) || !submit(exchange, generation, result)) {
+		generation_destroy(generation);
+		generation = NULL;
 	}
-	execute_request_free(&request);
 	json_destroy(document);
 	/* A stream may last for minutes; its prompt need not stay in memory. */
 	exchange_drop_body(exchange);
-	return reply;
+	return generation;
 }
 
 /* ---- streamed ---- */
 
 static void pull_generation(struct exchange *exchange)
 {
-	struct reply *reply = exchange->reply;
-	if (reply->backlog.n_bytes > 0 || reply->backlog.failed) {
-		bytes_free(&exchange->out);
-		exchange->out = reply->backlog;
-		reply->backlog = (struct bytes){0};
-	}
-	reply_pull(reply, &exchange->out, OUT_FULL_BYTES);
-	exchange->source.ended = reply->finished;
+	struct generation *generation = exchange->generation;
+	struct event event;
+	while (exchange->out.n_bytes < OUT_FULL_BYTES && generation_next(generation, &event))
+		exchange->dialect->frame(generation, &event, &exchange->out);
+	exchange->source.ended = generation->finished;
 }
 
-enum MHD_Result generate_stream(struct exchange *exchange, struct reply *reply)
+enum MHD_Result generate_stream(struct exchange *exchange, struct generation *generation)
 {
-	exchange->reply = reply;
-	return respond_events(exchange, &(struct event_source){.fd = stream_fd(reply->stream), .pull = pull_generation});
+	exchange->generation = generation;
+	return respond_events(exchange, &(struct event_source){.fd = generation_fd(generation), .pull = pull_generation});
 }
 
 /* ---- whole ---- */
 
-enum MHD_Result generate_whole(struct exchange *exchange, struct reply *reply)
+enum MHD_Result generate_whole(struct exchange *exchange, struct generation *generation)
 {
-	exchange->reply = reply;
+	exchange->generation = generation;
 	struct bytes text = {0}, body = {0};
-	while (!reply->finished) {
-		if (exchange_wait(exchange, stream_fd(reply->stream), -1) == WAIT_GONE || text.failed) {
+	while (!generation->finished) {
+		if (exchange_wait(exchange, generation_fd(generation), -1) == WAIT_GONE || text.failed) {
 			bytes_free(&text);
 			return MHD_NO; /* exchange_end closes the stream, which cancels it */
 		}
 		struct event event;
-		while (!reply->finished && stream_next(reply->stream, &event)) {
-			reply_note(reply, &event);
+		while (generation_next(generation, &event))
 			if (event.type == EVENT_TOKEN)
 				bytes_append(&text, event.text, event.n_text_bytes);
-		}
 	}
-	if (reply->error.code != ERROR_NONE) {
+	if (generation->error.code != ERROR_NONE) {
 		bytes_free(&text);
-		return respond_error(exchange, &reply->error, engine_retry_after(exchange->server->engine));
+		return respond_error(exchange, &generation->error, engine_retry_after(exchange->server->engine));
 	}
-	reply_write_whole(reply, &text, &body);
+	exchange->dialect->whole(generation, &text, &body);
 	body.failed |= text.failed;
 	bytes_free(&text);
 	return respond_json(exchange, 200, &body);

@@ -1,59 +1,100 @@
-/* One running generation as the server sees it: the engine's stream and what its events are framed with.
+/* One generation: what a request asked for and what was said so far. State alone: the bytes of a protocol are its
+ * dialect's (dialects/dialect.h).
  *
- *     struct reply *reply = reply_submit(exchange, &request, &retry_after_s, &error);
- *     while (!reply->finished) { wait for stream_fd(reply->stream); stream_next(...); reply_note(reply, &event); }
- *     reply_destroy(reply);      // cancels what still runs
+ *     struct generation *generation = generation_create(&error);
+ *     dialect->parse(body, &limits, generation, &check, &error);       // fills in generation->asked
+ *     generation_submit(generation, &sender, engine, &retry_after_s, &error);
+ *     while (!generation->finished) { wait for generation_fd(generation); while (generation_next(generation, &event)) ...; }
+ *     generation_destroy(generation);                                  // cancels what still runs
+ *
+ * Everything that came from the request's body lies in the generation's arena and is freed with it.
  */
-#ifndef TALLOW_SERVER_REPLY_H
-#define TALLOW_SERVER_REPLY_H
+#ifndef TALLOW_SERVER_GENERATION_GENERATION_H
+#define TALLOW_SERVER_GENERATION_GENERATION_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "engine/engine.h"
-#include "server/request.h"
 
-struct reply {
-	struct stream *stream;
+/* Checked; every field is in range. */
+struct asked {
+	const char *job_id; /* NULL: to be chosen */
+	const char *prompt; /* gone once submitted */
+	size_t n_prompt_bytes;
+	int64_t max_tokens;
+	struct sampling sampling;
+	bool has_seed; /* else one is chosen when submitted */
+	struct stop_string stops[STOP_MAX_STRINGS];
+	int n_stops;
+	bool stream;
+	bool ignore_eos;
+	bool parse_special;
+	int64_t priority;
+	int64_t deadline_ms; /* after the request came; 0 = none */
+	const char *ignored; /* JSON array of unknown fields' names; NULL when there are none */
+};
+
+/* Events that were taken in before anyone asked for them; given again in their order. */
+struct backlog {
+	bool has_started, has_last;
+	struct event started, last;
+	struct bytes tokens; /* struct kept_token[] */
+	struct bytes text;
+	size_t next_token, next_text; /* to be given; the texts follow one another */
+};
+
+struct generation {
+	struct arena arena;
+	struct asked asked;
 	char job_id[JOB_ID_BYTES + 1];
-	char *model; /* name */
+	uint64_t owner; /* whose job it is */
+	const char *model;
 	uint64_t seed;
-	char *stops[STOP_MAX_STRINGS];
-	size_t n_stop_bytes[STOP_MAX_STRINGS];
-	struct bytes ignored; /* JSON array, or empty */
 
-	/* What the events told so far. */
+	struct stream *stream; /* NULL until submitted */
+	struct backlog backlog;
+
+	/* What the events told that generation_next has given so far. */
 	bool started, finished;
 	int64_t started_unix_ms;
 	int64_t prompt_tokens, cached_tokens;
 	int64_t tokens_out;
 	enum stop_reason stop_reason;
-	int stop_matched;
+	int stop_matched; /* index into asked.stops, or -1 */
 	double queue_ms, prefill_ms, decode_ms, time_to_first_token_ms, tokens_per_second;
 	struct error error; /* code ERROR_NONE unless it ended with one */
-
-	struct bytes backlog; /* frames taken in before anyone opened the stream */
 };
 
-struct exchange;
+struct generation *generation_create(struct error *error) MUST_USE;
+void generation_destroy(struct generation *generation); /* NULL is harmless */
 
-/* Tokenises and submits. received_ns: when the request came, for its deadline. Caller destroys. */
-struct reply *reply_submit(const struct exchange *exchange, const struct execute_request *request, int *retry_after_s,
-                           struct error *error) MUST_USE;
-void reply_destroy(struct reply *reply); /* NULL is harmless */
+/* Who asks, and when. */
+struct sender {
+	const char *request_id;
+	uint64_t owner;     /* jobs belong to it; names of jobs are its own */
+	uint64_t cache_key; /* prefixes are shared among equal ones */
+	int64_t received_ns;
+};
 
-/* Takes in one event: updates the fields above. */
-void reply_note(struct reply *reply, const struct event *event);
+/* Tokenises the prompt and hands the request to the engine. Errors: as engine_submit's, and what cannot be tokenised. */
+bool generation_submit(struct generation *generation, const struct sender *sender, struct engine *engine,
+                       int *retry_after_s, struct error *error) MUST_USE;
 
-/* Takes in the events that are there and appends their frames, until *out has max_bytes or more. */
-void reply_pull(struct reply *reply, struct bytes *out, size_t max_bytes);
+/* Readable (poll) while generation_next may have something. */
+int generation_fd(const struct generation *generation);
+/* The next event, noted in the fields above; false when there is none now. */
+bool generation_next(struct generation *generation, struct event *event);
+/* Notes one event in the fields above. */
+void generation_note(struct generation *generation, const struct event *event);
 
-/* `"usage":{...}` and `"timings":{...}` of an ended reply, into an open object. */
-void reply_write_usage(const struct reply *reply, struct bytes *out);
-/* The whole answer of "stream": false. */
-void reply_write_whole(const struct reply *reply, const struct bytes *text, struct bytes *out);
+/* Takes in the events that are there, to be given later: the engine takes a reader that does not read for one that left. */
+void generation_take_in(struct generation *generation);
+/* Nothing comes any more, though not all may have been given. */
+bool generation_has_ended(const struct generation *generation);
 
 #endif

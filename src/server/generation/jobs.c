@@ -1,15 +1,15 @@
 /* Jobs that were submitted and wait for their stream to be opened (jobs.h). */
-#include "server/jobs.h"
+#include "server/generation/jobs.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/platform.h"
-#include "server/reply.h"
+#include "server/generation/generation.h"
 
 struct job {
 	struct job *next;
-	struct reply *reply;
+	struct generation *generation;
 	int64_t put_ns;
 };
 
@@ -24,7 +24,7 @@ static void jobs_end(struct job *job)
 {
 	while (job) {
 		struct job *next = job->next;
-		reply_destroy(job->reply);
+		generation_destroy(job->generation);
 		free(job);
 		job = next;
 	}
@@ -37,24 +37,29 @@ void jobs_destroy(struct jobs *jobs)
 	pthread_mutex_destroy(&jobs->lock);
 }
 
-/* The link that points to the job of that name, or to the list's end. */
-static struct job **jobs_find(struct jobs *jobs, const char *job_id)
+static bool is_job(const struct generation *generation, uint64_t owner, const char *job_id)
+{
+	return generation->owner == owner && strcmp(generation->job_id, job_id) == 0;
+}
+
+/* The link that points to the owner's job of that name, or to the list's end. */
+static struct job **jobs_find(struct jobs *jobs, uint64_t owner, const char *job_id)
 {
 	struct job **link = &jobs->first;
-	while (*link && strcmp((*link)->reply->job_id, job_id) != 0)
+	while (*link && !is_job((*link)->generation, owner, job_id))
 		link = &(*link)->next;
 	return link;
 }
 
-bool jobs_put(struct jobs *jobs, struct reply *reply, struct error *error)
+bool jobs_put(struct jobs *jobs, struct generation *generation, struct error *error)
 {
 	struct job *job = calloc(1, sizeof(*job));
 	if (!job)
 		return error_set(error, ERROR_INTERNAL, "no memory for the job");
-	job->reply = reply;
+	job->generation = generation;
 	job->put_ns = clock_ns();
 	pthread_mutex_lock(&jobs->lock);
-	struct job **link = jobs_find(jobs, reply->job_id);
+	struct job **link = jobs_find(jobs, generation->owner, generation->job_id);
 	bool exists = *link != NULL;
 	bool full = jobs->n_jobs >= JOBS_MAX_WAITING;
 	if (!exists && !full) {
@@ -70,10 +75,10 @@ bool jobs_put(struct jobs *jobs, struct reply *reply, struct error *error)
 	return error_set(error, ERROR_QUEUE_FULL, "%d jobs wait for their stream to be opened already", JOBS_MAX_WAITING);
 }
 
-struct reply *jobs_take(struct jobs *jobs, const char *job_id)
+struct generation *jobs_take(struct jobs *jobs, uint64_t owner, const char *job_id)
 {
 	pthread_mutex_lock(&jobs->lock);
-	struct job **link = jobs_find(jobs, job_id);
+	struct job **link = jobs_find(jobs, owner, job_id);
 	struct job *job = *link;
 	if (job) {
 		*link = job->next;
@@ -82,9 +87,17 @@ struct reply *jobs_take(struct jobs *jobs, const char *job_id)
 	pthread_mutex_unlock(&jobs->lock);
 	if (!job)
 		return NULL;
-	struct reply *reply = job->reply;
+	struct generation *generation = job->generation;
 	free(job);
-	return reply;
+	return generation;
+}
+
+bool jobs_has(struct jobs *jobs, uint64_t owner, const char *job_id)
+{
+	pthread_mutex_lock(&jobs->lock);
+	bool waits = *jobs_find(jobs, owner, job_id) != NULL;
+	pthread_mutex_unlock(&jobs->lock);
+	return waits;
 }
 
 int jobs_count(struct jobs *jobs)
@@ -100,8 +113,8 @@ int jobs_poll_list(struct jobs *jobs, struct pollfd *fds)
 	int n_fds = 0;
 	pthread_mutex_lock(&jobs->lock);
 	for (struct job *job = jobs->first; job; job = job->next)
-		if (!job->reply->finished)
-			fds[n_fds++] = (struct pollfd){.fd = stream_fd(job->reply->stream), .events = POLLIN};
+		if (!generation_has_ended(job->generation))
+			fds[n_fds++] = (struct pollfd){.fd = generation_fd(job->generation), .events = POLLIN};
 	pthread_mutex_unlock(&jobs->lock);
 	return n_fds;
 }
@@ -110,7 +123,7 @@ void jobs_pull(struct jobs *jobs)
 {
 	pthread_mutex_lock(&jobs->lock); /* a stream has one reader at a time */
 	for (struct job *job = jobs->first; job; job = job->next)
-		reply_pull(job->reply, &job->reply->backlog, SIZE_MAX);
+		generation_take_in(job->generation);
 	pthread_mutex_unlock(&jobs->lock);
 }
 

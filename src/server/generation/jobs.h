@@ -1,7 +1,8 @@
 /* Jobs in two calls: submitted by one request, streamed by another. Until then the watchdog takes in their
- * events; a job whose stream nobody opens in time is cancelled. Any thread. */
-#ifndef TALLOW_SERVER_JOBS_H
-#define TALLOW_SERVER_JOBS_H
+ * events; a job whose stream nobody opens in time is cancelled. A job belongs to whoever made it (generation->owner): for
+ * others there is none of that name, and they may have one themselves. Any thread. */
+#ifndef TALLOW_SERVER_GENERATION_JOBS_H
+#define TALLOW_SERVER_GENERATION_JOBS_H
 
 #include <poll.h>
 #include <pthread.h>
@@ -13,7 +14,7 @@
 
 enum { JOBS_MAX_WAITING = 128, JOB_OPEN_TIMEOUT_MS = 60000 };
 
-struct reply;
+struct generation;
 struct job;
 
 struct jobs {
@@ -24,10 +25,13 @@ struct jobs {
 
 void jobs_init(struct jobs *jobs);
 void jobs_destroy(struct jobs *jobs); /* cancels what waits */
-/* Hands the reply over. CONFLICT when its job_id waits already, QUEUE_FULL when too many wait; the caller keeps it then. */
-bool jobs_put(struct jobs *jobs, struct reply *reply, struct error *error) MUST_USE;
-/* The reply of that job, now the caller's; NULL when none waits. */
-struct reply *jobs_take(struct jobs *jobs, const char *job_id);
+/* Hands the generation over. CONFLICT when its owner has a job of that name waiting, QUEUE_FULL when too many wait; the
+ * caller keeps it then. */
+bool jobs_put(struct jobs *jobs, struct generation *generation, struct error *error) MUST_USE;
+/* The owner's job of that name, now the caller's; NULL when none waits. */
+struct generation *jobs_take(struct jobs *jobs, uint64_t owner, const char *job_id);
+/* True when it waits. */
+bool jobs_has(struct jobs *jobs, uint64_t owner, const char *job_id);
 int jobs_count(struct jobs *jobs);
 
 /* For the watchdog. */

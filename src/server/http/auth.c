@@ -1,5 +1,5 @@
 /* Keys, Host, Origin (auth.h). */
-#include "server/auth.h"
+#include "server/http/auth.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -71,14 +71,18 @@ bool key_ring_replace(struct key_ring *ring, const char *const *keys, int n_keys
 }
 
 /* The token of "Bearer <token>", zero-padded; false when the header has another form. */
-static bool bearer_token(const char *authorization, struct key *token)
+static bool bearer_token(struct head_text authorization, struct key *token)
 {
-	if (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0)
+	static const char scheme[] = "Bearer ";
+	size_t n_scheme = sizeof(scheme) - 1;
+	if (!authorization.at || authorization.n_bytes < n_scheme || strncasecmp(authorization.at, scheme, n_scheme) != 0)
 		return false;
-	const char *start = authorization + 7;
-	while (*start == ' ')
+	const char *start = authorization.at + n_scheme;
+	token->n_bytes = authorization.n_bytes - n_scheme;
+	while (token->n_bytes > 0 && *start == ' ') {
 		start++;
-	token->n_bytes = strlen(start);
+		token->n_bytes--;
+	}
 	while (token->n_bytes > 0 && start[token->n_bytes - 1] == ' ')
 		token->n_bytes--;
 	if (token->n_bytes < 1 || token->n_bytes > KEY_MAX_BYTES)
@@ -87,83 +91,77 @@ static bool bearer_token(const char *authorization, struct key *token)
 	return true;
 }
 
-bool key_ring_allows(struct key_ring *ring, const char *authorization)
+bool key_ring_allows(struct key_ring *ring, struct head_text authorization, uint64_t *owner)
 {
 	struct key token = {0};
 	bool readable = bearer_token(authorization, &token);
 	bool allowed = false;
 	pthread_rwlock_rdlock(&ring->lock);
-	if (ring->n_keys == 0)
-		allowed = true;
-	else if (readable)
-		/* No early way out: the time taken says nothing about which key was nearly right. */
-		for (int i = 0; i < ring->n_keys; i++)
-			allowed |= bytes_equal_constant_time(ring->keys[i].text, token.text, KEY_MAX_BYTES) &
-			           (ring->keys[i].n_bytes == token.n_bytes);
+	bool open = ring->n_keys == 0;
+	/* No early way out: the time taken says nothing about which key was nearly right. */
+	for (int i = 0; readable && i < ring->n_keys; i++)
+		allowed |= bytes_equal_constant_time(ring->keys[i].text, token.text, KEY_MAX_BYTES) &
+		           (ring->keys[i].n_bytes == token.n_bytes);
 	pthread_rwlock_unlock(&ring->lock);
-	return allowed;
+	if (owner)
+		*owner = open ? 0 : authorization_identity(authorization);
+	return open || allowed;
 }
 
-uint64_t authorization_identity(const char *authorization)
+uint64_t authorization_identity(struct head_text authorization)
 {
 	struct key token = {0};
 	return bearer_token(authorization, &token) ? hash_bytes(token.text, token.n_bytes) : 0;
 }
 
 /* Length of the host in "host", "host:port", "[v6]", "[v6]:port"; 0 when it is none of these. */
-static size_t host_length(const char *host)
+static size_t host_length(struct head_text host)
 {
-	size_t n_bytes;
-	if (host[0] == '[') {
-		const char *end = strchr(host, ']');
+	const char *end = memchr(host.at, host.n_bytes > 0 && host.at[0] == '[' ? ']' : ':', host.n_bytes);
+	size_t n_bytes = end ? (size_t)(end - host.at) : host.n_bytes;
+	if (host.n_bytes > 0 && host.at[0] == '[') {
 		if (!end)
 			return 0;
-		n_bytes = (size_t)(end - host) + 1;
-	} else {
-		n_bytes = strcspn(host, ":");
+		n_bytes++;
 	}
-	if (host[n_bytes] == '\0')
+	if (n_bytes == host.n_bytes)
 		return n_bytes;
-	if (host[n_bytes] != ':')
+	if (host.at[n_bytes] != ':' || host.n_bytes - n_bytes - 1 > 5)
 		return 0;
-	const char *port = host + n_bytes + 1;
-	size_t n_digits = strspn(port, "0123456789");
-	return n_digits <= 5 && port[n_digits] == '\0' ? n_bytes : 0;
+	for (size_t i = n_bytes + 1; i < host.n_bytes; i++)
+		if (host.at[i] < '0' || host.at[i] > '9')
+			return 0;
+	return n_bytes;
 }
 
-static bool text_is(const char *text, size_t n_bytes, const char *wanted)
+bool host_is_local(struct head_text host, const char *bound_host)
 {
-	return strlen(wanted) == n_bytes && strncasecmp(text, wanted, n_bytes) == 0;
-}
-
-bool host_is_local(const char *host, const char *bound_host)
-{
-	size_t n_bytes = host_length(host);
-	if (n_bytes == 0)
+	struct head_text name = {host.at, host_length(host)};
+	if (name.n_bytes == 0)
 		return false;
-	if (text_is(host, n_bytes, "localhost") || text_is(host, n_bytes, "127.0.0.1") || text_is(host, n_bytes, "[::1]"))
+	if (head_text_is(name, "localhost") || head_text_is(name, "127.0.0.1") || head_text_is(name, "[::1]"))
 		return true;
-	if (host[0] == '[')
-		return n_bytes > 2 && text_is(host + 1, n_bytes - 2, bound_host);
-	return text_is(host, n_bytes, bound_host);
+	if (name.at[0] == '[')
+		return name.n_bytes > 2 && head_text_is((struct head_text){name.at + 1, name.n_bytes - 2}, bound_host);
+	return head_text_is(name, bound_host);
 }
 
-bool origin_is_allowed(const char *origin, const char *cors_origin, const char *host, bool *cross_site)
+bool origin_is_allowed(struct head_text origin, const char *cors_origin, struct head_text host, bool *cross_site)
 {
 	*cross_site = false;
-	if (host && strncasecmp(origin, "http://", 7) == 0 && strcasecmp(origin + 7, host) == 0)
+	if (host.at && origin.n_bytes == 7 + host.n_bytes && strncasecmp(origin.at, "http://", 7) == 0 &&
+	    strncasecmp(origin.at + 7, host.at, host.n_bytes) == 0)
 		return true;
 	*cross_site = true;
-	return cors_origin && (strcmp(cors_origin, "*") == 0 || strcasecmp(cors_origin, origin) == 0);
+	return cors_origin && (strcmp(cors_origin, "*") == 0 || head_text_is(origin, cors_origin));
 }
 
-bool request_id_is_plain(const char *text)
+bool request_id_is_plain(struct head_text text)
 {
-	size_t n_bytes = strlen(text);
-	if (n_bytes < 1 || n_bytes > REQUEST_ID_BYTES)
+	if (text.n_bytes < 1 || text.n_bytes > REQUEST_ID_BYTES)
 		return false;
-	for (size_t i = 0; i < n_bytes; i++)
-		if (!isalnum((unsigned char)text[i]) && !strchr("._:-", text[i]))
+	for (size_t i = 0; i < text.n_bytes; i++)
+		if (!isalnum((unsigned char)text.at[i]) && !memchr("._:-", text.at[i], 4))
 			return false;
 	return true;
 }

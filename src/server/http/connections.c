@@ -1,5 +1,5 @@
 /* The list of open connections and their deadlines (connections.h). */
-#include "server/connections.h"
+#include "server/http/connections.h"
 
 #include <linux/tcp.h>
 #include <netinet/in.h>

@@ -8,12 +8,14 @@
  *
  * Locking: one mutex; phases are written by a connection's own thread and read by the watchdog's.
  */
-#ifndef TALLOW_SERVER_CONNECTIONS_H
-#define TALLOW_SERVER_CONNECTIONS_H
+#ifndef TALLOW_SERVER_HTTP_CONNECTIONS_H
+#define TALLOW_SERVER_HTTP_CONNECTIONS_H
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "server/http/gate.h"
 
 enum connection_phase { CONNECTION_IDLE, CONNECTION_HEADER, CONNECTION_BODY, CONNECTION_BUSY };
 
@@ -24,6 +26,7 @@ struct connection {
 	int64_t since_ns;        /* start of the phase */
 	uint64_t received_bytes; /* by the socket's count, when IDLE began */
 	bool shut;
+	struct gate gate; /* its thread's alone */
 };
 
 struct connections {

@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "base/platform.h"
+#include "server/dialects/dialect.h"
 #include "server/server_private.h"
-#include "server/sse.h"
+
+#define PING_INTERVAL_NS (PING_INTERVAL_MS * 1000000ll)
 
 enum wait_result exchange_wait(const struct exchange *exchange, int event_fd, int timeout_ms)
 {
@@ -34,22 +36,24 @@ enum wait_result exchange_wait(const struct exchange *exchange, int event_fd, in
 static bool fill(struct exchange *exchange)
 {
 	struct event_source *source = &exchange->source;
-	bool first = exchange->last_sent_ns == 0;
 	bytes_clear(&exchange->out);
 	exchange->n_sent = 0;
 	while (exchange->out.n_bytes == 0 && !source->ended) {
-		int64_t since_ms = (clock_ns() - exchange->last_sent_ns) / 1000000;
-		int left_ms = first || since_ms >= PING_INTERVAL_MS ? 0 : (int)(PING_INTERVAL_MS - since_ms);
-		int wait_ms = source->interval_ms > 0 && source->interval_ms < left_ms ? source->interval_ms : left_ms;
+		int64_t left_ms = (exchange->next_ping_ns - clock_ns()) / 1000000;
+		int wait_ms = left_ms > 0 ? (int)left_ms : 0;
+		if (source->interval_ms > 0 && source->interval_ms < wait_ms)
+			wait_ms = source->interval_ms;
 		if (exchange_wait(exchange, source->fd, wait_ms) == WAIT_GONE)
 			return false;
 		source->pull(exchange);
-		if (exchange->out.n_bytes == 0 && !source->ended && left_ms == 0)
-			sse_ping(&exchange->out);
+		if (exchange->out.n_bytes == 0 && !source->ended && left_ms <= 0) {
+			exchange->dialect->ping(&exchange->out);
+			exchange->next_ping_ns = clock_ns() + PING_INTERVAL_NS;
+		}
 		if (exchange->out.failed)
 			return false;
 	}
-	exchange->last_sent_ns = clock_ns();
+	exchange->next_ping_ns = clock_ns() + PING_INTERVAL_NS;
 	return true;
 }
 
@@ -73,5 +77,5 @@ enum MHD_Result respond_events(struct exchange *exchange, const struct event_sou
 {
 	if (source)
 		exchange->source = *source;
-	return respond_reader(exchange, "text/event-stream", read_events);
+	return respond_reader(exchange, exchange->dialect->stream_type, read_events);
 }

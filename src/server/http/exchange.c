@@ -1,12 +1,12 @@
-/* The life of one request: header checked, body collected, route called, end logged (exchange.h).
+/* The life of one request: head checked, body collected, route called, end logged (exchange.h).
  *
- *     exchange_begin -> exchange_step: check_header -> take_body ... -> answer -> exchange_end
+ *     gate (gate.h) -> exchange_step: exchange_begin, check_head -> take_body ... -> answer -> exchange_end
  *
- * A request that is refused still has its body taken in (and dropped), up to a bound: closing a socket with unread data
- * resets it, and a reset may overtake the answer that says why. What is broken at the level of HTTP itself, where one
- * cannot know where the request ends, is answered at once and the connection closed.
+ * The gate has read the head and answered what is broken at the level of HTTP itself. A request that is refused here still
+ * has its body taken in (and dropped), up to a bound: closing a socket with unread data resets it, and a reset may
+ * overtake the answer that says why.
  */
-#include "server/exchange.h"
+#include "server/http/exchange.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +15,10 @@
 #include <sys/socket.h>
 
 #include "base/hash.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/platform.h"
-#include "server/reply.h"
+#include "server/dialects/dialect.h"
+#include "server/generation/generation.h"
 #include "server/server_private.h"
 
 /* Of one connection, in the kernel, which would let it grow to megabytes: more tokens than any stream has, so that a client
@@ -29,19 +29,32 @@ void exchange_connection(void *context, struct MHD_Connection *connection, void 
                          enum MHD_ConnectionNotificationCode what)
 {
 	struct server *server = context;
+	struct connection *peer = *slot;
 	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-		connection_remove(&server->connections, *slot);
+		if (peer)
+			gate_close(&peer->gate);
+		connection_remove(&server->connections, peer);
 		*slot = NULL;
 		return;
 	}
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	int n_bytes = SEND_BUFFER_BYTES;
-	setsockopt(info->connect_fd, SOL_SOCKET, SO_SNDBUF, &n_bytes, sizeof(n_bytes)); /* works without, too */
-	*slot = connection_add(&server->connections, info->connect_fd);
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &n_bytes, sizeof(n_bytes)); /* works without, too */
+	peer = connection_add(&server->connections, fd);
+	*slot = peer;
+	/* Without a gate nothing that it sends would be served. */
+	if (!peer || !gate_open(&peer->gate, fd, &server->gate_listener, peer))
+		shutdown(fd, SHUT_RDWR);
 	watchdog_notice(&server->watchdog);
 }
 
-static void choose_request_id(char *request_id, size_t n_bytes)
+void exchange_request_begun(void *context, void *peer)
+{
+	struct server *server = context;
+	connection_enter(&server->connections, peer, CONNECTION_HEADER);
+}
+
+void request_id_choose(char *request_id, size_t n_bytes)
 {
 	uint64_t number;
 	if (!random_bytes(&number, sizeof(number)))
@@ -49,156 +62,123 @@ static void choose_request_id(char *request_id, size_t n_bytes)
 	snprintf(request_id, n_bytes, "req-%016llx", (unsigned long long)number);
 }
 
-void *exchange_begin(void *context, const char *uri, struct MHD_Connection *connection)
+/* NULL when memory is short, or when the head did not come through the gate: then the connection just ends. */
+static struct exchange *exchange_begin(struct server *server, struct MHD_Connection *connection)
 {
-	(void)uri;
-	struct server *server = context;
-	struct exchange *exchange = calloc(1, sizeof(*exchange));
-	if (!exchange)
+	struct connection *peer = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+	struct request_head *head = peer ? gate_take_head(&peer->gate) : NULL;
+	struct exchange *exchange = head ? calloc(1, sizeof(*exchange)) : NULL;
+	if (!exchange) {
+		free(head);
 		return NULL;
+	}
 	exchange->server = server;
 	exchange->connection = connection;
-	exchange->started_ns = clock_ns();
-	exchange->client_fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-	exchange->peer = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
-	choose_request_id(exchange->request_id, sizeof(exchange->request_id));
-	connection_enter(&server->connections, exchange->peer, CONNECTION_HEADER);
+	exchange->peer = peer;
+	exchange->head = head;
+	exchange->dialect = &worker_dialect;
+	exchange->started_ns = head->begun_ns;
+	exchange->client_fd = peer->fd;
 	return exchange;
 }
 
-/* ---- the header ---- */
-
-/* Headers this server acts on; repeated ones are counted because two of them are a trick, not a request. */
-struct header {
-	const char *host, *origin, *authorization, *content_length, *transfer_encoding, *content_encoding, *expect;
-	const char *request_id, *correlation_id;
-	int n_hosts, n_origins, n_authorizations, n_content_lengths, n_transfer_encodings;
-};
-
-static enum MHD_Result note_header(void *context, enum MHD_ValueKind kind, const char *key, const char *value)
-{
-	(void)kind;
-	struct header *header = context;
-	const struct {
-		const char *name;
-		const char **value;
-		int *count;
-	} wanted[] = {
-	    {"Host", &header->host, &header->n_hosts},
-	    {"Origin", &header->origin, &header->n_origins},
-	    {"Authorization", &header->authorization, &header->n_authorizations},
-	    {"Content-Length", &header->content_length, &header->n_content_lengths},
-	    {"Transfer-Encoding", &header->transfer_encoding, &header->n_transfer_encodings},
-	    {"Content-Encoding", &header->content_encoding, NULL},
-	    {"Expect", &header->expect, NULL},
-	    {"X-Request-Id", &header->request_id, NULL},
-	    {"X-Correlation-ID", &header->correlation_id, NULL},
-	};
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-		if (strcasecmp(key, wanted[i].name) != 0)
-			continue;
-		*wanted[i].value = value ? value : "";
-		if (wanted[i].count)
-			++*wanted[i].count;
-	}
-	return MHD_YES;
-}
+/* ---- the head ---- */
 
 static bool refuse(struct exchange *exchange, enum error_code code, const char *message)
 {
 	return error_set(&exchange->refusal, code, "%s", message);
 }
 
-/* Where the request's end is in doubt the connection cannot be used further. */
-static bool check_framing(struct exchange *exchange, const struct header *header)
+static void name_request(struct exchange *exchange, const struct head *head)
 {
-	const char *problem = NULL;
-	if (header->n_hosts > 1)
-		problem = "more than one Host header";
-	else if (header->n_content_lengths > 1)
-		problem = "more than one Content-Length header";
-	else if (header->content_length && header->transfer_encoding)
-		problem = "both Content-Length and Transfer-Encoding";
-	else if (header->n_transfer_encodings > 1 ||
-	         (header->transfer_encoding && strcasecmp(header->transfer_encoding, "chunked") != 0))
-		problem = "Transfer-Encoding is supported as \"chunked\" only";
-	if (!problem)
-		return true;
-	exchange->close_after = true;
-	return refuse(exchange, ERROR_INVALID_REQUEST, problem);
+	struct head_text given;
+	if ((head_find(head, "X-Request-Id", &given) > 0 && request_id_is_plain(given)) ||
+	    (head_find(head, "X-Correlation-ID", &given) > 0 && request_id_is_plain(given)))
+		snprintf(exchange->request_id, sizeof(exchange->request_id), "%.*s", (int)given.n_bytes, given.at);
+	else
+		request_id_choose(exchange->request_id, sizeof(exchange->request_id));
 }
 
-/* The path of "/path" or, in absolute form, "http://host/path" (whose host then counts instead of the header's). */
-static const char *split_url(const char *url, char *host, size_t host_bytes)
-{
-	if (strncasecmp(url, "http://", 7) != 0)
-		return url;
-	const char *authority = url + 7;
-	size_t n_bytes = strcspn(authority, "/");
-	snprintf(host, host_bytes, "%.*s", (int)(n_bytes < host_bytes ? n_bytes : host_bytes - 1), authority);
-	return authority[n_bytes] == '/' ? authority + n_bytes : "/";
-}
-
-static bool check_host_and_origin(struct exchange *exchange, const struct header *header, const char *host)
+static bool check_host_and_origin(struct exchange *exchange, const struct head *head)
 {
 	struct server *server = exchange->server;
-	if (server->check_host && host && !host_is_local(host, server->listener.host))
+	if (server->check_host && head->host.at && !host_is_local(head->host, server->listener.host))
 		return refuse(exchange, ERROR_FORBIDDEN,
 		              "the Host header names another host; this server serves local ones only");
-	if (!header->origin)
+	struct head_text origin;
+	int n_origins = head_find(head, "Origin", &origin);
+	if (n_origins == 0)
 		return true;
 	bool cross_site;
-	if (header->n_origins > 1 || !origin_is_allowed(header->origin, server->cors_origin, host, &cross_site))
+	if (n_origins > 1 || !origin_is_allowed(origin, server->cors_origin, head->host, &cross_site))
 		return refuse(exchange, ERROR_FORBIDDEN, "requests from web pages of another origin are not allowed");
 	if (cross_site)
-		snprintf(exchange->cors_origin, sizeof(exchange->cors_origin), "%s", header->origin);
+		snprintf(exchange->cors_origin, sizeof(exchange->cors_origin), "%.*s", (int)origin.n_bytes, origin.at);
 	return true;
 }
 
-static bool check_method(struct exchange *exchange, const char *method)
+static bool is_method(const struct head *head, const char *method)
+{
+	return head->method.n_bytes == strlen(method) && memcmp(head->method.at, method, head->method.n_bytes) == 0;
+}
+
+static bool check_method(struct exchange *exchange, const struct head *head)
 {
 	const struct route *route = exchange->route;
 	if (!route)
 		return refuse(exchange, ERROR_NOT_FOUND, "no such path");
-	exchange->head = strcmp(method, "HEAD") == 0;
-	if (strcmp(method, route->is_get ? "GET" : "POST") == 0 || (route->is_get && exchange->head))
+	if (is_method(head, route->is_get ? "GET" : "POST") || (route->is_get && exchange->is_head))
 		return true;
 	return refuse(exchange, ERROR_METHOD, "that path does not take that method");
 }
 
-static bool check_body_length(struct exchange *exchange, const struct header *header)
+static bool check_body(struct exchange *exchange, const struct head *head)
 {
-	if (header->content_encoding && header->content_encoding[0] != '\0' &&
-	    strcasecmp(header->content_encoding, "identity") != 0)
+	struct head_text coding;
+	int n_codings = head_find(head, "Content-Encoding", &coding);
+	if (n_codings > 1 || (n_codings == 1 && coding.n_bytes > 0 && !head_text_is(coding, "identity")))
 		return refuse(exchange, ERROR_INVALID_REQUEST, "the body may not be compressed (Content-Encoding)");
-	unsigned long long length = header->content_length ? strtoull(header->content_length, NULL, 10) : 0;
 	size_t max = exchange->server->max_body_bytes;
-	if (length > max)
+	if (head->content_length > max)
 		return error_set(&exchange->refusal, ERROR_TOO_LARGE, "the body has %llu bytes; at most %zu are accepted",
-		                 length, max);
+		                 (unsigned long long)head->content_length, max);
 	return true;
 }
 
-static void check_access(struct exchange *exchange, const struct header *header, const char *url, const char *method)
+/* Who asks; false when a key is wanted and not there. */
+static bool check_key(struct exchange *exchange, const struct head *head)
 {
-	char url_host[256] = "";
-	const char *path = split_url(url, url_host, sizeof(url_host));
-	if (!check_host_and_origin(exchange, header, url_host[0] != '\0' ? url_host : header->host))
-		return;
-	exchange->route = route_find(exchange, path);
-	exchange->preflight = strcmp(method, "OPTIONS") == 0 && (exchange->route || strcmp(path, "*") == 0);
-	if (exchange->preflight) /* carries no key, by specification */
-		return;
+	struct server *server = exchange->server;
+	struct head_text key = {0};
+	if (head_find(head, "Authorization", &key) != 1)
+		key.at = NULL;
 	bool open = exchange->route && exchange->route->open;
-	const char *key = header->n_authorizations == 1 ? header->authorization : NULL;
-	if (!open && !key_ring_allows(&exchange->server->keys, key)) {
-		refuse(exchange, ERROR_UNAUTHORIZED, "a valid API key is required (Authorization: Bearer ...)");
+	if (!key_ring_allows(&server->keys, key, &exchange->owner) && !open)
+		return refuse(exchange, ERROR_UNAUTHORIZED, "a valid API key is required (Authorization: Bearer ...)");
+	if (!server->share_cache)
+		exchange->cache_key = authorization_identity(key);
+	return true;
+}
+
+/* All that can be known from the head. */
+static void check_access(struct exchange *exchange, const struct head *head)
+{
+	if (head->expects_something) { /* nobody knows whether the body comes */
+		exchange->close_after = true;
+		refuse(exchange, ERROR_EXPECTATION, "only 100-continue can be expected (Expect)");
 		return;
 	}
-	if (!exchange->server->share_cache)
-		exchange->cache_key = authorization_identity(key);
-	if (check_method(exchange, method))
-		check_body_length(exchange, header);
+	if (!check_host_and_origin(exchange, head))
+		return;
+	exchange->route = route_find(exchange, head->path);
+	if (exchange->route)
+		exchange->dialect = exchange->route->dialect;
+	exchange->is_head = is_method(head, "HEAD");
+	exchange->preflight = is_method(head, "OPTIONS") && (exchange->route || head_text_is(head->path, "*"));
+	if (exchange->preflight) /* carries no key, by specification */
+		return;
+	if (check_key(exchange, head) && check_method(exchange, head))
+		check_body(exchange, head);
 }
 
 /* From here on the exchange has no deadline, and server_stop lets it finish. */
@@ -209,27 +189,18 @@ static void begin_answer(struct exchange *exchange)
 	exchange->answering = true;
 }
 
-/* First call: all that can be known from the header. */
-static enum MHD_Result check_header(struct exchange *exchange, const char *url, const char *method)
+/* First call. */
+static enum MHD_Result check_head(struct exchange *exchange)
 {
-	struct header header = {0};
-	MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, note_header, &header);
-	exchange->checked = true;
-	exchange->method = method;
-	if (header.request_id && request_id_is_plain(header.request_id))
-		snprintf(exchange->request_id, sizeof(exchange->request_id), "%s", header.request_id);
-	else if (header.correlation_id && request_id_is_plain(header.correlation_id))
-		snprintf(exchange->request_id, sizeof(exchange->request_id), "%s", header.correlation_id);
+	const struct head *head = &exchange->head->head;
 	connection_enter(&exchange->server->connections, exchange->peer, CONNECTION_BODY);
-
-	if (check_framing(exchange, &header))
-		check_access(exchange, &header, url, method);
+	name_request(exchange, head);
+	check_access(exchange, head);
 	exchange->body.max_bytes = exchange->server->max_body_bytes + 1; /* the buffer's closing NUL */
 	if (exchange->refusal.code == ERROR_NONE)
 		return MHD_YES;
 	/* Not when the client can be saved the trouble of sending its body, or sends more than we care to drop. */
-	unsigned long long length = header.content_length ? strtoull(header.content_length, NULL, 10) : 0;
-	if (exchange->close_after || header.expect || length > SWALLOW_MAX_BYTES) {
+	if (exchange->close_after || head->expects_continue || head->content_length > SWALLOW_MAX_BYTES) {
 		begin_answer(exchange);
 		return respond_error(exchange, &exchange->refusal, 0);
 	}
@@ -277,14 +248,15 @@ static enum MHD_Result answer(struct exchange *exchange)
 enum MHD_Result exchange_step(void *context, struct MHD_Connection *connection, const char *url, const char *method,
                               const char *version, const char *data, size_t *n_data, void **slot)
 {
-	(void)context;
-	(void)connection;
+	(void)url; /* the gate's, not the client's */
+	(void)method;
 	(void)version;
 	struct exchange *exchange = *slot;
-	if (!exchange)
-		return MHD_NO; /* memory was short when it began */
-	if (!exchange->checked)
-		return check_header(exchange, url, method);
+	if (!exchange) {
+		exchange = exchange_begin(context, connection);
+		*slot = exchange;
+		return exchange ? check_head(exchange) : MHD_NO;
+	}
 	if (*n_data > 0) {
 		size_t n_bytes = *n_data;
 		*n_data = 0;
@@ -297,17 +269,19 @@ enum MHD_Result exchange_step(void *context, struct MHD_Connection *connection, 
 
 static void log_exchange(const struct exchange *exchange, bool completed)
 {
-	const struct reply *reply = exchange->reply;
+	const struct generation *generation = exchange->generation;
+	const struct head_text *method = &exchange->head->head.method;
 	bool quiet = exchange->route && exchange->route->quiet && exchange->failure == ERROR_NONE;
 	enum log_level level = quiet ? LOG_DEBUG : LOG_INFO;
 	if (!log_enabled(level))
 		return;
 	struct log_field fields[12];
 	int n = 0;
-	enum error_code failure = reply && reply->error.code != ERROR_NONE ? reply->error.code : exchange->failure;
-	char method[16]; /* the client's word: cut */
-	snprintf(method, sizeof(method), "%s", exchange->method ? exchange->method : "");
-	fields[n++] = LOG_TEXT("method", method);
+	enum error_code failure =
+	    generation && generation->error.code != ERROR_NONE ? generation->error.code : exchange->failure;
+	char shown_method[16]; /* the client's word: cut */
+	snprintf(shown_method, sizeof(shown_method), "%.*s", (int)method->n_bytes, method->at);
+	fields[n++] = LOG_TEXT("method", shown_method);
 	fields[n++] = LOG_TEXT("route", exchange->route ? exchange->route->path : "");
 	fields[n++] = LOG_INT("status", exchange->status);
 	fields[n++] = LOG_MS("duration_ms", (double)(clock_ns() - exchange->started_ns) / 1e6);
@@ -315,12 +289,12 @@ static void log_exchange(const struct exchange *exchange, bool completed)
 		fields[n++] = LOG_TEXT("code", error_info(failure)->wire_name);
 	if (!completed)
 		fields[n++] = LOG_TEXT("ended", "client_gone");
-	if (reply) {
-		fields[n++] = LOG_TEXT("job_id", reply->job_id);
-		fields[n++] = LOG_INT("prompt_tokens", reply->prompt_tokens);
-		fields[n++] = LOG_INT("tokens_out", reply->tokens_out);
-		if (reply->finished && reply->error.code == ERROR_NONE)
-			fields[n++] = LOG_TEXT("stop_reason", stop_reason_name(reply->stop_reason));
+	if (generation) {
+		fields[n++] = LOG_TEXT("job_id", generation->job_id);
+		fields[n++] = LOG_INT("prompt_tokens", generation->prompt_tokens);
+		fields[n++] = LOG_INT("tokens_out", generation->tokens_out);
+		if (generation->finished && generation->error.code == ERROR_NONE)
+			fields[n++] = LOG_TEXT("stop_reason", stop_reason_name(generation->stop_reason));
 	}
 	fields[n] = (struct log_field){.key = NULL};
 	log_fields(level, "request", exchange->request_id, fields);
@@ -335,15 +309,19 @@ void exchange_end(void *context, struct MHD_Connection *connection, void **slot,
 	if (!exchange)
 		return;
 	bool completed = why == MHD_REQUEST_TERMINATED_COMPLETED_OK;
-	log_exchange(exchange, completed);
-	atomic_fetch_add(&server->responses[exchange->answered ? exchange->status / 100 : 0], 1);
+	if (exchange->answered ||
+	    !exchange->peer->gate.refused) { /* else its body could not be read, which the gate told */
+		log_exchange(exchange, completed);
+		atomic_fetch_add(&server->responses[exchange->answered ? exchange->status / 100 : 0], 1);
+	}
 	exchange_drop_body(exchange);
-	reply_destroy(exchange->reply);
+	generation_destroy(exchange->generation);
 	bytes_free(&exchange->out);
 	if (exchange->ask_shutdown && !atomic_exchange(&server->shutdown_requested, true) && server->request_shutdown)
 		server->request_shutdown(server->shutdown_context);
 	connection_enter(&server->connections, exchange->peer, CONNECTION_IDLE);
 	if (exchange->answering)
 		atomic_fetch_sub(&server->n_answers, 1);
+	free(exchange->head);
 	free(exchange);
 }

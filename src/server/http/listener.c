@@ -1,6 +1,6 @@
 /* Opens the listening socket (listener.h). It is opened here and not by the HTTP library so that every failure has its
  * own sentence, port 0 can be asked for its number, and Unix and inherited sockets look like all others. */
-#include "server/listener.h"
+#include "server/http/listener.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

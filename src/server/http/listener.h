@@ -1,6 +1,6 @@
 /* The listening socket: TCP (IPv4, IPv6), Unix, or inherited. */
-#ifndef TALLOW_SERVER_LISTENER_H
-#define TALLOW_SERVER_LISTENER_H
+#ifndef TALLOW_SERVER_HTTP_LISTENER_H
+#define TALLOW_SERVER_HTTP_LISTENER_H
 
 #include <stdbool.h>
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "server/dialects/dialect.h"
 #include "server/server_private.h"
 
 static void add_header(struct MHD_Response *response, const char *name, const char *value)
@@ -66,31 +66,31 @@ enum MHD_Result respond_json(struct exchange *exchange, int status, struct bytes
 
 enum MHD_Result respond_error(struct exchange *exchange, const struct error *error, int retry_after_s)
 {
-	const struct error_info *info = error_info(error->code);
+	struct error_answer answer = {0};
 	exchange->failure = error->code;
-	struct bytes body = {0};
-	json_open(&body);
-	json_field_key(&body, "error");
-	json_open(&body);
-	json_field_text(&body, "code", info->wire_name);
-	json_field_text(&body, "message", error->message);
-	json_field_bool(&body, "retriable", info->retriable);
-	json_close(&body);
-	json_close(&body);
-	bytes_append_text(&body, "\n");
-	struct MHD_Response *response = response_from(&body, "application/json");
+	exchange->dialect->error(error, exchange->request_id, retry_after_s, &answer);
+	bytes_append_text(&answer.body, "\n");
+	struct MHD_Response *response = response_from(&answer.body, "application/json");
 	if (!response)
 		return MHD_NO;
-	if (info->http_status == 429 || info->http_status == 503) {
+	if (answer.retry_after_s > 0) {
 		char seconds[16];
-		snprintf(seconds, sizeof(seconds), "%d", retry_after_s > 0 ? retry_after_s : 1);
+		snprintf(seconds, sizeof(seconds), "%d", answer.retry_after_s);
 		add_header(response, "Retry-After", seconds);
 	}
 	if (error->code == ERROR_UNAUTHORIZED)
 		add_header(response, "WWW-Authenticate", "Bearer");
 	if (error->code == ERROR_METHOD && exchange->route)
 		add_header(response, "Allow", exchange->route->methods);
-	return queue(exchange, info->http_status, response);
+	return queue(exchange, answer.status, response);
+}
+
+enum MHD_Result respond_bad_fields(struct exchange *exchange, const struct field_checker *check)
+{
+	struct bytes body = {0};
+	exchange->failure = ERROR_INVALID_REQUEST;
+	exchange->dialect->bad_fields(check, exchange->request_id, &body);
+	return respond_json(exchange, 400, &body);
 }
 
 /* Answers OPTIONS too, with or without a web page asking. */
@@ -113,8 +113,8 @@ enum MHD_Result respond_empty(struct exchange *exchange, int status)
 enum MHD_Result respond_reader(struct exchange *exchange, const char *content_type, MHD_ContentReaderCallback reader)
 {
 	struct MHD_Response *response =
-	    exchange->head ? MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT)
-	                   : MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16 << 10, reader, exchange, NULL);
+	    exchange->is_head ? MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT)
+	                      : MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16 << 10, reader, exchange, NULL);
 	if (!response)
 		return MHD_NO;
 	add_header(response, "Content-Type", content_type);

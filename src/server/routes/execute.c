@@ -2,17 +2,15 @@
 #include <ctype.h>
 
 #include "base/json.h"
-#include "server/generate.h"
-#include "server/reply.h"
+#include "server/generation/generate.h"
 
 enum MHD_Result handle_execute(struct exchange *exchange)
 {
-	bool stream = true;
 	enum MHD_Result result;
-	struct reply *reply = generate_begin(exchange, &stream, &result);
-	if (!reply)
+	struct generation *generation = generate_begin(exchange, &result);
+	if (!generation)
 		return result;
-	return stream ? generate_stream(exchange, reply) : generate_whole(exchange, reply);
+	return generation->asked.stream ? generate_stream(exchange, generation) : generate_whole(exchange, generation);
 }
 
 /* Letters, digits and -._~ stand for themselves in a path (RFC 3986); all else is percent-encoded. */
@@ -29,25 +27,25 @@ static void append_path_segment(struct bytes *out, const char *text)
 enum MHD_Result handle_inference(struct exchange *exchange)
 {
 	enum MHD_Result result;
-	struct reply *reply = generate_begin(exchange, NULL, &result);
-	if (!reply)
+	struct generation *generation = generate_begin(exchange, &result);
+	if (!generation)
 		return result;
 
 	struct bytes url = {0}, body = {0};
 	bytes_append_text(&url, "/v1/inference/");
-	append_path_segment(&url, reply->job_id);
+	append_path_segment(&url, generation->job_id);
 	bytes_append_text(&url, "/stream");
 	json_open(&body);
-	json_field_text(&body, "job_id", reply->job_id);
+	json_field_text(&body, "job_id", generation->job_id);
 	json_field_text(&body, "sse_url", url.data);
 	json_close(&body);
 	body.failed |= url.failed;
 	bytes_free(&url);
 
 	struct error error = {0};
-	if (!jobs_put(&exchange->server->jobs, reply, &error)) {
+	if (!jobs_put(&exchange->server->jobs, generation, &error)) {
 		bytes_free(&body);
-		reply_destroy(reply);
+		generation_destroy(generation);
 		return respond_error(exchange, &error, engine_retry_after(exchange->server->engine));
 	}
 	watchdog_wake(&exchange->server->watchdog);
@@ -56,11 +54,14 @@ enum MHD_Result handle_inference(struct exchange *exchange)
 
 enum MHD_Result handle_inference_stream(struct exchange *exchange)
 {
-	if (exchange->head) /* looks, and takes nothing */
+	struct jobs *jobs = &exchange->server->jobs;
+	/* HEAD looks, and takes nothing. */
+	if (exchange->is_head && jobs_has(jobs, exchange->owner, exchange->path_argument))
 		return respond_events(exchange, NULL);
-	struct reply *reply = jobs_take(&exchange->server->jobs, exchange->path_argument);
-	if (reply)
-		return generate_stream(exchange, reply);
+	struct generation *generation =
+	    exchange->is_head ? NULL : jobs_take(jobs, exchange->owner, exchange->path_argument);
+	if (generation)
+		return generate_stream(exchange, generation);
 	struct error error;
 	error_set(&error, ERROR_NOT_FOUND,
 	          "no job of that name waits for its stream to be opened (a stream can be opened once, within %d s)",

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "server/dialects/worker.h"
 #include "server/server_private.h"
-#include "server/sse.h"
 
 bool server_is_draining(struct server *server, const struct engine_status *status)
 {
@@ -28,7 +28,7 @@ static const char *health_name(struct server *server, const struct engine_status
 
 static double load_progress(const struct engine_status *status)
 {
-	return (double)sse_percent(status->load_bytes_done, status->load_bytes_total) / 100;
+	return (double)load_percent(status->load_bytes_done, status->load_bytes_total) / 100;
 }
 
 enum MHD_Result handle_health(struct exchange *exchange)
@@ -143,22 +143,22 @@ static void pull_progress(struct exchange *exchange)
 		struct error error = status.error;
 		if (status.state != ENGINE_FAILED)
 			error_set(&error, ERROR_SHUTTING_DOWN, "the worker is shutting down");
-		sse_error(&exchange->out, &error);
+		worker_frame_error(&exchange->out, &error);
 		exchange->source.ended = true;
 		return;
 	}
 	if (!is_loading(&status)) {
-		sse_progress(&exchange->out, "ready", status.load_bytes_total, status.load_bytes_total);
+		worker_frame_progress(&exchange->out, "ready", status.load_bytes_total, status.load_bytes_total);
 		exchange->source.ended = true;
 		return;
 	}
 	const char *stage = status.load_stage ? status.load_stage : engine_state_name(status.state);
-	int64_t percent = sse_percent(status.load_bytes_done, status.load_bytes_total);
+	int64_t percent = load_percent(status.load_bytes_done, status.load_bytes_total);
 	if (stage == exchange->load_stage && percent == exchange->load_percent)
 		return;
 	exchange->load_stage = stage;
 	exchange->load_percent = percent;
-	sse_progress(&exchange->out, stage, status.load_bytes_done, status.load_bytes_total);
+	worker_frame_progress(&exchange->out, stage, status.load_bytes_done, status.load_bytes_total);
 }
 
 enum MHD_Result handle_loading(struct exchange *exchange)

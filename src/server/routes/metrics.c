@@ -1,5 +1,5 @@
 /* GET /metrics. Names and kinds are the contract's; help texts say what counts as what. */
-#include "server/metrics.h"
+#include "server/routes/metrics.h"
 
 #include <inttypes.h>
 

@@ -1,6 +1,6 @@
 /* Prometheus text format, version 0.0.4. Pure text. */
-#ifndef TALLOW_SERVER_METRICS_H
-#define TALLOW_SERVER_METRICS_H
+#ifndef TALLOW_SERVER_ROUTES_METRICS_H
+#define TALLOW_SERVER_ROUTES_METRICS_H
 
 #include "base/bytes.h"
 #include "base/platform.h"

@@ -2,23 +2,24 @@
  * are other paths, so no two spellings can mean one route to a proxy and another to us. */
 #include <string.h>
 
+#include "server/dialects/dialect.h"
 #include "server/server_private.h"
 
 #define GET_METHODS  "GET, HEAD, OPTIONS"
 #define POST_METHODS "POST, OPTIONS"
 
 static const struct route routes[] = {
-    {"/execute", POST_METHODS, false, false, false, handle_execute},
-    {"/v1/inference", POST_METHODS, false, false, false, handle_inference},
-    {"/v1/inference/{}/stream", GET_METHODS, true, false, false, handle_inference_stream},
-    {"/cancel", POST_METHODS, false, false, false, handle_cancel},
-    {"/shutdown", POST_METHODS, false, false, false, handle_shutdown},
-    {"/health", GET_METHODS, true, true, true, handle_health},
-    {"/livez", GET_METHODS, true, true, true, handle_livez},
-    {"/v1/ready", GET_METHODS, true, false, true, handle_ready},
-    {"/v1/loading/progress", GET_METHODS, true, false, true, handle_loading},
-    {"/info", GET_METHODS, true, false, true, handle_info},
-    {"/metrics", GET_METHODS, true, false, true, handle_metrics},
+    {"/execute", POST_METHODS, false, false, false, &worker_dialect, handle_execute},
+    {"/v1/inference", POST_METHODS, false, false, false, &worker_dialect, handle_inference},
+    {"/v1/inference/{}/stream", GET_METHODS, true, false, false, &worker_dialect, handle_inference_stream},
+    {"/cancel", POST_METHODS, false, false, false, &worker_dialect, handle_cancel},
+    {"/shutdown", POST_METHODS, false, false, false, &worker_dialect, handle_shutdown},
+    {"/health", GET_METHODS, true, true, true, &worker_dialect, handle_health},
+    {"/livez", GET_METHODS, true, true, true, &worker_dialect, handle_livez},
+    {"/v1/ready", GET_METHODS, true, false, true, &worker_dialect, handle_ready},
+    {"/v1/loading/progress", GET_METHODS, true, false, true, &worker_dialect, handle_loading},
+    {"/info", GET_METHODS, true, false, true, &worker_dialect, handle_info},
+    {"/metrics", GET_METHODS, true, false, true, &worker_dialect, handle_metrics},
 };
 
 const struct route *routes_all(size_t *n_routes)
@@ -62,20 +63,22 @@ static bool decode_argument(struct exchange *exchange, const char *text, size_t 
 	return n_out > 0;
 }
 
-static bool route_matches(const struct route *route, struct exchange *exchange, const char *path)
+static bool route_matches(const struct route *route, struct exchange *exchange, struct head_text path)
 {
 	const char *hole = strstr(route->path, "{}");
-	if (!hole)
-		return strcmp(route->path, path) == 0;
-	size_t n_before = (size_t)(hole - route->path);
-	if (strncmp(route->path, path, n_before) != 0)
+	size_t n_before = hole ? (size_t)(hole - route->path) : strlen(route->path);
+	size_t n_after = hole ? strlen(hole + 2) : 0;
+	if (path.n_bytes < n_before + n_after || memcmp(path.at, route->path, n_before) != 0)
 		return false;
-	const char *argument = path + n_before;
-	size_t n_argument = strcspn(argument, "/");
-	return strcmp(argument + n_argument, hole + 2) == 0 && decode_argument(exchange, argument, n_argument);
+	if (!hole)
+		return path.n_bytes == n_before;
+	const char *argument = path.at + n_before;
+	size_t n_argument = path.n_bytes - n_before - n_after;
+	return memcmp(argument + n_argument, hole + 2, n_after) == 0 && !memchr(argument, '/', n_argument) &&
+	       decode_argument(exchange, argument, n_argument);
 }
 
-const struct route *route_find(struct exchange *exchange, const char *path)
+const struct route *route_find(struct exchange *exchange, struct head_text path)
 {
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
 		if (route_matches(&routes[i], exchange, path))

@@ -1,0 +1,58 @@
+/* A dialect: one protocol in which clients ask for generations and are answered. A route names its dialect; what is
+ * answered before a route is known is written in the worker's.
+ *
+ *     body --parse--> generation --frame, whole, error--> bytes
+ *
+ * A dialect keeps no state of its own and sees no socket: the generation has what was asked and said so far (and an arena
+ * for what a dialect wants to remember of one request). A further dialect is one file with one such struct, a declaration
+ * here, and its rows in routes/routes.c.
+ */
+#ifndef TALLOW_SERVER_DIALECTS_DIALECT_H
+#define TALLOW_SERVER_DIALECTS_DIALECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "server/dialects/fields.h"
+#include "server/generation/generation.h"
+
+struct request_limits {
+	int64_t max_tokens; /* cap and default */
+	int64_t vocab_size; /* cap of top_k */
+};
+
+/* The answer to a request that failed before its first event. */
+struct error_answer {
+	int status;
+	int retry_after_s; /* 0: no such header */
+	struct bytes body; /* JSON */
+};
+
+struct dialect {
+	const char *stream_type; /* Content-Type of event streams */
+
+	/* Checks all fields of a body and fills in generation->asked; false when some are bad, which `check` then lists.
+	 * Texts are copied into the generation's arena, but for the prompt, which may point into the document. A failed
+	 * allocation sets *error and is false, too. */
+	bool (*parse)(const struct json *body, const struct request_limits *limits, struct generation *generation,
+	              struct field_checker *check, struct error *error);
+
+	/* The body of the 400 that names bad fields; there is at least one. */
+	void (*bad_fields)(const struct field_checker *check, const char *request_id, struct bytes *body);
+	/* Any other error. retry_after_s: when to come back, as far as it is known; 0 = it is not. */
+	void (*error)(const struct error *error, const char *request_id, int retry_after_s, struct error_answer *answer);
+
+	/* Appends what an event is in the stream; generation_next has taken it in. */
+	void (*frame)(struct generation *generation, const struct event *event, struct bytes *out);
+	/* Appends what keeps a waiting client and the proxies before it awake; may append nothing. */
+	void (*ping)(struct bytes *out);
+	/* The whole answer of a generation that ended well, text and all. */
+	void (*whole)(const struct generation *generation, const struct bytes *text, struct bytes *body);
+};
+
+extern const struct dialect worker_dialect; /* worker.c: /execute and the other routes of the worker's own contract */
+
+#endif
