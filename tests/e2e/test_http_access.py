@@ -8,7 +8,8 @@ import stat
 
 import pytest
 
-from http_client import WAIT_S, Stream, get, post, raw, request, status_of, wait_until
+from conftest import shipped_model
+from http_client import Stream, WAIT_S, get, post, raw, request, status_of, wait_until
 
 OPEN = ["/health", "/livez"]
 GUARDED = ["/v1/ready", "/info", "/metrics", "/v1/loading/progress", "/v1/inference/x/stream", "/nothing"]
@@ -33,6 +34,56 @@ def test_every_route_but_two_needs_the_key(worker):
         assert get(port, "/info", headers={"Authorization": wrong}).status == 401
     twice = b"GET /info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + b"Authorization: Bearer sesame\r\n" * 2
     assert status_of(raw(port, twice + b"\r\n")) == 401
+
+
+def test_a_key_is_taken_with_its_size(worker):
+    port = worker(env={"TALLOW_API_KEY": "sesame"}, model=shipped_model()).port
+    for value in (b"Bearer sesame\x00x", b"Bearer sesame\rX: y", b"Bearer sesame\x00"):
+        answer = raw(port, b"GET /info HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + value + b"\r\n\r\n")
+        assert status_of(answer) == 400
+    assert status_of(raw(port, b"GET /info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                               b"Authorization: Bearer sesame \t\r\n\r\n")) == 200
+
+
+def test_jobs_belong_to_their_key(worker, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("first\nsecond\n")
+    port = worker("--api-key-file", str(keys)).port
+    first, second = ({"Authorization": "Bearer " + key} for key in ("first", "second"))
+    body = {"prompt": "Once upon a time", "max_tokens": 2000, "ignore_eos": True, "job_id": "j"}
+    # One name, two jobs: nobody learns from the other's.
+    url = post(port, "/v1/inference", body, headers=first).json()["sse_url"]
+    assert post(port, "/v1/inference", body, headers=first).status == 409
+    unknown = get(port, "/v1/inference/unknown/stream", headers=second)
+    for method in ("GET", "HEAD"):
+        foreign = request(port, method, url, headers=second)
+        assert foreign.status == unknown.status == 404
+        assert request(port, method, "/v1/inference/unknown/stream", headers=first).status == 404
+    assert get(port, url, headers=second).body == unknown.body
+    assert request(port, "HEAD", url, headers=first).status == 200
+    with Stream(port, "/execute", body, headers=second) as mine:
+        assert next(mine)[0] == "started"
+        # Cancelling has no effect on the other's, and says what it says of a job that is not there.
+        none = post(port, "/cancel", {"job_id": "k"}, headers=second)
+        assert none.status == 202 and none.json() == {"job_id": "k", "active": False}
+        assert post(port, "/cancel", {"job_id": "j"}, headers=second).json() == {"job_id": "j", "active": True}
+        assert list(mine)[-1][1]["code"] == "CANCELLED"
+        again = post(port, "/cancel", {"job_id": "j"}, headers=second)
+        assert again.status == 202 and again.json() == {"job_id": "j", "active": False}
+    with Stream(port, url, headers=first) as stream:
+        name, data = next(stream)
+        assert name == "started" and data["job_id"] == "j"
+        assert next(stream)[0] == "token"
+        assert post(port, "/cancel", {"job_id": "j"}, headers=first).json()["active"] is True
+        assert list(stream)[-1][1]["code"] == "CANCELLED"
+
+
+def test_without_keys_jobs_belong_to_all(shared_worker):
+    port = shared_worker.port
+    body = {"prompt": "Once upon a time", "max_tokens": 2, "ignore_eos": True}
+    url = post(port, "/v1/inference", body, headers={"Authorization": "Bearer a"}).json()["sse_url"]
+    with Stream(port, url, headers={"Authorization": "Bearer b"}) as stream:
+        assert list(stream)[-1][0] == "end"
 
 
 def test_keys_are_read_again_on_sighup(worker, tmp_path):

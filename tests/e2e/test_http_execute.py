@@ -280,6 +280,7 @@ def test_two_calls_make_a_job(shared_worker):
     assert [events[0][0], events[-1][0]] == ["started", "end"]
     assert text_of(events) == text_of(execute(port, {"prompt": PROMPT, "max_tokens": 8, "seed": 3}))
     assert get(port, url).status == 404  # once
+    assert request(port, "HEAD", url).status == 404
     assert get(port, "/v1/inference/unknown/stream").status == 404
 
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from conftest import shipped_model
 from http_client import WAIT_S, connect, get, raw, read_all, status_of
 
 BODY = json.dumps({"prompt": "Once upon a time", "max_tokens": 1, "stream": False}).encode()
@@ -32,6 +33,143 @@ def send(shared_worker, data, **options):
 
 def error_code(answer):
     return json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]["code"]
+
+
+def one_error(answer, status):
+    """The answer is one, well-formed, ours, and ends the connection."""
+    assert status_of(answer) == status, answer[:200]
+    assert len(re.findall(rb"HTTP/1\.\d \d", answer)) == 1
+    head, body = answer.split(b"\r\n\r\n", 1)
+    headers = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
+    assert headers[b"content-type"] == b"application/json" and headers[b"connection"] == b"close"
+    assert int(headers[b"content-length"]) == len(body) and headers[b"x-request-id"] and headers[b"date"]
+    error = json.loads(body)["error"]
+    assert error["code"] == "INVALID_REQUEST" and error["message"] and error["retriable"] is False
+    return error["message"]
+
+
+GOOD = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+# What a head may not have: RFC 9112 sections 2.2, 3, 3.2, 5.1, 5.2, 6.
+BAD_HEADS = {
+    "space before the colon": (400, b"POST /cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length : 49\r\n\r\n" + GOOD),
+    "tab before the colon": (400, b"POST /cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length\t: 49\r\n\r\n" + GOOD),
+    "vertical tab before the colon":
+        (400, b"POST /cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length\x0b: 49\r\n\r\n" + GOOD),
+    "NUL in a name": (400, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX\x00: 1\r\n\r\n"),
+    "NUL in a value": (400, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n"),
+    "NUL in the host": (400, b"GET /livez HTTP/1.1\r\nHost: localhost\x00.evil.com\r\n\r\n"),
+    "NUL in the path": (400, b"GET /livez\x00evil HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    "CR in a value": (400, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: a\rY: b\r\n\r\n"),
+    "CR as a line's end": (400, b"GET /livez HTTP/1.1\rHost: localhost\r\r"),
+    "LF as a line's end": (400, b"GET /livez HTTP/1.1\nHost: localhost\n\n"),
+    "a folded line": (400, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: a\r\n b\r\n\r\n"),
+    "white space before the first field": (400, b"GET /livez HTTP/1.1\r\n Host: localhost\r\n\r\n"),
+    "no colon": (400, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX\r\n\r\n"),
+    "no name": (400, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n: x\r\n\r\n"),
+    "no host": (400, b"GET /livez HTTP/1.1\r\n\r\n"),
+    "two spaces": (400, b"GET  /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    "no version": (400, b"GET /livez\r\n\r\n"),
+    "version 2": (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "TLS": (400, b"\x16\x03\x01\x02\x00\x01"),
+    "empty length": (400, b"POST /cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length:\r\n\r\n"),
+    "a list of lengths": (400, b"POST /cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2, 2\r\n\r\n{}"),
+    "signed length": (400, b"POST /cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length: +2\r\n\r\n{}"),
+    "chunked in HTTP/1.0": (400, b"POST /cancel HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
+    "520 arguments": (414, b"GET /?" + b"&".join([b"a"] * 520) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    "a long target": (414, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    "101 fields": (431, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"X: 1\r\n" * 100 + b"\r\n"),
+    "a long field": (431, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40000 + b"\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_HEADS)
+def test_heads_in_doubt_are_answered_once(shared_worker, name):
+    status, head = BAD_HEADS[name]
+    one_error(send(shared_worker, head + GOOD), status)
+    with connect(shared_worker.port) as connection:  # byte by byte, so that no piece is whole
+        try:
+            for i in range(min(len(head), 200)):
+                connection.sendall(head[i:i + 1])
+            connection.sendall(head[200:])
+        except ConnectionError:
+            pass  # refused while we were still sending
+        one_error(read_all(connection), status)
+
+
+@pytest.mark.parametrize("name", BAD_HEADS)
+def test_every_request_of_a_connection_is_checked(shared_worker, name):
+    """The second one, whether it was sent along with the first, in one piece with it, or after its answer."""
+    status, head = BAD_HEADS[name]
+    answer = send(shared_worker, GOOD + head + GOOD)
+    first, rest = answer.split(b"}\n", 1)
+    assert status_of(first) == 200
+    one_error(rest, status)
+    with connect(shared_worker.port) as connection:
+        connection.sendall(GOOD)
+        answer = b""
+        while not answer.endswith(b"}\n"):
+            answer += connection.recv(1000)
+        assert status_of(answer) == 200
+        try:
+            connection.sendall(head + GOOD)
+        except ConnectionError:
+            pass
+        one_error(read_all(connection), status)
+
+
+def test_a_body_with_a_doubtful_length_is_no_request(shared_worker):
+    """Smuggling: what a proxy takes for a body must not be answered as a request."""
+    inner = b"POST /cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 14\r\n\r\n" + b'{"job_id":"x"}'
+    for name in (b"Content-Length ", b"Content-Length\t", b"Content-Length\x0b", b" Content-Length", b"Transfer-Encoding "):
+        value = b"chunked" if b"Transfer" in name else b"%d" % len(inner)
+        answer = send(shared_worker, b"POST /cancel HTTP/1.1\r\nHost: localhost\r\n" + name + b": " + value +
+                      b"\r\n\r\n" + inner)
+        one_error(answer, 400)
+
+
+def test_chunks_that_are_malformed_are_answered_once(shared_worker):
+    head = b"POST /execute HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for broken in (b"zz\r\n", b"2\r\n{}}\r\n", b"2\n{}\r\n0\r\n\r\n", b"2;a\x00\r\n{}\r\n", b"fffffffffffffffff\r\n",
+                   b"2\r\n{}\r\n0\r\nX: \x00\r\n\r\n"):
+        one_error(send(shared_worker, head + broken), 400)
+
+
+def test_extensions_and_trailers_of_chunks_are_skipped(shared_worker):
+    half = len(BODY) // 2
+    body = b"%x;name=\"v\"\r\n%s\r\n%X \r\n%s\r\n0\r\nX-Trailer: 1\r\n\r\n" % (
+        half, BODY[:half], len(BODY) - half, BODY[half:])
+    head = b"POST /execute HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = send(shared_worker, head + body + b"GET /nothing HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"404"]
+
+
+def test_many_requests_in_one_piece(shared_worker):
+    """More than any buffer holds, with bodies of both kinds between."""
+    plain = b"POST /cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 14\r\n\r\n" + b'{"job_id":"x"}'
+    chunked = (b"POST /cancel HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+               b'7\r\n{"job_i\r\n7\r\nd":"x"}\r\n0\r\n\r\n')
+    answer = send(shared_worker, (GOOD + plain + chunked) * 300 + b"GET /nothing HTTP/1.1\r\n" + CLOSE + b"\r\n",
+                  timeout=60)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"202", b"202"] * 300 + [b"404"]
+
+
+def test_refused_heads_are_counted_and_nothing_is_kept(worker):
+    started = worker(model=shipped_model())
+    port = started.port
+
+    def responses(kind):
+        line = 'worker_http_responses_total{class="%s"} ' % kind
+        return int(re.search(re.escape(line) + r"(\d+)", get(port, "/metrics").body.decode()).group(1))
+
+    before, none_before = responses("4xx"), responses("none")
+    head = b"GET /?" + b"&".join([b"a"] * 520) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for _ in range(50):
+        one_error(raw(port, head), 414)
+    assert responses("4xx") == before + 50 and responses("none") == none_before
+    assert any('"status":414' in line for line in started.log().splitlines())
+    assert started.stop() == 0, started.log()  # a build with a leak checker ends otherwise
+    assert "LeakSanitizer" not in started.log()
 
 
 def test_http_1_0(shared_worker):
@@ -78,6 +216,19 @@ def test_expect_continue_is_refused_before_the_body(shared_worker):
         connection.sendall(b"POST /execute HTTP/1.1\r\n" + CLOSE +
                            b"Expect: 100-continue\r\nContent-Length: 2000000\r\n\r\n")
         assert status_of(read_all(connection)) == 413
+
+
+def test_other_expectations_fail(shared_worker):
+    answer = send(shared_worker, post_bytes(b"Expect: wonders\r\n"))
+    assert status_of(answer) == 417 and error_code(answer) == "INVALID_REQUEST"
+    assert b"connection: close" in answer.lower() and answer.count(b"HTTP/1.1") == 1
+    old = send(shared_worker, b"GET /livez HTTP/1.0\r\nExpect: wonders\r\n\r\n")  # which knows no expectations
+    assert status_of(old) == 200
+
+
+def test_empty_lines_before_a_request_are_skipped(shared_worker):
+    answer = send(shared_worker, b"\r\n" + GOOD + b"\r\nGET /nothing HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"404"]
 
 
 @pytest.mark.parametrize("extra", [
