@@ -347,6 +347,16 @@ def test_a_request_half_sent_and_half_closed(shared_worker):
             assert answer == b"" or status_of(answer) >= 400
 
 
+def test_half_a_head_does_not_hold_up_the_end(worker):
+    started = worker(model=shipped_model())
+    with connect(started.port) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: loc")
+        answer = get(started.port, "/livez")  # the half head has been read by now, or will never be
+        assert answer.status == 200
+        started.process.terminate()
+        assert started.process.wait(8) == 0  # sooner than its own deadline, 10 s
+
+
 def test_connect_and_close_at_once(shared_worker):
     for _ in range(300):
         connect(shared_worker.port).close()

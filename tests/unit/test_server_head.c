@@ -505,6 +505,21 @@ static void half_a_head_is_no_request(void **state)
 	gated_close(&gated);
 }
 
+/* Unread data would turn the close into a reset, which can overtake the last answer. */
+static void closing_leaves_nothing_unread(void **state)
+{
+	(void)state;
+	struct gated gated;
+	char out[512];
+	gated_open(&gated);
+	client_sends(&gated, "GET / HTTP/1.0\r\n\r\n\r\nwhat nobody asked for");
+	assert_true(library_reads(&gated, out, sizeof(out)) > 0);
+	free(gate_take_head(&gated.gate));
+	gate_close(&gated.gate);
+	assert_int_equal(recv(gated.ends[0], out, sizeof(out), 0), -1); /* there is no gate any more, and nothing to read */
+	gated_close(&gated);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -521,6 +536,7 @@ int main(void)
 	    cmocka_unit_test(a_bad_head_is_answered_once_and_ends_it),
 	    cmocka_unit_test(a_broken_chunk_is_answered),
 	    cmocka_unit_test(half_a_head_is_no_request),
+	    cmocka_unit_test(closing_leaves_nothing_unread),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

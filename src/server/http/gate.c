@@ -16,6 +16,7 @@ enum {
 	CHUNK_FRAME_BYTES = 32, /* around a piece: its size, line ends, the last chunk */
 	LINGER_MS = 2000,
 	LINGER_MAX_BYTES = 16 << 20,
+	LONG_AGO = 1, /* a clock_ns() value */
 };
 
 ssize_t __real_recv(int fd, void *buffer, size_t n_bytes, int flags);
@@ -64,16 +65,6 @@ bool gate_open(struct gate *gate, int fd, const struct gate_listener *listener, 
 	return false;
 }
 
-void gate_close(struct gate *gate)
-{
-	if (!gate->listener)
-		return;
-	(void)table_put(gate->fd, NULL); /* its place is there */
-	free(gate->reading);
-	free(gate->passed);
-	*gate = (struct gate){.fd = -1};
-}
-
 struct request_head *gate_take_head(struct gate *gate)
 {
 	struct request_head *head = gate->passed;
@@ -110,14 +101,17 @@ static void send_answer(int fd, const struct bytes *answer, int64_t until_ns)
 	}
 }
 
-/* Takes in what still comes: closing a socket with unread data resets it, and a reset may overtake the answer. */
+/* Takes in what still comes: closing a socket with unread data resets it, and a reset may overtake the answer. until_ns may
+ * have passed: then only what is there. */
 static void drop_the_rest(int fd, int64_t until_ns)
 {
 	char dropped[PIECE_BYTES];
 	size_t n_dropped = 0;
-	while (n_dropped <= LINGER_MAX_BYTES && wait_for(fd, POLLIN, until_ns)) {
+	while (n_dropped <= LINGER_MAX_BYTES) {
 		ssize_t n_bytes = __real_recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT);
 		if (n_bytes == 0 || (n_bytes < 0 && errno != EINTR && errno != EAGAIN))
+			return;
+		if (n_bytes < 0 && !wait_for(fd, POLLIN, until_ns))
 			return;
 		n_dropped += n_bytes > 0 ? (size_t)n_bytes : 0;
 	}
@@ -148,6 +142,17 @@ static ssize_t fail(int number)
 static bool consume(struct gate *gate, char *out, size_t n_bytes)
 {
 	return __real_recv(gate->fd, out, n_bytes, MSG_DONTWAIT) == (ssize_t)n_bytes;
+}
+
+void gate_close(struct gate *gate)
+{
+	if (!gate->listener)
+		return;
+	(void)table_put(gate->fd, NULL);   /* its place is there */
+	drop_the_rest(gate->fd, LONG_AGO); /* sent along with a last request, a stray line end for one */
+	free(gate->reading);
+	free(gate->passed);
+	*gate = (struct gate){.fd = -1};
 }
 
 /* ---- heads ---- */

@@ -2,7 +2,7 @@
 #include <ctype.h>
 
 #include "base/json.h"
-#include "server/generation/generate.h"
+#include "server/routes/generate.h"
 
 enum MHD_Result handle_execute(struct exchange *exchange)
 {

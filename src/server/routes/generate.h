@@ -1,7 +1,7 @@
 /* Running a generation for an exchange: from the body to the engine, and from its events to an answer in the route's
  * dialect. */
-#ifndef TALLOW_SERVER_GENERATION_GENERATE_H
-#define TALLOW_SERVER_GENERATION_GENERATE_H
+#ifndef TALLOW_SERVER_ROUTES_GENERATE_H
+#define TALLOW_SERVER_ROUTES_GENERATE_H
 
 #include "server/generation/generation.h"
 #include "server/server_private.h"

@@ -1,6 +1,6 @@
 /* Generations over HTTP (generate.h). A connection's thread waits on two descriptors at once, the engine's stream and
  * the client's socket, so a client that leaves is noticed whatever the generation is doing. */
-#include "server/generation/generate.h"
+#include "server/routes/generate.h"
 
 #include "base/json.h"
 #include "server/dialects/dialect.h"
