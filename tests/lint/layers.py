@@ -24,6 +24,11 @@ DIRECT = {
 }
 # What it may see through the headers of others: requests and tokens, never weights.
 THROUGH = dict(DIRECT, engine={"model", "text", "kernels", "tensor"}, worker={"engine", "text"})
+# Rooms of a layer (its folders), and which other rooms each may see; the layer's own files stand open to all.
+ROOMS = {
+    "server": {"generation": set(), "dialects": {"generation"}, "http": {"generation", "dialects"},
+               "routes": {"generation", "dialects", "http"}},
+}
 THIRD_PARTY = {
     "cjson/": "base", "cblas.h": "kernels", "utf8proc.h": "text", "pcre2.h": "text", "microhttpd.h": "server",
     "curl/": "worker",
@@ -34,6 +39,19 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 def layer_of(path):
     parts = path.split("/")
     return parts[1] if parts[0] in ("src", "include") and len(parts) > 2 else None
+
+
+def room_of(path):
+    """(layer, room) of a file in a room; None elsewhere."""
+    parts = path.split("/")
+    return (parts[1], parts[2]) if len(parts) > 3 and parts[1] in ROOMS else None
+
+
+def may_see_room(path, target):
+    here, there = room_of(path), room_of(target)
+    if not here or not there or here == there or here[0] != there[0]:
+        return True
+    return there[1] in ROOMS[here[0]].get(here[1], set())
 
 
 class Tree:
@@ -77,9 +95,10 @@ class Tree:
                     yield f"{path}:{line}: {target} belongs to {home} alone"
         for line, way in self.seen_from(path):
             allowed = DIRECT if len(way) == 1 else THROUGH
-            if layer_of(way[-1]) not in allowed[layer] | {layer, "base"}:
+            if layer_of(way[-1]) not in allowed[layer] | {layer, "base"} or not may_see_room(path, way[-1]):
                 through = f" through {' and '.join(way[:-1])}" if len(way) > 1 else ""
-                yield f"{path}:{line}: {layer} may not see {way[-1]}{through}"
+                here = "/".join(room_of(path) or [layer])
+                yield f"{path}:{line}: {here} may not see {way[-1]}{through}"
 
     def problems(self):
         return [problem for path in sorted(self.files) for problem in self.problems_of(path)]
@@ -96,17 +115,19 @@ def check_the_check():
         "src/worker/worker.c": '#include "engine/engine.h"\n',
     }
     faults = {
-        "src/server/http/listener.c:2: server may not see include/model/plan.h through src/server/exchange.h":
+        "src/server/http/listener.c:2: server/http may not see include/model/plan.h through src/server/exchange.h":
             {"src/server/exchange.h": '#include "model/plan.h"\n'},
         "include/engine/engine.h:1: engine may not see include/tensor/dtype.h":
             {"include/engine/engine.h": '#include "tensor/dtype.h"\n'},
-        "src/server/http/listener.c:1: server may not see include/model/plan.h through "
+        "src/server/http/listener.c:1: server/http may not see include/model/plan.h through "
         "src/server/http/listener.h and include/engine/engine.h":
             {"include/engine/engine.h": '#include "model/plan.h"\n'},
         "src/text/template/a.c:3: microhttpd.h belongs to server alone": {
             "src/text/template/a.c": "\n\n#include <microhttpd.h>\n"},
         "src/text/template/a.c:1: text may not see include/engine/engine.h":
             {"src/text/template/a.c": '#include "engine/engine.h"\n'},
+        "src/server/generation/a.c:1: server/generation may not see src/server/http/listener.h":
+            {"src/server/generation/a.c": '#include "../http/listener.h"\n'},
         "src/nothing/a.c: nothing is not in the table of layers": {"src/nothing/a.c": ""},
     }
     assert Tree(sound).problems() == [], Tree(sound).problems()
@@ -118,7 +139,7 @@ def check_the_check():
 def main():
     check_the_check()
     tree = Tree({str(path): path.read_text(encoding="utf-8")
-                 for folder in ("src", "include") for path in pathlib.Path(folder).rglob("*.[ch]")})
+                 for folder in ("src", "include") for path in pathlib.Path(folder).rglob("*.*") if path.suffix in (".c", ".h", ".inc")})
     problems = tree.problems()
     top = {p.name for p in pathlib.Path(".").iterdir() if not p.name.startswith(".")} - {"build"}
     expected = {"src", "include", "tests", "models", "Makefile", "README.md", "LICENSE"}
