@@ -16,6 +16,9 @@
  * (exchange.c). What the library still answers by itself: running out of its own memory. The cost: two system calls per
  * head and none per body piece of known length.
  *
+ * Other ways: checking heads at accept(2) sees the first one alone, since the library reads on; closing after each request
+ * costs a connection per request; a pair of sockets in between costs a thread, two descriptors and a copy per connection.
+ *
  * A gate belongs to its connection's thread, which waits in here while a head is incomplete; the deadline is that of
  * connections.h, whose watchdog shuts the socket. Unix sockets are the same.
  */
