@@ -287,7 +287,28 @@ def tokenizers():
                                       "model": bpe(["a", "b", "_", "_a", "1", "'"], ["_ a"])})
 
 
+# ---- requests ----
+
+
+def requests():
+    host = b"Host: localhost:8080\r\n"
+    heads = {
+        "get": b"GET /v1/inference/a%20b/stream?x=1&y HTTP/1.1\r\n" + host + b"X-Request-Id: r-1\r\n\r\n",
+        "old": b"\r\nHEAD / HTTP/1.0\r\nConnection: keep-alive, TE\r\n\r\n",
+        "absolute": b"OPTIONS http://[::1]:80 HTTP/1.1\r\n" + host + b"Origin: null\r\n\r\n",
+        "asterisk": b"OPTIONS * HTTP/1.1\r\n" + host + b"Authorization: Bearer \xc3\xa9 \t\r\n\r\n",
+        "length": b"POST /execute HTTP/1.1\r\n" + host + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n{}",
+        "chunked": b"POST /execute HTTP/1.1\r\n" + host + b"Transfer-Encoding: chunked\r\n\r\n"
+                   b"2;a=\"b\"\r\n{}\r\n0A \r\n0123456789\r\n0\r\nX: y\r\n\r\nGET /",
+        "space": b"POST /cancel HTTP/1.1\r\n" + host + b"Content-Length : 2\r\n\r\n{}",
+        "folded": b"GET / HTTP/1.1\r\n" + host + b"X: a\r\n b\r\n\r\n",
+    }
+    for name, head in heads.items():
+        write("http", name, head)
+
+
 configs()
+requests()
 weight_files()
 gguf_files()
 tokenizers()
