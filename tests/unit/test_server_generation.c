@@ -1,0 +1,155 @@
+/* Generations and jobs: events kept and given again, names that belong to owners. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/platform.h"
+#include "engine/stream.h"
+#include "server/generation/generation.h"
+#include "server/generation/jobs.h"
+
+static struct generation *make_generation(uint64_t owner, const char *job_id)
+{
+	struct error error;
+	struct generation *generation = generation_create(&error);
+	assert_non_null(generation);
+	generation->owner = owner;
+	snprintf(generation->job_id, sizeof(generation->job_id), "%s", job_id);
+	generation->stream = stream_create(&error);
+	assert_non_null(generation->stream);
+	return generation;
+}
+
+/* The engine's side of it has ended. */
+static void generation_end(struct generation *generation)
+{
+	struct stream *stream = generation->stream;
+	generation_destroy(generation);
+	stream_unref(stream);
+}
+
+static void assert_token(struct generation *generation, int64_t index, const char *text)
+{
+	struct event event;
+	assert_true(generation_next(generation, &event));
+	assert_int_equal(event.type, EVENT_TOKEN);
+	assert_int_equal(event.index, index);
+	assert_int_equal(event.token, 100 + index);
+	assert_int_equal(event.n_text_bytes, strlen(text));
+	assert_memory_equal(event.text, text, event.n_text_bytes);
+	assert_int_equal(generation->tokens_out, index + 1);
+}
+
+static void push_token(struct generation *generation, int64_t index, const char *text)
+{
+	assert_true(stream_push_token(generation->stream, 100 + (int32_t)index, index, text, strlen(text)));
+}
+
+/* Taken in at any moment, the events are those that the reader would have had, and nothing is noted before it is given. */
+static void kept_events_come_again_in_order(void **state)
+{
+	(void)state;
+	for (int kept = 0; kept <= 5; kept++) {
+		struct generation *generation = make_generation(0, "j");
+		struct event event,
+		    end = {.type = EVENT_END, .stop_reason = STOP_EOS, .stop_matched = -1, .completion_tokens = 3};
+		for (int i = 0; i < 5; i++) {
+			if (i == 0)
+				stream_push_started(generation->stream, 7, 4);
+			else if (i < 4)
+				push_token(generation, i - 1, i == 2 ? "" : "text");
+			else
+				assert_true(stream_push_terminal(generation->stream, &end));
+			if (i < kept)
+				generation_take_in(generation);
+			assert_int_equal(generation_has_ended(generation), kept == 5 && i == 4);
+		}
+		assert_false(generation->started || generation->finished);
+		assert_true(generation_next(generation, &event));
+		assert_int_equal(event.type, EVENT_STARTED);
+		assert_true(generation->started && generation->prompt_tokens == 7 && generation->cached_tokens == 4);
+		assert_token(generation, 0, "text");
+		assert_token(generation, 1, "");
+		assert_token(generation, 2, "text");
+		assert_false(generation->finished);
+		assert_true(generation_next(generation, &event));
+		assert_int_equal(event.type, EVENT_END);
+		assert_true(generation->finished && generation->stop_reason == STOP_EOS && generation->tokens_out == 3);
+		assert_false(generation_next(generation, &event));
+		generation_end(generation);
+	}
+}
+
+static void an_error_is_kept_too(void **state)
+{
+	(void)state;
+	struct generation *generation = make_generation(0, "j");
+	struct event event, failure = {.type = EVENT_ERROR, .error = {.code = ERROR_CANCELLED, .message = "m"}};
+	assert_true(stream_push_terminal(generation->stream, &failure));
+	generation_take_in(generation);
+	assert_true(generation_has_ended(generation) && generation->error.code == ERROR_NONE);
+	assert_true(generation_next(generation, &event));
+	assert_true(event.type == EVENT_ERROR && generation->error.code == ERROR_CANCELLED && generation->finished);
+	generation_end(generation);
+}
+
+static void jobs_are_found_by_owner_and_name(void **state)
+{
+	(void)state;
+	struct jobs jobs;
+	struct error error = {0};
+	struct generation *first = make_generation(1, "j"), *second = make_generation(2, "j"),
+	                  *again = make_generation(1, "j");
+	jobs_init(&jobs);
+	assert_true(jobs_put(&jobs, first, &error));
+	assert_false(jobs_has(&jobs, 2, "j") || jobs_has(&jobs, 0, "j") || jobs_has(&jobs, 1, "k"));
+	assert_null(jobs_take(&jobs, 2, "j"));
+	assert_true(jobs_put(&jobs, second, &error));
+	assert_false(jobs_put(&jobs, again, &error));
+	assert_int_equal(error.code, ERROR_CONFLICT);
+	assert_int_equal(jobs_count(&jobs), 2);
+	assert_true(jobs_has(&jobs, 2, "j"));
+	assert_ptr_equal(jobs_take(&jobs, 2, "j"), second);
+	assert_ptr_equal(jobs_take(&jobs, 1, "j"), first);
+	assert_null(jobs_take(&jobs, 1, "j"));
+	assert_int_equal(jobs_count(&jobs), 0);
+	jobs_destroy(&jobs);
+	generation_end(first);
+	generation_end(second);
+	generation_end(again);
+}
+
+static void jobs_that_nobody_opens_end(void **state)
+{
+	(void)state;
+	struct jobs jobs;
+	struct error error = {0};
+	struct generation *job = make_generation(1, "j");
+	struct stream *stream = job->stream;
+	jobs_init(&jobs);
+	assert_true(jobs_put(&jobs, job, &error));
+	int64_t put_ns = clock_ns();
+	jobs_sweep(&jobs, put_ns + (JOB_OPEN_TIMEOUT_MS - 1000) * 1000000ll);
+	assert_true(jobs_has(&jobs, 1, "j"));
+	jobs_sweep(&jobs, put_ns + (JOB_OPEN_TIMEOUT_MS + 1000) * 1000000ll);
+	assert_false(jobs_has(&jobs, 1, "j"));
+	assert_true(atomic_load(stream_cancel_flag(stream)));
+	stream_unref(stream);
+	jobs_destroy(&jobs);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(kept_events_come_again_in_order),
+	    cmocka_unit_test(an_error_is_kept_too),
+	    cmocka_unit_test(jobs_are_found_by_owner_and_name),
+	    cmocka_unit_test(jobs_that_nobody_opens_end),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
