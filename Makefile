@@ -228,7 +228,7 @@ format: ## rewrite the sources as clang-format wants them
 
 BENCH_MODEL := build/bench/tinyllama-1.1b
 
-.PHONY: bench bench-model bench-http soak simulate profile
+.PHONY: bench bench-model bench-http bench-neighbours soak simulate profile
 bench: all bench-model build/bench/load ## measure on a TinyLlama-1.1B-shaped model, then the same over HTTP (BENCH_ARGS=...)
 	$(BIN) bench --model $(BENCH_MODEL) --weights bf16,q8,q4 --plot build/bench/roofline.svg $(BENCH_ARGS)
 	@$(MAKE) --no-print-directory bench-http
@@ -243,6 +243,8 @@ build/bench/load: tests/bench/load.c
 	@$(CC) $(CFLAGS_common) -O2 -o $@ $< $(shell pkg-config --cflags --libs libcurl)
 bench-http: all bench-model build/bench/load ## the same model over HTTP: latency, gaps, /health under load (SERVE_ARGS=... LOAD_ARGS=...)
 	@tests/bench/http.sh $(BIN) $(BENCH_MODEL) build/bench/load "--weights q8 $(SERVE_ARGS)" "--health --long-prompt 3000 $(LOAD_ARGS)"
+bench-neighbours: all bench-model ## speed beside 0, 1 and 3 busy processes per core (NEIGHBOURS_ARGS=--help)
+	@$(PYTHON) tests/bench/neighbours.py $(NEIGHBOURS_ARGS)
 # So small a KV pool that the prefix cache has touched all of it before resident memory is looked at first.
 soak: all build/bench/load ## 10,000 requests of every kind: resident memory must stay where it is
 	@tests/bench/http.sh $(BIN) models/tallow-tiny build/bench/load "--kv-memory 2MiB $(SERVE_ARGS)" "--soak 10000"

@@ -7,7 +7,7 @@
  * Every worker gets an equal run of the tasks 0..n_tasks-1, takes them one by one in order, and then helps the others
  * from the end of theirs, so a slow CPU takes fewer. A task's result must depend on its number only, never on the worker
  * that ran it: that is what keeps results the same for every thread count. The caller works, too, as worker 0. Workers
- * spin for 0.1 ms after a region and then sleep, so an idle pool costs no CPU.
+ * spin for 0.1 ms after a region (less where other programs take their CPUs) and then sleep, so an idle pool costs no CPU.
  */
 #ifndef TALLOW_BASE_POOL_H
 #define TALLOW_BASE_POOL_H
@@ -23,8 +23,9 @@ typedef void pool_task(void *context, int task, int worker); /* worker in [0, po
 struct pool *pool_create(int n_threads, const int *cpus, int n_cpus, struct error *error) MUST_USE;
 void pool_destroy(struct pool *pool);   /* joins its threads; NULL is harmless */
 int pool_size(const struct pool *pool); /* threads, the caller included */
-/* Runs task(context, i, worker) once for each i in [0, n_tasks) and returns when all have ended; cannot fail. Not to be
- * nested, and called by one thread at a time. What the tasks wrote is visible to the caller afterwards. */
+/* Runs task(context, i, worker) once for each i in [0, n_tasks), n_tasks < 2^24, and returns when all have ended, whether
+ * or not every worker came; cannot fail. Not to be nested, and called by one thread at a time. What the tasks wrote is
+ * visible to the caller afterwards. */
 void pool_run(struct pool *pool, int n_tasks, pool_task *task, void *context);
 /* Use n_threads from the next region on (the CPU quota changed), 1..pool_size; the others sleep. The owner calls it. */
 void pool_set_active(struct pool *pool, int n_threads);

@@ -1,15 +1,19 @@
-/* The compute pool: one word per worker starts it, a range of tasks per worker shares the work out, a countdown ends the
- * region.
+/* The compute pool: one word per worker starts it, a range of tasks per worker shares the work out, a count of tasks that
+ * are left ends the region.
  *
- * A worker's word has a cache line of its own and three values: WAITING (the worker spins on it), ASLEEP (the worker
- * sleeps on it), RUN (the caller wants it). Only workers that a region needs are told to run and waited for, so those
- * that pool_set_active leaves out fall asleep and cost nothing. Whoever waits spins first (a layer has a dozen regions,
- * microseconds apart) and then sleeps on a futex.
+ * A region ends with its last task, not with its last worker: where other programs run on the same CPUs, a worker may come
+ * milliseconds late, and finds nothing to do, or the tasks of a later region, which it may take as well. A worker's word
+ * has a cache line of its own and three values: WAITING (the worker spins on it), ASLEEP (the worker sleeps on it), RUN
+ * (the caller wants it). Whoever waits spins first (a layer has a dozen regions, microseconds apart) and then sleeps on a
+ * futex; who lost its CPU while it spun has neighbours, and sleeps sooner for a while, so that the time it is given goes
+ * into tasks.
  *
  * A range is one word, so that its owner, who takes tasks from its front, and the others, who steal from its back when
- * their own is empty, agree by compare and exchange. Ranges instead of one counter because neighbouring tasks read
- * neighbouring memory: a worker that stays in one stream reads up to 1.2 times as fast as two that take turns (measured,
- * 2 threads: 33.7 GB/s against 27.9), and on a machine with several memories it reads what it touched first.
+ * their own is empty, agree by compare and exchange. A task is run once its range was changed, so whoever changed it
+ * belongs to the region that runs now: its tasks are not done before this one is. Ranges instead of one counter because
+ * neighbouring tasks read neighbouring memory: a worker that stays in one stream reads up to 1.2 times as fast as two that
+ * take turns (measured, 2 threads: 33.7 GB/s against 27.9), and on a machine with several memories it reads what it
+ * touched first.
  */
 #include "base/pool.h"
 
@@ -31,10 +35,15 @@
 
 enum {
 	SPIN_NS = 100000,         /* longer than the gap between two regions of a step */
-	SPIN_ALONE_NS = 20000,    /* then yield between looks: there may be fewer CPUs than threads */
+	SPIN_CROWDED_NS = 5000,   /* beside neighbours */
+	LOST_CPU_NS = 50000,      /* between two looks at the clock: somebody else ran meanwhile */
+	CROWDED_WAITS = 2000,     /* waits after which neighbours are taken to be gone */
 	PAUSES_BETWEEN_LOOKS = 4, /* at the word that is waited for */
 	LOOKS_PER_CLOCK = 16,     /* reading the clock costs as much as several looks */
 	CACHE_LINE_BYTES = 64,
+	RANGE_BITS = 24, /* of a task's number */
+	MAX_TASKS = (1 << RANGE_BITS) - 1,
+	MAX_POOL_THREADS = (1 << (64 - 2 * RANGE_BITS)) - 1,
 };
 
 enum word { WAITING, ASLEEP, RUN };
@@ -43,19 +52,19 @@ struct worker {
 	_Alignas(CACHE_LINE_BYTES) atomic_uint word; /* enum word; a futex */
 	struct pool *pool;
 	int number;
+	int crowded_waits; /* its own: waits that are cut short from now on */
 	pthread_t thread;
 	_Alignas(CACHE_LINE_BYTES) atomic_ullong tasks; /* task_range */
 };
 
 struct pool {
-	/* Written by the caller while no worker runs, read by workers that were told to run. */
+	/* Written by the caller while no task is left, read by whoever has taken one. */
 	_Alignas(CACHE_LINE_BYTES) pool_task *task;
 	void *context;
-	int n_sharing; /* workers of the region, the caller included */
-	bool ending;
+	atomic_bool ending;
 
-	_Alignas(CACHE_LINE_BYTES) atomic_uint n_working; /* workers still in the region; a futex */
-	atomic_bool caller_sleeps;                        /* on n_working */
+	_Alignas(CACHE_LINE_BYTES) atomic_uint n_left; /* tasks of the region that are not done; a futex */
+	atomic_bool caller_sleeps;                     /* on n_left */
 
 	_Alignas(CACHE_LINE_BYTES) struct worker *workers; /* [n_threads]; 0 is the caller and has no thread */
 	int n_threads;
@@ -83,9 +92,10 @@ static void cpu_pause(void)
 }
 
 /* Looks at *word for a while; true when it became `wanted`. */
-static bool spin_until(const atomic_uint *word, unsigned wanted)
+static bool spin_until(const atomic_uint *word, unsigned wanted, int *crowded_waits)
 {
-	int64_t start_ns = 0;
+	int64_t limit_ns = *crowded_waits ? SPIN_CROWDED_NS : SPIN_NS, start_ns = 0, last_ns = 0;
+	*crowded_waits -= *crowded_waits > 0;
 	for (unsigned look = 0;; look++) {
 		if (atomic_load_explicit(word, memory_order_acquire) == wanted)
 			return true;
@@ -95,66 +105,72 @@ static bool spin_until(const atomic_uint *word, unsigned wanted)
 			continue;
 		int64_t now_ns = clock_ns();
 		if (look == 0)
-			start_ns = now_ns;
-		if (now_ns - start_ns > SPIN_NS)
+			start_ns = last_ns = now_ns;
+		if (now_ns - last_ns > LOST_CPU_NS)
+			*crowded_waits = CROWDED_WAITS;
+		last_ns = now_ns;
+		if (now_ns - start_ns > limit_ns)
 			return false;
-		if (now_ns - start_ns > SPIN_ALONE_NS)
-			sched_yield();
 	}
 }
 
-/* Tasks [first, end). */
-static unsigned long long task_range(unsigned first, unsigned end)
+/* Tasks [first, end) of a region that workers [0, n_sharing) take part in. */
+static unsigned long long task_range(unsigned first, unsigned end, unsigned n_sharing)
 {
-	return (unsigned long long)first << 32 | end;
+	return ((unsigned long long)n_sharing << RANGE_BITS | first) << RANGE_BITS | end;
 }
 
-/* A task of this worker's range, the first or the last; -1 when there is none left. */
-static int take_task(struct worker *worker, bool take_first)
+/* A task of the owner's range, its first or its last; -1 when there is none left for this worker. */
+static int take_task(struct worker *owner, int worker, bool take_first)
 {
-	unsigned long long range = atomic_load_explicit(&worker->tasks, memory_order_relaxed), rest;
+	unsigned long long range = atomic_load_explicit(&owner->tasks, memory_order_relaxed), rest;
 	unsigned first, end;
 	do {
-		first = (unsigned)(range >> 32);
-		end = (unsigned)range;
-		if (first >= end)
+		unsigned n_sharing = (unsigned)(range >> 2 * RANGE_BITS);
+		first = (unsigned)(range >> RANGE_BITS) & MAX_TASKS;
+		end = (unsigned)range & MAX_TASKS;
+		if (first >= end || (unsigned)worker >= n_sharing)
 			return -1;
-		rest = take_first ? task_range(first + 1, end) : task_range(first, end - 1);
-	} while (!atomic_compare_exchange_weak_explicit(&worker->tasks, &range, rest, memory_order_relaxed,
+		rest = take_first ? task_range(first + 1, end, n_sharing) : task_range(first, end - 1, n_sharing);
+	} while (!atomic_compare_exchange_weak_explicit(&owner->tasks, &range, rest, memory_order_acquire,
 	                                                memory_order_relaxed));
 	return (int)(take_first ? first : end - 1);
 }
 
-static void run_tasks(struct pool *pool, int worker)
+/* Every task that can be had, the worker's own first; the number of them. */
+static unsigned run_tasks(struct pool *pool, int worker)
 {
-	for (int i = 0; i < pool->n_sharing; i++) {
-		struct worker *owner = &pool->workers[(worker + i) % pool->n_sharing];
-		for (int task; (task = take_task(owner, i == 0)) >= 0;)
+	unsigned n_done = 0;
+	for (int i = 0; i < pool->n_threads; i++) {
+		struct worker *owner = &pool->workers[(worker + i) % pool->n_threads];
+		for (int task; (task = take_task(owner, worker, i == 0)) >= 0; n_done++)
 			pool->task(pool->context, task, worker);
 	}
+	return n_done;
 }
 
 /* ---- a worker's side ---- */
 
 static void wait_for_order(struct worker *worker)
 {
-	if (!spin_until(&worker->word, RUN)) {
+	if (!spin_until(&worker->word, RUN, &worker->crowded_waits)) {
 		unsigned word = WAITING;
 		/* Fails when the caller's RUN came first. */
 		atomic_compare_exchange_strong(&worker->word, &word, ASLEEP);
 		while (atomic_load(&worker->word) != RUN)
 			futex_wait(&worker->word, ASLEEP);
 	}
-	/* The caller gives no other order before this one is carried out. */
-	atomic_store_explicit(&worker->word, WAITING, memory_order_relaxed);
+	/* Before the ranges are looked at: an order that comes from now on stays, and one that came until now has its tasks
+	 * in the ranges. */
+	atomic_exchange(&worker->word, WAITING);
 }
 
-/* Both sides write before they read the other's word, in one total order: either the last worker sees the sleeping
- * caller or the caller sees 0. */
-static void leave_region(struct pool *pool)
+/* Both sides write before they read the other's word, in one total order: either whoever did the last task sees the
+ * sleeping caller or the caller sees 0. */
+static void report_done(struct pool *pool, unsigned n_done)
 {
-	if (atomic_fetch_sub(&pool->n_working, 1) == 1 && atomic_load(&pool->caller_sleeps))
-		futex_wake(&pool->n_working);
+	if (n_done && atomic_fetch_sub(&pool->n_left, n_done) == n_done && atomic_load(&pool->caller_sleeps))
+		futex_wake(&pool->n_left);
 }
 
 static void *worker_main(void *argument)
@@ -163,10 +179,9 @@ static void *worker_main(void *argument)
 	struct pool *pool = worker->pool;
 	for (;;) {
 		wait_for_order(worker);
-		if (pool->ending)
+		if (atomic_load(&pool->ending))
 			return NULL;
-		run_tasks(pool, worker->number);
-		leave_region(pool);
+		report_done(pool, run_tasks(pool, worker->number));
 	}
 }
 
@@ -178,18 +193,19 @@ static void order_to_run(struct worker *worker)
 		futex_wake(&worker->word);
 }
 
-static void wait_for_workers(struct pool *pool)
+static void wait_for_tasks(struct pool *pool)
 {
-	if (spin_until(&pool->n_working, 0))
+	if (spin_until(&pool->n_left, 0, &pool->workers[0].crowded_waits))
 		return;
 	atomic_store(&pool->caller_sleeps, true);
-	for (unsigned left; (left = atomic_load(&pool->n_working)) != 0;)
-		futex_wait(&pool->n_working, left);
+	for (unsigned left; (left = atomic_load(&pool->n_left)) != 0;)
+		futex_wait(&pool->n_left, left);
 	atomic_store(&pool->caller_sleeps, false);
 }
 
 void pool_run(struct pool *pool, int n_tasks, pool_task *task, void *context)
 {
+	assert(n_tasks <= MAX_TASKS);
 	int n_threads = n_tasks < pool->n_active ? n_tasks : pool->n_active;
 	if (n_threads <= 1) {
 		for (int i = 0; i < n_tasks; i++)
@@ -198,17 +214,17 @@ void pool_run(struct pool *pool, int n_tasks, pool_task *task, void *context)
 	}
 	pool->task = task;
 	pool->context = context;
-	pool->n_sharing = n_threads;
-	for (int64_t i = 0; i < n_threads; i++)
-		atomic_store_explicit(
-		    &pool->workers[i].tasks,
-		    task_range((unsigned)(i * n_tasks / n_threads), (unsigned)((i + 1) * n_tasks / n_threads)),
-		    memory_order_relaxed);
-	atomic_store_explicit(&pool->n_working, (unsigned)n_threads - 1, memory_order_relaxed);
+	atomic_store_explicit(&pool->n_left, (unsigned)n_tasks, memory_order_relaxed);
+	/* From here on somebody who comes late from an earlier region may take part. */
+	for (int64_t i = 0; i < n_threads; i++) {
+		unsigned first = (unsigned)(i * n_tasks / n_threads), end = (unsigned)((i + 1) * n_tasks / n_threads);
+		atomic_store_explicit(&pool->workers[i].tasks, task_range(first, end, (unsigned)n_threads),
+		                      memory_order_release);
+	}
 	for (int i = 1; i < n_threads; i++)
 		order_to_run(&pool->workers[i]);
-	run_tasks(pool, 0);
-	wait_for_workers(pool);
+	report_done(pool, run_tasks(pool, 0));
+	wait_for_tasks(pool);
 }
 
 /* ---- life ---- */
@@ -242,7 +258,7 @@ static void *zeroed_lines(size_t n_items, size_t item_bytes)
 
 struct pool *pool_create(int n_threads, const int *cpus, int n_cpus, struct error *error)
 {
-	assert(n_threads >= 1);
+	assert(n_threads >= 1 && n_threads <= MAX_POOL_THREADS);
 	struct pool *pool = zeroed_lines(1, sizeof *pool);
 	struct worker *workers = zeroed_lines((size_t)n_threads, sizeof *workers);
 	if (!pool || !workers) {
@@ -275,7 +291,7 @@ void pool_destroy(struct pool *pool)
 {
 	if (!pool)
 		return;
-	pool->ending = true;
+	atomic_store(&pool->ending, true);
 	for (int i = 1; i <= pool->n_started; i++)
 		order_to_run(&pool->workers[i]);
 	for (int i = 1; i <= pool->n_started; i++)

@@ -95,6 +95,20 @@ static void sleeping_workers_wake_up(void **state)
 	pool_destroy(pool);
 }
 
+/* Many more threads than CPUs and regions of a few tasks: most workers come when their region is over, and may find a
+ * later one, with fewer threads perhaps. */
+static void who_comes_late_does_no_harm(void **state)
+{
+	(void)state;
+	struct pool *pool = create(MAX_THREADS);
+	for (int region = 0; region < 3000; region++) {
+		int n_active = region % 3 ? MAX_THREADS : 2;
+		pool_set_active(pool, n_active);
+		run_and_check(pool, 2 + region % 13, n_active, 0);
+	}
+	pool_destroy(pool);
+}
+
 /* Workers that outlast the caller by more than it spins. */
 static void the_caller_waits_for_slow_tasks(void **state)
 {
@@ -216,6 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_task_runs_once),
 	    cmocka_unit_test(sleeping_workers_wake_up),
+	    cmocka_unit_test(who_comes_late_does_no_harm),
 	    cmocka_unit_test(the_caller_waits_for_slow_tasks),
 	    cmocka_unit_test(fewer_threads_can_be_active),
 	    cmocka_unit_test(workers_run_at_the_same_time),
