@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from conftest import ROOT, binary_path, clean_environment, shipped_model
-from http_client import execute, health, wait_until
+from conftest import ROOT, clean_environment, program, shipped_model
+from http_client import WAIT_S, execute, health, wait_until
 from test_worker import free_port
 
 N_REQUESTS = 500
@@ -46,12 +46,12 @@ class Unread:
 
     def __init__(self, stdout, stderr):
         self.port = free_port()
-        self.process = subprocess.Popen([binary_path(), "--model", str(shipped_model()), "--port", str(self.port)],
+        self.process = subprocess.Popen(program() + ["--model", str(shipped_model()), "--port", str(self.port)],
                                         stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=ROOT,
                                         env=clean_environment())
 
     def __enter__(self):
-        wait_until(lambda: is_healthy(self.port), timeout=60)
+        wait_until(lambda: is_healthy(self.port))
         return self
 
     def __exit__(self, *unused):
@@ -60,7 +60,7 @@ class Unread:
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(WAIT_S)
 
 
 def test_standard_error_that_nobody_reads():
@@ -107,9 +107,9 @@ def test_lines_that_found_no_room_are_counted():
 
         reader = threading.Thread(target=read)
         reader.start()
-        wait_until(lambda: b"log_lines_dropped" in b"".join(text), timeout=60)
+        wait_until(lambda: b"log_lines_dropped" in b"".join(text))
         assert worker.end() == 0
-        reader.join(60)
+        reader.join(WAIT_S)
     lines = b"".join(text).lstrip(b"#").decode().splitlines()
     events = [json.loads(line) for line in lines]
     n_lost = sum(event["lines"] for event in events if event["event"] == "log_lines_dropped")
