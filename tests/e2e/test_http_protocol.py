@@ -149,8 +149,7 @@ def test_many_requests_in_one_piece(shared_worker):
     plain = b"POST /cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 14\r\n\r\n" + b'{"job_id":"x"}'
     chunked = (b"POST /cancel HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
                b'7\r\n{"job_i\r\n7\r\nd":"x"}\r\n0\r\n\r\n')
-    answer = send(shared_worker, (GOOD + plain + chunked) * 300 + b"GET /nothing HTTP/1.1\r\n" + CLOSE + b"\r\n",
-                  timeout=60)
+    answer = send(shared_worker, (GOOD + plain + chunked) * 300 + b"GET /nothing HTTP/1.1\r\n" + CLOSE + b"\r\n")
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"202", b"202"] * 300 + [b"404"]
 
 
