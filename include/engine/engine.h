@@ -34,7 +34,8 @@ struct stream;
 struct model_options; /* model/plan.h; whoever only sends requests need not know it */
 
 struct engine_options {
-	const struct model_options *model; /* copied with its path; required */
+	const struct model_options *model; /* copied with its path; required; the engine opens the files itself */
+	const char *name;                  /* what the model is called; NULL or "" = as model_files_name says */
 	int max_queue;                     /* requests waiting, beyond those that run; 0 = 64 */
 	int64_t max_queued_tokens;         /* prompt tokens waiting, if more than one request waits; 0 = 1,000,000 */
 	int64_t max_tokens;                /* cap and default of a request's max_tokens; 0 = 2048 */
@@ -74,7 +75,7 @@ struct engine_status {
 	uint64_t load_bytes_done, load_bytes_total;
 	double load_seconds; /* once ready */
 
-	const char *model_name; /* last part of the path; texts are borrowed until engine_destroy */
+	const char *model_name; /* texts are borrowed until engine_destroy */
 	int64_t max_tokens;     /* cap and default of a request's */
 	double uptime_seconds;  /* since engine_create */
 

@@ -14,6 +14,8 @@
 #include "base/error.h"
 #include "tensor/dtype.h"
 
+struct model_files;
+
 /* Where the model comes from, and so what its tensors are called. */
 enum model_format { FORMAT_SAFETENSORS, FORMAT_GGUF, FORMAT_COUNT };
 
@@ -68,9 +70,10 @@ struct model_config {
 	char stored_dtype[16]; /* torch_dtype / dtype as written, "" when absent; informational */
 };
 
-/* `path`: a directory with config.json (generation_config.json beside it is read when there), a .safetensors file (its
- * directory counts), or a .gguf file or a directory of one (gguf_locate), whose EOS ids the tokenizer knows. ERROR_MODEL
- * names file, field, expected and actual. */
+/* From config.json and, when it is there, generation_config.json; or from a GGUF model, whose EOS ids the tokenizer knows.
+ * ERROR_MODEL names file, field, expected and actual. `files` may be closed afterwards. */
+bool config_read(const struct model_files *files, struct model_config *config, struct error *error) MUST_USE;
+/* The same for a path (tensor/model_files.h) of which nothing else is read. */
 bool config_load(const char *path, struct model_config *config, struct error *error) MUST_USE;
 
 /* Adds an EOS id that another source (the tokenizer's config) names; repeats and ids outside the vocabulary are

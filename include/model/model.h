@@ -20,6 +20,7 @@
 #include "model/kv.h"
 #include "model/plan.h"
 #include "model/weights.h"
+#include "tensor/model_files.h"
 
 enum load_stage { LOAD_CONFIG, LOAD_MAP, LOAD_BIND, LOAD_TOUCH, LOAD_CONVERT, LOAD_ALLOCATE, LOAD_DONE };
 const char *load_stage_name(enum load_stage stage); /* "config", "map", ... */

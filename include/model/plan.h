@@ -23,7 +23,8 @@
 
 /* What is asked for; `tallow --help` tells the same of its options. */
 struct model_options {
-	const char *path; /* directory, .safetensors or .gguf file */
+	const char *path;                /* what model_files_open takes; not read when there are files */
+	const struct model_files *files; /* of this path, open until model_close; NULL: model_open opens the path */
 	enum isa isa;
 	enum compute compute;
 	int n_threads;               /* 0 = what the machine gives */

@@ -25,10 +25,6 @@
 
 struct gguf_file;
 
-enum { GGUF_MAX_PATH = 4096 };
-/* The GGUF file that `path` means: itself where it ends in .gguf, or the only one of a directory that has no .safetensors
- * file (of a split set the first). "" where it means none; false where a directory has several. */
-bool gguf_locate(const char *path, char file[GGUF_MAX_PATH], struct error *error) MUST_USE;
 struct gguf_file *gguf_open(const char *path, struct error *error) MUST_USE;
 /* One file that lies in memory, which is borrowed until close; `name` is for messages. */
 struct gguf_file *gguf_open_memory(const char *name, const void *data, size_t n_bytes, struct error *error) MUST_USE;

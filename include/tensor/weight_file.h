@@ -1,12 +1,10 @@
 /* Weight files: named tensors that lie in mapped files. Zero copy: `data` points into the mapping.
  *
- *     struct weight_file *weights = weight_file_open("models/tiny", &error);
+ *     struct weight_file *weights = weight_file_read(files, &error);
  *     const struct tensor *t = weight_file_find(weights, "model.norm.weight");
  *     weight_file_close(weights);
  *
- * The path is a directory (model.safetensors, or model.safetensors.index.json with its shards, or exactly one
- * *.safetensors, or exactly one GGUF model), one .safetensors file, or a .gguf file (tensor/gguf.h; of a split set the
- * first). Every header is checked before any tensor is handed out: lengths, JSON, known dtypes, shape x dtype = bytes, no
+ * Which files they are: tensor/model_files.h. Every header is checked before any tensor is handed out: lengths, JSON, known dtypes, shape x dtype = bytes, no
  * overlap, inside the file. Nothing is assumed about the alignment of data.
  * The files are untrusted input; errors are ERROR_MODEL and name file and tensor.
  *
@@ -36,8 +34,12 @@ struct tensor {
 	const char *file; /* path of the shard it lies in */
 };
 
+struct model_files;
 struct weight_file;
 
+/* `files` must stay open until close. */
+struct weight_file *weight_file_read(const struct model_files *files, struct error *error) MUST_USE;
+/* The same for a path of which nothing else is read. */
 struct weight_file *weight_file_open(const char *path, struct error *error) MUST_USE;
 void weight_file_close(struct weight_file *weights); /* NULL is harmless */
 

@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 
+struct model_files;
 struct tokenizer;
 
 struct token_ids {
@@ -36,9 +37,11 @@ enum tokenizer_flags {
 	                              * chat templates write BOS themselves; AutoTokenizer gives two. Logged once */
 };
 
-/* `path`: a directory with tokenizer.json (tokenizer_config.json beside it is read when there), a tokenizer.json itself,
- * or a .gguf file with a vocabulary (text/tokenizer_gguf.h) or a directory of one (gguf_locate). Untrusted; errors are
- * ERROR_MODEL and name file and field. Caller destroys. */
+/* From tokenizer.json and, when it is there, tokenizer_config.json; or from a GGUF model's vocabulary
+ * (text/tokenizer_gguf.h). Untrusted; errors are ERROR_MODEL and name file and field. `files` may be closed afterwards.
+ * Caller destroys. */
+struct tokenizer *tokenizer_read(const struct model_files *files, struct error *error) MUST_USE;
+/* The same for a path (tensor/model_files.h) of which nothing else is read. */
 struct tokenizer *tokenizer_load(const char *path, struct error *error) MUST_USE;
 void tokenizer_destroy(struct tokenizer *tokenizer);
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/json_scan.h"
+#include "base/lfs_pointer.h"
 
 static const cJSON *item_of(const struct json *value)
 {
@@ -101,7 +102,7 @@ struct json *json_parse_file(const char *path, size_t max_bytes, const struct js
 {
 	struct bytes text = {0};
 	struct json *document = NULL;
-	if (read_file(path, max_bytes, &text, error)) {
+	if (read_file(path, max_bytes, &text, error) && lfs_pointer_refuse(path, text.data, text.n_bytes, error)) {
 		document = json_parse(text.data ? text.data : "", text.n_bytes, limits, error);
 		if (!document) {
 			error->code = ERROR_MODEL;

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "cli/bench_private.h"
 #include "cli/option_values.h"
+#include "tensor/model_files.h"
 #include "text/tokenizer.h"
 
 /* ---- lists ---- */
@@ -87,14 +88,14 @@ static bool read_text(const char *path, struct bytes *text, struct error *error)
 	return ok || error_set(error, ERROR_USAGE, "%s: cannot be read", path);
 }
 
-static bool measure_tokenizer(const struct bench_options *options, struct bench_report *report, struct error *error)
+static bool measure_tokenizer(const struct bench_options *options, const struct model_files *files,
+                              struct bench_report *report, struct error *error)
 {
 	enum { ATTEMPTS = 3 };
 	struct bytes text = {0};
 	struct tokenizer *tokenizer = NULL;
 	double rates[ATTEMPTS];
-	bool ok =
-	    read_text(options->text_path, &text, error) && (tokenizer = tokenizer_load(options->model.path, error)) != NULL;
+	bool ok = read_text(options->text_path, &text, error) && (tokenizer = tokenizer_read(files, error)) != NULL;
 	for (int i = 0; ok && i < ATTEMPTS; i++) {
 		struct token_ids ids = {0};
 		int64_t start_ns = clock_ns();
@@ -113,15 +114,17 @@ static bool measure_tokenizer(const struct bench_options *options, struct bench_
 static bool measure_all(const struct bench_options *options, const struct bench_shapes *shapes,
                         const struct bench_list *weights, struct bench_report *report, struct error *error)
 {
-	struct pool *pool = pool_create(report->n_threads, NULL, 0, error);
+	struct model_files *files = model_files_open(options->model.path, error);
+	struct pool *pool = files ? pool_create(report->n_threads, NULL, 0, error) : NULL;
 	struct read_probe *read = pool ? read_probe_create(error) : NULL;
 	bool ok = read && ceilings_measure(pool, read, &report->ceilings, error);
 	if (ok)
 		report->region_us = ceilings_region_us(pool);
 	if (ok && options->text_path)
-		ok = measure_tokenizer(options, report, error);
+		ok = measure_tokenizer(options, files, report, error);
 	for (int i = 0; ok && i < weights->n_values; i++) {
 		struct model_options model = options->model;
+		model.files = files;
 		model.weights_auto = weights->values[i] == 0;
 		model.weights_type = weight_types[weights->values[i]];
 		ok = bench_measure(&model, shapes, read, pool, report, error);
@@ -130,6 +133,7 @@ static bool measure_all(const struct bench_options *options, const struct bench_
 	report->read_median_gb_s = report->n_reads ? bench_median(report->reads_gb_s, report->n_reads) : 0;
 	read_probe_destroy(read);
 	pool_destroy(pool);
+	model_files_close(files);
 	return ok;
 }
 

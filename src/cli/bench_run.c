@@ -330,7 +330,7 @@ static int64_t largest(const struct bench_list *list)
 static bool size_model(const struct bench_shapes *shapes, struct model_options *options, struct error *error)
 {
 	struct model_config config;
-	if (!config_load(options->path, &config, error))
+	if (!config_read(options->files, &config, error))
 		return false;
 	int64_t n_tokens = largest(&shapes->prefill), deep = largest(&shapes->depths) + MAX_STEPS;
 	n_tokens = deep > n_tokens ? deep : n_tokens;

@@ -3,65 +3,15 @@
  */
 #include "cli/inspect.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
 #include "cli/commands.h"
 #include "cli/setup.h"
-#include "tensor/gguf.h"
-
-static bool ends_with(const char *text, const char *suffix)
-{
-	size_t n = strlen(text), n_suffix = strlen(suffix);
-	return n >= n_suffix && strcmp(text + n - n_suffix, suffix) == 0;
-}
-
-/* Where the tokenizer is: the folder, that of the weight file, or the GGUF file. */
-static void tokenizer_place(const char *path, char *out, size_t capacity)
-{
-	const char *slash = strrchr(path, '/');
-	if (!ends_with(path, ".safetensors"))
-		snprintf(out, capacity, "%s", path);
-	else
-		snprintf(out, capacity, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-}
-
-/* Also where it is not said which of several: then loading says so. */
-static bool is_gguf(const char *path)
-{
-	char file[GGUF_MAX_PATH];
-	struct error error;
-	return !gguf_locate(path, file, &error) || file[0];
-}
-
-static bool has_tokenizer(const char *folder)
-{
-	struct bytes path = {0};
-	if (is_gguf(folder))
-		return true;
-	bytes_append_format(&path, "%s/tokenizer.json", folder);
-	bool found = !path.failed && access(path.data, F_OK) == 0;
-	bytes_free(&path);
-	return found;
-}
-
-static bool has_weights(const char *path)
-{
-	if (ends_with(path, ".safetensors") || is_gguf(path))
-		return true;
-	DIR *folder = opendir(path);
-	bool found = false;
-	for (struct dirent *entry; folder && !found && (entry = readdir(folder));)
-		found = ends_with(entry->d_name, ".safetensors") || ends_with(entry->d_name, ".safetensors.index.json");
-	if (folder)
-		closedir(folder);
-	return found;
-}
+#include "tensor/model_files.h"
+#include "tensor/weight_file.h"
 
 /* The type that config.json says the weights are stored in. */
 static enum dtype stored_type(const struct model_config *config)
@@ -71,12 +21,12 @@ static enum dtype stored_type(const struct model_config *config)
 	return strcmp(config->stored_dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;
 }
 
-static void look_at_tokenizer(struct inspection *found, const char *folder)
+static void look_at_tokenizer(struct inspection *found, const struct model_files *files)
 {
-	if (!has_tokenizer(folder))
+	if (!model_files_gguf(files) && !model_files_find(files, MODEL_TOKENIZER))
 		return;
 	found->tokenizer.state = PART_REFUSED;
-	found->loaded_tokenizer = tokenizer_load(folder, &found->tokenizer.error);
+	found->loaded_tokenizer = tokenizer_read(files, &found->tokenizer.error);
 	if (found->loaded_tokenizer)
 		found->tokenizer.state = PART_UNDERSTOOD;
 }
@@ -100,10 +50,10 @@ static void count_types(struct inspection *found, const struct weight_file *file
 static void look_at_weights(struct inspection *found, const struct model_options *options)
 {
 	struct model_weights bound = {0};
-	if (!has_weights(options->path))
+	if (model_files_weights(options->files)->form == WEIGHTS_NONE)
 		return;
 	found->weights.state = PART_REFUSED;
-	struct weight_file *file = weight_file_open(options->path, &found->weights.error);
+	struct weight_file *file = weight_file_read(options->files, &found->weights.error);
 	if (!file)
 		return;
 	count_types(found, file);
@@ -137,14 +87,17 @@ static void look_at_memory(struct inspection *found, const struct model_options 
 	found->memory.state = fits ? PART_UNDERSTOOD : PART_REFUSED;
 }
 
+/* Without files the config's error says why there are none, and holds for all. */
 static void look(struct inspection *found, const struct model_options *options)
 {
-	char folder[4096];
-	tokenizer_place(options->path, folder, sizeof folder);
 	found->config_part.state = PART_REFUSED;
-	if (config_load(options->path, &found->config, &found->config_part.error))
+	if (!options->files) {
+		found->tokenizer = found->weights = found->config_part;
+		return;
+	}
+	if (config_read(options->files, &found->config, &found->config_part.error))
 		found->config_part.state = PART_UNDERSTOOD;
-	look_at_tokenizer(found, folder);
+	look_at_tokenizer(found, options->files);
 	int n_ends = 0;
 	const int32_t *ends = found->loaded_tokenizer ? tokenizer_end_ids(found->loaded_tokenizer, &n_ends) : NULL;
 	for (int i = 0; found->config_part.state == PART_UNDERSTOOD && i < n_ends; i++)
@@ -174,15 +127,15 @@ static bool inspect(struct inspection *found, const struct options *options, str
 {
 	struct options with_path = *options;
 	struct model_options model_options;
-	struct stat info;
 	found->path = with_path.model = options->path ? options->path : options->model;
 	if (!found->path)
 		return error_set(error, ERROR_USAGE, "a path is missing: tallow inspect PATH");
-	if (stat(found->path, &info) != 0)
-		return error_set(error, ERROR_MODEL, "%.300s: no such file or directory", found->path);
 	if (!setup_model_options(&with_path, &model_options, error))
 		return false;
+	struct model_files *files = model_files_open(found->path, &found->config_part.error);
+	model_options.files = files;
 	look(found, &model_options);
+	model_files_close(files);
 	if (options->json)
 		inspection_print_json(found);
 	else

@@ -25,6 +25,8 @@ const struct option_row option_rows[] = {
     HEADING(PLANS | TEXTS, "Model"),
     {ROW("model", OPTION_TEXT, PLANS | TEXTS, "PATH", NULL, model,
          "model directory, a .safetensors file (its directory gives the rest) or a .gguf file")},
+    {ROW("name", OPTION_TEXT, FOR_SERVE, "NAME", NULL, name,
+         "what the model is called in answers and callbacks; default that of its directory or GGUF file")},
     {ROW("context", OPTION_INT, PLANS & ~FOR_LOGITS, "N", "0", context,
          "tokens per request; 0: the smaller of the model's and 4096"),
      .max = OPTION_NO_MAX},

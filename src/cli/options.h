@@ -36,7 +36,7 @@ struct options {
 	const char *path; /* the first positional argument; `text` is perplexity's second */
 
 	/* model and memory */
-	const char *model;
+	const char *model, *name;
 	int64_t context, parallel, threads;
 	uint64_t kv_memory_bytes, memory_limit_bytes;
 	const char *cpu_mask;

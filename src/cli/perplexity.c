@@ -33,6 +33,7 @@ struct subject {
 
 struct perplexity {
 	const struct options *options;
+	struct model_files *files;
 	struct token_ids ids; /* without BOS */
 	int32_t *window;      /* [n_window + 1], maybe BOS, then tokens */
 	int32_t bos;          /* -1: none */
@@ -64,11 +65,11 @@ static bool read_text(const char *path, struct bytes *text, struct error *error)
 }
 
 /* The text's ids, and the BOS that the tokenizer puts before a text. */
-static bool encode(struct perplexity *job, const char *model_path, const char *text_path, struct error *error)
+static bool encode(struct perplexity *job, const char *text_path, struct error *error)
 {
 	struct bytes text = {0};
 	struct token_ids empty = {0};
-	struct tokenizer *tokenizer = tokenizer_load(model_path, error);
+	struct tokenizer *tokenizer = tokenizer_read(job->files, error);
 	bool ok = tokenizer && read_text(text_path, &text, error) &&
 	          tokenizer_encode(tokenizer, text.data ? text.data : "", text.n_bytes, 0, &job->ids, error) &&
 	          tokenizer_encode(tokenizer, "", 0, TOKENIZER_ADD_SPECIAL, &empty, error);
@@ -93,6 +94,7 @@ static bool open_subject(struct subject *subject, const struct perplexity *job, 
 		options.weights_type = options.kv_type = DTYPE_F32;
 		options.compute = COMPUTE_F32;
 	}
+	options.files = job->files;
 	options.context = job->n_window + (job->bos >= 0);
 	options.n_parallel = 1;
 	options.max_logit_rows = SLICE_ROWS;
@@ -260,10 +262,9 @@ static bool run(struct perplexity *job, const char *text_path, struct error *err
 {
 	if (!job->options->model)
 		return error_set(error, ERROR_USAGE, "a model is missing: tallow perplexity MODEL FILE");
-	if (!encode(job, job->options->model, text_path, error))
-		return false;
 	struct model_config config;
-	if (!config_load(job->options->model, &config, error))
+	job->files = model_files_open(job->options->model, error);
+	if (!job->files || !encode(job, text_path, error) || !config_read(job->files, &config, error))
 		return false;
 	int64_t n = (int64_t)job->ids.n_ids;
 	job->n_window = job->options->context ? job->options->context : DEFAULT_WINDOW;
@@ -301,6 +302,7 @@ bool perplexity_run(const struct options *options, struct error *error)
 	bool ok = run(&job, text_path, error);
 	close_subject(&job.subject);
 	close_subject(&job.reference);
+	model_files_close(job.files);
 	free(job.window);
 	free(job.divergences);
 	token_ids_free(&job.ids);

@@ -169,6 +169,7 @@ static struct engine *create_engine(const struct options *options, struct error 
 	struct model_options model_options;
 	struct engine_options engine_options = {
 	    .model = &model_options,
+	    .name = options->name,
 	    .max_queue = (int)options->max_queue,
 	    .max_queued_tokens = options->max_queued_tokens,
 	    .max_tokens = options->max_tokens,

@@ -13,7 +13,8 @@ static struct tokenizer *open_tokenizer(const struct options *options, struct er
 {
 	if (options->model)
 		return tokenizer_load(options->model, error);
-	error_set(error, ERROR_USAGE, "--model is missing: a model directory, a tokenizer.json or a .gguf file");
+	error_set(error, ERROR_USAGE,
+	          "--model is missing: a model directory, a .safetensors or .gguf file, or a tokenizer.json");
 	return NULL;
 }
 

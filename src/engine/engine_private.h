@@ -21,7 +21,7 @@ struct engine {
 	struct engine_options options; /* defaults filled in; `model` points to the next */
 	struct model_options model_options;
 	char *path;
-	char *name; /* last part of path */
+	char *name;
 	int64_t created_ns;
 
 	/* ---- of whoever starts and stops the engine: one thread ---- */
@@ -53,6 +53,7 @@ struct engine {
 
 	/* ---- made by the engine's thread; once `loaded`, read by all and changed by nobody ---- */
 	struct tokenizer *tokenizer;
+	struct model_files *files;
 	struct model *model;        /* its config and plan; the rest is the engine's thread's */
 	struct model_config config; /* with the tokenizer's EOS */
 	struct engine_status facts; /* what engine_status says that does not change */

@@ -16,17 +16,6 @@ enum {
 
 /* ---- creation ---- */
 
-static char *last_part(const char *path)
-{
-	size_t end = strlen(path);
-	while (end > 1 && path[end - 1] == '/')
-		end--;
-	size_t start = end;
-	while (start > 0 && path[start - 1] != '/')
-		start--;
-	return strndup(path + start, end - start);
-}
-
 struct engine *engine_create(const struct engine_options *options, struct error *error)
 {
 	struct engine *engine = calloc(1, sizeof *engine);
@@ -44,7 +33,7 @@ struct engine *engine_create(const struct engine_options *options, struct error 
 	engine->options = *options;
 	engine->model_options = *options->model;
 	engine->path = strdup(options->model->path);
-	engine->name = last_part(options->model->path);
+	engine->name = options->name && *options->name ? strdup(options->name) : model_files_name(options->model->path);
 	engine->model_options.path = engine->path;
 	engine->options.model = &engine->model_options;
 	engine->created_ns = clock_ns();
@@ -165,6 +154,7 @@ void engine_destroy(struct engine *engine)
 	free(engine->span_owners);
 	prefix_cache_destroy(engine->cache);
 	model_close(engine->model);
+	model_files_close(engine->files);
 	tokenizer_destroy(engine->tokenizer);
 	pthread_cond_destroy(&engine->work);
 	pthread_cond_destroy(&engine->changed);

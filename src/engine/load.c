@@ -18,24 +18,6 @@ static bool note_progress(void *context, enum load_stage stage, uint64_t done, u
 	return go_on;
 }
 
-/* The tokenizer lies beside the weights: in the directory, or in that of the file. */
-static struct tokenizer *load_tokenizer(const char *path, struct error *error)
-{
-	size_t n = strlen(path);
-	static const char suffix[] = ".safetensors";
-	if (n < sizeof suffix || strcmp(path + n - (sizeof suffix - 1), suffix) != 0)
-		return tokenizer_load(path, error);
-	const char *slash = strrchr(path, '/');
-	char *directory = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-	if (!directory) {
-		error_set(error, ERROR_MEMORY, "no memory for a path");
-		return NULL;
-	}
-	struct tokenizer *tokenizer = tokenizer_load(directory, error);
-	free(directory);
-	return tokenizer;
-}
-
 static bool all_types_invariant(const struct model *model)
 {
 	const struct model_plan *plan = model_memory_plan(model);
@@ -95,11 +77,12 @@ static void note_facts(struct engine *engine, double load_seconds)
 bool engine_load(struct engine *engine, struct error *error)
 {
 	int64_t started_ns = clock_ns();
-	struct tokenizer *tokenizer = load_tokenizer(engine->path, error);
+	struct model_options options = engine->model_options;
+	options.files = engine->files = model_files_open(engine->path, error);
+	struct tokenizer *tokenizer = engine->files ? tokenizer_read(engine->files, error) : NULL;
 	if (!tokenizer)
 		return false;
 	engine->tokenizer = tokenizer;
-	struct model_options options = engine->model_options;
 	options.tokenizer_bytes = tokenizer_bytes(tokenizer);
 	engine->model = model_open(&options, note_progress, engine, error);
 	if (!engine->model)

@@ -1,20 +1,18 @@
 /* config.json and generation_config.json -> struct model_config. */
 #include "model/config.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/json.h"
 #include "model/config_fields.h"
 #include "model/config_private.h"
 #include "model/config_rope.h"
 #include "model/family.h"
-#include "tensor/gguf.h"
+#include "tensor/model_files.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 
@@ -287,31 +285,9 @@ static bool read_config(const char *path, const struct json *document, struct mo
 	return fields.ok;
 }
 
-/* Directory of a path: itself, or that of a .safetensors file. */
-static bool config_directory(const char *path, char *directory, size_t capacity, struct error *error)
-{
-	struct stat info;
-	int n = snprintf(directory, capacity, "%s", path);
-	if (n < 0 || (size_t)n >= capacity)
-		return error_set(error, ERROR_MODEL, "the model's path is too long");
-	if (stat(path, &info) != 0)
-		return error_set(error, ERROR_MODEL, "%s: no such file or directory", path);
-	if (S_ISDIR(info.st_mode))
-		return true;
-	char *slash = strrchr(directory, '/');
-	if (slash)
-		slash[slash == directory] = 0;
-	else
-		snprintf(directory, capacity, ".");
-	return true;
-}
-
 /* generation_config.json adds the ids that end a chat; nothing else of it counts here. */
 static bool read_generation_config(const char *path, struct model_config *config, struct error *error)
 {
-	struct stat info;
-	if (stat(path, &info) != 0 && errno == ENOENT)
-		return true;
 	struct json *document = json_parse_file(path, MAX_CONFIG_BYTES, NULL, error);
 	if (!document)
 		return false;
@@ -324,29 +300,33 @@ static bool read_generation_config(const char *path, struct model_config *config
 	return fields.ok;
 }
 
-bool config_load(const char *path, struct model_config *config, struct error *error)
+bool config_read(const struct model_files *files, struct model_config *config, struct error *error)
 {
-	char directory[3072], file[GGUF_MAX_PATH];
 	memset(config, 0, sizeof *config);
-	if (!gguf_locate(path, file, error))
-		return false;
-	if (file[0])
-		return config_load_gguf(file, config, error);
-	if (!config_directory(path, directory, sizeof directory, error))
-		return false;
-	snprintf(file, sizeof file, "%s/config.json", directory);
-	struct json *document = json_parse_file(file, MAX_CONFIG_BYTES, NULL, error);
+	if (model_files_gguf(files))
+		return config_read_gguf(model_files_gguf(files), config, error);
+	const char *path = model_files_expect(files, MODEL_CONFIG);
+	struct json *document = json_parse_file(path, MAX_CONFIG_BYTES, NULL, error);
 	if (!document)
 		return false;
 	int default_eos = -1;
-	bool ok = read_config(file, document, config, &default_eos, error);
+	bool ok = read_config(path, document, config, &default_eos, error);
 	json_destroy(document);
-	snprintf(file, sizeof file, "%s/generation_config.json", directory);
-	if (!ok || !read_generation_config(file, config, error))
+	const char *generation = model_files_find(files, MODEL_GENERATION_CONFIG);
+	if (!ok || (generation && !read_generation_config(generation, config, error)))
 		return false;
 	if (config->n_eos_ids == 0)
 		config_add_eos(config, default_eos);
 	return true;
+}
+
+bool config_load(const char *path, struct model_config *config, struct error *error)
+{
+	memset(config, 0, sizeof *config);
+	struct model_files *files = model_files_open(path, error);
+	bool ok = files && config_read(files, config, error);
+	model_files_close(files);
+	return ok;
 }
 
 int64_t config_max_context(const struct model_config *config)

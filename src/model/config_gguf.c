@@ -352,7 +352,7 @@ static void read_parts(const struct keys *keys, struct model_config *config)
 	config->fused = family->fused;
 }
 
-static bool read_gguf(const struct gguf_file *gguf, struct model_config *config, struct error *error)
+bool config_read_gguf(const struct gguf_file *gguf, struct model_config *config, struct error *error)
 {
 	static const struct config_names names = {"attention.head_count", "attention.head_count_kv", "embedding_length",
 	                                          "attention.key_length"};
@@ -370,12 +370,4 @@ static bool read_gguf(const struct gguf_file *gguf, struct model_config *config,
 	read_rope(&keys, config);
 	read_vocabulary(&keys, config);
 	return keys.ok;
-}
-
-bool config_load_gguf(const char *path, struct model_config *config, struct error *error)
-{
-	struct gguf_file *gguf = gguf_open(path, error);
-	bool ok = gguf && read_gguf(gguf, config, error);
-	gguf_close(gguf);
-	return ok;
 }

@@ -3,6 +3,7 @@
 #define TALLOW_MODEL_CONFIG_PRIVATE_H
 
 #include "model/config.h"
+#include "tensor/gguf.h"
 
 #define CONFIG_COUNT_EXPECTED    "a whole number of at least 1 (and at most 16777216)"
 #define CONFIG_POSITIVE_EXPECTED "a number above 0 (1e-30 to 1e30)"
@@ -51,7 +52,7 @@ static inline bool config_is_stretch(double number)
 	return number >= 1 && number <= 1e6;
 }
 
-/* config_load for a .gguf file. */
-bool config_load_gguf(const char *path, struct model_config *config, struct error *error) MUST_USE;
+/* config_read of a GGUF model. */
+bool config_read_gguf(const struct gguf_file *gguf, struct model_config *config, struct error *error) MUST_USE;
 
 #endif

@@ -10,6 +10,7 @@
 #include "kernels/convert.h"
 #include "model/model_private.h"
 #include "model/rope.h"
+#include "tensor/weight_file.h"
 
 const char *load_stage_name(enum load_stage stage)
 {
@@ -34,10 +35,14 @@ static bool report(const struct reporter *reporter, enum load_stage stage, uint6
 static bool map_and_bind(struct model *model, const struct model_options *options, const struct reporter *reporter,
                          struct error *error)
 {
-	if (!report(reporter, LOAD_CONFIG, 0, 0, error) || !config_load(options->path, &model->config, error) ||
-	    !report(reporter, LOAD_MAP, 0, 0, error))
+	if (!report(reporter, LOAD_CONFIG, 0, 0, error))
 		return false;
-	model->file = weight_file_open(options->path, error);
+	const struct model_files *files = options->files;
+	if (!files)
+		files = model->own_files = model_files_open(options->path, error);
+	if (!files || !config_read(files, &model->config, error) || !report(reporter, LOAD_MAP, 0, 0, error))
+		return false;
+	model->file = weight_file_read(files, error);
 	if (!model->file || !report(reporter, LOAD_BIND, 0, weight_file_bytes(model->file), error))
 		return false;
 	return weights_bind(model->file, &model->config, &model->weights, error);
@@ -192,6 +197,7 @@ void model_close(struct model *model)
 	if (model->converted)
 		munmap(model->converted, model->plan.weights.converted_bytes);
 	weight_file_close(model->file);
+	model_files_close(model->own_files);
 	free(model);
 }
 

@@ -8,6 +8,7 @@
 struct model {
 	struct model_config config;
 	struct model_plan plan;
+	struct model_files *own_files; /* NULL where they are the caller's */
 	struct weight_file *file;
 	struct model_weights weights; /* borrow from file and from converted */
 	unsigned char *converted;     /* weights made at load, plan.weights.converted_bytes; NULL when there are none */

@@ -6,7 +6,6 @@
  */
 #include "tensor/gguf.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,22 +64,23 @@ static bool read_split(const struct gguf_values *values, const char *path, struc
 	       gguf_values_u64(values, path, "split.tensors.count", &split->n_tensors, error);
 }
 
-/* The path of file `number` (from 0), in the arena. */
+/* The path of file `number` (from 0), in the arena; what follows the numbers in the first one's name is kept. */
 static const char *split_path(struct gguf_file *gguf, uint64_t number, uint64_t count, struct error *error)
 {
 	char first[64], wanted[64];
-	size_t n_path = strlen(gguf->path);
-	snprintf(first, sizeof first, "-00001-of-%05" PRIu64 ".gguf", count);
-	snprintf(wanted, sizeof wanted, "-%05" PRIu64 "-of-%05" PRIu64 ".gguf", number + 1, count);
+	const char *slash = strrchr(gguf->path, '/'), *dot = strrchr(gguf->path, '.');
+	size_t n_path = strlen(gguf->path), n_stem = dot && (!slash || dot > slash) ? (size_t)(dot - gguf->path) : n_path;
+	snprintf(first, sizeof first, "-00001-of-%05" PRIu64, count);
+	snprintf(wanted, sizeof wanted, "-%05" PRIu64 "-of-%05" PRIu64, number + 1, count);
 	size_t n_first = strlen(first);
-	if (n_path < n_first || strcmp(gguf->path + n_path - n_first, first) != 0) {
-		error_set(error, ERROR_MODEL, "%s: split.count is %" PRIu64 ", but the name does not end in %s", gguf->path,
-		          count, first);
+	if (n_stem < n_first || strncmp(gguf->path + n_stem - n_first, first, n_first) != 0) {
+		error_set(error, ERROR_MODEL, "%s: split.count is %" PRIu64 ", but the name does not end in %s.gguf",
+		          gguf->path, count, first);
 		return NULL;
 	}
 	char *path = arena_strdup(&gguf->arena, gguf->path, n_path);
 	if (path)
-		memcpy(path + n_path - n_first, wanted, n_first);
+		memcpy(path + n_stem - n_first, wanted, n_first);
 	else
 		out_of_memory(gguf->path, error);
 	return path;
@@ -154,63 +154,6 @@ static bool open_others(struct gguf_file *gguf, struct error *error)
 }
 
 /* ---- opening ---- */
-
-static bool ends_with(const char *text, const char *suffix)
-{
-	size_t n = strlen(text), n_suffix = strlen(suffix);
-	return n > n_suffix && strcmp(text + n - n_suffix, suffix) == 0;
-}
-
-/* "m-00002-of-00003.gguf" and the like: found through the first. */
-static bool is_later_part(const char *name)
-{
-	static const char form[] = "-#####-of-#####.gguf";
-	size_t n = strlen(name), n_form = sizeof form - 1;
-	if (n <= n_form)
-		return false;
-	const char *tail = name + n - n_form;
-	for (size_t i = 0; i < n_form; i++)
-		if (form[i] == '#' ? tail[i] < '0' || tail[i] > '9' : tail[i] != form[i])
-			return false;
-	return strncmp(tail + 1, "00001", 5) != 0;
-}
-
-static bool locate_in(const char *directory, DIR *entries, char file[GGUF_MAX_PATH], struct error *error)
-{
-	char names[2][256] = {"", ""};
-	int n_models = 0;
-	for (const struct dirent *entry; (entry = readdir(entries)) != NULL;) {
-		if (ends_with(entry->d_name, ".safetensors") || ends_with(entry->d_name, ".safetensors.index.json"))
-			return true;
-		if (!ends_with(entry->d_name, ".gguf") || is_later_part(entry->d_name))
-			continue;
-		if (n_models < 2)
-			snprintf(names[n_models], sizeof names[0], "%s", entry->d_name);
-		n_models++;
-	}
-	if (n_models > 1)
-		return error_set(error, ERROR_MODEL,
-		                 "%s: has %d GGUF models (%.80s, %.80s%s), expected one, or the file's path", directory,
-		                 n_models, names[0], names[1], n_models > 2 ? ", ..." : "");
-	int n = n_models ? snprintf(file, GGUF_MAX_PATH, "%s/%s", directory, names[0]) : 0;
-	return n < GGUF_MAX_PATH || error_set(error, ERROR_MODEL, "%.200s...: the path is too long", directory);
-}
-
-bool gguf_locate(const char *path, char file[GGUF_MAX_PATH], struct error *error)
-{
-	file[0] = '\0';
-	if (ends_with(path, ".gguf")) {
-		int n = snprintf(file, GGUF_MAX_PATH, "%s", path);
-		return n < GGUF_MAX_PATH || error_set(error, ERROR_MODEL, "%.200s...: the path is too long", path);
-	}
-	DIR *entries = opendir(path);
-	bool ok = !entries || locate_in(path, entries, file, error);
-	if (entries)
-		closedir(entries);
-	if (!ok)
-		file[0] = '\0';
-	return ok;
-}
 
 static bool read_set(struct gguf_file *gguf, struct error *error)
 {

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/lfs_pointer.h"
 #include "tensor/weight_file.h"
 
 enum { PAGE_BYTES = 4096 };
@@ -32,7 +33,7 @@ static bool map_open_file(int fd, const char *path, struct mapped_file *file, st
 	 * third of the time), and products read huge pages. Elsewhere this does nothing. */
 	madvise(data, file->n_bytes, MADV_HUGEPAGE);
 	file->data = data;
-	return true;
+	return lfs_pointer_refuse(path, file->data, file->n_bytes, error);
 }
 
 bool mapped_file_open(const char *path, struct mapped_file *file, struct error *error)
@@ -44,6 +45,8 @@ bool mapped_file_open(const char *path, struct mapped_file *file, struct error *
 		return error_set(error, ERROR_MODEL, "%s: %s", path, strerror(errno));
 	bool ok = map_open_file(fd, path, file, error);
 	close(fd); /* the mapping survives */
+	if (!ok)
+		mapped_file_close(file);
 	return ok;
 }
 

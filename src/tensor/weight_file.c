@@ -1,18 +1,16 @@
-/* A model's weight files as one set: which files they are, all their tensors by name. */
+/* A model's weight files as one set: all their tensors by name. Which files they are is found in model_files.c. */
 #include "tensor/weight_file.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/arena.h"
 #include "base/checked.h"
 #include "base/json.h"
 #include "tensor/gguf.h"
 #include "tensor/mapped_file.h"
+#include "tensor/model_files.h"
 #include "tensor/safetensors.h"
 
 enum { MAX_SHARDS = 4096, MAX_INDEX_BYTES = 64 << 20, MAX_INDEX_VALUES = 4 << 20 };
@@ -22,8 +20,8 @@ struct weight_file {
 	struct mapped_file *files; /* [n_files] */
 	const char **paths;        /* [n_files], in the arena */
 	size_t n_files, capacity;
-	struct gguf_file *gguf;     /* owns files and names when it is one */
-	struct tensor_list tensors; /* sorted by name */
+	struct model_files *own_files; /* NULL where they are the caller's */
+	struct tensor_list tensors;    /* sorted by name */
 	size_t n_bytes;
 };
 
@@ -175,8 +173,12 @@ static bool sort_tensors(struct weight_file *weights, struct error *error)
 	return true;
 }
 
-static bool open_index(struct weight_file *weights, const char *directory, const char *index, struct error *error)
+static bool open_index(struct weight_file *weights, const char *index, struct error *error)
 {
+	const char *slash = strrchr(index, '/');
+	const char *directory = arena_strdup(&weights->arena, slash ? index : ".", slash ? (size_t)(slash - index) : 1);
+	if (!directory)
+		return no_memory(error);
 	struct json_limits limits = {.max_values = MAX_INDEX_VALUES};
 	struct json *document = json_parse_file(index, MAX_INDEX_BYTES, &limits, error);
 	if (!document)
@@ -191,68 +193,20 @@ static bool open_index(struct weight_file *weights, const char *directory, const
 	return ok;
 }
 
-/* ---- which files ---- */
-
-static bool exists(const char *path)
-{
-	struct stat info;
-	return stat(path, &info) == 0;
-}
-
-/* The only *.safetensors of the directory, in the arena. */
-static char *only_file(struct weight_file *weights, const char *directory, struct error *error)
-{
-	DIR *entries = opendir(directory);
-	if (!entries) {
-		error_set(error, ERROR_MODEL, "%s: %s", directory, strerror(errno));
-		return NULL;
-	}
-	char *found = NULL;
-	int count = 0;
-	for (const struct dirent *entry; (entry = readdir(entries)) != NULL;)
-		if (ends_with(entry->d_name, ".safetensors") && count++ == 0)
-			found = join_path(&weights->arena, directory, entry->d_name);
-	closedir(entries);
-	if (count == 1 && !found)
-		no_memory(error);
-	if (count != 1) {
-		error_set(error, ERROR_MODEL,
-		          "%s: has %d .safetensors files, and neither model.safetensors, model.safetensors.index.json nor a "
-		          ".gguf file",
-		          directory, count);
-		return NULL;
-	}
-	return found;
-}
-
-static bool open_directory(struct weight_file *weights, const char *directory, struct error *error)
-{
-	char *single = join_path(&weights->arena, directory, "model.safetensors");
-	char *index = join_path(&weights->arena, directory, "model.safetensors.index.json");
-	if (!single || !index)
-		return no_memory(error);
-	if (!exists(single) && exists(index))
-		return open_index(weights, directory, index, error);
-	if (!exists(single))
-		single = only_file(weights, directory, error);
-	return single && add_file(weights, single, error) && sort_tensors(weights, error);
-}
+/* ---- one file, shards or GGUF ---- */
 
 _Static_assert((int)GGUF_MAX_DIMS == (int)TENSOR_MAX_DIMS, "a tensor is a tensor");
 
 /* Its tensors come checked and sorted. */
-static bool open_gguf(struct weight_file *weights, const char *path, struct error *error)
+static bool list_gguf(struct weight_file *weights, const struct gguf_file *gguf, struct error *error)
 {
-	weights->gguf = gguf_open(path, error);
-	if (!weights->gguf)
-		return false;
-	size_t n = gguf_tensor_count(weights->gguf);
-	weights->n_bytes = gguf_bytes(weights->gguf);
+	size_t n = gguf_tensor_count(gguf);
+	weights->n_bytes = gguf_bytes(gguf);
 	weights->tensors.items = calloc(n + 1, sizeof *weights->tensors.items);
 	if (!weights->tensors.items)
 		return no_memory(error);
 	for (; weights->tensors.n_items < n; weights->tensors.n_items++) {
-		const struct gguf_tensor *from = gguf_tensor_at(weights->gguf, weights->tensors.n_items);
+		const struct gguf_tensor *from = gguf_tensor_at(gguf, weights->tensors.n_items);
 		struct tensor *to = &weights->tensors.items[weights->tensors.n_items];
 		*to = (struct tensor){
 		    .name = from->name,
@@ -269,35 +223,53 @@ static bool open_gguf(struct weight_file *weights, const char *path, struct erro
 	return true;
 }
 
-static bool open_path(struct weight_file *weights, const char *path, struct error *error)
+static bool open_place(struct weight_file *weights, const struct model_files *files, struct error *error)
 {
-	char gguf_path[GGUF_MAX_PATH];
-	struct stat info;
-	if (stat(path, &info) != 0)
-		return error_set(error, ERROR_MODEL, "%s: %s", path, strerror(errno));
-	if (!gguf_locate(path, gguf_path, error))
-		return false;
-	if (gguf_path[0])
-		return open_gguf(weights, gguf_path, error);
-	if (S_ISDIR(info.st_mode))
-		return open_directory(weights, path, error);
-	if (!ends_with(path, ".safetensors"))
-		return error_set(error, ERROR_MODEL, "%s: expected a directory, a .safetensors or a .gguf file", path);
-	char *copy = arena_strdup(&weights->arena, path, strlen(path));
-	return copy ? add_file(weights, copy, error) && sort_tensors(weights, error) : no_memory(error);
+	const struct weights_place *place = model_files_weights(files);
+	switch (place->form) {
+	case WEIGHTS_GGUF:
+		return list_gguf(weights, model_files_gguf(files), error);
+	case WEIGHTS_INDEX:
+		return open_index(weights, place->path, error);
+	case WEIGHTS_SAFETENSORS: {
+		char *path = arena_strdup(&weights->arena, place->path, strlen(place->path));
+		return path ? add_file(weights, path, error) && sort_tensors(weights, error) : no_memory(error);
+	}
+	case WEIGHTS_SEVERAL:
+		return error_set(error, ERROR_MODEL,
+		                 "%s: has %d .safetensors files, and neither model.safetensors nor "
+		                 "model.safetensors.index.json to say which are the model",
+		                 place->path, place->n_found);
+	case WEIGHTS_NONE:
+		break;
+	}
+	return error_set(error, ERROR_MODEL,
+	                 "%s: has no weights; expected a directory with .safetensors files or a .gguf file, or such a file",
+	                 place->path);
 }
 
-struct weight_file *weight_file_open(const char *path, struct error *error)
+struct weight_file *weight_file_read(const struct model_files *files, struct error *error)
 {
 	struct weight_file *weights = calloc(1, sizeof *weights);
 	if (!weights) {
 		no_memory(error);
 		return NULL;
 	}
-	if (!open_path(weights, path, error)) {
+	if (!open_place(weights, files, error)) {
 		weight_file_close(weights);
 		return NULL;
 	}
+	return weights;
+}
+
+struct weight_file *weight_file_open(const char *path, struct error *error)
+{
+	struct model_files *files = model_files_open(path, error);
+	struct weight_file *weights = files ? weight_file_read(files, error) : NULL;
+	if (weights)
+		weights->own_files = files;
+	else
+		model_files_close(files);
 	return weights;
 }
 
@@ -307,11 +279,11 @@ void weight_file_close(struct weight_file *weights)
 		return;
 	for (size_t i = 0; i < weights->n_files; i++)
 		mapped_file_close(&weights->files[i]);
-	gguf_close(weights->gguf);
 	free(weights->files);
 	free(weights->paths);
 	free(weights->tensors.items);
 	arena_free(&weights->arena);
+	model_files_close(weights->own_files);
 	free(weights);
 }
 

@@ -50,8 +50,8 @@ bool description_add_token(struct tokenizer_description *description, const stru
 struct tokenizer *tokenizer_build(struct tokenizer_description *description, struct error *error) MUST_USE;
 void tokenizer_description_free(struct tokenizer_description *description);
 
-/* Reads a tokenizer.json, and what stands beside it when `folder` is not NULL (text/tokenizer_config.h). */
-bool tokenizer_read_json(const char *path, const char *folder, struct tokenizer_description *description,
+/* Reads a tokenizer.json, and what stands beside it when `files` is not NULL (text/tokenizer_config.h). */
+bool tokenizer_read_json(const char *path, const struct model_files *files, struct tokenizer_description *description,
                          struct error *error) MUST_USE;
 
 #endif

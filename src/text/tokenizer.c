@@ -1,12 +1,10 @@
 /* The tokenizer's core: compiles a description, answers questions about tokens, decodes. Encoding is in encode.c. */
 #include "text/tokenizer.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "tensor/model_files.h"
 #include "text/tokenizer_gguf.h"
 #include "text/tokenizer_private.h"
 #include "text/unicode.h"
@@ -153,47 +151,27 @@ struct tokenizer *tokenizer_build(struct tokenizer_description *description, str
 	return NULL;
 }
 
-static bool join_path(char *out, size_t n_out, const char *directory, const char *name, struct error *error)
+struct tokenizer *tokenizer_read(const struct model_files *files, struct error *error)
 {
-	int n = snprintf(out, n_out, "%s/%s", directory, name);
-	return (n >= 0 && (size_t)n < n_out) || error_set(error, ERROR_MODEL, "the path is too long");
-}
-
-static struct tokenizer *load_gguf(const char *path, struct error *error)
-{
-	struct gguf_file *gguf = gguf_open(path, error);
-	struct tokenizer *tokenizer = gguf ? tokenizer_load_gguf(gguf, error) : NULL;
-	gguf_close(gguf);
-	return tokenizer;
-}
-
-struct tokenizer *tokenizer_load(const char *path, struct error *error)
-{
-	char gguf_path[GGUF_MAX_PATH], json_path[4096];
-	const char *folder = NULL;
-	struct stat info;
-	if (!gguf_locate(path, gguf_path, error))
-		return NULL;
-	if (gguf_path[0])
-		return load_gguf(gguf_path, error);
-	if (stat(path, &info) != 0) {
-		error_set(error, ERROR_MODEL, "%s: %s", path, strerror(errno));
-		return NULL;
-	}
-	if (S_ISDIR(info.st_mode)) {
-		if (!join_path(json_path, sizeof json_path, path, "tokenizer.json", error))
-			return NULL;
-		folder = path;
-		path = json_path;
-	}
+	if (model_files_gguf(files))
+		return tokenizer_load_gguf(model_files_gguf(files), error);
+	const char *path = model_files_expect(files, MODEL_TOKENIZER);
 	struct tokenizer_description description = {0};
 	struct tokenizer *tokenizer = NULL;
-	if (tokenizer_read_json(path, folder, &description, error)) {
+	if (tokenizer_read_json(path, model_files_directory(files) ? files : NULL, &description, error)) {
 		tokenizer = tokenizer_build(&description, error);
 		if (!tokenizer)
 			error_prefix(error, "%s", path);
 	}
 	tokenizer_description_free(&description);
+	return tokenizer;
+}
+
+struct tokenizer *tokenizer_load(const char *path, struct error *error)
+{
+	struct model_files *files = model_files_open(path, error);
+	struct tokenizer *tokenizer = files ? tokenizer_read(files, error) : NULL;
+	model_files_close(files);
 	return tokenizer;
 }
 

@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
+#include "tensor/model_files.h"
 #include "text/tokenizer_config.h"
 
 enum { MAX_MODEL_CONFIG_BYTES = 32 << 20, TEKKEN_MIN_VOCAB = 100000 };
@@ -64,18 +64,15 @@ static bool is_mistral(const struct json *config)
 	return false;
 }
 
-bool tokenizer_wants_tekken(const char *folder, const struct json *flag, size_t vocab_size, bool *wanted,
+bool tokenizer_wants_tekken(const struct model_files *files, const struct json *flag, size_t vocab_size, bool *wanted,
                             struct error *error)
 {
-	char path[4096];
-	struct stat info;
+	const char *path = model_files_find(files, MODEL_CONFIG);
 	bool set = false;
 	*wanted = false;
 	json_bool(flag, &set);
-	int n = snprintf(path, sizeof path, "%s/config.json", folder);
-	bool there = n >= 0 && (size_t)n < sizeof path && stat(path, &info) == 0;
 	bool applies = false;
-	if (there && vocab_size > TEKKEN_MIN_VOCAB) {
+	if (path && vocab_size > TEKKEN_MIN_VOCAB) {
 		struct json_limits limits = {.max_values = 1000000, .allow_duplicates = true};
 		struct json *config = json_parse_file(path, MAX_MODEL_CONFIG_BYTES, &limits, error);
 		if (!config)

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
+#include "tensor/model_files.h"
 #include "text/tokenizer_json.h"
 
 enum { MAX_CONFIG_BYTES = 32 << 20, N_STANDARD = 7 }; /* chat templates stand in it too */
@@ -31,7 +31,7 @@ struct listed_token {
 };
 
 struct reading {
-	const char *folder;
+	const struct model_files *files;
 	const struct json *document;      /* tokenizer.json */
 	struct json *config, *map, *list; /* the three files; NULL where there is none */
 	bool has_decoder;                 /* added_tokens_decoder is there */
@@ -475,22 +475,18 @@ static bool read_settings(struct reading *r, struct tokenizer_config *config)
 	struct vocab added = {0};
 	size_t n_tokens = vocab_size(r->out, &added);
 	vocab_free(&added);
-	return !cut || tokenizer_wants_tekken(r->folder, json_get(r->config, "fix_mistral_regex"), n_tokens,
+	return !cut || tokenizer_wants_tekken(r->files, json_get(r->config, "fix_mistral_regex"), n_tokens,
 	                                      &config->tekken_words, r->error);
 }
 
 /* ---- the files ---- */
 
 /* *document is NULL when there is no such file. */
-static bool open_file(struct reading *r, const char *name, struct json **document)
+static bool open_file(struct reading *r, enum model_file which, struct json **document)
 {
 	struct json_limits limits = {.max_values = 1000000, .allow_duplicates = true};
-	struct stat info;
-	char path[4096];
-	int n = snprintf(path, sizeof path, "%s/%s", r->folder, name);
-	if (n < 0 || (size_t)n >= sizeof path)
-		return error_set(r->error, ERROR_MODEL, "the path is too long");
-	if (stat(path, &info) != 0)
+	const char *path = model_files_find(r->files, which);
+	if (!path)
 		return true;
 	*document = json_parse_file(path, MAX_CONFIG_BYTES, &limits, r->error);
 	if (!*document)
@@ -501,22 +497,23 @@ static bool open_file(struct reading *r, const char *name, struct json **documen
 
 static bool read_files(struct reading *r, struct tokenizer_config *config)
 {
-	if (!open_file(r, "tokenizer_config.json", &r->config))
+	if (!open_file(r, MODEL_TOKENIZER_CONFIG, &r->config))
 		return false;
 	r->has_decoder = is_set(json_get(r->config, "added_tokens_decoder"));
 	if (!r->has_decoder &&
-	    (!open_file(r, "special_tokens_map.json", &r->map) || !open_file(r, "added_tokens.json", &r->list)))
+	    (!open_file(r, MODEL_SPECIAL_TOKENS_MAP, &r->map) || !open_file(r, MODEL_ADDED_TOKENS, &r->list)))
 		return false;
 	r->class = tokenizer_class_find(json_string(json_get(r->config, "tokenizer_class"), NULL));
 	bool ok = gather_known(r) && gather_names(r) && add_listed(r) && gather_known(r) && add_unknown_names(r) &&
 	          add_extra(r) && read_settings(r, config);
-	return ok || (strstr(r->error->message, r->folder) == r->error->message) || error_prefix(r->error, "%s", r->folder);
+	const char *directory = model_files_directory(r->files);
+	return ok || strstr(r->error->message, directory) == r->error->message || error_prefix(r->error, "%s", directory);
 }
 
-bool tokenizer_read_config(const char *folder, const struct json *document, struct tokenizer_config *config,
-                           struct tokenizer_description *out, struct error *error)
+bool tokenizer_read_config(const struct model_files *files, const struct json *document,
+                           struct tokenizer_config *config, struct tokenizer_description *out, struct error *error)
 {
-	struct reading r = {.folder = folder, .document = document, .out = out, .error = error};
+	struct reading r = {.files = files, .document = document, .out = out, .error = error};
 	bool ok = read_files(&r, config);
 	json_destroy(r.config);
 	json_destroy(r.map);

@@ -27,10 +27,10 @@ struct tokenizer_config {
 	bool tekken_words;                   /* fix_mistral_regex, where it applies */
 };
 
-/* Reads the files of `folder` that are there; tokens, flags and names of bos and eos go into the description, which has
+/* Reads those of `files` that are there; tokens, flags and names of bos and eos go into the description, which has
  * the model and the added tokens of tokenizer.json (`document`) already. Errors name file and field; what cannot be
  * honoured is logged by its name. */
-bool tokenizer_read_config(const char *folder, const struct json *document, struct tokenizer_config *config,
+bool tokenizer_read_config(const struct model_files *files, const struct json *document, struct tokenizer_config *config,
                            struct tokenizer_description *out, struct error *error) MUST_USE;
 /* Changes the stages that have been read meanwhile. */
 void tokenizer_apply_config(const struct tokenizer_config *config, const struct json *pre_tokenizer,
@@ -49,9 +49,9 @@ struct tokenizer_class {
 };
 const struct tokenizer_class *tokenizer_class_find(const char *name);
 
-/* Whether transformers' fix_mistral_regex applies to a folder: its config.json names a Mistral model and a version of
+/* Whether transformers' fix_mistral_regex applies: the config.json names a Mistral model and a version of
  * transformers before 5. `flag` is that of tokenizer_config.json (NULL: not given). In tokenizer_class.c. */
-bool tokenizer_wants_tekken(const char *folder, const struct json *flag, size_t vocab_size, bool *wanted,
+bool tokenizer_wants_tekken(const struct model_files *files, const struct json *flag, size_t vocab_size, bool *wanted,
                             struct error *error) MUST_USE;
 
 #endif

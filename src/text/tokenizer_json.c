@@ -325,7 +325,7 @@ static bool read_post_processor(const struct json *processor, struct tokenizer_d
 
 /* ---- the file ---- */
 
-static bool read_document(const struct json *document, const char *path, const char *folder,
+static bool read_document(const struct json *document, const char *path, const struct model_files *files,
                           struct tokenizer_description *out, struct error *error)
 {
 	const struct json *version = json_get(document, "version"), *cut = json_get(document, "pre_tokenizer");
@@ -338,7 +338,7 @@ static bool read_document(const struct json *document, const char *path, const c
 	if (!read_model(json_get(document, "model"), out, error) ||
 	    !read_added(json_get(document, "added_tokens"), out, error))
 		return error_prefix(error, "%s", path);
-	if (folder && !tokenizer_read_config(folder, document, &config, out, error))
+	if (files && !tokenizer_read_config(files, document, &config, out, error))
 		return false;
 	bool ok = read_normalizer(json_get(document, "normalizer"), out, error) &&
 	          (config.tekken_words ? read_tekken_pretokenizer : read_pretokenizer)(cut, out, error) &&
@@ -350,14 +350,14 @@ static bool read_document(const struct json *document, const char *path, const c
 	return true;
 }
 
-bool tokenizer_read_json(const char *path, const char *folder, struct tokenizer_description *description,
+bool tokenizer_read_json(const char *path, const struct model_files *files, struct tokenizer_description *description,
                          struct error *error)
 {
 	struct json_limits limits = {.max_values = MAX_VALUES, .allow_duplicates = true};
 	struct json *document = json_parse_file(path, MAX_FILE_BYTES, &limits, error);
 	if (!document)
 		return false;
-	bool ok = read_document(document, path, folder, description, error);
+	bool ok = read_document(document, path, files, description, error);
 	json_destroy(document);
 	return ok;
 }

@@ -561,47 +561,6 @@ static void what_is_no_file_is_refused(void **state)
 	bytes_free(&file);
 }
 
-/* `said` NULL: no error, though "" may be what is expected. */
-static void check_located(const char *name, const char *expected, const char *said)
-{
-	char file[GGUF_MAX_PATH];
-	struct error error = {0};
-	const char *path = name[0] ? folder_file(&folder, name) : folder.path;
-	bool found = gguf_locate(path, file, &error);
-	if (found != (said == NULL))
-		fail_msg("%s: %s", name, found ? "was found" : error.message);
-	assert_string_equal(file, expected[0] ? folder_file(&folder, expected) : "");
-	assert_true(!said || (error.code == ERROR_MODEL && strstr(error.message, said)));
-}
-
-static void the_model_of_a_directory_is_found(void **state)
-{
-	(void)state;
-	char file[GGUF_MAX_PATH], *long_path = malloc(2 * GGUF_MAX_PATH);
-	struct error error = {0};
-	check_located("absent.gguf", "absent.gguf", NULL); /* opening says what is wrong with it */
-	check_located("absent", "", NULL);
-	check_located("", "", NULL);
-	file_write(folder_file(&folder, "README.gguf.md"), "", 0);
-	file_write(folder_file(&folder, "m-00002-of-00002.gguf"), "", 0);
-	check_located("", "", NULL); /* parts are found through the first */
-	file_write(folder_file(&folder, "m-00001-of-00002.gguf"), "", 0);
-	check_located("", "m-00001-of-00002.gguf", NULL);
-	file_write(folder_file(&folder, "other-2-of-2.gguf"), "", 0); /* no name of a part */
-	check_located("", "", "has 2 GGUF models (");
-	check_located("other-2-of-2.gguf", "other-2-of-2.gguf", NULL);
-	file_write(folder_file(&folder, "third.gguf"), "", 0);
-	check_located("", "", ", ...), expected one, or the file's path");
-	file_write(folder_file(&folder, "model.safetensors"), "", 0);
-	check_located("", "", NULL);
-	assert_non_null(long_path);
-	memset(long_path, 'x', 2 * GGUF_MAX_PATH);
-	strcpy(long_path + GGUF_MAX_PATH, ".gguf");
-	assert_false(gguf_locate(long_path, file, &error));
-	assert_non_null(strstr(error.message, "the path is too long"));
-	free(long_path);
-}
-
 struct shard {
 	uint16_t number, count;
 	const char *architecture, *tensor;
@@ -718,7 +677,6 @@ int main(void)
 	    cmocka_unit_test(names_of_tensors_are_checked),
 	    cmocka_unit_test(tensors_may_not_share_bytes),
 	    cmocka_unit_test_teardown(what_is_no_file_is_refused, clear_folder),
-	    cmocka_unit_test_teardown(the_model_of_a_directory_is_found, clear_folder),
 	    cmocka_unit_test_teardown(split_sets_are_read_whole, clear_folder),
 	    cmocka_unit_test_teardown(broken_sets_are_refused, clear_folder),
 	};

@@ -287,9 +287,9 @@ static void what_is_no_file_is_refused(void **state)
 	(void)state;
 	const char *path = folder_file(&folder, "model.safetensors");
 	refuse(folder_file(&folder, "absent"), "absent: No such file");
-	refuse(folder.path, "has 0 .safetensors files");
+	refuse(folder.path, "has no weights; expected a directory with .safetensors files");
 	folder_write(&folder, "config.json", "{}");
-	refuse(folder_file(&folder, "config.json"), "expected a directory, a .safetensors or a .gguf file");
+	refuse(folder_file(&folder, "config.json"), "config.json: has no weights");
 	assert_int_equal(mkfifo(path, 0600), 0);
 	refuse(folder.path, "not a regular file"); /* at once: nobody writes to it */
 	assert_int_equal(remove(path), 0);
@@ -299,7 +299,7 @@ static void what_is_no_file_is_refused(void **state)
 	assert_int_equal(symlink("model.safetensors", path), 0);
 	refuse(folder.path, "model.safetensors");
 	assert_int_equal(remove(path), 0);
-	refuse("/dev/null", "expected a directory");
+	refuse("/dev/null", "not a regular file");
 	for (size_t n = 0; n < 10; n++) {
 		file_write(path, "\2\0\0\0\0\0\0\0{}", n);
 		refuse(folder.path, "model.safetensors");
