@@ -15,7 +15,7 @@ struct sampling {
 	double temperature;        /* 0 = greedy */
 	double top_p;              /* 0..1; 1 = off */
 	double min_p;              /* 0..1; 0 = off */
-	double repetition_penalty; /* > 0; 1 = off; over prompt and output */
+	double repetition_penalty; /* > 0; 1 = off; over prompt and output; below 1e-30 it is as 1e-30 */
 	int64_t top_k;             /* 0 = off */
 	uint64_t seed;
 };

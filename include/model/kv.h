@@ -32,6 +32,10 @@ bool kv_page_bytes(const struct kv_shape *shape, size_t *n_bytes) MUST_USE;
 size_t kv_k_offset(const struct kv_shape *shape, int layer);
 size_t kv_v_offset(const struct kv_shape *shape, int layer);
 
+/* Brings the finite values of a row [n] within what `type` can hold, so that storing makes none of them infinite: f16 ends
+ * at 65504, and keys of bf16 models need not. What is not finite stays, to show in the logits. */
+void kv_saturate(enum dtype type, float *row, int64_t n);
+
 struct kv_pool;
 
 /* Maps address space for n_pages (>= 1), all free; memory is used as pages are first written. ERROR_MEMORY when they

@@ -27,7 +27,7 @@ enum { MAX_KEYS = 256, MAX_KEY_FILE_BYTES = 128 << 10 };
 /* ---- keys ---- */
 
 struct keys {
-	struct bytes file; /* its lines, cut into texts */
+	struct bytes file, variable; /* their lines, cut into texts */
 	const char *texts[MAX_KEYS + 1];
 	int n;
 };
@@ -50,16 +50,23 @@ static bool read_key_file(const char *path, struct bytes *out, struct error *err
 	return true;
 }
 
+/* Cuts spaces and line ends around a key: `$(cat file)` and env files of other systems leave some. */
+static char *trim(char *text)
+{
+	text += strspn(text, " \t\r\n");
+	size_t n_bytes = strlen(text);
+	while (n_bytes > 0 && strchr(" \t\r\n", text[n_bytes - 1]))
+		text[--n_bytes] = '\0';
+	return text;
+}
+
 /* Lines without spaces around them; empty ones and those that begin with # are none. */
 static bool take_lines(struct keys *keys, const char *path, struct error *error)
 {
 	char *rest = keys->file.data, *line;
 	while ((line = strsep(&rest, "\n"))) {
-		line += strspn(line, " \t\r");
-		size_t n_bytes = strlen(line);
-		while (n_bytes > 0 && strchr(" \t\r", line[n_bytes - 1]))
-			line[--n_bytes] = '\0';
-		if (n_bytes == 0 || line[0] == '#')
+		line = trim(line);
+		if (line[0] == '\0' || line[0] == '#')
 			continue;
 		if (keys->n == MAX_KEYS)
 			return error_set(error, ERROR_USAGE, "--api-key-file %.200s has more than %d keys", path, MAX_KEYS);
@@ -71,8 +78,12 @@ static bool take_lines(struct keys *keys, const char *path, struct error *error)
 static bool keys_load(struct keys *keys, const struct options *options, struct error *error)
 {
 	*keys = (struct keys){0};
-	if (options->api_key)
-		keys->texts[keys->n++] = options->api_key;
+	if (options->api_key) {
+		bytes_append(&keys->variable, options->api_key, strlen(options->api_key) + 1);
+		if (keys->variable.failed)
+			return error_set(error, ERROR_MEMORY, "no memory for a key");
+		keys->texts[keys->n++] = trim(keys->variable.data);
+	}
 	const char *path = options->api_key_file;
 	if (!path)
 		return true;
@@ -83,9 +94,12 @@ static bool keys_load(struct keys *keys, const struct options *options, struct e
 
 static void keys_free(struct keys *keys)
 {
-	if (keys->file.data)
-		explicit_bzero(keys->file.data, keys->file.n_bytes);
-	bytes_free(&keys->file);
+	struct bytes *const owned[] = {&keys->file, &keys->variable};
+	for (int i = 0; i < 2; i++) {
+		if (owned[i]->data)
+			explicit_bzero(owned[i]->data, owned[i]->n_bytes);
+		bytes_free(owned[i]);
+	}
 }
 
 /* ---- what the worker asks of the server ---- */

@@ -51,8 +51,11 @@ double sampler_uniform(uint64_t seed, uint32_t choice, uint64_t position)
 /* Keskar et al., 2019, as Hugging Face applies it: once per distinct token, towards less likely. */
 static void penalise(struct sampler *sampler, float *logits, double penalty, const int32_t *history, size_t n_history)
 {
+	/* Less would carry logits beyond what a float holds, and changes nothing more: whatever is favoured has won by now. */
+	const double least_penalty = 1e-30;
 	if (penalty == 1.0)
 		return;
+	penalty = penalty < least_penalty ? least_penalty : penalty;
 	for (size_t i = 0; i < n_history; i++) {
 		int32_t token = history[i];
 		if (token < 0 || token >= sampler->vocab_size || sampler->seen[token])

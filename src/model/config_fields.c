@@ -50,6 +50,12 @@ double positive_field(struct fields *fields, const char *name, double fallback)
 	return fallback;
 }
 
+double positive_field_unless_zero(struct fields *fields, const char *name, double fallback)
+{
+	double number;
+	return json_double(field(fields, name), &number) && number == 0 ? fallback : positive_field(fields, name, fallback);
+}
+
 bool flag_field(struct fields *fields, const char *name, bool fallback)
 {
 	const struct json *value = field(fields, name);

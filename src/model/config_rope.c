@@ -60,10 +60,12 @@ static void read_yarn(struct reading *reading)
 	struct fields *fields = reading->fields;
 	rope->original_max_positions =
 	    count_field(fields, "original_max_position_embeddings", reading->config->max_positions);
-	rope->beta_fast = positive_field(fields, "beta_fast", 32);
-	rope->beta_slow = positive_field(fields, "beta_slow", 1);
+	/* transformers (modeling_rope_utils, _compute_yarn_parameters) takes 0 for "not given" in these four. */
+	rope->beta_fast = positive_field_unless_zero(fields, "beta_fast", 32);
+	rope->beta_slow = positive_field_unless_zero(fields, "beta_slow", 1);
 	rope->truncate = flag_field(fields, "truncate", true);
-	double scale = positive_field(fields, "mscale", 0), all = positive_field(fields, "mscale_all_dim", 0);
+	double scale = positive_field_unless_zero(fields, "mscale", 0);
+	double all = positive_field_unless_zero(fields, "mscale_all_dim", 0);
 	double inferred = scale > 0 && all > 0
 	                      ? rope_yarn_magnitude(rope->factor, scale) / rope_yarn_magnitude(rope->factor, all)
 	                      : rope_yarn_magnitude(rope->factor, 1);

@@ -244,9 +244,11 @@ static void rotate_and_store_row(struct step *step, const void *argument, int ro
 		rotate_head(model, layer, model->work.q + (row * config->n_heads + h) * head_dim, V_NORM_Q, row);
 	for (int64_t h = 0; h < config->n_kv_heads; h++) {
 		float *k = model->work.k + (row * config->n_kv_heads + h) * head_dim;
-		const float *v = model->work.v + (row * config->n_kv_heads + h) * head_dim;
+		float *v = model->work.v + (row * config->n_kv_heads + h) * head_dim;
 		size_t offset = (size_t)(h * shape->page_tokens + slot) * head_bytes;
 		rotate_head(model, layer, k, V_NORM_K, row);
+		kv_saturate(shape->type, k, head_dim);
+		kv_saturate(shape->type, v, head_dim);
 		model->kernels->narrow(page + kv_k_offset(shape, layer_index) + offset, shape->type, k, head_dim);
 		model->kernels->narrow(page + kv_v_offset(shape, layer_index) + offset, shape->type, v, head_dim);
 	}

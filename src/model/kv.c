@@ -2,6 +2,8 @@
 #include "model/kv.h"
 
 #include <assert.h>
+#include <float.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -55,6 +57,21 @@ size_t kv_v_offset(const struct kv_shape *shape, int layer)
 	assert(fits);
 	(void)fits;
 	return n * (2 * (size_t)layer + 1);
+}
+
+/* The largest value that does not round to infinity; of Q8, whose scale is an f16, 127 times that. */
+static float largest_value(enum dtype type)
+{
+	const float f16 = 65504.0f;
+	return type == DTYPE_F16 ? f16 : type == DTYPE_Q8 ? 127 * f16 : type == DTYPE_BF16 ? 0x1.FEp127f : FLT_MAX;
+}
+
+void kv_saturate(enum dtype type, float *row, int64_t n)
+{
+	float most = largest_value(type);
+	for (int64_t i = 0; i < n; i++)
+		if (fabsf(row[i]) > most && fabsf(row[i]) <= FLT_MAX)
+			row[i] = copysignf(most, row[i]);
 }
 
 struct kv_pool *kv_pool_create(const struct kv_shape *shape, int n_pages, struct error *error)

@@ -227,7 +227,9 @@ static void rope_that_depends_on_the_length_is_read(void **state)
 	refused("\"rope_scaling\":{\"type\":\"dynamic\"}", "rope_scaling.factor is missing");
 	refused("\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":4e17}", "factor is missing or not 1 to 1e6");
 	refused("\"rope_scaling\":{\"type\":\"yarn\",\"factor\":0.5}", "rope_scaling.factor");
-	refused("\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":0}", "beta_fast is 0");
+	refused("\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":-1}", "beta_fast is -1");
+	refused("\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"mscale\":\"0\"}", "mscale is a string");
+	refused("\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"attention_factor\":0}", "attention_factor is 0");
 	refused("\"rope_theta\":1,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4}", "rope_theta above 1");
 	refused("\"head_dim\":2,\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":4}", "heads of at least 4");
 	refused("\"rope_scaling\":{\"type\":\"longrope\"}", "needs short_factor and long_factor");
@@ -238,6 +240,29 @@ static void rope_that_depends_on_the_length_is_read(void **state)
 	refused(
 	    "\"head_dim\":2,\"rope_scaling\":{\"type\":\"longrope\",\"factor\":4,\"short_factor\":[1],\"long_factor\":[0]}",
 	    "long_factor is an array");
+}
+
+/* As transformers' `beta_fast or 32` and `if mscale and mscale_all_dim`. */
+static void zeros_of_yarn_are_not_given(void **state)
+{
+	(void)state;
+	static const char *const zeros[] = {"\"mscale\":0", "\"mscale_all_dim\":0.0", "\"mscale\":1.0,\"mscale_all_dim\":0",
+	                                    "\"mscale\":0,\"mscale_all_dim\":0.7", "\"beta_fast\":0,\"beta_slow\":0"};
+	for (size_t i = 0; i < sizeof zeros / sizeof *zeros; i++) {
+		char fields[256];
+		snprintf(fields, sizeof fields, "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,%s}", zeros[i]);
+		struct model_config config = understood(fields);
+		assert_true(fabs(config.rope.attention_factor - (0.1 * log(4) + 1)) < 1e-12);
+		assert_true(config.rope.beta_fast == 32 && config.rope.beta_slow == 1);
+	}
+	struct error error = {0};
+	struct model_config found;
+	if (!config_load("tests/found/yarn-mscale-zero", &found, &error))
+		fail_msg("%s", error.message);
+	assert_true(fabs(found.rope.attention_factor - (0.1 * log(4) + 1)) < 1e-12);
+	struct model_config given =
+	    understood("\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"mscale\":0.5,\"mscale_all_dim\":1}");
+	assert_true(fabs(given.rope.attention_factor - (0.05 * log(4) + 1) / (0.1 * log(4) + 1)) < 1e-12);
 }
 
 /* ---- families ---- */
@@ -589,6 +614,7 @@ int main(void)
 	    cmocka_unit_test_teardown(every_field_is_read, clear_folder),
 	    cmocka_unit_test_teardown(rope_is_read_in_every_layout, clear_folder),
 	    cmocka_unit_test_teardown(rope_that_depends_on_the_length_is_read, clear_folder),
+	    cmocka_unit_test_teardown(zeros_of_yarn_are_not_given, clear_folder),
 	    cmocka_unit_test_teardown(every_family_has_its_parts, clear_folder),
 	    cmocka_unit_test_teardown(windows_are_in_the_layers_that_have_them, clear_folder),
 	    cmocka_unit_test_teardown(eos_ids_come_from_both_files, clear_folder),

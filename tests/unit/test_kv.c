@@ -1,4 +1,6 @@
 /* KV pages: counts, sharing, layout. */
+#include <float.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +10,7 @@
 #include <cmocka.h>
 
 #include "model/kv.h"
+#include "model_run.h"
 
 static const struct kv_shape shape = {
     .type = DTYPE_F16, .n_layers = 3, .n_kv_heads = 2, .head_dim = 10, .page_tokens = 32};
@@ -82,6 +85,72 @@ static void pages_do_not_overlap(void **state)
 	kv_pool_destroy(pool);
 }
 
+/* ---- values beyond a type's range ---- */
+
+static void finite_values_stay_finite(void **state)
+{
+	(void)state;
+	static const struct {
+		enum dtype type;
+		float most;
+	} cases[] = {{DTYPE_F16, 65504.0f}, {DTYPE_BF16, 0x1.FEp127f}, {DTYPE_Q8, 127 * 65504.0f}, {DTYPE_F32, FLT_MAX}};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		float most = cases[i].most;
+		const float row[] = {0, -1.5f, most, nextafterf(most, 0), nextafterf(most, INFINITY), -FLT_MAX, -INFINITY, NAN};
+		float kept[8];
+		memcpy(kept, row, sizeof kept);
+		kv_saturate(cases[i].type, kept, 8);
+		assert_memory_equal(kept, row, 4 * sizeof *row);
+		assert_true(kept[4] == (cases[i].type == DTYPE_F32 ? row[4] : most));
+		assert_true(kept[5] == -most && kept[6] == -INFINITY && isnan(kept[7]));
+	}
+	assert_true(isfinite(f16_to_f32(f32_to_f16(65504.0f))) && isinf(f16_to_f32(f32_to_f16(65520.0f))));
+	assert_true(isfinite(bf16_to_f32(f32_to_bf16(0x1.FEp127f))));
+}
+
+static float largest_difference(const float *logits, const float *expected, int n)
+{
+	float most = 0;
+	for (int i = 0; i < n; i++) {
+		assert_true(isfinite(logits[i]));
+		most = fmaxf(most, fabsf(logits[i] - expected[i]));
+	}
+	return most;
+}
+
+/* tests/found/keys-above-f16: bf16 weights of ours whose biases push keys beyond 65504. f32's logits begin as
+ * transformers' do. Each type of cache stays within 5e-3 of their range, in prefill and decode. */
+static void keys_beyond_f16_are_no_nan(void **state)
+{
+	(void)state;
+	enum { VOCAB = 128, N = 3 };
+	static const char path[] = "tests/found/keys-above-f16";
+	static const int32_t tokens[N] = {1, 5, 9};
+	float exact[N * VOCAB], logits[N * VOCAB];
+	struct run run;
+	run_open_as(&run, path, ISA_AUTO, (struct variant){COMPUTE_F32, DTYPE_F32}, DTYPE_F32, 1);
+	all_logits(&run, tokens, N, N, N, exact);
+	model_close(run.model);
+	assert_true(fabsf(exact[2 * VOCAB] - 0.1402f) < 1e-4f && fabsf(exact[2 * VOCAB + 1] + 4.158f) < 1e-3f);
+	float low = exact[0], high = exact[0];
+	for (int i = 0; i < N * VOCAB; i++) {
+		low = fminf(low, exact[i]);
+		high = fmaxf(high, exact[i]);
+	}
+	static const enum dtype types[] = {DTYPE_F16, DTYPE_BF16, DTYPE_F32};
+	for (int i = 0; i < N_SETS * 3 * 2; i++) {
+		if (!is_supported(sets[i / 6]))
+			continue;
+		run_open_as(&run, path, sets[i / 6], (struct variant){COMPUTE_AUTO, AS_IN_FILE}, types[i % 3], 1);
+		all_logits(&run, tokens, N, N, i / 3 % 2 ? N : 1, logits);
+		model_close(run.model);
+		float difference = largest_difference(logits, exact, N * VOCAB);
+		if (difference > 5e-3f * (high - low))
+			fail_msg("%s, %s: %g of a range of %g", set_names[i / 6], dtype_info(types[i % 3])->name,
+			         (double)difference, (double)(high - low));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -89,6 +158,8 @@ int main(void)
 	    cmocka_unit_test(layers_lie_side_by_side_in_a_page),
 	    cmocka_unit_test(sizes_past_what_can_be_counted_are_refused),
 	    cmocka_unit_test(pages_do_not_overlap),
+	    cmocka_unit_test(finite_values_stay_finite),
+	    cmocka_unit_test(keys_beyond_f16_are_no_nan),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

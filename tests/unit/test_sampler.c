@@ -177,6 +177,26 @@ static void many_tokens_are_put_in_order(void **state)
 	sampler_destroy(sampler);
 }
 
+/* However small the penalty: of what was seen, what was likeliest wins, by chance as greedily. */
+static void a_tiny_penalty_favours_what_was_seen(void **state)
+{
+	(void)state;
+	static const double penalties[] = {0.1, 1e-20, 1e-38, 1e-40, 1e-310, 5e-324};
+	static const int32_t history[] = {1, 2, 3, 2};
+	struct sampler *sampler = sampler_create(VOCAB);
+	for (size_t i = 0; i < 2 * sizeof penalties / sizeof *penalties; i++) {
+		struct sampling sampling = {
+		    .temperature = i % 2, .top_p = 1, .repetition_penalty = penalties[i / 2], .seed = 5};
+		float logits[VOCAB] = {20, 12.5f, 14.25f, -1, 19, 0, -3, 2};
+		assert_int_equal(sampler_pick(sampler, logits, &sampling, history, 4, 0, i), 2);
+		float negative[VOCAB] = {-20, -12.5f, -14.25f, -1e-3f, -19, -2, -3, -INFINITY};
+		sampling.temperature = 0;
+		int32_t token = sampler_pick(sampler, negative, &sampling, history, 4, 0, i);
+		assert_true(token == 1 || token == 2 || token == 3);
+	}
+	sampler_destroy(sampler);
+}
+
 static void greedy_takes_the_first_of_equals(void **state)
 {
 	(void)state;
@@ -232,6 +252,7 @@ int main(void)
 	    cmocka_unit_test(temperature_sharpens),
 	    cmocka_unit_test(filters_keep_what_they_should),
 	    cmocka_unit_test(many_tokens_are_put_in_order),
+	    cmocka_unit_test(a_tiny_penalty_favours_what_was_seen),
 	    cmocka_unit_test(greedy_takes_the_first_of_equals),
 	    cmocka_unit_test(penalty_counts_a_token_once_and_pushes_down),
 	    cmocka_unit_test(uniform_is_a_function_of_its_counter),
