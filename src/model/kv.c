@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/checked.h"
@@ -66,9 +67,32 @@ static float largest_value(enum dtype type)
 	return type == DTYPE_F16 ? f16 : type == DTYPE_Q8 ? 127 * f16 : type == DTYPE_BF16 ? 0x1.FEp127f : FLT_MAX;
 }
 
+/* Whether |x| > most anywhere, not-a-number included: magnitudes of floats are ordered as their bits are. Every key and
+ * value goes through here, and nearly none is. */
+static bool any_beyond(const float *row, int64_t n, float most)
+{
+	typedef int32_t lanes __attribute__((vector_size(16)));
+	enum { N_LANES = 4, MAGNITUDE = 0x7FFFFFFF };
+	int32_t limit, bits, found = 0;
+	lanes over = {0}, four;
+	int64_t i = 0;
+	memcpy(&limit, &most, sizeof limit);
+	for (; i + N_LANES <= n; i += N_LANES) {
+		memcpy(&four, row + i, sizeof four);
+		over |= (four & MAGNITUDE) > limit;
+	}
+	for (; i < n; i++) {
+		memcpy(&bits, row + i, sizeof bits);
+		found |= (bits & MAGNITUDE) > limit;
+	}
+	return found | over[0] | over[1] | over[2] | over[3];
+}
+
 void kv_saturate(enum dtype type, float *row, int64_t n)
 {
 	float most = largest_value(type);
+	if (!any_beyond(row, n, most))
+		return;
 	for (int64_t i = 0; i < n; i++)
 		if (fabsf(row[i]) > most && fabsf(row[i]) <= FLT_MAX)
 			row[i] = copysignf(most, row[i]);

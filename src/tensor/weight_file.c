@@ -75,9 +75,9 @@ static bool add_file(struct weight_file *weights, const char *path, struct error
 static bool check_shard_name(const char *index, const char *name, size_t n_bytes, struct error *error)
 {
 	bool plain = n_bytes > 0 && strlen(name) == n_bytes && !strchr(name, '/') && strcmp(name, "..") != 0 &&
-	             strcmp(name, ".") != 0 && ends_with(name, ".safetensors");
-	return plain || error_set(error, ERROR_MODEL,
-	                          "%s: shard name %.100s: must be a .safetensors file in the same directory", index, name);
+	             strcmp(name, ".") != 0;
+	return plain || error_set(error, ERROR_MODEL, "%s: shard name %.100s: must be that of a file in the same directory",
+	                          index, name);
 }
 
 static int by_text(const void *left, const void *right)

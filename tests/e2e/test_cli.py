@@ -230,6 +230,41 @@ def test_tokenize_refuses(tallow, text_model, tmp_path):
     assert outside.returncode == 2
 
 
+# ---- paths ----
+
+
+def test_every_form_of_path_means_the_model(tallow, text_model, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(text_model, store)
+    (store / "model.safetensors").rename(store / "sha256-0123")  # its first bytes tell
+    text = tmp_path / "text"
+    text.write_bytes(HELD_OUT.read_bytes()[:3000])
+    ids, found = [], []
+    for path in (text_model, text_model / "model.safetensors", store, store / "sha256-0123"):
+        ids.append(tallow("tokenize", "--model", path, input=b"The capital").stdout)
+        found.append(perplexity(tallow, path, text)["perplexity"])
+        assert tallow("inspect", path).returncode == 0
+    assert ids[0] and found[0] > 1
+    assert ids == ids[:1] * 4 and found == found[:1] * 4
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+                                  "model.safetensors", "model.safetensors.index.json", "model.gguf"])
+def test_a_git_lfs_pointer_is_called_that(tallow, text_model, tmp_path, name):
+    folder = tmp_path / "clone"
+    shutil.copytree(text_model, folder)
+    if name in ("model.safetensors.index.json", "model.gguf"):
+        (folder / "model.safetensors").unlink()
+    pointer = folder / name
+    pointer.unlink(missing_ok=True)
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 12345\n" % ("0" * 64))
+    result = tallow("generate", "--model", folder, "-p", "x", "--max-tokens", "1")
+    line = one_line(result)
+    assert result.returncode == 3 and "%s: is a Git LFS pointer" % pointer in line and "git lfs pull" in line
+    inspected = tallow("inspect", folder)
+    assert inspected.returncode == 3 and "Git LFS pointer" in one_line(inspected)
+
+
 # ---- logits ----
 
 

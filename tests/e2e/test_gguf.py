@@ -98,6 +98,25 @@ def test_logits_and_ids_are_those_of_the_safetensors(tallow, text_model, gguf_mo
     assert max(abs(a - b) for a, b in zip(one, other)) <= 2e-3 * (max(one) - min(one))
 
 
+def test_a_file_is_gguf_whatever_it_is_called(tallow, gguf_model, values, tensors, tmp_path):
+    """As in the blobs of an Ollama store, a Hugging Face cache, and on file systems that shout."""
+    expected = generated(tallow, gguf_model)
+    blobs, shouting = tmp_path / "blobs", tmp_path / "shouting"
+    for folder in (blobs, shouting):
+        folder.mkdir()
+    shutil.copy(gguf_model, blobs / ("sha256-" + "0" * 64))
+    (blobs / "sha256-1").write_text('{"model_format": "gguf"}')
+    assert generated(tallow, blobs / ("sha256-" + "0" * 64)) == expected and generated(tallow, blobs) == expected
+    first = gguf_writer.write_split(shouting, "m", values, tensors, 2)
+    for part in list(shouting.iterdir()):
+        part.rename(part.with_suffix(".GGUF"))
+    assert generated(tallow, first.with_suffix(".GGUF")) == expected and generated(tallow, shouting) == expected
+    snapshot = tmp_path / "models--org--name" / "snapshots" / "0a1b"
+    snapshot.mkdir(parents=True)
+    (snapshot / "q4.gguf").symlink_to(blobs / ("sha256-" + "0" * 64))
+    assert generated(tallow, snapshot) == expected
+
+
 # ---- in blocks ----
 
 

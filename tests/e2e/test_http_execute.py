@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from conftest import llama_config, write_model
+from conftest import ROOT, llama_config, write_model
 from http_client import Stream, execute, get, health, post, request, text_of, wait_until
 
 PROMPT = "Once upon a time"
@@ -48,6 +48,14 @@ def test_a_prompt_that_begins_with_bos_gets_no_second_one(worker, text_model, ta
     assert two[:2] == [b"1", b"1"] and len(two) == counts[0] + 1
     told = tallow("generate", "--model", text_model, "-p", "<s>" + PROMPT, "--max-tokens", "1", "--stats")
     assert b"prompt: %d tokens" % counts[0] in told.stderr and b"it gets one, not two" in told.stderr
+
+
+def test_a_tiny_repetition_penalty_favours_what_was_said(worker, text_model):
+    port = worker(model=text_model).port
+    body = json.loads((ROOT / "tests" / "found" / "penalty-tiny.json").read_text())
+    texts = {penalty: post(port, "/execute", dict(body, repetition_penalty=penalty)).json()["text"]
+             for penalty in (1e-3, 1e-20, 1e-38, body["repetition_penalty"], 1e-310)}
+    assert set(texts.values()) == {texts[1e-3]} and " France" in texts[1e-3]
 
 
 def test_headers_are_those_of_an_event_stream(shared_worker):

@@ -72,6 +72,31 @@ def test_spawned_as_the_orchestrator_does(worker, orchestrator):
     assert orchestrator.posts.empty()  # told once
 
 
+def names_told(port, started):
+    """Every place where a worker says what its model is called."""
+    events = execute(port, {"prompt": PROMPT, "max_tokens": 1, "ignore_eos": True})
+    whole = post(port, "/execute", {"prompt": PROMPT, "max_tokens": 1, "stream": False}).json()
+    return {started.ready["model"], health(port)["model"], get(port, "/info").json()["model"], events[0][1]["model"],
+            whole["model"], started.events("ready")[0]["model"]}
+
+
+def test_a_name_that_was_given_is_told_everywhere(worker, orchestrator):
+    started = worker("--callback-url", orchestrator.url, env={"TALLOW_NAME": "Größe 7"})
+    assert orchestrator.next_post()["body"]["model"] == "Größe 7"
+    assert names_told(started.port, started) == {"Größe 7"}
+    flagged = worker("--name", "mine", env={"TALLOW_NAME": "other"})
+    assert names_told(flagged.port, flagged) == {"mine"}
+
+
+def test_a_models_name_is_its_folders_or_its_repositorys(worker, slow_model, tmp_path):
+    snapshot = tmp_path / "models--org--name" / "snapshots" / "0a1b2c"
+    shutil.copytree(slow_model, snapshot)
+    for path, name in ((snapshot, "org--name"), (str(slow_model) + "/.", "slow"),
+                       (slow_model / "model.safetensors", "slow")):
+        started = worker(model=path)
+        assert names_told(started.port, started) == {name}
+
+
 def test_only_the_ready_line_is_on_standard_output(worker):
     started = worker()
     execute(started.port, {"prompt": PROMPT, "max_tokens": 3})
@@ -489,8 +514,16 @@ def test_keys_are_reread_on_sighup(worker, tmp_path):
     assert status("third") == 200  # the old ones stay in force
 
 
-def test_an_empty_key_opens_no_door(worker):
-    started = worker(env={"TALLOW_API_KEY": ""}, wait=False)
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \t"])
+def test_a_line_end_is_no_part_of_a_key(worker, end):
+    started = worker(env={"TALLOW_API_KEY": "sesame" + end})
+    assert get(started.port, "/info", headers={"Authorization": "Bearer sesame"}).status == 200
+    assert get(started.port, "/info", headers={"Authorization": "Bearer other"}).status == 401
+
+
+@pytest.mark.parametrize("key", ["", "\n", " "])
+def test_an_empty_key_opens_no_door(worker, key):
+    started = worker(env={"TALLOW_API_KEY": key}, wait=False)
     assert started.wait_end() == 2
 
 
