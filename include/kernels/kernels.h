@@ -78,7 +78,7 @@ struct kernels {
 	void (*widen)(float *out, const void *stored, enum dtype type, int64_t n);
 	void (*narrow)(void *stored, enum dtype type, const float *x, int64_t n);
 
-	struct kernels_private *private; /* the set's inner functions and the workers' scratch */
+	struct kernels_inner *inner; /* the set's inner functions and the workers' scratch */
 };
 
 /* ERROR_USAGE when the CPU lacks what `isa` asks for; the message names the missing feature. max_n_in: longest row any

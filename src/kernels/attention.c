@@ -268,7 +268,7 @@ static void attention_task(void *context, int task, int worker)
 	/* Later rows see more keys: the longest tasks go first, so that no worker ends long after the others. */
 	int block = (job->n_rows + rows - 1) / rows - 1 - task / job->kv.n_kv_heads;
 	struct attention_work work = {
-	    .set = region->kernels->private->set,
+	    .set = region->kernels->inner->set,
 	    .job = job,
 	    .shape = attention_shape(job->kv.head_dim),
 	    .kv_head = task % job->kv.n_kv_heads,

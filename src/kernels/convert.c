@@ -168,7 +168,7 @@ static unsigned char *block_of(const struct weight *to, int64_t first, int group
 static void quantise_outputs(const struct conversion *conversion, int64_t first, int64_t n_outputs)
 {
 	const struct weight *from = conversion->from, *to = conversion->to;
-	const struct kernel_set *set = conversion->kernels->private->set;
+	const struct kernel_set *set = conversion->kernels->inner->set;
 	_Alignas(64) float rows[QUANT_OUTPUTS][WIDE] = {{0}}, lanes[QUANT_GROUP][QUANT_OUTPUTS];
 	for (int64_t k = 0; k < from->n_in; k += WIDE) {
 		int64_t n = from->n_in - k < WIDE ? from->n_in - k : WIDE;

@@ -1,4 +1,4 @@
-/* What one instruction set brings: the private table behind struct kernels. matmul.c and attention.c hold the
+/* What one instruction set brings: the table behind struct kernels. matmul.c and attention.c hold the
  * algorithms and the order of work; a set holds the loops that touch numbers.
  */
 #ifndef TALLOW_KERNELS_KERNEL_SET_H
@@ -89,7 +89,7 @@ struct kernels *kernels_create_for(const struct platform_cpu *cpu, enum isa isa,
 /* Products of bf16 activations with bf16 weights by vdpbf16ps; only where the CPU has it. */
 void avx512_bf16_dot(const struct dot_block *block);
 
-struct kernels_private {
+struct kernels_inner {
 	const struct kernel_set *set;
 	bool amx;               /* bf16 weights, and prefill of quantised ones, go through tiles (kernels/amx.h) */
 	dot_function *bf16_dot; /* NULL: bf16 weights are widened */
@@ -103,7 +103,7 @@ struct kernels_private {
 /* Scratch of one worker, aligned to 64 bytes. */
 static inline void *worker_scratch(const struct kernels *kernels, int worker)
 {
-	return kernels->private->scratch + (size_t)worker * kernels->private->scratch_stride;
+	return kernels->inner->scratch + (size_t)worker * kernels->inner->scratch_stride;
 }
 
 /* Upper bounds over every product with rows of at most max_n_in, and every attention whose head_dim is at most that. */

@@ -135,9 +135,9 @@ struct kernels *kernels_create_for(const struct platform_cpu *cpu, enum isa isa,
 	}
 
 	struct kernels *kernels = calloc(1, sizeof *kernels);
-	struct kernels_private *private = calloc(1, sizeof *private);
-	if (!kernels || !private) {
-		free(private);
+	struct kernels_inner *inner = calloc(1, sizeof *inner);
+	if (!kernels || !inner) {
+		free(inner);
 		free(kernels);
 		error_set(error, ERROR_MEMORY, "cannot allocate the kernel table");
 		return NULL;
@@ -145,7 +145,7 @@ struct kernels *kernels_create_for(const struct platform_cpu *cpu, enum isa isa,
 	struct isa_row row = row_of(isa, cpu);
 	const struct kernel_set *set = row.set;
 	bool rounds = compute == COMPUTE_AUTO;
-	*private = (struct kernels_private){
+	*inner = (struct kernels_inner){
 	    .set = set,
 	    .amx = rounds && isa == ISA_AMX,
 	    .bf16_dot = rounds ? row.bf16_dot : NULL,
@@ -164,15 +164,15 @@ struct kernels *kernels_create_for(const struct platform_cpu *cpu, enum isa isa,
 	    .add = set->add,
 	    .widen = set->widen,
 	    .narrow = set->narrow,
-	    .private = private,
+	    .inner = inner,
 	};
-	void *scratch = mmap(NULL, private->scratch_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *scratch = mmap(NULL, inner->scratch_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (scratch == MAP_FAILED) {
-		error_set(error, ERROR_MEMORY, "cannot allocate %zu bytes of kernel scratch", private->scratch_bytes);
+		error_set(error, ERROR_MEMORY, "cannot allocate %zu bytes of kernel scratch", inner->scratch_bytes);
 		kernels_destroy(kernels);
 		return NULL;
 	}
-	private->scratch = scratch;
+	inner->scratch = scratch;
 	return kernels;
 }
 
@@ -180,8 +180,8 @@ void kernels_destroy(struct kernels *kernels)
 {
 	if (!kernels)
 		return;
-	if (kernels->private->scratch)
-		munmap(kernels->private->scratch, kernels->private->scratch_bytes);
-	free(kernels->private);
+	if (kernels->inner->scratch)
+		munmap(kernels->inner->scratch, kernels->inner->scratch_bytes);
+	free(kernels->inner);
 	free(kernels);
 }

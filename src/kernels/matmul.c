@@ -39,16 +39,16 @@ enum way {
  * times its scale to bf16 costs less than rounding activations to 8 bits does. */
 static enum way way_of(const struct kernels *kernels, enum dtype type, enum row_phase phase)
 {
-	const struct kernels_private *private = kernels->private;
+	const struct kernels_inner *inner = kernels->inner;
 	if (type == DTYPE_BF16T)
 		return WAY_AMX_MANY;
-	if (private->amx && type == DTYPE_BF16)
+	if (inner->amx && type == DTYPE_BF16)
 		return phase == ROWS_PREFILL ? WAY_AMX_MANY : WAY_AMX_FEW;
-	if (private->amx && quant_is(type) && phase == ROWS_PREFILL)
+	if (inner->amx && quant_is(type) && phase == ROWS_PREFILL)
 		return WAY_AMX_MANY;
-	if (private->bf16_dot && type == DTYPE_BF16)
+	if (inner->bf16_dot && type == DTYPE_BF16)
 		return WAY_BF16_DOT;
-	if (private->quant && quant_is(type))
+	if (inner->quant && quant_is(type))
 		return WAY_QUANT;
 	bool avx2 = kernels->isa == ISA_AVX2 || kernels->isa == ISA_AVX2VNNI;
 	return avx2 && !quant_is(type) && phase == ROWS_PREFILL ? WAY_SGEMM : WAY_DOT;
@@ -57,7 +57,7 @@ static enum way way_of(const struct kernels *kernels, enum dtype type, enum row_
 /* What lies in rows of numbers: not quantised weights, nor the blocks of GGUF files. */
 static bool dot_reads(const struct kernels *kernels, enum dtype type)
 {
-	return kernels->private->set->dot[type] != NULL;
+	return kernels->inner->set->dot[type] != NULL;
 }
 
 int matmul_tile_rows(const struct kernels *kernels, enum dtype type)
@@ -73,7 +73,7 @@ bool matmul_phase_invariant(const struct kernels *kernels, enum dtype type)
 
 bool matmul_prefers_tiles(const struct kernels *kernels)
 {
-	return kernels->private->amx;
+	return kernels->inner->amx;
 }
 
 enum arithmetic matmul_arithmetic(const struct kernels *kernels, enum dtype type, enum row_phase phase)
@@ -167,7 +167,7 @@ static void prepare_row(const struct prepare *prepare, enum way way, int row)
 	size_t used = (size_t)input->n_in * sizeof(uint16_t);
 	switch (way) {
 	case WAY_QUANT:
-		prepare->kernels->private->set->quantise_row((void *)out, x, input->n_in, input->type);
+		prepare->kernels->inner->set->quantise_row((void *)out, x, input->n_in, input->type);
 		break;
 	case WAY_AMX_FEW:
 		amx->pack_row_few(block, row % AMX_SIDE, x, input->n_in);
@@ -269,7 +269,7 @@ static void quant_span(const struct region *region, const struct row_span *span,
 	    .out = output_at(region, columns, span->first),
 	    .out_stride = (size_t)weight->n_out,
 	};
-	region->kernels->private->quant(weight->type, &product);
+	region->kernels->inner->quant(weight->type, &product);
 }
 
 static size_t stored_row_bytes(const struct weight *weight)
@@ -287,7 +287,7 @@ static const unsigned char *stored_rows(const struct weight *weight, int64_t fir
 static void dot_span(const struct region *region, const struct row_span *span, struct columns columns,
                      const float *widened)
 {
-	const struct kernels_private *private = region->kernels->private;
+	const struct kernels_inner *inner = region->kernels->inner;
 	const struct weight *weight = region->weights[columns.index];
 	bool is_bf16 = region->ways[span->phase] == WAY_BF16_DOT;
 	struct dot_block block = {
@@ -302,8 +302,9 @@ static void dot_span(const struct region *region, const struct row_span *span, s
 	    .out_stride = (size_t)weight->n_out,
 	};
 	if (is_bf16)
-	private->bf16_dot(&block);
-	else private->set->dot[widened ? DTYPE_F32 : weight->type](&block);
+		inner->bf16_dot(&block);
+	else
+		inner->set->dot[widened ? DTYPE_F32 : weight->type](&block);
 }
 
 static void amx_few_span(const struct region *region, const struct row_span *span, struct columns columns)
@@ -546,7 +547,7 @@ static int64_t panel_columns(const struct kernels *kernels, const struct weight 
 	int64_t n_outputs = 0, width = AMX_PANEL_OUTPUTS;
 	for (int i = 0; i < n_weights; i++)
 		n_outputs += weights[i]->n_out;
-	while (width > 2 * AMX_SIDE && n_outputs / width < (int64_t)kernels->private->n_threads * TASKS_PER_WORKER)
+	while (width > 2 * AMX_SIDE && n_outputs / width < (int64_t)kernels->inner->n_threads * TASKS_PER_WORKER)
 		width /= 2;
 	return width;
 }

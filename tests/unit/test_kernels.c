@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/platform.h"
+#include "kernels/ceilings_simd.h"
 #include "kernels/kernel_set.h"
 
 static const int64_t lengths[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100, 257, 2048};
@@ -292,6 +293,26 @@ static void test_choice(void **state)
 	assert_true(kernels_scratch_bytes(3, 4096) >= 3 * kernels_scratch_bytes(1, 64));
 }
 
+/* What bench measures this CPU with: every loop that it can run, each of which looks at every byte. */
+static void test_ceiling_loops(void **state)
+{
+	(void)state;
+	struct platform_cpu cpu;
+	platform_cpu(&cpu);
+	unsigned char *data = allocate(2048 + 4096); /* some loops ask for what follows */
+	for (int i = 0; i < n_read_loops; i++)
+		for (int at = 0; read_loops[i].supported(&cpu) && at < 2048; at++) {
+			data[at] = 1;
+			assert_true(read_loops[i].loop(data, 2048) != 0);
+			data[at] = 0;
+			assert_true(read_loops[i].loop(data, 2048) == 0);
+		}
+	for (int i = 0; i < n_peak_loops; i++)
+		if (peak_loops[i].supported(&cpu))
+			peak_loops[i].loop(100);
+	free(data);
+}
+
 #if defined(__x86_64__)
 #define HASWELL     .name = "a mock", .avx2 = true, .fma = true, .f16c = true
 #define SKYLAKE_X   HASWELL, .avx512f = true, .avx512bw = true, .avx512vl = true, .avx512dq = true
@@ -330,10 +351,10 @@ static void test_choice_by_cpu(void **state)
 		struct kernels *set = kernels_create_for(&rows[i].cpu, ISA_AUTO, COMPUTE_AUTO, 1, 64, &error);
 		assert_non_null(set);
 		assert_int_equal(set->isa, rows[i].isa);
-		assert_ptr_equal(set->private->set, rows[i].set);
-		assert_ptr_equal(set->private->quant, rows[i].quant);
-		assert_ptr_equal(set->private->bf16_dot, rows[i].bf16_dot);
-		assert_int_equal(set->private->amx, rows[i].amx);
+		assert_ptr_equal(set->inner->set, rows[i].set);
+		assert_ptr_equal(set->inner->quant, rows[i].quant);
+		assert_ptr_equal(set->inner->bf16_dot, rows[i].bf16_dot);
+		assert_int_equal(set->inner->amx, rows[i].amx);
 		kernels_destroy(set);
 		set = kernels_create_for(&rows[i].cpu, ISA_AMX, COMPUTE_AUTO, 1, 64, &error);
 		assert_int_equal(set != NULL, rows[i].missing == NULL);
@@ -356,10 +377,10 @@ static void test_forced_sets(void **state)
 		struct error error = {0};
 		struct kernels *forced = kernels_create_for(&newest, rows[i].isa, COMPUTE_AUTO, 1, 64, &error);
 		struct kernels *chosen = kernels_create_for(&rows[i].cpu, ISA_AUTO, COMPUTE_AUTO, 1, 64, &error);
-		assert_ptr_equal(forced->private->set, chosen->private->set);
-		assert_ptr_equal(forced->private->quant, chosen->private->quant);
-		assert_ptr_equal(forced->private->bf16_dot, chosen->private->bf16_dot);
-		assert_false(forced->private->amx || chosen->private->amx);
+		assert_ptr_equal(forced->inner->set, chosen->inner->set);
+		assert_ptr_equal(forced->inner->quant, chosen->inner->quant);
+		assert_ptr_equal(forced->inner->bf16_dot, chosen->inner->bf16_dot);
+		assert_false(forced->inner->amx || chosen->inner->amx);
 		kernels_destroy(forced);
 		kernels_destroy(chosen);
 	}
@@ -379,6 +400,7 @@ int main(void)
 		cmocka_unit_test(test_conversions),
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_choice),
+		cmocka_unit_test(test_ceiling_loops),
 #if defined(__x86_64__)
 		cmocka_unit_test(test_choice_by_cpu),
 		cmocka_unit_test(test_forced_sets),
