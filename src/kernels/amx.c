@@ -287,14 +287,14 @@ enum { SPLICE = 1 << 15 };
 
 ALWAYS_INLINE bool splices(const enum dtype type)
 {
-	return type == DTYPE_Q8 || type == DTYPE_Q4;
+	return !quant_is_super(type);
 }
 
 /* Input i of four, for each output: SPLICE + the value stored. */
 ALWAYS_INLINE __m512 splice(const enum dtype type, __m512i stored, const int i, const int half)
 {
 	enum { PLACE = 8, AND_OR = 0xea };
-	const int from = 8 * i + (type == DTYPE_Q4 && half ? 4 : 0), mask = type == DTYPE_Q4 ? 15 : 255;
+	const int bits = quant_bits(type), from = 8 * i + (bits == 4 && half ? 4 : 0), mask = bits == 4 ? 15 : 255;
 	__m512i placed = from > PLACE   ? _mm512_srli_epi32(stored, (unsigned)(from - PLACE))
 	                 : from < PLACE ? _mm512_slli_epi32(stored, (unsigned)(PLACE - from))
 	                                : stored;
@@ -314,17 +314,18 @@ ALWAYS_INLINE __m512 converted(__m512i bytes, const int i)
 ALWAYS_INLINE __m512 scales_of(const enum dtype type, const uint16_t *scales, const unsigned char *head, int group,
                                int half, __m512 *below)
 {
-	const __m512 zero = _mm512_set1_ps(-(float)((splices(type) ? SPLICE : 0) + quant_zero(type)));
+	const __m512 zero = _mm512_set1_ps(-(float)((splices(type) ? SPLICE : 0) + quant_of(type)->zero));
 	const unsigned char *factors = head + QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS;
 	__m512 scale = quant_scales(quant_is_super(type) ? head : (const void *)(scales + group * QUANT_OUTPUTS));
-	if (type == DTYPE_Q4K) {
+	if (quant_of(type)->scale == SCALE_UNSIGNED)
 		scale = _mm512_mul_ps(scale, quant_unsigned(factors));
+	if (quant_of(type)->scale == SCALE_SIGNED)
+		scale = _mm512_mul_ps(scale, quant_signed(factors + (quant_parts(type) == 2 ? half : 0) * QUANT_OUTPUTS));
+	if (quant_of(type)->minimum) {
 		*below = _mm512_mul_ps(quant_scales(head + 2 * QUANT_OUTPUTS), quant_unsigned(factors + QUANT_OUTPUTS));
 		*below = _mm512_sub_ps(_mm512_setzero_ps(), *below);
 		return scale;
 	}
-	if (type == DTYPE_Q6K)
-		scale = _mm512_mul_ps(scale, quant_signed(factors + half * QUANT_OUTPUTS));
 	*below = _mm512_mul_ps(scale, zero);
 	return scale;
 }
@@ -342,10 +343,11 @@ ALWAYS_INLINE void pack_quant(uint16_t *strip, const enum dtype type, const unsi
 			_mm_prefetch((const char *)(scales + group * QUANT_OUTPUTS + scales_ahead), _MM_HINT_T0);
 		for (int half = 0; half < 2; half++) {
 			__m512 below, scale = scales_of(type, scales, head, group, half, &below);
-			qi high = type == DTYPE_Q6K ? quant_load(block + (4 + half) * ROW_BYTES) : _mm512_setzero_si512();
+			qi high = quant_of(type)->high_bits ? quant_load(block + (quant_of(type)->low_bits + half) * ROW_BYTES)
+			                                    : _mm512_setzero_si512();
 			for (int j = 0; j < 4; j++) {
-				qi stored = quant_load(block + (type == DTYPE_Q8 ? 4 * half + j : j) * ROW_BYTES);
-				qi bytes = type == DTYPE_Q8 ? stored : quant_few_bits(type, stored, high, j, half);
+				qi stored = quant_load(block + (quant_of(type)->low_bits == 8 ? 4 * half + j : j) * ROW_BYTES);
+				qi bytes = quant_bits(type) == 8 ? stored : quant_few_bits(type, stored, high, j, half);
 				__m512 value[4];
 #pragma GCC unroll 4
 				for (int i = 0; i < 4; i++)
@@ -362,14 +364,11 @@ static void amx_pack_quant(uint16_t *strip, enum dtype type, const unsigned char
                            int first_group, int n_groups, ptrdiff_t ahead)
 {
 	switch (type) {
-#define CASE(type)                                                                                                     \
+#define CASE(type, ...)                                                                                                \
 	case type:                                                                                                         \
 		pack_quant(strip, type, data, scales, first_group, n_groups, ahead);                                           \
-		break
-		CASE(DTYPE_Q8);
-		CASE(DTYPE_Q4);
-		CASE(DTYPE_Q4K);
-		CASE(DTYPE_Q6K);
+		break;
+		QUANT_TABLE(CASE)
 #undef CASE
 	default:
 		assert(!"weights of few bits");
@@ -487,7 +486,7 @@ static void amx_multiply_widened(const struct amx_widened *product)
 		shape_tiles(AMX_SIDE, AMX_SIDE);
 	for (int output = 0; output < p->n_outputs; output += p->n_blocks <= 2 ? 2 * AMX_SIDE : AMX_SIDE)
 		switch (p->type) {
-#define CASE(type)                                                                                                     \
+#define CASE(type, ...)                                                                                                \
 	case type:                                                                                                         \
 		if (p->n_blocks == 1)                                                                                          \
 			multiply_strips(p, type, output, false);                                                                   \
@@ -495,11 +494,8 @@ static void amx_multiply_widened(const struct amx_widened *product)
 			multiply_strips(p, type, output, true);                                                                    \
 		else                                                                                                           \
 			multiply_strip(p, type, output);                                                                           \
-		break
-			CASE(DTYPE_Q8);
-			CASE(DTYPE_Q4);
-			CASE(DTYPE_Q4K);
-			CASE(DTYPE_Q6K);
+		break;
+			QUANT_TABLE(CASE)
 #undef CASE
 		default:
 			assert(!"weights of few bits");

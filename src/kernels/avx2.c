@@ -9,11 +9,12 @@
 #include "kernels/avx2_vector.h"
 #include "kernels/kernel_set.h"
 
-enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 2 };
-#define TILE_ROWS     3
-#define TILE_FEW_ROWS 1
-#define TILE_ONE_ROW  8 /* measured, bf16 from memory: 26 GB/s; 16 with one */
-#define SET_OBJECT    avx2_set
-#define SET_QUANT     avx2_quant
-#include "kernels/vector_body.h"
+#define PRODUCT_ROWS    6
+#define PRODUCT_VECTORS 2
+#define TILE_ROWS       3
+#define TILE_FEW_ROWS   1
+#define TILE_ONE_ROW    8 /* measured, bf16 from memory: 26 GB/s; 16 with one */
+#define SET_OBJECT      avx2_set
+#define SET_QUANT       avx2_quant
+#include "kernels/vector_body.inc"
 #endif

@@ -12,26 +12,26 @@
 
 ALWAYS_INLINE bool sums_16_bits(const enum dtype type)
 {
-	return type == DTYPE_Q4 || type == DTYPE_Q4K;
+	return quant_bits(type) == 4;
 }
 
 ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, qi high, const int j, const int half)
 {
-	return type == DTYPE_Q8 ? _mm256_xor_si256(stored, _mm256_set1_epi8((char)0x80))
-	                        : quant_few_bits(type, stored, high, j, half);
+	return quant_bits(type) == 8 ? _mm256_xor_si256(stored, _mm256_set1_epi8((char)0x80))
+	                             : quant_few_bits(type, stored, high, j, half);
 }
 
 ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
 {
-	return type == DTYPE_Q6K ? _mm256_set1_epi32(first) : _mm256_setzero_si256();
+	return sums_16_bits(type) || quant_bits(type) == 8 ? _mm256_setzero_si256() : _mm256_set1_epi32(first);
 }
 
 ALWAYS_INLINE qi quant_step(const enum dtype type, qi sum, qi w, qi x)
 {
 	if (sums_16_bits(type))
 		return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
-	qi pairs = type == DTYPE_Q8 ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
-	                            : _mm256_maddubs_epi16(w, x);
+	qi pairs = quant_bits(type) == 8 ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+	                                 : _mm256_maddubs_epi16(w, x);
 	return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
@@ -42,5 +42,5 @@ ALWAYS_INLINE qf quant_finish(const enum dtype type, qi sum, int32_t first)
 	return _mm256_cvtepi32_ps(sum);
 }
 
-#include "kernels/quant_body.h"
+#include "kernels/quant_body.inc"
 #endif

@@ -49,7 +49,7 @@ ALWAYS_INLINE qi quant_x(const int8_t *values)
 ALWAYS_INLINE qi quant_few_bits(const enum dtype type, qi stored, qi high, const int j, const int half)
 {
 	qi low = _mm256_and_si256(half ? _mm256_srli_epi16(stored, 4) : stored, _mm256_set1_epi8(15));
-	if (type != DTYPE_Q6K)
+	if (!quant_of(type)->high_bits)
 		return low;
 	qi bits = j < 2 ? _mm256_slli_epi16(high, 4 - 2 * j) : _mm256_srli_epi16(high, 2 * j - 4);
 	return _mm256_or_si256(low, _mm256_and_si256(bits, _mm256_set1_epi8(0x30)));

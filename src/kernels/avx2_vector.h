@@ -1,4 +1,4 @@
-/* Vectors of 8 floats for vector_body.h and dot_body.h. */
+/* Vectors of 8 floats for vector_body.inc and dot_body.inc. */
 #ifndef TALLOW_KERNELS_AVX2_VECTOR_H
 #define TALLOW_KERNELS_AVX2_VECTOR_H
 

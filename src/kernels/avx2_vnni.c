@@ -5,5 +5,5 @@
 
 #define QUANT_FUNCTION avx2_vnni_quant
 #define QUANT_DPBUSD   _mm256_dpbusd_avx_epi32
-#include "kernels/avx2_vnni_body.h"
+#include "kernels/avx2_vnni_body.inc"
 #endif

@@ -9,10 +9,11 @@
 #include "kernels/avx512_vector.h"
 #include "kernels/kernel_set.h"
 
-enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 4 };
-#define TILE_ROWS     6
-#define TILE_FEW_ROWS 3
-#define SET_OBJECT    avx512_set
-#define SET_QUANT     avx512_quant
-#include "kernels/vector_body.h"
+#define PRODUCT_ROWS    6
+#define PRODUCT_VECTORS 4
+#define TILE_ROWS       6
+#define TILE_FEW_ROWS   3
+#define SET_OBJECT      avx512_set
+#define SET_QUANT       avx512_quant
+#include "kernels/vector_body.inc"
 #endif

@@ -40,7 +40,7 @@ ALWAYS_INLINE __m512i dot_load_weights_some(const enum dtype type, const unsigne
 	return _mm512_maskz_loadu_epi16((1u << n) - 1, w + k * 2);
 }
 
-#include "kernels/dot_body.h"
+#include "kernels/dot_body.inc"
 
 void avx512_bf16_dot(const struct dot_block *block)
 {

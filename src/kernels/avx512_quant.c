@@ -10,18 +10,18 @@
 
 ALWAYS_INLINE bool sums_16_bits(const enum dtype type)
 {
-	return type == DTYPE_Q4 || type == DTYPE_Q4K;
+	return quant_bits(type) == 4;
 }
 
 ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, qi high, const int j, const int half)
 {
-	return type == DTYPE_Q8 ? _mm512_xor_si512(stored, _mm512_set1_epi8((char)0x80))
-	                        : quant_few_bits(type, stored, high, j, half);
+	return quant_bits(type) == 8 ? _mm512_xor_si512(stored, _mm512_set1_epi8((char)0x80))
+	                             : quant_few_bits(type, stored, high, j, half);
 }
 
 ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
 {
-	return type == DTYPE_Q6K ? _mm512_set1_epi32(first) : _mm512_setzero_si512();
+	return sums_16_bits(type) || quant_bits(type) == 8 ? _mm512_setzero_si512() : _mm512_set1_epi32(first);
 }
 
 ALWAYS_INLINE qi quant_step(const enum dtype type, qi sum, qi w, qi x)
@@ -29,7 +29,7 @@ ALWAYS_INLINE qi quant_step(const enum dtype type, qi sum, qi w, qi x)
 	if (sums_16_bits(type))
 		return _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x));
 	qi pairs;
-	if (type == DTYPE_Q8) {
+	if (quant_bits(type) == 8) {
 		qi signed_x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
 		pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(w), signed_x);
 	} else {
@@ -45,5 +45,5 @@ ALWAYS_INLINE qf quant_finish(const enum dtype type, qi sum, int32_t first)
 	return _mm512_cvtepi32_ps(sum);
 }
 
-#include "kernels/quant_body.h"
+#include "kernels/quant_body.inc"
 #endif

@@ -49,7 +49,7 @@ ALWAYS_INLINE qi quant_x(const int8_t *values)
 ALWAYS_INLINE qi quant_few_bits(const enum dtype type, qi stored, qi high, const int j, const int half)
 {
 	qi low = _mm512_and_si512(half ? _mm512_srli_epi16(stored, 4) : stored, _mm512_set1_epi8(15));
-	if (type != DTYPE_Q6K)
+	if (!quant_of(type)->high_bits)
 		return low;
 	qi bits = j < 2 ? _mm512_slli_epi16(high, (unsigned)(4 - 2 * j)) : _mm512_srli_epi16(high, (unsigned)(2 * j - 4));
 	return _mm512_or_si512(low, _mm512_and_si512(bits, _mm512_set1_epi8(0x30)));

@@ -7,7 +7,7 @@
 
 ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, qi high, const int j, const int half)
 {
-	return type == DTYPE_Q8 ? stored : quant_few_bits(type, stored, high, j, half);
+	return quant_bits(type) == 8 ? stored : quant_few_bits(type, stored, high, j, half);
 }
 
 ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
@@ -28,5 +28,5 @@ ALWAYS_INLINE qf quant_finish(const enum dtype type, qi sum, int32_t first)
 	return _mm512_cvtepi32_ps(sum);
 }
 
-#include "kernels/quant_body.h"
+#include "kernels/quant_body.inc"
 #endif

@@ -7,11 +7,12 @@
 #include "kernels/kernel_set.h"
 #include "kernels/neon_vector.h"
 
-enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 4 };
-#define TILE_ROWS     6
-#define TILE_FEW_ROWS 3
-#define TILE_ONE_ROW  4
-#define SET_OBJECT    neon_set
-#define SET_QUANT     neon_quant
-#include "kernels/vector_body.h"
+#define PRODUCT_ROWS    6
+#define PRODUCT_VECTORS 4
+#define TILE_ROWS       6
+#define TILE_FEW_ROWS   3
+#define TILE_ONE_ROW    4
+#define SET_OBJECT      neon_set
+#define SET_QUANT       neon_quant
+#include "kernels/vector_body.inc"
 #endif

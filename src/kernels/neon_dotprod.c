@@ -10,5 +10,5 @@ ALWAYS_INLINE qi quant_multiply(qi sum, qi w, qi x)
 	return vdotq_s32(sum, vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(x));
 }
 
-#include "kernels/quant_body.h"
+#include "kernels/quant_body.inc"
 #endif

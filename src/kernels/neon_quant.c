@@ -11,5 +11,5 @@ ALWAYS_INLINE qi quant_multiply(qi sum, qi w, qi x)
 	return vpadalq_s16(sum, vpaddq_s16(low, high));
 }
 
-#include "kernels/quant_body.h"
+#include "kernels/quant_body.inc"
 #endif

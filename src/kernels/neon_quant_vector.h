@@ -1,7 +1,7 @@
 /* A quarter of a block of quantised weights in 128-bit vectors: what every quant_function on them shares.
  *
  * Who includes it defines QUANT_FUNCTION and quant_multiply(sum, w, x), which adds to each of 4 sums the four products of
- * signed bytes that lie in its lane, and then includes quant_body.h. 8-bit weights become signed bytes and need no offset;
+ * signed bytes that lie in its lane, and then includes quant_body.inc. 8-bit weights become signed bytes and need no offset;
  * those of 4 and 6 bits are small enough as they are stored.
  */
 #ifndef TALLOW_KERNELS_NEON_QUANT_VECTOR_H
@@ -73,10 +73,10 @@ ALWAYS_INLINE qf quant_signed(const unsigned char *p)
 ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, qi high, const int j, const int half)
 {
 	uint8x16_t bytes = vreinterpretq_u8_s32(stored);
-	if (type == DTYPE_Q8)
+	if (quant_bits(type) == 8)
 		return vreinterpretq_s32_u8(veorq_u8(bytes, vdupq_n_u8(0x80)));
 	uint8x16_t low = half ? vshrq_n_u8(bytes, 4) : vandq_u8(bytes, vdupq_n_u8(15));
-	if (type != DTYPE_Q6K)
+	if (!quant_of(type)->high_bits)
 		return vreinterpretq_s32_u8(low);
 	uint8x16_t bits = vshlq_u8(vreinterpretq_u8_s32(high), vdupq_n_s8((int8_t)(4 - 2 * j))); /* to the right below 0 */
 	return vreinterpretq_s32_u8(vorrq_u8(low, vandq_u8(bits, vdupq_n_u8(0x30))));
@@ -84,7 +84,7 @@ ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, qi high, const 
 
 ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
 {
-	return vdupq_n_s32(type == DTYPE_Q8 ? 0 : first);
+	return vdupq_n_s32(quant_bits(type) == 8 ? 0 : first);
 }
 
 ALWAYS_INLINE qf quant_finish(const enum dtype type, qi sum, int32_t first)

@@ -52,6 +52,37 @@ enum {
 	QUANT_HEAD_BYTES = QUANT_HEAD_FACTORS + QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS,
 };
 
+/* Where the scale of a value is. */
+enum quant_scale_kind {
+	SCALE_F16,      /* beside the data, an f16 for each output's group */
+	SCALE_UNSIGNED, /* in the head of its super-block: an unsigned byte times the super-block's f16 */
+	SCALE_SIGNED,   /* the same with a signed byte */
+};
+
+/* A row for each type: its name in files; the bits of a value in the first plane of a block (8, or 4: two inputs in a byte)
+ * and in the second (0 or 2), a plane of n bits being n rows; what is added to a value to store it; how many inputs share a
+ * scale (a group, or its half); where the scale is; whether a minimum is taken away. */
+#define QUANT_TABLE(X)                                                                                                 \
+	X(DTYPE_Q8, DTYPE_Q8_0, 8, 0, 128, 32, SCALE_F16, false)                                                           \
+	X(DTYPE_Q4, DTYPE_Q4_0, 4, 0, 8, 32, SCALE_F16, false)                                                             \
+	X(DTYPE_Q4K, DTYPE_Q4_K, 4, 0, 0, 32, SCALE_UNSIGNED, true)                                                        \
+	X(DTYPE_Q6K, DTYPE_Q6_K, 4, 2, 32, 16, SCALE_SIGNED, false)
+
+struct quant_traits {
+	enum dtype stored;
+	int low_bits, high_bits;
+	int zero;
+	int scale_inputs;
+	enum quant_scale_kind scale;
+	bool minimum;
+};
+/* Constant for a constant type, which the loops over numbers rest on; low_bits 0 for other types. */
+static const struct quant_traits quant_traits[DTYPE_COUNT] = {
+#define X(type, ...) [type] = {__VA_ARGS__},
+    QUANT_TABLE(X)
+#undef X
+};
+
 /* x = scale * value; offset: quant_offset of the values. */
 struct quant_group {
 	int8_t values[QUANT_GROUP];
@@ -87,42 +118,52 @@ void avx512_vnni_quant(enum dtype type, const struct quant_product *product);
 void neon_quant(enum dtype type, const struct quant_product *product);
 void neon_dotprod_quant(enum dtype type, const struct quant_product *product);
 
+static inline const struct quant_traits *quant_of(enum dtype type)
+{
+	return &quant_traits[type];
+}
+
+static inline int quant_bits(enum dtype type)
+{
+	return quant_of(type)->low_bits + quant_of(type)->high_bits;
+}
+
 static inline bool quant_is(enum dtype type)
 {
-	return type == DTYPE_Q8 || type == DTYPE_Q4 || type == DTYPE_Q4K || type == DTYPE_Q6K;
+	return quant_bits(type) > 0;
 }
 
 /* In super-blocks, which have their scales with them. */
 static inline bool quant_is_super(enum dtype type)
 {
-	return type == DTYPE_Q4K || type == DTYPE_Q6K;
+	return quant_of(type)->scale != SCALE_F16;
 }
 
-/* What is added to a value to store it. */
-static inline int quant_zero(enum dtype type)
+/* Parts of a group that have a scale each: 1 or 2. */
+static inline int quant_parts(enum dtype type)
 {
-	return type == DTYPE_Q8 ? 128 : type == DTYPE_Q4 ? 8 : type == DTYPE_Q6K ? 32 : 0;
+	return QUANT_GROUP / quant_of(type)->scale_inputs;
 }
 
-/* What a product needs to know about a group of activations, from the sums of its halves: what stored values add to its
- * integer, to be taken away; Q4K: the sum itself; Q6K: the two sums, of at most 16 * 127 each. */
+/* What a product needs to know about a group of activations, from the sums of its halves, of at most 16 * 127 each. With a
+ * minimum: the sum itself; with two parts: the two sums; else what stored values add to its integer, to be taken away. */
 static inline int32_t quant_offset(enum dtype type, int32_t low_sum, int32_t high_sum)
 {
-	if (type == DTYPE_Q4K)
+	if (quant_of(type)->minimum)
 		return low_sum + high_sum;
-	if (type == DTYPE_Q6K)
+	if (quant_parts(type) == 2)
 		return low_sum + high_sum * 65536;
-	return -quant_zero(type) * (low_sum + high_sum);
+	return -quant_of(type)->zero * (low_sum + high_sum);
 }
 
-/* Where the integer of a group (of its half, Q6K) starts. */
-static inline int32_t quant_first(enum dtype type, int32_t offset, int half)
+/* Where the integer of a part of a group starts. */
+static inline int32_t quant_first(enum dtype type, int32_t offset, int part)
 {
-	if (type == DTYPE_Q4K)
+	if (quant_of(type)->minimum)
 		return 0;
-	if (type == DTYPE_Q6K) {
+	if (quant_parts(type) == 2) {
 		int16_t low = (int16_t)offset;
-		return -32 * (half ? (offset - low) / 65536 : low);
+		return -quant_of(type)->zero * (part ? (offset - low) / 65536 : low);
 	}
 	return offset;
 }
@@ -130,7 +171,7 @@ static inline int32_t quant_first(enum dtype type, int32_t offset, int half)
 /* Bytes of 16 outputs x 32 inputs. */
 static inline size_t quant_block_bytes(enum dtype type)
 {
-	return (size_t)QUANT_OUTPUTS * (type == DTYPE_Q8 ? 32 : type == DTYPE_Q6K ? 24 : 16);
+	return (size_t)QUANT_OUTPUTS * QUANT_GROUP / 8 * (size_t)quant_bits(type);
 }
 
 /* Bytes of 16 outputs: n_groups is a multiple of QUANT_SUPER_GROUPS for super-blocks. */
@@ -155,13 +196,15 @@ static inline const unsigned char *quant_block(enum dtype type, const unsigned c
 /* Value k of an output in a block. */
 static inline int quant_value(enum dtype type, const unsigned char *block, int lane, int k)
 {
-	if (type == DTYPE_Q8)
-		return block[k / 4 * 64 + lane * 4 + k % 4] - 128;
-	int both = block[k % 16 / 4 * 64 + lane * 4 + k % 4];
-	int value = k < QUANT_GROUP / 2 ? both & 15 : both >> 4;
-	if (type == DTYPE_Q6K)
-		value |= (block[(4 + k / 16) * 64 + lane * 4 + k % 4] >> (k % 16 / 4 * 2) & 3) << 4;
-	return value - quant_zero(type);
+	enum { ROW = 4 * QUANT_OUTPUTS, HALF = QUANT_GROUP / 2 };
+	const struct quant_traits *traits = quant_of(type);
+	const unsigned char *at = block + lane * 4 + k % 4, *second = at + traits->low_bits * ROW;
+	if (traits->low_bits == 8)
+		return at[k / 4 * ROW] - traits->zero;
+	int j = k % HALF / 4, both = at[j * ROW], value = k < HALF ? both & 15 : both >> 4;
+	if (traits->high_bits)
+		value |= (second[k / HALF * ROW] >> 2 * j & 3) << 4;
+	return value - traits->zero;
 }
 
 /* What value k of an output in a group is multiplied by, and what is then taken away. */
@@ -171,18 +214,20 @@ struct quant_scale {
 static inline struct quant_scale quant_scale(enum dtype type, const uint16_t *scales, const unsigned char *head,
                                              int group, int lane, int k)
 {
-	if (!quant_is_super(type)) {
+	const struct quant_traits *traits = quant_of(type);
+	if (traits->scale == SCALE_F16) {
 		assert(scales);
 		return (struct quant_scale){f16_to_f32(scales[group * QUANT_OUTPUTS + lane]), 0};
 	}
 	uint16_t scale, minimum;
 	const unsigned char *factors = head + QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS + lane;
+	unsigned char factor = factors[k / traits->scale_inputs * QUANT_OUTPUTS];
 	memcpy(&scale, head + 2 * lane, sizeof scale);
 	memcpy(&minimum, head + 2 * (QUANT_OUTPUTS + lane), sizeof minimum);
-	if (type == DTYPE_Q4K)
-		return (struct quant_scale){f16_to_f32(scale) * (float)factors[0],
-		                            f16_to_f32(minimum) * (float)factors[QUANT_OUTPUTS]};
-	return (struct quant_scale){f16_to_f32(scale) * (float)(int8_t)factors[k / 16 * QUANT_OUTPUTS], 0};
+	return (struct quant_scale){
+	    f16_to_f32(scale) * (traits->scale == SCALE_SIGNED ? (float)(int8_t)factor : (float)factor),
+	    traits->minimum ? f16_to_f32(minimum) * (float)factors[QUANT_OUTPUTS] : 0,
+	};
 }
 
 static inline int quant_groups(int64_t n_in)

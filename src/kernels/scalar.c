@@ -81,7 +81,7 @@ static void scalar_widen(float *out, const void *stored, enum dtype type, int64_
 static void scalar_narrow(void *stored, enum dtype type, const float *x, int64_t n);
 #define NARROW scalar_narrow
 #define WIDEN  scalar_widen
-#include "kernels/quantise_body.h"
+#include "kernels/quantise_body.inc"
 
 static void scalar_widen(float *out, const void *stored, enum dtype type, int64_t n)
 {
@@ -177,7 +177,7 @@ static void quant_part(enum dtype type, const struct quant_group *x, const unsig
 		for (int k = from; k < to; k++)
 			sum += quant_value(type, block, lane, k) * x->values[k];
 		total[lane] = fmaf((float)sum * x->scale, scales[lane].scale, total[lane]);
-		if (type == DTYPE_Q4K)
+		if (quant_of(type)->minimum)
 			total[lane] = fmaf(-x->scale * (float)x->offset, scales[lane].minimum, total[lane]);
 	}
 }
@@ -186,7 +186,7 @@ static void quant_part(enum dtype type, const struct quant_group *x, const unsig
 static void quant_outputs(enum dtype type, const struct quant_group *x, const unsigned char *strip,
                           const uint16_t *scales, int n_groups, float *total)
 {
-	int step = type == DTYPE_Q6K ? QUANT_GROUP / 2 : QUANT_GROUP;
+	int step = quant_of(type)->scale_inputs;
 	for (int group = 0; group < n_groups; group++, x++) {
 		const unsigned char *head, *block = quant_block(type, strip, group, &head);
 		for (int k = 0; k < QUANT_GROUP; k += step) {

@@ -12,7 +12,7 @@
 quant_function avx2_vnni_other_encoding;
 #define QUANT_FUNCTION avx2_vnni_other_encoding
 #define QUANT_DPBUSD   _mm256_dpbusd_epi32
-#include "kernels/avx2_vnni_body.h"
+#include "kernels/avx2_vnni_body.inc"
 #pragma GCC pop_options
 #endif
 
