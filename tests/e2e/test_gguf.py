@@ -11,7 +11,7 @@ import pytest
 
 import gguf_writer
 from conftest import ROOT
-from gguf_writer import ARRAY, BOOL, F32, I32, STRING, U32
+from gguf_writer import BOOL, F32, I32, STRING, U32
 from http_client import execute, get, text_of
 
 HELD_OUT = ROOT / "tests" / "text" / "held-out.txt"
@@ -186,7 +186,7 @@ def test_other_tokens_may_end_an_answer(tallow, values, tensors, tmp_path):
     flags = ("-p", STORY, "--temperature", "0", "--max-tokens", "300", "--stats")
     ended = tallow("generate", "--model", path, *flags)
     assert b"ended by: eos" in ended.stderr and b"." not in ended.stdout and len(ended.stdout) > 20
-    several = gguf_writer.write(tmp_path / "list.gguf", values | {"tokenizer.ggml.eos_token_ids": ([I32], [2, stop])}, tensors)
+    several = gguf_writer.write(tmp_path / "list.gguf", values | {"tokenizer.ggml.eos_token_ids": (I32, [2, stop])}, tensors)
     assert tallow("generate", "--model", several, *flags).stdout == ended.stdout
     plain = gguf_writer.write(tmp_path / "plain.gguf", values | {"tokenizer.ggml.add_bos_token": (BOOL, False)}, tensors)
     with_bos, without = (tallow("tokenize", "--model", model, input=b"Hello").stdout.split() for model in (path, plain))

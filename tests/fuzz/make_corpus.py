@@ -255,6 +255,14 @@ def tokenizers():
     write("tokenizer", "llama2-config", llama2, {"tokenizer_class": "LlamaTokenizerFast", "bos_token": "<s>",
                                                  "eos_token": {"content": "</s>"}, "add_eos_token": True})
     write("tokenizer", "llama2-text", llama2, b"", "ab \u00e9<s> a".encode())
+    write("tokenizer", "beside", llama2, {
+        "added_tokens_decoder": {"2": added("</s>", True, rstrip=True), "40": {"content": "<|x|>", "lstrip": True}},
+        "pad_token": {"__type": "AddedToken", "content": "<pad>"}, "image_token": "<i>", "split_special_tokens": False,
+        "extra_special_tokens": {"v": "<v>"}, "additional_special_tokens": ["<|x|>", "ab"], "add_prefix_space": False,
+        "fix_mistral_regex": True, "auto_map": {}}, b"ab<|x|> <i>")
+    write("tokenizer", "beside-map", llama2, {"add_prefix_space": False, "tokenizer_class": "LlamaTokenizer"}, b"a<p>b",
+          {"eos_token": "</s>", "pad_token": {"content": "<p>", "lstrip": True}, "additional_special_tokens": ["a"]},
+          {"<q>": 60, "ab": 4}, {"model_type": "mistral"})
     alphabet = ["a", "b", "c", "\u0120", "\u0120a", "ab", "1"]
     qwen = {"added_tokens": [added("<|end|>", True), added("xy", False, normalized=True, lstrip=True, rstrip=True)],
             "normalizer": {"type": "NFC"},
