@@ -222,7 +222,7 @@ isa: deps ## check that no object has an instruction beyond the set of its file
 	@$(SUBMAKE) build
 	@$(PYTHON) tests/lint/isa.py $(BUILD)
 format: ## rewrite the sources as clang-format wants them
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.inc')
 
 # ---- measuring ----
 

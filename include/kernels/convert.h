@@ -15,8 +15,6 @@
 /* The type that products want of weights stored in `type`: Q8_0 and Q4_0 are repacked as Q8 and Q4, without any change of
  * a value; the others are multiplied as they lie. */
 enum dtype weight_served_type(enum dtype type);
-/* The layout in which weights of this type are made. */
-enum weight_layout weight_layout(enum dtype type);
 /* Bytes that a converted weight takes, padding and scales included: a multiple of 64. False on overflow. */
 bool weight_bytes(enum dtype type, int64_t n_out, int64_t n_in, size_t *n_bytes) MUST_USE;
 /* Converts on the pool into `memory` (weight_bytes, aligned to 64), which `to` borrows. `from` is in rows of any type that
@@ -25,15 +23,5 @@ void weight_convert(const struct kernels *kernels, struct pool *pool, const stru
                     void *memory, struct weight *to);
 /* out[i][k] = output first + i of the weight in f32, [n, n_in]. */
 void weight_widen(const struct kernels *kernels, const struct weight *weight, int64_t first, int64_t n, float *out);
-/* Weights of few bits: the strip that holds an output, and the strip's scales (NULL for super-blocks; kernels/quant.h). */
-unsigned char *weight_strip(const struct weight *weight, int64_t output, uint16_t **scales);
-/* A piece of a weight: up to 16 outputs from `first` (a multiple of 16) on, inputs from `k` (a multiple of 32) on. */
-struct weight_piece {
-	int64_t first, k;
-};
-/* Packs a piece of `depth` inputs of the outputs before `end` for amx_multiply_many (kernels/amx.h): bf16 rows, or few
- * bits. Memory is asked for what `next` will need meanwhile. */
-void weight_pack(const struct weight *weight, struct weight_piece piece, int64_t end, int64_t depth,
-                 struct weight_piece next, uint16_t *strip);
 
 #endif

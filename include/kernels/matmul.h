@@ -29,7 +29,7 @@ enum { MATMUL_ROW_PAD = 16, MATMUL_MAX_GROUP = 4 };
 
 enum weight_layout {
 	LAYOUT_ROWS,        /* row-major, as SafeTensors files lie; unaligned */
-	LAYOUT_INTERLEAVED, /* made at load by weight_quantise: rows interleaved so that one vector lane is one output */
+	LAYOUT_INTERLEAVED, /* made at load by weight_convert: rows interleaved so that one vector lane is one output */
 };
 
 /* A view: borrows its data. */

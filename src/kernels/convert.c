@@ -7,27 +7,15 @@
 #include "base/checked.h"
 #include "kernels/amx.h"
 #include "kernels/kernel_set.h"
+#include "kernels/layout.h"
 #include "tensor/block.h"
 
 enum dtype weight_served_type(enum dtype type)
 {
-	switch (type) {
-	case DTYPE_Q8_0:
-		return DTYPE_Q8;
-	case DTYPE_Q4_0:
-		return DTYPE_Q4;
-	case DTYPE_Q4_K:
-		return DTYPE_Q4K;
-	case DTYPE_Q6_K:
-		return DTYPE_Q6K;
-	default:
-		return type;
-	}
-}
-
-enum weight_layout weight_layout(enum dtype type)
-{
-	return quant_is(type) || type == DTYPE_BF16T ? LAYOUT_INTERLEAVED : LAYOUT_ROWS;
+	for (int made = 0; made < DTYPE_COUNT; made++)
+		if (quant_is((enum dtype)made) && quant_of((enum dtype)made)->stored == type)
+			return (enum dtype)made;
+	return type;
 }
 
 static int64_t blocks_of(int64_t n_out)
@@ -59,14 +47,6 @@ bool weight_bytes(enum dtype type, int64_t n_out, int64_t n_in, size_t *n_bytes)
 }
 
 /* ---- from f32 and back ---- */
-
-unsigned char *weight_strip(const struct weight *weight, int64_t output, uint16_t **scales)
-{
-	int64_t index = output / QUANT_OUTPUTS;
-	int n_groups = quant_groups(weight->n_in);
-	*scales = quant_is_super(weight->type) ? NULL : (uint16_t *)weight->scales + index * n_groups * QUANT_OUTPUTS;
-	return (unsigned char *)weight->data + (size_t)index * quant_strip_bytes(weight->type, n_groups);
-}
 
 /* Rounded as block_dequantise does. */
 static void widen_quant(const struct weight *weight, int64_t output, float *out)
@@ -122,32 +102,6 @@ void weight_widen(const struct kernels *kernels, const struct weight *weight, in
 	widen_stored(kernels, weight, first * weight->n_in, n * weight->n_in, out);
 }
 
-/* The block that a piece begins with. */
-static const unsigned char *piece_block(const struct weight *weight, struct weight_piece piece)
-{
-	uint16_t *scales;
-	const unsigned char *head, *strip = weight_strip(weight, piece.first, &scales);
-	return quant_block(weight->type, strip, (int)(piece.k / QUANT_GROUP), &head);
-}
-
-void weight_pack(const struct weight *weight, struct weight_piece piece, int64_t end, int64_t depth,
-                 struct weight_piece next, uint16_t *strip)
-{
-	if (quant_is(weight->type)) {
-		uint16_t *scales;
-		const unsigned char *data = weight_strip(weight, piece.first, &scales);
-		ptrdiff_t ahead = piece_block(weight, next) - piece_block(weight, piece);
-		amx->pack_quant(strip, weight->type, data, scales, (int)(piece.k / QUANT_GROUP), quant_groups(depth), ahead);
-		return;
-	}
-	assert(weight->type == DTYPE_BF16);
-	size_t row_bytes = (size_t)weight->n_in * sizeof(uint16_t);
-	int n_outputs = end - piece.first < AMX_SIDE ? (int)(end - piece.first) : AMX_SIDE;
-	const unsigned char *rows = (const unsigned char *)weight->data + (size_t)piece.first * row_bytes;
-	amx->pack_rows(strip, rows + (size_t)piece.k * sizeof(uint16_t), row_bytes, n_outputs, depth,
-	               (int)(end - piece.first) - n_outputs);
-}
-
 struct conversion {
 	const struct kernels *kernels;
 	const struct weight *from, *to;
@@ -160,6 +114,7 @@ enum { WIDE = 256 };
 static unsigned char *block_of(const struct weight *to, int64_t first, int group, uint16_t **scales)
 {
 	unsigned char *strip = weight_strip(to, first, scales);
+	assert(*scales);
 	*scales += group * QUANT_OUTPUTS;
 	return strip + (size_t)group * quant_block_bytes(to->type);
 }
@@ -191,7 +146,7 @@ static void repack_outputs(const struct conversion *conversion, int64_t first, i
 {
 	const struct weight *from = conversion->from, *to = conversion->to;
 	const size_t block_bytes = (size_t)dtype_info(from->type)->block_bytes;
-	const bool bytes = from->type == DTYPE_Q8_0;
+	const bool bytes = quant_bits(to->type) == 8;
 	const uint32_t zeros = bytes ? 0 : 0x88888888u, flip = bytes ? 0x80808080u : 0; /* value + 128 */
 	const int n_groups = quant_groups(from->n_in), n_words = (int)(block_bytes - sizeof(uint16_t)) / 4;
 	for (int group = 0; group < n_groups; group++) {
@@ -264,6 +219,10 @@ static void repack_q6_k(unsigned char *head, int lane, const unsigned char *stor
 	}
 }
 
+/* One output of a super-block as its file has it, to its lane. */
+typedef void repack_function(unsigned char *head, int lane, const unsigned char *stored);
+static repack_function *const repacks[DTYPE_COUNT] = {[DTYPE_Q4K] = repack_q4_k, [DTYPE_Q6K] = repack_q6_k};
+
 /* What pads the outputs is zero: its scales are. */
 static void repack_supers(const struct conversion *conversion, int64_t first, int64_t n_outputs)
 {
@@ -278,10 +237,7 @@ static void repack_supers(const struct conversion *conversion, int64_t first, in
 		for (int lane = 0; lane < n_outputs; lane++) {
 			const unsigned char *stored =
 			    (const unsigned char *)from->data + (size_t)((first + lane) * n_supers + super) * stored_bytes;
-			if (to->type == DTYPE_Q4K)
-				repack_q4_k(head, lane, stored);
-			else
-				repack_q6_k(head, lane, stored);
+			repacks[to->type](head, lane, stored);
 		}
 	}
 }

@@ -2,7 +2,7 @@
 # clang-format, clang-tidy and cppcheck over the whole tree; fails if any of them has something to say.
 set -u
 status=0
-sources=$(find src include tests -name '*.[ch]' | sort)
+sources=$(find src include tests -name '*.[ch]' -o -name '*.inc' | sort)
 # shellcheck disable=SC2086 # lists of words below
 clang-format --dry-run -Werror $sources || status=1
 

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "kernels/convert.h"
+#include "kernels/product.h"
 #include "random_blocks.h"
 
 enum { MAX_ROWS = 320, MOST_ROWS = 1024, GUARD = 64 };
@@ -715,6 +716,43 @@ static void test_what_callers_rely_on(void **state)
 		}
 }
 
+/* Which way each type goes in each set that this CPU has; a set that rounds nothing takes the dots. */
+static void test_paths(void **state)
+{
+	(void)state;
+	static const struct {
+		enum isa isa;
+		enum compute compute;
+		enum dtype type;
+		const char *decode, *prefill;
+		int tile_rows;
+	} rows[] = {
+	    {ISA_SCALAR, COMPUTE_AUTO, DTYPE_F32, "dot", "dot", 1},
+	    {ISA_SCALAR, COMPUTE_AUTO, DTYPE_Q4, "integers", "integers", 1},
+	    {ISA_SCALAR, COMPUTE_F32, DTYPE_Q4, "widened dot", "widened dot", 1},
+	    {ISA_SCALAR, COMPUTE_AUTO, DTYPE_Q5_1, "widened dot", "widened dot", 1},
+	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_BF16, "dot", "sgemm", 128},
+	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_Q5_1, "widened dot", "sgemm", 128},
+	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_Q8, "integers", "integers", 1},
+	    {ISA_AVX2VNNI, COMPUTE_AUTO, DTYPE_F16, "dot", "sgemm", 128},
+	    {ISA_AVX512BW, COMPUTE_AUTO, DTYPE_BF16, "dot", "dot", 1},
+	    {ISA_AVX512BW, COMPUTE_AUTO, DTYPE_Q6K, "integers", "integers", 1},
+	    {ISA_AMX, COMPUTE_AUTO, DTYPE_BF16, "tiles, few rows", "tiles, many rows", 1},
+	    {ISA_AMX, COMPUTE_AUTO, DTYPE_BF16T, "tiles, many rows", "tiles, many rows", 1},
+	    {ISA_AMX, COMPUTE_AUTO, DTYPE_Q4K, "integers", "tiles, many rows", 1},
+	    {ISA_AMX, COMPUTE_F32, DTYPE_BF16, "dot", "dot", 1},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct kernels *set = open_set(rows[i].isa, rows[i].compute, 64);
+		if (!set)
+			continue;
+		assert_string_equal(product_path(set, rows[i].type, ROWS_DECODE)->name, rows[i].decode);
+		assert_string_equal(product_path(set, rows[i].type, ROWS_PREFILL)->name, rows[i].prefill);
+		assert_int_equal(matmul_tile_rows(set, rows[i].type), rows[i].tile_rows);
+		kernels_destroy(set);
+	}
+}
+
 static void test_haswell(void **state)
 {
 	(void)state;
@@ -727,6 +765,7 @@ int main(int n_arguments, char **arguments)
 	program = arguments[0];
 	is_second_run = n_arguments > 1;
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_paths),
 	    cmocka_unit_test(test_what_callers_rely_on),
 	    cmocka_unit_test(test_quantised_products_are_the_same_everywhere),
 	    cmocka_unit_test(test_quantised_weights_are_near),
