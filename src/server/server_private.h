@@ -113,8 +113,8 @@ typedef enum MHD_Result exchange_handler(struct exchange *exchange);
 
 struct route {
 	const char *path;    /* one "{}" stands for a percent-encoded argument */
+	const char *method;  /* HEAD goes with GET, OPTIONS with all */
 	const char *methods; /* "GET, HEAD, OPTIONS": the Allow header */
-	bool is_get;         /* else POST */
 	bool open;           /* needs no key */
 	bool quiet;          /* polled often: logged at debug level */
 	const struct dialect *dialect;

@@ -127,7 +127,7 @@ static bool check_method(struct exchange *exchange, const struct head *head)
 	const struct route *route = exchange->route;
 	if (!route)
 		return refuse(exchange, ERROR_NOT_FOUND, "no such path");
-	if (is_method(head, route->is_get ? "GET" : "POST") || (route->is_get && exchange->is_head))
+	if (is_method(head, route->method) || (exchange->is_head && strcmp(route->method, "GET") == 0))
 		return true;
 	return refuse(exchange, ERROR_METHOD, "that path does not take that method");
 }

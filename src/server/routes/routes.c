@@ -9,17 +9,17 @@
 #define POST_METHODS "POST, OPTIONS"
 
 static const struct route routes[] = {
-    {"/execute", POST_METHODS, false, false, false, &worker_dialect, handle_execute},
-    {"/v1/inference", POST_METHODS, false, false, false, &worker_dialect, handle_inference},
-    {"/v1/inference/{}/stream", GET_METHODS, true, false, false, &worker_dialect, handle_inference_stream},
-    {"/cancel", POST_METHODS, false, false, false, &worker_dialect, handle_cancel},
-    {"/shutdown", POST_METHODS, false, false, false, &worker_dialect, handle_shutdown},
-    {"/health", GET_METHODS, true, true, true, &worker_dialect, handle_health},
-    {"/livez", GET_METHODS, true, true, true, &worker_dialect, handle_livez},
-    {"/v1/ready", GET_METHODS, true, false, true, &worker_dialect, handle_ready},
-    {"/v1/loading/progress", GET_METHODS, true, false, true, &worker_dialect, handle_loading},
-    {"/info", GET_METHODS, true, false, true, &worker_dialect, handle_info},
-    {"/metrics", GET_METHODS, true, false, true, &worker_dialect, handle_metrics},
+    {"/execute", "POST", POST_METHODS, false, false, &worker_dialect, handle_execute},
+    {"/v1/inference", "POST", POST_METHODS, false, false, &worker_dialect, handle_inference},
+    {"/v1/inference/{}/stream", "GET", GET_METHODS, false, false, &worker_dialect, handle_inference_stream},
+    {"/cancel", "POST", POST_METHODS, false, false, &worker_dialect, handle_cancel},
+    {"/shutdown", "POST", POST_METHODS, false, false, &worker_dialect, handle_shutdown},
+    {"/health", "GET", GET_METHODS, true, true, &worker_dialect, handle_health},
+    {"/livez", "GET", GET_METHODS, true, true, &worker_dialect, handle_livez},
+    {"/v1/ready", "GET", GET_METHODS, false, true, &worker_dialect, handle_ready},
+    {"/v1/loading/progress", "GET", GET_METHODS, false, true, &worker_dialect, handle_loading},
+    {"/info", "GET", GET_METHODS, false, true, &worker_dialect, handle_info},
+    {"/metrics", "GET", GET_METHODS, false, true, &worker_dialect, handle_metrics},
 };
 
 const struct route *routes_all(size_t *n_routes)
