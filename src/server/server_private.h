@@ -62,6 +62,7 @@ struct exchange;
 struct event_source {
 	int fd;                                  /* readable when pull may have something; -1 = none */
 	int interval_ms;                         /* pull at least so often; 0 = only when fd is readable */
+	bool more;                               /* set by pull: it has more at once, whatever fd says */
 	bool ended;                              /* set by pull: nothing comes after what it appended */
 	void (*pull)(struct exchange *exchange); /* appends to exchange->out */
 };

@@ -40,7 +40,7 @@ static bool fill(struct exchange *exchange)
 	exchange->n_sent = 0;
 	while (exchange->out.n_bytes == 0 && !source->ended) {
 		int64_t left_ms = (exchange->next_ping_ns - clock_ns()) / 1000000;
-		int wait_ms = left_ms > 0 ? (int)left_ms : 0;
+		int wait_ms = left_ms > 0 && !source->more ? (int)left_ms : 0;
 		if (source->interval_ms > 0 && source->interval_ms < wait_ms)
 			wait_ms = source->interval_ms;
 		if (exchange_wait(exchange, source->fd, wait_ms) == WAIT_GONE)

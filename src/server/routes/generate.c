@@ -79,6 +79,8 @@ static void pull_generation(struct exchange *exchange)
 	struct event event;
 	while (exchange->out.n_bytes < OUT_FULL_BYTES && generation_next(generation, &event))
 		exchange->dialect->frame(generation, &event, &exchange->out);
+	exchange->source.more =
+	    exchange->out.n_bytes >= OUT_FULL_BYTES; /* events that were kept leave the stream's fd quiet */
 	exchange->source.ended = generation->finished;
 }
 
