@@ -30,8 +30,9 @@ struct tokenizer_config {
 /* Reads those of `files` that are there; tokens, flags and names of bos and eos go into the description, which has
  * the model and the added tokens of tokenizer.json (`document`) already. Errors name file and field; what cannot be
  * honoured is logged by its name. */
-bool tokenizer_read_config(const struct model_files *files, const struct json *document, struct tokenizer_config *config,
-                           struct tokenizer_description *out, struct error *error) MUST_USE;
+bool tokenizer_read_config(const struct model_files *files, const struct json *document,
+                           struct tokenizer_config *config, struct tokenizer_description *out,
+                           struct error *error) MUST_USE;
 /* Changes the stages that have been read meanwhile. */
 void tokenizer_apply_config(const struct tokenizer_config *config, const struct json *pre_tokenizer,
                             struct tokenizer_description *out);
