@@ -4,7 +4,7 @@
  *     matmul_input_prepare(kernels, pool, &in);    // once: q, k and v (or gate and up) share it
  *     matmul_run(kernels, pool, &in, weights, outputs, n);
  *
- * Rows come in spans. A decode span's rows are independent sequences: each goes through the row kernels. A prefill span
+ * Rows come in spans. A decode span's rows are of any sequences: each goes through the row kernels. A prefill span
  * is a run of positions of one sequence that starts at a multiple of `matmul_tile_rows` of its positions.
  *
  * Same bits. A row's result depends on its own values, the weight, the phase of its span and, within a prefill span, on
