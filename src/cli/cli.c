@@ -49,6 +49,8 @@ static const struct command commands[] = {
     {"tokenize", FOR_TOKENIZE, "tallow tokenize --model PATH < text", "turn standard input into token ids",
      tokenize_run},
     {"detokenize", FOR_DETOKENIZE, "tallow detokenize --model PATH < ids", "turn token ids into text", detokenize_run},
+    {"render", FOR_RENDER, "tallow render CONVERSATION.json --model PATH",
+     "print what a chat template makes of a conversation", render_run},
     {"logits", FOR_LOGITS, "tallow logits --model PATH --tokens 1,403,407 ...",
      "compute logits, to compare with any reference", logits_run},
     {"perplexity", FOR_PERPLEXITY, "tallow perplexity MODEL FILE ...",
@@ -69,7 +71,8 @@ static void print_help(const struct command *command, bool all)
 		printf("\nOptions of serve\n");
 	}
 	options_print(command->bit);
-	printf("Exit codes: 0 ended as asked, 2 usage, 3 model cannot be loaded, 4 not enough memory, 5 cannot bind,\n"
+	printf("Exit codes: 0 ended as asked, 1 refused by the chat template, 2 usage, 3 model cannot be loaded, 4 not "
+	       "enough memory, 5 cannot bind,\n"
 	       "6 callback never accepted, 70 internal error.\n");
 }
 
@@ -91,11 +94,13 @@ static const struct command *find_command(const char *name, struct error *error)
 
 /* ---- the end ---- */
 
-/* What the caller of a command got wrong has codes of its own for HTTP; here it is usage. */
+/* What the caller of a command got wrong has codes of its own for HTTP; here it is usage, unless the table says what else
+ * it is. */
 static int exit_code_of(const struct error *error)
 {
 	const struct error_info *info = error_info(error->code);
-	return info->http_status >= 400 && info->http_status < 500 ? 2 : info->exit_code;
+	bool callers_fault = info->http_status >= 400 && info->http_status < 500 && info->exit_code == 70;
+	return callers_fault ? 2 : info->exit_code;
 }
 
 /* The reason as one plain line, last; before it, where logs are JSON, the same for machines. */

@@ -20,10 +20,12 @@ enum {
 const struct option_row option_rows[] = {
     {ROW("path", OPTION_PATH, FOR_INSPECT, "PATH", NULL, path, "model directory, .safetensors or .gguf file")},
     {ROW("path", OPTION_PATH, FOR_PERPLEXITY, "MODEL", NULL, path, "model directory, .safetensors or .gguf file")},
+    {ROW("path", OPTION_PATH, FOR_RENDER, "CONVERSATION", NULL, path,
+         "JSON file: an object with messages, tools, documents, chat_template_kwargs, ...")},
     {ROW("text", OPTION_PATH, FOR_PERPLEXITY, "FILE", NULL, text, "the text; - or none: standard input")},
 
-    HEADING(PLANS | TEXTS, "Model"),
-    {ROW("model", OPTION_TEXT, PLANS | TEXTS, "PATH", NULL, model,
+    HEADING(PLANS | TEXTS | FOR_RENDER, "Model"),
+    {ROW("model", OPTION_TEXT, PLANS | TEXTS | FOR_RENDER, "PATH", NULL, model,
          "model directory, a .safetensors file (its directory gives the rest) or a .gguf file")},
     {ROW("name", OPTION_TEXT, FOR_SERVE, "NAME", NULL, name,
          "what the model is called in answers and callbacks; default that of its directory or GGUF file")},
@@ -51,6 +53,12 @@ const struct option_row option_rows[] = {
          "instruction set of the kernels")},
     {ROW("compute", OPTION_CHOICE, PLANS, "auto|f32", "auto", compute,
          "f32: never round activations to the weights' type")},
+
+    {ROW("chat-template", OPTION_TEXT, FOR_RENDER, "FILE", NULL, chat_template, "a template in place of the model's")},
+    {ROW("bos-token", OPTION_TEXT, FOR_RENDER, "TEXT", NULL, bos_token, "what that template knows as bos_token")},
+    {ROW("eos-token", OPTION_TEXT, FOR_RENDER, "TEXT", NULL, eos_token, "what it knows as eos_token")},
+    {ROW("now", OPTION_TEXT, FOR_RENDER, "TIME", NULL, now,
+         "the time that templates may write, as 2026-01-31T12:30:01Z; default the clock's")},
 
     HEADING(FOR_SERVE, "Worker"),
     {ROW("worker-id", OPTION_TEXT, FOR_SERVE, "ID", NULL, worker_id, "name in the callback; default tallow-PID")},

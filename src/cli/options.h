@@ -23,6 +23,7 @@ enum command_set {
 	FOR_LOGITS = 32,
 	FOR_BENCH = 64,
 	FOR_PERPLEXITY = 128,
+	FOR_RENDER = 256,
 	FOR_ALL = ~0,
 };
 
@@ -72,6 +73,9 @@ struct options {
 	const char *tokens, *npy, *text;
 	const char *weight_list, *prefill, *depths, *streams, *plot;
 	int64_t slice, decode_from, repeats;
+
+	/* render */
+	const char *chat_template, *bos_token, *eos_token, *now;
 
 	/* switches */
 	bool help, version, quiet, json;

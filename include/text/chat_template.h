@@ -1,0 +1,34 @@
+/* A model's chat templates and the special tokens that they may name, from where its publisher put them.
+ *
+ *     struct chat_template *chat = chat_template_load("models/x", &error);
+ *     if (chat_template_render(chat, conversation, template_time_now(), &limits, &rendering, &error)) ...
+ *     chat_template_destroy(chat);
+ *
+ * Templates are looked for in chat_template.jinja (and additional_chat_templates/NAME.jinja), chat_template.json,
+ * tokenizer_config.json (`chat_template`: a string, or a list of {name, template}), and in a GGUF file's
+ * `tokenizer.chat_template` (and `tokenizer.chat_template.NAME`); the first of these that has any counts. No weights are
+ * read. Special tokens are those that tokenizer_config.json and special_tokens_map.json name, or the GGUF file's ids.
+ *
+ * Immutable after load: any number of threads may render.
+ */
+#ifndef TALLOW_TEXT_CHAT_TEMPLATE_H
+#define TALLOW_TEXT_CHAT_TEMPLATE_H
+
+#include "text/template.h"
+
+struct chat_template;
+
+/* `path`: a model directory, a file in one, or a .gguf file. ERROR_MODEL: there is no template (the message says where it
+ * was looked for), or one that does not compile, or a file that cannot be read. */
+struct chat_template *chat_template_load(const char *path, struct error *error) MUST_USE;
+/* One template of the caller's own; tokens may be NULL (then the name is undefined). */
+struct chat_template *chat_template_load_file(const char *path, const char *bos_token, const char *eos_token,
+                                              struct error *error) MUST_USE;
+void chat_template_destroy(struct chat_template *chat); /* NULL is harmless */
+
+/* The template named `tool_use` when the conversation has tools and there is one, else the one named `default` (or the
+ * only one without a name). Otherwise as template_render; zeroed limits are the defaults. */
+bool chat_template_render(const struct chat_template *chat, const struct json *conversation, struct template_time now,
+                          const struct template_limits *limits, struct rendering *out, struct error *error) MUST_USE;
+
+#endif

@@ -1,0 +1,55 @@
+/* Classes of characters as Python's str methods ask for them. */
+#ifndef TALLOW_TEXT_TEMPLATE_CHARACTERS_H
+#define TALLOW_TEXT_TEMPLATE_CHARACTERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <utf8proc.h>
+
+struct render;
+struct string;
+struct value;
+
+static inline utf8proc_category_t char_category(uint32_t code)
+{
+	return utf8proc_category((utf8proc_int32_t)code);
+}
+/* Ll and Lu, with what Other_Lowercase and Other_Uppercase add. */
+static inline bool char_is_lower(uint32_t code)
+{
+	return char_category(code) == UTF8PROC_CATEGORY_LL || code == 0xAA || code == 0xBA ||
+	       (code >= 0x2B0 && code <= 0x2B8) || (code >= 0x2170 && code <= 0x217F) || (code >= 0x24D0 && code <= 0x24E9);
+}
+static inline bool char_is_upper(uint32_t code)
+{
+	return char_category(code) == UTF8PROC_CATEGORY_LU || (code >= 0x2160 && code <= 0x216F) ||
+	       (code >= 0x24B6 && code <= 0x24CF);
+}
+static inline bool char_is_alpha(uint32_t code)
+{
+	utf8proc_category_t c = char_category(code);
+	return c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO;
+}
+static inline bool char_is_decimal(uint32_t code)
+{
+	return char_category(code) == UTF8PROC_CATEGORY_ND;
+}
+/* Decimals, superscripts and subscripts, circled digits. */
+static inline bool char_is_digit(uint32_t code)
+{
+	return char_is_decimal(code) || code == 0xB2 || code == 0xB3 || code == 0xB9 || code == 0x2070 ||
+	       (code >= 0x2074 && code <= 0x2079) || (code >= 0x2080 && code <= 0x2089) ||
+	       (code >= 0x2460 && code <= 0x2468) || (code >= 0x2474 && code <= 0x247C) ||
+	       (code >= 0x2488 && code <= 0x2490);
+}
+static inline bool char_is_numeric(uint32_t code)
+{
+	utf8proc_category_t c = char_category(code);
+	return c == UTF8PROC_CATEGORY_ND || c == UTF8PROC_CATEGORY_NL || c == UTF8PROC_CATEGORY_NO;
+}
+
+bool string_title(struct render *r, const struct string *s, struct value *out);
+bool string_swapcase(struct render *r, const struct string *s, struct value *out);
+bool string_title_words(struct render *r, const struct string *s, struct value *out);
+
+#endif

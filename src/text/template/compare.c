@@ -1,0 +1,185 @@
+/* Equality, order and membership, as Python defines them for the types that a template meets. */
+#include <math.h>
+#include <string.h>
+
+#include "text/template/render.h"
+
+static bool lists_equal(struct render *r, const struct list *a, const struct list *b, bool *out)
+{
+	*out = a->n_items == b->n_items;
+	for (size_t i = 0; *out && i < a->n_items; i++)
+		if (!value_equal(r, &a->items[i], &b->items[i], out))
+			return false;
+	return true;
+}
+
+static bool dicts_equal(struct render *r, const struct dict *a, const struct dict *b, bool *out)
+{
+	*out = a->n_entries == b->n_entries;
+	for (size_t i = 0; *out && i < a->n_entries; i++) {
+		const struct value *other;
+		if (!dict_find(r, b, &a->entries[i].key, &other))
+			return false;
+		*out = other != NULL;
+		if (other && !value_equal(r, &a->entries[i].value, other, out))
+			return false;
+	}
+	return true;
+}
+
+static bool numbers_equal(const struct value *a, const struct value *b)
+{
+	int64_t x, y;
+	if (value_integral(a, &x) && value_integral(b, &y))
+		return x == y;
+	return value_as_double(a) == value_as_double(b);
+}
+
+static bool ranges_equal(const struct range *a, const struct range *b)
+{
+	return a->n_items == b->n_items &&
+	       (a->n_items == 0 || (a->start == b->start && (a->n_items == 1 || a->step == b->step)));
+}
+
+static bool same_object(const struct value *a, const struct value *b)
+{
+	/* All others are pointers in the same place. */
+	return a->list == b->list;
+}
+
+static bool equal_of_kind(struct render *r, const struct value *a, const struct value *b, bool *out)
+{
+	switch (a->kind) {
+	case VALUE_UNDEFINED:
+	case VALUE_NONE:
+	case VALUE_MISSING:
+		*out = true;
+		return true;
+	case VALUE_STRING:
+	case VALUE_BIG:
+		*out = a->string->n_bytes == b->string->n_bytes &&
+		       memcmp(a->string->bytes, b->string->bytes, a->string->n_bytes) == 0;
+		return render_step(r, *out ? a->string->n_bytes / 64 : 0);
+	case VALUE_LIST:
+	case VALUE_TUPLE:
+		return lists_equal(r, a->list, b->list, out);
+	case VALUE_DICT:
+		return dicts_equal(r, a->dict, b->dict, out);
+	case VALUE_RANGE:
+		*out = ranges_equal(a->range, b->range);
+		return true;
+	default:
+		*out = same_object(a, b);
+		return true;
+	}
+}
+
+bool value_equal(struct render *r, const struct value *a, const struct value *b, bool *out)
+{
+	*out = false;
+	if (value_is_number(a) && value_is_number(b)) {
+		*out = numbers_equal(a, b);
+		return true;
+	}
+	if (a->kind != b->kind)
+		return true;
+	if (!render_step(r, 1) || !render_enter(r))
+		return false;
+	bool ok = equal_of_kind(r, a, b, out);
+	render_leave(r);
+	return ok;
+}
+
+static int compare_strings(const struct string *a, const struct string *b)
+{
+	size_t n = a->n_bytes < b->n_bytes ? a->n_bytes : b->n_bytes;
+	int order = memcmp(a->bytes, b->bytes, n); /* UTF-8 sorts as its characters do */
+	return order ? order : (a->n_bytes > b->n_bytes) - (a->n_bytes < b->n_bytes);
+}
+
+static bool lists_less(struct render *r, const struct list *a, const struct list *b, const char *op, bool *out)
+{
+	for (size_t i = 0; i < a->n_items && i < b->n_items; i++) {
+		bool equal;
+		if (!value_equal(r, &a->items[i], &b->items[i], &equal))
+			return false;
+		if (!equal)
+			return value_less(r, &a->items[i], &b->items[i], op, out);
+	}
+	*out = a->n_items < b->n_items;
+	return true;
+}
+
+bool value_less(struct render *r, const struct value *a, const struct value *b, const char *op, bool *out)
+{
+	int64_t x, y;
+	*out = false;
+	if (a->kind == VALUE_UNDEFINED || b->kind == VALUE_UNDEFINED)
+		return value_undefined_fail(r, a->kind == VALUE_UNDEFINED ? a : b);
+	if (value_integral(a, &x) && value_integral(b, &y)) {
+		*out = x < y;
+		return true;
+	}
+	if (value_is_number(a) && value_is_number(b)) {
+		*out = value_as_double(a) < value_as_double(b);
+		return true;
+	}
+	if (a->kind == VALUE_STRING && b->kind == VALUE_STRING) {
+		*out = compare_strings(a->string, b->string) < 0;
+		return render_step(r, 1);
+	}
+	if ((a->kind == VALUE_LIST || a->kind == VALUE_TUPLE) && a->kind == b->kind) {
+		if (!render_step(r, 1) || !render_enter(r))
+			return false;
+		bool ok = lists_less(r, a->list, b->list, op, out);
+		render_leave(r);
+		return ok;
+	}
+	bool swapped = *op == '>';
+	return render_fail(r, "TypeError", "'%s' not supported between instances of '%s' and '%s'", op,
+	                   value_type_name(swapped ? b : a), value_type_name(swapped ? a : b));
+}
+
+static bool list_contains(struct render *r, const struct list *list, const struct value *item, bool *out)
+{
+	*out = false;
+	for (size_t i = 0; !*out && i < list->n_items; i++)
+		if (!value_equal(r, &list->items[i], item, out))
+			return false;
+	return true;
+}
+
+bool value_contains(struct render *r, const struct value *container, const struct value *item, bool *out)
+{
+	const struct value *found;
+	struct list *items;
+	switch (container->kind) {
+	case VALUE_STRING:
+		if (item->kind != VALUE_STRING)
+			return render_fail(r, "TypeError", "'in <string>' requires string as left operand, not %s",
+			                   value_type_name(item));
+		*out = item->string->n_bytes == 0 || memmem(container->string->bytes, container->string->n_bytes,
+		                                            item->string->bytes, item->string->n_bytes) != NULL;
+		return render_step(r, container->string->n_bytes / 64);
+	case VALUE_DICT:
+		if (!dict_find(r, container->dict, item, &found))
+			return false;
+		*out = found != NULL;
+		return true;
+	case VALUE_VIEW:
+		if (container->detail == VIEW_KEYS) {
+			struct value dict = {.kind = VALUE_DICT, .dict = container->dict};
+			return value_contains(r, &dict, item, out);
+		}
+		break;
+	case VALUE_UNDEFINED:
+	case VALUE_LIST:
+	case VALUE_TUPLE:
+	case VALUE_RANGE:
+	case VALUE_ITERATOR:
+		break;
+	default:
+		return render_fail(r, "TypeError", "argument of type '%s' is not iterable", value_type_name(container));
+	}
+	return value_items(r, container, &items) && list_contains(r, items, item, out);
+}

@@ -1,0 +1,180 @@
+#include "text/template/format_spec.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "text/unicode.h"
+
+enum { MAX_NUMBER = 512 }; /* 309 digits, a point and FORMAT_MAX_PRECISION more; with separators */
+
+bool format_read_int(const struct string *s, size_t *at, int64_t *out)
+{
+	int64_t value = 0;
+	for (; *at < s->n_bytes && s->bytes[*at] >= '0' && s->bytes[*at] <= '9'; ++*at) {
+		value = value * 10 + (s->bytes[*at] - '0');
+		if (value > FORMAT_MAX_WIDTH)
+			return false;
+	}
+	*out = value;
+	return true;
+}
+
+void format_pad(struct builder *out, const struct format_spec *spec, struct string *text, bool number)
+{
+	const struct string *fill = spec->fill.n_bytes ? &spec->fill : NULL;
+	int64_t missing = spec->width - string_chars(text);
+	char align = spec->align ? spec->align : number ? '>' : '<';
+	if (missing <= 0 || align == '<') {
+		builder_add_string(out, text, 0, text->n_bytes);
+		builder_pad(out, fill, missing);
+	} else if (align == '=') {
+		/* After sign and prefix. */
+		size_t head = text->n_bytes && strchr("+- ", text->bytes[0]) ? 1 : 0;
+		if (spec->alternate && text->n_bytes >= head + 2 && text->bytes[head] == '0' &&
+		    strchr("xXob", text->bytes[head + 1]))
+			head += 2;
+		builder_add_string(out, text, 0, head);
+		builder_pad(out, fill, missing);
+		builder_add_string(out, text, head, text->n_bytes);
+	} else {
+		int64_t left = align == '>' ? missing : missing / 2;
+		builder_pad(out, fill, left);
+		builder_add_string(out, text, 0, text->n_bytes);
+		builder_pad(out, fill, missing - left);
+	}
+}
+
+/* 1234567.5 -> 1,234,567.5 */
+static void add_thousands(char *digits, char mark, size_t group)
+{
+	char out[MAX_NUMBER];
+	size_t whole = strspn(digits, "0123456789abcdefABCDEF"), n = 0;
+	if (whole * 2 + strlen(digits) >= sizeof out)
+		return;
+	for (size_t i = 0; i < whole; i++) {
+		if (i > 0 && (whole - i) % group == 0)
+			out[n++] = mark;
+		out[n++] = digits[i];
+	}
+	strcpy(out + n, digits + whole);
+	strcpy(digits, out);
+}
+
+static void integer_digits(uint64_t magnitude, char type, char *out)
+{
+	if (type == 'b') {
+		int n = 0;
+		for (int bit = 63; bit >= 0; bit--)
+			if (n || magnitude >> bit & 1 || bit == 0)
+				out[n++] = (char)('0' + (magnitude >> bit & 1));
+		out[n] = 0;
+	} else if (type == 'o') {
+		sprintf(out, "%" PRIo64, magnitude);
+	} else if (type == 'x') {
+		sprintf(out, "%" PRIx64, magnitude);
+	} else if (type == 'X') {
+		sprintf(out, "%" PRIX64, magnitude);
+	} else {
+		sprintf(out, "%" PRIu64, magnitude);
+	}
+}
+
+static void add_signed(struct builder *out, const struct format_spec *spec, bool negative, const char *prefix,
+                       char *digits, bool from_data)
+{
+	char sign = negative ? '-' : spec->sign;
+	if (spec->thousands)
+		add_thousands(digits, spec->thousands, spec->type && strchr("boxX", spec->type) ? 4 : 3);
+	if (sign)
+		builder_add(out, &sign, 1, from_data);
+	builder_add(out, prefix, strlen(prefix), from_data);
+	builder_add(out, digits, strlen(digits), from_data);
+}
+
+static bool format_integer(const struct format_spec *spec, const struct value *value, struct builder *out)
+{
+	char digits[MAX_NUMBER], prefix[3] = "";
+	int64_t integer = 0;
+	value_integral(value, &integer);
+	uint64_t magnitude = integer < 0 ? 0 - (uint64_t)integer : (uint64_t)integer;
+	integer_digits(magnitude, spec->type, digits);
+	if (spec->alternate && spec->type && strchr("boxX", spec->type))
+		sprintf(prefix, "0%c", spec->type);
+	if (spec->type != 0 && spec->precision > (int64_t)strlen(digits) && spec->precision <= FORMAT_MAX_PRECISION) {
+		size_t n = strlen(digits), missing = (size_t)spec->precision - n;
+		memmove(digits + missing, digits, n + 1);
+		memset(digits, '0', missing);
+	}
+	add_signed(out, spec, integer < 0, prefix, digits, value->from_data);
+	return true;
+}
+
+static void float_digits(const struct format_spec *spec, double number, char digits[MAX_NUMBER])
+{
+	int precision = spec->precision < 0 ? 6 : (int)spec->precision;
+	char pattern[16];
+	char type = spec->type;
+	if (type == 0 && spec->precision < 0) {
+		float_repr(number, digits);
+		return;
+	}
+	if (type == 0 || type == 'n')
+		type = 'g';
+	if (type == '%') {
+		number *= 100;
+		type = 'f';
+	}
+	snprintf(pattern, sizeof pattern, "%%%s.*%c", spec->alternate ? "#" : "", type);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	snprintf(digits, MAX_NUMBER, pattern, precision, number);
+#pragma GCC diagnostic pop
+	/* "{:.3}" keeps a digit behind the point, as str does. */
+	if (spec->type == 0 && !strpbrk(digits, ".en") && (int)strlen(digits) < precision)
+		strcat(digits, ".0");
+}
+
+static bool format_float(const struct format_spec *spec, const struct value *value, struct builder *out)
+{
+	char digits[MAX_NUMBER];
+	double number = value_as_double(value);
+	bool negative = signbit(number) && !isnan(number);
+	if (isnan(number) || isinf(number)) {
+		bool upper = spec->type == 'F' || spec->type == 'E' || spec->type == 'G';
+		strcpy(digits, isnan(number) ? (upper ? "NAN" : "nan") : (upper ? "INF" : "inf"));
+	} else {
+		float_digits(spec, fabs(number), digits);
+	}
+	if (spec->type == '%')
+		strcat(digits, "%");
+	add_signed(out, spec, negative, "", digits, value->from_data);
+	return true;
+}
+
+bool format_number(struct render *r, const struct format_spec *spec, const struct value *value, struct builder *out)
+{
+	bool is_float_type = spec->type && strchr("eEfFgGn%", spec->type);
+	if (spec->precision > FORMAT_MAX_PRECISION)
+		return render_fail(r, "ValueError", "a precision beyond %d is not supported", FORMAT_MAX_PRECISION);
+	if (value->kind == VALUE_BIG)
+		return render_fail(r, "OverflowError", "integers beyond 64 bits are not supported");
+	if (spec->type == 'c' && value->kind != VALUE_FLOAT) {
+		int64_t code = 0;
+		char text[4];
+		value_integral(value, &code);
+		if (code < 0 || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
+			return render_fail(r, "OverflowError", "%%c arg not in range(0x110000)");
+		builder_add(out, text, (size_t)utf8_encode((unsigned)code, text), value->from_data);
+		return true;
+	}
+	if (spec->type && !is_float_type && !strchr("bcdoxX", spec->type))
+		return render_fail(r, "ValueError", "Unknown format code '%c' for object of type '%s'", spec->type,
+		                   value_type_name(value));
+	if (value->kind == VALUE_FLOAT && spec->type && !is_float_type)
+		return render_fail(r, "ValueError", "Unknown format code '%c' for object of type 'float'", spec->type);
+	return value->kind == VALUE_FLOAT || (is_float_type && spec->type != 'n') ? format_float(spec, value, out)
+	                                                                          : format_integer(spec, value, out);
+}

@@ -1,0 +1,67 @@
+/* What the parser of statements (parser.c) and that of expressions (expressions.c) share. */
+#ifndef TALLOW_TEXT_TEMPLATE_PARSER_H
+#define TALLOW_TEXT_TEMPLATE_PARSER_H
+
+#include "text/template.h"
+#include "text/template/syntax.h"
+
+/* A filter or test that does not exist: an error unless a branch turns out to stand around it. */
+struct unknown_row {
+	const struct node *node;
+	bool is_filter;
+};
+
+struct parser {
+	struct template *template;
+	const char *source;
+	const struct token *token; /* the current one */
+	struct error *error;
+	int nesting;
+	bool soft; /* directly in a branch: unknown filters and tests wait until they are reached */
+	struct unknown_row *unknown;
+	size_t n_unknown, unknown_capacity;
+	size_t n_closures; /* macros and call blocks so far */
+	size_t n_loops;    /* loops that are open: break and continue need one */
+	/* What the innermost macro's body asks for. */
+	bool uses_varargs, uses_kwargs, uses_caller;
+	uint32_t *name_index; /* open addressing, of name + 1 */
+	size_t name_index_size;
+};
+
+bool parser_fail(struct parser *p, const struct token *at, const char *format, ...) PRINTF_LIKE(3, 4);
+bool parser_unexpected(struct parser *p, const char *wanted); /* the current token is not what is wanted */
+struct node *parser_node(struct parser *p, enum node_kind kind, const struct token *at);
+bool parser_enter(struct parser *p); /* one level deeper; error beyond the limit */
+uint32_t parser_name(struct parser *p, const char *text, size_t n_text);
+bool parser_string(struct parser *p, struct node *node, const char *text, size_t n_text);
+
+bool token_is(const struct token *token, enum token_type type, const char *text);
+static inline bool parser_at_operator(const struct parser *p, const char *text)
+{
+	return token_is(p->token, TOKEN_OPERATOR, text);
+}
+static inline bool parser_at_name(const struct parser *p, const char *text)
+{
+	return token_is(p->token, TOKEN_NAME, text);
+}
+bool parser_skip(struct parser *p, enum token_type type, const char *text); /* true when it was there */
+bool parser_expect(struct parser *p, enum token_type type, const char *text);
+
+/* Appends to a list of nodes. */
+struct node_list {
+	const struct node *first;
+	struct node *last;
+};
+void node_append(struct node_list *list, struct node *node);
+
+/* ---- expressions; NULL: an error ---- */
+
+enum tuple_flags { TUPLE_NO_CHOICE = 1, TUPLE_PARENTHESES = 2 };
+struct node *parse_expression(struct parser *p, bool with_choice);
+/* One expression, or a tuple of several; `end` is a name that ends it, or NULL. */
+struct node *parse_tuple(struct parser *p, unsigned flags, const char *end);
+struct node *parse_filters(struct parser *p, struct node *input, bool inline_start);
+/* A name, a tuple of names, or (with_namespace) a namespace's member. */
+struct node *parse_target(struct parser *p, bool with_namespace, const char *end);
+
+#endif

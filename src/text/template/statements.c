@@ -1,0 +1,426 @@
+/* Statements: output, branches, loops, assignments, macros. */
+#include <stdio.h>
+#include <string.h>
+
+#include "text/template/calls.h"
+#include "text/template/evaluation.h"
+
+/* ---- targets ---- */
+
+static bool assign_member(struct render *r, const struct node *target, const struct value *value)
+{
+	struct value object;
+	if (!render_lookup(r, target->name, &object))
+		return false;
+	r->at = target;
+	if (object.kind != VALUE_NAMESPACE)
+		return render_fail(r, "TemplateRuntimeError", "cannot assign attribute on non-namespace object");
+	return dict_set(r, object.namespace->members, &target->value, value);
+}
+
+bool assign_target(struct render *r, const struct node *target, const struct value *value)
+{
+	struct list *items;
+	size_t n = 0, i = 0;
+	if (target->kind == NODE_NAME)
+		return render_assign(r, target->name, value);
+	if (target->kind == NODE_MEMBER)
+		return assign_member(r, target, value);
+	if (value->kind != VALUE_UNDEFINED && value->kind < VALUE_STRING)
+		return render_fail(r, "TypeError", "cannot unpack non-iterable %s object", value_type_name(value));
+	if (!value_items(r, value, &items))
+		return false;
+	for (const struct node *part = target->list; part; part = part->next)
+		n++;
+	if (items->n_items > n)
+		return render_fail(r, "ValueError", "too many values to unpack (expected %zu)", n);
+	if (items->n_items < n)
+		return render_fail(r, "ValueError", "not enough values to unpack (expected %zu, got %zu)", n, items->n_items);
+	for (const struct node *part = target->list; part; part = part->next)
+		if (!render_enter(r) || !assign_target(r, part, &items->items[i++]) || (render_leave(r), false))
+			return false;
+	return true;
+}
+
+/* ---- output ---- */
+
+static bool print(struct render *r, const struct value *value)
+{
+	struct value text;
+	if (value->kind == VALUE_STRING)
+		return render_output(r, value->string);
+	return value_str(r, value, &text) && render_output(r, text.string);
+}
+
+bool execute_capture(struct render *r, const struct node *list, struct value *out)
+{
+	struct builder capture = {.r = r}, *before = r->capture;
+	r->capture = &capture;
+	bool ok = execute(r, list);
+	r->capture = before;
+	return ok && builder_finish(&capture, out);
+}
+
+/* A body with names of its own. */
+static bool execute_scoped(struct render *r, const struct node *list, enum flow *flow)
+{
+	struct scope *before = r->scope, *scope = scope_new(r, before);
+	if (!scope)
+		return false;
+	r->scope = scope;
+	bool ok = execute_list(r, list, flow);
+	r->scope = before;
+	return ok;
+}
+
+static bool capture_scoped(struct render *r, const struct node *list, struct value *out)
+{
+	struct scope *before = r->scope, *scope = scope_new(r, before);
+	if (!scope)
+		return false;
+	r->scope = scope;
+	bool ok = execute_capture(r, list, out);
+	r->scope = before;
+	return ok;
+}
+
+/* ---- loops ---- */
+
+static bool passes_test(struct render *r, const struct node *node, const struct value *item, bool *out)
+{
+	struct scope *before = r->scope, *scope = scope_new(r, before);
+	struct value test;
+	if (!scope)
+		return false;
+	r->scope = scope;
+	bool ok = assign_target(r, node->a, item) && eval(r, node->c, &test);
+	r->scope = before;
+	*out = ok && value_true(&test);
+	return ok;
+}
+
+static bool filter_items(struct render *r, const struct node *node, struct list **items)
+{
+	struct list *kept = list_new(r, (*items)->n_items);
+	if (!kept)
+		return false;
+	kept->n_items = 0;
+	for (size_t i = 0; i < (*items)->n_items; i++) {
+		bool passes;
+		if (!passes_test(r, node, &(*items)->items[i], &passes))
+			return false;
+		if (passes)
+			kept->items[kept->n_items++] = (*items)->items[i];
+	}
+	*items = kept;
+	return true;
+}
+
+static bool run_iterations(struct render *r, struct loop *loop)
+{
+	struct value own = {.kind = VALUE_LOOP, .loop = loop};
+	struct scope *scope = NULL;
+	enum flow flow = FLOW_ON;
+	for (; loop->at < loop->items->n_items && flow != FLOW_BREAK; loop->at++) {
+		if (!scope || loop->node->has_closures)
+			scope = scope_new(r, loop->scope);
+		if (!scope || !render_step(r, 1))
+			return false;
+		scope->n_bindings = 0;
+		r->scope = scope;
+		if (!render_assign(r, NAME_LOOP, &own) || !assign_target(r, loop->node->a, &loop->items->items[loop->at]) ||
+		    !execute_list(r, loop->node->body, &flow))
+			return false;
+	}
+	return true;
+}
+
+/* All iterations over `items`, or the else part when there are none. */
+static bool run_loop(struct render *r, const struct node *node, struct list *items, struct scope *around, int depth0)
+{
+	struct scope *before = r->scope;
+	enum flow flow = FLOW_ON;
+	struct loop *loop = render_alloc(r, sizeof *loop);
+	if (!loop)
+		return false;
+	r->scope = around;
+	bool ok = !node->c || filter_items(r, node, &items);
+	*loop = (struct loop){.node = node, .items = items, .depth0 = depth0, .scope = around};
+	if (ok && items->n_items > 0)
+		ok = run_iterations(r, loop);
+	else if (ok && node->other)
+		ok = execute_scoped(r, node->other, &flow);
+	r->scope = before;
+	return ok;
+}
+
+static bool execute_for(struct render *r, const struct node *node)
+{
+	struct value iterable;
+	struct list *items;
+	if (!eval(r, node->b, &iterable))
+		return false;
+	r->at = node;
+	return value_items(r, &iterable, &items) && run_loop(r, node, items, r->scope, 0);
+}
+
+bool loop_recurse(struct render *r, const struct loop *loop, const struct value *value, struct value *out)
+{
+	struct builder capture = {.r = r}, *before = r->capture;
+	struct list *items;
+	if (!loop->node->recursive)
+		return render_fail(r, "TypeError", "The loop must have the 'recursive' marker to be called recursively.");
+	if (!value_items(r, value, &items) || !render_enter(r))
+		return false;
+	r->capture = &capture;
+	bool ok = run_loop(r, loop->node, items, loop->scope, loop->depth0 + 1);
+	r->capture = before;
+	render_leave(r);
+	return ok && builder_finish(&capture, out);
+}
+
+/* ---- macros ---- */
+
+static const struct value *find_keyword(const struct arguments *arguments, const struct name *name)
+{
+	for (size_t i = 0; i < arguments->n_keywords; i++)
+		if (value_is_text(&arguments->keywords[i].name, name->text, name->n_text))
+			return &arguments->keywords[i].value;
+	return NULL;
+}
+
+static bool missing_parameter(struct render *r, const struct name *name, struct value *out)
+{
+	char hint[120];
+	snprintf(hint, sizeof hint, "parameter '%.*s' was not provided", (int)(name->n_text > 60 ? 60 : name->n_text),
+	         name->text);
+	char *kept = render_alloc(r, strlen(hint) + 1);
+	if (!kept)
+		return false;
+	memcpy(kept, hint, strlen(hint));
+	return value_undefined_hint(r, kept, out);
+}
+
+/* Named parameters, in order; a default may use those before it. */
+static bool bind_parameters(struct render *r, const struct macro *macro, const struct arguments *arguments,
+                            size_t *n_parameters)
+{
+	size_t at = 0;
+	for (const struct node *p = macro->node->list; p; p = p->next, at++) {
+		const struct name *name = &r->template->names[p->name];
+		const struct value *given =
+		    at < arguments->n_positional ? &arguments->positional[at] : find_keyword(arguments, name);
+		struct value value;
+		bool ok = given ? (value = *given, true) : p->a ? eval(r, p->a, &value) : missing_parameter(r, name, &value);
+		if (!ok || !render_assign(r, p->name, &value))
+			return false;
+	}
+	*n_parameters = at;
+	return true;
+}
+
+static bool is_parameter(const struct render *r, const struct node *macro, const struct value *keyword, size_t skip)
+{
+	for (const struct node *p = macro->list; p; p = p->next) {
+		const struct name *name = &r->template->names[p->name];
+		if (skip > 0)
+			skip--;
+		else if (value_is_text(keyword, name->text, name->n_text))
+			return true;
+	}
+	return false;
+}
+
+/* caller, kwargs and varargs, when the body asks for them; an error for arguments that nobody takes. */
+static bool bind_special(struct render *r, const struct macro *macro, const struct arguments *arguments,
+                         size_t n_parameters)
+{
+	const struct node *node = macro->node;
+	const struct name *own = &r->template->names[node->name];
+	int n_own = (int)(own->n_text > 80 ? 80 : own->n_text);
+	struct dict *kwargs = dict_new(r, arguments->n_keywords);
+	struct value caller = {.kind = VALUE_MISSING}, value;
+	if (!kwargs)
+		return false;
+	for (size_t i = 0; i < arguments->n_keywords; i++) {
+		const struct keyword *keyword = &arguments->keywords[i];
+		if (is_parameter(r, node, &keyword->name, arguments->n_positional))
+			continue;
+		bool is_caller = value_is_text(&keyword->name, "caller", 6);
+		if (is_caller && node->takes_caller) {
+			caller = keyword->value;
+		} else if (node->takes_kwargs) {
+			if (!dict_set(r, kwargs, &keyword->name, &keyword->value))
+				return false;
+		} else if (is_caller) {
+			return render_fail(r, "TypeError",
+			                   "macro '%.*s' was invoked with two values for the special caller argument. This is "
+			                   "most likely a bug.",
+			                   n_own, own->text);
+		} else {
+			return render_fail(r, "TypeError", "macro '%.*s' takes no keyword argument '%.*s'", n_own, own->text,
+			                   (int)(keyword->name.string->n_bytes > 80 ? 80 : keyword->name.string->n_bytes),
+			                   keyword->name.string->bytes);
+		}
+	}
+	if (arguments->n_positional > n_parameters && !node->takes_varargs)
+		return render_fail(r, "TypeError", "macro '%.*s' takes not more than %zu argument(s)", n_own, own->text,
+		                   n_parameters);
+	if (node->takes_caller) {
+		if (caller.kind == VALUE_MISSING && !value_undefined_hint(r, "No caller defined", &caller))
+			return false;
+		if (!render_assign(r, NAME_CALLER, &caller))
+			return false;
+	}
+	value = (struct value){.kind = VALUE_DICT, .dict = kwargs};
+	if (node->takes_kwargs && !render_assign(r, NAME_KWARGS, &value))
+		return false;
+	if (!node->takes_varargs)
+		return true;
+	size_t n_rest = arguments->n_positional > n_parameters ? arguments->n_positional - n_parameters : 0;
+	struct list *rest = list_new(r, n_rest);
+	if (!rest)
+		return false;
+	if (n_rest)
+		memcpy(rest->items, arguments->positional + n_parameters, n_rest * sizeof *rest->items);
+	value = (struct value){.kind = VALUE_TUPLE, .list = rest};
+	return render_assign(r, NAME_VARARGS, &value);
+}
+
+bool macro_call(struct render *r, const struct macro *macro, const struct arguments *arguments, struct value *out)
+{
+	struct scope *before = r->scope;
+	size_t n_parameters = 0;
+	if (!render_enter(r))
+		return false;
+	r->scope = scope_new(r, macro->scope);
+	bool ok = r->scope && bind_parameters(r, macro, arguments, &n_parameters) &&
+	          bind_special(r, macro, arguments, n_parameters) && execute_capture(r, macro->node->body, out);
+	r->scope = before;
+	render_leave(r);
+	return ok;
+}
+
+static bool define_macro(struct render *r, const struct node *node, struct value *out)
+{
+	struct macro *macro = render_alloc(r, sizeof *macro);
+	if (!macro)
+		return false;
+	*macro = (struct macro){node, r->scope};
+	*out = (struct value){.kind = VALUE_MACRO, .macro = macro};
+	return true;
+}
+
+/* ---- the others ---- */
+
+static bool execute_call_block(struct render *r, const struct node *node)
+{
+	struct value caller, text;
+	return define_macro(r, node->b, &caller) && eval_call_block(r, node->a, &caller, &text) && print(r, &text);
+}
+
+static bool execute_set_block(struct render *r, const struct node *node)
+{
+	struct value text, value;
+	if (!capture_scoped(r, node->body, &text))
+		return false;
+	if (!node->b)
+		return assign_target(r, node->a, &text);
+	return eval_filter(r, node->b, &text, &value) && assign_target(r, node->a, &value);
+}
+
+static bool execute_filter_block(struct render *r, const struct node *node)
+{
+	struct value text, value;
+	return capture_scoped(r, node->body, &text) && eval_filter(r, node->b, &text, &value) && print(r, &value);
+}
+
+/* Values are evaluated around the block, all before the first name is set. */
+static bool execute_with(struct render *r, const struct node *node, enum flow *flow)
+{
+	struct scope *before = r->scope, *scope = scope_new(r, before);
+	bool ok = scope != NULL;
+	for (const struct node *target = node->list; ok && target; target = target->next->next) {
+		struct value value;
+		ok = eval(r, target->next, &value);
+		r->scope = scope;
+		ok = ok && assign_target(r, target, &value);
+		r->scope = before;
+	}
+	r->scope = scope;
+	ok = ok && execute_list(r, node->body, flow);
+	r->scope = before;
+	return ok;
+}
+
+static bool execute_if(struct render *r, const struct node *node, enum flow *flow)
+{
+	for (; node && node->kind == NODE_IF; node = node->c) {
+		struct value test;
+		if (!eval(r, node->a, &test))
+			return false;
+		if (value_true(&test))
+			return execute_list(r, node->body, flow);
+		if (!node->c || !node->c->is_elif)
+			return execute_list(r, node->c, flow);
+	}
+	return true;
+}
+
+static bool execute_set(struct render *r, const struct node *node)
+{
+	struct value value;
+	return eval(r, node->b, &value) && assign_target(r, node->a, &value);
+}
+
+static bool execute_one(struct render *r, const struct node *node, enum flow *flow)
+{
+	struct value value;
+	switch (node->kind) {
+	case NODE_TEXT:
+		return render_output(r, &node->constant);
+	case NODE_PRINT:
+		return eval(r, node->a, &value) && print(r, &value);
+	case NODE_IF:
+		return execute_if(r, node, flow);
+	case NODE_FOR:
+		return execute_for(r, node);
+	case NODE_SET:
+		return execute_set(r, node);
+	case NODE_SET_BLOCK:
+		return execute_set_block(r, node);
+	case NODE_WITH:
+		return execute_with(r, node, flow);
+	case NODE_MACRO:
+		return define_macro(r, node, &value) && render_assign(r, node->name, &value);
+	case NODE_CALL_BLOCK:
+		return execute_call_block(r, node);
+	case NODE_FILTER_BLOCK:
+		return execute_filter_block(r, node);
+	case NODE_SCOPED:
+		return execute_scoped(r, node->body, flow);
+	default: /* NODE_BREAK, NODE_CONTINUE */
+		*flow = node->kind == NODE_BREAK ? FLOW_BREAK : FLOW_CONTINUE;
+		return true;
+	}
+}
+
+bool execute_list(struct render *r, const struct node *list, enum flow *flow)
+{
+	*flow = FLOW_ON;
+	if (!render_enter(r))
+		return false;
+	bool ok = true;
+	for (; ok && list && *flow == FLOW_ON; list = list->next) {
+		r->at = list;
+		ok = render_step(r, 1) && execute_one(r, list, flow);
+	}
+	render_leave(r);
+	return ok;
+}
+
+bool execute(struct render *r, const struct node *list)
+{
+	enum flow flow;
+	return execute_list(r, list, &flow);
+}
