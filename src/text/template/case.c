@@ -176,18 +176,34 @@ bool string_swapcase(struct render *r, const struct string *s, struct value *out
 }
 
 /* The filter of that name: words are what stands between blanks and some brackets. */
+static size_t word_end(const struct string *s, size_t at, bool separator)
+{
+	for (size_t length; at < s->n_bytes; at += length) {
+		uint32_t code = char_decode(s->bytes + at, &length);
+		bool separates = char_is_python_space(code) || (code && code < 0x80 && strchr("-({[<", (int)code));
+		if (separates != separator)
+			break;
+	}
+	return at;
+}
+
 bool string_title_words(struct render *r, const struct string *s, struct value *out)
 {
 	struct builder b = {.r = r};
-	bool begins = true;
-	size_t length;
 	if (!render_step(r, s->n_bytes / 16))
 		return false;
-	for (size_t at = 0; at < s->n_bytes; at += length) {
-		uint32_t code = char_decode(s->bytes + at, &length);
-		bool separates = char_is_python_space(code) || (code < 0x80 && strchr("-({[<", (int)code) && code);
-		add_in_case(&b, s, at, begins && !separates ? CASE_UPPER : CASE_LOWER);
-		begins = separates;
+	for (size_t at = 0, end; at < s->n_bytes && !b.failed; at = end) {
+		size_t start = word_end(s, at, true);
+		builder_add_string(&b, s, at, start);
+		end = word_end(s, start, false);
+		if (start == end)
+			continue;
+		struct value rest;
+		add_in_case(&b, s, start, CASE_UPPER);
+		if (!string_slice(r, s, start + char_length((unsigned char)s->bytes[start]), end, &rest) ||
+		    !whole_in_case(r, rest.string, CASE_LOWER, &rest))
+			return false;
+		builder_add_string(&b, rest.string, 0, rest.string->n_bytes);
 	}
 	return builder_finish(&b, out);
 }

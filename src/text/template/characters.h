@@ -34,6 +34,14 @@ static inline bool char_is_decimal(uint32_t code)
 {
 	return char_category(code) == UTF8PROC_CATEGORY_ND;
 }
+/* The value of a decimal digit: Unicode has them in runs of ten. */
+static inline int char_decimal(uint32_t code)
+{
+	uint32_t first = code;
+	while (first > 0 && char_is_decimal(first - 1))
+		first--;
+	return (int)((code - first) % 10);
+}
 /* Decimals, superscripts and subscripts, circled digits. */
 static inline bool char_is_digit(uint32_t code)
 {

@@ -1,5 +1,6 @@
 /* Expressions. Each evaluation is a step, and nesting is bounded by render_enter, so that no tree and no recursion of a
  * template's own reaches the end of the stack. */
+#include <stdio.h>
 #include <string.h>
 
 #include "text/template/calls.h"
@@ -344,7 +345,10 @@ static bool eval_choice(struct render *r, const struct node *node, struct value 
 		return eval(r, node->a, out);
 	if (node->c)
 		return eval(r, node->c, out);
-	return value_undefined_hint(r, "the inline if-expression evaluated to false and no else section was defined.", out);
+	char hint[128];
+	snprintf(hint, sizeof hint,
+	         "the inline if-expression on line %u evaluated to false and no else section was defined.", node->line);
+	return value_undefined_hint(r, hint, out);
 }
 
 static bool eval_and_or(struct render *r, const struct node *node, struct value *out)

@@ -227,7 +227,7 @@ static struct node *parse_primary(struct parser *p)
 		if (*p->token->text != '(')
 			return *p->token->text == '[' ? parse_list(p) : parse_dict(p);
 		p->token++;
-		struct node *node = parse_tuple(p, TUPLE_PARENTHESES, NULL);
+		struct node *node = parse_tuple(p, TUPLE_PARENTHESES);
 		return node && parser_expect(p, TOKEN_OPERATOR, ")") ? node : NULL;
 	}
 	parser_unexpected(p, "an expression");
@@ -329,16 +329,21 @@ static struct node *parse_subscript(struct parser *p, struct node *object)
 {
 	const struct token *at = p->token++;
 	struct node_list items = {0};
-	do {
+	bool slices = false;
+	while (!parser_at_operator(p, "]")) {
+		if (items.first && !parser_expect(p, TOKEN_OPERATOR, ","))
+			return NULL;
 		struct node *item = parse_subscribed(p);
 		if (!item)
-			return p->error->code ? NULL : fail(p, p->token, "expected an index");
+			return NULL;
+		slices |= item->kind == NODE_SLICE;
 		node_append(&items, item);
-	} while (parser_skip(p, TOKEN_OPERATOR, ","));
-	if (!parser_expect(p, TOKEN_OPERATOR, "]"))
-		return NULL;
+	}
+	p->token++;
 	struct node *index = items.last;
-	if (items.first != items.last) {
+	if (!index || items.first != index) {
+		if (slices)
+			return fail(p, at, "a slice among several indices");
 		index = parser_node(p, NODE_TUPLE, at);
 		if (!index)
 			return NULL;
@@ -674,6 +679,7 @@ static struct node *parse_choice(struct parser *p)
 			return NULL;
 		choice->a = node;
 		choice->b = test;
+		choice->line = parser_line(p, at);
 		if (parser_skip(p, TOKEN_NAME, "else")) {
 			if (!parser_enter(p) || !(choice->c = parse_choice(p)))
 				return NULL;
@@ -694,18 +700,17 @@ struct node *parse_expression(struct parser *p, bool with_choice)
 	return node;
 }
 
-static bool at_tuple_end(const struct parser *p, const char *end)
+static bool at_tuple_end(const struct parser *p)
 {
-	return p->token->type == TOKEN_VARIABLE_END || p->token->type == TOKEN_BLOCK_END || parser_at_operator(p, ")") ||
-	       (end && parser_at_name(p, end));
+	return p->token->type == TOKEN_VARIABLE_END || p->token->type == TOKEN_BLOCK_END || parser_at_operator(p, ")");
 }
 
-struct node *parse_tuple(struct parser *p, unsigned flags, const char *end)
+struct node *parse_tuple(struct parser *p, unsigned flags)
 {
 	const struct token *at = p->token;
 	struct node_list items = {0};
 	bool is_tuple = false;
-	while (!at_tuple_end(p, end)) {
+	while (!at_tuple_end(p)) {
 		struct node *item = parse_expression(p, !(flags & TUPLE_NO_CHOICE));
 		if (!item)
 			return NULL;
@@ -735,7 +740,7 @@ static struct node *parse_target_item(struct parser *p, bool with_namespace)
 	if (parser_skip(p, TOKEN_OPERATOR, "(")) {
 		if (!parser_enter(p))
 			return NULL;
-		node = parse_target(p, with_namespace, NULL);
+		node = parse_target(p, with_namespace);
 		p->nesting--;
 		return node && parser_expect(p, TOKEN_OPERATOR, ")") ? node : NULL;
 	}
@@ -755,6 +760,7 @@ static struct node *parse_target_item(struct parser *p, bool with_namespace)
 	if (!node)
 		return NULL;
 	node->name = parser_name(p, at->text, at->n_text);
+	p->n_loop_stores += !member && node->name == NAME_LOOP;
 	if (!member)
 		return node;
 	p->token++;
@@ -766,12 +772,12 @@ static struct node *parse_target_item(struct parser *p, bool with_namespace)
 	return node;
 }
 
-struct node *parse_target(struct parser *p, bool with_namespace, const char *end)
+struct node *parse_target(struct parser *p, bool with_namespace)
 {
 	const struct token *at = p->token;
 	struct node_list items = {0};
 	bool is_tuple = false;
-	while (!at_tuple_end(p, end) && !parser_at_operator(p, "=")) {
+	while (!at_tuple_end(p) && !parser_at_operator(p, "=")) {
 		struct node *item = parse_target_item(p, with_namespace);
 		if (!item)
 			return NULL;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "text/template/calls.h"
+#include "text/template/characters.h"
 #include "text/unicode.h"
 
 /* ---- text to numbers ---- */
@@ -27,7 +28,8 @@ static bool plain_number(const char *text, size_t n, char out[MAX_DIGITS])
 			break;
 		end = last;
 	}
-	for (size_t i = start; i < end; i++) {
+	for (size_t i = start; i < end; i += length) {
+		uint32_t code = char_decode(text + i, &length);
 		if (text[i] == '_') {
 			bool between = i > start && i + 1 < end && text[i - 1] != '_' && strchr("+-.", text[i - 1]) == NULL &&
 			               strchr("_+-.", text[i + 1]) == NULL;
@@ -35,9 +37,9 @@ static bool plain_number(const char *text, size_t n, char out[MAX_DIGITS])
 				return false;
 			continue;
 		}
-		if (kept == MAX_DIGITS - 1 || !text[i])
+		if (kept == MAX_DIGITS - 1 || code == 0 || (code >= 0x80 && !char_is_decimal(code)))
 			return false;
-		out[kept++] = text[i];
+		out[kept++] = code < 0x80 ? text[i] : (char)('0' + char_decimal(code));
 	}
 	out[kept] = 0;
 	return kept > 0;

@@ -85,6 +85,8 @@ static bool filter_reverse(struct render *r, const struct call *call, struct val
 	struct list *items;
 	if (call->input.kind == VALUE_STRING)
 		return string_reverse(r, call->input.string, out);
+	if (call->input.kind < VALUE_STRING && call->input.kind != VALUE_UNDEFINED)
+		return render_fail(r, "FilterArgumentError", "argument must be iterable");
 	if (!copy_items(r, &call->input, &items))
 		return false;
 	for (size_t i = 0; i < items->n_items / 2; i++) {
@@ -251,20 +253,22 @@ static bool next_attribute(struct render *r, const struct string *paths, size_t 
 	return ok;
 }
 
-/* "a,b": a list of keys each. */
-static bool compound_keys(struct render *r, const struct list *items, const struct string *paths, bool exact,
+/* "a,b": a list of keys each, also where it is only one. */
+static bool compound_keys(struct render *r, const struct list *items, const struct value *paths, bool exact,
                           struct value **out)
 {
+	bool is_text = paths->kind == VALUE_STRING;
 	size_t n = 1;
-	for (size_t i = 0; i < paths->n_bytes; i++)
-		n += paths->bytes[i] == ',';
+	for (size_t i = 0; is_text && i < paths->string->n_bytes; i++)
+		n += paths->string->bytes[i] == ',';
 	*out = render_array(r, items->n_items + 1, sizeof **out);
 	for (size_t i = 0; *out && i < items->n_items; i++) {
 		struct list *key = list_new(r, n);
 		size_t at = 0;
 		for (size_t k = 0; key && k < n; k++) {
-			struct value path, value;
-			if (!next_attribute(r, paths, &at, &path) || !attribute_path(r, &items->items[i], &path, &value))
+			struct value path = *paths, value;
+			if ((is_text && !next_attribute(r, paths->string, &at, &path)) ||
+			    !attribute_path(r, &items->items[i], &path, &value))
 				return false;
 			if (exact)
 				key->items[k] = value;
@@ -280,16 +284,9 @@ static bool compound_keys(struct render *r, const struct list *items, const stru
 
 static bool filter_sort(struct render *r, const struct call *call, struct value *out)
 {
-	const struct value *attribute = &call->slot[2];
-	bool exact = slot_true(call, 1);
 	struct value *keys;
 	struct list *items;
-	if (!copy_items(r, &call->input, &items))
-		return false;
-	bool compound =
-	    attribute->kind == VALUE_STRING && memchr(attribute->string->bytes, ',', attribute->string->n_bytes);
-	if (!(compound ? compound_keys(r, items, attribute->string, exact, &keys)
-	               : item_keys(r, items, attribute, exact, NULL, &keys)) ||
+	if (!copy_items(r, &call->input, &items) || !compound_keys(r, items, &call->slot[2], slot_true(call, 1), &keys) ||
 	    !sort_items(r, items, keys, slot_true(call, 0)))
 		return false;
 	*out = value_list(items);

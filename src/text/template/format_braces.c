@@ -141,7 +141,7 @@ static bool format_string(struct braces *f, struct format_spec *spec, const stru
 	if (spec->precision >= 0 && spec->precision < string_chars(value->string) &&
 	    !string_slice(f->r, value->string, 0, string_offset(value->string, spec->precision), &text))
 		return false;
-	if (spec->zero && !spec->align)
+	if (spec->zero && !spec->fill.n_bytes)
 		spec->fill = (struct string){.bytes = "0", .n_bytes = 1, .n_chars = 1};
 	format_pad(out, spec, text.string, false);
 	return true;
@@ -161,17 +161,13 @@ static bool format_value(struct braces *f, const struct value *value, const stru
 		return false;
 	if (value->kind == VALUE_STRING)
 		return format_string(f, &spec, value, out);
-	if (value->kind == VALUE_BOOL && !spec.type) {
-		struct value name;
-		return value_str(f->r, value, &name) && format_string(f, &spec, &name, out);
-	}
 	if (!value_is_number(value) && value->kind != VALUE_BIG)
 		return render_fail(f->r, "TypeError", "unsupported format string passed to %s.__format__",
 		                   value_type_name(value));
-	if (spec.zero && !spec.align) {
-		spec.align = '=';
+	if (spec.zero && !spec.fill.n_bytes)
 		spec.fill = (struct string){.bytes = "0", .n_bytes = 1, .n_chars = 1};
-	}
+	if (spec.zero && !spec.align)
+		spec.align = '=';
 	if (!format_number(f->r, &spec, value, &number) || !builder_finish(&number, &digits))
 		return false;
 	format_pad(out, &spec, digits.string, true);

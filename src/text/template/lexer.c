@@ -300,7 +300,10 @@ static void lex_comment(struct lexer *l, size_t start)
 			return;
 		}
 	}
-	fail(l, start, "missing end of comment tag");
+	if (start == l->n_bytes) /* nothing follows: Jinja lets it pass */
+		l->at = start;
+	else
+		fail(l, start, "missing end of comment tag");
 }
 
 static void lex_raw(struct lexer *l, size_t start)
@@ -314,7 +317,10 @@ static void lex_raw(struct lexer *l, size_t start)
 			return;
 		}
 	}
-	fail(l, start, "missing end of raw directive");
+	if (start == l->n_bytes)
+		l->at = start;
+	else
+		fail(l, start, "missing end of raw directive");
 }
 
 static void lex_root(struct lexer *l)

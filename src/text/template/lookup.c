@@ -229,8 +229,8 @@ bool value_item(struct render *r, const struct value *object, const struct value
 /* ---- slices ---- */
 
 /* Python's slice.indices. */
-static bool slice_bounds(struct render *r, const struct value bounds[3], int64_t n, int64_t *start, int64_t *count,
-                         int64_t *step)
+static bool slice_bounds(struct render *r, const struct value bounds[3], int64_t n, int64_t *start, int64_t *stop,
+                         int64_t *count, int64_t *step)
 {
 	int64_t value[3] = {0, 0, 1};
 	for (int i = 0; i < 3; i++)
@@ -250,6 +250,7 @@ static bool slice_bounds(struct render *r, const struct value bounds[3], int64_t
 	int64_t span = down ? from - to : to - from;
 	uint64_t stride = down ? 0 - (uint64_t)value[2] : (uint64_t)value[2];
 	*start = from;
+	*stop = to;
 	*step = value[2];
 	*count = span <= 0 ? 0 : (int64_t)(((uint64_t)span - 1) / stride + 1);
 	return true;
@@ -295,15 +296,15 @@ static bool slice_list(struct render *r, const struct value *object, int64_t sta
 bool value_slice(struct render *r, const struct value *object, const struct value bounds[3], struct value *out)
 {
 	size_t length;
-	int64_t start = 0, count = 0, step = 1;
+	int64_t start = 0, stop = 0, count = 0, step = 1;
 	bool is_list = object->kind == VALUE_LIST || object->kind == VALUE_TUPLE;
 	if (object->kind == VALUE_UNDEFINED)
 		return value_undefined_fail(r, object);
-	if (!is_list && object->kind != VALUE_STRING && object->kind != VALUE_RANGE) {
-		struct value name;
-		return value_literal(r, "slice", &name) && value_undefined_member(r, object, &name, out);
-	}
-	if (!value_length(r, object, &length) || !slice_bounds(r, bounds, (int64_t)length, &start, &count, &step))
+	if (object->kind == VALUE_DICT)
+		return render_fail(r, "TypeError", "unhashable type: 'slice'");
+	if (!is_list && object->kind != VALUE_STRING && object->kind != VALUE_RANGE)
+		return render_fail(r, "TypeError", "'%s' object is not subscriptable", value_type_name(object));
+	if (!value_length(r, object, &length) || !slice_bounds(r, bounds, (int64_t)length, &start, &stop, &count, &step))
 		return false;
 	if (object->kind == VALUE_STRING)
 		return slice_string(r, object, start, count, step, out);
@@ -312,8 +313,8 @@ bool value_slice(struct render *r, const struct value *object, const struct valu
 	struct range *range = render_alloc(r, sizeof *range);
 	if (!range)
 		return false;
-	int64_t stride = object->range->step * step, first = object->range->start + start * object->range->step;
-	*range = (struct range){first, first + count * stride, stride, (size_t)count};
+	int64_t own = object->range->step, first = object->range->start;
+	*range = (struct range){first + start * own, first + stop * own, own * step, (size_t)count};
 	*out = (struct value){.kind = VALUE_RANGE, .range = range};
 	return true;
 }

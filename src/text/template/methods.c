@@ -74,7 +74,12 @@ static bool list_index(struct render *r, const struct call *call, struct value *
 			return true;
 		}
 	}
-	return render_fail(r, "ValueError", "the value is not in the %s", value_type_name(&call->input));
+	struct value repr;
+	if (!value_repr(r, &call->slot[0], &repr))
+		return false;
+	return render_fail(r, "ValueError", "%.*s is not in %s",
+	                   (int)(repr.string->n_bytes > 200 ? 200 : repr.string->n_bytes), repr.string->bytes,
+	                   value_type_name(&call->input));
 }
 
 static bool list_count(struct render *r, const struct call *call, struct value *out)

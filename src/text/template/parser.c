@@ -50,6 +50,13 @@ bool parser_unexpected(struct parser *p, const char *wanted)
 	return parser_fail(p, at, "expected %s, got '%.*s'", wanted, (int)(at->n_text > 40 ? 40 : at->n_text), at->text);
 }
 
+uint32_t parser_line(const struct parser *p, const struct token *at)
+{
+	uint32_t line, column;
+	place_of(p, at->offset, &line, &column);
+	return line;
+}
+
 bool parser_enter(struct parser *p)
 {
 	if (p->nesting >= TEMPLATE_MAX_NESTING)
@@ -157,7 +164,11 @@ bool parser_expect(struct parser *p, enum token_type type, const char *text)
 	char wanted[40];
 	if (parser_skip(p, type, text))
 		return true;
-	snprintf(wanted, sizeof wanted, "'%s'", text ? text : type == TOKEN_BLOCK_END ? "%}" : "}}");
+	snprintf(wanted, sizeof wanted, "'%s'",
+	         text                      ? text
+	         : type == TOKEN_NAME      ? "name"
+	         : type == TOKEN_BLOCK_END ? "%}"
+	                                   : "}}");
 	return parser_unexpected(p, wanted);
 }
 
@@ -196,7 +207,7 @@ static struct node *parse_if(struct parser *p)
 		struct node *node = parser_node(p, NODE_IF, p->token);
 		p->token++;
 		p->soft = true;
-		node->a = node ? parse_tuple(p, TUPLE_NO_CHOICE, NULL) : NULL;
+		node->a = node ? parse_tuple(p, TUPLE_NO_CHOICE) : NULL;
 		if (!node || !node->a || !parse_body(p, true, ends, &node->body))
 			return NULL;
 		node->is_elif = last != NULL;
@@ -221,11 +232,12 @@ static struct node *parse_for(struct parser *p)
 {
 	static const char *const ends[] = {"endfor", "else", NULL};
 	struct node *node = parser_node(p, NODE_FOR, p->token++);
-	size_t n_closures = p->n_closures;
+	const struct token *at = p->token - 1;
+	size_t n_closures = p->n_closures, n_loop_stores = p->n_loop_stores;
 	bool soft = p->soft;
-	if (!node || !(node->a = parse_target(p, false, "in")) || !parser_expect(p, TOKEN_NAME, "in"))
+	if (!node || !(node->a = parse_target(p, false)) || !parser_expect(p, TOKEN_NAME, "in"))
 		return NULL;
-	node->b = parse_tuple(p, TUPLE_NO_CHOICE, "recursive");
+	node->b = parse_tuple(p, TUPLE_NO_CHOICE);
 	if (!node->b)
 		return NULL;
 	p->soft = false;
@@ -238,19 +250,24 @@ static struct node *parse_for(struct parser *p)
 	p->n_loops--;
 	p->soft = soft;
 	node->has_closures = p->n_closures != n_closures;
-	if (parser_skip(p, TOKEN_NAME, "endfor"))
+	if (!parser_skip(p, TOKEN_NAME, "endfor")) {
+		p->token++;
+		if (!parse_whole_body(p, false, "endfor", &node->other))
+			return NULL;
+	}
+	if (p->n_loop_stores == n_loop_stores)
 		return node;
-	p->token++;
-	return parse_whole_body(p, false, "endfor", &node->other) ? node : NULL;
+	parser_fail(p, at, "Can't assign to special loop variable in for-loop target");
+	return NULL;
 }
 
 static struct node *parse_set(struct parser *p)
 {
 	struct node *node = parser_node(p, NODE_SET, p->token++);
-	if (!node || !(node->a = parse_target(p, true, NULL)))
+	if (!node || !(node->a = parse_target(p, true)))
 		return NULL;
 	if (parser_skip(p, TOKEN_OPERATOR, "="))
-		return (node->b = parse_tuple(p, 0, NULL)) ? node : NULL;
+		return (node->b = parse_tuple(p, 0)) ? node : NULL;
 	node->kind = NODE_SET_BLOCK;
 	if (parser_at_operator(p, "|") && !(node->b = parse_filters(p, NULL, false)))
 		return NULL;
@@ -264,7 +281,9 @@ static struct node *parse_with(struct parser *p)
 	while (node && p->token->type != TOKEN_BLOCK_END) {
 		if (pairs.first && !parser_expect(p, TOKEN_OPERATOR, ","))
 			return NULL;
-		struct node *target = parse_target(p, false, NULL);
+		size_t n_loop_stores = p->n_loop_stores;
+		struct node *target = parse_target(p, false);
+		p->n_loop_stores = n_loop_stores; /* a name of its own, not the loop's */
 		struct node *value = target && parser_expect(p, TOKEN_OPERATOR, "=") ? parse_expression(p, true) : NULL;
 		if (!value)
 			return NULL;
@@ -381,6 +400,25 @@ static struct node *parse_generation(struct parser *p)
 	return node;
 }
 
+/* Without inheritance a block is its body, which sees the template's own variables (with `scoped`, all). */
+static struct node *parse_block(struct parser *p)
+{
+	struct node *node = parser_node(p, NODE_SCOPED, p->token++);
+	const struct token *name = p->token;
+	size_t n_loops = p->n_loops;
+	if (!node || !parser_expect(p, TOKEN_NAME, NULL))
+		return NULL;
+	node->at_root = !parser_skip(p, TOKEN_NAME, "scoped");
+	p->n_loops = 0;
+	if (!parse_whole_body(p, false, "endblock", &node->body))
+		return NULL;
+	p->n_loops = n_loops;
+	if (p->token->type == TOKEN_NAME && p->token->n_text == name->n_text &&
+	    memcmp(p->token->text, name->text, name->n_text) == 0)
+		p->token++;
+	return node;
+}
+
 static struct node *parse_print(struct parser *p)
 {
 	const struct token *at = p->token++;
@@ -412,10 +450,11 @@ static struct node *parse_statement(struct parser *p)
 	                  {"call", parse_call_block},
 	                  {"filter", parse_filter_block},
 	                  {"generation", parse_generation},
+	                  {"block", parse_block},
 	                  {"print", parse_print},
 	                  {"break", parse_flow},
 	                  {"continue", parse_flow}};
-	static const char *const elsewhere[] = {"extends", "include", "import", "from", "block", "autoescape"};
+	static const char *const elsewhere[] = {"extends", "include", "import", "from", "autoescape"};
 	if (p->token->type != TOKEN_NAME) {
 		parser_unexpected(p, "a tag's name");
 		return NULL;
@@ -441,7 +480,7 @@ static struct node *parse_text(struct parser *p)
 static struct node *parse_output(struct parser *p)
 {
 	struct node *node = parser_node(p, NODE_PRINT, p->token++);
-	if (!node || !(node->a = parse_tuple(p, 0, NULL)) || !parser_expect(p, TOKEN_VARIABLE_END, NULL))
+	if (!node || !(node->a = parse_tuple(p, 0)) || !parser_expect(p, TOKEN_VARIABLE_END, NULL))
 		return NULL;
 	return node;
 }

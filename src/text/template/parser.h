@@ -20,8 +20,9 @@ struct parser {
 	bool soft; /* directly in a branch: unknown filters and tests wait until they are reached */
 	struct unknown_row *unknown;
 	size_t n_unknown, unknown_capacity;
-	size_t n_closures; /* macros and call blocks so far */
-	size_t n_loops;    /* loops that are open: break and continue need one */
+	size_t n_closures;    /* macros and call blocks so far */
+	size_t n_loop_stores; /* targets named loop, which no loop may hold */
+	size_t n_loops;       /* loops that are open: break and continue need one */
 	/* What the innermost macro's body asks for. */
 	bool uses_varargs, uses_kwargs, uses_caller;
 	uint32_t *name_index; /* open addressing, of name + 1 */
@@ -31,6 +32,7 @@ struct parser {
 bool parser_fail(struct parser *p, const struct token *at, const char *format, ...) PRINTF_LIKE(3, 4);
 bool parser_unexpected(struct parser *p, const char *wanted); /* the current token is not what is wanted */
 struct node *parser_node(struct parser *p, enum node_kind kind, const struct token *at);
+uint32_t parser_line(const struct parser *p, const struct token *at);
 bool parser_enter(struct parser *p); /* one level deeper; error beyond the limit */
 uint32_t parser_name(struct parser *p, const char *text, size_t n_text);
 bool parser_string(struct parser *p, struct node *node, const char *text, size_t n_text);
@@ -58,10 +60,10 @@ void node_append(struct node_list *list, struct node *node);
 
 enum tuple_flags { TUPLE_NO_CHOICE = 1, TUPLE_PARENTHESES = 2 };
 struct node *parse_expression(struct parser *p, bool with_choice);
-/* One expression, or a tuple of several; `end` is a name that ends it, or NULL. */
-struct node *parse_tuple(struct parser *p, unsigned flags, const char *end);
+/* One expression, or a tuple of several. */
+struct node *parse_tuple(struct parser *p, unsigned flags);
 struct node *parse_filters(struct parser *p, struct node *input, bool inline_start);
 /* A name, a tuple of names, or (with_namespace) a namespace's member. */
-struct node *parse_target(struct parser *p, bool with_namespace, const char *end);
+struct node *parse_target(struct parser *p, bool with_namespace);
 
 #endif

@@ -62,9 +62,9 @@ bool execute_capture(struct render *r, const struct node *list, struct value *ou
 }
 
 /* A body with names of its own. */
-static bool execute_scoped(struct render *r, const struct node *list, enum flow *flow)
+static bool execute_scoped(struct render *r, const struct node *list, bool at_root, enum flow *flow)
 {
-	struct scope *before = r->scope, *scope = scope_new(r, before);
+	struct scope *before = r->scope, *scope = scope_new(r, at_root ? NULL : before);
 	if (!scope)
 		return false;
 	r->scope = scope;
@@ -149,7 +149,7 @@ static bool run_loop(struct render *r, const struct node *node, struct list *ite
 	if (ok && items->n_items > 0)
 		ok = run_iterations(r, loop);
 	else if (ok && node->other)
-		ok = execute_scoped(r, node->other, &flow);
+		ok = execute_scoped(r, node->other, false, &flow);
 	r->scope = before;
 	return ok;
 }
@@ -194,11 +194,7 @@ static bool missing_parameter(struct render *r, const struct name *name, struct 
 	char hint[120];
 	snprintf(hint, sizeof hint, "parameter '%.*s' was not provided", (int)(name->n_text > 60 ? 60 : name->n_text),
 	         name->text);
-	char *kept = render_alloc(r, strlen(hint) + 1);
-	if (!kept)
-		return false;
-	memcpy(kept, hint, strlen(hint));
-	return value_undefined_hint(r, kept, out);
+	return value_undefined_hint(r, hint, out);
 }
 
 /* Named parameters, in order; a default may use those before it. */
@@ -398,7 +394,7 @@ static bool execute_one(struct render *r, const struct node *node, enum flow *fl
 	case NODE_FILTER_BLOCK:
 		return execute_filter_block(r, node);
 	case NODE_SCOPED:
-		return execute_scoped(r, node->body, flow);
+		return execute_scoped(r, node->body, node->at_root, flow);
 	default: /* NODE_BREAK, NODE_CONTINUE */
 		*flow = node->kind == NODE_BREAK ? FLOW_BREAK : FLOW_CONTINUE;
 		return true;

@@ -101,6 +101,7 @@ struct node {
 	enum node_kind kind;
 	enum op op;
 	uint32_t offset; /* in the source */
+	uint32_t line;   /* of NODE_CHOICE */
 	uint32_t name;   /* index into template->names */
 	struct value value;
 	const struct node *a, *b, *c;
@@ -110,6 +111,7 @@ struct node {
 	unsigned char spread;
 	bool recursive;
 	bool is_elif;
+	bool at_root;                                   /* of NODE_SCOPED: sees the template's own variables alone */
 	bool has_closures;                              /* of a loop: its body makes macros, which keep its names */
 	bool takes_varargs, takes_kwargs, takes_caller; /* of a macro: its body asks for them */
 	struct string constant;                         /* what value.string points to */

@@ -31,7 +31,11 @@ bool value_undefined_hint(struct render *r, const char *hint, struct value *out)
 	if (!u)
 		return false;
 	u->form = UNDEFINED_HINT;
-	return value_literal(r, hint, &u->name);
+	char *kept = render_alloc(r, strlen(hint) + 1);
+	if (!kept)
+		return false;
+	memcpy(kept, hint, strlen(hint));
+	return value_literal(r, kept, &u->name);
 }
 
 bool value_undefined_member(struct render *r, const struct value *object, const struct value *name, struct value *out)
@@ -134,6 +138,8 @@ const char *value_object_repr(const struct value *value)
 	static const char *const views[] = {"dict_keys object", "dict_values object", "dict_items object"};
 	if (value->kind == VALUE_VIEW)
 		return views[value->detail];
+	if (value->kind == VALUE_CALLABLE && value->callable->self.kind != VALUE_MISSING)
+		return "builtin_function_or_method object";
 	if (value->kind == VALUE_STRING && value->safe)
 		return "markupsafe.Markup object";
 	const char *name = value->kind < sizeof names / sizeof *names ? names[value->kind] : NULL;

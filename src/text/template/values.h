@@ -184,7 +184,7 @@ static inline struct value value_list(struct list *list)
 bool value_text(struct render *r, const char *bytes, size_t n_bytes, bool from_data, struct value *out);
 bool value_literal(struct render *r, const char *text, struct value *out); /* NUL-terminated, the template's */
 bool value_undefined_name(struct render *r, const char *name, size_t n_bytes, struct value *out);
-bool value_undefined_hint(struct render *r, const char *hint, struct value *out);
+bool value_undefined_hint(struct render *r, const char *hint, struct value *out); /* the hint is copied */
 /* `object` has no member `name`. */
 bool value_undefined_member(struct render *r, const struct value *object, const struct value *name, struct value *out);
 bool value_undefined_unsafe(struct render *r, const struct value *object, const struct value *name, struct value *out);
