@@ -130,7 +130,7 @@ UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_quant.o av
               avx512_bf16.o avx512_quant.o avx512_vnni.o amx.o)
 $(UNWATCHED): CFLAGS_tsan := -O2
 
-FUZZ_TARGETS  := config gguf safetensors tokenizer http
+FUZZ_TARGETS  := config gguf safetensors template tokenizer http
 FUZZ_PROGRAMS := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
 FUZZ_OBJECTS  := $(filter $(foreach layer,base tensor kernels text model,$(BUILD)/src/$(layer)/%),$(OBJECTS)) \
                  $(BUILD)/src/server/http/head.o $(BUILD)/src/server/http/chunks.o
@@ -204,7 +204,7 @@ tsan: test-deps ## unit tests under TSan
 	@$(MAKE) --no-print-directory CONFIG=tsan unit
 
 fuzz-programs: $(FUZZ_PROGRAMS)
-fuzz: fuzz-deps ## fuzz the parsers of model files and of requests from tests/fuzz/corpus (FUZZ_SECONDS=20 for each)
+fuzz: fuzz-deps ## fuzz the parsers of model files, templates and requests from tests/fuzz/corpus (FUZZ_SECONDS=20 for each)
 	@$(SUBMAKE) CONFIG=fuzz fuzz-programs
 	@tests/tools/fuzz.sh run build/fuzz "$(or $(FUZZ_SECONDS),20)" $(FUZZ_TARGETS)
 fuzz-corpus: fuzz-deps ## add what `make fuzz` found to tests/fuzz/corpus, as few files as reach the same

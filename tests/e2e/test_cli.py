@@ -15,7 +15,7 @@ import pytest
 import gguf_writer
 from conftest import llama_config, shipped_model, write_model
 
-COMMANDS = ("serve", "generate", "inspect", "bench", "tokenize", "detokenize", "logits", "perplexity")
+COMMANDS = ("serve", "generate", "inspect", "bench", "tokenize", "detokenize", "render", "logits", "perplexity")
 # No fixture's: characters of one to four bytes, a family of emoji, controls, spaces of all kinds.
 TEXTS = ["Hello, world", "", " ", "  two  spaces ", "line\nline\r\n\ttab", "naïve café", "日本語", "👨‍👩‍👧 🐈", "</s> <s>", "a\0b",
          "x" * 1000, "\ufeffmark \u00a0 \u2028"]

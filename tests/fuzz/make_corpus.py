@@ -315,8 +315,20 @@ def requests():
         write("http", name, head)
 
 
+# ---- chat templates ----
+
+def templates():
+    folder = ROOT.parent / "templates"
+    conversation = json.loads((folder / "conversation.json").read_text(encoding="utf-8"))["conversation"]
+    for kind in ("expressions", "filters", "methods", "statements"):
+        cases = json.loads((folder / f"{kind}.json").read_text(encoding="utf-8"))
+        for i, case in enumerate(cases):
+            write("template", f"{kind}-{i}", case[0].encode(), conversation)
+
+
 configs()
 requests()
 weight_files()
 gguf_files()
+templates()
 tokenizers()

@@ -189,8 +189,8 @@ static bool repeat_string(struct render *r, const struct value *text, int64_t co
 {
 	const struct string *s = text->string;
 	struct builder b = {.r = r};
-	size_t whole;
-	if (count > 0 && __builtin_mul_overflow(s->n_bytes, (size_t)count, &whole))
+	size_t whole = 0;
+	if (count > 0 && (__builtin_mul_overflow(s->n_bytes, (size_t)count, &whole) || whole > r->limits.max_memory_bytes))
 		return render_limit(r, "bytes of memory", r->limits.max_memory_bytes);
 	for (; count > 0 && s->n_bytes && !b.failed; count--) {
 		if (!render_step(r, 1))

@@ -159,11 +159,11 @@ double value_as_double(const struct value *value)
 struct list *list_new(struct render *r, size_t n_items)
 {
 	struct list *list = render_alloc(r, sizeof *list);
-	if (!list || !render_step(r, n_items / 8))
+	if (!list)
 		return NULL;
 	list->items = render_array(r, n_items ? n_items : 1, sizeof *list->items);
 	list->n_items = n_items;
-	return list->items ? list : NULL;
+	return list->items && render_step(r, n_items / 8) ? list : NULL;
 }
 
 bool value_iterator(struct render *r, struct list *items, enum iterator_name name, struct value *out)
