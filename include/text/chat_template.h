@@ -1,6 +1,6 @@
 /* A model's chat templates and the special tokens that they may name, from where its publisher put them.
  *
- *     struct chat_template *chat = chat_template_load("models/x", &error);
+ *     struct chat_template *chat = chat_template_read(files, &error);   // tensor/model_files.h
  *     if (chat_template_render(chat, conversation, template_time_now(), &limits, &rendering, &error)) ...
  *     chat_template_destroy(chat);
  *
@@ -17,10 +17,11 @@
 #include "text/template.h"
 
 struct chat_template;
+struct model_files;
 
-/* `path`: a model directory, a file in one, or a .gguf file. ERROR_MODEL: there is no template (the message says where it
- * was looked for), or one that does not compile, or a file that cannot be read. */
-struct chat_template *chat_template_load(const char *path, struct error *error) MUST_USE;
+/* The files may be closed afterwards. ERROR_MODEL: there is no template (the message says where it was looked for), or one
+ * that does not compile, or a file that cannot be read. */
+struct chat_template *chat_template_read(const struct model_files *files, struct error *error) MUST_USE;
 /* One template of the caller's own; tokens may be NULL (then the name is undefined). */
 struct chat_template *chat_template_load_file(const char *path, const char *bos_token, const char *eos_token,
                                               struct error *error) MUST_USE;

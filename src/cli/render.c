@@ -3,7 +3,7 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
-#include "cli/setup.h"
+#include "tensor/model_files.h"
 #include "text/chat_template.h"
 
 enum { MAX_CONVERSATION_BYTES = 1 << 30 };
@@ -20,7 +20,10 @@ static struct chat_template *open_template(const struct options *options, struct
 		error_set(error, ERROR_USAGE, "--bos-token and --eos-token go with --chat-template: a model names its own");
 		return NULL;
 	}
-	return chat_template_load(options->model, error);
+	struct model_files *files = model_files_open(options->model, error);
+	struct chat_template *chat = files ? chat_template_read(files, error) : NULL;
+	model_files_close(files);
+	return chat;
 }
 
 static struct json *open_conversation(const struct options *options, struct error *error)

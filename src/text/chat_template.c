@@ -12,7 +12,7 @@
 
 #include "base/arena.h"
 #include "tensor/gguf.h"
-#include "text/chat_template.h"
+#include "tensor/model_files.h"
 
 enum { MAX_TEMPLATES = 32, MAX_TOKENS = 32, MAX_CONFIG_BYTES = 32 << 20, MAX_PATH = 4096 };
 
@@ -289,53 +289,39 @@ static bool add_gguf_tokens(struct chat_template *chat, const struct gguf_file *
 	return true;
 }
 
-static bool read_gguf(struct chat_template *chat, const char *path, struct error *error)
-{
-	struct gguf_file *gguf = gguf_open(path, error);
-	bool ok = gguf && add_gguf_templates(chat, gguf, error) && add_gguf_tokens(chat, gguf, error);
-	gguf_close(gguf);
-	return ok;
-}
-
 /* ---- loading ---- */
 
-/* Where a path's files are: a GGUF file, or (then *gguf is "") a directory. */
-static bool locate(const char *path, char gguf[GGUF_MAX_PATH], char folder[MAX_PATH], struct error *error)
+/* The directory of a model's files. */
+static bool folder_of(const struct model_files *files, char folder[MAX_PATH], struct error *error)
 {
-	struct stat info;
-	if (!gguf_locate(path, gguf, error))
-		return false;
-	if (snprintf(folder, MAX_PATH, "%s", path) >= MAX_PATH)
-		return error_set(error, ERROR_MODEL, "%.200s: the path is too long", path);
-	if (stat(path, &info) != 0)
-		return error_set(error, ERROR_MODEL, "%s: %s", path, strerror(errno));
-	if (!S_ISDIR(info.st_mode)) {
-		char *slash = strrchr(folder, '/');
-		if (slash)
-			*(slash == folder ? slash + 1 : slash) = 0;
-		else
-			strcpy(folder, ".");
-	}
+	const char *path = model_files_expect(files, MODEL_TOKENIZER_CONFIG);
+	if (!path || snprintf(folder, MAX_PATH, "%s", path) >= MAX_PATH)
+		return error_set(error, ERROR_MODEL, "%.200s: the path is too long", model_files_path(files));
+	char *slash = strrchr(folder, '/');
+	if (slash)
+		*(slash == folder ? slash + 1 : slash) = 0;
+	else
+		strcpy(folder, ".");
 	return true;
 }
 
-struct chat_template *chat_template_load(const char *path, struct error *error)
+struct chat_template *chat_template_read(const struct model_files *files, struct error *error)
 {
-	char gguf[GGUF_MAX_PATH], folder[MAX_PATH];
+	char folder[MAX_PATH];
+	const struct gguf_file *gguf = model_files_gguf(files);
 	struct chat_template *chat = calloc(1, sizeof *chat);
-	if (!chat) {
-		error_set(error, ERROR_MEMORY, "no memory for chat templates");
-		return NULL;
-	}
-	bool ok =
-	    locate(path, gguf, folder, error) && (*gguf ? read_gguf(chat, gguf, error) : read_folder(chat, folder, error));
+	bool ok = chat || error_set(error, ERROR_MEMORY, "no memory for chat templates");
+	if (ok && gguf)
+		ok = add_gguf_templates(chat, gguf, error) && add_gguf_tokens(chat, gguf, error);
+	else if (ok)
+		ok = folder_of(files, folder, error) && read_folder(chat, folder, error);
 	if (ok && chat->n_templates == 0)
 		ok =
 		    error_set(error, ERROR_MODEL,
 		              "%s: no chat template: looked for chat_template.jinja, additional_chat_templates, "
 		              "chat_template.json, chat_template in tokenizer_config.json and tokenizer.chat_template in GGUF; "
 		              "--chat-template FILE gives one",
-		              path);
+		              model_files_path(files));
 	if (ok)
 		return chat;
 	chat_template_destroy(chat);

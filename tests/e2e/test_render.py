@@ -103,8 +103,9 @@ def test_sources_in_the_order_of_transformers(render, folder):
     assert text(render({"messages": []}, "--model", folder)) == "json <b>"
     (folder / "chat_template.jinja").write_text("jinja {{ bos_token }}")
     assert text(render({"messages": []}, "--model", folder)) == "jinja <b>"
-    # A file in the folder stands for it.
-    assert text(render({"messages": []}, "--model", folder / "tokenizer_config.json")) == "jinja <b>"
+    # A tokenizer stands for the folder that it lies in.
+    (folder / "tokenizer.json").write_text("{}")
+    assert text(render({"messages": []}, "--model", folder / "tokenizer.json")) == "jinja <b>"
 
 
 def test_named_templates_and_tools(render, folder):
