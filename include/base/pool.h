@@ -7,7 +7,7 @@
  * Every worker gets an equal run of the tasks 0..n_tasks-1, takes them one by one in order, and then helps the others
  * from the end of theirs, so a slow CPU takes fewer. A task's result must depend on its number only, never on the worker
  * that ran it: that is what keeps results the same for every thread count. The caller works, too, as worker 0. Workers
- * spin for 0.1 ms after a region (less where other programs take their CPUs) and then sleep, so an idle pool costs no CPU.
+ * spin for 0.1 ms after a region and then sleep, so an idle pool costs no CPU.
  */
 #ifndef TALLOW_BASE_POOL_H
 #define TALLOW_BASE_POOL_H

@@ -24,8 +24,8 @@ struct read_probe;
 struct read_probe *read_probe_create(struct error *error) MUST_USE;
 void read_probe_destroy(struct read_probe *probe);
 
-/* Takes a few seconds. */
-bool ceilings_measure(struct pool *pool, const struct read_probe *probe, struct ceilings *ceilings,
+/* Takes about a second for each attempt. ERROR_MEMORY. */
+bool ceilings_measure(struct pool *pool, const struct read_probe *probe, int n_attempts, struct ceilings *ceilings,
                       struct error *error) MUST_USE;
 /* One pass of every loop; GB/s of the best. Raises the ceiling when it was faster. */
 double read_probe_run(const struct read_probe *probe, struct pool *pool, struct ceilings *ceilings);

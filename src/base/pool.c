@@ -5,8 +5,7 @@
  * milliseconds late, and finds nothing to do, or the tasks of a later region, which it may take as well. A worker's word
  * has a cache line of its own and three values: WAITING (the worker spins on it), ASLEEP (the worker sleeps on it), RUN
  * (the caller wants it). Whoever waits spins first (a layer has a dozen regions, microseconds apart) and then sleeps on a
- * futex; who lost its CPU while it spun has neighbours, and sleeps sooner for a while, so that the time it is given goes
- * into tasks.
+ * futex. It never yields in between: beside another program that costs a time slice, a thousand times what spinning does.
  *
  * A range is one word, so that its owner, who takes tasks from its front, and the others, who steal from its back when
  * their own is empty, agree by compare and exchange. A task is run once its range was changed, so whoever changed it
@@ -35,9 +34,6 @@
 
 enum {
 	SPIN_NS = 100000,         /* longer than the gap between two regions of a step */
-	SPIN_CROWDED_NS = 5000,   /* beside neighbours */
-	LOST_CPU_NS = 50000,      /* between two looks at the clock: somebody else ran meanwhile */
-	CROWDED_WAITS = 2000,     /* waits after which neighbours are taken to be gone */
 	PAUSES_BETWEEN_LOOKS = 4, /* at the word that is waited for */
 	LOOKS_PER_CLOCK = 16,     /* reading the clock costs as much as several looks */
 	CACHE_LINE_BYTES = 64,
@@ -52,7 +48,6 @@ struct worker {
 	_Alignas(CACHE_LINE_BYTES) atomic_uint word; /* enum word; a futex */
 	struct pool *pool;
 	int number;
-	int crowded_waits; /* its own: waits that are cut short from now on */
 	pthread_t thread;
 	_Alignas(CACHE_LINE_BYTES) atomic_ullong tasks; /* task_range */
 };
@@ -92,10 +87,9 @@ static void cpu_pause(void)
 }
 
 /* Looks at *word for a while; true when it became `wanted`. */
-static bool spin_until(const atomic_uint *word, unsigned wanted, int *crowded_waits)
+static bool spin_until(const atomic_uint *word, unsigned wanted)
 {
-	int64_t limit_ns = *crowded_waits ? SPIN_CROWDED_NS : SPIN_NS, start_ns = 0, last_ns = 0;
-	*crowded_waits -= *crowded_waits > 0;
+	int64_t start_ns = 0;
 	for (unsigned look = 0;; look++) {
 		if (atomic_load_explicit(word, memory_order_acquire) == wanted)
 			return true;
@@ -105,11 +99,8 @@ static bool spin_until(const atomic_uint *word, unsigned wanted, int *crowded_wa
 			continue;
 		int64_t now_ns = clock_ns();
 		if (look == 0)
-			start_ns = last_ns = now_ns;
-		if (now_ns - last_ns > LOST_CPU_NS)
-			*crowded_waits = CROWDED_WAITS;
-		last_ns = now_ns;
-		if (now_ns - start_ns > limit_ns)
+			start_ns = now_ns;
+		if (now_ns - start_ns > SPIN_NS)
 			return false;
 	}
 }
@@ -153,7 +144,7 @@ static unsigned run_tasks(struct pool *pool, int worker)
 
 static void wait_for_order(struct worker *worker)
 {
-	if (!spin_until(&worker->word, RUN, &worker->crowded_waits)) {
+	if (!spin_until(&worker->word, RUN)) {
 		unsigned word = WAITING;
 		/* Fails when the caller's RUN came first. */
 		atomic_compare_exchange_strong(&worker->word, &word, ASLEEP);
@@ -195,7 +186,7 @@ static void order_to_run(struct worker *worker)
 
 static void wait_for_tasks(struct pool *pool)
 {
-	if (spin_until(&pool->n_left, 0, &pool->workers[0].crowded_waits))
+	if (spin_until(&pool->n_left, 0))
 		return;
 	atomic_store(&pool->caller_sleeps, true);
 	for (unsigned left; (left = atomic_load(&pool->n_left)) != 0;)

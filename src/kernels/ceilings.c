@@ -13,7 +13,6 @@
 enum {
 	READ_BYTES = 512 << 20, /* well beyond any cache */
 	READ_PIECE_BYTES = 1 << 20,
-	ATTEMPTS = 5,
 	GEMM_ROWS = 512,
 	GEMM_WIDTH = 2048,
 	PEAK_ROUNDS = 2000000,
@@ -130,7 +129,7 @@ static void gemm_task(void *context, int task, int worker)
 	            GEMM_WIDTH, probe->w + (size_t)first * GEMM_WIDTH, GEMM_WIDTH, 0, probe->y + first, GEMM_WIDTH);
 }
 
-static bool measure_gemm(struct pool *pool, struct ceilings *ceilings, struct error *error)
+static bool measure_gemm(struct pool *pool, int n_attempts, struct ceilings *ceilings, struct error *error)
 {
 	size_t n_x = (size_t)GEMM_ROWS * GEMM_WIDTH, n_w = (size_t)GEMM_WIDTH * GEMM_WIDTH;
 	float *memory = aligned_alloc(64, (2 * n_x + n_w) * sizeof *memory);
@@ -141,7 +140,7 @@ static bool measure_gemm(struct pool *pool, struct ceilings *ceilings, struct er
 	/* Several widths of a column block: which is best depends on the caches. */
 	for (int columns = 128; columns <= 512; columns *= 2) {
 		struct probe probe = {.x = memory, .w = memory + n_x, .y = memory + n_x + n_w, .columns_per_task = columns};
-		double seconds = seconds_of(pool, GEMM_WIDTH / columns, gemm_task, &probe, ATTEMPTS);
+		double seconds = seconds_of(pool, GEMM_WIDTH / columns, gemm_task, &probe, n_attempts);
 		double gflop_s = 2.0 * GEMM_ROWS * GEMM_WIDTH * GEMM_WIDTH / seconds / 1e9;
 		if (gflop_s > ceilings->gop_s[ARITHMETIC_F32])
 			ceilings->gop_s[ARITHMETIC_F32] = gflop_s;
@@ -158,11 +157,12 @@ static void peak_task(void *context, int task, int worker)
 	__atomic_fetch_add(&probe->sink, probe->peak(PEAK_ROUNDS), __ATOMIC_RELAXED);
 }
 
-static double measure_peak(struct pool *pool, peak_loop *peak, double operations_per_round)
+static double measure_peak(struct pool *pool, int n_attempts, peak_loop *peak, double operations_per_round)
 {
 	struct probe probe = {.peak = peak};
 	int n_tasks = pool_size(pool) * 4;
-	return operations_per_round * PEAK_ROUNDS * n_tasks / seconds_of(pool, n_tasks, peak_task, &probe, ATTEMPTS) / 1e9;
+	return operations_per_round * PEAK_ROUNDS * n_tasks / seconds_of(pool, n_tasks, peak_task, &probe, n_attempts) /
+	       1e9;
 }
 
 struct meeting {
@@ -202,17 +202,18 @@ double ceilings_region_us(struct pool *pool)
 	return seconds[BATCHES / 2] / REGIONS * 1e6;
 }
 
-bool ceilings_measure(struct pool *pool, const struct read_probe *probe, struct ceilings *ceilings, struct error *error)
+bool ceilings_measure(struct pool *pool, const struct read_probe *probe, int n_attempts, struct ceilings *ceilings,
+                      struct error *error)
 {
 	struct platform_cpu cpu;
 	platform_cpu(&cpu);
 	memset(ceilings, 0, sizeof *ceilings);
-	for (int i = 0; i < ATTEMPTS; i++)
+	for (int i = 0; i < n_attempts; i++)
 		read_probe_run(probe, pool, ceilings);
-	if (!measure_gemm(pool, ceilings, error))
+	if (!measure_gemm(pool, n_attempts, ceilings, error))
 		return false;
 	for (const struct peak_loop_row *row = peak_loops; row < peak_loops + n_peak_loops; row++)
 		if (row->supported(&cpu))
-			ceilings->gop_s[row->arithmetic] = measure_peak(pool, row->loop, row->operations);
+			ceilings->gop_s[row->arithmetic] = measure_peak(pool, n_attempts, row->loop, row->operations);
 	return true;
 }
