@@ -316,6 +316,7 @@ ALWAYS_INLINE __m512 scales_of(const enum dtype type, const uint16_t *scales, co
 {
 	const __m512 zero = _mm512_set1_ps(-(float)((splices(type) ? SPLICE : 0) + quant_of(type)->zero));
 	const unsigned char *factors = head + QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS;
+	assert(quant_is_super(type) ? head != NULL : scales != NULL);
 	__m512 scale = quant_scales(quant_is_super(type) ? head : (const void *)(scales + group * QUANT_OUTPUTS));
 	if (quant_of(type)->scale == SCALE_UNSIGNED)
 		scale = _mm512_mul_ps(scale, quant_unsigned(factors));

@@ -219,6 +219,7 @@ static inline struct quant_scale quant_scale(enum dtype type, const uint16_t *sc
 		assert(scales);
 		return (struct quant_scale){f16_to_f32(scales[group * QUANT_OUTPUTS + lane]), 0};
 	}
+	assert(head);
 	uint16_t scale, minimum;
 	const unsigned char *factors = head + QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS + lane;
 	unsigned char factor = factors[k / traits->scale_inputs * QUANT_OUTPUTS];

@@ -305,15 +305,25 @@ static bool folder_of(const struct model_files *files, char folder[MAX_PATH], st
 	return true;
 }
 
+static struct chat_template *create(struct error *error)
+{
+	struct chat_template *chat = calloc(1, sizeof *chat);
+	if (!chat)
+		error_set(error, ERROR_MEMORY, "no memory for chat templates");
+	return chat;
+}
+
 struct chat_template *chat_template_read(const struct model_files *files, struct error *error)
 {
 	char folder[MAX_PATH];
 	const struct gguf_file *gguf = model_files_gguf(files);
-	struct chat_template *chat = calloc(1, sizeof *chat);
-	bool ok = chat || error_set(error, ERROR_MEMORY, "no memory for chat templates");
-	if (ok && gguf)
+	struct chat_template *chat = create(error);
+	if (!chat)
+		return NULL;
+	bool ok = true;
+	if (gguf)
 		ok = add_gguf_templates(chat, gguf, error) && add_gguf_tokens(chat, gguf, error);
-	else if (ok)
+	else
 		ok = folder_of(files, folder, error) && read_folder(chat, folder, error);
 	if (ok && chat->n_templates == 0)
 		ok =
@@ -331,9 +341,10 @@ struct chat_template *chat_template_read(const struct model_files *files, struct
 struct chat_template *chat_template_load_file(const char *path, const char *bos_token, const char *eos_token,
                                               struct error *error)
 {
-	struct chat_template *chat = calloc(1, sizeof *chat);
-	bool ok = chat || error_set(error, ERROR_MEMORY, "no memory for chat templates");
-	ok = ok && add_file(chat, path, "default", 7, true, error);
+	struct chat_template *chat = create(error);
+	if (!chat)
+		return NULL;
+	bool ok = add_file(chat, path, "default", 7, true, error);
 	ok = ok && (!bos_token || add_token(chat, "bos_token", 9, bos_token, strlen(bos_token), error));
 	ok = ok && (!eos_token || add_token(chat, "eos_token", 9, eos_token, strlen(eos_token), error));
 	if (ok)
@@ -358,7 +369,7 @@ static const struct template *find_template(const struct chat_template *chat, co
 {
 	for (int i = 0; i < chat->n_templates; i++)
 		if (strcmp(chat->templates[i].name, name) == 0)
-			return chat->templates[i].template;
+			return chat->templates[i].template; // cppcheck-suppress CastIntegerToAddressAtReturn ; it is a pointer
 	return NULL;
 }
 

@@ -253,7 +253,7 @@ bool eval_binary(struct render *r, enum op op, const struct value *a, const stru
 	if (a->kind == VALUE_UNDEFINED || b->kind == VALUE_UNDEFINED) {
 		/* A sequence on the left is asked first, and says what it cannot take. */
 		if (op == OP_ADD && a->kind >= VALUE_STRING && a->kind <= VALUE_TUPLE && b->kind == VALUE_UNDEFINED)
-			return a->kind == VALUE_STRING ? value_undefined_fail(r, b) : value_undefined_fail(r, b);
+			return value_undefined_fail(r, b);
 		return value_undefined_fail(r, a->kind == VALUE_UNDEFINED ? a : b);
 	}
 	if (value_integral(a, &x) && value_integral(b, &y)) {

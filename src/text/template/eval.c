@@ -1,5 +1,6 @@
 /* Expressions. Each evaluation is a step, and nesting is bounded by render_enter, so that no tree and no recursion of a
  * template's own reaches the end of the stack. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -95,6 +96,7 @@ static bool eval_dict(struct render *r, const struct node *node, struct value *o
 		return false;
 	for (const struct node *item = node->list; item; item = item->next->next) {
 		struct value key, value;
+		assert(item->next); /* keys and values in turns */
 		if (!eval(r, item, &key) || !eval(r, item->next, &value) || !dict_set(r, dict, &key, &value))
 			return false;
 	}
@@ -245,6 +247,7 @@ bool eval_filter(struct render *r, const struct node *node, const struct value *
 		if (!eval(r, node->a, &input))
 			return false;
 	} else {
+		assert(block);
 		input = *block;
 	}
 	if (!eval_arguments(r, node->list, 0, &arguments))
@@ -421,6 +424,7 @@ static bool eval_kind(struct render *r, const struct node *node, struct value *o
 
 bool eval(struct render *r, const struct node *node, struct value *out)
 {
+	assert(node);
 	if (!render_step(r, 1))
 		return false;
 	r->at = node;

@@ -418,8 +418,8 @@ static bool remember_unknown(struct parser *p, const struct node *node, bool is_
 struct node *parse_filters(struct parser *p, struct node *input, bool inline_start)
 {
 	while (inline_start || parser_at_operator(p, "|")) {
-		const char *name;
-		size_t n_name;
+		const char *name = NULL;
+		size_t n_name = 0;
 		p->token += !inline_start;
 		inline_start = false;
 		struct node *node = parser_node(p, NODE_FILTER, p->token);
@@ -468,8 +468,8 @@ static bool parse_test_arguments(struct parser *p, struct node *node)
 static struct node *parse_test(struct parser *p, struct node *input)
 {
 	const struct token *at = p->token++;
-	const char *name;
-	size_t n_name;
+	const char *name = NULL;
+	size_t n_name = 0;
 	bool negated = parser_skip(p, TOKEN_NAME, "not");
 	struct node *node = parser_node(p, NODE_TEST, at);
 	if (!node || !parse_dotted(p, &name, &n_name) || !parser_string(p, node, name, n_name))

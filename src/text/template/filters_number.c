@@ -264,7 +264,7 @@ static bool filter_filesizeformat(struct render *r, const struct call *call, str
 	bool binary = slot_true(call, 0);
 	if (!call_row(r, filter_find("float", 5), &call->input, &none, &number))
 		return false;
-	double bytes = number.number, base = binary ? 1024 : 1000, unit = base;
+	double bytes = number.number, base = binary ? 1024 : 1000, unit;
 	if (bytes == 1)
 		return value_literal(r, "1 Byte", out);
 	if (bytes < base) {

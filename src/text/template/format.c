@@ -58,7 +58,7 @@ static bool take_key(struct percent *p, struct value *out)
 
 static bool read_number(struct percent *p, int64_t *out)
 {
-	struct value value;
+	struct value value = {.kind = VALUE_MISSING};
 	if (p->at < p->format->n_bytes && p->format->bytes[p->at] == '*') {
 		p->at++;
 		if (!take_value(p, &value))
@@ -149,7 +149,7 @@ static bool percent_number(struct percent *p, struct format_spec *spec, const st
 static bool percent_field(struct percent *p)
 {
 	struct format_spec spec;
-	struct value value, text;
+	struct value value, text = {.kind = VALUE_MISSING};
 	if (!read_percent_spec(p, &spec, &value))
 		return false;
 	if (spec.type == '%') {

@@ -206,7 +206,7 @@ static bool format_field(struct braces *f, const struct string *s, size_t start,
 {
 	size_t name_end = start, brackets = 0;
 	char conversion = 0;
-	struct value value, inner, spec;
+	struct value value, inner = {.kind = VALUE_MISSING}, spec = {.kind = VALUE_MISSING};
 	while (name_end < end && (brackets || (s->bytes[name_end] != '!' && s->bytes[name_end] != ':'))) {
 		brackets += s->bytes[name_end] == '[';
 		brackets -= brackets && s->bytes[name_end] == ']';

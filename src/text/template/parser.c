@@ -205,10 +205,12 @@ static struct node *parse_if(struct parser *p)
 	bool soft = p->soft;
 	for (bool more = true; more;) {
 		struct node *node = parser_node(p, NODE_IF, p->token);
+		if (!node)
+			return NULL;
 		p->token++;
 		p->soft = true;
-		node->a = node ? parse_tuple(p, TUPLE_NO_CHOICE) : NULL;
-		if (!node || !node->a || !parse_body(p, true, ends, &node->body))
+		node->a = parse_tuple(p, TUPLE_NO_CHOICE);
+		if (!node->a || !parse_body(p, true, ends, &node->body))
 			return NULL;
 		node->is_elif = last != NULL;
 		if (last)

@@ -1,4 +1,5 @@
 /* What values look like as text: Python's str() and repr(). */
+#include <assert.h>
 #include <inttypes.h>
 #include <locale.h>
 #include <math.h>
@@ -24,10 +25,11 @@ size_t float_repr(double number, char out[40])
 		if (text_to_float(digits, strlen(digits), &back) && back == number)
 			break;
 	}
-	char *mark = strchr(digits, 'e');
+	const char *mark = strchr(digits, 'e');
+	assert(mark);
 	exponent = atoi(mark + 1);
 	/* The mantissa without its point and its zeros at the end. */
-	char mantissa[24];
+	char mantissa[24] = "";
 	int n = 0;
 	for (const char *c = digits; c < mark; c++)
 		if (*c >= '0' && *c <= '9')

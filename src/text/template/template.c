@@ -1,6 +1,7 @@
 /* Compiling and rendering (include/text/template.h): the template's arena, a rendering's variables, limits and output. */
 #include "text/template.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,6 +183,7 @@ void *render_array(struct render *r, size_t n_items, size_t item_bytes)
 static bool add_run(struct render *r, size_t end, bool from_data)
 {
 	struct template_run *last = r->n_runs ? &r->runs[r->n_runs - 1] : NULL;
+	size_t start = last ? last->end : 0;
 	if (last && last->from_data == from_data) {
 		last->end = end;
 		return true;
@@ -194,7 +196,7 @@ static bool add_run(struct render *r, size_t end, bool from_data)
 		r->runs = grown;
 		r->run_capacity = capacity;
 	}
-	size_t start = r->n_runs ? r->runs[r->n_runs - 1].end : 0;
+	assert(r->runs);
 	r->runs[r->n_runs++] = (struct template_run){start, end, from_data};
 	return true;
 }
