@@ -139,13 +139,13 @@ const struct tokenizer *engine_tokenizer(struct engine *engine);
 enum { REQUEST_ID_BYTES = 64, JOB_ID_BYTES = 128 };
 
 struct request {
-	char request_id[REQUEST_ID_BYTES + 1]; /* for the log */
-	uint64_t owner;                        /* whose job it is: names of jobs are each owner's own */
-	char job_id[JOB_ID_BYTES + 1];         /* one active request of an owner may have it; "" is a name, too */
-	const int32_t *prompt;                 /* [n_prompt], copied by engine_submit */
-	int64_t n_prompt;                      /* >= 1 */
-	int64_t max_tokens;                    /* >= 0; 0 = the engine's */
-	struct sampling sampling;
+	char request_id[REQUEST_ID_BYTES + 1];      /* for the log */
+	uint64_t owner;                             /* whose job it is: names of jobs are each owner's own */
+	char job_id[JOB_ID_BYTES + 1];              /* one active request of an owner may have it; "" is a name, too */
+	const int32_t *prompt;                      /* [n_prompt], copied by engine_submit */
+	int64_t n_prompt;                           /* >= 1 */
+	int64_t max_tokens;                         /* >= 0; 0 = the engine's */
+	struct sampling sampling;                   /* its biases are copied */
 	struct stop_string stops[STOP_MAX_STRINGS]; /* copied */
 	int n_stops;
 	bool ignore_eos;
@@ -156,7 +156,8 @@ struct request {
 
 /* Queues a copy of the request; never waits for a step. Caller closes the stream. NULL: LOADING, SHUTTING_DOWN, QUEUE_FULL
  * (the message says when to retry and *retry_after_s, which may be NULL, is set), CONTEXT_LENGTH (the prompt alone does not
- * fit; both counts), INVALID_REQUEST (a token that is none), INSUFFICIENT_MEMORY (can never fit the pool), CONFLICT (the
+ * fit; both counts), INVALID_REQUEST (a token that is none, more biases or
+ * log-probabilities than may be), INSUFFICIENT_MEMORY (can never fit the pool), CONFLICT (the
  * owner has an active job of that name), INTERNAL (no memory, no descriptor). */
 struct stream *engine_submit(struct engine *engine, const struct request *request, int *retry_after_s,
                              struct error *error) MUST_USE;
@@ -185,6 +186,7 @@ struct event {
 	int64_t index;
 	const char *text; /* borrowed until the next stream_next */
 	size_t n_text_bytes;
+	const struct token_logprobs *logprobs; /* NULL unless the request asked; borrowed as the text is */
 
 	/* END; pages and place of the request are free when it can be read */
 	enum stop_reason stop_reason;

@@ -1,4 +1,4 @@
-#include "engine/sampler.h"
+#include "engine/sampler_private.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -6,27 +6,16 @@
 
 #include "base/hash.h"
 
-struct candidate {
-	float logit;
-	int32_t token;
-	double weight; /* exp(logit - max), not normalised */
-};
-
-struct sampler {
-	int64_t vocab_size;
-	uint8_t *seen;                /* [vocab]; all zero between calls */
-	struct candidate *candidates; /* [vocab] */
-};
-
 struct sampler *sampler_create(int64_t vocab_size)
 {
 	struct sampler *sampler = calloc(1, sizeof *sampler);
 	if (!sampler)
 		return NULL;
 	sampler->vocab_size = vocab_size;
-	sampler->seen = calloc((size_t)vocab_size, 1);
+	sampler->counts = calloc((size_t)vocab_size, sizeof *sampler->counts);
 	sampler->candidates = calloc((size_t)vocab_size, sizeof *sampler->candidates);
-	if (!sampler->seen || !sampler->candidates) {
+	sampler->raw = calloc((size_t)vocab_size, sizeof *sampler->raw);
+	if (!sampler->counts || !sampler->candidates || !sampler->raw) {
 		sampler_destroy(sampler);
 		return NULL;
 	}
@@ -37,8 +26,9 @@ void sampler_destroy(struct sampler *sampler)
 {
 	if (!sampler)
 		return;
-	free(sampler->seen);
+	free(sampler->counts);
 	free(sampler->candidates);
+	free(sampler->raw);
 	free(sampler);
 }
 
@@ -46,27 +36,6 @@ double sampler_uniform(uint64_t seed, uint32_t choice, uint64_t position)
 {
 	uint64_t bits = hash_mix(hash_mix(hash_mix(seed) ^ choice) ^ position);
 	return (double)(bits >> 11) * 0x1p-53;
-}
-
-/* Keskar et al., 2019, as Hugging Face applies it: once per distinct token, towards less likely. */
-static void penalise(struct sampler *sampler, float *logits, double penalty, const int32_t *history, size_t n_history)
-{
-	/* Less would carry logits beyond what a float holds, and changes nothing more: whatever is favoured has won by now. */
-	const double least_penalty = 1e-30;
-	if (penalty == 1.0)
-		return;
-	penalty = penalty < least_penalty ? least_penalty : penalty;
-	for (size_t i = 0; i < n_history; i++) {
-		int32_t token = history[i];
-		if (token < 0 || token >= sampler->vocab_size || sampler->seen[token])
-			continue;
-		sampler->seen[token] = 1;
-		double logit = logits[token];
-		logits[token] = (float)(logit > 0 ? logit / penalty : logit * penalty);
-	}
-	for (size_t i = 0; i < n_history; i++)
-		if (history[i] >= 0 && history[i] < sampler->vocab_size)
-			sampler->seen[history[i]] = 0;
 }
 
 static int32_t greedy(const float *logits, int64_t n)
@@ -78,109 +47,8 @@ static int32_t greedy(const float *logits, int64_t n)
 	return best;
 }
 
-/* Most likely first; equal ones by id, so that the order is total and the result the same everywhere. */
-static int by_likelihood(const struct candidate *a, const struct candidate *b)
-{
-	if (a->logit != b->logit)
-		return a->logit > b->logit ? -1 : 1;
-	return a->token < b->token ? -1 : a->token > b->token;
-}
-
-/* Parts [low, high] in two (Hoare): [low, *left] are more likely than [*right, high], and the one that may lie between is in
- * its place. */
-static void part(struct candidate *candidates, int64_t low, int64_t high, int64_t *left, int64_t *right)
-{
-	struct candidate pivot = candidates[low + (high - low) / 2];
-	int64_t i = low, j = high;
-	while (i <= j) {
-		while (by_likelihood(&candidates[i], &pivot) < 0)
-			i++;
-		while (by_likelihood(&candidates[j], &pivot) > 0)
-			j--;
-		if (i <= j) {
-			struct candidate swapped = candidates[i];
-			candidates[i++] = candidates[j];
-			candidates[j--] = swapped;
-		}
-	}
-	*left = j;
-	*right = i;
-}
-
-/* Moves the k most likely of n candidates to the front, in any order. */
-static void select_most_likely(struct candidate *candidates, int64_t n, int64_t k)
-{
-	int64_t low = 0, high = n - 1, left, right;
-	while (low < high) {
-		part(candidates, low, high, &left, &right);
-		if (k - 1 <= left)
-			high = left;
-		else if (k - 1 >= right)
-			low = right;
-		else
-			return;
-	}
-}
-
-/* In place: qsort would allocate. The shorter part goes first, so few ranges wait: fewer than n has bits. */
-static void sort_by_likelihood(struct candidate *candidates, int64_t n)
-{
-	struct {
-		int64_t low, high;
-	} waiting[64];
-	int n_waiting = 0;
-	int64_t low = 0, high = n - 1, left, right;
-	for (;;) {
-		while (low < high) {
-			part(candidates, low, high, &left, &right);
-			bool left_is_longer = left - low > high - right;
-			waiting[n_waiting].low = left_is_longer ? low : right;
-			waiting[n_waiting++].high = left_is_longer ? left : high;
-			low = left_is_longer ? right : low;
-			high = left_is_longer ? high : left;
-		}
-		if (n_waiting == 0)
-			return;
-		low = waiting[--n_waiting].low;
-		high = waiting[n_waiting].high;
-	}
-}
-
-/* Keeps the smallest set of most likely tokens whose probabilities reach top_p (Holtzman et al., 2020). */
-static int64_t keep_nucleus(struct candidate *candidates, int64_t n, double top_p)
-{
-	double total = 0;
-	for (int64_t i = 0; i < n; i++)
-		total += candidates[i].weight;
-	/* The tokens below this weight hold less than 1 - top_p together, so none of them can be needed. */
-	double cutoff = n > 1 ? (1.0 - top_p) * total / (double)n : 0;
-	int64_t n_kept = 0;
-	for (int64_t i = 0; i < n; i++)
-		if (candidates[i].weight >= cutoff)
-			candidates[n_kept++] = candidates[i];
-	sort_by_likelihood(candidates, n_kept);
-	double reached = 0;
-	for (int64_t i = 0; i < n_kept; i++) {
-		reached += candidates[i].weight;
-		if (reached >= top_p * total)
-			return i + 1;
-	}
-	return n_kept;
-}
-
-static int64_t keep_min_p(struct candidate *candidates, int64_t n, double min_p)
-{
-	double most = 0;
-	for (int64_t i = 0; i < n; i++)
-		most = candidates[i].weight > most ? candidates[i].weight : most;
-	int64_t n_kept = 0;
-	for (int64_t i = 0; i < n; i++)
-		if (candidates[i].weight >= min_p * most)
-			candidates[n_kept++] = candidates[i];
-	return n_kept;
-}
-
-static int32_t draw(const struct candidate *candidates, int64_t n, double uniform)
+/* The index of a candidate. */
+static int64_t draw(const struct candidate *candidates, int64_t n, double uniform)
 {
 	double total = 0;
 	for (int64_t i = 0; i < n; i++)
@@ -189,37 +57,117 @@ static int32_t draw(const struct candidate *candidates, int64_t n, double unifor
 	for (int64_t i = 0; i < n; i++) {
 		reached += candidates[i].weight;
 		if (reached > target)
-			return candidates[i].token;
+			return i;
 	}
-	return candidates[n - 1].token;
+	return n - 1;
 }
 
-int32_t sampler_pick(struct sampler *sampler, float *logits, const struct sampling *sampling, const int32_t *history,
-                     size_t n_history, uint32_t choice, uint64_t position)
+/* The exponent's base is how far the entropy is from the largest that n candidates can have. */
+static double temperature_for(const struct candidate *candidates, int64_t n, float most,
+                              const struct sampling *sampling)
 {
-	penalise(sampler, logits, sampling->repetition_penalty, history, n_history);
-	int32_t best = greedy(logits, sampler->vocab_size);
-	if (best < 0 || sampling->temperature == 0)
-		return best;
+	const double least_temperature = 1e-6; /* as good as greedy, and nothing is divided by zero */
+	double least = sampling->temperature - sampling->dynamic_range, total = 0, weighted = 0;
+	if (sampling->dynamic_range <= 0 || n < 2)
+		return sampling->temperature;
+	for (int64_t i = 0; i < n; i++) {
+		double below = (double)(candidates[i].logit - most), weight = exp(below);
+		total += weight;
+		weighted += weight > 0 ? weight * below : 0;
+	}
+	double entropy = log(total) - weighted / total;
+	double evenness = entropy > 0 ? entropy / log((double)n) : 0;
+	least = least > 0 ? least : 0;
+	double temperature =
+	    least + (sampling->temperature + sampling->dynamic_range - least) * pow(evenness, sampling->dynamic_exponent);
+	return temperature > least_temperature ? temperature : least_temperature;
+}
 
-	struct candidate *candidates = sampler->candidates;
-	int64_t n = 0;
-	for (int64_t i = 0; i < sampler->vocab_size; i++)
-		if (isfinite(logits[i]))
-			candidates[n++] = (struct candidate){.logit = logits[i], .token = (int32_t)i};
+static void weigh(struct candidate *candidates, int64_t n, float most, double temperature)
+{
+	for (int64_t i = 0; i < n; i++)
+		candidates[i].weight = exp((double)(candidates[i].logit - most) / temperature);
+}
+
+/* Draws among what is not too surprising, and learns from how surprising that was. */
+static int32_t draw_mirostat(struct candidate *candidates, int64_t n, double uniform, const struct sampling *sampling,
+                             double *most_bits)
+{
+	n = keep_unsurprising(candidates, n, *most_bits);
+	const struct candidate *drawn = &candidates[draw(candidates, n, uniform)];
+	double total = 0;
+	for (int64_t i = 0; i < n; i++)
+		total += candidates[i].weight;
+	double bits = -log2(drawn->weight / total);
+	*most_bits -= sampling->mirostat_eta * (bits - sampling->mirostat_tau);
+	return drawn->token;
+}
+
+/* Of its own: the draw that follows must not depend on it. */
+static bool draw_xtc(const struct sampling *sampling, const struct sampler_place *place)
+{
+	if (sampling->xtc_probability <= 0 || sampling->xtc_threshold > 0.5)
+		return false;
+	uint64_t seed = hash_mix(sampling->seed ^ 0x787463); /* "xtc" */
+	return sampler_uniform(seed, place->choice, place->position) < sampling->xtc_probability;
+}
+
+static int64_t filter(struct candidate *candidates, int64_t n, float most, const struct sampling *sampling,
+                      const struct sampler_place *place)
+{
+	if (sampling->top_n_sigma > 0)
+		n = keep_top_n_sigma(candidates, n, sampling->top_n_sigma);
+	double temperature = temperature_for(candidates, n, most, sampling);
 	if (sampling->top_k > 0 && sampling->top_k < n) {
 		select_most_likely(candidates, n, sampling->top_k);
 		n = sampling->top_k;
 	}
-	float most = logits[best];
-	for (int64_t i = 0; i < n; i++)
-		candidates[i].weight = exp((double)(candidates[i].logit - most) / sampling->temperature);
+	weigh(candidates, n, most, temperature);
 	if (sampling->top_p < 1)
 		n = keep_nucleus(candidates, n, sampling->top_p);
 	if (sampling->min_p > 0)
 		n = keep_min_p(candidates, n, sampling->min_p);
+	if (sampling->typical_p > 0 && sampling->typical_p < 1)
+		n = keep_typical(candidates, n, sampling->typical_p, temperature);
+	if (draw_xtc(sampling, place))
+		n = drop_top_choices(candidates, n, sampling->xtc_threshold);
 	/* Selection leaves its own order; the draw must depend on the set alone. */
 	if (sampling->top_k > 0 && sampling->top_p >= 1)
 		sort_by_likelihood(candidates, n);
-	return draw(candidates, n, sampler_uniform(sampling->seed, choice, position));
+	return n;
+}
+
+static int32_t draw_token(struct sampler *sampler, const float *logits, int32_t best, const struct sampling *sampling,
+                          const struct sampler_place *place)
+{
+	struct candidate *candidates = sampler->candidates;
+	double uniform = sampler_uniform(sampling->seed, place->choice, place->position);
+	int64_t n = 0;
+	for (int64_t i = 0; i < sampler->vocab_size; i++)
+		if (isfinite(logits[i]))
+			candidates[n++] = (struct candidate){.logit = logits[i], .token = (int32_t)i};
+	float most = logits[best];
+	if (sampling->mirostat_tau > 0) {
+		weigh(candidates, n, most, temperature_for(candidates, n, most, sampling));
+		return draw_mirostat(candidates, n, uniform, sampling, place->mirostat);
+	}
+	n = filter(candidates, n, most, sampling, place);
+	return candidates[draw(candidates, n, uniform)].token;
+}
+
+int32_t sampler_pick(struct sampler *sampler, float *logits, const struct sampling *sampling,
+                     const struct sampler_place *place, struct token_logprobs *logprobs)
+{
+	if (sampling->logprobs)
+		memcpy(sampler->raw, logits, (size_t)sampler->vocab_size * sizeof *logits);
+	apply_biases(sampler, logits, sampling);
+	apply_penalties(sampler, logits, sampling, place);
+	apply_dry(sampler, logits, sampling, place);
+	forbid_early_end(sampler, logits, sampling, place);
+	int32_t token = greedy(logits, sampler->vocab_size);
+	if (token >= 0 && sampling->temperature > 0)
+		token = draw_token(sampler, logits, token, sampling, place);
+	if (token >= 0 && sampling->logprobs)
+		compute_logprobs(sampler->raw, sampler->vocab_size, token, sampling->n_top_logprobs, logprobs);
+	return token;
 }

@@ -13,10 +13,23 @@ static char *copy_text(const char *text, size_t n_bytes)
 	return copy;
 }
 
+/* The copy is the request's own; none where memory is short. */
+static bool copy_biases(struct sampling *sampling)
+{
+	const struct logit_bias *given = sampling->biases;
+	size_t n_bytes = (size_t)sampling->n_biases * sizeof *given;
+	struct logit_bias *copy = n_bytes ? malloc(n_bytes) : NULL;
+	if (copy)
+		memcpy(copy, given, n_bytes);
+	sampling->biases = copy;
+	return copy || n_bytes == 0;
+}
+
 static bool copy_request(struct sequence *sequence, const struct request *request)
 {
 	sequence->request = *request;
 	sequence->request.n_stops = 0;
+	bool copied = copy_biases(&sequence->request.sampling); /* first: what is destroyed must be the sequence's */
 	for (int i = 0; i < request->n_stops; i++) {
 		char *copy = copy_text(request->stops[i].text, request->stops[i].n_bytes);
 		if (!copy)
@@ -25,7 +38,7 @@ static bool copy_request(struct sequence *sequence, const struct request *reques
 	}
 	sequence->tokens = malloc((size_t)sequence->n_total * sizeof *sequence->tokens);
 	sequence->pages = malloc((size_t)sequence->max_pages * sizeof *sequence->pages);
-	if (!sequence->tokens || !sequence->pages)
+	if (!copied || !sequence->tokens || !sequence->pages)
 		return false;
 	memcpy(sequence->tokens, request->prompt, (size_t)request->n_prompt * sizeof *sequence->tokens);
 	sequence->n_tokens = request->n_prompt;
@@ -57,6 +70,7 @@ struct sequence *sequence_create(const struct request *request, int64_t n_total,
 	sequence->n_total = n_total;
 	sequence->clipped = clipped;
 	sequence->max_pages = max_pages;
+	sequence->mirostat = 2 * request->sampling.mirostat_tau;
 	if (!copy_request(sequence, request)) {
 		sequence_destroy(sequence);
 		error_set(error, ERROR_INTERNAL, "no memory for a request of %lld tokens", (long long)n_total);
@@ -77,6 +91,7 @@ void sequence_destroy(struct sequence *sequence)
 		return;
 	for (int i = 0; i < sequence->request.n_stops; i++)
 		free((char *)sequence->request.stops[i].text);
+	free((struct logit_bias *)sequence->request.sampling.biases);
 	detokenizer_destroy(sequence->detokenizer);
 	stop_free(&sequence->stops);
 	bytes_free(&sequence->text);
@@ -134,16 +149,20 @@ static bool flush_pending(struct sequence *sequence)
 		return true;
 	pending->waits = false;
 	const char *text = pending->text.data ? pending->text.data : "";
-	return stream_push_token(sequence->stream, pending->token, pending->index, text, pending->text.n_bytes);
+	return stream_push_token(sequence->stream, pending->token, pending->index,
+	                         pending->has_logprobs ? &pending->logprobs : NULL, text, pending->text.n_bytes);
 }
 
 /* Makes the newest token the pending one, with the text that is safe now. */
-static void set_pending(struct sequence *sequence, int32_t token, int64_t index)
+static void set_pending(struct sequence *sequence, int32_t token, int64_t index, const struct token_logprobs *logprobs)
 {
 	struct pending_token *pending = &sequence->pending;
 	pending->waits = true;
 	pending->token = token;
 	pending->index = index;
+	pending->has_logprobs = logprobs != NULL;
+	if (logprobs)
+		pending->logprobs = *logprobs;
 	bytes_clear(&pending->text);
 	bytes_append(&pending->text, sequence->safe.data, sequence->safe.n_bytes);
 }
@@ -190,8 +209,8 @@ static bool finish(struct sequence *sequence, enum stop_reason reason, int64_t n
 	return true;
 }
 
-bool sequence_take(struct sequence *sequence, int32_t token, const struct model_config *config, int64_t now_ns,
-                   enum outcome *outcome)
+bool sequence_take(struct sequence *sequence, int32_t token, const struct token_logprobs *logprobs,
+                   const struct model_config *config, int64_t now_ns, enum outcome *outcome)
 {
 	if (token < 0)
 		return fail(sequence, ERROR_MODEL_FAULT, "the model gave no finite logits", outcome);
@@ -214,7 +233,7 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct model_
 	                       : stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe);
 	if (!flush_pending(sequence))
 		return cancel_slow_reader(sequence, outcome);
-	set_pending(sequence, token, index);
+	set_pending(sequence, token, index, logprobs);
 	if (stopped)
 		return finish(sequence, STOP_SEQUENCE, now_ns, outcome);
 	if (sequence->n_tokens == sequence->n_total)

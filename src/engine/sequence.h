@@ -17,6 +17,8 @@ struct pending_token {
 	bool waits;
 	int32_t token;
 	int64_t index;
+	bool has_logprobs;
+	struct token_logprobs logprobs;
 	struct bytes text;
 };
 
@@ -34,6 +36,7 @@ struct sequence {
 	struct prefix_chain chain; /* behind the last page that is in the prefix cache ... */
 	int n_published;           /* ... of so many */
 
+	double mirostat; /* sampler.h: struct sampler_place */
 	struct detokenizer *detokenizer;
 	struct stop_matcher stops;
 	struct bytes text, safe; /* scratch */
@@ -61,10 +64,11 @@ static inline int64_t sequence_output_tokens(const struct sequence *sequence)
  * the prompt's last token. Those the sequence had in their place go back. */
 void sequence_adopt_pages(struct sequence *sequence, struct prefix_cache *cache, int page_tokens);
 
-/* Takes the next token (-1: the sampler found none) and pushes what follows from it. True when the sequence has ended:
+/* Takes the next token (-1: the sampler found none), with its log-probabilities where the request asks for them (else
+ * NULL), and pushes what follows from it. True when the sequence has ended:
  * *outcome says how, and its terminal event waits for sequence_push_terminal. */
-bool sequence_take(struct sequence *sequence, int32_t token, const struct model_config *config, int64_t now_ns,
-                   enum outcome *outcome);
+bool sequence_take(struct sequence *sequence, int32_t token, const struct token_logprobs *logprobs,
+                   const struct model_config *config, int64_t now_ns, enum outcome *outcome);
 /* After pages and place were given back, so that whoever has read the end finds them free. Nothing for a sequence that was
  * cancelled: whoever cancelled it pushed its terminal event. */
 void sequence_push_terminal(struct sequence *sequence);

@@ -161,10 +161,21 @@ static int build_spans(struct engine *engine, const struct scheduler_step *step)
 static bool take_token(struct engine *engine, const struct forward_span *span, struct sequence *sequence,
                        enum outcome *outcome)
 {
-	int32_t token =
-	    sampler_pick(engine->sampler, model_logits(engine->model, span->logit_row), &sequence->request.sampling,
-	                 sequence->tokens, (size_t)sequence->n_tokens, 0, (uint64_t)sequence->n_tokens);
-	return sequence_take(sequence, token, &engine->config, clock_ns(), outcome);
+	const struct request *request = &sequence->request;
+	struct sampler_place place = {
+	    .tokens = sequence->tokens,
+	    .n_tokens = (size_t)sequence->n_tokens,
+	    .n_prompt = (size_t)request->n_prompt,
+	    .ends = engine->config.eos_ids,
+	    .n_ends = request->ignore_eos ? 0 : engine->config.n_eos_ids,
+	    .position = (uint64_t)sequence->n_tokens,
+	    .mirostat = &sequence->mirostat,
+	};
+	struct token_logprobs logprobs;
+	int32_t token = sampler_pick(engine->sampler, model_logits(engine->model, span->logit_row), &request->sampling,
+	                             &place, &logprobs);
+	return sequence_take(sequence, token, request->sampling.logprobs ? &logprobs : NULL, &engine->config, clock_ns(),
+	                     outcome);
 }
 
 /* Locked. */

@@ -20,11 +20,14 @@ struct record {
 	int32_t token;
 	int64_t index;
 	size_t n_text_bytes;
+	bool has_logprobs;
 };
 
 struct stream {
 	pthread_mutex_t mutex;
-	struct record *records; /* ring [MAX_EVENTS + 1]: one more for the terminal event */
+	struct record *records;          /* ring [MAX_EVENTS + 1]: one more for the terminal event */
+	struct token_logprobs *logprobs; /* [MAX_EVENTS + 1], each that of the record in its place; NULL = never any */
+	struct token_logprobs current_logprobs;
 	int first, count;
 	struct event started, terminal; /* of which there is one each */
 	struct bytes text;              /* of the records in the ring, in order, from text_first on */
@@ -63,6 +66,12 @@ struct stream *stream_create(struct error *error)
 	return stream;
 }
 
+bool stream_reserve_logprobs(struct stream *stream, struct error *error)
+{
+	stream->logprobs = calloc(MAX_EVENTS + 1, sizeof *stream->logprobs);
+	return stream->logprobs || error_set(error, ERROR_INTERNAL, "no memory for the log-probabilities of a request");
+}
+
 void stream_unref(struct stream *stream)
 {
 	if (!stream || atomic_fetch_sub(&stream->references, 1) > 1)
@@ -70,6 +79,7 @@ void stream_unref(struct stream *stream)
 	close(stream->event_fd);
 	bytes_free(&stream->text);
 	bytes_free(&stream->current);
+	free(stream->logprobs);
 	free(stream->records);
 	pthread_mutex_destroy(&stream->mutex);
 	free(stream);
@@ -78,9 +88,15 @@ void stream_unref(struct stream *stream)
 /* Under the mutex. */
 static void push(struct stream *stream, const struct event *event, const char *text, size_t n_bytes)
 {
-	struct record *record = &stream->records[(stream->first + stream->count) % (MAX_EVENTS + 1)];
-	*record =
-	    (struct record){.type = event->type, .token = event->token, .index = event->index, .n_text_bytes = n_bytes};
+	int place = (stream->first + stream->count) % (MAX_EVENTS + 1);
+	struct record *record = &stream->records[place];
+	*record = (struct record){.type = event->type,
+	                          .token = event->token,
+	                          .index = event->index,
+	                          .n_text_bytes = n_bytes,
+	                          .has_logprobs = event->logprobs && stream->logprobs};
+	if (record->has_logprobs)
+		stream->logprobs[place] = *event->logprobs;
 	if (event->type == EVENT_STARTED)
 		stream->started = *event;
 	else if (event->type != EVENT_TOKEN)
@@ -107,9 +123,10 @@ void stream_push_started(struct stream *stream, int64_t prompt_tokens, int64_t c
 	pthread_mutex_unlock(&stream->mutex);
 }
 
-bool stream_push_token(struct stream *stream, int32_t token, int64_t index, const char *text, size_t n_bytes)
+bool stream_push_token(struct stream *stream, int32_t token, int64_t index, const struct token_logprobs *logprobs,
+                       const char *text, size_t n_bytes)
 {
-	struct event event = {.type = EVENT_TOKEN, .token = token, .index = index};
+	struct event event = {.type = EVENT_TOKEN, .token = token, .index = index, .logprobs = logprobs};
 	pthread_mutex_lock(&stream->mutex);
 	size_t waiting = stream->text.n_bytes - stream->text_first;
 	bool room = stream->ended || (stream->count < MAX_EVENTS && waiting + n_bytes <= MAX_TEXT_BYTES);
@@ -161,6 +178,10 @@ bool stream_next(struct stream *stream, struct event *event)
 		                                       : (struct event){.type = EVENT_TOKEN};
 		event->token = record->token;
 		event->index = record->index;
+		if (record->has_logprobs) {
+			stream->current_logprobs = stream->logprobs[stream->first];
+			event->logprobs = &stream->current_logprobs;
+		}
 		bytes_clear(&stream->current);
 		bytes_append(&stream->current, stream->text.data ? stream->text.data + stream->text_first : "",
 		             record->n_text_bytes);

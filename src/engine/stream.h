@@ -14,9 +14,13 @@
 struct stream *stream_create(struct error *error);
 void stream_unref(struct stream *stream);
 
+/* Room for the log-probabilities of all tokens that may wait; before any is pushed with some. */
+bool stream_reserve_logprobs(struct stream *stream, struct error *error) MUST_USE;
+
 void stream_push_started(struct stream *stream, int64_t prompt_tokens, int64_t cached_tokens);
-/* false when the reader is too far behind: nothing was pushed and the engine should cancel. */
-bool stream_push_token(struct stream *stream, int32_t token, int64_t index, const char *text, size_t n_bytes);
+/* logprobs NULL: there are none. false when the reader is too far behind: nothing was pushed and the engine should cancel. */
+bool stream_push_token(struct stream *stream, int32_t token, int64_t index, const struct token_logprobs *logprobs,
+                       const char *text, size_t n_bytes);
 /* A terminal event (END or ERROR); false when the stream had ended already. */
 bool stream_push_terminal(struct stream *stream, const struct event *event);
 

@@ -4,6 +4,30 @@
 #include "base/platform.h"
 #include "engine/engine_private.h"
 
+static bool check_sampling(const struct engine *engine, const struct sampling *sampling, struct error *error)
+{
+	if (sampling->n_biases < 0 || sampling->n_biases > SAMPLING_MAX_BIASES)
+		return error_set(error, ERROR_INVALID_REQUEST, "%d logit biases, at most %d may be given", sampling->n_biases,
+		                 SAMPLING_MAX_BIASES);
+	for (int i = 0; i < sampling->n_biases; i++) {
+		const struct logit_bias *bias = &sampling->biases[i];
+		if (bias->token < 0 || bias->token >= engine->config.vocab_size)
+			return error_set(error, ERROR_INVALID_REQUEST,
+			                 "logit bias for token %d, which is not in the vocabulary of %lld", bias->token,
+			                 (long long)engine->config.vocab_size);
+		if (!(bias->bias >= -100 && bias->bias <= 100))
+			return error_set(error, ERROR_INVALID_REQUEST, "logit bias of %g for token %d; it must be -100 to 100",
+			                 (double)bias->bias, bias->token);
+	}
+	if (sampling->n_dry_breakers < 0 || sampling->n_dry_breakers > SAMPLING_MAX_BREAKERS)
+		return error_set(error, ERROR_INVALID_REQUEST, "%d tokens break repeats, at most %d can",
+		                 sampling->n_dry_breakers, SAMPLING_MAX_BREAKERS);
+	if (sampling->n_top_logprobs < 0 || sampling->n_top_logprobs > SAMPLING_MAX_TOP_LOGPROBS)
+		return error_set(error, ERROR_INVALID_REQUEST, "%d top log-probabilities are asked for, at most %d can be",
+		                 sampling->n_top_logprobs, SAMPLING_MAX_TOP_LOGPROBS);
+	return true;
+}
+
 /* Where the request must end; refuses what cannot fit. Immutable facts only: no lock needed. */
 static bool measure_request(const struct engine *engine, const struct request *request, int64_t *n_total, bool *clipped,
                             struct error *error)
@@ -93,7 +117,8 @@ struct stream *engine_submit(struct engine *engine, const struct request *reques
 	pthread_mutex_lock(&engine->mutex);
 	bool open = may_submit(engine, request, error);
 	pthread_mutex_unlock(&engine->mutex);
-	if (!open || !measure_request(engine, request, &n_total, &clipped, error))
+	if (!open || !check_sampling(engine, &request->sampling, error) ||
+	    !measure_request(engine, request, &n_total, &clipped, error))
 		return NULL;
 	int64_t page_tokens = engine->facts.kv_page_tokens;
 	struct sequence *sequence = sequence_create(
@@ -103,12 +128,12 @@ struct stream *engine_submit(struct engine *engine, const struct request *reques
 	sequence->chain.key = request->cache_key;
 	sequence->chain.rope_variant = model_rope_variant(engine->model, n_total);
 	sequence->submitted_ns = clock_ns();
-	struct stream *stream = stream_create(error);
-	if (!stream) {
+	struct stream *stream = sequence->stream = stream_create(error);
+	if (!stream || (request->sampling.logprobs && !stream_reserve_logprobs(stream, error))) {
 		sequence_destroy(sequence);
+		stream_unref(stream);
 		return NULL;
 	}
-	sequence->stream = stream;
 	pthread_mutex_lock(&engine->mutex);
 	bool queued = enqueue(engine, sequence, retry_after_s, error);
 	if (queued)

@@ -173,6 +173,7 @@ struct job {
 	int n_tokens, n_text;
 	int32_t tokens[MAX_OUTPUT]; /* the first of them */
 	char text[4096];
+	struct token_logprobs logprobs[MAX_OUTPUT];
 	enum error_code code; /* NONE: it ended as it should */
 	int64_t n_cached;     /* prompt tokens it did not compute */
 };
@@ -193,7 +194,12 @@ static void make_job(struct job *job, int number)
 	    .sampling = {.temperature = number % 2 ? 1.0f : 0.0f,
 	                 .top_p = 1,
 	                 .repetition_penalty = 1,
-	                 .seed = (uint64_t)number},
+	                 .seed = (uint64_t)number,
+	                 .frequency_penalty = number % 5 == 1 ? 0.5 : 0,
+	                 .mirostat_tau = number % 8 == 3 ? 4 : 0,
+	                 .mirostat_eta = 0.1,
+	                 .logprobs = number % 3 == 0,
+	                 .n_top_logprobs = number % 4},
 	    .ignore_eos = true,
 	    .priority = number % 3,
 	};
@@ -238,6 +244,11 @@ static int64_t drain(struct stream *stream, struct job *job)
 				cached = event.cached_tokens;
 			if (event.type == EVENT_TOKEN && job->n_tokens < MAX_OUTPUT)
 				job->tokens[job->n_tokens] = event.token;
+			if (event.type == EVENT_TOKEN) {
+				assert_int_equal(event.logprobs != NULL, job->request.sampling.logprobs);
+				if (event.logprobs && job->n_tokens < MAX_OUTPUT)
+					job->logprobs[job->n_tokens] = *event.logprobs;
+			}
 			job->n_tokens += event.type == EVENT_TOKEN;
 			if (event.type == EVENT_TOKEN && job->n_text + (int)event.n_text_bytes < (int)sizeof job->text) {
 				memcpy(job->text + job->n_text, event.text, event.n_text_bytes);
@@ -286,6 +297,24 @@ static void check_same_answer(const struct job *job, const struct job *expected)
 	assert_memory_equal(job->text, expected->text, (size_t)expected->n_text);
 }
 
+/* Bit by bit; and each is a log-probability that sets the token among those it is compared with. */
+static void check_same_logprobs(const struct job *job, const struct job *expected)
+{
+	for (int i = 0; job->request.sampling.logprobs && i < job->n_tokens; i++) {
+		const struct token_logprobs *given = &job->logprobs[i], *wanted = &expected->logprobs[i];
+		assert_memory_equal(&given->logprob, &wanted->logprob, sizeof given->logprob);
+		assert_int_equal(given->rank, wanted->rank);
+		assert_int_equal(given->n_top, job->request.sampling.n_top_logprobs);
+		assert_int_equal(given->n_top, wanted->n_top);
+		assert_true(given->logprob <= 0 && given->rank >= 1);
+		for (int j = 0; j < given->n_top; j++) {
+			assert_memory_equal(&given->top[j].logprob, &wanted->top[j].logprob, sizeof given->top[j].logprob);
+			assert_int_equal(given->top[j].token, wanted->top[j].token);
+			assert_int_equal(given->top[j].token == job->tokens[i], given->rank == j + 1);
+		}
+	}
+}
+
 /* Each alone in a cold engine on one thread; then all at once, twice (the second time with a warm cache), in engines that
  * slice prefill finely, on two threads, with hardly enough pages. */
 static void check_same_text(struct setup setup)
@@ -319,6 +348,7 @@ static void check_same_text(struct setup setup)
 		for (int i = 0; i < N_JOBS; i++) {
 			cached += drain(streams[i], &together[i]);
 			check_same_answer(&together[i], &alone[i]);
+			check_same_logprobs(&together[i], &alone[i]);
 		}
 	}
 	assert_true(cached > 0);
@@ -412,6 +442,54 @@ static void another_openblas_keeps_the_promise(void **state)
 {
 	if (!run_again_with_haswell(program))
 		avx2_with_another_openblas(state);
+}
+
+/* A bias that makes every token EOS, against min_tokens. */
+static void min_tokens_and_biases_reach_the_sampler(void **state)
+{
+	(void)state;
+	struct engine *engine = open_engine(&(struct setup){.weights_auto = true, .n_threads = 1, .n_parallel = 2});
+	for (int min_tokens = 0; min_tokens < 8; min_tokens += 7) {
+		static struct job job;
+		struct logit_bias bias = {.token = 2, .bias = 100};
+		make_job(&job, 1);
+		job.request.ignore_eos = false;
+		job.request.max_tokens = 20;
+		job.request.sampling.min_tokens = min_tokens;
+		job.request.sampling.biases = &bias;
+		job.request.sampling.n_biases = 1;
+		struct stream *stream = submit(engine, &job);
+		bias = (struct logit_bias){.token = 5, .bias = 100}; /* the engine has its own copy */
+		drain(stream, &job);
+		assert_int_equal(job.code, ERROR_NONE);
+		assert_int_equal(job.n_tokens, min_tokens);
+	}
+	engine_destroy(engine);
+}
+
+static void sampling_out_of_range_is_refused(void **state)
+{
+	(void)state;
+	struct engine *engine = open_engine(&(struct setup){.weights_auto = true, .n_threads = 1, .n_parallel = 2});
+	static const struct logit_bias bad[] = {{.token = -1}, {.token = 1 << 30}, {.token = 1, .bias = 100.5F}};
+	static const struct logit_bias many[SAMPLING_MAX_BIASES + 1];
+	const struct sampling cases[] = {
+	    {.biases = &bad[0], .n_biases = 1},
+	    {.biases = &bad[1], .n_biases = 1},
+	    {.biases = &bad[2], .n_biases = 1},
+	    {.biases = many, .n_biases = SAMPLING_MAX_BIASES + 1},
+	    {.logprobs = true, .n_top_logprobs = SAMPLING_MAX_TOP_LOGPROBS + 1},
+	    {.n_dry_breakers = SAMPLING_MAX_BREAKERS + 1},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		static struct job job;
+		struct error error = {0};
+		make_job(&job, 1);
+		job.request.sampling = cases[i];
+		assert_null(engine_submit(engine, &job.request, NULL, &error));
+		assert_int_equal(error.code, ERROR_INVALID_REQUEST);
+	}
+	engine_destroy(engine);
 }
 
 /* A second request with the same long prompt computes its end only, also while the first still runs. */
@@ -669,6 +747,8 @@ int main(int n_arguments, char **arguments)
 	    cmocka_unit_test(company_and_cache_do_not_change_the_text),
 	    cmocka_unit_test(rope_that_depends_on_the_length_does_not_mix),
 	    cmocka_unit_test(another_openblas_keeps_the_promise),
+	    cmocka_unit_test(min_tokens_and_biases_reach_the_sampler),
+	    cmocka_unit_test(sampling_out_of_range_is_refused),
 	    cmocka_unit_test(a_prefix_is_shared_while_its_first_request_runs),
 	    cmocka_unit_test(who_does_not_read_is_cancelled_and_nobody_notices),
 	    cmocka_unit_test(a_deadline_ends_every_phase),

@@ -14,6 +14,15 @@
 enum { VOCAB = 8, DRAWS = 20000 };
 static const struct sampling plain = {.temperature = 1, .top_p = 1, .repetition_penalty = 1};
 
+/* The prompt is all that was said. */
+static int32_t pick(struct sampler *sampler, float *logits, const struct sampling *sampling, const int32_t *history,
+                    size_t n_history, uint32_t choice, uint64_t position)
+{
+	struct sampler_place place = {
+	    .tokens = history, .n_tokens = n_history, .n_prompt = n_history, .choice = choice, .position = position};
+	return sampler_pick(sampler, logits, sampling, &place, NULL);
+}
+
 /* Probabilities 0.4 0.3 0.15 0.1 0.05, the others impossible. */
 static void set_logits(float *logits)
 {
@@ -31,7 +40,7 @@ static void count_draws(struct sampling sampling, int *counts)
 		float logits[VOCAB];
 		set_logits(logits);
 		sampling.seed = 7;
-		int32_t token = sampler_pick(sampler, logits, &sampling, NULL, 0, 0, (uint64_t)i);
+		int32_t token = pick(sampler, logits, &sampling, NULL, 0, 0, (uint64_t)i);
 		assert_in_range(token, 0, VOCAB - 1);
 		counts[token]++;
 	}
@@ -170,7 +179,7 @@ static void many_tokens_are_put_in_order(void **state)
 			logits[i] = many_logit(order, i);
 		for (uint64_t position = 0; position < 20; position++) {
 			memcpy(given, logits, sizeof given);
-			assert_int_equal(sampler_pick(sampler, given, &sampling, NULL, 0, 0, position),
+			assert_int_equal(pick(sampler, given, &sampling, NULL, 0, 0, position),
 			                 expected_token(logits, 0.9, sampler_uniform(0, 0, position)));
 		}
 	}
@@ -188,10 +197,10 @@ static void a_tiny_penalty_favours_what_was_seen(void **state)
 		struct sampling sampling = {
 		    .temperature = i % 2, .top_p = 1, .repetition_penalty = penalties[i / 2], .seed = 5};
 		float logits[VOCAB] = {20, 12.5f, 14.25f, -1, 19, 0, -3, 2};
-		assert_int_equal(sampler_pick(sampler, logits, &sampling, history, 4, 0, i), 2);
+		assert_int_equal(pick(sampler, logits, &sampling, history, 4, 0, i), 2);
 		float negative[VOCAB] = {-20, -12.5f, -14.25f, -1e-3f, -19, -2, -3, -INFINITY};
 		sampling.temperature = 0;
-		int32_t token = sampler_pick(sampler, negative, &sampling, history, 4, 0, i);
+		int32_t token = pick(sampler, negative, &sampling, history, 4, 0, i);
 		assert_true(token == 1 || token == 2 || token == 3);
 	}
 	sampler_destroy(sampler);
@@ -204,13 +213,13 @@ static void greedy_takes_the_first_of_equals(void **state)
 	struct sampling sampling = plain;
 	sampling.temperature = 0;
 	float logits[VOCAB] = {NAN, 1, 3, 3, -INFINITY, 3, 0, 2};
-	assert_int_equal(sampler_pick(sampler, logits, &sampling, NULL, 0, 0, 0), 2);
+	assert_int_equal(pick(sampler, logits, &sampling, NULL, 0, 0, 0), 2);
 	float none[VOCAB];
 	for (int i = 0; i < VOCAB; i++)
 		none[i] = i % 2 ? NAN : -INFINITY;
-	assert_int_equal(sampler_pick(sampler, none, &sampling, NULL, 0, 0, 0), -1);
+	assert_int_equal(pick(sampler, none, &sampling, NULL, 0, 0, 0), -1);
 	sampling.temperature = 1;
-	assert_int_equal(sampler_pick(sampler, none, &sampling, NULL, 0, 0, 0), -1);
+	assert_int_equal(pick(sampler, none, &sampling, NULL, 0, 0, 0), -1);
 	sampler_destroy(sampler);
 }
 
@@ -223,7 +232,7 @@ static void penalty_counts_a_token_once_and_pushes_down(void **state)
 	sampling.repetition_penalty = 2;
 	float logits[VOCAB] = {4, 3, -1, -1.5F, 0, 0, 0, 0};
 	const int32_t history[] = {0, 0, 2, 0, 99, -5};
-	assert_int_equal(sampler_pick(sampler, logits, &sampling, history, 6, 0, 0), 1);
+	assert_int_equal(pick(sampler, logits, &sampling, history, 6, 0, 0), 1);
 	assert_true(logits[0] == 2 && logits[2] == -2 && logits[1] == 3 && logits[3] == -1.5F);
 	sampler_destroy(sampler);
 }

@@ -47,7 +47,7 @@ static void assert_token(struct generation *generation, int64_t index, const cha
 
 static void push_token(struct generation *generation, int64_t index, const char *text)
 {
-	assert_true(stream_push_token(generation->stream, 100 + (int32_t)index, index, text, strlen(text)));
+	assert_true(stream_push_token(generation->stream, 100 + (int32_t)index, index, NULL, text, strlen(text)));
 }
 
 /* Taken in at any moment, the events are those that the reader would have had, and nothing is noted before it is given. */

@@ -118,9 +118,10 @@ static void the_counter_counts(void **state)
 
 enum { N_REQUESTS = 12, N_PROMPT = 150, MAX_TOKENS = 60 };
 
+static const struct logit_bias biases[] = {{.token = 20, .bias = 1}, {.token = 400, .bias = -100}};
 static const struct stop_string stops[] = {{"xyzzy", 5}, {" the king and", 13}};
 
-/* Of every kind: greedy and drawn with each filter, with stop strings that hold text back, with beginnings that others
+/* Of every kind: greedy and drawn with each filter, penalised, with log-probabilities, with stop strings that hold text back, with beginnings that others
  * share, among them one that is cancelled. */
 static void fill_request(struct request *request, int32_t *prompt, int number)
 {
@@ -134,8 +135,24 @@ static void fill_request(struct request *request, int32_t *prompt, int number)
 	                 .top_p = number % 4 == 1 ? 0.99 : 1,
 	                 .top_k = number % 4 == 2 ? 900 : 0,
 	                 .min_p = number % 4 == 3 ? 1e-9 : 0,
+	                 .typical_p = number % 5 == 1 ? 0.9 : 0,
+	                 .top_n_sigma = number % 5 == 2 ? 2 : 0,
+	                 .seed = (uint64_t)number,
 	                 .repetition_penalty = number % 2 ? 1.1 : 1,
-	                 .seed = (uint64_t)number},
+	                 .presence_penalty = number % 3 ? 0.5 : 0,
+	                 .frequency_penalty = number % 5 ? 0.1 : 0,
+	                 .min_tokens = number,
+	                 .n_biases = number % 3,
+	                 .biases = biases,
+	                 .xtc_probability = number % 5 == 3 ? 0.5 : 0,
+	                 .xtc_threshold = 0.1,
+	                 .mirostat_tau = number % 5 == 4 ? 3 : 0,
+	                 .mirostat_eta = 0.1,
+	                 .dry_multiplier = number % 2 ? 0.8 : 0,
+	                 .dry_base = 1.75,
+	                 .dry_allowed_length = 2,
+	                 .logprobs = number % 4 != 0,
+	                 .n_top_logprobs = number % 4 == 3 ? SAMPLING_MAX_TOP_LOGPROBS : number % 4},
 	    .ignore_eos = true,
 	};
 	if (number % 2) {
