@@ -73,7 +73,7 @@ static double temperature_for(const struct candidate *candidates, int64_t n, flo
 	for (int64_t i = 0; i < n; i++) {
 		double below = (double)(candidates[i].logit - most), weight = exp(below);
 		total += weight;
-		weighted += weight > 0 ? weight * below : 0;
+		weighted += weight * below;
 	}
 	double entropy = log(total) - weighted / total;
 	double evenness = entropy > 0 ? entropy / log((double)n) : 0;
@@ -128,7 +128,7 @@ static int64_t filter(struct candidate *candidates, int64_t n, float most, const
 	if (sampling->min_p > 0)
 		n = keep_min_p(candidates, n, sampling->min_p);
 	if (sampling->typical_p > 0 && sampling->typical_p < 1)
-		n = keep_typical(candidates, n, sampling->typical_p, temperature);
+		n = keep_typical(candidates, n, sampling->typical_p);
 	if (draw_xtc(sampling, place))
 		n = drop_top_choices(candidates, n, sampling->xtc_threshold);
 	/* Selection leaves its own order; the draw must depend on the set alone. */

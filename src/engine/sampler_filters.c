@@ -130,23 +130,23 @@ int64_t keep_top_n_sigma(struct candidate *candidates, int64_t n, double n_sigma
 	return n_kept;
 }
 
-/* How far a candidate's surprisal is from the entropy; `centre` is what its logit over the temperature would be at the
+/* How far a candidate's surprisal is from the entropy, times the temperature; `centre` is what its logit would be at the
  * entropy itself. */
-static double untypicality(const struct candidate *candidate, double temperature, double centre)
+static double untypicality(const struct candidate *candidate, double centre)
 {
-	return fabs((double)candidate->logit / temperature - centre);
+	return fabs((double)candidate->logit - centre);
 }
 
 /* Parts [low, high] as part() does, by untypicality. */
-static void part_typical(struct candidate *candidates, int64_t low, int64_t high, double temperature, double centre,
-                         int64_t *left, int64_t *right)
+static void part_typical(struct candidate *candidates, int64_t low, int64_t high, double centre, int64_t *left,
+                         int64_t *right)
 {
-	double pivot = untypicality(&candidates[low + (high - low) / 2], temperature, centre);
+	double pivot = untypicality(&candidates[low + (high - low) / 2], centre);
 	int64_t i = low, j = high;
 	while (i <= j) {
-		while (untypicality(&candidates[i], temperature, centre) < pivot)
+		while (untypicality(&candidates[i], centre) < pivot)
 			i++;
-		while (untypicality(&candidates[j], temperature, centre) > pivot)
+		while (untypicality(&candidates[j], centre) > pivot)
 			j--;
 		if (i <= j) {
 			struct candidate swapped = candidates[i];
@@ -158,22 +158,24 @@ static void part_typical(struct candidate *candidates, int64_t low, int64_t high
 	*right = i;
 }
 
-int64_t keep_typical(struct candidate *candidates, int64_t n, double typical_p, double temperature)
+int64_t keep_typical(struct candidate *candidates, int64_t n, double typical_p)
 {
-	double total = sum_of_weights(candidates, n), entropy = 0, most = (double)candidates[0].logit;
+	double total = 0, weighted = 0;
+	float most = candidates[0].logit;
+	for (int64_t i = 1; i < n; i++)
+		most = candidates[i].logit > most ? candidates[i].logit : most;
 	for (int64_t i = 0; i < n; i++) {
-		double p = candidates[i].weight / total;
-		entropy -= p > 0 ? p * log(p) : 0;
-		most = (double)candidates[i].logit > most ? (double)candidates[i].logit : most;
+		total += candidates[i].weight;
+		weighted += candidates[i].weight * (double)(candidates[i].logit - most);
 	}
-	/* -log p = log(total) - (logit - most) / temperature: the likeliest weighs 1. */
-	double centre = most / temperature + log(total) - entropy;
+	/* The surprisal is log(total) - (logit - most) / temperature, the entropy the mean of that. */
+	double centre = (double)most + weighted / total;
 
 	/* What is sought is where the mass, most typical first, reaches typical_p: only the part that it lies in is parted on. */
 	int64_t low = 0, high = n - 1, left, right;
 	double before = 0;
 	while (low < high) {
-		part_typical(candidates, low, high, temperature, centre, &left, &right);
+		part_typical(candidates, low, high, centre, &left, &right);
 		double of_left = sum_of_weights(candidates + low, left - low + 1);
 		double between = sum_of_weights(candidates + left + 1, right - left - 1);
 		if (before + of_left >= typical_p * total) {
@@ -185,10 +187,10 @@ int64_t keep_typical(struct candidate *candidates, int64_t n, double typical_p, 
 			low = right;
 		}
 	}
-	double most_untypical = untypicality(&candidates[low], temperature, centre);
+	double most_untypical = untypicality(&candidates[low], centre);
 	int64_t n_kept = 0;
 	for (int64_t i = 0; i < n; i++)
-		if (untypicality(&candidates[i], temperature, centre) <= most_untypical)
+		if (untypicality(&candidates[i], centre) <= most_untypical)
 			candidates[n_kept++] = candidates[i];
 	return n_kept;
 }

@@ -46,7 +46,7 @@ int64_t keep_min_p(struct candidate *candidates, int64_t n, double min_p);
 int64_t keep_top_n_sigma(struct candidate *candidates, int64_t n, double n_sigma);
 /* The smallest set whose probabilities reach typical_p, of those whose surprisal is nearest to the entropy; equally near
  * ones stay together (Meister et al., 2022, as transformers' TypicalLogitsWarper has it). */
-int64_t keep_typical(struct candidate *candidates, int64_t n, double typical_p, double temperature);
+int64_t keep_typical(struct candidate *candidates, int64_t n, double typical_p);
 /* XTC: of the tokens whose probability is at least the threshold all but the least likely go, where there are two or more
  * (the formula of llama.cpp's llama_sampler_xtc, without its draw). */
 int64_t drop_top_choices(struct candidate *candidates, int64_t n, double threshold);

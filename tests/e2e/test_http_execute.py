@@ -104,8 +104,21 @@ def test_job_id_is_made_when_absent(shared_worker):
 
 
 def test_unknown_fields_are_named(shared_worker):
-    events = execute(shared_worker.port, {"prompt": PROMPT, "max_tokens": 1, "logit_bias": {}, "Stream": False})
-    assert events[0][1]["ignored"] == ["logit_bias", "Stream"]
+    events = execute(shared_worker.port, {"prompt": PROMPT, "max_tokens": 1, "best_of": {}, "Stream": False})
+    assert events[0][1]["ignored"] == ["best_of", "Stream"]
+
+
+def test_what_is_sampled_can_be_steered(shared_worker):
+    port = shared_worker.port
+    body = {"prompt": PROMPT, "max_tokens": 12, "temperature": 0, "ignore_eos": True}
+    text = text_of(execute(port, body))
+    assert text_of(execute(port, dict(body, typical_p=0.5, top_n_sigma=1))) == text  # the likeliest stays
+    assert text_of(execute(port, dict(body, presence_penalty=2, frequency_penalty=2))) != text
+    forced = text_of(execute(port, dict(body, logit_bias={"300": 100})))
+    assert forced and forced == forced[: len(forced) // 12] * 12  # one token, twelve times
+    eos = dict(body, ignore_eos=False, logit_bias={"2": 100})
+    assert execute(port, eos)[-1][1]["tokens_out"] == 0
+    assert execute(port, dict(eos, min_tokens=5))[-1][1]["tokens_out"] == 5
 
 
 def test_stop_sequence_ends_before_it(shared_worker):
@@ -124,7 +137,8 @@ def test_every_bad_field_is_named_at_once(shared_worker):
     bad = {
         "prompt": "", "max_tokens": 0, "temperature": 3, "top_p": 1.5, "top_k": -1, "min_p": 2,
         "repetition_penalty": 0, "stop": [""], "seed": -1, "stream": "yes", "deadline_ms": 0, "priority": 99,
-        "ignore_eos": 1, "parse_special": "no", "job_id": "",
+        "ignore_eos": 1, "parse_special": "no", "job_id": "", "typical_p": 0, "top_n_sigma": -1, "presence_penalty": 3,
+        "frequency_penalty": -3, "min_tokens": -1, "logit_bias": {"no token": 1},
     }
     answer = post(shared_worker.port, "/execute", bad)
     assert answer.status == 400
@@ -144,7 +158,8 @@ WRONG = [True, "5", [], {}, -1, 2**31, 2**53 + 1, 2**63, 1e308, 1.5]
 
 
 @pytest.mark.parametrize("field", ["max_tokens", "top_k", "temperature", "top_p", "min_p", "repetition_penalty",
-                                   "priority", "stream", "ignore_eos", "parse_special", "job_id", "stop"])
+                                   "typical_p", "top_n_sigma", "presence_penalty", "frequency_penalty",
+                                   "min_tokens", "logit_bias", "priority", "stream", "ignore_eos", "parse_special", "job_id", "stop"])
 def test_wrong_values_get_400_and_nothing_breaks(shared_worker, field):
     port = shared_worker.port
     for value in WRONG:

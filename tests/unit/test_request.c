@@ -68,6 +68,9 @@ static void defaults_are_the_contracts(void **state)
 	assert_true(request->sampling.repetition_penalty == 1 && request->sampling.top_k == 0);
 	assert_false(request->has_seed);
 	assert_true(request->stream && request->parse_special && !request->ignore_eos);
+	assert_true(request->sampling.presence_penalty == 0 && request->sampling.frequency_penalty == 0);
+	assert_true(request->sampling.typical_p == 1 && request->sampling.top_n_sigma == 0);
+	assert_true(request->sampling.min_tokens == 0 && request->sampling.n_biases == 0);
 	assert_int_equal(request->n_stops, 0);
 	assert_int_equal(request->deadline_ms, 0);
 	assert_int_equal(request->priority, 0);
@@ -82,7 +85,8 @@ static void every_field_is_read(void **state)
 	    "{\"job_id\":\"job/1 \xc3\xa9\",\"prompt\":\"a\\u0000b\",\"max_tokens\":5.0,\"temperature\":0,\"top_p\":0.5,"
 	    "\"top_k\":32000,\"min_p\":1,\"repetition_penalty\":2,\"stop\":[\"x\",\"\\n\\u0000\"],"
 	    "\"seed\":18446744073709551615,\"stream\":false,\"deadline_ms\":1e3,\"priority\":-10,\"ignore_eos\":true,"
-	    "\"parse_special\":false}",
+	    "\"parse_special\":false,\"typical_p\":0.25,\"top_n_sigma\":1.5,\"presence_penalty\":-2,"
+	    "\"frequency_penalty\":2,\"min_tokens\":5,\"logit_bias\":{\"31999\":-100,\"0\":1e2,\"7\":0.5}}",
 	    "a\0b", 3);
 	assert_true(outcome.good);
 	const struct asked *request = outcome.asked;
@@ -91,6 +95,14 @@ static void every_field_is_read(void **state)
 	assert_true(request->sampling.temperature == 0 && request->sampling.top_p == 0.5 && request->sampling.min_p == 1);
 	assert_true(request->sampling.repetition_penalty == 2);
 	assert_int_equal(request->sampling.top_k, 32000);
+	assert_true(request->sampling.typical_p == 0.25 && request->sampling.top_n_sigma == 1.5);
+	assert_true(request->sampling.presence_penalty == -2 && request->sampling.frequency_penalty == 2);
+	assert_int_equal(request->sampling.min_tokens, 5);
+	const struct logit_bias wanted[] = {{31999, -100}, {0, 100}, {7, 0.5F}};
+	assert_int_equal(request->sampling.n_biases, 3);
+	for (int i = 0; i < 3; i++)
+		assert_true(request->sampling.biases[i].token == wanted[i].token &&
+		            request->sampling.biases[i].bias == wanted[i].bias);
 	assert_int_equal(request->n_stops, 2);
 	assert_string_equal(request->stops[0].text, "x");
 	assert_int_equal(request->stops[1].n_bytes, 2);
@@ -127,9 +139,9 @@ static void seeds_are_exact(void **state)
 static void unknown_fields_are_named(void **state)
 {
 	(void)state;
-	struct outcome_of_read outcome = read_body("{\"Prompt\":1,\"prompt\":\"p\",\"logit_bias\":{},\"\\\"\":0}");
+	struct outcome_of_read outcome = read_body("{\"Prompt\":1,\"prompt\":\"p\",\"best_of\":{},\"\\\"\":0}");
 	assert_true(outcome.good);
-	assert_string_equal(outcome.asked->ignored, "[\"Prompt\",\"logit_bias\",\"\\\"\"]");
+	assert_string_equal(outcome.asked->ignored, "[\"Prompt\",\"best_of\",\"\\\"\"]");
 	outcome_free(&outcome);
 }
 
@@ -220,6 +232,26 @@ static void each_wrong_value_is_refused(void **state)
 	    {"{\"prompt\":\"p\",\"top_k\":0.5}", "top_k", "type(integer)"},
 	    {"{\"prompt\":\"p\",\"repetition_penalty\":-0.0}", "repetition_penalty", "range(0.0<..=2.0)"},
 	    {"{\"prompt\":\"p\",\"repetition_penalty\":2.5}", "repetition_penalty", "range(0.0<..=2.0)"},
+	    {"{\"prompt\":\"p\",\"typical_p\":0}", "typical_p", "range(0.0<..=1.0)"},
+	    {"{\"prompt\":\"p\",\"typical_p\":1.5}", "typical_p", "range(0.0<..=1.0)"},
+	    {"{\"prompt\":\"p\",\"top_n_sigma\":-1}", "top_n_sigma", "range(0.0..=100.0)"},
+	    {"{\"prompt\":\"p\",\"presence_penalty\":2.5}", "presence_penalty", "range(-2.0..=2.0)"},
+	    {"{\"prompt\":\"p\",\"frequency_penalty\":-2.5}", "frequency_penalty", "range(-2.0..=2.0)"},
+	    {"{\"prompt\":\"p\",\"frequency_penalty\":\"1\"}", "frequency_penalty", "type(number)"},
+	    {"{\"prompt\":\"p\",\"min_tokens\":-1}", "min_tokens", "range(0..=2048)"},
+	    {"{\"prompt\":\"p\",\"max_tokens\":5,\"min_tokens\":6}", "min_tokens", "range(0..=5)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":[]}", "logit_bias", "type(object)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":{\"1\":\"2\"}}", "logit_bias", "type(number)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":{\"1\":null}}", "logit_bias", "type(number)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":{\"1\":100.5}}", "logit_bias", "range(-100.0..=100.0)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":{\"1\":-1e400}}", "logit_bias", "range(-100.0..=100.0)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":{\"32000\":1}}", "logit_bias", "keys(0..=31999)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":{\"-1\":1}}", "logit_bias", "keys(0..=31999)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":{\"01\":1}}", "logit_bias", "keys(0..=31999)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":{\"\":1}}", "logit_bias", "keys(0..=31999)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":{\"1\\u0000\":1}}", "logit_bias", "keys(0..=31999)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":{\"99999999999999999999\":1}}", "logit_bias", "keys(0..=31999)"},
+	    {"{\"prompt\":\"p\",\"logit_bias\":{\"the Ã©\":1}}", "logit_bias", "keys(0..=31999)"},
 	    {"{\"prompt\":\"p\",\"seed\":18446744073709551616}", "seed", "range(0..=18446744073709551615)"},
 	    {"{\"prompt\":\"p\",\"seed\":0.5}", "seed", "type(integer)"},
 	    {"{\"prompt\":\"p\",\"seed\":\"7\"}", "seed", "type(integer)"},
@@ -285,6 +317,23 @@ static void stop_counts_characters_not_bytes(void **state)
 	outcome = read_body(body);
 	assert_false(outcome.good);
 	outcome_free(&outcome);
+}
+
+static void logit_biases_are_bounded(void **state)
+{
+	(void)state;
+	for (int n = 1024; n <= 1025; n++) {
+		struct bytes body = {0};
+		bytes_append_text(&body, "{\"prompt\":\"p\",\"logit_bias\":{\"0\":0");
+		for (int i = 1; i < n; i++)
+			bytes_append_format(&body, ",\"%d\":%d", i, i % 100);
+		bytes_append_text(&body, "}}");
+		struct outcome_of_read outcome = read_body(body.data);
+		assert_int_equal(outcome.good, n == 1024);
+		assert_int_equal(outcome.asked->sampling.n_biases, n == 1024 ? 1024 : 0);
+		outcome_free(&outcome);
+		bytes_free(&body);
+	}
 }
 
 static void long_values_are_shortened(void **state)
@@ -390,6 +439,7 @@ int main(void)
 	    cmocka_unit_test(each_wrong_value_is_refused),
 	    cmocka_unit_test(limits_include_their_ends),
 	    cmocka_unit_test(stop_counts_characters_not_bytes),
+	    cmocka_unit_test(logit_biases_are_bounded),
 	    cmocka_unit_test(long_values_are_shortened),
 	    cmocka_unit_test(bodies_that_are_no_object_are_refused),
 	    cmocka_unit_test(deep_and_wide_bodies_are_bounded),

@@ -3,12 +3,31 @@
 
 #include <stdio.h>
 
+#include "server/dialects/logit_bias.h"
+
 enum { STOP_MAX_CHARACTERS = 100 };
 
-static const char *const execute_fields[] = {
-    "job_id", "prompt", "max_tokens", "temperature", "top_p",    "top_k",      "min_p",         "repetition_penalty",
-    "stop",   "seed",   "stream",     "deadline_ms", "priority", "ignore_eos", "parse_special",
-};
+static const char *const execute_fields[] = {"job_id",
+                                             "prompt",
+                                             "max_tokens",
+                                             "temperature",
+                                             "top_p",
+                                             "top_k",
+                                             "min_p",
+                                             "typical_p",
+                                             "top_n_sigma",
+                                             "repetition_penalty",
+                                             "presence_penalty",
+                                             "frequency_penalty",
+                                             "logit_bias",
+                                             "min_tokens",
+                                             "stop",
+                                             "seed",
+                                             "stream",
+                                             "deadline_ms",
+                                             "priority",
+                                             "ignore_eos",
+                                             "parse_special"};
 
 /* What the readers of single fields share. */
 struct reading {
@@ -111,14 +130,21 @@ static void read_stop(struct reading *reading)
 			return;
 }
 
-static void read_sampling(struct field_checker *check, const struct request_limits *limits, struct sampling *sampling)
+static void read_sampling(struct field_checker *check, const struct request_limits *limits, struct asked *asked)
 {
+	struct sampling *sampling = &asked->sampling;
 	field_number(check, "temperature", &(struct field_range){.min = 0, .max = 2}, &sampling->temperature);
 	field_number(check, "top_p", &(struct field_range){.min = 0, .max = 1}, &sampling->top_p);
 	field_integer(check, "top_k", 0, limits->vocab_size, &sampling->top_k);
 	field_number(check, "min_p", &(struct field_range){.min = 0, .max = 1}, &sampling->min_p);
+	field_number(check, "typical_p", &(struct field_range){.min = 0, .max = 1, .above_min = true},
+	             &sampling->typical_p);
+	field_number(check, "top_n_sigma", &(struct field_range){.min = 0, .max = 100}, &sampling->top_n_sigma);
 	field_number(check, "repetition_penalty", &(struct field_range){.min = 0, .max = 2, .above_min = true},
 	             &sampling->repetition_penalty);
+	field_number(check, "presence_penalty", &(struct field_range){.min = -2, .max = 2}, &sampling->presence_penalty);
+	field_number(check, "frequency_penalty", &(struct field_range){.min = -2, .max = 2}, &sampling->frequency_penalty);
+	field_integer(check, "min_tokens", 0, asked->max_tokens, &sampling->min_tokens);
 }
 
 static void note_ignored(struct reading *reading, const struct json *body)
@@ -140,14 +166,15 @@ bool worker_parse(const struct json *body, const struct request_limits *limits, 
 	struct reading reading = {.check = check, .arena = &generation->arena, .asked = asked};
 	*asked = (struct asked){
 	    .max_tokens = limits->max_tokens,
-	    .sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1},
+	    .sampling = {.temperature = 1, .top_p = 1, .typical_p = 1, .repetition_penalty = 1},
 	    .stream = true,
 	    .parse_special = true,
 	};
 	read_job_id(&reading);
 	read_prompt(&reading);
 	field_integer(check, "max_tokens", 1, limits->max_tokens, &asked->max_tokens);
-	read_sampling(check, limits, &asked->sampling);
+	read_sampling(check, limits, asked);
+	reading.no_memory |= !logit_bias_read(check, limits->vocab_size, reading.arena, &asked->sampling);
 	read_stop(&reading);
 	field_unsigned(check, "seed", &asked->sampling.seed);
 	asked->has_seed = field_get(check, "seed") != NULL;
