@@ -54,8 +54,9 @@ struct options {
 	int n_stops;
 	const char *stops[OPTIONS_MAX_STOPS];
 	const char *prompt;
-	double temperature, top_p, min_p, repetition_penalty;
-	int64_t top_k;
+	double temperature, top_p, min_p, typical_p, top_n_sigma;
+	double repetition_penalty, presence_penalty, frequency_penalty;
+	int64_t top_k, min_tokens;
 	uint64_t seed;
 
 	/* worker */

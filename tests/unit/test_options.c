@@ -141,6 +141,9 @@ static void defaults(void **state)
 	PARSES(&options, FOR_GENERATE, "--model", "m");
 	assert_int_equal(options.max_tokens, 256);
 	assert_true(options.temperature == 1 && options.top_p == 1 && options.repetition_penalty == 1);
+	assert_true(options.typical_p == 1 && options.top_n_sigma == 0 && options.min_tokens == 0);
+	PARSES(&options, FOR_GENERATE, "--model", "m", "--presence-penalty", "-2", "--frequency-penalty=-0.5");
+	assert_true(options.presence_penalty == -2 && options.frequency_penalty == -0.5);
 	PARSES(&options, FOR_LOGITS, "--model", "m");
 	assert_int_equal(options.decode_from, -1);
 }
