@@ -27,18 +27,19 @@ static void offer(struct token_logprobs *out, int n_top, float logit, int32_t to
 void compute_logprobs(const float *raw, int64_t vocab_size, int32_t token, int n_top, struct token_logprobs *out)
 {
 	*out = (struct token_logprobs){.rank = 1};
-	float most = -INFINITY;
+	int64_t likeliest = token;
 	for (int64_t i = 0; i < vocab_size; i++) {
 		if (!isfinite(raw[i]))
 			continue;
-		most = raw[i] > most ? raw[i] : most;
+		likeliest = raw[i] > raw[likeliest] ? i : likeliest;
 		out->rank += i != token && ranks_before(raw[i], (int32_t)i, raw[token], token);
 		if (out->n_top < n_top || (n_top > 0 && raw[i] > (float)out->top[n_top - 1].logprob))
 			offer(out, n_top, raw[i], (int32_t)i);
 	}
-	double total = 0;
+	float most = raw[likeliest];
+	double total = 1; /* the likeliest one itself */
 	for (int64_t i = 0; i < vocab_size; i++)
-		if (isfinite(raw[i]) && most - raw[i] < negligible)
+		if (i != likeliest && isfinite(raw[i]) && most - raw[i] < negligible)
 			total += exp((double)raw[i] - (double)most);
 	double normaliser = (double)most + log(total);
 	out->logprob = (double)raw[token] - normaliser;
