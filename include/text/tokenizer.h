@@ -20,6 +20,7 @@
 #include "base/error.h"
 
 struct model_files;
+struct rendering; /* text/template.h */
 struct tokenizer;
 
 struct token_ids {
@@ -50,6 +51,13 @@ void tokenizer_destroy(struct tokenizer *tokenizer);
  * is as it was. */
 bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n_bytes, unsigned flags,
                       struct token_ids *ids, struct error *error) MUST_USE;
+
+/* The same for a rendered chat: TOKENIZER_PARSE_SPECIAL, but the string of a special token is one only where no byte of it
+ * came from data (rendering->runs); all else, ordinary merges across such borders included, is as without runs. Nothing is
+ * put around the text: templates write BOS themselves. Where a normalizer joins characters across a border, special tokens
+ * that are looked for in normalized text stay text as far as the stretch between others goes. */
+bool tokenizer_encode_marked(const struct tokenizer *tokenizer, const struct rendering *rendering,
+                             struct token_ids *ids, struct error *error) MUST_USE;
 
 /* Appends the text of all ids at once, as Hugging Face's decode(skip_special_tokens=...) without clean-up of spaces.
  * Bytes that are no valid UTF-8 become one U+FFFD each. Ids outside the vocabulary are ERROR_INVALID_REQUEST. */

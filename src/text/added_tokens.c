@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "text/template.h"
 #include "text/unicode.h"
 
 static const struct error no_memory = {ERROR_MEMORY, "not enough memory for the added tokens"};
@@ -57,13 +58,17 @@ static bool trie_add(struct trie *trie, const char *text, size_t n_bytes, size_t
 	return true;
 }
 
-/* The longest token that begins at text; -1. */
-static int32_t trie_longest(const struct trie *trie, const char *text, size_t n_bytes, size_t *length)
+/* The longest token that begins at the walk's place, of special ones the longest with at most n_trusted bytes; -1. */
+static int32_t trie_longest(const struct added_walk *walk, size_t n_trusted, size_t *length)
 {
+	const struct trie *trie = walk->trie;
+	const char *text = walk->text + walk->at;
+	size_t n_bytes = walk->n_bytes - walk->at;
 	int32_t found = -1;
 	uint32_t node = trie->roots[(unsigned char)text[0]];
 	for (size_t i = 0; node;) {
-		if (trie->nodes[node].token >= 0) {
+		int32_t token = trie->nodes[node].token;
+		if (token >= 0 && (i < n_trusted || !walk->added->tokens[token].special)) {
 			found = trie->nodes[node].token;
 			*length = i + 1;
 		}
@@ -203,6 +208,18 @@ size_t added_tokens_bytes(const struct added_tokens *added)
 	       vocab_bytes(&added->ids);
 }
 
+/* How many bytes from the walk's place on the template wrote. */
+static size_t trusted_bytes(struct added_walk *walk)
+{
+	if (walk->n_runs == 0)
+		return SIZE_MAX;
+	while (walk->run < walk->n_runs && walk->runs[walk->run].end <= walk->at)
+		walk->run++;
+	if (walk->run == walk->n_runs || walk->runs[walk->run].from_data)
+		return 0;
+	return walk->runs[walk->run].end - walk->at;
+}
+
 static bool inside_word(const struct added_walk *walk, size_t start, size_t end)
 {
 	size_t length;
@@ -241,7 +258,7 @@ const struct added_token *added_walk_next(struct added_walk *walk, size_t *befor
 			continue;
 		}
 		size_t length = 0, start = walk->at;
-		int32_t index = trie_longest(trie, walk->text + start, walk->n_bytes - start, &length);
+		int32_t index = trie_longest(walk, trusted_bytes(walk), &length);
 		if (index < 0) {
 			walk->at++;
 			continue;

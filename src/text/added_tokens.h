@@ -52,11 +52,18 @@ void added_tokens_free(struct added_tokens *added);
 const struct added_token *added_token_by_id(const struct added_tokens *added, int32_t id); /* NULL: not an added one */
 size_t added_tokens_bytes(const struct added_tokens *added);
 
+struct template_run; /* text/template.h */
+
 /* Walks over a text: plain stretches and added tokens in turn. */
 struct added_walk {
 	const struct added_tokens *added;
 	const struct trie *trie;
 	bool skip_special; /* special tokens' strings stay text */
+	/* [n_runs], covering the text, in order: who wrote which byte; a run may be empty. A special token's string counts only
+	 * where no byte of it came from data. None: nothing did. */
+	const struct template_run *runs;
+	size_t n_runs;
+	size_t run; /* the one that `at` lies in, or one before it */
 	const char *text;
 	size_t n_bytes;
 	size_t at;        /* where to look for the next match */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "text/template.h"
 #include "text/token_ids.h"
 #include "text/tokenizer_private.h"
 #include "text/unicode.h"
@@ -16,6 +17,14 @@ struct encoding {
 	struct normalizer_scratch normalizer;
 	struct pretokenizer_scratch pretokenizer;
 	struct bpe_scratch bpe;
+
+	/* Of a text that is marked; else empty. */
+	const struct template_run *runs; /* [n_runs], of the whole text */
+	size_t n_runs;
+	size_t next_run;                          /* the first that does not end before the stretch at hand */
+	bool maps_runs;                           /* some special token is looked for in normalized text */
+	struct normalizer_scratch run_normalizer; /* for the next: */
+	struct bytes normalized_runs;             /* struct template_run[], of the stretch at hand, normalized */
 };
 
 static bool encode_piece(void *context, const char *text, size_t n_bytes, struct error *error)
@@ -24,6 +33,54 @@ static bool encode_piece(void *context, const char *text, size_t n_bytes, struct
 	return bpe_encode(&encoding->tokenizer->bpe, &encoding->bpe, text, n_bytes, encoding->ids, error);
 }
 
+/* ---- who wrote what, after normalization ---- */
+
+/* Appends a run of n_bytes behind the ones that are there. */
+static void push_run(struct bytes *runs, size_t *at, size_t n_bytes, bool from_data)
+{
+	struct template_run run = {.start = *at, .end = *at + n_bytes, .from_data = from_data};
+	bytes_append(runs, &run, sizeof run);
+	*at = run.end;
+}
+
+/* Fills encoding->normalized_runs for the stretch [start, end) of the whole text, which `whole` is the normalized form of.
+ * Each run is normalized alone; if the pieces do not make up the whole (a normalizer that looks across the border), all of it
+ * counts as data. */
+static bool map_runs(struct encoding *encoding, const char *text, size_t start, size_t end,
+                     const struct text_run *whole, struct error *error)
+{
+	const struct normalizer *normalizer = &encoding->tokenizer->parts.normalizer;
+	struct normalizer inner = {0}; /* without what goes before the first piece alone */
+	struct bytes *runs = &encoding->normalized_runs;
+	size_t at = 0;
+	bool same = true;
+	for (int i = 0; i < normalizer->n_steps; i++)
+		if (normalizer->steps[i].kind != NORMALIZER_PREPEND)
+			inner.steps[inner.n_steps++] = normalizer->steps[i];
+	bytes_clear(runs);
+	while (encoding->next_run < encoding->n_runs && encoding->runs[encoding->next_run].end <= start)
+		encoding->next_run++;
+	for (size_t i = encoding->next_run; same && i < encoding->n_runs && encoding->runs[i].start < end; i++) {
+		size_t from = encoding->runs[i].start > start ? encoding->runs[i].start : start;
+		size_t to = encoding->runs[i].end < end ? encoding->runs[i].end : end;
+		struct text_run piece = {.text = text + from, .n_bytes = to - from};
+		if (!normalizer_apply(from == start ? normalizer : &inner, &encoding->run_normalizer, &piece, error))
+			return false;
+		same = piece.n_bytes <= whole->n_bytes - at &&
+		       (piece.n_bytes == 0 || memcmp(piece.text, whole->text + at, piece.n_bytes) == 0);
+		if (same)
+			push_run(runs, &at, piece.n_bytes, encoding->runs[i].from_data);
+	}
+	if (!same || at < whole->n_bytes) {
+		bytes_clear(runs);
+		at = 0;
+		push_run(runs, &at, whole->n_bytes, true);
+	}
+	return !runs->failed || error_set(error, ERROR_MEMORY, "not enough memory to encode the text");
+}
+
+/* ---- the pipeline ---- */
+
 static bool encode_normalized(struct encoding *encoding, const struct text_run *run, struct error *error)
 {
 	const struct tokenizer *tokenizer = encoding->tokenizer;
@@ -31,6 +88,8 @@ static bool encode_normalized(struct encoding *encoding, const struct text_run *
 	    .added = &tokenizer->added,
 	    .trie = &tokenizer->added.normalized,
 	    .skip_special = encoding->skip_special,
+	    .runs = (const struct template_run *)encoding->normalized_runs.data,
+	    .n_runs = encoding->normalized_runs.n_bytes / sizeof(struct template_run),
 	    .text = run->text,
 	    .n_bytes = run->n_bytes,
 	};
@@ -59,6 +118,8 @@ static bool encode_text(struct encoding *encoding, const char *text, size_t n_by
 	    .added = &tokenizer->added,
 	    .trie = &tokenizer->added.plain,
 	    .skip_special = encoding->skip_special,
+	    .runs = encoding->runs,
+	    .n_runs = encoding->n_runs,
 	    .text = text,
 	    .n_bytes = n_bytes,
 	};
@@ -73,6 +134,7 @@ static bool encode_text(struct encoding *encoding, const char *text, size_t n_by
 				run.origin_bytes = length;
 			}
 			if (!normalizer_apply(&tokenizer->parts.normalizer, &encoding->normalizer, &run, error) ||
+			    (encoding->maps_runs && !map_runs(encoding, text, start, end, &run, error)) ||
 			    !encode_normalized(encoding, &run, error))
 				return false;
 		}
@@ -117,24 +179,55 @@ static bool encode_template(struct encoding *encoding, const char *text, size_t 
 	return true;
 }
 
-bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n_bytes, unsigned flags,
-                      struct token_ids *ids, struct error *error)
+static bool encode(struct encoding *encoding, const char *text, size_t n_bytes, unsigned flags, struct error *error)
 {
 	size_t valid = unicode_valid_prefix(text, n_bytes);
 	if (valid < n_bytes)
 		return error_set(error, ERROR_INVALID_REQUEST, "the text is not valid UTF-8 at byte %zu", valid);
+	size_t n_before = encoding->ids->n_ids;
+	bool ok = encode_template(encoding, text, n_bytes, flags, error);
+	if (!ok)
+		encoding->ids->n_ids = n_before;
+	normalizer_scratch_free(&encoding->normalizer);
+	pretokenizer_scratch_free(&encoding->pretokenizer);
+	bpe_scratch_free(&encoding->bpe);
+	normalizer_scratch_free(&encoding->run_normalizer);
+	bytes_free(&encoding->normalized_runs);
+	return ok;
+}
+
+bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n_bytes, unsigned flags,
+                      struct token_ids *ids, struct error *error)
+{
 	struct encoding encoding = {
 	    .tokenizer = tokenizer,
 	    .skip_special = !(flags & TOKENIZER_PARSE_SPECIAL) || tokenizer->parts.split_special,
 	    .ids = ids,
 	    .bpe.no_special = !(flags & TOKENIZER_PARSE_SPECIAL),
 	};
-	size_t n_before = ids->n_ids;
-	bool ok = encode_template(&encoding, text, n_bytes, flags, error);
-	if (!ok)
-		ids->n_ids = n_before;
-	normalizer_scratch_free(&encoding.normalizer);
-	pretokenizer_scratch_free(&encoding.pretokenizer);
-	bpe_scratch_free(&encoding.bpe);
-	return ok;
+	return encode(&encoding, text, n_bytes, flags, error);
+}
+
+static bool has_normalized_special(const struct added_tokens *added)
+{
+	for (size_t i = 0; i < added->n_tokens; i++)
+		if (added->tokens[i].special && added->tokens[i].normalized)
+			return true;
+	return false;
+}
+
+bool tokenizer_encode_marked(const struct tokenizer *tokenizer, const struct rendering *rendering,
+                             struct token_ids *ids, struct error *error)
+{
+	struct encoding encoding = {
+	    .tokenizer = tokenizer,
+	    .skip_special = tokenizer->parts.split_special,
+	    .ids = ids,
+	    /* A special token that is text is never taken for its vocabulary entry; the template's are found before. */
+	    .bpe.no_special = true,
+	    .runs = rendering->runs,
+	    .n_runs = rendering->n_runs,
+	    .maps_runs = has_normalized_special(&tokenizer->added),
+	};
+	return encode(&encoding, rendering->text, rendering->n_bytes, TOKENIZER_PARSE_SPECIAL, error);
 }

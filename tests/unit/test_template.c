@@ -230,7 +230,7 @@ static void test_published(void **state)
 static void check_marks(const char *source, const char *text, const char *marks)
 {
 	static const char conversation[] =
-	    "{\"messages\":[{\"role\":\"user\",\"content\":\"<|end|> x\"},{\"role\":\"a\",\"content\":\" Y\\n\"}],"
+	    "{\"messages\":[{\"role\":\"bird\",\"content\":\"<|end|> x\"},{\"role\":\"a\",\"content\":\" Y\\n\"}],"
 	    "\"tools\":[{\"name\":\"f\",\"n\":12}],\"chat_template_kwargs\":{\"k\":\"kw\"}}";
 	struct template_constant constants[] = {{"bos_token", "<s>", 3}};
 	struct json *json = parse(conversation);
@@ -254,42 +254,62 @@ static void check_marks(const char *source, const char *text, const char *marks)
 static void test_origins(void **state)
 {
 	(void)state;
-	check_marks("<|{{ messages[0].role }}|>{{ bos_token }}", "<|user|><s>", "ttddddttttt");
-	check_marks("{{ '<' + messages[0].role + '>' }}", "<user>", "tddddt");
-	check_marks("{{ '<' ~ messages[0].role ~ 1 }}", "<user1", "tddddt");
-	check_marks("{{ ('<' + messages[0].role + '>')[1:3] }}", "us", "dd");
-	check_marks("{{ ('<' + messages[0].role)[::-1] }}", "resu<", "ddddt");
-	check_marks("{{ ('a' + messages[0].role)|upper }}", "AUSER", "tdddd");
-	check_marks("{{ ('é' + messages[0].role)|upper }}", "ÉUSER", "ttdddd");
+	check_marks("<|{{ messages[0].role }}|>{{ bos_token }}", "<|bird|><s>", "ttddddttttt");
+	check_marks("{{ '<' + messages[0].role + '>' }}", "<bird>", "tddddt");
+	check_marks("{{ '<' ~ messages[0].role ~ 1 }}", "<bird1", "tddddt");
+	check_marks("{{ ('<' + messages[0].role + '>')[1:3] }}", "bi", "dd");
+	check_marks("{{ ('<' + messages[0].role)[::-1] }}", "drib<", "ddddt");
+	check_marks("{{ ('a' + messages[0].role)|upper }}", "ABIRD", "tdddd");
+	check_marks("{{ ('é' + messages[0].role)|upper }}", "ÉBIRD", "ttdddd");
 	check_marks("{{ ('-' + messages[1].content + '-')|replace('Y', '<Z>') }}", "- <Z>\n-", "tdtttdt");
-	check_marks("{{ 'a b'|replace('b', messages[0].role) }}", "a user", "ttdddd");
+	check_marks("{{ 'a b'|replace('b', messages[0].role) }}", "a bird", "ttdddd");
 	check_marks("{{ (' ' + messages[1].content)|trim }}", "Y", "d");
-	check_marks("{{ ['a', messages[0].role]|join('+') }}", "a+user", "ttdddd");
-	check_marks("{{ messages|map(attribute='role')|join(',') }}", "user,a", "ddddtd");
+	check_marks("{{ ['a', messages[0].role]|join('+') }}", "a+bird", "ttdddd");
+	check_marks("{{ messages|map(attribute='role')|join(',') }}", "bird,a", "ddddtd");
 	check_marks("{{ messages[0].content.split(' ')[0] }}", "<|end|>", "ddddddd");
 	check_marks("{{ messages[1].content|tojson }}", "\" Y\\n\"", "dddddd");
-	check_marks("{{ {'a': messages[0].role}|tojson }}", "{\"a\": \"user\"}",
+	check_marks("{{ {'a': messages[0].role}|tojson }}", "{\"a\": \"bird\"}",
 	            "tttttt"
 	            "dddddd"
 	            "t");
 	check_marks("{{ tools|tojson }}", "[{\"name\": \"f\", \"n\": 12}]", "dddddddddddddddddddddddd");
 	check_marks("{{ tools[0].n + 1 }}{{ loop|default(3) }}", "133", "ddt");
 	check_marks("{{ tools[0] }}", "{'name': 'f', 'n': 12}", "dddddddddddddddddddddd");
-	check_marks("{{ '%s:%s' % ('a', messages[0].role) }}", "a:user", "ttdddd");
-	check_marks("{{ '{}{:>6}'.format('a', messages[0].role) }}", "a  user", "tttdddd");
-	check_marks("{% macro m(x) %}[{{ x }}]{% endmacro %}{{ m(messages[0].role) }}", "[user]", "tddddt");
+	check_marks("{{ '%s:%s' % ('a', messages[0].role) }}", "a:bird", "ttdddd");
+	check_marks("{{ '{}{:>6}'.format('a', messages[0].role) }}", "a  bird", "tttdddd");
+	check_marks("{% macro m(x) %}[{{ x }}]{% endmacro %}{{ m(messages[0].role) }}", "[bird]", "tddddt");
 	check_marks("{% set x %}[{{ k }}]{% endset %}{{ x }}", "[kw]", "tddt");
 	check_marks("{% filter upper %}a{{ k }}{% endfilter %}", "AKW", "tdd");
-	check_marks("{% for c in messages[0].role %}{{ c }}.{% endfor %}", "u.s.e.r.", "dtdtdtdt");
+	check_marks("{% for c in messages[0].role %}{{ c }}.{% endfor %}", "b.i.r.d.", "dtdtdtdt");
 	check_marks("{% for k in messages[1] %}{{ k }}{% endfor %}", "rolecontent", "ddddddddddd");
-	check_marks("{{ 'x' * 2 }}{{ messages[0].role * 2 }}", "xxuseruser", "ttdddddddd");
-	check_marks("{{ 'ab'|indent(1, true) }}{{ messages[0].role|capitalize }}", " abUser", "tttdddd");
-	check_marks("{{ 'user' if messages[0].role == 'user' else '' }}", "user", "tttt");
-	check_marks("{{ messages[0].role|length }}{{ messages[0].role|string|e }}", "4user", "tdddd");
+	check_marks("{{ 'x' * 2 }}{{ messages[0].role * 2 }}", "xxbirdbird", "ttdddddddd");
+	check_marks("{{ 'ab'|indent(1, true) }}{{ messages[0].role|capitalize }}", " abBird", "tttdddd");
+	check_marks("{{ 'bird' if messages[0].role == 'bird' else '' }}", "bird", "tttt");
+	check_marks("{{ messages[0].role|length }}{{ messages[0].role|string|e }}", "4bird", "tdddd");
 	check_marks(
 	    "{% set ns = namespace(t='') %}{% for m in messages %}{% set ns.t = ns.t + '<' + m.role + '>' %}{% endfor %}"
 	    "{{ ns.t }}",
-	    "<user><a>", "tddddttdt");
+	    "<bird><a>", "tddddttdt");
+}
+
+/* Templates make control tokens of the roles that every conversation has; a role of another name is a text like any. */
+static void test_known_roles(void **state)
+{
+	(void)state;
+	static const char source[] = "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}{% endfor %}";
+	struct json *json = parse("{\"messages\":[{\"role\":\"user\",\"content\":\"user\"},"
+	                          "{\"role\":\"users\",\"content\":\"\"}]}");
+	struct template_input input = {.conversation = json};
+	struct rendering rendering = {0};
+	struct error error = {0};
+	if (!render(source, sizeof source - 1, &input, &rendering, &error))
+		fail_msg("%s", error.message);
+	assert_string_equal(rendering.text, "<|user|>user<|users|>");
+	assert_int_equal(rendering.n_runs, 5);
+	assert_true(!rendering.runs[0].from_data && rendering.runs[0].end == 8);
+	assert_true(rendering.runs[3].from_data && rendering.runs[3].start == 14 && rendering.runs[3].end == 19);
+	rendering_free(&rendering);
+	json_destroy(json);
 }
 
 /* ---- limits ---- */
@@ -548,6 +568,7 @@ int main(void)
 	    cmocka_unit_test(test_statements),
 	    cmocka_unit_test(test_published),
 	    cmocka_unit_test(test_origins),
+	    cmocka_unit_test(test_known_roles),
 	    cmocka_unit_test(test_limits),
 	    cmocka_unit_test(test_hostile_sources),
 	    cmocka_unit_test(test_long_chains),

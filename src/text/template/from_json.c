@@ -38,6 +38,26 @@ static bool array_value(struct render *r, const struct json *json, struct value 
 	return true;
 }
 
+/* The names of roles are words of the protocol, which templates build control tokens of ('<|' + role + '|>'): no message
+ * chooses what they say. Any other name is data. */
+static bool is_known_role(const char *key, size_t n_key, const struct json *value)
+{
+	static const char *const roles[] = {"system", "developer", "user", "assistant", "tool"};
+	size_t n_bytes = 0;
+	const char *text = n_key == 4 && memcmp(key, "role", 4) == 0 ? json_string(value, &n_bytes) : NULL;
+	for (size_t i = 0; text && i < sizeof roles / sizeof *roles; i++)
+		if (strlen(roles[i]) == n_bytes && memcmp(roles[i], text, n_bytes) == 0)
+			return true;
+	return false;
+}
+
+static bool trusted_text(struct render *r, const struct json *json, struct value *out)
+{
+	size_t n_bytes = 0;
+	const char *text = json_string(json, &n_bytes);
+	return value_text(r, text, n_bytes, false, out);
+}
+
 static bool object_value(struct render *r, const struct json *json, struct value *out)
 {
 	struct dict *dict = dict_new(r, json_count(json));
@@ -48,6 +68,7 @@ static bool object_value(struct render *r, const struct json *json, struct value
 		size_t n_key = 0;
 		const char *text = json_key(member, &n_key);
 		if (!value_text(r, text, n_key, true, &key) || !value_from_json(r, member, &value) ||
+		    (is_known_role(text, n_key, member) && !trusted_text(r, member, &value)) ||
 		    !dict_set(r, dict, &key, &value))
 			return false;
 	}
