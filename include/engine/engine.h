@@ -29,6 +29,7 @@
 #include "text/stop.h"
 #include "text/tokenizer.h"
 
+struct chat_template; /* text/chat_template.h */
 struct engine;
 struct stream;
 struct model_options; /* model/plan.h; whoever only sends requests need not know it */
@@ -36,6 +37,7 @@ struct model_options; /* model/plan.h; whoever only sends requests need not know
 struct engine_options {
 	const struct model_options *model; /* copied with its path; required; the engine opens the files itself */
 	const char *name;                  /* what the model is called; NULL or "" = as model_files_name says */
+	const char *chat_template;         /* file of a template in place of the model's; NULL: the model's */
 	int max_queue;                     /* requests waiting, beyond those that run; 0 = 64 */
 	int64_t max_queued_tokens;         /* prompt tokens waiting, if more than one request waits; 0 = 1,000,000 */
 	int64_t max_tokens;                /* cap and default of a request's max_tokens; 0 = 2048 */
@@ -133,6 +135,10 @@ void engine_metrics(struct engine *engine, struct engine_metrics *metrics);
 
 /* NULL until ready; borrowed until engine_destroy. */
 const struct tokenizer *engine_tokenizer(struct engine *engine);
+
+/* The model's chat template, or the options'; borrowed until engine_destroy. NULL: ERROR_LOADING until ready; ERROR_TEMPLATE
+ * when there is none or it does not compile (the message says where it was looked for). */
+const struct chat_template *engine_chat_template(struct engine *engine, struct error *error) MUST_USE;
 
 /* ---- requests ---- */
 

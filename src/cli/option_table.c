@@ -54,7 +54,8 @@ const struct option_row option_rows[] = {
     {ROW("compute", OPTION_CHOICE, PLANS, "auto|f32", "auto", compute,
          "f32: never round activations to the weights' type")},
 
-    {ROW("chat-template", OPTION_TEXT, FOR_RENDER, "FILE", NULL, chat_template, "a template in place of the model's")},
+    {ROW("chat-template", OPTION_TEXT, FOR_RENDER | FOR_SERVE, "FILE", NULL, chat_template,
+         "a template in place of the model's")},
     {ROW("bos-token", OPTION_TEXT, FOR_RENDER, "TEXT", NULL, bos_token, "what that template knows as bos_token")},
     {ROW("eos-token", OPTION_TEXT, FOR_RENDER, "TEXT", NULL, eos_token, "what it knows as eos_token")},
     {ROW("now", OPTION_TEXT, FOR_RENDER, "TIME", NULL, now,

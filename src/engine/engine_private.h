@@ -22,6 +22,7 @@ struct engine {
 	struct model_options model_options;
 	char *path;
 	char *name;
+	char *template_path; /* NULL: the model's own templates */
 	int64_t created_ns;
 
 	/* ---- of whoever starts and stops the engine: one thread ---- */
@@ -53,6 +54,8 @@ struct engine {
 
 	/* ---- made by the engine's thread; once `loaded`, read by all and changed by nobody ---- */
 	struct tokenizer *tokenizer;
+	struct chat_template *chat_template; /* NULL: see the next */
+	struct error chat_error;
 	struct model_files *files;
 	struct model *model;        /* its config and plan; the rest is the engine's thread's */
 	struct model_config config; /* with the tokenizer's EOS */

@@ -6,6 +6,7 @@
 
 #include "base/platform.h"
 #include "engine/engine_private.h"
+#include "text/chat_template.h"
 
 enum {
 	DEFAULT_MAX_QUEUE = 64,
@@ -34,15 +35,17 @@ struct engine *engine_create(const struct engine_options *options, struct error 
 	engine->model_options = *options->model;
 	engine->path = strdup(options->model->path);
 	engine->name = options->name && *options->name ? strdup(options->name) : model_files_name(options->model->path);
+	engine->template_path = options->chat_template ? strdup(options->chat_template) : NULL;
 	engine->model_options.path = engine->path;
 	engine->options.model = &engine->model_options;
+	engine->options.chat_template = engine->template_path;
 	engine->created_ns = clock_ns();
 	struct engine_options *set = &engine->options;
 	set->max_queue = set->max_queue ? set->max_queue : DEFAULT_MAX_QUEUE;
 	set->max_queued_tokens = set->max_queued_tokens ? set->max_queued_tokens : DEFAULT_MAX_QUEUED_TOKENS;
 	set->max_tokens = set->max_tokens ? set->max_tokens : DEFAULT_MAX_TOKENS;
 	set->max_gap_ms = set->max_gap_ms ? set->max_gap_ms : DEFAULT_MAX_GAP_MS;
-	if (!engine->path || !engine->name) {
+	if (!engine->path || !engine->name || (options->chat_template && !engine->template_path)) {
 		engine_destroy(engine);
 		error_set(error, ERROR_MEMORY, "no memory for the engine");
 		return NULL;
@@ -155,12 +158,14 @@ void engine_destroy(struct engine *engine)
 	prefix_cache_destroy(engine->cache);
 	model_close(engine->model);
 	model_files_close(engine->files);
+	chat_template_destroy(engine->chat_template);
 	tokenizer_destroy(engine->tokenizer);
 	pthread_cond_destroy(&engine->work);
 	pthread_cond_destroy(&engine->changed);
 	pthread_mutex_destroy(&engine->mutex);
 	free(engine->path);
 	free(engine->name);
+	free(engine->template_path);
 	free(engine);
 }
 

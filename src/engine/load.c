@@ -2,8 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/platform.h"
 #include "engine/engine_private.h"
+#include "text/chat_template.h"
 
 static bool note_progress(void *context, enum load_stage stage, uint64_t done, uint64_t total)
 {
@@ -74,6 +76,43 @@ static void note_facts(struct engine *engine, double load_seconds)
 	};
 }
 
+/* The text of a control token; NULL when the model names none. Caller frees. */
+static char *control_text(const struct tokenizer *tokenizer, int32_t id)
+{
+	size_t n_bytes;
+	const char *text = id >= 0 ? tokenizer_token_text(tokenizer, id, &n_bytes) : NULL;
+	return text ? strndup(text, n_bytes) : NULL;
+}
+
+/* Why there is no chat template, without the folders of this machine, which are nobody's business who asks over HTTP. */
+static void note_chat_error(struct engine *engine, const struct error *error)
+{
+	const char *message = error->message;
+	size_t n_path = strlen(engine->path);
+	if (strncmp(message, engine->path, n_path) == 0)
+		message += n_path + strspn(message + n_path, "/: ");
+	error_set(&engine->chat_error, ERROR_TEMPLATE, "chat needs a template: %s", message);
+}
+
+/* A model without a chat template, or with one that does not compile, still completes prompts. */
+static void load_chat_template(struct engine *engine)
+{
+	struct error error = {0};
+	if (engine->template_path) {
+		char *bos = control_text(engine->tokenizer, tokenizer_bos_id(engine->tokenizer));
+		char *eos = control_text(engine->tokenizer, tokenizer_eos_id(engine->tokenizer));
+		engine->chat_template = chat_template_load_file(engine->template_path, bos, eos, &error);
+		free(bos);
+		free(eos);
+	} else {
+		engine->chat_template = chat_template_read(engine->files, &error);
+	}
+	if (engine->chat_template)
+		return;
+	note_chat_error(engine, &error);
+	log_message(LOG_WARN, "chat_template", "chat is refused, there is no usable template: %s", error.message);
+}
+
 bool engine_load(struct engine *engine, struct error *error)
 {
 	int64_t started_ns = clock_ns();
@@ -83,6 +122,7 @@ bool engine_load(struct engine *engine, struct error *error)
 	if (!tokenizer)
 		return false;
 	engine->tokenizer = tokenizer;
+	load_chat_template(engine);
 	options.tokenizer_bytes = tokenizer_bytes(tokenizer);
 	engine->model = model_open(&options, note_progress, engine, error);
 	if (!engine->model)

@@ -62,6 +62,18 @@ void engine_metrics(struct engine *engine, struct engine_metrics *metrics)
 	pthread_mutex_unlock(&engine->mutex);
 }
 
+const struct chat_template *engine_chat_template(struct engine *engine, struct error *error)
+{
+	pthread_mutex_lock(&engine->mutex);
+	bool loaded = engine_is_loaded(engine);
+	pthread_mutex_unlock(&engine->mutex);
+	if (!loaded)
+		error_set(error, ERROR_LOADING, "the model is still loading");
+	else if (!engine->chat_template)
+		*error = engine->chat_error;
+	return loaded ? engine->chat_template : NULL;
+}
+
 const struct tokenizer *engine_tokenizer(struct engine *engine)
 {
 	pthread_mutex_lock(&engine->mutex);
