@@ -32,6 +32,7 @@
 	X(ERROR_EXPECTATION, "INVALID_REQUEST", 417, "invalid_request_error", 70, false)                                   \
 	X(ERROR_HTTP_VERSION, "INVALID_REQUEST", 505, "invalid_request_error", 70, false)                                  \
 	X(ERROR_NOT_FOUND, "INVALID_REQUEST", 404, "not_found_error", 70, false)                                           \
+	X(ERROR_UNKNOWN_MODEL, "INVALID_REQUEST", 404, "invalid_request_error", 70, false)                                 \
 	X(ERROR_METHOD, "INVALID_REQUEST", 405, "invalid_request_error", 70, false)                                        \
 	X(ERROR_CONFLICT, "INVALID_REQUEST", 409, "invalid_request_error", 70, false)                                      \
 	X(ERROR_CONTEXT_LENGTH, "CONTEXT_LENGTH_EXCEEDED", 400, "invalid_request_error", 70, false)                        \

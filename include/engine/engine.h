@@ -145,13 +145,14 @@ const struct chat_template *engine_chat_template(struct engine *engine, struct e
 enum { REQUEST_ID_BYTES = 64, JOB_ID_BYTES = 128 };
 
 struct request {
-	char request_id[REQUEST_ID_BYTES + 1];      /* for the log */
-	uint64_t owner;                             /* whose job it is: names of jobs are each owner's own */
-	char job_id[JOB_ID_BYTES + 1];              /* one active request of an owner may have it; "" is a name, too */
-	const int32_t *prompt;                      /* [n_prompt], copied by engine_submit */
-	int64_t n_prompt;                           /* >= 1 */
-	int64_t max_tokens;                         /* >= 0; 0 = the engine's */
-	struct sampling sampling;                   /* its biases are copied */
+	char request_id[REQUEST_ID_BYTES + 1]; /* for the log */
+	uint64_t owner;                        /* whose job it is: names of jobs are each owner's own */
+	char job_id[JOB_ID_BYTES + 1];         /* one active request of an owner may have it; "" is a name, too */
+	const int32_t *prompt;                 /* [n_prompt], copied by engine_submit */
+	int64_t n_prompt;                      /* >= 1 */
+	int64_t max_tokens;                    /* >= 0; 0 = the engine's */
+	bool fit_pool;                         /* fewer than max_tokens, where the KV pool could never hold all of them */
+	struct sampling sampling;              /* its biases are copied */
 	struct stop_string stops[STOP_MAX_STRINGS]; /* copied */
 	int n_stops;
 	bool ignore_eos;

@@ -30,6 +30,7 @@ struct server_options {
 	int n_api_keys;
 	bool insecure;                           /* a non-loopback bind without a key is allowed */
 	const char *cors_origin;                 /* NULL = CORS off */
+	bool strict_model;                       /* OpenAI's routes refuse other models' names */
 	bool share_cache;                        /* prefixes are shared among API keys */
 	size_t max_body_bytes;                   /* 0 = 1 MB */
 	int max_connections;                     /* 0 = 1100 */

@@ -19,7 +19,7 @@
 
 #include "base/bytes.h"
 
-enum { STOP_MAX_STRINGS = 4 };
+enum { STOP_MAX_STRINGS = 64 };
 
 struct stop_string {
 	const char *text;

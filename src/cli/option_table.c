@@ -88,6 +88,8 @@ const struct option_row option_rows[] = {
     {ROW("max-gap-ms", OPTION_INT, FOR_SERVE, "MS", "250", max_gap_ms,
          "bound on the pause that another's long prompt puts between a stream's tokens"),
      .min = 1, .max = 60000},
+    {ROW("strict-model", OPTION_FLAG, FOR_SERVE, NULL, NULL, strict_model,
+         "OpenAI's routes refuse models of another name; default: the one model serves all names")},
     {ROW("max-connections", OPTION_INT, FOR_SERVE | FOR_INSPECT, "N", "1100", max_connections, "open connections"),
      .min = 1, .max = 100000},
     {ROW("max-body", OPTION_SIZE, FOR_SERVE, "SIZE", "1MB", max_body_bytes, "largest request body")},

@@ -230,6 +230,7 @@ static bool start_server(struct serving *serving, struct engine *engine, struct 
 		    .n_api_keys = keys.n,
 		    .insecure = options->insecure,
 		    .cors_origin = options->cors_origin,
+		    .strict_model = options->strict_model,
 		    .share_cache = options->share_cache,
 		    .max_body_bytes = options->max_body_bytes,
 		    .max_connections = (int)options->max_connections,

@@ -42,8 +42,10 @@ static bool measure_request(const struct engine *engine, const struct request *r
 			return error_set(error, ERROR_INVALID_REQUEST, "token %d at place %lld is not in the vocabulary of %lld",
 			                 request->prompt[i], (long long)i, (long long)engine->config.vocab_size);
 	int64_t max_tokens = request->max_tokens ? request->max_tokens : engine->options.max_tokens;
-	*clipped = max_tokens > context - request->n_prompt;
-	*n_total = *clipped ? context : request->n_prompt + max_tokens;
+	int64_t pool = (int64_t)engine->facts.kv_pages_total * engine->facts.kv_page_tokens;
+	int64_t room = request->fit_pool && pool < context && pool > request->n_prompt ? pool : context;
+	*clipped = max_tokens > room - request->n_prompt;
+	*n_total = *clipped ? room : request->n_prompt + max_tokens;
 	return true;
 }
 

@@ -76,6 +76,8 @@ static bool server_set_up(struct server *server, const struct server_options *op
 {
 	server->max_body_bytes = options->max_body_bytes > 0 ? options->max_body_bytes : DEFAULT_BODY_BYTES;
 	server->share_cache = options->share_cache;
+	server->strict_model = options->strict_model;
+	server->started_unix_s = clock_unix_ms() / 1000;
 	server->request_shutdown = options->request_shutdown;
 	server->shutdown_context = options->shutdown_context;
 	if (!copy_text(&server->worker_id, options->worker_id, error) ||

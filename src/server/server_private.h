@@ -33,6 +33,8 @@ struct server {
 
 	char *worker_id, *version, *cors_origin; /* NULL when not given */
 	bool share_cache;                        /* among API keys */
+	bool strict_model;                       /* requests for models of another name are refused */
+	int64_t started_unix_s;
 	size_t max_body_bytes;
 	bool check_host;
 	void (*request_shutdown)(void *context);
@@ -124,6 +126,8 @@ struct route {
 
 /* The route of a raw (not percent-decoded) path; fills in the exchange's path_argument. */
 const struct route *route_find(struct exchange *exchange, struct head_text path);
+/* In which dialect a path that is no route is refused. */
+const struct dialect *route_dialect(struct head_text path);
 const struct route *routes_all(size_t *n_routes);
 
 exchange_handler handle_execute;
@@ -137,6 +141,11 @@ exchange_handler handle_ready;
 exchange_handler handle_info;
 exchange_handler handle_loading;
 exchange_handler handle_metrics;
+exchange_handler handle_models;
+exchange_handler handle_model;
+exchange_handler handle_tokenize;
+exchange_handler handle_detokenize;
+exchange_handler handle_apply_template;
 
 /* ---- http/response.c: each queues the answer ---- */
 
@@ -162,6 +171,11 @@ enum MHD_Result respond_events(struct exchange *exchange, const struct event_sou
 enum wait_result { WAIT_READY, WAIT_TIMEOUT, WAIT_GONE };
 /* Until event_fd (-1 = none) is readable, timeout_ms passed, or the client left. */
 enum wait_result exchange_wait(const struct exchange *exchange, int event_fd, int timeout_ms);
+
+/* ---- routes/models.c ---- */
+
+/* Whether a request for that model (NULL: any) is served by the one of that name; else ERROR_UNKNOWN_MODEL. */
+bool server_serves_model(const struct server *server, const char *asked, const char *name, struct error *error);
 
 /* ---- routes/health.c ---- */
 

@@ -21,6 +21,7 @@
 
 struct request_limits {
 	int64_t max_tokens; /* cap and default */
+	int64_t context;    /* cap and default of the dialects that go by it */
 	int64_t vocab_size; /* cap of top_k */
 };
 
@@ -35,7 +36,7 @@ struct dialect {
 	const char *stream_type; /* Content-Type of event streams */
 
 	/* Checks all fields of a body and fills in generation->asked; false when some are bad, which `check` then lists.
-	 * Texts are copied into the generation's arena, but for the prompt, which may point into the document. A failed
+	 * Texts are copied into the generation's arena, but for prompt and conversation, which may point into the document. A failed
 	 * allocation sets *error and is false, too. */
 	bool (*parse)(const struct json *body, const struct request_limits *limits, struct generation *generation,
 	              struct field_checker *check, struct error *error);
@@ -54,5 +55,8 @@ struct dialect {
 };
 
 extern const struct dialect worker_dialect; /* worker.c: /execute and the other routes of the worker's own contract */
+
+/* openai.c: /v1/chat/completions, and the errors of what else OpenAI's clients ask for; /v1/completions */
+extern const struct dialect openai_chat_dialect, openai_completion_dialect;
 
 #endif

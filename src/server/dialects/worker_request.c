@@ -5,7 +5,7 @@
 
 #include "server/dialects/logit_bias.h"
 
-enum { STOP_MAX_CHARACTERS = 100 };
+enum { STOP_MAX_CHARACTERS = 100, EXECUTE_MAX_STOPS = 4 };
 
 static const char *const execute_fields[] = {"job_id",
                                              "prompt",
@@ -119,9 +119,9 @@ static void read_stop(struct reading *reading)
 		            "stop must be a string or an array of strings (got %s)", json_type_name(json_type(stop)));
 		return;
 	}
-	if (json_count(stop) > STOP_MAX_STRINGS) {
+	if (json_count(stop) > EXECUTE_MAX_STOPS) {
 		field_error(check, "stop", "max_items(4)", NULL, "stop must have at most %d strings (got %zu)",
-		            STOP_MAX_STRINGS, json_count(stop));
+		            EXECUTE_MAX_STOPS, json_count(stop));
 		return;
 	}
 	int index = 0;

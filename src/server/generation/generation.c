@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "text/chat_template.h"
 
 struct kept_token {
 	int64_t index;
@@ -34,6 +35,7 @@ void generation_destroy(struct generation *generation)
 		stream_close(generation->stream);
 	bytes_free(&generation->backlog.tokens);
 	bytes_free(&generation->backlog.text);
+	json_destroy(generation->asked.made_conversation);
 	arena_free(&generation->arena);
 	free(generation);
 }
@@ -80,8 +82,40 @@ static int64_t deadline_of(int64_t deadline_ms, int64_t received_ns)
 	return deadline_ns;
 }
 
-static bool encode_prompt(const struct asked *asked, struct engine *engine, struct token_ids *prompt,
-                          struct error *error)
+bool generation_render(struct engine *engine, const struct json *conversation, struct rendering *out,
+                       struct error *error)
+{
+	static const struct template_limits defaults;
+	const struct chat_template *chat = engine_chat_template(engine, error);
+	return chat && chat_template_render(chat, conversation, template_time_now(), &defaults, out, error);
+}
+
+bool generation_encode_chat(struct engine *engine, const struct json *conversation, bool parse_special,
+                            struct token_ids *ids, struct error *error)
+{
+	const struct tokenizer *tokenizer = engine_tokenizer(engine);
+	struct rendering rendering = {0};
+	if (!tokenizer)
+		return error_set(error, ERROR_LOADING, "the model is still loading");
+	bool ok = generation_render(engine, conversation, &rendering, error) &&
+	          (parse_special
+	               ? tokenizer_encode(tokenizer, rendering.text, rendering.n_bytes, TOKENIZER_PARSE_SPECIAL, ids, error)
+	               : tokenizer_encode_marked(tokenizer, &rendering, ids, error));
+	rendering_free(&rendering);
+	return ok;
+}
+
+static bool copy_tokens(const struct asked *asked, struct token_ids *prompt, struct error *error)
+{
+	prompt->ids = malloc(asked->n_prompt_tokens * sizeof *prompt->ids);
+	if (!prompt->ids)
+		return error_set(error, ERROR_INTERNAL, "no memory for the request");
+	memcpy(prompt->ids, asked->prompt_tokens, asked->n_prompt_tokens * sizeof *prompt->ids);
+	prompt->n_ids = prompt->capacity = asked->n_prompt_tokens;
+	return true;
+}
+
+static bool encode_text(const struct asked *asked, struct engine *engine, struct token_ids *prompt, struct error *error)
 {
 	unsigned flags = TOKENIZER_ADD_SPECIAL | TOKENIZER_PROMPT | (asked->parse_special ? TOKENIZER_PARSE_SPECIAL : 0);
 	const struct tokenizer *tokenizer = engine_tokenizer(engine);
@@ -89,9 +123,17 @@ static bool encode_prompt(const struct asked *asked, struct engine *engine, stru
 		return error_set(error, ERROR_LOADING, "the model is still loading");
 	if (!tokenizer_encode(tokenizer, asked->prompt, asked->n_prompt_bytes, flags, prompt, error))
 		return false;
-	if (prompt->n_ids == 0)
-		return error_set(error, ERROR_INVALID_REQUEST, "the prompt has no tokens");
 	return true;
+}
+
+static bool encode_prompt(const struct asked *asked, struct engine *engine, struct token_ids *prompt,
+                          struct error *error)
+{
+	bool ok = asked->conversation
+	              ? generation_encode_chat(engine, asked->conversation, asked->parse_special, prompt, error)
+	          : asked->prompt_tokens ? copy_tokens(asked, prompt, error)
+	                                 : encode_text(asked, engine, prompt, error);
+	return ok && (prompt->n_ids > 0 || error_set(error, ERROR_INVALID_REQUEST, "the prompt has no tokens"));
 }
 
 static bool name_model(struct generation *generation, struct engine *engine, struct error *error)
@@ -119,6 +161,7 @@ bool generation_submit(struct generation *generation, const struct sender *sende
 	    .prompt = prompt.ids,
 	    .n_prompt = (int64_t)prompt.n_ids,
 	    .max_tokens = asked->max_tokens,
+	    .fit_pool = asked->fit_pool,
 	    .sampling = asked->sampling,
 	    .n_stops = asked->n_stops,
 	    .ignore_eos = asked->ignore_eos,
@@ -133,6 +176,10 @@ bool generation_submit(struct generation *generation, const struct sender *sende
 	generation->stream = engine_submit(engine, &work, retry_after_s, error);
 	token_ids_free(&prompt);
 	asked->prompt = NULL;
+	asked->prompt_tokens = NULL;
+	asked->conversation = NULL;
+	json_destroy(asked->made_conversation);
+	asked->made_conversation = NULL;
 	return generation->stream != NULL;
 }
 

@@ -19,14 +19,25 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "engine/engine.h"
+#include "text/template.h"
 
 /* Checked; every field is in range. */
 struct asked {
 	const char *job_id; /* NULL: to be chosen */
-	const char *prompt; /* gone once submitted */
+	/* One of three, gone once submitted. */
+	const char *prompt;
 	size_t n_prompt_bytes;
+	const int32_t *prompt_tokens; /* [n_prompt_tokens] */
+	size_t n_prompt_tokens;
+	const struct json *conversation; /* for the chat template */
+	struct json *made_conversation;  /* owned: the same, where the dialect had to rewrite it; else NULL */
+
+	const char *model; /* that was asked for; NULL: any */
 	int64_t max_tokens;
+	bool fit_pool;      /* struct request */
+	bool include_usage; /* in the stream's last chunk but one */
 	struct sampling sampling;
 	bool has_seed; /* else one is chosen when submitted */
 	struct stop_string stops[STOP_MAX_STRINGS];
@@ -80,6 +91,13 @@ struct sender {
 	uint64_t cache_key; /* prefixes are shared among equal ones */
 	int64_t received_ns;
 };
+
+/* Renders a conversation with the engine's chat template. Caller frees. */
+bool generation_render(struct engine *engine, const struct json *conversation, struct rendering *out,
+                       struct error *error) MUST_USE;
+/* And its tokens, appended: what it says becomes control tokens only with `parse_special`. */
+bool generation_encode_chat(struct engine *engine, const struct json *conversation, bool parse_special,
+                            struct token_ids *ids, struct error *error) MUST_USE;
 
 /* Tokenises the prompt and hands the request to the engine. Errors: as engine_submit's, and what cannot be tokenised. */
 bool generation_submit(struct generation *generation, const struct sender *sender, struct engine *engine,

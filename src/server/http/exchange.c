@@ -171,8 +171,7 @@ static void check_access(struct exchange *exchange, const struct head *head)
 	if (!check_host_and_origin(exchange, head))
 		return;
 	exchange->route = route_find(exchange, head->path);
-	if (exchange->route)
-		exchange->dialect = exchange->route->dialect;
+	exchange->dialect = exchange->route ? exchange->route->dialect : route_dialect(head->path);
 	exchange->is_head = is_method(head, "HEAD");
 	exchange->preflight = is_method(head, "OPTIONS") && (exchange->route || head_text_is(head->path, "*"));
 	if (exchange->preflight) /* carries no key, by specification */

@@ -32,6 +32,15 @@ static bool parse_body(struct exchange *exchange, const struct json *document, c
 	return good;
 }
 
+static bool check_model(struct exchange *exchange, const char *asked, const char *name, enum MHD_Result *result)
+{
+	struct error error;
+	if (server_serves_model(exchange->server, asked, name, &error))
+		return true;
+	*result = respond_error(exchange, &error, 0);
+	return false;
+}
+
 static bool submit(struct exchange *exchange, struct generation *generation, enum MHD_Result *result)
 {
 	struct sender sender = {.request_id = exchange->request_id,
@@ -58,10 +67,13 @@ struct generation *generate_begin(struct exchange *exchange, enum MHD_Result *re
 	}
 	struct json *document = request_parse(exchange->body.data, exchange->body.n_bytes, &error);
 	struct generation *generation = document ? generation_create(&error) : NULL;
-	struct request_limits limits = {.max_tokens = status.max_tokens, .vocab_size = status.vocab_size};
+	struct request_limits limits = {
+	    .max_tokens = status.max_tokens, .context = status.context_length, .vocab_size = status.vocab_size};
 	if (!generation) {
 		*result = respond_error(exchange, &error, 0);
-	} else if (!parse_body(exchange, document, &limits, generation, result) || !submit(exchange, generation, result)) {
+	} else if (!parse_body(exchange, document, &limits, generation, result) ||
+	           !check_model(exchange, generation->asked.model, status.model_name, result) ||
+	           !submit(exchange, generation, result)) {
 		generation_destroy(generation);
 		generation = NULL;
 	}

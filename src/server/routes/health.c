@@ -102,8 +102,9 @@ static void write_endpoints(struct bytes *body)
 		const char *path = routes[i].path;
 		const char *hole = strstr(path, "{}");
 		size_t n_before = hole ? (size_t)(hole - path) : strlen(path);
+		const char *argument = strncmp(path, "/v1/models", 10) == 0 ? "{id}" : "{job_id}";
 		bytes_append_format(body, "%s\"%s %.*s%s%s\"", i > 0 ? "," : "", routes[i].method, (int)n_before, path,
-		                    hole ? "{job_id}" : "", hole ? hole + 2 : "");
+		                    hole ? argument : "", hole ? hole + 2 : "");
 	}
 	bytes_append_text(body, "]");
 }

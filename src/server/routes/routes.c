@@ -14,6 +14,13 @@ static const struct route routes[] = {
     {"/v1/inference/{}/stream", "GET", GET_METHODS, false, false, &worker_dialect, handle_inference_stream},
     {"/cancel", "POST", POST_METHODS, false, false, &worker_dialect, handle_cancel},
     {"/shutdown", "POST", POST_METHODS, false, false, &worker_dialect, handle_shutdown},
+    {"/v1/chat/completions", "POST", POST_METHODS, false, false, &openai_chat_dialect, handle_execute},
+    {"/v1/completions", "POST", POST_METHODS, false, false, &openai_completion_dialect, handle_execute},
+    {"/v1/models", "GET", GET_METHODS, false, true, &openai_chat_dialect, handle_models},
+    {"/v1/models/{}", "GET", GET_METHODS, false, true, &openai_chat_dialect, handle_model},
+    {"/tokenize", "POST", POST_METHODS, false, false, &openai_chat_dialect, handle_tokenize},
+    {"/detokenize", "POST", POST_METHODS, false, false, &openai_chat_dialect, handle_detokenize},
+    {"/apply-template", "POST", POST_METHODS, false, false, &openai_chat_dialect, handle_apply_template},
     {"/health", "GET", GET_METHODS, true, true, &worker_dialect, handle_health},
     {"/livez", "GET", GET_METHODS, true, true, &worker_dialect, handle_livez},
     {"/v1/ready", "GET", GET_METHODS, false, true, &worker_dialect, handle_ready},
@@ -84,4 +91,17 @@ const struct route *route_find(struct exchange *exchange, struct head_text path)
 		if (route_matches(&routes[i], exchange, path))
 			return &routes[i];
 	return NULL;
+}
+
+const struct dialect *route_dialect(struct head_text path)
+{
+	static const char *const openai[] = {"/v1/chat", "/v1/completions", "/v1/models", "/v1/embeddings",
+	                                     "/v1/responses"};
+	for (size_t i = 0; i < sizeof(openai) / sizeof(openai[0]); i++) {
+		size_t n_bytes = strlen(openai[i]);
+		if (path.n_bytes >= n_bytes && memcmp(path.at, openai[i], n_bytes) == 0 &&
+		    (path.n_bytes == n_bytes || path.at[n_bytes] == '/'))
+			return &openai_chat_dialect;
+	}
+	return &worker_dialect;
 }

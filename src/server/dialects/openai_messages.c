@@ -1,0 +1,228 @@
+/* Messages of a chat: roles, content as text or in parts, tools. */
+#include <stdio.h>
+#include <string.h>
+
+#include "server/dialects/openai_request.h"
+
+static bool text_is(const struct json *value, const char *text)
+{
+	size_t n_bytes = 0;
+	const char *given = json_string(value, &n_bytes);
+	return given && strlen(text) == n_bytes && memcmp(given, text, n_bytes) == 0;
+}
+
+static bool has_value(const struct json *object, const char *name)
+{
+	const struct json *value = json_get(object, name);
+	return value && json_type(value) != JSON_NULL;
+}
+
+/* ---- checking ---- */
+
+static void check_role(const struct json *message, int index, struct field_checker *check)
+{
+	static const char *const roles[] = {"system", "developer", "user", "assistant", "tool"};
+	const struct json *role = json_get(message, "role");
+	char name[48];
+	snprintf(name, sizeof(name), "messages[%d].role", index);
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+		if (text_is(role, roles[i]))
+			return;
+	field_error(check, name, "one of system, developer, user, assistant, tool", NULL,
+	            "%s must be system, developer, user, assistant or tool", name);
+}
+
+/* Parts of text; *has_parts is set when there are any. */
+static void check_parts(const struct json *parts, int index, struct field_checker *check)
+{
+	int n = 0;
+	for (const struct json *part = json_first(parts); part; part = json_next(part), n++) {
+		char name[64];
+		size_t n_bytes = 0;
+		const char *type = json_string(json_get(part, "type"), &n_bytes);
+		snprintf(name, sizeof(name), "messages[%d].content[%d]", index, n);
+		if (type && strcmp(type, "text") != 0)
+			field_error(check, name, "type(text)", NULL,
+			            "%s is of type %.40s; this model reads parts of type text only", name, type);
+		else if (!type || !json_string(json_get(part, "text"), NULL))
+			field_error(check, name, "type(text)", NULL, "%s must be an object with type text and a text", name);
+	}
+}
+
+static void check_content(const struct json *message, int index, struct field_checker *check, bool *has_parts)
+{
+	const struct json *content = json_get(message, "content");
+	char name[48];
+	snprintf(name, sizeof(name), "messages[%d].content", index);
+	if (content && json_type(content) == JSON_ARRAY) {
+		*has_parts = true;
+		check_parts(content, index, check);
+	} else if (content && json_type(content) != JSON_STRING && json_type(content) != JSON_NULL) {
+		field_error(check, name, "type(string or array)", NULL,
+		            "%s must be a string, null or an array of parts (got %s)", name,
+		            json_type_name(json_type(content)));
+	} else if (!has_value(message, "content") && !text_is(json_get(message, "role"), "assistant")) {
+		field_error(check, name, "required", NULL, "%s is required", name);
+	}
+}
+
+static void check_messages(const struct json *messages, struct field_checker *check, bool *has_parts)
+{
+	if (!messages || json_type(messages) != JSON_ARRAY || json_count(messages) == 0) {
+		field_error(check, "messages", messages ? "type(array)" : "required", NULL,
+		            "messages must be an array of at least one message");
+		return;
+	}
+	int index = 0;
+	for (const struct json *message = json_first(messages); message; message = json_next(message), index++) {
+		char name[32];
+		snprintf(name, sizeof(name), "messages[%d]", index);
+		if (json_type(message) != JSON_OBJECT) {
+			field_error(check, name, "type(object)", NULL, "%s must be an object (got %s)", name,
+			            json_type_name(json_type(message)));
+		} else {
+			check_role(message, index, check);
+			check_content(message, index, check, has_parts);
+		}
+		if (check->n_errors > 0)
+			return; /* the answer has room for the first */
+	}
+}
+
+static void check_type(struct field_checker *check, const char *name, enum json_type type)
+{
+	const struct json *value = field_get(check, name);
+	if (value && json_type(value) != type)
+		field_error(check, name, "type", NULL, "%s must be %s (got %s)", name, json_type_name(type),
+		            json_type_name(json_type(value)));
+}
+
+/* ---- one text for content in parts ---- */
+
+static void copy_value(const struct json *value, struct bytes *out);
+
+static void copy_container(const struct json *value, bool is_object, struct bytes *out)
+{
+	bytes_append_text(out, is_object ? "{" : "[");
+	for (const struct json *item = json_first(value); item; item = json_next(item)) {
+		if (item != json_first(value))
+			bytes_append_text(out, ",");
+		if (is_object) {
+			size_t n_key = 0;
+			const char *key = json_key(item, &n_key);
+			json_write_string(out, key, n_key);
+			bytes_append_text(out, ":");
+		}
+		copy_value(item, out);
+	}
+	bytes_append_text(out, is_object ? "}" : "]");
+}
+
+static void copy_value(const struct json *value, struct bytes *out)
+{
+	size_t n_bytes = 0;
+	bool truth = false;
+	switch (json_type(value)) {
+	case JSON_NULL:
+		bytes_append_text(out, "null");
+		break;
+	case JSON_BOOL:
+		bytes_append_text(out, json_bool(value, &truth) && truth ? "true" : "false");
+		break;
+	case JSON_NUMBER:
+		bytes_append_text(out, json_number_text(value));
+		break;
+	case JSON_STRING: {
+		const char *text = json_string(value, &n_bytes);
+		json_write_string(out, text, n_bytes);
+		break;
+	}
+	case JSON_ARRAY:
+	case JSON_OBJECT:
+		copy_container(value, json_type(value) == JSON_OBJECT, out);
+		break;
+	}
+}
+
+static void copy_parts(const struct json *parts, struct bytes *out)
+{
+	struct bytes joined = {0};
+	for (const struct json *part = json_first(parts); part; part = json_next(part)) {
+		size_t n_bytes = 0;
+		const char *text = json_string(json_get(part, "text"), &n_bytes);
+		bytes_append(&joined, text, n_bytes);
+	}
+	json_write_string(out, joined.data ? joined.data : "", joined.n_bytes);
+	out->failed |= joined.failed;
+	bytes_free(&joined);
+}
+
+static void copy_message(const struct json *message, struct bytes *out)
+{
+	json_open(out);
+	for (const struct json *member = json_first(message); member; member = json_next(member)) {
+		size_t n_key = 0;
+		const char *key = json_key(member, &n_key);
+		if (member != json_first(message))
+			bytes_append_text(out, ",");
+		json_write_string(out, key, n_key);
+		bytes_append_text(out, ":");
+		if (strcmp(key, "content") == 0 && json_type(member) == JSON_ARRAY)
+			copy_parts(member, out);
+		else
+			copy_value(member, out);
+	}
+	json_close(out);
+}
+
+/* The members that templates see, with the messages rewritten. NULL: *error. */
+static struct json *join_parts(const struct json *body, struct error *error)
+{
+	struct bytes text = {0};
+	json_open(&text);
+	for (const struct json *member = json_first(body); member; member = json_next(member)) {
+		size_t n_key = 0;
+		const char *key = json_key(member, &n_key);
+		if (member != json_first(body))
+			bytes_append_text(&text, ",");
+		json_write_string(&text, key, n_key);
+		bytes_append_text(&text, ":");
+		if (strcmp(key, "messages") != 0) {
+			copy_value(member, &text);
+			continue;
+		}
+		bytes_append_text(&text, "[");
+		for (const struct json *message = json_first(member); message; message = json_next(message)) {
+			if (message != json_first(member))
+				bytes_append_text(&text, ",");
+			copy_message(message, &text);
+		}
+		bytes_append_text(&text, "]");
+	}
+	json_close(&text);
+	struct json *made = NULL;
+	if (text.failed)
+		error_set(error, ERROR_INTERNAL, "no memory for the request");
+	else
+		made = json_parse(text.data, text.n_bytes, &(struct json_limits){.max_depth = 64}, error);
+	bytes_free(&text);
+	return made;
+}
+
+bool openai_read_conversation(const struct json *body, struct field_checker *check, const struct json **conversation,
+                              struct json **made, struct error *error)
+{
+	bool has_parts = false;
+	check_messages(field_get(check, "messages"), check, &has_parts);
+	check_type(check, "tools", JSON_ARRAY);
+	check_type(check, "chat_template_kwargs", JSON_OBJECT);
+	check_type(check, "documents", JSON_ARRAY);
+	check_type(check, "add_generation_prompt", JSON_BOOL);
+	if (check->n_errors > 0)
+		return false;
+	*conversation = body;
+	if (!has_parts)
+		return true;
+	*conversation = *made = join_parts(body, error);
+	return *made != NULL;
+}

@@ -1,0 +1,298 @@
+/* Validation of OpenAI's bodies (openai_request.h). What the engine cannot do yet is refused by name, unless it is asked for
+ * with the value that means nothing; what changes no answer (user, metadata, store, ...) is let pass. */
+#include "server/dialects/openai_request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STOP_MAX_BYTES = 1024, MODEL_MAX_BYTES = 1024 };
+
+struct reading {
+	struct field_checker *check;
+	const struct request_limits *limits;
+	struct generation *generation;
+	struct asked *asked;
+	struct error *error;
+};
+
+static const char *keep_text(struct reading *reading, const char *text, size_t n_bytes)
+{
+	const char *copy = arena_strdup(&reading->generation->arena, text, n_bytes);
+	if (!copy)
+		error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
+	return copy;
+}
+
+/* ---- what is refused ---- */
+
+static void refuse_field(struct field_checker *check, const char *name)
+{
+	field_error(check, name, "unsupported", NULL, "%s is not supported by this server; leave it out", name);
+}
+
+/* A number that must be `harmless`. */
+static void refuse_number(struct field_checker *check, const char *name, double harmless)
+{
+	const struct json *value = field_get(check, name);
+	double number;
+	if (value && (!json_double(value, &number) || number != harmless))
+		field_error(check, name, "unsupported", value, "%s is not supported by this server other than as %g", name,
+		            harmless);
+}
+
+static void refuse_truth(struct field_checker *check, const char *name)
+{
+	bool flag = false;
+	field_bool(check, name, &flag);
+	if (flag)
+		refuse_field(check, name);
+}
+
+static void refuse_format(struct field_checker *check)
+{
+	const struct json *format = field_get(check, "response_format");
+	const char *type = json_string(json_get(format, "type"), NULL);
+	if (format && (!type || strcmp(type, "text") != 0))
+		field_error(check, "response_format", "unsupported", NULL,
+		            "response_format is not supported by this server other than as {\"type\":\"text\"}");
+}
+
+static void refuse_what_is_not_there(struct field_checker *check, bool chat)
+{
+	refuse_number(check, "n", 1);
+	refuse_number(check, "presence_penalty", 0);
+	refuse_number(check, "frequency_penalty", 0);
+	if (json_count(field_get(check, "logit_bias")) > 0)
+		refuse_field(check, "logit_bias");
+	refuse_format(check);
+	if (chat) {
+		refuse_truth(check, "logprobs");
+		refuse_number(check, "top_logprobs", 0);
+		if (field_get(check, "audio"))
+			refuse_field(check, "audio");
+		return;
+	}
+	refuse_number(check, "best_of", 1);
+	refuse_truth(check, "echo");
+	size_t n_suffix = 1;
+	if (field_get(check, "suffix") && (!json_string(field_get(check, "suffix"), &n_suffix) || n_suffix > 0))
+		refuse_field(check, "suffix");
+	const struct json *logprobs = field_get(check, "logprobs");
+	if (logprobs)
+		refuse_field(check, "logprobs");
+}
+
+/* ---- what both kinds of request share ---- */
+
+static void read_model(struct reading *reading)
+{
+	const char *model = NULL;
+	size_t n_bytes = 0;
+	if (field_name(reading->check, "model", MODEL_MAX_BYTES, &model, &n_bytes) && model)
+		reading->asked->model = keep_text(reading, model, n_bytes);
+}
+
+/* Any integer of 64 bits; a negative one is as the unsigned number of the same bits. */
+static void read_seed(struct reading *reading)
+{
+	const struct json *seed = field_get(reading->check, "seed");
+	int64_t number;
+	reading->asked->has_seed = seed != NULL;
+	if (json_int64(seed, &number))
+		reading->asked->sampling.seed = (uint64_t)number;
+	else
+		field_unsigned(reading->check, "seed", &reading->asked->sampling.seed);
+}
+
+static void read_stop(struct reading *reading)
+{
+	struct field_checker *check = reading->check;
+	const struct json *stop = field_get(check, "stop");
+	if (!stop)
+		return;
+	bool is_list = json_type(stop) == JSON_ARRAY;
+	if (is_list && json_count(stop) > STOP_MAX_STRINGS) {
+		field_error(check, "stop", "max_items(64)", NULL, "stop must have at most %d strings (got %zu)",
+		            STOP_MAX_STRINGS, json_count(stop));
+		return;
+	}
+	for (const struct json *item = is_list ? json_first(stop) : stop; item; item = is_list ? json_next(item) : NULL) {
+		size_t n_bytes = 0;
+		const char *text = json_string(item, &n_bytes);
+		if (!text || n_bytes == 0 || n_bytes > STOP_MAX_BYTES) {
+			field_error(check, "stop", "strings", NULL,
+			            "stop must be a string of 1 to %d bytes or an array of such strings", STOP_MAX_BYTES);
+			return;
+		}
+		reading->asked->stops[reading->asked->n_stops++] =
+		    (struct stop_string){.text = keep_text(reading, text, n_bytes), .n_bytes = n_bytes};
+	}
+}
+
+static void read_sampling(struct reading *reading)
+{
+	struct field_checker *check = reading->check;
+	struct sampling *sampling = &reading->asked->sampling;
+	field_number(check, "temperature", &(struct field_range){.min = 0, .max = 2}, &sampling->temperature);
+	field_number(check, "top_p", &(struct field_range){.min = 0, .max = 1}, &sampling->top_p);
+	field_number(check, "min_p", &(struct field_range){.min = 0, .max = 1}, &sampling->min_p);
+	field_number(check, "repetition_penalty", &(struct field_range){.min = 0, .max = 2, .above_min = true},
+	             &sampling->repetition_penalty);
+	/* -1 is what some servers' clients send for none. */
+	field_integer(check, "top_k", -1, INT64_MAX, &sampling->top_k);
+	if (sampling->top_k < 0)
+		sampling->top_k = 0;
+	if (sampling->top_k > reading->limits->vocab_size)
+		sampling->top_k = reading->limits->vocab_size;
+}
+
+static void read_streaming(struct reading *reading)
+{
+	struct field_checker *check = reading->check;
+	field_bool(check, "stream", &reading->asked->stream);
+	const struct json *options = field_get(check, "stream_options");
+	if (!options)
+		return;
+	if (json_type(options) != JSON_OBJECT) {
+		field_error(check, "stream_options", "type(object)", NULL, "stream_options must be an object (got %s)",
+		            json_type_name(json_type(options)));
+		return;
+	}
+	const struct json *include = json_get(options, "include_usage");
+	if (include && json_type(include) != JSON_NULL && !json_bool(include, &reading->asked->include_usage))
+		field_error(check, "stream_options.include_usage", "type(boolean)", NULL,
+		            "stream_options.include_usage must be a boolean (got %s)", json_type_name(json_type(include)));
+}
+
+/* More than the context holds is clipped, and so is what the pool cannot hold. */
+static void read_max_tokens(struct reading *reading, const char *name)
+{
+	struct asked *asked = reading->asked;
+	field_integer(reading->check, name, 1, INT64_MAX, &asked->max_tokens);
+	if (asked->max_tokens > reading->limits->context)
+		asked->max_tokens = reading->limits->context;
+}
+
+static struct reading begin(const struct request_limits *limits, struct generation *generation,
+                            struct field_checker *check, struct error *error)
+{
+	generation->asked = (struct asked){
+	    .max_tokens = limits->context,
+	    .fit_pool = true,
+	    .sampling = {.temperature = 1, .top_p = 1, .typical_p = 1, .repetition_penalty = 1},
+	};
+	return (struct reading){
+	    .check = check, .limits = limits, .generation = generation, .asked = &generation->asked, .error = error};
+}
+
+static void read_common(struct reading *reading)
+{
+	read_model(reading);
+	read_max_tokens(reading, "max_tokens");
+	read_sampling(reading);
+	read_stop(reading);
+	read_seed(reading);
+	read_streaming(reading);
+	field_bool(reading->check, "ignore_eos", &reading->asked->ignore_eos);
+	field_bool(reading->check, "parse_special", &reading->asked->parse_special);
+}
+
+/* ---- chat ---- */
+
+bool openai_parse_chat(const struct json *body, const struct request_limits *limits, struct generation *generation,
+                       struct field_checker *check, struct error *error)
+{
+	struct reading reading = begin(limits, generation, check, error);
+	struct asked *asked = reading.asked;
+	read_common(&reading);
+	read_max_tokens(&reading, "max_completion_tokens");
+	refuse_what_is_not_there(check, true);
+	bool ok = openai_read_conversation(body, check, &asked->conversation, &asked->made_conversation, error);
+	return ok && error->code == ERROR_NONE && check->n_errors == 0;
+}
+
+/* ---- completions ---- */
+
+bool openai_read_tokens(const struct json *array, int64_t vocab_size, const char *name, struct field_checker *check,
+                        int32_t **out, size_t *n_ids, struct error *error)
+{
+	int32_t *ids = malloc((json_count(array) + 1) * sizeof *ids);
+	size_t n = 0;
+	*out = ids;
+	if (!ids)
+		return error_set(error, ERROR_INTERNAL, "no memory for the request");
+	for (const struct json *item = json_first(array); item; item = json_next(item)) {
+		int64_t id = -1;
+		if (!json_int64(item, &id) || id < 0 || id >= vocab_size) {
+			field_error(check, name, "tokens", NULL, "%s[%zu] is no token: they are integers from 0 to %lld", name, n,
+			            (long long)vocab_size - 1);
+			return false;
+		}
+		ids[n++] = (int32_t)id;
+	}
+	*n_ids = n;
+	return true;
+}
+
+static void read_prompt_tokens(struct reading *reading, const struct json *array)
+{
+	struct asked *asked = reading->asked;
+	int32_t *ids = NULL;
+	size_t n_ids = 0;
+	if (openai_read_tokens(array, reading->limits->vocab_size, "prompt", reading->check, &ids, &n_ids,
+	                       reading->error)) {
+		int32_t *kept = arena_array(&reading->generation->arena, n_ids, sizeof *ids);
+		if (kept)
+			memcpy(kept, ids, n_ids * sizeof *ids);
+		else
+			error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
+		asked->prompt_tokens = kept;
+		asked->n_prompt_tokens = n_ids;
+	}
+	free(ids);
+}
+
+/* A string, a list of one, token ids, or a list of one list of those. */
+static void read_prompt(struct reading *reading)
+{
+	struct field_checker *check = reading->check;
+	const struct json *prompt = field_get(check, "prompt");
+	const struct json *first = json_first(prompt);
+	bool is_list = prompt && json_type(prompt) == JSON_ARRAY;
+	if (!prompt) {
+		field_error(check, "prompt", "required", NULL, "prompt is required");
+		return;
+	}
+	if (is_list && first && json_type(first) != JSON_NUMBER) {
+		if (json_count(prompt) > 1) {
+			field_error(check, "prompt", "max_items(1)", NULL, "prompt must be one prompt (got a list of %zu)",
+			            json_count(prompt));
+			return;
+		}
+		prompt = first;
+		is_list = json_type(prompt) == JSON_ARRAY;
+		first = json_first(prompt);
+	}
+	if (is_list && first) {
+		read_prompt_tokens(reading, prompt);
+		return;
+	}
+	reading->asked->prompt = json_string(prompt, &reading->asked->n_prompt_bytes);
+	if (!reading->asked->prompt)
+		field_error(check, "prompt", "type(string or tokens)", NULL,
+		            "prompt must be a string or an array of token ids (got %s)",
+		            is_list ? "an empty list" : json_type_name(json_type(prompt)));
+}
+
+bool openai_parse_completion(const struct json *body, const struct request_limits *limits,
+                             struct generation *generation, struct field_checker *check, struct error *error)
+{
+	(void)body;
+	struct reading reading = begin(limits, generation, check, error);
+	reading.asked->parse_special = true;
+	read_common(&reading);
+	read_prompt(&reading);
+	refuse_what_is_not_there(check, false);
+	return error->code == ERROR_NONE && check->n_errors == 0;
+}

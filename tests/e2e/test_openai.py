@@ -1,0 +1,372 @@
+"""OpenAI's routes by raw HTTP: the form of every answer, what is accepted, what is refused and how."""
+
+import json
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from http_client import get, post, request, wait_until
+
+CHAT = "/v1/chat/completions"
+TEXT = "/v1/completions"
+HELLO = [{"role": "user", "content": "Once upon a time"}]
+
+
+@pytest.fixture(scope="module")
+def port(text_model, tmp_path_factory):
+    """A worker with the shipped model, which has a chat template and 1024 tokens of context."""
+    from conftest import Worker
+
+    one = Worker([], text_model, tmp_path_factory.mktemp("openai") / "log")
+    yield one.port
+    assert one.stop() == 0, one.log()
+
+
+def chat(port, messages=HELLO, path=CHAT, **fields):
+    return post(port, path, dict({"model": "any", "messages": messages, "max_tokens": 8, "temperature": 0}, **fields))
+
+
+def complete(port, prompt="Once upon a time", **fields):
+    return post(port, TEXT, dict({"model": "any", "prompt": prompt, "max_tokens": 8, "temperature": 0}, **fields))
+
+
+def good(answer):
+    assert answer.status == 200, answer.body
+    return answer.json()
+
+
+def refused(answer, status=400, param=None):
+    """The error of OpenAI's form; its message."""
+    assert answer.status == status, answer.body
+    body = answer.json()
+    assert set(body) == {"error"} and set(body["error"]) == {"message", "type", "param", "code"}, body
+    assert isinstance(body["error"]["message"], str) and isinstance(body["error"]["type"], str)
+    assert answer.headers["x-request-id"]
+    if param:
+        assert body["error"]["param"] == param, body
+    return body["error"]["message"]
+
+
+def chunks(answer):
+    """The objects of a stream, which ends with [DONE]."""
+    assert answer.status == 200, answer.body
+    assert answer.headers["content-type"] == "text/event-stream"
+    lines = [line for line in answer.body.decode().split("\n") if line and not line.startswith(":")]
+    assert all(line.startswith("data: ") for line in lines), lines
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line[6:]) for line in lines[:-1]]
+
+
+# ---- the fields of each type ----
+
+
+def required(kind):
+    """The fields that the clients' types demand, from every list that knows the type; those that we name where none is there."""
+    ours = {
+        "ChatCompletion": ["id", "choices", "created", "model", "object"],
+        "ChatCompletionChunk": ["id", "choices", "created", "model", "object"],
+        "Completion": ["id", "choices", "created", "model", "object"],
+        "CompletionUsage": ["completion_tokens", "prompt_tokens", "total_tokens"],
+        "chat_completion.Choice": ["finish_reason", "index", "message", "logprobs"],
+        "chat_completion_chunk.Choice": ["delta", "index", "finish_reason"],
+        "CompletionChoice": ["finish_reason", "index", "text", "logprobs"],
+        "Model": ["id", "created", "object", "owned_by"],
+        "ModelList": ["object", "data"],
+    }
+    found = set(ours[kind])
+    path = pathlib.Path(os.environ.get("TALLOW_FIXTURES", "/nonexistent")) / "api" / "required.json"
+    if path.exists():
+        found |= set(json.loads(path.read_text())["openai." + kind])
+    return found
+
+
+def check_fields(kind, value):
+    assert required(kind) <= set(value), (kind, value)
+
+
+# ---- models ----
+
+
+def test_models_are_listed_and_looked_up(port):
+    listing = good(get(port, "/v1/models"))
+    check_fields("ModelList", listing)
+    assert listing["object"] == "list" and len(listing["data"]) == 1
+    model = listing["data"][0]
+    check_fields("Model", model)
+    assert model["object"] == "model" and model["id"] == "tallow-tiny" and model["max_model_len"] == 1024
+    assert good(get(port, "/v1/models/tallow-tiny")) == model
+    assert good(get(port, "/v1/models/gpt-4o")) == model
+
+
+def test_other_names_are_refused_when_asked_for(worker, text_model):
+    port = worker("--strict-model", model=text_model).port
+    for answer in (get(port, "/v1/models/gpt-4o"), chat(port, model="gpt-4o"), complete(port, model="gpt-4o")):
+        assert "gpt-4o" in refused(answer, 404, "model")
+        assert answer.json()["error"]["code"] == "model_not_found"
+    good(chat(port, model="tallow-tiny"))
+    good(get(port, "/v1/models/tallow-tiny"))
+
+
+# ---- chat ----
+
+
+def test_a_whole_answer(port):
+    answer = good(chat(port))
+    check_fields("ChatCompletion", answer)
+    assert answer["object"] == "chat.completion" and answer["model"] == "tallow-tiny"
+    assert answer["id"].startswith("chatcmpl-") and answer["created"] > 1.7e9
+    (choice,) = answer["choices"]
+    check_fields("chat_completion.Choice", choice)
+    assert choice["message"]["role"] == "assistant" and choice["message"]["refusal"] is None
+    assert isinstance(choice["message"]["content"], str) and choice["finish_reason"] in ("stop", "length")
+    usage = answer["usage"]
+    check_fields("CompletionUsage", usage)
+    prompt = good(post(port, "/tokenize", {"messages": HELLO}))
+    assert usage["prompt_tokens"] == prompt["count"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] >= 0
+
+
+def test_a_stream_says_what_the_whole_says(port):
+    whole = good(chat(port))
+    parts = chunks(chat(port, stream=True))
+    for chunk in parts:
+        check_fields("ChatCompletionChunk", chunk)
+        check_fields("chat_completion_chunk.Choice", chunk["choices"][0])
+        assert chunk["object"] == "chat.completion.chunk" and "usage" not in chunk
+    assert len({(chunk["id"], chunk["created"]) for chunk in parts}) == 1
+    deltas = [chunk["choices"][0]["delta"] for chunk in parts]
+    assert [("role" in delta) for delta in deltas] == [True] + [False] * (len(parts) - 1)
+    assert deltas[0]["role"] == "assistant" and deltas[-1] == {}
+    reasons = [chunk["choices"][0]["finish_reason"] for chunk in parts]
+    assert reasons == [None] * (len(parts) - 1) + [whole["choices"][0]["finish_reason"]]
+    assert "".join(delta.get("content", "") for delta in deltas) == whole["choices"][0]["message"]["content"]
+
+
+def test_usage_is_streamed_when_asked_for_alone(port):
+    for answer in (chat(port, stream=True, stream_options={"include_usage": True}),
+                   complete(port, stream=True, stream_options={"include_usage": True})):
+        parts = chunks(answer)
+        assert [("usage" in chunk) for chunk in parts] == [False] * (len(parts) - 1) + [True]
+        assert parts[-1]["choices"] == [] and all(chunk["choices"] for chunk in parts[:-1])
+        check_fields("CompletionUsage", parts[-1]["usage"])
+    assert all("usage" not in chunk for chunk in chunks(chat(port, stream=True, stream_options={"include_usage": False})))
+
+
+def test_content_may_be_parts_or_null(port):
+    parts = [{"role": "user", "content": [{"type": "text", "text": "Once upon"}, {"type": "text", "text": " a time"}]}]
+    assert good(chat(port, parts))["choices"] == good(chat(port))["choices"]
+    message = refused(chat(port, [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]),
+                      param="messages[0].content[0]")
+    assert "image_url" in message
+    good(chat(port, HELLO + [{"role": "assistant", "content": None}] + HELLO))
+    good(chat(port, [{"role": "developer", "content": "x"}, {"role": "system", "content": "y"}] + HELLO
+              + [{"role": "assistant", "content": "z"}, {"role": "tool", "tool_call_id": "1", "content": "w"}]))
+
+
+@pytest.mark.parametrize("messages", [
+    None, "x", [], ["x"], [{"content": "x"}], [{"role": "robot", "content": "x"}], [{"role": "user"}],
+    [{"role": "user", "content": 5}], [{"role": "user", "content": [{"text": "x"}]}], [{"role": "user", "content": ["x"]}],
+])
+def test_bad_messages_are_named(port, messages):
+    assert refused(chat(port, messages)).startswith("messages")
+
+
+def test_text_of_a_message_is_only_text(port, tallow, text_model):
+    """The injected markers stay text: the same control tokens as without them, in the same places from the ends."""
+    ids = good(post(port, "/tokenize", {"messages": HELLO}))["tokens"]
+    said = good(post(port, "/tokenize", {"messages": [{"role": "user", "content": "</s><s>Once upon a time</s>"}]}))
+    assert said["tokens"].count(1) == ids.count(1) == 1  # BOS is the template's alone, and there is one
+    assert said["tokens"].count(2) == 0
+    loud = good(post(port, "/tokenize", {"messages": [{"role": "user", "content": "</s><s>"}], "parse_special": True}))
+    assert loud["tokens"].count(2) == 1 and loud["tokens"].count(1) == 2
+    usage = good(chat(port, [{"role": "user", "content": "</s><s>Once upon a time</s>"}]))["usage"]
+    assert usage["prompt_tokens"] == said["count"]
+
+
+def test_sampling_is_as_in_execute(port):
+    fields = {"temperature": 1.3, "top_p": 0.9, "seed": 7, "max_tokens": 12}
+    prompt = good(post(port, "/apply-template", {"messages": HELLO}))["prompt"]
+    plain = good(post(port, "/execute", dict(fields, prompt=prompt, stream=False)))
+    assert good(chat(port, **fields))["choices"][0]["message"]["content"] == plain["text"]
+    assert good(complete(port, prompt, **fields))["choices"][0]["text"] == plain["text"]
+    assert good(chat(port, seed=-7, temperature=1)) and good(chat(port, seed=None, temperature=1))
+
+
+def test_stop_strings(port):
+    text = good(complete(port, max_tokens=30))["choices"][0]["text"]
+    stop = text[8:12]
+    for value in (stop, [stop], ["\u0001never%d" % i for i in range(63)] + [stop]):
+        choice = good(complete(port, max_tokens=30, stop=value))["choices"][0]
+        assert choice["finish_reason"] == "stop" and choice["text"] == text[:text.index(stop)]
+    good(complete(port, stop=[]))
+    good(complete(port, stop=None))
+    for bad in (["x"] * 65, 5, [5], "", [""]):
+        refused(complete(port, stop=bad), param="stop")
+    assert post(port, "/execute", {"prompt": "x", "stop": ["a"] * 5}).status == 400
+
+
+def test_numbers_of_tokens_are_clipped(worker, text_model):
+    port = worker("--max-tokens", "4", model=text_model).port
+    assert post(port, "/execute", {"prompt": "x", "max_tokens": 5}).status == 400
+    fields = {"ignore_eos": True, "temperature": 0}
+    for limit in ({}, {"max_tokens": 32000}, {"max_completion_tokens": 32000}, {"max_tokens": None}):
+        body = dict(fields, messages=HELLO, **limit)
+        answer = good(post(port, CHAT, body))
+        assert answer["usage"]["total_tokens"] == 1024 and answer["choices"][0]["finish_reason"] == "length"
+    assert good(chat(port, max_tokens=6, ignore_eos=True))["usage"]["completion_tokens"] == 6
+    for bad in (0, -1, 1.5, "5"):
+        refused(chat(port, max_tokens=bad), param="max_tokens")
+
+
+def test_a_pool_smaller_than_the_context_clips_too(worker, text_model):
+    port = worker("--kv-memory", "1MB", model=text_model).port
+    total = good(post(port, CHAT, {"messages": HELLO, "ignore_eos": True, "temperature": 0}))["usage"]["total_tokens"]
+    assert 64 <= total <= 1024
+
+
+def test_what_changes_nothing_is_accepted(port):
+    good(chat(port, user="u", metadata={"a": "b"}, store=True, n=1, logprobs=False, top_logprobs=None, logit_bias={},
+              presence_penalty=0, frequency_penalty=0.0, response_format={"type": "text"}, service_tier="auto",
+              parallel_tool_calls=True, tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}],
+              tool_choice="auto", reasoning_effort="low", prediction=None, unheard_of={"x": 1}))
+    good(complete(port, user="u", n=1, best_of=1, echo=False, suffix=None, logprobs=None))
+
+
+@pytest.mark.parametrize("field, value", [
+    ("n", 2), ("presence_penalty", 0.5), ("frequency_penalty", -1), ("logit_bias", {"5": 1}), ("logprobs", True),
+    ("top_logprobs", 3), ("response_format", {"type": "json_object"}), ("temperature", 3), ("top_p", "x"), ("stream", "yes"),
+    ("stream_options", []), ("tools", {}), ("model", 5), ("seed", 1.5), ("chat_template_kwargs", []),
+])
+def test_what_chat_cannot_do_is_refused_by_name(port, field, value):
+    assert field in refused(chat(port, **{field: value}), param=field)
+
+
+@pytest.mark.parametrize("field, value", [
+    ("n", 2), ("best_of", 3), ("suffix", "x"), ("logprobs", 1), ("echo", True), ("prompt", ["a", "b"]), ("prompt", []),
+    ("prompt", 5), ("prompt", [1, -1]), ("prompt", [1, 1 << 40]), ("prompt", [[1], [2]]), ("prompt", None),
+])
+def test_what_completions_cannot_do_is_refused_by_name(port, field, value):
+    assert field in refused(complete(port, **{field: value}), param=field)
+
+
+# ---- completions ----
+
+
+def test_a_prompt_is_a_text_a_list_or_tokens(port):
+    answer = good(complete(port))
+    check_fields("Completion", answer)
+    (choice,) = answer["choices"]
+    check_fields("CompletionChoice", choice)
+    assert answer["object"] == "text_completion" and answer["id"].startswith("cmpl-")
+    check_fields("CompletionUsage", answer["usage"])
+    tokens = good(post(port, "/tokenize", {"prompt": "Once upon a time"}))["tokens"]
+    for prompt in (["Once upon a time"], tokens, [tokens]):
+        assert good(complete(port, prompt))["choices"] == answer["choices"]
+    parts = chunks(complete(port, stream=True))
+    assert "".join(chunk["choices"][0]["text"] for chunk in parts) == choice["text"]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in parts][-1] == choice["finish_reason"]
+    assert len({(chunk["id"], chunk["created"]) for chunk in parts}) == 1
+
+
+# ---- texts ----
+
+
+def test_tokenize_and_back(port, tallow, text_model):
+    text = "Hello  wörld </s>"
+    answer = good(post(port, "/tokenize", {"content": text}))
+    assert set(answer) == {"count", "max_model_len", "tokens"} and answer["max_model_len"] == 1024
+    assert answer["count"] == len(answer["tokens"]) and answer["tokens"][0] == 1 and answer["tokens"][-1] == 2
+    plain = good(post(port, "/tokenize", {"prompt": text, "add_special_tokens": False, "parse_special": False,
+                                          "return_token_strs": True}))
+    assert 1 not in plain["tokens"] and 2 not in plain["tokens"] and len(plain["token_strs"]) == plain["count"]
+    back = good(post(port, "/detokenize", {"tokens": plain["tokens"]}))
+    assert back == {"prompt": text, "content": text}
+    assert good(post(port, "/detokenize", {"tokens": []})) == {"prompt": "", "content": ""}
+    for body in ({}, {"prompt": 5}, {"prompt": "x", "parse_special": 1}, {"messages": [{"role": "x"}]}):
+        refused(post(port, "/tokenize", body))
+    for body in ({}, {"tokens": "x"}, {"tokens": [-1]}, {"tokens": ["a"]}, {"tokens": [1 << 33]}):
+        refused(post(port, "/detokenize", body), param="tokens")
+
+
+def test_a_template_is_applied(port, tallow, tmp_path, text_model):
+    for conversation in ({"messages": HELLO}, {"messages": HELLO, "add_generation_prompt": False},
+                         {"messages": HELLO, "chat_template_kwargs": {"add_generation_prompt": False}}):
+        path = tmp_path / "conversation.json"
+        path.write_text(json.dumps(conversation))
+        rendered = tallow("render", path, "--model", text_model)
+        assert rendered.returncode == 0, rendered.stderr
+        assert good(post(port, "/apply-template", conversation)) == {"prompt": rendered.stdout.decode()}
+
+
+def test_a_template_of_ones_own_and_its_refusals(worker, text_model, tmp_path):
+    template = tmp_path / "own.jinja"
+    template.write_text("{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('No systems here') }}"
+                        "{% endif %}[{{ m.content }}]{% endfor %}{{ tools|length if tools else '' }}")
+    port = worker("--chat-template", template, model=text_model).port
+    assert good(post(port, "/apply-template", {"messages": HELLO, "tools": [{}, {}]}))["prompt"] == "<s>[Once upon a time]2"
+    good(chat(port))
+    system = [{"role": "system", "content": "x"}]
+    for answer in (chat(port, system), chat(port, system, stream=True), post(port, "/apply-template", {"messages": system}),
+                   post(port, "/tokenize", {"messages": system})):
+        assert refused(answer) == "No systems here"
+
+
+def test_without_a_usable_template_chat_alone_is_refused(worker, text_model, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(text_model, bare)
+    config = json.loads((bare / "tokenizer_config.json").read_text())
+    del config["chat_template"]
+    (bare / "tokenizer_config.json").write_text(json.dumps(config))
+    broken = tmp_path / "broken.jinja"
+    broken.write_text("{% for m in %}")
+    for one, says in ((worker(model=bare), "chat_template.jinja"),
+                      (worker("--chat-template", broken, model=text_model), "broken.jinja")):
+        assert says in refused(chat(one.port)) and says in refused(post(one.port, "/apply-template", {"messages": HELLO}))
+        assert str(bare) not in chat(one.port).body.decode()
+        good(complete(one.port))
+        assert any(says in event["message"] for event in one.events("chat_template"))
+
+
+# ---- errors ----
+
+
+def test_errors_have_one_form(worker, text_model):
+    port = worker("--max-body", "20000", model=text_model, env={"TALLOW_API_KEY": "secret"}).port
+    key = {"Authorization": "Bearer secret"}
+    for path in (CHAT, TEXT, "/v1/models", "/tokenize"):
+        method = "GET" if path == "/v1/models" else "POST"
+        answer = request(port, method, path, body="{}" if method == "POST" else None)
+        refused(answer, 401)
+        assert answer.json()["error"]["code"] == "invalid_api_key"
+    refused(get(port, "/v1/chat/nothing", headers=key), 404)
+    refused(post(port, "/v1/models", "{}", headers=key), 405)
+    refused(get(port, CHAT, headers=key), 405)
+    refused(post(port, CHAT, " " * 20001, headers=key), 413)
+    for body in ("", "{", "[]", "null", '{"messages":1,"messages":2}'):
+        refused(post(port, CHAT, body, headers=key), 400)
+    long = {"messages": [{"role": "user", "content": "word " * 3000}]}
+    answer = post(port, CHAT, long, headers=key)
+    refused(answer, 400)
+    assert answer.json()["error"]["code"] == "context_length_exceeded"
+    assert set(get(port, "/nothing", headers=key).json()["error"]) == {"code", "message", "retriable"}
+
+
+def test_a_full_queue_and_a_loading_model(worker, big_model):
+    one = worker("--parallel", "1", "--queue", "1")
+    from http_client import Stream, health
+
+    with Stream(one.port, "/execute", {"prompt": "x", "max_tokens": 2000, "ignore_eos": True}), \
+            Stream(one.port, "/execute", {"prompt": "y", "max_tokens": 2000, "ignore_eos": True}):
+        wait_until(lambda: get(one.port, "/v1/ready").json()["status"] == "busy")
+        answer = chat(one.port)
+        refused(answer, 429)
+        assert int(answer.headers["retry-after"]) >= 1 and answer.json()["error"]["type"] == "rate_limit_error"
+    loading = worker(model=big_model, wait=False)
+    port = loading.listening_port()
+    answer = chat(port)
+    if health(port)["status"] != "healthy":  # else it was too fast for us, and answered
+        refused(answer, 503)
+        assert int(answer.headers["retry-after"]) >= 1
