@@ -37,6 +37,7 @@ struct model_options; /* model/plan.h; whoever only sends requests need not know
 struct engine_options {
 	const struct model_options *model; /* copied with its path; required; the engine opens the files itself */
 	const char *name;                  /* what the model is called; NULL or "" = as model_files_name says */
+	bool chats;                        /* there may be conversations: the model's chat template is loaded */
 	const char *chat_template;         /* file of a template in place of the model's; NULL: the model's */
 	int max_queue;                     /* requests waiting, beyond those that run; 0 = 64 */
 	int64_t max_queued_tokens;         /* prompt tokens waiting, if more than one request waits; 0 = 1,000,000 */

@@ -184,6 +184,7 @@ static struct engine *create_engine(const struct options *options, struct error 
 	struct engine_options engine_options = {
 	    .model = &model_options,
 	    .name = options->name,
+	    .chats = true,
 	    .chat_template = options->chat_template,
 	    .max_queue = (int)options->max_queue,
 	    .max_queued_tokens = options->max_queued_tokens,

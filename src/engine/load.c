@@ -98,6 +98,10 @@ static void note_chat_error(struct engine *engine, const struct error *error)
 static void load_chat_template(struct engine *engine)
 {
 	struct error error = {0};
+	if (!engine->options.chats) {
+		error_set(&engine->chat_error, ERROR_TEMPLATE, "chat needs a template, and none was loaded");
+		return;
+	}
 	if (engine->template_path) {
 		char *bos = control_text(engine->tokenizer, tokenizer_bos_id(engine->tokenizer));
 		char *eos = control_text(engine->tokenizer, tokenizer_eos_id(engine->tokenizer));
@@ -122,7 +126,6 @@ bool engine_load(struct engine *engine, struct error *error)
 	if (!tokenizer)
 		return false;
 	engine->tokenizer = tokenizer;
-	load_chat_template(engine);
 	options.tokenizer_bytes = tokenizer_bytes(tokenizer);
 	engine->model = model_open(&options, note_progress, engine, error);
 	if (!engine->model)
@@ -134,5 +137,6 @@ bool engine_load(struct engine *engine, struct error *error)
 		config_add_eos(&engine->config, ends[i]);
 	engine->n_active = model_memory_plan(engine->model)->n_threads;
 	note_facts(engine, (double)(clock_ns() - started_ns) / 1e9);
+	load_chat_template(engine);
 	return make_scheduler(engine, error);
 }

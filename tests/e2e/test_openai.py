@@ -224,7 +224,7 @@ def test_numbers_of_tokens_are_clipped(worker, text_model):
 def test_a_pool_smaller_than_the_context_clips_too(worker, text_model):
     port = worker("--kv-memory", "1MB", model=text_model).port
     total = good(post(port, CHAT, {"messages": HELLO, "ignore_eos": True, "temperature": 0}))["usage"]["total_tokens"]
-    assert 64 <= total <= 1024
+    assert 64 <= total < 1024
 
 
 def test_what_changes_nothing_is_accepted(port):
