@@ -187,7 +187,7 @@ def test_text_of_a_message_is_only_text(port, tallow, text_model):
 
 
 def test_sampling_is_as_in_execute(port):
-    fields = {"temperature": 1.3, "top_p": 0.9, "seed": 7, "max_tokens": 12}
+    fields = {"temperature": 1.3, "top_p": 0.9, "seed": 7, "max_tokens": 12, "presence_penalty": 1.5, "frequency_penalty": 0.5}
     prompt = good(post(port, "/apply-template", {"messages": HELLO}))["prompt"]
     plain = good(post(port, "/execute", dict(fields, prompt=prompt, stream=False)))
     assert good(chat(port, **fields))["choices"][0]["message"]["content"] == plain["text"]
@@ -236,7 +236,7 @@ def test_what_changes_nothing_is_accepted(port):
 
 
 @pytest.mark.parametrize("field, value", [
-    ("n", 2), ("presence_penalty", 0.5), ("frequency_penalty", -1), ("logit_bias", {"5": 1}), ("logprobs", True),
+    ("n", 2), ("presence_penalty", 2.5), ("frequency_penalty", -3), ("logit_bias", {"5": 1}), ("logprobs", True),
     ("top_logprobs", 3), ("response_format", {"type": "json_object"}), ("temperature", 3), ("top_p", "x"), ("stream", "yes"),
     ("stream_options", []), ("tools", {}), ("model", 5), ("seed", 1.5), ("chat_template_kwargs", []),
 ])

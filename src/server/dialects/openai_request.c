@@ -61,8 +61,6 @@ static void refuse_format(struct field_checker *check)
 static void refuse_what_is_not_there(struct field_checker *check, bool chat)
 {
 	refuse_number(check, "n", 1);
-	refuse_number(check, "presence_penalty", 0);
-	refuse_number(check, "frequency_penalty", 0);
 	if (json_count(field_get(check, "logit_bias")) > 0)
 		refuse_field(check, "logit_bias");
 	refuse_format(check);
@@ -139,6 +137,8 @@ static void read_sampling(struct reading *reading)
 	field_number(check, "min_p", &(struct field_range){.min = 0, .max = 1}, &sampling->min_p);
 	field_number(check, "repetition_penalty", &(struct field_range){.min = 0, .max = 2, .above_min = true},
 	             &sampling->repetition_penalty);
+	field_number(check, "presence_penalty", &(struct field_range){.min = -2, .max = 2}, &sampling->presence_penalty);
+	field_number(check, "frequency_penalty", &(struct field_range){.min = -2, .max = 2}, &sampling->frequency_penalty);
 	/* -1 is what some servers' clients send for none. */
 	field_integer(check, "top_k", -1, INT64_MAX, &sampling->top_k);
 	if (sampling->top_k < 0)
