@@ -141,7 +141,7 @@ static void server_free(struct server *server)
 
 struct server *server_start(const struct server_options *options, struct engine *engine, struct error *error)
 {
-	struct server *server = calloc(1, sizeof(*server));
+	struct server *server = calloc(1, sizeof *server);
 	if (!server) {
 		error_set(error, ERROR_MEMORY, "no memory for the server");
 		return NULL;

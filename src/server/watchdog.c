@@ -15,7 +15,7 @@ void watchdog_wake(struct watchdog *watchdog)
 {
 	uint64_t one = 1;
 	/* Fails only when the counter is full, and then it is readable already. */
-	ssize_t written = write(watchdog->wake_fd, &one, sizeof(one));
+	ssize_t written = write(watchdog->wake_fd, &one, sizeof one);
 	(void)written;
 }
 
@@ -51,7 +51,7 @@ static void *watchdog_main(void *context)
 		nfds_t n_fds = 1 + (nfds_t)jobs_poll_list(watchdog->jobs, fds + 1);
 		int n_ready = poll(fds, n_fds, sleep_ms(watchdog, next_sweep_ns));
 		uint64_t count;
-		if (n_ready > 0 && (fds[0].revents & POLLIN) && read(watchdog->wake_fd, &count, sizeof(count)) < 0)
+		if (n_ready > 0 && (fds[0].revents & POLLIN) && read(watchdog->wake_fd, &count, sizeof count) < 0)
 			continue;
 		jobs_pull(watchdog->jobs);
 		int64_t now_ns = clock_ns();

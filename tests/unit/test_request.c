@@ -267,7 +267,7 @@ static void each_wrong_value_is_refused(void **state)
 	    {"{\"prompt\":\"p\",\"job_id\":\"a\\nb\"}", "job_id", "no_control_characters"},
 	    {"{\"prompt\":\"p\",\"job_id\":\"a\\u0000b\"}", "job_id", "no_control_characters"},
 	};
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct outcome_of_read outcome = read_body(cases[i].body);
 		if (outcome.good)
 			fail_msg("accepted: %s", cases[i].body);
@@ -295,7 +295,7 @@ static void limits_include_their_ends(void **state)
 	    "{\"prompt\":\"p\",\"seed\":0}",
 	    "{\"prompt\":\"p\",\"deadline_ms\":9223372036854775807}",
 	};
-	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+	for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
 		struct outcome_of_read outcome = read_body(bodies[i]);
 		if (!outcome.good)
 			fail_msg("%s: %s", bodies[i], outcome.errors.data);
@@ -368,7 +368,7 @@ static void bodies_that_are_no_object_are_refused(void **state)
 	    "{'prompt':1}",
 	    "{\"prompt\":\"a\",}",
 	};
-	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+	for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
 		struct error error = {0};
 		struct json *document = request_parse(bodies[i], strlen(bodies[i]), &error);
 		if (document)
@@ -400,7 +400,7 @@ static void every_truncation_is_refused(void **state)
 {
 	(void)state;
 	static const char whole[] = "{\"prompt\":\"a\\u00e9\xc3\xa9\",\"stop\":[\"x\"],\"seed\":1,\"stream\":true}";
-	for (size_t n = 0; n + 1 < sizeof(whole); n++) {
+	for (size_t n = 0; n + 1 < sizeof whole; n++) {
 		struct error error = {0};
 		assert_null(request_parse(whole, n, &error));
 	}
@@ -413,7 +413,7 @@ static void cancel_needs_a_job_id(void **state)
 		const char *body;
 		bool good;
 	} cases[] = {{"{\"job_id\":\"a\"}", true}, {"{}", false}, {"{\"job_id\":\"\"}", false}, {"{\"job_id\":1}", false}};
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct error error;
 		struct json *document = request_parse(cases[i].body, strlen(cases[i].body), &error);
 		struct field_checker check;

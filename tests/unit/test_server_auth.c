@@ -27,10 +27,10 @@ static void keys_are_compared_whole(void **state)
 	    NULL,      "",         "Bearer",        "Bearer ",      "Bearer first-ke", "Bearer first-key2",
 	    "secondX", "Basic xx", "Bearer SECOND", "Bearersecond", "Bearer a b",
 	};
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
 		assert_false(key_ring_allows(&ring, text(wrong[i]), NULL));
 	char overlong[1000] = "Bearer ";
-	memset(overlong + 7, 'k', sizeof(overlong) - 8);
+	memset(overlong + 7, 'k', sizeof overlong - 8);
 	assert_false(key_ring_allows(&ring, text(overlong), NULL));
 	key_ring_free(&ring);
 }
@@ -98,8 +98,8 @@ static void no_keys_let_all_in(void **state)
 	assert_true(key_ring_allows(&ring, text(NULL), NULL));
 	key_ring_free(&ring);
 	char overlong[KEY_MAX_BYTES + 2];
-	memset(overlong, 'k', sizeof(overlong) - 1);
-	overlong[sizeof(overlong) - 1] = '\0';
+	memset(overlong, 'k', sizeof overlong - 1);
+	overlong[sizeof overlong - 1] = '\0';
 	const char *keys[] = {overlong};
 	assert_false(key_ring_init(&ring, keys, 1, &error));
 }
@@ -130,10 +130,10 @@ static void only_local_hosts_pass(void **state)
 	    " localhost",
 	    "user@localhost",
 	};
-	for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+	for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
 		if (!host_is_local(text(local[i]), "127.0.0.9"))
 			fail_msg("refused: %s", local[i]);
-	for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
+	for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
 		if (host_is_local(text(foreign[i]), "127.0.0.1"))
 			fail_msg("let in: %s", foreign[i]);
 	assert_true(host_is_local(text("[fe80::1]:80"), "fe80::1"));

@@ -19,7 +19,7 @@ static struct generation *make_generation(uint64_t owner, const char *job_id)
 	struct generation *generation = generation_create(&error);
 	assert_non_null(generation);
 	generation->owner = owner;
-	snprintf(generation->job_id, sizeof(generation->job_id), "%s", job_id);
+	snprintf(generation->job_id, sizeof generation->job_id, "%s", job_id);
 	generation->stream = stream_create(&error);
 	assert_non_null(generation->stream);
 	return generation;

@@ -97,7 +97,7 @@ static void what_follows_is_not_taken(void **state)
 	struct head_scanner scanner = {0};
 	struct error error;
 	size_t n_used = 0;
-	assert_int_equal(head_scan(&scanner, two, sizeof(two) - 1, &n_used, &error), HEAD_WHOLE);
+	assert_int_equal(head_scan(&scanner, two, sizeof two - 1, &n_used, &error), HEAD_WHOLE);
 	assert_int_equal(n_used, strlen("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
 }
 
@@ -107,7 +107,7 @@ struct bad_head {
 	enum error_code code;
 };
 
-#define BYTES(literal) literal, sizeof(literal) - 1
+#define BYTES(literal) literal, sizeof literal - 1
 
 static void what_is_in_doubt_is_refused(void **state)
 {
@@ -182,7 +182,7 @@ static void what_is_in_doubt_is_refused(void **state)
 	    {BYTES("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n"), ERROR_INVALID_REQUEST},
 	    {BYTES("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), ERROR_INVALID_REQUEST},
 	};
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		for (size_t piece = 1; piece <= cases[i].n_bytes; piece += 7) {
 			struct head head;
 			struct error error = {0};
@@ -305,10 +305,10 @@ static void chunks_are_joined_however_they_come(void **state)
 {
 	(void)state;
 	static const char body[] = "3\r\nabc\r\n0A;x=\"y\" \r\n0123\r\n6789\r\n1 \r\n!\r\n000\r\nT: v\r\nU: w\r\n\r\nGET /";
-	size_t n_body = sizeof(body) - 1 - strlen("GET /"), n_used;
+	size_t n_body = sizeof body - 1 - strlen("GET /"), n_used;
 	struct bytes out = {0};
-	for (size_t piece = 1; piece < sizeof(body); piece++) {
-		assert_int_equal(decode(body, sizeof(body) - 1, piece, &out, &n_used), CHUNKS_ENDED);
+	for (size_t piece = 1; piece < sizeof body; piece++) {
+		assert_int_equal(decode(body, sizeof body - 1, piece, &out, &n_used), CHUNKS_ENDED);
 		assert_int_equal(n_used, n_body);
 		assert_string_equal(out.data, "abc0123\r\n6789!");
 	}
@@ -345,7 +345,7 @@ static void broken_chunks_are_noticed(void **state)
 	};
 	struct bytes out = {0};
 	size_t n_used;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
 		for (size_t piece = 1; piece <= cases[i].n_bytes; piece++)
 			if (decode(cases[i].body, cases[i].n_bytes, piece, &out, &n_used) != CHUNKS_BAD)
 				fail_msg("case %zu was taken", i);
@@ -420,27 +420,27 @@ static void pipelined_requests_pass_one_at_a_time(void **state)
 	struct gated gated;
 	char out[512];
 	gated_open(&gated);
-	assert_int_equal(library_reads(&gated, out, sizeof(out)), -1); /* nothing yet: it may poll */
+	assert_int_equal(library_reads(&gated, out, sizeof out), -1); /* nothing yet: it may poll */
 	client_sends(&gated, "POST /a?q HTTP/1.1\r\nHost: a\r\nX: 1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nxyz"
 	                     "\r\nHEAD /b HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
 	                     "POST /c HTTP/1.1\r\nHost: c\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
 	                     "1;e\r\nu\r\n2\r\nvw\r\n0\r\nT: t\r\n\r\nGET /");
-	assert_true(library_reads(&gated, out, sizeof(out)) > 0);
+	assert_true(library_reads(&gated, out, sizeof out) > 0);
 	assert_string_equal(out, "POST / HTTP/1.1\r\nHost: -\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
 	struct request_head *first = gate_take_head(&gated.gate);
 	assert_non_null(first);
 	assert_text(first->head.path, "/a");
 	assert_null(gate_take_head(&gated.gate));
-	assert_int_equal(library_reads(&gated, out, sizeof(out)), 3);
+	assert_int_equal(library_reads(&gated, out, sizeof out), 3);
 	assert_string_equal(out, "xyz");
-	assert_true(library_reads(&gated, out, sizeof(out)) > 0);
+	assert_true(library_reads(&gated, out, sizeof out) > 0);
 	assert_string_equal(out, "HEAD / HTTP/1.0\r\nHost: -\r\nConnection: keep-alive\r\n\r\n");
 	struct request_head *second = gate_take_head(&gated.gate);
 	assert_text(second->head.path, "/b");
-	assert_true(library_reads(&gated, out, sizeof(out)) > 0);
+	assert_true(library_reads(&gated, out, sizeof out) > 0);
 	assert_string_equal(out, "POST / HTTP/1.1\r\nHost: -\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
 	struct request_head *third = gate_take_head(&gated.gate);
-	assert_true(library_reads(&gated, out, sizeof(out)) > 0);
+	assert_true(library_reads(&gated, out, sizeof out) > 0);
 	assert_string_equal(out, "3\r\nuvw\r\n0\r\n\r\n");
 	assert_text(first->head.path, "/a"); /* each keeps its own bytes */
 	assert_int_equal(gated.watcher.n_begun, 3);
@@ -462,15 +462,15 @@ static void a_bad_head_is_answered_once_and_ends_it(void **state)
 	    &gated,
 	    "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost : a\r\n\r\nGET /c HTTP/1.1\r\nHost: a\r\n\r\n");
 	shutdown(gated.ends[1], SHUT_WR);
-	assert_true(library_reads(&gated, out, sizeof(out)) > 0);
+	assert_true(library_reads(&gated, out, sizeof out) > 0);
 	free(gate_take_head(&gated.gate));
-	assert_int_equal(library_reads(&gated, out, sizeof(out)), 0);
-	assert_int_equal(library_reads(&gated, out, sizeof(out)), 0);
+	assert_int_equal(library_reads(&gated, out, sizeof out), 0);
+	assert_int_equal(library_reads(&gated, out, sizeof out), 0);
 	assert_int_equal(gated.watcher.n_refused, 1);
 	assert_int_equal(gated.watcher.code, ERROR_INVALID_REQUEST);
 	assert_true(gated.gate.refused && !gate_take_head(&gated.gate));
-	assert_int_equal(recv(gated.ends[1], out, sizeof(out), 0), strlen("refused"));
-	assert_int_equal(recv(gated.ends[1], out, sizeof(out), 0), 0);
+	assert_int_equal(recv(gated.ends[1], out, sizeof out, 0), strlen("refused"));
+	assert_int_equal(recv(gated.ends[1], out, sizeof out, 0), 0);
 	gated_close(&gated);
 }
 
@@ -482,9 +482,9 @@ static void a_broken_chunk_is_answered(void **state)
 	gated_open(&gated);
 	client_sends(&gated, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabX");
 	shutdown(gated.ends[1], SHUT_WR);
-	assert_true(library_reads(&gated, out, sizeof(out)) > 0);
+	assert_true(library_reads(&gated, out, sizeof out) > 0);
 	free(gate_take_head(&gated.gate));
-	assert_int_equal(library_reads(&gated, out, sizeof(out)), 0);
+	assert_int_equal(library_reads(&gated, out, sizeof out), 0);
 	assert_int_equal(gated.watcher.n_refused, 1);
 	gated_close(&gated);
 }
@@ -498,7 +498,7 @@ static void half_a_head_is_no_request(void **state)
 	gated_open(&gated);
 	client_sends(&gated, "GET / HTTP/1.1\r\nHo");
 	shutdown(gated.ends[1], SHUT_WR);
-	assert_int_equal(library_reads(&gated, out, sizeof(out)), 0);
+	assert_int_equal(library_reads(&gated, out, sizeof out), 0);
 	assert_int_equal(gated.watcher.n_begun, 1);
 	assert_int_equal(gated.watcher.n_refused, 0);
 	assert_null(gate_take_head(&gated.gate));
@@ -513,10 +513,10 @@ static void closing_leaves_nothing_unread(void **state)
 	char out[512];
 	gated_open(&gated);
 	client_sends(&gated, "GET / HTTP/1.0\r\n\r\n\r\nwhat nobody asked for");
-	assert_true(library_reads(&gated, out, sizeof(out)) > 0);
+	assert_true(library_reads(&gated, out, sizeof out) > 0);
 	free(gate_take_head(&gated.gate));
 	gate_close(&gated.gate);
-	assert_int_equal(recv(gated.ends[0], out, sizeof(out), 0), -1); /* there is no gate any more, and nothing to read */
+	assert_int_equal(recv(gated.ends[0], out, sizeof out, 0), -1); /* there is no gate any more, and nothing to read */
 	gated_close(&gated);
 }
 

@@ -57,8 +57,8 @@ static void unix_sockets_replace_only_stale_ones(void **state)
 	char folder[] = "/tmp/tallow-test-XXXXXX";
 	assert_non_null(mkdtemp(folder));
 	char path[64], host[80];
-	snprintf(path, sizeof(path), "%s/s", folder);
-	snprintf(host, sizeof(host), "unix:%s", path);
+	snprintf(path, sizeof path, "%s/s", folder);
+	snprintf(host, sizeof host, "unix:%s", path);
 	struct listener listener, second;
 	struct error error;
 	struct stat info;
@@ -111,7 +111,7 @@ static void tcp_pair(int ends[2])
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)listener.port)};
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	ends[1] = socket(AF_INET, SOCK_STREAM, 0);
-	assert_int_equal(connect(ends[1], (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(connect(ends[1], (struct sockaddr *)&address, sizeof address), 0);
 	do
 		ends[0] = accept(listener.fd, NULL, NULL);
 	while (ends[0] < 0);
@@ -130,7 +130,7 @@ static const int64_t second_ns = 1000000000;
 static bool kernel_counts_bytes(int fd)
 {
 	struct tcp_info info;
-	socklen_t n_bytes = sizeof(info);
+	socklen_t n_bytes = sizeof info;
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n_bytes) == 0 &&
 	       n_bytes > offsetof(struct tcp_info, tcpi_bytes_received);
 }

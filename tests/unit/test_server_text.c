@@ -154,9 +154,9 @@ static void metrics_are_complete_and_cumulative(void **state)
 	    "worker_uptime_seconds",
 	    "worker_model_load_seconds",
 	};
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		char head[96];
-		snprintf(head, sizeof(head), "# TYPE %s ", names[i]);
+		snprintf(head, sizeof head, "# TYPE %s ", names[i]);
 		assert_non_null(strstr(out.data, head));
 	}
 	assert_true(sample(out.data, "worker_tokens_generated_total") == 99);
@@ -206,7 +206,7 @@ static void only_exact_paths_are_routes(void **state)
 	    "/v1/inference/a/stream/",
 	    "/v1/inference/a",
 	};
-	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+	for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
 		if (find(&exchange, none[i]))
 			fail_msg("a route: %s", none[i]);
 	assert_non_null(find(&exchange, "/v1/inference/a%20%2f%C3%A9/stream"));

@@ -112,15 +112,15 @@ static void shown_value(const struct json *value, char *out, size_t out_bytes)
 void field_error(struct field_checker *check, const char *name, const char *constraint, const struct json *value,
                  const char *format, ...)
 {
-	char message[sizeof(check->first_message)];
+	char message[sizeof check->first_message];
 	va_list args;
 	va_start(args, format);
-	vsnprintf(message, sizeof(message), format, args);
+	vsnprintf(message, sizeof message, format, args);
 	va_end(args);
 
 	if (check->n_errors == 0) {
-		snprintf(check->first_field, sizeof(check->first_field), "%s", name);
-		memcpy(check->first_message, message, sizeof(message));
+		snprintf(check->first_field, sizeof check->first_field, "%s", name);
+		memcpy(check->first_message, message, sizeof message);
 	}
 	bytes_append_text(&check->errors, check->n_errors == 0 ? "[" : ",");
 	check->n_errors++;
@@ -130,7 +130,7 @@ void field_error(struct field_checker *check, const char *name, const char *cons
 	json_field_text(&check->errors, "message", message);
 	char shown[SHOWN_VALUE_BYTES + 1];
 	if (value)
-		shown_value(value, shown, sizeof(shown));
+		shown_value(value, shown, sizeof shown);
 	json_field_text(&check->errors, "value", value ? shown : NULL);
 	json_close(&check->errors);
 }
@@ -140,7 +140,7 @@ static bool type_error(struct field_checker *check, const char *name, const char
 {
 	char constraint[32], shown[SHOWN_VALUE_BYTES + 1];
 	snprintf(constraint, sizeof(constraint), "type(%s)", type);
-	shown_value(value, shown, sizeof(shown));
+	shown_value(value, shown, sizeof shown);
 	field_error(check, name, constraint, value, "%s must be %s %s (got %s)", name, article, type,
 	            json_type(value) == JSON_NUMBER ? shown : json_type_name(json_type(value)));
 	return false;
@@ -162,7 +162,7 @@ static bool range_error(struct field_checker *check, const char *name, const cha
                         bool too_small, const struct json *value)
 {
 	char shown[SHOWN_VALUE_BYTES + 1];
-	shown_value(value, shown, sizeof(shown));
+	shown_value(value, shown, sizeof shown);
 	field_error(check, name, constraint, value, "%s must be at %s %s (got %s)", name, too_small ? "least" : "most",
 	            bound, shown);
 	return false;
@@ -184,7 +184,7 @@ bool field_integer(struct field_checker *check, const char *name, int64_t min, i
 	bool too_small = fits ? number < min : number_is_negative(value);
 	char constraint[64], bound[32];
 	snprintf(constraint, sizeof(constraint), "range(%" PRId64 "..=%" PRId64 ")", min, max);
-	snprintf(bound, sizeof(bound), "%" PRId64, too_small ? min : max);
+	snprintf(bound, sizeof bound, "%" PRId64, too_small ? min : max);
 	return range_error(check, name, constraint, bound, too_small, value);
 }
 
@@ -226,11 +226,11 @@ bool field_number(struct field_checker *check, const char *name, const struct fi
 	char constraint[64], bound[32];
 	snprintf(constraint, sizeof(constraint), "range(%.1f%s..=%.1f)", range->min, range->above_min ? "<" : "",
 	         range->max);
-	snprintf(bound, sizeof(bound), "%.1f", too_small ? range->min : range->max);
+	snprintf(bound, sizeof bound, "%.1f", too_small ? range->min : range->max);
 	if (!too_small || !range->above_min)
 		return range_error(check, name, constraint, bound, too_small, value);
 	char shown[SHOWN_VALUE_BYTES + 1];
-	shown_value(value, shown, sizeof(shown));
+	shown_value(value, shown, sizeof shown);
 	field_error(check, name, constraint, value, "%s must be above %s (got %s)", name, bound, shown);
 	return false;
 }

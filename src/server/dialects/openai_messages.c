@@ -24,8 +24,8 @@ static void check_role(const struct json *message, int index, struct field_check
 	static const char *const roles[] = {"system", "developer", "user", "assistant", "tool"};
 	const struct json *role = json_get(message, "role");
 	char name[48];
-	snprintf(name, sizeof(name), "messages[%d].role", index);
-	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+	snprintf(name, sizeof name, "messages[%d].role", index);
+	for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
 		if (text_is(role, roles[i]))
 			return;
 	field_error(check, name, "one of system, developer, user, assistant, tool", NULL,
@@ -40,7 +40,7 @@ static void check_parts(const struct json *parts, int index, struct field_checke
 		char name[64];
 		size_t n_bytes = 0;
 		const char *type = json_string(json_get(part, "type"), &n_bytes);
-		snprintf(name, sizeof(name), "messages[%d].content[%d]", index, n);
+		snprintf(name, sizeof name, "messages[%d].content[%d]", index, n);
 		if (type && strcmp(type, "text") != 0)
 			field_error(check, name, "type(text)", NULL,
 			            "%s is of type %.40s; this model reads parts of type text only", name, type);
@@ -53,7 +53,7 @@ static void check_content(const struct json *message, int index, struct field_ch
 {
 	const struct json *content = json_get(message, "content");
 	char name[48];
-	snprintf(name, sizeof(name), "messages[%d].content", index);
+	snprintf(name, sizeof name, "messages[%d].content", index);
 	if (content && json_type(content) == JSON_ARRAY) {
 		*has_parts = true;
 		check_parts(content, index, check);
@@ -76,7 +76,7 @@ static void check_messages(const struct json *messages, struct field_checker *ch
 	int index = 0;
 	for (const struct json *message = json_first(messages); message; message = json_next(message), index++) {
 		char name[32];
-		snprintf(name, sizeof(name), "messages[%d]", index);
+		snprintf(name, sizeof name, "messages[%d]", index);
 		if (json_type(message) != JSON_OBJECT) {
 			field_error(check, name, "type(object)", NULL, "%s must be an object (got %s)", name,
 			            json_type_name(json_type(message)));

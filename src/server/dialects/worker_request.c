@@ -85,7 +85,7 @@ static bool read_stop_string(struct reading *reading, const struct json *value, 
 	struct field_checker *check = reading->check;
 	char where[16] = "";
 	if (index >= 0)
-		snprintf(where, sizeof(where), "[%d]", index);
+		snprintf(where, sizeof where, "[%d]", index);
 	size_t n_bytes = 0;
 	const char *text = json_string(value, &n_bytes);
 	if (!text) {
@@ -150,7 +150,7 @@ static void read_sampling(struct field_checker *check, const struct request_limi
 static void note_ignored(struct reading *reading, const struct json *body)
 {
 	struct bytes names = {0};
-	size_t n_known = sizeof(execute_fields) / sizeof(execute_fields[0]);
+	size_t n_known = sizeof execute_fields / sizeof execute_fields[0];
 	if (fields_unknown(body, execute_fields, n_known, &names) > 0) {
 		reading->no_memory |= names.failed;
 		if (!names.failed)

@@ -17,7 +17,7 @@ struct kept_token {
 
 struct generation *generation_create(struct error *error)
 {
-	struct generation *generation = calloc(1, sizeof(*generation));
+	struct generation *generation = calloc(1, sizeof *generation);
 	if (!generation) {
 		error_set(error, ERROR_INTERNAL, "no memory for the request");
 		return NULL;
@@ -45,7 +45,7 @@ void generation_destroy(struct generation *generation)
 /* A chosen seed has at most 53 bits, so that it survives clients whose numbers are doubles; a given one has all 64. */
 static bool choose_seed(uint64_t *seed)
 {
-	if (!random_bytes(seed, sizeof(*seed)))
+	if (!random_bytes(seed, sizeof *seed))
 		return false;
 	*seed >>= 11;
 	return true;
@@ -54,7 +54,7 @@ static bool choose_seed(uint64_t *seed)
 static bool choose_job_id(char *job_id, size_t n_bytes)
 {
 	uint64_t number;
-	if (!random_bytes(&number, sizeof(number)))
+	if (!random_bytes(&number, sizeof number))
 		return false;
 	snprintf(job_id, n_bytes, "job-%016" PRIx64, number);
 	return true;
@@ -65,8 +65,8 @@ static bool choose_what_is_open(struct generation *generation, struct error *err
 	const struct asked *asked = &generation->asked;
 	generation->seed = asked->sampling.seed;
 	if (asked->job_id)
-		snprintf(generation->job_id, sizeof(generation->job_id), "%s", asked->job_id);
-	if ((!asked->job_id && !choose_job_id(generation->job_id, sizeof(generation->job_id))) ||
+		snprintf(generation->job_id, sizeof generation->job_id, "%s", asked->job_id);
+	if ((!asked->job_id && !choose_job_id(generation->job_id, sizeof generation->job_id)) ||
 	    (!asked->has_seed && !choose_seed(&generation->seed)))
 		return error_set(error, ERROR_INTERNAL, "the kernel gives no random numbers");
 	return true;
@@ -169,10 +169,10 @@ bool generation_submit(struct generation *generation, const struct sender *sende
 	    .deadline_ns = deadline_of(asked->deadline_ms, sender->received_ns),
 	    .cache_key = sender->cache_key,
 	};
-	snprintf(work.request_id, sizeof(work.request_id), "%s", sender->request_id);
-	memcpy(work.job_id, generation->job_id, sizeof(work.job_id));
+	snprintf(work.request_id, sizeof work.request_id, "%s", sender->request_id);
+	memcpy(work.job_id, generation->job_id, sizeof work.job_id);
 	work.sampling.seed = generation->seed;
-	memcpy(work.stops, asked->stops, sizeof(work.stops));
+	memcpy(work.stops, asked->stops, sizeof work.stops);
 	generation->stream = engine_submit(engine, &work, retry_after_s, error);
 	token_ids_free(&prompt);
 	asked->prompt = NULL;
@@ -230,7 +230,7 @@ static void keep(struct backlog *backlog, const struct event *event)
 		struct kept_token token = {.index = event->index, .n_text_bytes = event->n_text_bytes, .token = event->token};
 		bytes_append(&backlog->text, event->text, event->n_text_bytes);
 		if (!backlog->text.failed) /* no token without its text */
-			bytes_append(&backlog->tokens, &token, sizeof(token));
+			bytes_append(&backlog->tokens, &token, sizeof token);
 	} else {
 		backlog->has_last = true;
 		backlog->last = *event;
@@ -265,7 +265,7 @@ static bool give_again(struct backlog *backlog, struct event *event)
 	}
 	if ((backlog->next_token + 1) * sizeof(struct kept_token) <= backlog->tokens.n_bytes) {
 		struct kept_token token;
-		memcpy(&token, backlog->tokens.data + backlog->next_token++ * sizeof(token), sizeof(token));
+		memcpy(&token, backlog->tokens.data + backlog->next_token++ * sizeof token, sizeof token);
 		*event = (struct event){.type = EVENT_TOKEN,
 		                        .token = token.token,
 		                        .index = token.index,

@@ -53,7 +53,7 @@ static struct job **jobs_find(struct jobs *jobs, uint64_t owner, const char *job
 
 bool jobs_put(struct jobs *jobs, struct generation *generation, struct error *error)
 {
-	struct job *job = calloc(1, sizeof(*job));
+	struct job *job = calloc(1, sizeof *job);
 	if (!job)
 		return error_set(error, ERROR_INTERNAL, "no memory for the job");
 	job->generation = generation;

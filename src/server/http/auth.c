@@ -15,7 +15,7 @@ static struct key *keys_copy(const char *const *keys, int n_keys, struct error *
 		error_set(error, ERROR_USAGE, "%d API keys given; at most %d are supported", n_keys, KEYS_MAX);
 		return NULL;
 	}
-	struct key *copy = calloc((size_t)n_keys + 1, sizeof(*copy));
+	struct key *copy = calloc((size_t)n_keys + 1, sizeof *copy);
 	if (!copy) {
 		error_set(error, ERROR_MEMORY, "no memory for %d API keys", n_keys);
 		return NULL;
@@ -49,7 +49,7 @@ void key_ring_free(struct key_ring *ring)
 	if (!ring->keys)
 		return;
 	pthread_rwlock_destroy(&ring->lock);
-	explicit_bzero(ring->keys, ((size_t)ring->n_keys + 1) * sizeof(*ring->keys));
+	explicit_bzero(ring->keys, ((size_t)ring->n_keys + 1) * sizeof *ring->keys);
 	free(ring->keys);
 	ring->keys = NULL;
 }
@@ -65,7 +65,7 @@ bool key_ring_replace(struct key_ring *ring, const char *const *keys, int n_keys
 	ring->keys = fresh;
 	ring->n_keys = n_keys;
 	pthread_rwlock_unlock(&ring->lock);
-	explicit_bzero(old, ((size_t)n_old + 1) * sizeof(*old));
+	explicit_bzero(old, ((size_t)n_old + 1) * sizeof *old);
 	free(old);
 	return true;
 }
@@ -74,7 +74,7 @@ bool key_ring_replace(struct key_ring *ring, const char *const *keys, int n_keys
 static bool bearer_token(struct head_text authorization, struct key *token)
 {
 	static const char scheme[] = "Bearer ";
-	size_t n_scheme = sizeof(scheme) - 1;
+	size_t n_scheme = sizeof scheme - 1;
 	if (!authorization.at || authorization.n_bytes < n_scheme || strncasecmp(authorization.at, scheme, n_scheme) != 0)
 		return false;
 	const char *start = authorization.at + n_scheme;

@@ -29,9 +29,9 @@ void connections_destroy(struct connections *connections)
 static uint64_t socket_received_bytes(int fd)
 {
 	struct tcp_info info = {0};
-	socklen_t n_bytes = sizeof(info);
+	socklen_t n_bytes = sizeof info;
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n_bytes) != 0 ||
-	    n_bytes < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received))
+	    n_bytes < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
 		return 0;
 	return info.tcpi_bytes_received;
 }
@@ -81,7 +81,7 @@ static void wait_for_the_leaving(int n_spare_used)
 
 struct connection *connection_add(struct connections *connections, int fd)
 {
-	struct connection *connection = calloc(1, sizeof(*connection));
+	struct connection *connection = calloc(1, sizeof *connection);
 	if (!connection)
 		return NULL;
 	connection->fd = fd;

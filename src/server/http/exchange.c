@@ -39,7 +39,7 @@ void exchange_connection(void *context, struct MHD_Connection *connection, void 
 	}
 	int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	int n_bytes = SEND_BUFFER_BYTES;
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &n_bytes, sizeof(n_bytes)); /* works without, too */
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &n_bytes, sizeof n_bytes); /* works without, too */
 	peer = connection_add(&server->connections, fd);
 	*slot = peer;
 	/* Without a gate nothing that it sends would be served. */
@@ -57,7 +57,7 @@ void exchange_request_begun(void *context, void *peer)
 void request_id_choose(char *request_id, size_t n_bytes)
 {
 	uint64_t number;
-	if (!random_bytes(&number, sizeof(number)))
+	if (!random_bytes(&number, sizeof number))
 		number = hash_mix((uint64_t)clock_ns());
 	snprintf(request_id, n_bytes, "req-%016llx", (unsigned long long)number);
 }
@@ -67,7 +67,7 @@ static struct exchange *exchange_begin(struct server *server, struct MHD_Connect
 {
 	struct connection *peer = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 	struct request_head *head = peer ? gate_take_head(&peer->gate) : NULL;
-	struct exchange *exchange = head ? calloc(1, sizeof(*exchange)) : NULL;
+	struct exchange *exchange = head ? calloc(1, sizeof *exchange) : NULL;
 	if (!exchange) {
 		free(head);
 		return NULL;
@@ -94,9 +94,9 @@ static void name_request(struct exchange *exchange, const struct head *head)
 	struct head_text given;
 	if ((head_find(head, "X-Request-Id", &given) > 0 && request_id_is_plain(given)) ||
 	    (head_find(head, "X-Correlation-ID", &given) > 0 && request_id_is_plain(given)))
-		snprintf(exchange->request_id, sizeof(exchange->request_id), "%.*s", (int)given.n_bytes, given.at);
+		snprintf(exchange->request_id, sizeof exchange->request_id, "%.*s", (int)given.n_bytes, given.at);
 	else
-		request_id_choose(exchange->request_id, sizeof(exchange->request_id));
+		request_id_choose(exchange->request_id, sizeof exchange->request_id);
 }
 
 static bool check_host_and_origin(struct exchange *exchange, const struct head *head)
@@ -113,7 +113,7 @@ static bool check_host_and_origin(struct exchange *exchange, const struct head *
 	if (n_origins > 1 || !origin_is_allowed(origin, server->cors_origin, head->host, &cross_site))
 		return refuse(exchange, ERROR_FORBIDDEN, "requests from web pages of another origin are not allowed");
 	if (cross_site)
-		snprintf(exchange->cors_origin, sizeof(exchange->cors_origin), "%.*s", (int)origin.n_bytes, origin.at);
+		snprintf(exchange->cors_origin, sizeof exchange->cors_origin, "%.*s", (int)origin.n_bytes, origin.at);
 	return true;
 }
 
@@ -279,7 +279,7 @@ static void log_exchange(const struct exchange *exchange, bool completed)
 	enum error_code failure =
 	    generation && generation->error.code != ERROR_NONE ? generation->error.code : exchange->failure;
 	char shown_method[16]; /* the client's word: cut */
-	snprintf(shown_method, sizeof(shown_method), "%.*s", (int)method->n_bytes, method->at);
+	snprintf(shown_method, sizeof shown_method, "%.*s", (int)method->n_bytes, method->at);
 	fields[n++] = LOG_TEXT("method", shown_method);
 	fields[n++] = LOG_TEXT("route", exchange->route ? exchange->route->path : "");
 	fields[n++] = LOG_INT("status", exchange->status);

@@ -34,9 +34,9 @@ static bool table_put(int fd, struct gate *gate)
 	size_t index = (size_t)fd;
 	if (index >= n_gates) {
 		size_t n_wanted = index + 64;
-		struct gate **larger = realloc(gates, n_wanted * sizeof(*gates));
+		struct gate **larger = realloc(gates, n_wanted * sizeof *gates);
 		if (larger) {
-			memset(larger + n_gates, 0, (n_wanted - n_gates) * sizeof(*gates));
+			memset(larger + n_gates, 0, (n_wanted - n_gates) * sizeof *gates);
 			gates = larger;
 			n_gates = n_wanted;
 		}
@@ -108,7 +108,7 @@ static void drop_the_rest(int fd, int64_t until_ns)
 	char dropped[PIECE_BYTES];
 	size_t n_dropped = 0;
 	while (n_dropped <= LINGER_MAX_BYTES) {
-		ssize_t n_bytes = __real_recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT);
+		ssize_t n_bytes = __real_recv(fd, dropped, sizeof dropped, MSG_DONTWAIT);
 		if (n_bytes == 0 || (n_bytes < 0 && errno != EINTR && errno != EAGAIN))
 			return;
 		if (n_bytes < 0 && !wait_for(fd, POLLIN, until_ns))
@@ -162,7 +162,7 @@ static ssize_t write_own_head(const struct head *head, char *out, size_t max_byt
 {
 	char length[48] = "";
 	if (head->has_length)
-		snprintf(length, sizeof(length), "Content-Length: %llu\r\n", (unsigned long long)head->content_length);
+		snprintf(length, sizeof length, "Content-Length: %llu\r\n", (unsigned long long)head->content_length);
 	int n_bytes =
 	    snprintf(out, max_bytes, "%s / HTTP/1.%d\r\nHost: -\r\n%s%s%s%s\r\n",
 	             head_text_is(head->method, "HEAD") ? "HEAD" : "POST", head->minor_version,
@@ -193,7 +193,7 @@ static ssize_t pass_head(struct gate *gate, char *out, size_t max_bytes)
 
 static bool begin_head(struct gate *gate)
 {
-	gate->reading = malloc(sizeof(*gate->reading));
+	gate->reading = malloc(sizeof *gate->reading);
 	if (!gate->reading)
 		return false;
 	gate->reading->n_bytes = 0;
@@ -208,7 +208,7 @@ static ssize_t read_head(struct gate *gate, char *out, size_t max_bytes)
 {
 	for (;;) {
 		char piece[PIECE_BYTES];
-		ssize_t n_bytes = __real_recv(gate->fd, piece, sizeof(piece), MSG_PEEK | MSG_DONTWAIT);
+		ssize_t n_bytes = __real_recv(gate->fd, piece, sizeof piece, MSG_PEEK | MSG_DONTWAIT);
 		if (n_bytes < 0 && (errno == EINTR || (errno == EAGAIN && gate->reading))) {
 			(void)wait_for(gate->fd, POLLIN, 0);
 			continue;
@@ -251,7 +251,7 @@ static ssize_t read_chunks(struct gate *gate, char *out, size_t max_bytes)
 		return fail(ENOBUFS);
 	size_t n_wanted = max_bytes - CHUNK_FRAME_BYTES;
 	ssize_t n_bytes =
-	    __real_recv(gate->fd, piece, n_wanted < sizeof(piece) ? n_wanted : sizeof(piece), MSG_PEEK | MSG_DONTWAIT);
+	    __real_recv(gate->fd, piece, n_wanted < sizeof piece ? n_wanted : sizeof piece, MSG_PEEK | MSG_DONTWAIT);
 	if (n_bytes <= 0)
 		return n_bytes;
 	size_t n_data;

@@ -28,7 +28,7 @@ union address {
 static bool listener_describe(struct listener *listener, struct error *error)
 {
 	union address address = {0};
-	socklen_t n_bytes = sizeof(address);
+	socklen_t n_bytes = sizeof address;
 	if (getsockname(listener->fd, &address.any, &n_bytes) != 0)
 		return error_set(error, ERROR_BIND, "cannot ask the socket for its address: %s", strerror(errno));
 	switch (address.any.sa_family) {
@@ -39,12 +39,12 @@ static bool listener_describe(struct listener *listener, struct error *error)
 	case AF_INET:
 		listener->port = ntohs(address.v4.sin_port);
 		listener->loopback = (ntohl(address.v4.sin_addr.s_addr) >> 24) == 127;
-		inet_ntop(AF_INET, &address.v4.sin_addr, listener->host, sizeof(listener->host));
+		inet_ntop(AF_INET, &address.v4.sin_addr, listener->host, sizeof listener->host);
 		return true;
 	case AF_INET6:
 		listener->port = ntohs(address.v6.sin6_port);
 		listener->loopback = IN6_IS_ADDR_LOOPBACK(&address.v6.sin6_addr);
-		inet_ntop(AF_INET6, &address.v6.sin6_addr, listener->host, sizeof(listener->host));
+		inet_ntop(AF_INET6, &address.v6.sin6_addr, listener->host, sizeof listener->host);
 		return true;
 	default:
 		return error_set(error, ERROR_BIND, "the socket's address family is %d; expected TCP or Unix",
@@ -58,7 +58,7 @@ static bool listener_inherit(struct listener *listener, int fd, struct error *er
 	socklen_t n_bytes = sizeof(type);
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n_bytes) != 0)
 		return error_set(error, ERROR_BIND, "inherited descriptor %d is no socket: %s", fd, strerror(errno));
-	n_bytes = sizeof(accepting);
+	n_bytes = sizeof accepting;
 	if (type != SOCK_STREAM || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepting, &n_bytes) != 0 || !accepting)
 		return error_set(error, ERROR_BIND, "inherited descriptor %d is not a listening stream socket", fd);
 	int flags = fcntl(fd, F_GETFL);
@@ -77,7 +77,7 @@ static bool unix_socket_is_stale(const struct sockaddr_un *address)
 	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (probe < 0)
 		return false;
-	bool refused = connect(probe, (const struct sockaddr *)address, sizeof(*address)) != 0 && errno == ECONNREFUSED;
+	bool refused = connect(probe, (const struct sockaddr *)address, sizeof *address) != 0 && errno == ECONNREFUSED;
 	close(probe);
 	return refused;
 }
@@ -85,18 +85,18 @@ static bool unix_socket_is_stale(const struct sockaddr_un *address)
 static bool listener_open_unix(struct listener *listener, const char *path, struct error *error)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	if (path[0] == '\0' || strlen(path) >= sizeof(address.sun_path))
+	if (path[0] == '\0' || strlen(path) >= sizeof address.sun_path)
 		return error_set(error, ERROR_BIND, "Unix socket path has %zu bytes; expected 1 to %zu", strlen(path),
-		                 sizeof(address.sun_path) - 1);
+		                 sizeof address.sun_path - 1);
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listener->fd < 0)
 		return error_set(error, ERROR_BIND, "cannot create a Unix socket: %s", strerror(errno));
 	/* On Linux the socket's own mode becomes the file's: nobody can connect in between, and the umask stays as it is. */
 	fchmod(listener->fd, 0600);
-	int bound = bind(listener->fd, (struct sockaddr *)&address, sizeof(address));
+	int bound = bind(listener->fd, (struct sockaddr *)&address, sizeof address);
 	if (bound != 0 && errno == EADDRINUSE && unix_socket_is_stale(&address) && unlink(path) == 0)
-		bound = bind(listener->fd, (struct sockaddr *)&address, sizeof(address));
+		bound = bind(listener->fd, (struct sockaddr *)&address, sizeof address);
 	if (bound != 0)
 		return error_set(error, ERROR_BIND, "cannot bind %s: %s", path, strerror(errno));
 	memcpy(listener->unix_path, path, strlen(path) + 1);
@@ -112,7 +112,7 @@ static int listen_on(const struct addrinfo *address)
 	if (fd < 0)
 		return -1;
 	int yes = 1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
 	if (bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
 		return fd;
 	int saved = errno;
@@ -126,10 +126,10 @@ static bool listener_open_tcp(struct listener *listener, const char *host, int p
 	char name[256], service[16];
 	size_t n_bytes = strlen(host);
 	bool bracketed = n_bytes > 2 && host[0] == '[' && host[n_bytes - 1] == ']';
-	snprintf(name, sizeof(name), "%.*s", (int)(bracketed ? n_bytes - 2 : n_bytes), bracketed ? host + 1 : host);
+	snprintf(name, sizeof name, "%.*s", (int)(bracketed ? n_bytes - 2 : n_bytes), bracketed ? host + 1 : host);
 	if (port < 0 || port > 65535)
 		return error_set(error, ERROR_BIND, "port %d is out of range 0..65535", port);
-	snprintf(service, sizeof(service), "%d", port);
+	snprintf(service, sizeof service, "%d", port);
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
 	struct addrinfo *found = NULL;
 	int failure = getaddrinfo(name, service, &hints, &found);

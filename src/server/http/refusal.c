@@ -26,7 +26,7 @@ void refusal_answer(void *context, const struct error *error, struct bytes *answ
 {
 	struct server *server = context;
 	char request_id[REQUEST_ID_BYTES + 1], date[30];
-	request_id_choose(request_id, sizeof(request_id));
+	request_id_choose(request_id, sizeof request_id);
 	http_date(clock_unix_ms(), date);
 	struct error_answer refusal = {0};
 	worker_dialect.error(error, request_id, 0, &refusal);

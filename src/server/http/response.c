@@ -75,7 +75,7 @@ enum MHD_Result respond_error(struct exchange *exchange, const struct error *err
 		return MHD_NO;
 	if (answer.retry_after_s > 0) {
 		char seconds[16];
-		snprintf(seconds, sizeof(seconds), "%d", answer.retry_after_s);
+		snprintf(seconds, sizeof seconds, "%d", answer.retry_after_s);
 		add_header(response, "Retry-After", seconds);
 	}
 	if (error->code == ERROR_UNAUTHORIZED)

@@ -31,7 +31,7 @@ static const struct route routes[] = {
 
 const struct route *routes_all(size_t *n_routes)
 {
-	*n_routes = sizeof(routes) / sizeof(routes[0]);
+	*n_routes = sizeof routes / sizeof routes[0];
 	return routes;
 }
 
@@ -87,7 +87,7 @@ static bool route_matches(const struct route *route, struct exchange *exchange, 
 
 const struct route *route_find(struct exchange *exchange, struct head_text path)
 {
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
+	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
 		if (route_matches(&routes[i], exchange, path))
 			return &routes[i];
 	return NULL;
@@ -97,7 +97,7 @@ const struct dialect *route_dialect(struct head_text path)
 {
 	static const char *const openai[] = {"/v1/chat", "/v1/completions", "/v1/models", "/v1/embeddings",
 	                                     "/v1/responses"};
-	for (size_t i = 0; i < sizeof(openai) / sizeof(openai[0]); i++) {
+	for (size_t i = 0; i < sizeof openai / sizeof openai[0]; i++) {
 		size_t n_bytes = strlen(openai[i]);
 		if (path.n_bytes >= n_bytes && memcmp(path.at, openai[i], n_bytes) == 0 &&
 		    (path.n_bytes == n_bytes || path.at[n_bytes] == '/'))
