@@ -1,4 +1,6 @@
 /* A chat template and, as a second part, a conversation for it. */
+#include <string.h>
+
 #include "base/json.h"
 #include "fuzz.h"
 #include "text/template.h"
