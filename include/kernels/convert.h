@@ -12,13 +12,14 @@
 
 #include "kernels/kernels.h"
 
-/* The type that products want of weights stored in `type`: Q8_0 and Q4_0 are repacked as Q8 and Q4, without any change of
- * a value; the others are multiplied as they lie. */
+/* The type that products want of weights stored in `type`: types of few bits that have a row in QUANT_TABLE
+ * (kernels/quant.h) are repacked as that, without any change of a value (Q8_0 as Q8, Q4_K as Q4K, ...); all others are
+ * multiplied as they lie. */
 enum dtype weight_served_type(enum dtype type);
 /* Bytes that a converted weight takes, padding and scales included: a multiple of 64. False on overflow. */
 bool weight_bytes(enum dtype type, int64_t n_out, int64_t n_in, size_t *n_bytes) MUST_USE;
 /* Converts on the pool into `memory` (weight_bytes, aligned to 64), which `to` borrows. `from` is in rows of any type that
- * files hold. */
+ * files hold; of types that are only repacked (Q4K, Q6K) it is the stored form. Cannot fail. */
 void weight_convert(const struct kernels *kernels, struct pool *pool, const struct weight *from, enum dtype type,
                     void *memory, struct weight *to);
 /* out[i][k] = output first + i of the weight in f32, [n, n_in]. */

@@ -1,7 +1,7 @@
 /* The kernel table: one set of primitives per instruction set, chosen once at start.
  *
- * The scalar set is the specification and the oracle; it never calls OpenBLAS. The AVX2 (with FMA, F16C) and AVX-512
- * sets fill the same table. All of them reduce in an order that is fixed per set, so results differ between sets by
+ * The scalar set is the specification and the oracle; it never calls OpenBLAS. The vector sets (AVX2,
+ * AVX-512, NEON) fill the same table. All of them reduce in an order that is fixed per set, so results differ between sets by
  * rounding only, and never within one.
  *
  *     struct kernels *kernels = kernels_create(ISA_AUTO, COMPUTE_AUTO, n_threads, max_n_in, &error);
@@ -67,9 +67,10 @@ struct kernels {
 
 	/* out[i] = x[i] * weight[i] / sqrt(mean(x^2) + eps), one row of n. out may be x. (Zhang & Sennrich, 2019) */
 	void (*rms_norm)(float *out, const float *x, const float *weight, int64_t n, float eps);
-	/* Rotates one head in place, Hugging Face half-split layout: x[i], x[i + n/2] by (cos[i], sin[i]), i < n/2. */
+	/* Rotates one head in place, Hugging Face half-split layout: x[i], x[i + n/2] by (cos[i], sin[i]), i < n/2 with
+	 * n = head_dim, or the part of it that is rotated. (Su et al., 2021) */
 	void (*rope)(float *x, const float *cos, const float *sin, int64_t head_dim);
-	/* out[i] = silu(gate[i]) * up[i]; out may be gate. */
+	/* out[i] = silu(gate[i]) * up[i]; out may be gate. (Shazeer, 2020) */
 	void (*swiglu)(float *out, const float *gate, const float *up, int64_t n);
 	/* x[i] += y[i] */
 	void (*add)(float *x, const float *y, int64_t n);
@@ -81,8 +82,8 @@ struct kernels {
 	struct kernels_inner *inner; /* the set's inner functions and the workers' scratch */
 };
 
-/* ERROR_USAGE when the CPU lacks what `isa` asks for; the message names the missing feature. max_n_in: longest row any
- * product will have; n_threads: size of the pool it will run on. Caller destroys. */
+/* ERROR_USAGE when the CPU lacks what `isa` asks for; the message names the missing feature; ERROR_MEMORY.
+ * max_n_in: longest row any product will have; n_threads: size of the pool it will run on. Caller destroys. */
 struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads, int64_t max_n_in,
                                struct error *error) MUST_USE;
 void kernels_destroy(struct kernels *kernels);
@@ -91,7 +92,8 @@ bool isa_parse(const char *name, enum isa *isa); /* auto|scalar|avx2|avx2vnni|av
  */
 size_t kernels_scratch_bytes(int n_threads, int64_t max_n_in);
 
-/* Attention of several jobs on the pool, with the online softmax over blocks of keys in ascending position: a row's
+/* Attention of several jobs on the pool, with the online softmax (Milakov & Gimelshein, 2018) over blocks of keys in
+ * ascending position: a row's
  * result depends on its own query and the keys and values of positions up to its own, never on how rows were grouped.
  * head_dim may not be more than the max_n_in of kernels_create (it never is: the output projection reads all heads). */
 void attention_run(const struct kernels *kernels, struct pool *pool, const struct attention_job *jobs, int n_jobs);

@@ -11,7 +11,7 @@
  * its position modulo the tile; never on what other rows are in the batch, on threads, or on how a prompt was sliced at
  * tile borders. Kernels of our own reduce along K in one fixed order, whatever the phase. OpenBLAS, which does prefill
  * where it is faster (the AVX2 set), promises less (a row's bits change with its index in the panel and with the number
- * of rows), so its products use one fixed tile: `tile` rows, the last one of a prompt rounded up to a multiple of
+ * of rows), so its products use one fixed tile: matmul_tile_rows rows, the last one of a prompt rounded up to a multiple of
  * MATMUL_ROW_PAD, and a fixed split of the columns. Rows that pad a tile are computed and thrown away: a prefill span
  * owns its rows rounded up to MATMUL_ROW_PAD in every buffer, whatever they hold.
  */
@@ -72,8 +72,9 @@ bool matmul_prefers_tiles(const struct kernels *kernels);
 /* Which instructions do the work of a product. */
 enum arithmetic { ARITHMETIC_F32, ARITHMETIC_BF16, ARITHMETIC_INT8, ARITHMETIC_TILES, ARITHMETIC_COUNT };
 enum arithmetic matmul_arithmetic(const struct kernels *kernels, enum dtype type, enum row_phase phase);
-/* Bytes of `prepared` for at most n_rows rows of n_in. 0 is possible. */
+/* Bytes of `prepared` for at most n_rows rows of n_in; 0 where products read x itself. */
 size_t matmul_input_bytes(const struct kernels *kernels, enum dtype type, int n_rows, int64_t n_in);
+/* Fills `prepared` from x: rounded, widened or laid out as the products of `type` read it. Cannot fail. */
 void matmul_input_prepare(const struct kernels *kernels, struct pool *pool, struct matmul_input *input);
 
 /* outputs[i][row * weights[i]->n_out + column] for every row of every span (and padding rows of prefill spans).

@@ -28,13 +28,13 @@ struct block_type {
 };
 
 const struct block_type *block_type_find(uint32_t ggml_id); /* NULL when the number is unknown */
-/* "F32, F16, ...": the types that are supported, for messages. */
+/* "F32, F16, ...": the types that are supported, for messages.. */
 const char *block_type_supported(void);
 
-/* What the scale and the minimum scale of a block of Q4_K are multiplied by in its group 0..7. */
+/* The two 6-bit numbers (0..63) by which a block of Q4_K multiplies its scale and its minimum in its group 0..7 of 32 values. */
 void block_q4_k_factors(const void *block, int group, unsigned char *scale, unsigned char *minimum);
 
-/* `type` is one that files hold; n_values a multiple of its block's. `blocks` may be unaligned. */
+/* out[n_values] in f32. `type` is one that files hold; n_values a multiple of its block's. `blocks` may be unaligned. Cannot fail. */
 void block_dequantise(enum dtype type, const void *blocks, float *out, size_t n_values);
 
 #endif

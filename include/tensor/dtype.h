@@ -54,8 +54,9 @@ bool dtype_parse(const char *name, size_t n_bytes, enum dtype *type);
 /* Bytes of n elements (a multiple of the block); false on overflow or a partial block. */
 bool dtype_bytes(enum dtype type, size_t n_elements, size_t *n_bytes);
 
-float f16_to_f32(uint16_t half);
-uint16_t f32_to_f16(float value); /* round to nearest even */
+float f16_to_f32(uint16_t half);  /* IEEE 754 binary16; exact, infinities and NaN stay what they are */
+uint16_t f32_to_f16(float value); /* round to nearest even; 65,520 and beyond infinity, NaN stays NaN */
+/* bf16 is the upper half of an f32: exact. */
 static inline float bf16_to_f32(uint16_t value)
 {
 	union {

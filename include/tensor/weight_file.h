@@ -4,9 +4,9 @@
  *     const struct tensor *t = weight_file_find(weights, "model.norm.weight");
  *     weight_file_close(weights);
  *
- * Which files they are: tensor/model_files.h. Every header is checked before any tensor is handed out: lengths, JSON, known dtypes, shape x dtype = bytes, no
- * overlap, inside the file. Nothing is assumed about the alignment of data.
- * The files are untrusted input; errors are ERROR_MODEL and name file and tensor.
+ * Which files they are: tensor/model_files.h. Every header is checked before any tensor is handed out: lengths, JSON,
+ * known dtypes, shape x dtype = bytes, no overlap, inside the file. Nothing is assumed about the alignment of data.
+ * The files are untrusted; errors are ERROR_MODEL and name file and tensor, or ERROR_MEMORY.
  *
  * Format: https://github.com/huggingface/safetensors#format and gguf.h.
  */
@@ -49,7 +49,7 @@ const struct tensor *weight_file_at(const struct weight_file *weights, size_t in
 size_t weight_file_bytes(const struct weight_file *weights);                          /* mapped, headers included */
 
 /* For a piece of a tensor's data: makes its pages resident, so that later reads do not fault; or gives them back, which
- * costs nothing but reading them again. */
+ * costs nothing but reading them again. Advice: neither can fail, and neither changes what is read. */
 void mapped_touch(const void *data, size_t n_bytes);
 void mapped_release(const void *data, size_t n_bytes);
 

@@ -19,7 +19,8 @@
 
 struct detokenizer;
 
-/* The tokenizer is borrowed until destroy; the prompt ids are only read here. */
+/* The tokenizer is borrowed until destroy; the prompt ids are only read here. ERROR_MEMORY; the decoder of a file may
+ * give up, too (ERROR_INVALID_REQUEST). */
 struct detokenizer *detokenizer_create(const struct tokenizer *tokenizer, const int32_t *prompt, size_t n_prompt,
                                        struct error *error) MUST_USE;
 void detokenizer_destroy(struct detokenizer *detokenizer);

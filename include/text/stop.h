@@ -8,7 +8,8 @@
  *
  * On a hit `safe` got everything before the stop string and `matched` tells which one: the one that is complete first;
  * of several that end together, the one that starts first, then the one given first. So the result depends on the text
- * alone, not on how it was cut into pushes. A control token is hit by a stop string that is its spelling, no more and no
+ * alone, not on how it was cut into pushes. When memory is short `safe->failed` is set; text is then missing, and whoever
+ * sends it must say so instead. A control token is hit by a stop string that is its spelling, no more and no
  * less; text before and after it is joined. The text is UTF-8; an empty stop string never matches.
  */
 #ifndef TALLOW_TEXT_STOP_H
@@ -33,10 +34,14 @@ struct stop_matcher {
 	struct bytes held; /* text that may begin a stop string */
 };
 
+/* n_strings <= STOP_MAX_STRINGS; their texts are borrowed until stop_free. */
 void stop_init(struct stop_matcher *matcher, const struct stop_string *strings, int n_strings);
+/* Both: true on a hit; `safe` is appended to. */
 bool stop_push(struct stop_matcher *matcher, const char *text, size_t n_bytes, struct bytes *safe);
 bool stop_push_control(struct stop_matcher *matcher, const char *spelling, size_t n_bytes, struct bytes *safe);
+/* Appends what was held back. */
 void stop_finish(struct stop_matcher *matcher, struct bytes *safe);
+/* Leaves a matcher that only stop_init may touch. */
 void stop_free(struct stop_matcher *matcher);
 
 #endif

@@ -1,7 +1,7 @@
 /* Tokenizer: text <-> ids, identical to Hugging Face `tokenizers` for the schemes it supports (BPE, with byte fallback
  * or byte level); others are refused by name.
  *
- * The core (vocabulary, merges, pipeline stages) does not know which file it came from: a reader (tokenizer.json here)
+ * The core (vocabulary, merges, pipeline stages) does not know which file it came from: a reader (tokenizer.json, GGUF)
  * fills a description and the core compiles it. Immutable after load; any number of threads may encode at once.
  *
  *     struct tokenizer *t = tokenizer_load("models/tiny", &error);
@@ -44,7 +44,7 @@ enum tokenizer_flags {
 struct tokenizer *tokenizer_read(const struct model_files *files, struct error *error) MUST_USE;
 /* The same for a path (tensor/model_files.h) of which nothing else is read. */
 struct tokenizer *tokenizer_load(const char *path, struct error *error) MUST_USE;
-void tokenizer_destroy(struct tokenizer *tokenizer);
+void tokenizer_destroy(struct tokenizer *tokenizer); /* NULL is harmless */
 
 /* Appends the ids of `text` (UTF-8, may hold NUL; invalid UTF-8 is ERROR_INVALID_REQUEST). Time is near linear in
  * n_bytes whatever the text; a tokenizer's regular expression that backtracks without end is an error. On failure `ids`

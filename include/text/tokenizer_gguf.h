@@ -14,9 +14,8 @@
 struct tokenizer *tokenizer_load_gguf(const struct gguf_file *gguf, struct error *error) MUST_USE;
 
 /* The ids that end an answer, without repeats: those that eos_token_id, eot_token_id, eom_token_id and the list
- * eos_token_ids name, and the
- * control tokens that are known as ends by their text ("<|eot_id|>", "<|im_end|>", ...), because older files name only
- * the end of the document. */
+ * eos_token_ids name, and the control tokens that are known as ends by their text ("<|eot_id|>", "<|im_end|>", ...),
+ * because older files name only the end of the document. ERROR_MODEL for an id outside the vocabulary. */
 bool tokenizer_gguf_end_ids(const struct gguf_file *gguf, int32_t ids[TOKENIZER_MAX_END_IDS], int *n_ids,
                             struct error *error) MUST_USE;
 

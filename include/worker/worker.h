@@ -47,14 +47,14 @@ struct worker_service {
 /* Blocks the signals that the worker takes and ignores those that would only hurt (SIGPIPE). Before any thread starts.
  * ERROR_USAGE for a URL that is not http or https. */
 struct worker *worker_create(const struct worker_options *options, struct error *error) MUST_USE;
-/* As SIGTERM; from any thread. */
+/* As SIGTERM; from any thread, any number of times. */
 void worker_request_shutdown(struct worker *worker);
 /* Runs until the process shall end. True: ended as asked, with what ran finished, or not when time was up or a second
  * signal came; engine_stop then ends the rest. From then on a signal ends the process at once, with exit code 0. False: the
  * model could not be loaded (ERROR_MODEL, ERROR_MEMORY, ...), or ERROR_CALLBACK. */
 bool worker_run(struct worker *worker, struct engine *engine, const struct worker_service *service,
                 struct error *error) MUST_USE;
-void worker_destroy(struct worker *worker);
+void worker_destroy(struct worker *worker); /* NULL is harmless; after the server and the engine have stopped */
 
 /* The listening socket that systemd (or any starter that speaks its protocol) handed down, or -1.
  * https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html */

@@ -139,45 +139,36 @@ static struct node *parse_number(struct parser *p)
 	return node;
 }
 
-static struct node *parse_list(struct parser *p)
+/* One item of a list, or key and value of a dict. */
+static bool parse_item(struct parser *p, enum node_kind kind, struct node_list *items)
 {
-	const struct token *at = p->token++;
-	struct node_list items = {0};
-	struct node *node = parser_node(p, NODE_LIST, at);
-	while (node && !parser_at_operator(p, "]")) {
-		if (items.first && !parser_expect(p, TOKEN_OPERATOR, ","))
-			return NULL;
-		if (parser_at_operator(p, "]"))
-			break;
-		struct node *item = parse_expression(p, true);
-		if (!item)
-			return NULL;
-		node_append(&items, item);
-	}
-	if (!node || !parser_expect(p, TOKEN_OPERATOR, "]"))
-		return NULL;
-	node->list = items.first;
-	return node;
+	struct node *item = parse_expression(p, true);
+	if (!item)
+		return false;
+	node_append(items, item);
+	if (kind == NODE_LIST)
+		return true;
+	struct node *value = parser_expect(p, TOKEN_OPERATOR, ":") ? parse_expression(p, true) : NULL;
+	if (!value)
+		return false;
+	node_append(items, value);
+	return true;
 }
 
-static struct node *parse_dict(struct parser *p)
+/* A list or a dict: items with commas between them, one more allowed before the bracket that closes it. */
+static struct node *parse_items(struct parser *p, enum node_kind kind, const char *close)
 {
-	const struct token *at = p->token++;
 	struct node_list items = {0};
-	struct node *node = parser_node(p, NODE_DICT, at);
-	while (node && !parser_at_operator(p, "}")) {
+	struct node *node = parser_node(p, kind, p->token++);
+	while (node && !parser_at_operator(p, close)) {
 		if (items.first && !parser_expect(p, TOKEN_OPERATOR, ","))
 			return NULL;
-		if (parser_at_operator(p, "}"))
+		if (parser_at_operator(p, close))
 			break;
-		struct node *key = parse_expression(p, true);
-		struct node *value = key && parser_expect(p, TOKEN_OPERATOR, ":") ? parse_expression(p, true) : NULL;
-		if (!value)
+		if (!parse_item(p, kind, &items))
 			return NULL;
-		node_append(&items, key);
-		node_append(&items, value);
 	}
-	if (!node || !parser_expect(p, TOKEN_OPERATOR, "}"))
+	if (!node || !parser_expect(p, TOKEN_OPERATOR, close))
 		return NULL;
 	node->list = items.first;
 	return node;
@@ -223,9 +214,11 @@ static struct node *parse_primary(struct parser *p)
 	default:
 		break;
 	}
-	if (parser_at_operator(p, "[") || parser_at_operator(p, "{") || parser_at_operator(p, "(")) {
-		if (*p->token->text != '(')
-			return *p->token->text == '[' ? parse_list(p) : parse_dict(p);
+	if (parser_at_operator(p, "["))
+		return parse_items(p, NODE_LIST, "]");
+	if (parser_at_operator(p, "{"))
+		return parse_items(p, NODE_DICT, "}");
+	if (parser_at_operator(p, "(")) {
 		p->token++;
 		struct node *node = parse_tuple(p, TUPLE_PARENTHESES);
 		return node && parser_expect(p, TOKEN_OPERATOR, ")") ? node : NULL;
