@@ -17,7 +17,7 @@ BIN     := $(if $(filter release,$(CONFIG)),build/tallow,$(BUILD)/tallow)
 BUILD_PKGS  := libmicrohttpd libcjson libutf8proc libpcre2-8 libcurl
 BUILD_DEBS  := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libutf8proc-dev libpcre2-dev \
                libcurl4-openssl-dev libopenblas-serial-dev curl
-TEST_DEBS   := libcmocka-dev python3 python3-pytest
+TEST_DEBS   := libcmocka-dev python3 python3-pytest python3-pytest-xdist
 LINT_DEBS   := clang-format clang-tidy cppcheck
 FUZZ_DEBS   := clang libclang-rt-14-dev
 QEMU_DEBS   := qemu-user-static
@@ -146,7 +146,7 @@ $(FUZZ_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/
 deps: ## install what the build needs, if it is missing
 	@tests/tools/install.sh "$(BUILD_PKGS)" "gcc curl $(BLAS_LIB)" "$(BUILD_DEBS)"
 test-deps: deps
-	@tests/tools/install.sh "cmocka" "$(PYTHON) pytest" "$(TEST_DEBS)"
+	@tests/tools/install.sh "cmocka" "$(PYTHON) pytest xdist" "$(TEST_DEBS)"
 fuzz-deps: deps
 	@tests/tools/install.sh "" "clang $(FUZZ_LIB)" "$(FUZZ_DEBS)"
 lint-deps: test-deps
@@ -179,7 +179,7 @@ unit: $(TESTS) ## unit tests
 	@tests/tools/run_unit.sh $(TESTS)
 
 e2e: $(BIN) ## end-to-end tests: start the real binary
-	$(PYTHON) -m pytest -q -p no:cacheprovider $(or $(E2E),tests/e2e) $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -q -p no:cacheprovider -n $(shell nproc) --dist loadfile $(or $(E2E),tests/e2e) $(PYTEST_ARGS)
 
 neon: ## unit tests of the kernels and the model on AArch64, in qemu; the kernels also on a CPU without dot products
 	@tests/tools/install.sh "" "aarch64-linux-gnu-gcc /usr/aarch64-linux-gnu/lib/libc.so qemu-aarch64-static" "$(NEON_DEBS)"

@@ -28,7 +28,7 @@ unit() { # names of programs
 }
 
 e2e() { # test ids
-	run /usr/bin/python3 -m pytest -q -p no:cacheprovider "$@"
+	run /usr/bin/python3 -m pytest -q -p no:cacheprovider -n "$(nproc)" "$@"
 }
 
 # An emulated CPU, less the features that qemu would warn of in every process, and the kernels of OpenBLAS for it.

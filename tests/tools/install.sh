@@ -8,7 +8,7 @@ for module in $1; do
 done
 for thing in $2; do
 	case $thing in
-	pytest) /usr/bin/python3 -c 'import pytest' 2>/dev/null || missing="$missing pytest" ;;
+	pytest | xdist) /usr/bin/python3 -c "import $thing" 2>/dev/null || missing="$missing $thing" ;;
 	/*) [ -e "$thing" ] || missing="$missing $thing" ;;
 	*) command -v "$thing" >/dev/null 2>&1 || missing="$missing $thing" ;;
 	esac

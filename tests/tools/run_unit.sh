@@ -1,24 +1,35 @@
-#!/bin/sh
-# Runs cmocka programs from the repository's root, through TALLOW_RUNNER if that is set; one line for each that passes,
-# everything for one that fails.
-passed=0
-failed=0
-limit=1200 # hangs; a busy machine takes its time
+#!/usr/bin/env bash
+# Runs cmocka programs from the repository's root, one on each core at a time, through TALLOW_RUNNER if that is set; one
+# line for each that passes, everything for one that fails.
+set -uo pipefail
+export limit=1200 # hangs; a busy machine takes its time
 [ -z "${TALLOW_RUNNER-}" ] || limit=3600 # so does an emulator
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-for program in "$@"; do
+results=$(mktemp -d)
+export results
+trap 'rm -rf "$results"' EXIT
+
+run_one() {
+	local name log count
+	name=$(basename "$1")
+	log=$results/$name.log
 	# shellcheck disable=SC2086 # a command and its arguments
-	if timeout $limit ${TALLOW_RUNNER-} "$program" >"$log" 2>&1; then
+	if timeout $limit ${TALLOW_RUNNER-} "$1" >"$log" 2>&1; then
 		count=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -n 1)
-		passed=$((passed + ${count:-0}))
-		printf '  %-28s %s\n' "$(basename "$program")" "${count:-0} passed"
+		echo "${count:-0} 0" >"$results/$name.count"
+		printf '  %-28s %s\n' "$name" "${count:-0} passed"
 	else
-		cat "$log"
 		count=$(sed -n 's/^ *\([0-9]*\) FAILED TEST.*/\1/p' "$log" | tail -n 1)
-		failed=$((failed + ${count:-1}))
-		printf '  %-28s FAILED\n' "$(basename "$program")"
+		echo "0 ${count:-1}" >"$results/$name.count"
+		printf '%s\n  %-28s FAILED\n' "$(cat "$log")" "$name"
 	fi
-done
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
+export -f run_one
+
+printf '%s\n' "$@" | xargs -P "$(nproc)" -I{} bash -c 'run_one "$1"' run_one {}
+cat "$results"/*.count 2>/dev/null | awk -v n_programs=$# '
+	{ passed += $1; failed += $2 }
+	END {
+		failed += n_programs - NR # those that left no result
+		printf "%d passed, %d failed\n", passed, failed
+		exit failed > 0 || passed == 0
+	}'

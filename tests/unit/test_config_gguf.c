@@ -10,32 +10,11 @@
 
 #include <cmocka.h>
 
+#include "folder_fixture.h"
 #include "gguf_model.h"
 
-static struct folder folder;
 static struct gguf_maker maker; /* of the file in the making */
 static struct gguf_keys keys;   /* its family's */
-
-static int make_folder(void **state)
-{
-	(void)state;
-	folder = folder_make();
-	return 0;
-}
-
-static int remove_folder(void **state)
-{
-	(void)state;
-	folder_remove(&folder);
-	return 0;
-}
-
-static int clear_folder(void **state)
-{
-	(void)state;
-	folder_clear(&folder);
-	return 0;
-}
 
 /* ---- one file ---- */
 

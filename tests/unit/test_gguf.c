@@ -12,31 +12,8 @@
 
 #include <cmocka.h>
 
+#include "folder_fixture.h"
 #include "gguf_files.h"
-#include "model_files.h"
-
-static struct folder folder;
-
-static int make_folder(void **state)
-{
-	(void)state;
-	folder = folder_make();
-	return 0;
-}
-
-static int remove_folder(void **state)
-{
-	(void)state;
-	folder_remove(&folder);
-	return 0;
-}
-
-static int clear_folder(void **state)
-{
-	(void)state;
-	folder_clear(&folder);
-	return 0;
-}
 
 /* ---- one file in memory ---- */
 

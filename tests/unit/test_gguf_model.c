@@ -11,39 +11,18 @@
 
 #include <cmocka.h>
 
+#include "folder_fixture.h"
 #include "gguf_model.h"
 #include "kernels/convert.h"
 #include "model_run.h"
 
 enum { N_TOKENS = 150, N_SHORT = 40, N_DECODED = 10, MAX_TOKENS = 320, MAX_VOCAB = 1024 };
 
-static struct folder folder;
 static int32_t tokens[MAX_TOKENS];
 
 /* Of the model that compute() opened last: whether some of its products are OpenBLAS's, and whether llama.cpp's converters
  * write the rows of q and k in another order. */
 static bool calls_openblas, has_paired_rows;
-
-static int set_up(void **state)
-{
-	(void)state;
-	folder = folder_make();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	folder_remove(&folder);
-	return 0;
-}
-
-static int clear_folder(void **state)
-{
-	(void)state;
-	folder_clear(&folder);
-	return 0;
-}
 
 /* Logits [n, vocab] of a fixed text, most of it prefilled, the rest decoded; N_TOKENS are enough for longrope's long
  * factors where the model switches before. Returns how many numbers that are. */
@@ -508,5 +487,5 @@ int main(void)
 	    cmocka_unit_test_teardown(a_copy_of_the_embedding_is_a_head, clear_folder),
 	    cmocka_unit_test(repacking_changes_no_value),
 	};
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

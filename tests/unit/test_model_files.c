@@ -9,35 +9,12 @@
 
 #include <sys/stat.h>
 
+#include "folder_fixture.h"
 #include "gguf_files.h"
 #include "model/config.h"
-#include "model_files.h"
 #include "tensor/model_files.h"
 #include "tensor/weight_file.h"
 #include "text/tokenizer.h"
-
-static struct folder folder;
-
-static int make_folder(void **state)
-{
-	(void)state;
-	folder = folder_make();
-	return 0;
-}
-
-static int remove_folder(void **state)
-{
-	(void)state;
-	folder_remove(&folder);
-	return 0;
-}
-
-static int clear_folder(void **state)
-{
-	(void)state;
-	folder_clear(&folder);
-	return 0;
-}
 
 static const char *at(const char *name)
 {
