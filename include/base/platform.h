@@ -49,6 +49,10 @@ struct platform_cpu {
 /* Never fails; asks the CPU itself, and the kernel where the CPU cannot be asked (AArch64). */
 void platform_cpu(struct platform_cpu *out);
 
+/* Gives descriptors 0 to 2 that are closed a place holder on which reading (0) or writing (1, 2) fails as on a closed one,
+ * so that nothing opened later is taken for a standard stream. Before anything is opened. */
+void platform_fill_standard_descriptors(void);
+
 int64_t clock_ns(void);      /* monotonic */
 int64_t clock_unix_ms(void); /* wall clock */
 /* "2026-01-01T12:30:01.123Z" of a clock_unix_ms value (>= 0); out holds 25 bytes. */

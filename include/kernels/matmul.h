@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/pool.h"
 #include "tensor/dtype.h"
 
@@ -65,6 +66,9 @@ struct matmul_input {
 /* Rows per prefill tile for this weight type: slices and cache hits start at multiples of it. A power of two; 1 where
  * kernels of our own do prefill, too: any row may then start a slice. */
 int matmul_tile_rows(const struct kernels *kernels, enum dtype type);
+/* Takes what OpenBLAS wants at its first product in each of n_threads threads: it knows no failure and would try again for
+ * ever. For models of a type whose tile has more than one row. ERROR_MEMORY. */
+bool matmul_reserve(int n_threads, struct error *error) MUST_USE;
 /* True when a row's bits do not depend on its phase either, so that prefill and decode rows are interchangeable. */
 bool matmul_phase_invariant(const struct kernels *kernels, enum dtype type);
 /* True when bf16 weights are multiplied faster from tiles (DTYPE_BF16T) than where they lie. */

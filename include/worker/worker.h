@@ -54,6 +54,9 @@ void worker_request_shutdown(struct worker *worker);
  * model could not be loaded (ERROR_MODEL, ERROR_MEMORY, ...), or ERROR_CALLBACK. */
 bool worker_run(struct worker *worker, struct engine *engine, const struct worker_service *service,
                 struct error *error) MUST_USE;
+/* Ends the process with exit code 70 if it still runs that many seconds from now: a step that hangs in the system (a file
+ * server that does not answer, say) keeps engine_stop from returning, and the orchestrator from its port. */
+void worker_end_within(unsigned seconds);
 void worker_destroy(struct worker *worker); /* NULL is harmless; after the server and the engine have stopped */
 
 /* The listening socket that systemd (or any starter that speaks its protocol) handed down, or -1.

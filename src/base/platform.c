@@ -1,6 +1,7 @@
 /* The cage: affinity, cgroup limits along the ancestor chain, memory, CPU features, clocks. */
 #include "base/platform.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
@@ -296,6 +297,14 @@ void platform_cpu(struct platform_cpu *out)
 #endif
 
 /* ---- clocks ---- */
+
+void platform_fill_standard_descriptors(void)
+{
+	/* open takes the lowest number that is free: the one that was found closed. */
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+			return;
+}
 
 int64_t clock_ns(void)
 {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/platform.h"
 #include "cli/bench.h"
 #include "cli/commands.h"
 #include "cli/option_values.h"
@@ -118,6 +119,7 @@ static int report(const struct error *error, const struct options *logged)
 
 int cli_main(int argc, char **argv)
 {
+	platform_fill_standard_descriptors();
 	struct options options;
 	struct error error = {0};
 	bool named = argc > 1 && argv[1][0] != '-';

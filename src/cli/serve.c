@@ -22,6 +22,9 @@
 #include "server/server.h"
 #include "worker/worker.h"
 
+/* A step ends at its next matrix: milliseconds, where nothing hangs. */
+enum { MAX_STOP_S = 60 };
+
 enum { MAX_KEYS = 256, MAX_KEY_FILE_BYTES = 128 << 10 };
 
 /* ---- keys ---- */
@@ -259,6 +262,7 @@ static bool run(struct serving *serving, struct engine *engine, struct worker *w
 	    .reload_keys = reload_keys,
 	};
 	bool ok = engine_start(engine, error) && worker_run(worker, engine, &service, error);
+	worker_end_within(MAX_STOP_S);
 	engine_stop(engine);
 	server_stop(serving->server);
 	if (ok)

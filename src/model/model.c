@@ -139,7 +139,7 @@ static bool create_kernels(struct model *model, const struct model_options *opti
 	model->kernels = model->pool ? kernels_create(options->isa, options->compute, n_threads,
 	                                              config_widest_input(&model->config), error)
 	                             : NULL;
-	return model->kernels != NULL;
+	return model->kernels && (model->plan.tile_rows == 1 || matmul_reserve(n_threads, error));
 }
 
 static bool allocate(struct model *model, struct error *error)

@@ -2,6 +2,7 @@
 #include "worker/process.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "worker/worker.h"
 
 static void fill_taken(sigset_t *set)
 {
@@ -54,6 +56,24 @@ void signals_end_at_once(void)
 	sigaction(SIGINT, &action, NULL);
 	signal(SIGHUP, SIG_IGN);
 	pthread_sigmask(SIG_UNBLOCK, &taken, NULL);
+}
+
+static void give_up(int signal_number)
+{
+	(void)signal_number;
+	static const char line[] = "tallow: a step does not end; the process ends without it\n";
+	struct pollfd reader = {.fd = STDERR_FILENO, .events = POLLOUT};
+	/* Not where that would wait for a reader. */
+	if (poll(&reader, 1, 0) == 1 && reader.revents == POLLOUT && write(STDERR_FILENO, line, sizeof line - 1) < 0)
+		_exit(70);
+	_exit(70);
+}
+
+void worker_end_within(unsigned seconds)
+{
+	struct sigaction action = {.sa_handler = give_up};
+	sigaction(SIGALRM, &action, NULL);
+	alarm(seconds);
 }
 
 void parent_open(struct parent *parent)

@@ -38,6 +38,11 @@ def is_running(pid):
         return False
 
 
+def is_listening(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def children_of_this_process():
     found = set()
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
@@ -472,6 +477,34 @@ def test_memory_limit_too_small(worker):
     assert "the limit is 20.0 MiB" in started.reason() and "KV pages" in started.reason()
     event = started.events("exit")[0]
     assert event["exit_code"] == 4 and event["code"] == "OUT_OF_MEMORY" and event["message"] in started.reason()
+
+
+@pytest.mark.parametrize("mib", [160, 300, 600, 1500])
+def test_a_limit_of_the_address_space(worker, text_model, mib):
+    """What a library takes is taken before ready: too little ends with 4 and a line, enough answers."""
+    limit = ["sh", "-c", 'ulimit -v %d; exec "$@"' % (mib << 10), "sh"]
+    started = worker("--threads", "2", "--parallel", "2", "--context", "256", wait=False, command=limit + program())
+    ready = started.process.stdout.readline()
+    if ready:
+        assert execute(json.loads(ready)["port"], {"prompt": PROMPT, "max_tokens": 2})[-1][0] == "end"
+    else:
+        assert started.wait_end() == 4 and started.reason().startswith("tallow: "), started.log()
+        assert mib < 1500, started.log()
+
+
+def test_closed_standard_streams_are_nobodys(tmp_path, text_model):
+    """Descriptors 0 to 2 that were closed at start are not taken by what the worker opens."""
+    port = free_port()
+    process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"] + program() +
+                               ["--model", str(text_model), "--port", str(port)], env=clean_environment())
+    try:
+        wait_until(lambda: is_listening(port) and health(port)["status"] == "healthy")
+        for number in range(3):
+            assert os.readlink("/proc/%d/fd/%d" % (process.pid, number)) == "/dev/null"
+        assert execute(port, {"prompt": PROMPT, "max_tokens": 2})[-1][0] == "end"
+    finally:
+        process.terminate()
+        assert process.wait(WAIT_S) == 0
 
 
 @pytest.mark.parametrize("damage", ["missing", "no-weights", "cut", "config"])
