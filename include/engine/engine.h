@@ -153,7 +153,7 @@ struct request {
 	int64_t n_prompt;                      /* >= 1 */
 	int64_t max_tokens;                    /* >= 0; 0 = the engine's */
 	bool fit_pool;                         /* fewer than max_tokens, where the KV pool could never hold all of them */
-	struct sampling sampling;              /* its biases are copied */
+	struct sampling sampling;              /* its lists are copied */
 	struct stop_string stops[STOP_MAX_STRINGS]; /* copied */
 	int n_stops;
 	bool ignore_eos;

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SAMPLING_MAX_BIASES = 1024, SAMPLING_MAX_TOP_LOGPROBS = 20, SAMPLING_MAX_BREAKERS = 16 };
+enum { SAMPLING_MAX_BIASES = 1024, SAMPLING_MAX_TOP_LOGPROBS = 20 };
 
 struct logit_bias {
 	int32_t token;
@@ -47,15 +47,20 @@ struct sampling {
 	 * how fast to correct. */
 	double mirostat_tau, mirostat_eta;
 	/* DRY over prompt and output, at most as many tokens as the vocabulary has. */
-	double dry_multiplier, dry_base;             /* >= 0; >= 1 */
-	int64_t dry_allowed_length;                  /* repeats shorter than that cost nothing */
-	int64_t dry_last_n;                          /* 0 = all */
-	int n_dry_breakers;                          /* 0..SAMPLING_MAX_BREAKERS */
-	int32_t dry_breakers[SAMPLING_MAX_BREAKERS]; /* tokens that no repeat is followed across */
+	double dry_multiplier, dry_base; /* >= 0; >= 1 */
+	int64_t dry_allowed_length;      /* repeats shorter than that cost nothing */
+	int64_t dry_last_n;              /* 0 = all */
+	/* No repeat is followed across these tokens: a bit for each of the first n_dry_breakers of the vocabulary, token t's
+	 * being bit t % 64 of word t / 64. */
+	const uint64_t *dry_breakers;
+	int64_t n_dry_breakers;
 
 	bool logprobs;      /* tell each token's log-probability ... */
 	int n_top_logprobs; /* ... and those of the likeliest ones, 0..SAMPLING_MAX_TOP_LOGPROBS */
 };
+
+/* Draws from the model's own distribution: temperature 1, and all else off (what is on, has its usual parameters). */
+extern const struct sampling sampling_neutral;
 
 /* What was said so far, and which draw this is. */
 struct sampler_place {

@@ -69,6 +69,10 @@ const char *tokenizer_kind(const struct tokenizer *tokenizer);   /* "bpe-byte-fa
 bool tokenizer_is_special(const struct tokenizer *tokenizer, int32_t id);
 /* The token's own spelling in the vocabulary ("▁the", "<0x0A>"); NULL when there is none. */
 const char *tokenizer_token_text(const struct tokenizer *tokenizer, int32_t id, size_t *n_bytes);
+/* Appends the bytes that the token stands for in the middle of a text: those of " the" for "▁the", one byte for "<0x0A>";
+ * they need not be whole characters. A control token's are its spelling; an id that is no token has none. out->failed as in
+ * detokenizer_push. */
+void tokenizer_token_bytes(const struct tokenizer *tokenizer, int32_t id, struct bytes *out);
 /* Id of exactly this token string, or -1. */
 int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text, size_t n_bytes);
 enum { TOKENIZER_MAX_END_IDS = 16 };

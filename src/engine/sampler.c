@@ -6,6 +6,17 @@
 
 #include "base/hash.h"
 
+const struct sampling sampling_neutral = {
+    .temperature = 1,
+    .top_p = 1,
+    .typical_p = 1,
+    .repetition_penalty = 1,
+    .dynamic_exponent = 1,
+    .xtc_threshold = 0.1,
+    .dry_base = 1.75,
+    .dry_allowed_length = 2,
+};
+
 struct sampler *sampler_create(int64_t vocab_size)
 {
 	struct sampler *sampler = calloc(1, sizeof *sampler);

@@ -95,10 +95,11 @@ static void measure_repeats(const int32_t *tokens, int64_t n, int32_t *z)
 /* Tokens from the end back to the first that no repetition is followed across. */
 static int64_t distance_to_breaker(const struct sampling *sampling, const int32_t *tokens, int64_t n)
 {
-	for (int64_t i = 0; i < n; i++)
-		for (int j = 0; j < sampling->n_dry_breakers; j++)
-			if (tokens[n - 1 - i] == sampling->dry_breakers[j])
-				return i;
+	for (int64_t i = 0; i < n; i++) {
+		int32_t token = tokens[n - 1 - i];
+		if (token < sampling->n_dry_breakers && sampling->dry_breakers[token / 64] >> token % 64 & 1)
+			return i;
+	}
 	return n;
 }
 

@@ -13,23 +13,36 @@ static char *copy_text(const char *text, size_t n_bytes)
 	return copy;
 }
 
-/* The copy is the request's own; none where memory is short. */
-static bool copy_biases(struct sampling *sampling)
+/* Puts a copy of the list in its place, or NULL where it is empty or memory is short (false). */
+static bool own_list(const void **list, size_t n_bytes)
 {
-	const struct logit_bias *given = sampling->biases;
-	size_t n_bytes = (size_t)sampling->n_biases * sizeof *given;
-	struct logit_bias *copy = n_bytes ? malloc(n_bytes) : NULL;
+	void *copy = n_bytes ? malloc(n_bytes) : NULL;
 	if (copy)
-		memcpy(copy, given, n_bytes);
-	sampling->biases = copy;
+		memcpy(copy, *list, n_bytes);
+	*list = copy;
 	return copy || n_bytes == 0;
+}
+
+/* The lists become the sequence's own, all of them, whatever fails. */
+static bool own_lists(struct sampling *sampling)
+{
+	size_t n_words = (size_t)(sampling->n_dry_breakers + 63) / 64;
+	bool ok = own_list((const void **)&sampling->biases, (size_t)sampling->n_biases * sizeof *sampling->biases);
+	ok &= own_list((const void **)&sampling->dry_breakers, n_words * sizeof *sampling->dry_breakers);
+	return ok;
+}
+
+static void free_lists(struct sampling *sampling)
+{
+	free((void *)sampling->biases);
+	free((void *)sampling->dry_breakers);
 }
 
 static bool copy_request(struct sequence *sequence, const struct request *request)
 {
 	sequence->request = *request;
 	sequence->request.n_stops = 0;
-	bool copied = copy_biases(&sequence->request.sampling); /* first: what is destroyed must be the sequence's */
+	bool copied = own_lists(&sequence->request.sampling); /* first: what is destroyed must be the sequence's */
 	for (int i = 0; i < request->n_stops; i++) {
 		char *copy = copy_text(request->stops[i].text, request->stops[i].n_bytes);
 		if (!copy)
@@ -91,7 +104,7 @@ void sequence_destroy(struct sequence *sequence)
 		return;
 	for (int i = 0; i < sequence->request.n_stops; i++)
 		free((char *)sequence->request.stops[i].text);
-	free((struct logit_bias *)sequence->request.sampling.biases);
+	free_lists(&sequence->request.sampling);
 	detokenizer_destroy(sequence->detokenizer);
 	stop_free(&sequence->stops);
 	bytes_free(&sequence->text);

@@ -19,9 +19,10 @@ static bool check_sampling(const struct engine *engine, const struct sampling *s
 			return error_set(error, ERROR_INVALID_REQUEST, "logit bias of %g for token %d; it must be -100 to 100",
 			                 (double)bias->bias, bias->token);
 	}
-	if (sampling->n_dry_breakers < 0 || sampling->n_dry_breakers > SAMPLING_MAX_BREAKERS)
-		return error_set(error, ERROR_INVALID_REQUEST, "%d tokens break repeats, at most %d can",
-		                 sampling->n_dry_breakers, SAMPLING_MAX_BREAKERS);
+	if (sampling->n_dry_breakers < 0 || sampling->n_dry_breakers > engine->config.vocab_size)
+		return error_set(error, ERROR_INVALID_REQUEST,
+		                 "%lld tokens are said to break repeats or not, the vocabulary has %lld",
+		                 (long long)sampling->n_dry_breakers, (long long)engine->config.vocab_size);
 	if (sampling->n_top_logprobs < 0 || sampling->n_top_logprobs > SAMPLING_MAX_TOP_LOGPROBS)
 		return error_set(error, ERROR_INVALID_REQUEST, "%d top log-probabilities are asked for, at most %d can be",
 		                 sampling->n_top_logprobs, SAMPLING_MAX_TOP_LOGPROBS);

@@ -250,22 +250,44 @@ static void unspell(struct piece *token, struct bytes *raw)
 		*token = (struct piece){raw->data, raw->n_bytes};
 }
 
+/* From a token's spelling to its bytes; *byte is where one may be kept. */
+static bool spell_out(const struct decoder *decoder, struct decoding *decoding, struct piece *piece, char *byte,
+                      struct error *error)
+{
+	if (!token_steps(decoder, decoding, piece, error))
+		return false;
+	if (decoder->byte_fallback && fallback_byte(piece) >= 0) {
+		*byte = (char)fallback_byte(piece);
+		*piece = (struct piece){byte, 1};
+	} else if (decoder->byte_level) {
+		unspell(piece, &decoding->raw);
+	}
+	return true;
+}
+
 bool decoding_push(const struct decoder *decoder, struct decoding *decoding, const char *token, size_t n_bytes,
                    struct bytes *out, struct error *error)
 {
 	struct piece piece = {token, n_bytes};
-	if (!token_steps(decoder, decoding, &piece, error))
+	char byte;
+	if (!spell_out(decoder, decoding, &piece, &byte, error))
 		return false;
 	if (decoder->spaces && decoding->any)
 		bytes_append(out, " ", 1);
 	decoding->any = true;
-	char byte;
-	if (decoder->byte_fallback && fallback_byte(&piece) >= 0) {
-		byte = (char)fallback_byte(&piece);
-		piece = (struct piece){&byte, 1};
-	} else if (decoder->byte_level) {
-		unspell(&piece, &decoding->raw);
-	}
 	emit_bytes(decoder, decoding, piece.text, piece.n_bytes, out);
 	return true;
+}
+
+bool decoder_token_bytes(const struct decoder *decoder, const char *token, size_t n_bytes, struct bytes *out,
+                         struct error *error)
+{
+	struct decoding decoding = {.any = true};
+	struct piece piece = {token, n_bytes};
+	char byte;
+	bool ok = spell_out(decoder, &decoding, &piece, &byte, error);
+	if (ok)
+		bytes_append(out, piece.text, piece.n_bytes);
+	decoding_free(&decoding);
+	return ok;
 }

@@ -62,6 +62,9 @@ bool decoding_reserve(const struct decoder *decoder, struct decoding *decoding, 
  * make a text beyond all measure of one token. */
 bool decoding_push(const struct decoder *decoder, struct decoding *decoding, const char *token, size_t n_bytes,
                    struct bytes *out, struct error *error) MUST_USE;
+/* Appends the bytes of a token in the middle of a text, whole characters or not. Errors as those of decoding_push. */
+bool decoder_token_bytes(const struct decoder *decoder, const char *token, size_t n_bytes, struct bytes *out,
+                         struct error *error) MUST_USE;
 /* The text ends: bytes that wait become U+FFFD. */
 void decoding_end(const struct decoder *decoder, struct decoding *decoding, struct bytes *out);
 void decoding_free(struct decoding *decoding);

@@ -203,6 +203,17 @@ const char *tokenizer_token_text(const struct tokenizer *tokenizer, int32_t id, 
 	return added->content;
 }
 
+void tokenizer_token_bytes(const struct tokenizer *tokenizer, int32_t id, struct bytes *out)
+{
+	size_t n_bytes;
+	struct error error;
+	const char *text = tokenizer_token_text(tokenizer, id, &n_bytes);
+	if (text && tokenizer_is_special(tokenizer, id))
+		bytes_append(out, text, n_bytes);
+	else if (text && !decoder_token_bytes(&tokenizer->parts.decoder, text, n_bytes, out, &error))
+		out->failed = true;
+}
+
 int32_t tokenizer_bos_id(const struct tokenizer *tokenizer)
 {
 	return tokenizer->bos_id;

@@ -195,6 +195,106 @@ def test_sampling_is_as_in_execute(port):
     assert good(chat(port, seed=-7, temperature=1)) and good(chat(port, seed=None, temperature=1))
 
 
+SAMPLERS = [
+    {"top_k": 5}, {"min_p": 0.2}, {"typical_p": 0.3}, {"top_n_sigma": 0.7}, {"dynatemp_range": 1.5, "dynatemp_exponent": 2},
+    {"xtc_probability": 1, "xtc_threshold": 0.05}, {"mirostat": 2, "mirostat_tau": 2}, {"repetition_penalty": 1.9},
+    {"repetition_penalty": 1.9, "repeat_last_n": 3},
+    {"dry_multiplier": 5, "dry_allowed_length": 1, "dry_sequence_breakers": []}, {"logit_bias": {"300": 8}},
+]
+
+
+@pytest.mark.parametrize("fields", SAMPLERS, ids=lambda fields: ",".join(fields))
+def test_samplers_have_the_same_names_everywhere(port, fields):
+    plain = {"temperature": 2, "seed": 3, "max_tokens": 120, "ignore_eos": True}
+    fields = dict(plain, **fields)
+    text = good(complete(port, **fields))["choices"][0]["text"]
+    assert text != good(complete(port, **plain))["choices"][0]["text"]
+    assert good(post(port, "/execute", dict(fields, prompt="Once upon a time", stream=False)))["text"] == text
+
+
+def test_windows_of_penalties(port):
+    fields = {"temperature": 2, "seed": 3, "max_tokens": 120, "ignore_eos": True}
+    plain = good(complete(port, **fields))["choices"][0]["text"]
+    hard = {"repetition_penalty": 1.9, "presence_penalty": 2, "frequency_penalty": 2}
+    assert good(complete(port, **fields, **hard, repeat_last_n=0))["choices"][0]["text"] == plain
+    everything = good(complete(port, **fields, **hard, repeat_last_n=-1))["choices"]
+    assert everything == good(complete(port, **fields, **hard))["choices"] and everything[0]["text"] != plain
+    dry = {"dry_multiplier": 5, "dry_allowed_length": 1}
+    assert good(complete(port, **fields, **dry, dry_penalty_last_n=0))["choices"][0]["text"] == plain
+    broken = good(complete(port, **fields, **dry, dry_sequence_breakers=list("abcdefghijklmnop")))["choices"][0]["text"]
+    assert broken != good(complete(port, **fields, **dry, dry_sequence_breakers=[]))["choices"][0]["text"]
+    assert "dry_sequence_breakers[0]" in refused(complete(port, **dry, dry_sequence_breakers=["\x01\x02never"]),
+                                                 param="dry_sequence_breakers")
+
+
+def test_biases_and_an_earliest_end(port):
+    end = {"logit_bias": {"2": 100}}  # </s>
+    assert good(complete(port, **end))["usage"]["completion_tokens"] == 0
+    assert good(complete(port, min_tokens=5, **end))["usage"]["completion_tokens"] == 5
+    assert good(chat(port, min_tokens=5, **end))["usage"]["completion_tokens"] == 5
+    token = good(post(port, "/tokenize", {"prompt": "m", "add_special_tokens": False}))["tokens"][-1]
+    text = good(complete(port, logit_bias={str(token): 100}))["choices"][0]["text"]
+    assert text.count("m") == 8
+    assert "m" not in good(complete(port, logit_bias={str(token): -100}))["choices"][0]["text"][:1]
+
+
+def check_top(top, n):
+    assert len(top) == n and top == sorted(top, key=lambda item: -item["logprob"])
+    assert len({bytes(item["bytes"]) for item in top}) == n and all(item["logprob"] <= 0 for item in top)
+
+
+def test_logprobs_of_a_chat(port):
+    whole = good(chat(port, logprobs=True, top_logprobs=4, temperature=1.2, seed=5))["choices"][0]
+    items = whole["logprobs"]["content"]
+    assert whole["logprobs"]["refusal"] is None and len(items) == 8
+    assert b"".join(bytes(item["bytes"]) for item in items).decode() == whole["message"]["content"]
+    for item in items:
+        assert {"token", "logprob", "bytes", "top_logprobs"} <= set(item) and item["logprob"] <= 0 and item["rank"] >= 1
+        assert bytes(item["bytes"]).decode(errors="replace") == item["token"]
+        check_top(item["top_logprobs"], 4)
+        if item["rank"] <= 4:
+            same = item["top_logprobs"][item["rank"] - 1]
+            assert (same["token"], same["logprob"]) == (item["token"], item["logprob"])
+        else:
+            assert item["logprob"] <= item["top_logprobs"][-1]["logprob"]
+    assert any(item["rank"] > 1 for item in items)
+    parts = [chunk["choices"][0] for chunk in chunks(chat(port, logprobs=True, top_logprobs=4, temperature=1.2, seed=5,
+                                                          stream=True))]
+    assert [item for part in parts if part["logprobs"] for item in part["logprobs"]["content"]] == items
+    assert [part["logprobs"] is None for part in parts] == [True] + [False] * 8 + [True]
+    none = good(chat(port, logprobs=True))["choices"][0]["logprobs"]["content"]
+    assert [item["top_logprobs"] for item in none] == [[]] * 8
+    assert good(chat(port, logprobs=True, top_logprobs=20))["choices"][0]["logprobs"]["content"][0]["rank"] == 1
+    assert good(chat(port, logprobs=False, top_logprobs=0))["choices"][0]["logprobs"] is None
+
+
+def test_logprobs_of_a_completion(port):
+    fields = {"logprobs": 2, "temperature": 1.5, "seed": 5, "max_tokens": 30, "ignore_eos": True}
+    choice = good(complete(port, **fields))["choices"][0]
+    said = choice["logprobs"]
+    assert set(said) == {"tokens", "token_logprobs", "top_logprobs", "token_ranks", "text_offset"}
+    assert {len(value) for value in said.values()} == {30}
+    for token, logprob, top, rank, offset in zip(*(said[key] for key in ("tokens", "token_logprobs", "top_logprobs",
+                                                                         "token_ranks", "text_offset"))):
+        assert len(top) == (2 if rank <= 2 else 3) and top[token] == logprob <= 0
+        assert sorted(top.values(), reverse=True).index(logprob) == min(rank, 3) - 1
+        assert token.startswith("bytes:") or choice["text"][offset:].startswith(token)
+    parts = [chunk["choices"][0]["logprobs"] for chunk in chunks(complete(port, stream=True, **fields))]
+    for key in said:
+        assert [item for part in parts if part for item in part[key]] == said[key]
+    assert [len(top) for top in good(complete(port, logprobs=0))["choices"][0]["logprobs"]["top_logprobs"]] == [1] * 8
+
+
+def test_held_text_keeps_its_logprobs(port):
+    """A stop string that begins and does not come: tokens whose text waits are told all the same."""
+    text = good(complete(port, max_tokens=20))["choices"][0]["text"]
+    stop = text[1:16] + "\x01"
+    parts = [chunk["choices"][0] for chunk in chunks(complete(port, max_tokens=20, stop=stop, logprobs=0, stream=True))]
+    assert "".join(part["text"] for part in parts) == text
+    assert sum(len(part["logprobs"]["tokens"]) for part in parts if part["logprobs"]) == 20
+    assert any(part["text"] == "" and part["logprobs"] for part in parts)
+
+
 def test_stop_strings(port):
     text = good(complete(port, max_tokens=30))["choices"][0]["text"]
     stop = text[8:12]
@@ -236,16 +336,21 @@ def test_what_changes_nothing_is_accepted(port):
 
 
 @pytest.mark.parametrize("field, value", [
-    ("n", 2), ("presence_penalty", 2.5), ("frequency_penalty", -3), ("logit_bias", {"5": 1}), ("logprobs", True),
-    ("top_logprobs", 3), ("response_format", {"type": "json_object"}), ("temperature", 3), ("top_p", "x"), ("stream", "yes"),
+    ("n", 2), ("presence_penalty", 2.5), ("frequency_penalty", -3), ("logit_bias", {"5": 101}), ("logit_bias", {"x": 1}),
+    ("logit_bias", {"99999": 1}), ("logprobs", 1), ("top_logprobs", 3), ("top_logprobs", 21), ("top_logprobs", -1),
+    ("response_format", {"type": "json_object"}), ("temperature", 3), ("top_p", "x"), ("stream", "yes"),
     ("stream_options", []), ("tools", {}), ("model", 5), ("seed", 1.5), ("chat_template_kwargs", []),
+    ("mirostat", 1), ("mirostat", 3), ("xtc_probability", 1.5), ("dry_base", 0.5), ("repeat_last_n", -2),
+    ("dynatemp_range", -1), ("min_tokens", -1), ("dry_sequence_breakers", ["x"] * 17), ("dry_sequence_breakers", [""]),
+    ("typical_p", 0), ("repetition_penalty", 0), ("top_k", -2),
 ])
 def test_what_chat_cannot_do_is_refused_by_name(port, field, value):
     assert field in refused(chat(port, **{field: value}), param=field)
 
 
 @pytest.mark.parametrize("field, value", [
-    ("n", 2), ("best_of", 3), ("suffix", "x"), ("logprobs", 1), ("echo", True), ("prompt", ["a", "b"]), ("prompt", []),
+    ("n", 2), ("best_of", 3), ("suffix", "x"), ("logprobs", 6), ("logprobs", True), ("logprobs", -1), ("echo", True),
+    ("prompt", ["a", "b"]), ("prompt", []),
     ("prompt", 5), ("prompt", [1, -1]), ("prompt", [1, 1 << 40]), ("prompt", [[1], [2]]), ("prompt", None),
 ])
 def test_what_completions_cannot_do_is_refused_by_name(port, field, value):

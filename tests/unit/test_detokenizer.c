@@ -150,6 +150,24 @@ static void special_and_unknown_ids_give_no_text(void **state)
 	tokenizer_destroy(t);
 }
 
+static void a_token_has_its_own_bytes(void **state)
+{
+	(void)state;
+	static const struct {
+		int32_t id;
+		const char *bytes;
+	} cases[] = {{HI, " Hi"}, {SPACES_Z, "  z"}, {0x82, "\x82"}, {BOS, "<s>"}, {BOS + 1, ""}, {-1, ""}};
+	struct tokenizer *t = byte_tokenizer(llama_decoder);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct bytes bytes = {0};
+		tokenizer_token_bytes(t, cases[i].id, &bytes);
+		assert_false(bytes.failed);
+		assert_string_equal(bytes.data ? bytes.data : "", cases[i].bytes);
+		bytes_free(&bytes);
+	}
+	tokenizer_destroy(t);
+}
+
 static void decoders_of_other_kinds(void **state)
 {
 	(void)state;
@@ -261,6 +279,7 @@ int main(void)
 	    cmocka_unit_test(decoding_at_once_shows_each_bad_byte),
 	    cmocka_unit_test(the_space_before_a_word_is_kept),
 	    cmocka_unit_test(special_and_unknown_ids_give_no_text),
+	    cmocka_unit_test(a_token_has_its_own_bytes),
 	    cmocka_unit_test(decoders_of_other_kinds),
 	    cmocka_unit_test(streams_equal_decoding_at_once),
 	    cmocka_unit_test(expressions_pay_for_their_own_time_only),

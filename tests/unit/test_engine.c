@@ -479,7 +479,7 @@ static void sampling_out_of_range_is_refused(void **state)
 	    {.biases = &bad[2], .n_biases = 1},
 	    {.biases = many, .n_biases = SAMPLING_MAX_BIASES + 1},
 	    {.logprobs = true, .n_top_logprobs = SAMPLING_MAX_TOP_LOGPROBS + 1},
-	    {.n_dry_breakers = SAMPLING_MAX_BREAKERS + 1},
+	    {.n_dry_breakers = 1 << 30},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		static struct job job;

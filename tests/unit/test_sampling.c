@@ -58,6 +58,7 @@ static void read_logits(const char *name, float *logits)
 
 static struct sampling read_sampling(const struct json *given, struct logit_bias *biases, int32_t *ends, int *n_ends)
 {
+	static uint64_t breakers; /* a bit for each token */
 	struct sampling sampling = {
 	    .temperature = number(given, "temperature", 1),
 	    .top_p = number(given, "top_p", 1),
@@ -89,8 +90,13 @@ static struct sampling read_sampling(const struct json *given, struct logit_bias
 		assert_true(json_int64(json_first(pair), &token) && json_double(json_next(json_first(pair)), &bias));
 		biases[sampling.n_biases++] = (struct logit_bias){.token = (int32_t)token, .bias = (float)bias};
 	}
-	sampling.n_dry_breakers =
-	    (int)read_tokens(json_get(given, "dry_breakers"), sampling.dry_breakers, SAMPLING_MAX_BREAKERS);
+	int32_t breaking[VOCAB];
+	size_t n_breaking = read_tokens(json_get(given, "dry_breakers"), breaking, VOCAB);
+	breakers = 0;
+	for (size_t i = 0; i < n_breaking; i++)
+		breakers |= 1ull << breaking[i];
+	sampling.dry_breakers = &breakers;
+	sampling.n_dry_breakers = n_breaking > 0 ? VOCAB : 0;
 	*n_ends = (int)read_tokens(json_get(given, "ends"), ends, VOCAB);
 	return sampling;
 }

@@ -22,7 +22,8 @@
 struct request_limits {
 	int64_t max_tokens; /* cap and default */
 	int64_t context;    /* cap and default of the dialects that go by it */
-	int64_t vocab_size; /* cap of top_k */
+	int64_t vocab_size;
+	const struct tokenizer *tokenizer; /* what texts become tokens in */
 };
 
 /* The answer to a request that failed before its first event. */
@@ -50,6 +51,8 @@ struct dialect {
 	void (*frame)(struct generation *generation, const struct event *event, struct bytes *out);
 	/* Appends what keeps a waiting client and the proxies before it awake; may append nothing. */
 	void (*ping)(struct bytes *out);
+	/* Takes in an event of an answer that is not streamed, for `whole`; NULL where the text is all that it needs. */
+	void (*note)(struct generation *generation, const struct event *event);
 	/* The whole answer of a generation that ended well, text and all. */
 	void (*whole)(const struct generation *generation, const struct bytes *text, struct bytes *body);
 };

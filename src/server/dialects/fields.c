@@ -267,15 +267,16 @@ bool field_name(struct field_checker *check, const char *name, size_t max_bytes,
 	return true;
 }
 
-static bool name_in(const char *key, size_t n_bytes, const char *const *known, size_t n_known)
+static bool name_in(const char *key, size_t n_bytes, const struct field_names *known, size_t n_known)
 {
-	for (size_t i = 0; i < n_known; i++)
-		if (strlen(known[i]) == n_bytes && memcmp(known[i], key, n_bytes) == 0)
-			return true;
+	for (const struct field_names *list = known; list < known + n_known; list++)
+		for (size_t i = 0; i < list->n; i++)
+			if (strlen(list->names[i]) == n_bytes && memcmp(list->names[i], key, n_bytes) == 0)
+				return true;
 	return false;
 }
 
-size_t fields_unknown(const struct json *object, const char *const *known, size_t n_known, struct bytes *out)
+size_t fields_unknown(const struct json *object, const struct field_names *known, size_t n_known, struct bytes *out)
 {
 	size_t n_unknown = 0;
 	bytes_append_text(out, "[");

@@ -56,9 +56,13 @@ bool field_name(struct field_checker *check, const char *name, size_t max_bytes,
 void field_error(struct field_checker *check, const char *name, const char *constraint, const struct json *value,
                  const char *format, ...) PRINTF_LIKE(5, 6);
 
-/* Appends the names of members that are not in known[n_known], as a JSON array; returns how many there are. At most
+struct field_names {
+	const char *const *names; /* [n] */
+	size_t n;
+};
+/* Appends the names of members that are in none of known[n_known], as a JSON array; returns how many there are. At most
  * FIELDS_MAX_IGNORED are named, each cut to 64 bytes. */
 enum { FIELDS_MAX_IGNORED = 32 };
-size_t fields_unknown(const struct json *object, const char *const *known, size_t n_known, struct bytes *out);
+size_t fields_unknown(const struct json *object, const struct field_names *known, size_t n_known, struct bytes *out);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "server/dialects/openai_logprobs.h"
 #include "server/dialects/sse.h"
 
 /* ---- errors ---- */
@@ -90,7 +91,7 @@ static void write_usage(const struct generation *generation, struct bytes *out)
 	json_close(out);
 }
 
-/* `"choices":[{"index":0,` and what ends it. */
+/* `"choices":[{"index":0,` and what ends it; logprobs NULL: there are none. */
 static void open_choice(struct bytes *out)
 {
 	json_field_key(out, "choices");
@@ -99,9 +100,13 @@ static void open_choice(struct bytes *out)
 	json_field_int(out, "index", 0);
 }
 
-static void close_choice(const char *reason, struct bytes *out)
+static void close_choice(const struct bytes *logprobs, const char *reason, struct bytes *out)
 {
-	json_field_text(out, "logprobs", NULL);
+	json_field_key(out, "logprobs");
+	if (logprobs)
+		bytes_append(out, logprobs->data, logprobs->n_bytes);
+	else
+		bytes_append_text(out, "null");
 	json_field_text(out, "finish_reason", reason);
 	json_close(out);
 	bytes_append_text(out, "]");
@@ -112,6 +117,14 @@ static void close_choice(const char *reason, struct bytes *out)
 struct form {
 	const char *prefix, *object; /* of a chunk */
 	bool chat;
+};
+
+/* What a chunk's only choice says; members that are not set are left out, or null. */
+struct said {
+	const char *role, *text;
+	size_t n_text_bytes;
+	const struct bytes *logprobs; /* a JSON value */
+	const char *reason;
 };
 static const struct form chat_chunk = {"chatcmpl", "chat.completion.chunk", true};
 static const struct form text_chunk = {"cmpl", "text_completion", false};
@@ -128,30 +141,61 @@ static void end_chunk(struct bytes *out)
 	bytes_append_text(out, "\n\n");
 }
 
-/* A chunk whose only choice says `text`; role and text may be NULL. */
-static void frame_choice(const struct generation *generation, const struct form *form, const char *role,
-                         const char *text, size_t n_bytes, const char *reason, struct bytes *out)
+static void frame_choice(const struct generation *generation, const struct form *form, const struct said *said,
+                         struct bytes *out)
 {
 	begin_chunk(generation, form, out);
 	open_choice(out);
 	if (form->chat) {
 		json_field_key(out, "delta");
 		json_open(out);
-		if (role)
-			json_field_text(out, "role", role);
-		if (text)
-			json_field_string(out, "content", text, n_bytes);
+		if (said->role)
+			json_field_text(out, "role", said->role);
+		if (said->text)
+			json_field_string(out, "content", said->text, said->n_text_bytes);
 		json_close(out);
 	} else {
-		json_field_string(out, "text", text ? text : "", n_bytes);
+		json_field_string(out, "text", said->text ? said->text : "", said->n_text_bytes);
 	}
-	close_choice(reason, out);
+	close_choice(said->logprobs, said->reason, out);
 	end_chunk(out);
+}
+
+/* Appends the log-probabilities of one token as a choice's value. */
+static void write_logprobs(struct generation *generation, const struct form *form, const struct event *event,
+                           struct bytes *value)
+{
+	struct bytes lists[TEXT_LOGPROBS_LISTS] = {0};
+	if (form->chat) {
+		chat_logprobs_add(generation->tokenizer, event, &lists[0]);
+		chat_logprobs_write(&lists[0], value);
+	} else {
+		text_logprobs_add(generation->tokenizer, event, &generation->n_characters, lists);
+		text_logprobs_write(lists, value);
+	}
+	for (int i = 0; i < TEXT_LOGPROBS_LISTS; i++)
+		bytes_free(&lists[i]);
+}
+
+/* A token without text has a chunk only where it has something else to tell. */
+static void frame_token(struct generation *generation, const struct form *form, const struct event *event,
+                        struct bytes *out)
+{
+	struct bytes logprobs = {0};
+	struct said said = {.text = event->text, .n_text_bytes = event->n_text_bytes};
+	if (event->logprobs) {
+		write_logprobs(generation, form, event, &logprobs);
+		said.logprobs = &logprobs;
+	}
+	if (event->n_text_bytes > 0 || event->logprobs)
+		frame_choice(generation, form, &said, out);
+	out->failed |= logprobs.failed;
+	bytes_free(&logprobs);
 }
 
 static void frame_end(const struct generation *generation, const struct form *form, struct bytes *out)
 {
-	frame_choice(generation, form, NULL, NULL, 0, finish_reason(generation), out);
+	frame_choice(generation, form, &(struct said){.reason = finish_reason(generation)}, out);
 	if (generation->asked.include_usage) {
 		begin_chunk(generation, form, out);
 		json_field_key(out, "choices");
@@ -169,17 +213,15 @@ static void frame_error(const struct error *error, struct bytes *out)
 	bytes_append_text(out, "\n\ndata: [DONE]\n\n");
 }
 
-static void frame(const struct generation *generation, const struct form *form, const struct event *event,
-                  struct bytes *out)
+static void frame(struct generation *generation, const struct form *form, const struct event *event, struct bytes *out)
 {
 	switch (event->type) {
 	case EVENT_STARTED:
 		if (form->chat)
-			frame_choice(generation, form, "assistant", "", 0, NULL, out);
+			frame_choice(generation, form, &(struct said){.role = "assistant", .text = ""}, out);
 		break;
 	case EVENT_TOKEN:
-		if (event->n_text_bytes > 0)
-			frame_choice(generation, form, NULL, event->text, event->n_text_bytes, NULL, out);
+		frame_token(generation, form, event, out);
 		break;
 	case EVENT_END:
 		frame_end(generation, form, out);
@@ -202,6 +244,32 @@ static void frame_text(struct generation *generation, const struct event *event,
 
 /* ---- one object ---- */
 
+static void note_chat(struct generation *generation, const struct event *event)
+{
+	if (event->type == EVENT_TOKEN && event->logprobs)
+		chat_logprobs_add(generation->tokenizer, event, &generation->notes[0]);
+}
+
+static void note_text(struct generation *generation, const struct event *event)
+{
+	if (event->type == EVENT_TOKEN && event->logprobs)
+		text_logprobs_add(generation->tokenizer, event, &generation->n_characters, generation->notes);
+}
+
+/* Closes the only choice of a whole answer. */
+static void close_whole_choice(const struct generation *generation, bool chat, struct bytes *body)
+{
+	struct bytes logprobs = {0};
+	bool wanted = generation->asked.sampling.logprobs;
+	if (wanted && chat)
+		chat_logprobs_write(&generation->notes[0], &logprobs);
+	else if (wanted)
+		text_logprobs_write(generation->notes, &logprobs);
+	close_choice(wanted ? &logprobs : NULL, finish_reason(generation), body);
+	body->failed |= logprobs.failed;
+	bytes_free(&logprobs);
+}
+
 static void write_whole_chat(const struct generation *generation, const struct bytes *text, struct bytes *body)
 {
 	write_head(generation, "chatcmpl", "chat.completion", body);
@@ -212,7 +280,7 @@ static void write_whole_chat(const struct generation *generation, const struct b
 	json_field_string(body, "content", text->data ? text->data : "", text->n_bytes);
 	json_field_text(body, "refusal", NULL);
 	json_close(body);
-	close_choice(finish_reason(generation), body);
+	close_whole_choice(generation, true, body);
 	write_usage(generation, body);
 	json_close(body);
 }
@@ -222,10 +290,12 @@ static void write_whole_text(const struct generation *generation, const struct b
 	write_head(generation, "cmpl", "text_completion", body);
 	open_choice(body);
 	json_field_string(body, "text", text->data ? text->data : "", text->n_bytes);
-	close_choice(finish_reason(generation), body);
+	close_whole_choice(generation, false, body);
 	write_usage(generation, body);
 	json_close(body);
 }
+
+_Static_assert((int)TEXT_LOGPROBS_LISTS <= (int)GENERATION_NOTES, "a note for each list");
 
 const struct dialect openai_chat_dialect = {
     .stream_type = "text/event-stream",
@@ -234,6 +304,7 @@ const struct dialect openai_chat_dialect = {
     .error = write_error,
     .frame = frame_chat,
     .ping = sse_ping,
+    .note = note_chat,
     .whole = write_whole_chat,
 };
 
@@ -244,5 +315,6 @@ const struct dialect openai_completion_dialect = {
     .error = write_error,
     .frame = frame_text,
     .ping = sse_ping,
+    .note = note_text,
     .whole = write_whole_text,
 };

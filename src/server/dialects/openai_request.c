@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STOP_MAX_BYTES = 1024, MODEL_MAX_BYTES = 1024 };
+#include "server/dialects/sampling_fields.h"
+
+enum { STOP_MAX_BYTES = 1024, MODEL_MAX_BYTES = 1024, COMPLETION_MAX_LOGPROBS = 5 };
 
 struct reading {
 	struct field_checker *check;
@@ -61,12 +63,8 @@ static void refuse_format(struct field_checker *check)
 static void refuse_what_is_not_there(struct field_checker *check, bool chat)
 {
 	refuse_number(check, "n", 1);
-	if (json_count(field_get(check, "logit_bias")) > 0)
-		refuse_field(check, "logit_bias");
 	refuse_format(check);
 	if (chat) {
-		refuse_truth(check, "logprobs");
-		refuse_number(check, "top_logprobs", 0);
 		if (field_get(check, "audio"))
 			refuse_field(check, "audio");
 		return;
@@ -76,9 +74,6 @@ static void refuse_what_is_not_there(struct field_checker *check, bool chat)
 	size_t n_suffix = 1;
 	if (field_get(check, "suffix") && (!json_string(field_get(check, "suffix"), &n_suffix) || n_suffix > 0))
 		refuse_field(check, "suffix");
-	const struct json *logprobs = field_get(check, "logprobs");
-	if (logprobs)
-		refuse_field(check, "logprobs");
 }
 
 /* ---- what both kinds of request share ---- */
@@ -130,21 +125,12 @@ static void read_stop(struct reading *reading)
 
 static void read_sampling(struct reading *reading)
 {
-	struct field_checker *check = reading->check;
-	struct sampling *sampling = &reading->asked->sampling;
-	field_number(check, "temperature", &(struct field_range){.min = 0, .max = 2}, &sampling->temperature);
-	field_number(check, "top_p", &(struct field_range){.min = 0, .max = 1}, &sampling->top_p);
-	field_number(check, "min_p", &(struct field_range){.min = 0, .max = 1}, &sampling->min_p);
-	field_number(check, "repetition_penalty", &(struct field_range){.min = 0, .max = 2, .above_min = true},
-	             &sampling->repetition_penalty);
-	field_number(check, "presence_penalty", &(struct field_range){.min = -2, .max = 2}, &sampling->presence_penalty);
-	field_number(check, "frequency_penalty", &(struct field_range){.min = -2, .max = 2}, &sampling->frequency_penalty);
-	/* -1 is what some servers' clients send for none. */
-	field_integer(check, "top_k", -1, INT64_MAX, &sampling->top_k);
-	if (sampling->top_k < 0)
-		sampling->top_k = 0;
-	if (sampling->top_k > reading->limits->vocab_size)
-		sampling->top_k = reading->limits->vocab_size;
+	const struct sampling_rules rules = {.vocab_size = reading->limits->vocab_size,
+	                                     .tokenizer = reading->limits->tokenizer,
+	                                     .max_min_tokens = INT64_MAX,
+	                                     .clips = true};
+	if (!sampling_fields_read(reading->check, &rules, &reading->generation->arena, &reading->asked->sampling))
+		error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
 }
 
 static void read_streaming(struct reading *reading)
@@ -180,7 +166,7 @@ static struct reading begin(const struct request_limits *limits, struct generati
 	generation->asked = (struct asked){
 	    .max_tokens = limits->context,
 	    .fit_pool = true,
-	    .sampling = {.temperature = 1, .top_p = 1, .typical_p = 1, .repetition_penalty = 1},
+	    .sampling = sampling_neutral,
 	};
 	return (struct reading){
 	    .check = check, .limits = limits, .generation = generation, .asked = &generation->asked, .error = error};
@@ -200,6 +186,18 @@ static void read_common(struct reading *reading)
 
 /* ---- chat ---- */
 
+/* The likeliest ones are told beside each token, so not without. */
+static void read_chat_logprobs(struct reading *reading)
+{
+	struct sampling *sampling = &reading->asked->sampling;
+	int64_t n_top = 0;
+	field_bool(reading->check, "logprobs", &sampling->logprobs);
+	if (field_integer(reading->check, "top_logprobs", 0, SAMPLING_MAX_TOP_LOGPROBS, &n_top) && n_top > 0 &&
+	    !sampling->logprobs)
+		field_error(reading->check, "top_logprobs", "needs(logprobs)", NULL, "top_logprobs needs logprobs to be true");
+	sampling->n_top_logprobs = (int)n_top;
+}
+
 bool openai_parse_chat(const struct json *body, const struct request_limits *limits, struct generation *generation,
                        struct field_checker *check, struct error *error)
 {
@@ -207,6 +205,7 @@ bool openai_parse_chat(const struct json *body, const struct request_limits *lim
 	struct asked *asked = reading.asked;
 	read_common(&reading);
 	read_max_tokens(&reading, "max_completion_tokens");
+	read_chat_logprobs(&reading);
 	refuse_what_is_not_there(check, true);
 	bool ok = openai_read_conversation(body, check, &asked->conversation, &asked->made_conversation, error);
 	return ok && error->code == ERROR_NONE && check->n_errors == 0;
@@ -253,6 +252,15 @@ static void read_prompt_tokens(struct reading *reading, const struct json *array
 	free(ids);
 }
 
+static void read_completion_logprobs(struct reading *reading)
+{
+	struct sampling *sampling = &reading->asked->sampling;
+	int64_t n_top = -1;
+	field_integer(reading->check, "logprobs", 0, COMPLETION_MAX_LOGPROBS, &n_top);
+	sampling->logprobs = n_top >= 0;
+	sampling->n_top_logprobs = n_top > 0 ? (int)n_top : 0;
+}
+
 /* A string, a list of one, token ids, or a list of one list of those. */
 static void read_prompt(struct reading *reading)
 {
@@ -293,6 +301,7 @@ bool openai_parse_completion(const struct json *body, const struct request_limit
 	reading.asked->parse_special = true;
 	read_common(&reading);
 	read_prompt(&reading);
+	read_completion_logprobs(&reading);
 	refuse_what_is_not_there(check, false);
 	return error->code == ERROR_NONE && check->n_errors == 0;
 }

@@ -3,31 +3,12 @@
 
 #include <stdio.h>
 
-#include "server/dialects/logit_bias.h"
+#include "server/dialects/sampling_fields.h"
 
 enum { STOP_MAX_CHARACTERS = 100, EXECUTE_MAX_STOPS = 4 };
 
-static const char *const execute_fields[] = {"job_id",
-                                             "prompt",
-                                             "max_tokens",
-                                             "temperature",
-                                             "top_p",
-                                             "top_k",
-                                             "min_p",
-                                             "typical_p",
-                                             "top_n_sigma",
-                                             "repetition_penalty",
-                                             "presence_penalty",
-                                             "frequency_penalty",
-                                             "logit_bias",
-                                             "min_tokens",
-                                             "stop",
-                                             "seed",
-                                             "stream",
-                                             "deadline_ms",
-                                             "priority",
-                                             "ignore_eos",
-                                             "parse_special"};
+static const char *const execute_fields[] = {"job_id", "prompt",      "max_tokens", "stop",       "seed",
+                                             "stream", "deadline_ms", "priority",   "ignore_eos", "parse_special"};
 
 /* What the readers of single fields share. */
 struct reading {
@@ -130,28 +111,12 @@ static void read_stop(struct reading *reading)
 			return;
 }
 
-static void read_sampling(struct field_checker *check, const struct request_limits *limits, struct asked *asked)
-{
-	struct sampling *sampling = &asked->sampling;
-	field_number(check, "temperature", &(struct field_range){.min = 0, .max = 2}, &sampling->temperature);
-	field_number(check, "top_p", &(struct field_range){.min = 0, .max = 1}, &sampling->top_p);
-	field_integer(check, "top_k", 0, limits->vocab_size, &sampling->top_k);
-	field_number(check, "min_p", &(struct field_range){.min = 0, .max = 1}, &sampling->min_p);
-	field_number(check, "typical_p", &(struct field_range){.min = 0, .max = 1, .above_min = true},
-	             &sampling->typical_p);
-	field_number(check, "top_n_sigma", &(struct field_range){.min = 0, .max = 100}, &sampling->top_n_sigma);
-	field_number(check, "repetition_penalty", &(struct field_range){.min = 0, .max = 2, .above_min = true},
-	             &sampling->repetition_penalty);
-	field_number(check, "presence_penalty", &(struct field_range){.min = -2, .max = 2}, &sampling->presence_penalty);
-	field_number(check, "frequency_penalty", &(struct field_range){.min = -2, .max = 2}, &sampling->frequency_penalty);
-	field_integer(check, "min_tokens", 0, asked->max_tokens, &sampling->min_tokens);
-}
-
 static void note_ignored(struct reading *reading, const struct json *body)
 {
 	struct bytes names = {0};
-	size_t n_known = sizeof execute_fields / sizeof execute_fields[0];
-	if (fields_unknown(body, execute_fields, n_known, &names) > 0) {
+	const struct field_names known[] = {{execute_fields, sizeof execute_fields / sizeof execute_fields[0]},
+	                                    sampling_field_names};
+	if (fields_unknown(body, known, sizeof known / sizeof known[0], &names) > 0) {
 		reading->no_memory |= names.failed;
 		if (!names.failed)
 			reading->asked->ignored = keep_text(reading, names.data, names.n_bytes);
@@ -166,15 +131,16 @@ bool worker_parse(const struct json *body, const struct request_limits *limits, 
 	struct reading reading = {.check = check, .arena = &generation->arena, .asked = asked};
 	*asked = (struct asked){
 	    .max_tokens = limits->max_tokens,
-	    .sampling = {.temperature = 1, .top_p = 1, .typical_p = 1, .repetition_penalty = 1},
+	    .sampling = sampling_neutral,
 	    .stream = true,
 	    .parse_special = true,
 	};
 	read_job_id(&reading);
 	read_prompt(&reading);
 	field_integer(check, "max_tokens", 1, limits->max_tokens, &asked->max_tokens);
-	read_sampling(check, limits, asked);
-	reading.no_memory |= !logit_bias_read(check, limits->vocab_size, reading.arena, &asked->sampling);
+	const struct sampling_rules rules = {
+	    .vocab_size = limits->vocab_size, .tokenizer = limits->tokenizer, .max_min_tokens = asked->max_tokens};
+	reading.no_memory |= !sampling_fields_read(check, &rules, reading.arena, &asked->sampling);
 	read_stop(&reading);
 	field_unsigned(check, "seed", &asked->sampling.seed);
 	asked->has_seed = field_get(check, "seed") != NULL;

@@ -22,6 +22,8 @@ struct generation *generation_create(struct error *error)
 		error_set(error, ERROR_INTERNAL, "no memory for the request");
 		return NULL;
 	}
+	for (int i = 0; i < GENERATION_NOTES; i++)
+		generation->notes[i].max_bytes = GENERATION_NOTES_BYTES;
 	generation->stop_matched = -1;
 	generation->model = "";
 	return generation;
@@ -35,6 +37,8 @@ void generation_destroy(struct generation *generation)
 		stream_close(generation->stream);
 	bytes_free(&generation->backlog.tokens);
 	bytes_free(&generation->backlog.text);
+	for (int i = 0; i < GENERATION_NOTES; i++)
+		bytes_free(&generation->notes[i]);
 	json_destroy(generation->asked.made_conversation);
 	arena_free(&generation->arena);
 	free(generation);
@@ -151,6 +155,7 @@ bool generation_submit(struct generation *generation, const struct sender *sende
 	struct asked *asked = &generation->asked;
 	struct token_ids prompt = {0};
 	generation->owner = sender->owner;
+	generation->tokenizer = engine_tokenizer(engine);
 	if (!choose_what_is_open(generation, error) || !name_model(generation, engine, error) ||
 	    !encode_prompt(asked, engine, &prompt, error)) {
 		token_ids_free(&prompt);

@@ -23,6 +23,8 @@
 #include "engine/engine.h"
 #include "text/template.h"
 
+enum { GENERATION_NOTES = 5, GENERATION_NOTES_BYTES = 256 << 20 };
+
 /* Checked; every field is in range. */
 struct asked {
 	const char *job_id; /* NULL: to be chosen */
@@ -66,6 +68,11 @@ struct generation {
 	uint64_t owner; /* whose job it is */
 	const char *model;
 	uint64_t seed;
+
+	const struct tokenizer *tokenizer; /* the engine's; once submitted */
+	/* What the dialect writes down as events come, for its whole answer; each of at most GENERATION_NOTES_BYTES. */
+	struct bytes notes[GENERATION_NOTES];
+	int64_t n_characters; /* of the tokens whose log-probabilities were told */
 
 	struct stream *stream; /* NULL until submitted */
 	struct backlog backlog;

@@ -9,11 +9,13 @@ enum { OUT_FULL_BYTES = 16 << 10 };
 
 /* ---- from the body to the engine ---- */
 
-static bool check_taking_work(struct server *server, const struct engine_status *status, struct error *error)
+/* There is no tokenizer either when the engine stopped just now. */
+static bool check_taking_work(struct server *server, const struct engine_status *status,
+                              const struct tokenizer *tokenizer, struct error *error)
 {
 	if (status->state == ENGINE_CREATED || status->state == ENGINE_LOADING)
 		return error_set(error, ERROR_LOADING, "the model is still loading");
-	if (server_is_draining(server, status))
+	if (server_is_draining(server, status) || !tokenizer)
 		return error_set(error, ERROR_SHUTTING_DOWN, "the worker is shutting down");
 	return true;
 }
@@ -61,14 +63,19 @@ struct generation *generate_begin(struct exchange *exchange, enum MHD_Result *re
 	struct error error = {0};
 	struct engine_status status;
 	engine_status(server->engine, &status);
-	if (!check_taking_work(server, &status, &error)) {
+	const struct tokenizer *tokenizer = engine_tokenizer(server->engine);
+	if (!check_taking_work(server, &status, tokenizer, &error)) {
 		*result = respond_error(exchange, &error, engine_retry_after(server->engine));
 		return NULL;
 	}
 	struct json *document = request_parse(exchange->body.data, exchange->body.n_bytes, &error);
 	struct generation *generation = document ? generation_create(&error) : NULL;
 	struct request_limits limits = {
-	    .max_tokens = status.max_tokens, .context = status.context_length, .vocab_size = status.vocab_size};
+	    .max_tokens = status.max_tokens,
+	    .context = status.context_length,
+	    .vocab_size = status.vocab_size,
+	    .tokenizer = tokenizer,
+	};
 	if (!generation) {
 		*result = respond_error(exchange, &error, 0);
 	} else if (!parse_body(exchange, document, &limits, generation, result) ||
@@ -104,8 +111,20 @@ enum MHD_Result generate_stream(struct exchange *exchange, struct generation *ge
 
 /* ---- whole ---- */
 
+static bool notes_fit(const struct generation *generation, struct error *error)
+{
+	for (int i = 0; i < GENERATION_NOTES; i++)
+		if (generation->notes[i].failed)
+			return error_set(error, ERROR_INVALID_REQUEST,
+			                 "the log-probabilities of this answer take more than the %d MiB that one object may "
+			                 "have; ask for fewer, or for a stream",
+			                 GENERATION_NOTES_BYTES >> 20);
+	return true;
+}
+
 enum MHD_Result generate_whole(struct exchange *exchange, struct generation *generation)
 {
+	const struct dialect *dialect = exchange->dialect;
 	exchange->generation = generation;
 	struct bytes text = {0}, body = {0};
 	while (!generation->finished) {
@@ -114,15 +133,18 @@ enum MHD_Result generate_whole(struct exchange *exchange, struct generation *gen
 			return MHD_NO; /* exchange_end closes the stream, which cancels it */
 		}
 		struct event event;
-		while (generation_next(generation, &event))
+		while (generation_next(generation, &event)) {
 			if (event.type == EVENT_TOKEN)
 				bytes_append(&text, event.text, event.n_text_bytes);
+			if (dialect->note)
+				dialect->note(generation, &event);
+		}
 	}
-	if (generation->error.code != ERROR_NONE) {
+	if (generation->error.code != ERROR_NONE || !notes_fit(generation, &generation->error)) {
 		bytes_free(&text);
 		return respond_error(exchange, &generation->error, engine_retry_after(exchange->server->engine));
 	}
-	exchange->dialect->whole(generation, &text, &body);
+	dialect->whole(generation, &text, &body);
 	body.failed |= text.failed;
 	bytes_free(&text);
 	return respond_json(exchange, 200, &body);
