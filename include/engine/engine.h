@@ -8,7 +8,7 @@
  *         poll(&(struct pollfd){.fd = stream_fd(stream), .events = POLLIN}, 1, -1);
  *         while (!ended && stream_next(stream, &event)) ended = event.type == EVENT_END || event.type == EVENT_ERROR;
  *     }
- *     stream_close(stream);                                      // cancels what still runs
+ *     stream_close(stream);                                      // cancels what still runs; engine_submit_all: several in one
  *     engine_drain(engine); engine_stop(engine); engine_destroy(engine);
  *
  * Down goes a plain struct, up come events, backward goes one cancel flag. The engine never touches a socket and never
@@ -154,6 +154,7 @@ struct request {
 	int64_t max_tokens;                    /* >= 0; 0 = the engine's */
 	bool fit_pool;                         /* fewer than max_tokens, where the KV pool could never hold all of them */
 	struct sampling sampling;              /* its lists are copied */
+	uint32_t choice;                       /* which answer to its prompt this is: others draw otherwise (sampler.h) */
 	struct stop_string stops[STOP_MAX_STRINGS]; /* copied */
 	int n_stops;
 	bool ignore_eos;
@@ -169,12 +170,21 @@ struct request {
  * owner has an active job of that name), INTERNAL (no memory, no descriptor). */
 struct stream *engine_submit(struct engine *engine, const struct request *request, int *retry_after_s,
                              struct error *error) MUST_USE;
+/* The same for several requests, which one stream answers: all of them or none. Each is a choice of that stream (struct
+ * event) and takes a place here as if it were alone; it has the tokens that it would have alone. Whoever has the same prompt
+ * (the same pointer and length) as one before it shares its pages: of a prompt of n tokens, (n - 1) % page + 1 are
+ * computed again for each. They have one owner, job_id, priority and deadline, those of the first. n_requests:
+ * 1..ENGINE_MAX_CHOICES, else INVALID_REQUEST, as when there are not so many places here, queue and all. */
+enum { ENGINE_MAX_CHOICES = 128 };
+struct stream *engine_submit_all(struct engine *engine, const struct request *requests, int n_requests,
+                                 int *retry_after_s, struct error *error) MUST_USE;
 /* Cancels the owner's active job of that name, whatever phase it is in; false when there is none. */
 bool engine_cancel(struct engine *engine, uint64_t owner, const char *job_id);
 /* Seconds after which a refused request is worth sending again; at least 1. */
 int engine_retry_after(struct engine *engine);
 
-/* ---- events: STARTED, then TOKENs, then exactly one END or ERROR. ERROR may also come first. ---- */
+/* ---- events: STARTED, then TOKENs, then exactly one END or ERROR. ERROR may also come first. Of several choices each has
+ * its STARTED, TOKENs and END, interleaved with those of the others; an ERROR is the end of all of them. ---- */
 
 enum event_type { EVENT_STARTED, EVENT_TOKEN, EVENT_END, EVENT_ERROR };
 enum stop_reason { STOP_MAX_TOKENS, STOP_EOS, STOP_SEQUENCE, STOP_CONTEXT };
@@ -182,6 +192,7 @@ const char *stop_reason_name(enum stop_reason reason); /* "max_tokens", "eos", "
 
 struct event {
 	enum event_type type;
+	int choice; /* place of its request in the array that was submitted */
 
 	/* STARTED; and cached_tokens again in END, where it may be more: requests that run together share what they can */
 	int64_t started_unix_ms;

@@ -49,6 +49,7 @@ struct engine {
 	struct sequence **sequences;
 	int n_active;            /* threads that compute now */
 	int64_t step_started_ns; /* 0 while idle */
+	uint64_t n_groups;       /* of requests with one prompt, so far */
 	struct engine_metrics metrics;
 	struct rate rate;
 

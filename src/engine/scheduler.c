@@ -79,30 +79,86 @@ int64_t scheduler_pages(const struct scheduler *s, int64_t n_total)
 	return (n_total + s->limits.page_tokens - 1) / s->limits.page_tokens;
 }
 
+/* How many of the requests, in their order, get place and pages at once beside n_running others. */
+static int count_starting(const struct scheduler *s, const struct scheduler_request *requests, int n, int n_running,
+                          int64_t free_pages)
+{
+	int n_starting = 0;
+	while (n_starting < n && n_running + n_starting < s->limits.n_parallel) {
+		free_pages -= scheduler_pages(s, requests[n_starting].n_total);
+		if (free_pages < 0)
+			break;
+		n_starting++;
+	}
+	return n_starting;
+}
+
+static bool can_ever_start(const struct scheduler *s, const struct scheduler_request *requests, int n,
+                           enum scheduler_refusal *refusal)
+{
+	for (int i = 0; i < n; i++) {
+		assert(requests[i].n_prompt > 0 && requests[i].n_total >= requests[i].n_prompt);
+		if (scheduler_pages(s, requests[i].n_total) > s->limits.n_pages) {
+			*refusal = SCHEDULER_NEVER_FITS;
+			return false;
+		}
+	}
+	*refusal = SCHEDULER_TOO_MANY;
+	return n - count_starting(s, requests, n, 0, s->limits.n_pages) <= s->limits.max_waiting;
+}
+
+/* Those that wait are let in with the next step, all of them: *n_running and *free_pages are as they will be then. */
+static bool all_waiting_start(const struct scheduler *s, int *n_running, int64_t *free_pages)
+{
+	*n_running = s->n_running + s->n_waiting;
+	*free_pages = s->free_pages;
+	for (int id = 0; id < s->n_entries; id++)
+		if (s->entries[id].state == ENTRY_WAITING)
+			*free_pages -= scheduler_pages(s, s->entries[id].request.n_total);
+	return *n_running <= s->limits.n_parallel && *free_pages >= 0;
+}
+
+/* Those that can start at once take no place in the queue, however long their prompts. */
+static bool finds_room(const struct scheduler *s, const struct scheduler_request *requests, int n)
+{
+	int n_running;
+	int64_t free_pages;
+	bool first = all_waiting_start(s, &n_running, &free_pages);
+	int n_starting = first ? count_starting(s, requests, n, n_running, free_pages) : 0;
+	if (n_starting == n)
+		return true;
+	if ((first ? 0 : s->n_waiting) + n - n_starting > s->limits.max_waiting)
+		return false;
+	/* Nor are they kept out by their own length: they may wait alone. */
+	int64_t tokens = s->waiting_tokens;
+	for (int i = n_starting; i < n; i++)
+		tokens += requests[i].n_prompt;
+	return first || tokens <= s->limits.max_waiting_tokens;
+}
+
+bool scheduler_add_all(struct scheduler *s, const struct scheduler_request *requests, int n, int *ids,
+                       enum scheduler_refusal *refusal)
+{
+	if (!can_ever_start(s, requests, n, refusal))
+		return false;
+	*refusal = SCHEDULER_QUEUE_FULL;
+	if (!finds_room(s, requests, n))
+		return false;
+	for (int i = 0, id = 0; i < n; i++, id++) {
+		while (s->entries[id].state != ENTRY_FREE)
+			id++; /* there are as many entries as places, here and in the queue */
+		s->entries[id] = (struct entry){.state = ENTRY_WAITING, .request = requests[i], .order = s->next_order++};
+		s->n_waiting++;
+		s->waiting_tokens += requests[i].n_prompt;
+		ids[i] = id;
+	}
+	return true;
+}
+
 int scheduler_add(struct scheduler *s, const struct scheduler_request *request, enum scheduler_refusal *refusal)
 {
-	assert(request->n_prompt > 0 && request->n_total >= request->n_prompt);
-	if (scheduler_pages(s, request->n_total) > s->limits.n_pages) {
-		*refusal = SCHEDULER_NEVER_FITS;
-		return -1;
-	}
-	/* A request that can start at once takes no place in the queue, however long its prompt. */
-	bool starts_at_once = s->n_waiting == 0 && s->n_running < s->limits.n_parallel &&
-	                      scheduler_pages(s, request->n_total) <= s->free_pages;
-	/* Nor is it kept out by its own length: it may wait alone. */
-	int64_t tokens = s->n_waiting ? s->waiting_tokens + request->n_prompt : 0;
-	bool full = s->n_waiting >= s->limits.max_waiting || tokens > s->limits.max_waiting_tokens;
-	int id = 0;
-	while (id < s->n_entries && s->entries[id].state != ENTRY_FREE)
-		id++;
-	if ((full && !starts_at_once) || id == s->n_entries) {
-		*refusal = SCHEDULER_QUEUE_FULL;
-		return -1;
-	}
-	s->entries[id] = (struct entry){.state = ENTRY_WAITING, .request = *request, .order = s->next_order++};
-	s->n_waiting++;
-	s->waiting_tokens += request->n_prompt;
-	return id;
+	int id;
+	return scheduler_add_all(s, request, 1, &id, refusal) ? id : -1;
 }
 
 /* ---- admission ---- */
@@ -206,12 +262,28 @@ static int64_t prefill_budget(const struct scheduler *s, bool anyone_decodes)
 	return rows > s->limits.tile_rows ? rows : s->limits.tile_rows;
 }
 
+/* Another of its group, admitted before it, has not computed their prompt yet. */
+static bool waits_for_group(const struct scheduler *s, const struct entry *entry)
+{
+	if (entry->request.group == 0)
+		return false;
+	for (int id = 0; id < s->n_entries; id++) {
+		const struct entry *other = &s->entries[id];
+		if (other->state == ENTRY_PREFILL && other->request.group == entry->request.group &&
+		    other->order < entry->order)
+			return true;
+	}
+	return false;
+}
+
 static void plan_prefill(struct scheduler *s, struct scheduler_step *step)
 {
 	int64_t budget = prefill_budget(s, step->n_decode > 0);
 	uint64_t after = 0;
 	for (int id; budget > 0 && (id = next_prefill(s, after)) >= 0; after = s->entries[id].order + 1) {
 		const struct entry *entry = &s->entries[id];
+		if (waits_for_group(s, entry))
+			continue;
 		int64_t left = entry->request.n_prompt - entry->n_prefilled;
 		int64_t rows = left;
 		if (rows > budget)

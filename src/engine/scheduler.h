@@ -1,7 +1,7 @@
 /* The scheduler: who waits, who runs, and what the next step computes. A pure state machine over counts: no threads, no
  * clock of its own, no weights, so that fairness, slicing and admission are tested (and simulated) alone.
  *
- *     int id = scheduler_add(s, &request, &refusal);       // waits
+ *     int id = scheduler_add(s, &request, &refusal);       // waits; or several at once: scheduler_add_all
  *     scheduler_admit(s, now_ns, &admission);              // lets in what fits
  *     scheduler_skip(s, id, n);                            // for those in prefill: that much a cache has by now
  *     scheduler_plan(s, &step);                            // says which rows to compute
@@ -12,6 +12,9 @@
  * Admission: in order of priority, then arrival; waiting raises priority by one every five seconds, so nobody
  * starves. A request is admitted when a place and all the pages it may ever need (prompt + max_tokens) are free:
  * admitted means it will finish. Nobody overtakes the first in line.
+ *
+ * Requests of one group have the same prompt: the first to be admitted computes it while the others that run wait, so that
+ * they find it in a cache.
  *
  * A step: one row for every sequence that decodes, then prefill in order of admission, in slices that end at multiples of
  * the tile, as many rows as the time budget allows (at least one tile): `max_gap` while anyone decodes, so that running
@@ -25,6 +28,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "base/error.h"
 
 struct scheduler;
 
@@ -44,9 +49,14 @@ struct scheduler_request {
 	int64_t n_total;  /* positions it may fill: prompt + max_tokens, clipped to the context */
 	int priority;
 	int64_t arrival_ns;
+	uint64_t group; /* 0 = none */
 };
 
-enum scheduler_refusal { SCHEDULER_QUEUE_FULL, SCHEDULER_NEVER_FITS };
+enum scheduler_refusal {
+	SCHEDULER_QUEUE_FULL,
+	SCHEDULER_NEVER_FITS, /* one of them alone needs more pages than there are */
+	SCHEDULER_TOO_MANY,   /* so many at once find no place even when nobody else is there */
+};
 
 /* The arrays belong to the scheduler until the next admit. */
 struct scheduler_admission {
@@ -78,6 +88,9 @@ void scheduler_destroy(struct scheduler *scheduler);
 /* An id in [0, n_parallel + max_waiting), the caller's until scheduler_remove; -1 with *refusal set. */
 int scheduler_add(struct scheduler *scheduler, const struct scheduler_request *request,
                   enum scheduler_refusal *refusal);
+/* All of requests [n], in their order, or none: false then, with *refusal set. ids: [n]. */
+bool scheduler_add_all(struct scheduler *scheduler, const struct scheduler_request *requests, int n, int *ids,
+                       enum scheduler_refusal *refusal) MUST_USE;
 /* Pages that n_total positions take. */
 int64_t scheduler_pages(const struct scheduler *scheduler, int64_t n_total);
 

@@ -162,8 +162,14 @@ static bool flush_pending(struct sequence *sequence)
 		return true;
 	pending->waits = false;
 	const char *text = pending->text.data ? pending->text.data : "";
-	return stream_push_token(sequence->stream, pending->token, pending->index,
-	                         pending->has_logprobs ? &pending->logprobs : NULL, text, pending->text.n_bytes);
+	return stream_push_token(sequence->stream,
+	                         &(struct event){.type = EVENT_TOKEN,
+	                                         .choice = sequence->choice,
+	                                         .token = pending->token,
+	                                         .index = pending->index,
+	                                         .logprobs = pending->has_logprobs ? &pending->logprobs : NULL,
+	                                         .text = text,
+	                                         .n_text_bytes = pending->text.n_bytes});
 }
 
 /* Makes the newest token the pending one, with the text that is safe now. */
@@ -188,6 +194,7 @@ static void set_end(struct sequence *sequence, enum stop_reason reason, int64_t 
 	sequence->ended = true;
 	sequence->terminal = (struct event){
 	    .type = EVENT_END,
+	    .choice = sequence->choice,
 	    .stop_reason = reason,
 	    .stop_matched = reason == STOP_SEQUENCE ? sequence->stops.matched : -1,
 	    .prompt_tokens = sequence->request.n_prompt,

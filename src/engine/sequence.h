@@ -25,6 +25,7 @@ struct pending_token {
 struct sequence {
 	struct request request; /* strings and prompt are owned copies */
 	struct stream *stream;  /* one reference */
+	int choice;             /* of the stream */
 	int id;                 /* the scheduler's */
 	int32_t *tokens;        /* [n_total] prompt, then output */
 	int64_t n_tokens;

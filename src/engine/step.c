@@ -49,7 +49,7 @@ static void say_goodbye(struct engine *engine)
 		engine->ended = sequence->next_ended;
 		sequence_push_terminal(sequence);
 		log_event(LOG_INFO, "request_end", sequence->request.request_id, LOG_TEXT("job_id", sequence->request.job_id),
-		          LOG_TEXT("outcome", outcome_name(sequence->outcome)),
+		          LOG_INT("choice", sequence->choice), LOG_TEXT("outcome", outcome_name(sequence->outcome)),
 		          LOG_INT("prompt_tokens", sequence->request.n_prompt),
 		          LOG_INT("tokens_out", sequence_output_tokens(sequence)),
 		          LOG_MS("total_ms", (double)(sequence->ended_ns - sequence->submitted_ns) / 1e6));
@@ -59,7 +59,9 @@ static void say_goodbye(struct engine *engine)
 
 static enum outcome outcome_of_cancel(enum error_code code)
 {
-	return code == ERROR_DEADLINE ? OUTCOME_DEADLINE : OUTCOME_CANCELLED;
+	if (code == ERROR_CANCELLED || code == ERROR_SHUTTING_DOWN)
+		return OUTCOME_CANCELLED;
+	return code == ERROR_DEADLINE ? OUTCOME_DEADLINE : OUTCOME_FAILED; /* another choice of it failed */
 }
 
 /* Locked. */
@@ -103,7 +105,7 @@ static void begin(struct engine *engine, struct sequence *sequence, int64_t now_
 	sequence->admitted_ns = now_ns;
 	histogram_observe(&engine->metrics.queue, (double)(now_ns - sequence->submitted_ns) / 1e9);
 	engine->metrics.prompt_tokens += (uint64_t)sequence->request.n_prompt;
-	stream_push_started(sequence->stream, sequence->request.n_prompt, sequence->cached_tokens);
+	stream_push_started(sequence->stream, sequence->choice, sequence->request.n_prompt, sequence->cached_tokens);
 }
 
 /* Locked. False when there is nothing to compute. */
@@ -168,6 +170,7 @@ static bool take_token(struct engine *engine, const struct forward_span *span, s
 	    .n_prompt = (size_t)request->n_prompt,
 	    .ends = engine->config.eos_ids,
 	    .n_ends = request->ignore_eos ? 0 : engine->config.n_eos_ids,
+	    .choice = request->choice,
 	    .position = (uint64_t)sequence->n_tokens,
 	    .mirostat = &sequence->mirostat,
 	};

@@ -9,14 +9,17 @@
 
 #include "base/platform.h"
 
+/* A reader this far behind does not read. */
 enum {
-	MAX_EVENTS = 1024,      /* a reader this far behind does not read */
+	MAX_EVENTS = 1024,
 	MAX_TEXT_BYTES = 65536, /* text of those events */
+	MAX_SHARES = 8,         /* that many times the above, where there are as many choices or more */
 };
 
 /* What a token needs: whole events would be most of a megabyte. */
 struct record {
 	enum event_type type;
+	int choice;
 	int32_t token;
 	int64_t index;
 	size_t n_text_bytes;
@@ -25,83 +28,112 @@ struct record {
 
 struct stream {
 	pthread_mutex_t mutex;
-	struct record *records;          /* ring [MAX_EVENTS + 1]: one more for the terminal event */
-	struct token_logprobs *logprobs; /* [MAX_EVENTS + 1], each that of the record in its place; NULL = never any */
+	int n_choices, n_open;  /* that have not ended */
+	int max_events, ring;   /* of tokens; places in the ring: with STARTED and END of all choices, and an ERROR */
+	struct record *records; /* [ring] */
+	struct token_logprobs *logprobs; /* [ring], each that of the record in its place; NULL = never any */
 	struct token_logprobs current_logprobs;
 	int first, count;
-	struct event started, terminal; /* of which there is one each */
-	struct bytes text;              /* of the records in the ring, in order, from text_first on */
-	size_t text_first;
+	struct event *started, *end; /* [n_choices] */
+	struct event failure;
+	struct bytes text; /* of the records in the ring, in order, from text_first on */
+	size_t text_first, max_text_bytes;
 	struct bytes current; /* text of the event the reader holds */
-	bool ended;           /* the terminal event was pushed */
+	bool ended;           /* no event comes any more */
 	int event_fd;
 	atomic_bool cancelled;
 	atomic_int cancel_code;
 	atomic_int references;
 };
 
-struct stream *stream_create(struct error *error)
+static void stream_free(struct stream *stream)
+{
+	if (stream->event_fd >= 0)
+		close(stream->event_fd);
+	bytes_free(&stream->text);
+	bytes_free(&stream->current);
+	free(stream->logprobs);
+	free(stream->records);
+	free(stream->started);
+	free(stream->end);
+	free(stream);
+}
+
+/* All the text it can ever hold is reserved here, so that a push cannot fail later. */
+static bool reserve(struct stream *stream)
+{
+	size_t n = (size_t)stream->n_choices;
+	stream->records = calloc((size_t)stream->ring, sizeof *stream->records);
+	stream->started = calloc(n, sizeof *stream->started);
+	stream->end = calloc(n, sizeof *stream->end);
+	stream->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	return stream->records && stream->started && stream->end && stream->event_fd >= 0 &&
+	       bytes_reserve(&stream->text, 2 * stream->max_text_bytes) &&
+	       bytes_reserve(&stream->current, stream->max_text_bytes);
+}
+
+struct stream *stream_create(int n_choices, struct error *error)
 {
 	struct stream *stream = calloc(1, sizeof *stream);
-	struct record *records = calloc(MAX_EVENTS + 1, sizeof *records);
-	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	/* All the text it can ever hold is reserved here, so that a push cannot fail later. */
-	if (!stream || !records || fd < 0 || !bytes_reserve(&stream->text, 2 * MAX_TEXT_BYTES) ||
-	    !bytes_reserve(&stream->current, MAX_TEXT_BYTES)) {
-		if (stream) {
-			bytes_free(&stream->text);
-			bytes_free(&stream->current);
-		}
-		if (fd >= 0)
-			close(fd);
-		free(records);
-		free(stream);
+	int shares = n_choices < MAX_SHARES ? n_choices : MAX_SHARES;
+	if (stream) {
+		stream->event_fd = -1;
+		stream->n_choices = stream->n_open = n_choices;
+		stream->max_events = MAX_EVENTS * shares;
+		stream->max_text_bytes = (size_t)MAX_TEXT_BYTES * (size_t)shares;
+		stream->ring = stream->max_events + 2 * n_choices + 1;
+	}
+	if (!stream || !reserve(stream)) {
 		error_set(error, ERROR_INTERNAL, "cannot make an event stream: %s", strerror(errno));
+		if (stream)
+			stream_free(stream);
 		return NULL;
 	}
 	pthread_mutex_init(&stream->mutex, NULL);
-	stream->records = records;
-	stream->event_fd = fd;
-	atomic_init(&stream->references, 2);
+	atomic_init(&stream->references, 1);
 	return stream;
 }
 
 bool stream_reserve_logprobs(struct stream *stream, struct error *error)
 {
-	stream->logprobs = calloc(MAX_EVENTS + 1, sizeof *stream->logprobs);
+	stream->logprobs = calloc((size_t)stream->ring, sizeof *stream->logprobs);
 	return stream->logprobs || error_set(error, ERROR_INTERNAL, "no memory for the log-probabilities of a request");
+}
+
+struct stream *stream_ref(struct stream *stream)
+{
+	atomic_fetch_add(&stream->references, 1);
+	return stream;
 }
 
 void stream_unref(struct stream *stream)
 {
 	if (!stream || atomic_fetch_sub(&stream->references, 1) > 1)
 		return;
-	close(stream->event_fd);
-	bytes_free(&stream->text);
-	bytes_free(&stream->current);
-	free(stream->logprobs);
-	free(stream->records);
 	pthread_mutex_destroy(&stream->mutex);
-	free(stream);
+	stream_free(stream);
 }
 
 /* Under the mutex. */
-static void push(struct stream *stream, const struct event *event, const char *text, size_t n_bytes)
+static void push(struct stream *stream, const struct event *event)
 {
-	int place = (stream->first + stream->count) % (MAX_EVENTS + 1);
+	int place = (stream->first + stream->count) % stream->ring;
 	struct record *record = &stream->records[place];
 	*record = (struct record){.type = event->type,
+	                          .choice = event->choice,
 	                          .token = event->token,
 	                          .index = event->index,
-	                          .n_text_bytes = n_bytes,
+	                          .n_text_bytes = event->n_text_bytes,
 	                          .has_logprobs = event->logprobs && stream->logprobs};
 	if (record->has_logprobs)
 		stream->logprobs[place] = *event->logprobs;
 	if (event->type == EVENT_STARTED)
-		stream->started = *event;
-	else if (event->type != EVENT_TOKEN)
-		stream->terminal = *event;
-	bytes_append(&stream->text, text, n_bytes);
+		stream->started[event->choice] = *event;
+	else if (event->type == EVENT_END)
+		stream->end[event->choice] = *event;
+	else if (event->type == EVENT_ERROR)
+		stream->failure = *event;
+	bytes_append(&stream->text, event->text, event->n_text_bytes);
 	stream->count++;
 	uint64_t one = 1;
 	/* Cannot fail but by overflow of the counter, which is readable then anyway. */
@@ -109,41 +141,48 @@ static void push(struct stream *stream, const struct event *event, const char *t
 	(void)written;
 }
 
-void stream_push_started(struct stream *stream, int64_t prompt_tokens, int64_t cached_tokens)
+void stream_push_started(struct stream *stream, int choice, int64_t prompt_tokens, int64_t cached_tokens)
 {
 	struct event event = {
 	    .type = EVENT_STARTED,
+	    .choice = choice,
 	    .started_unix_ms = clock_unix_ms(),
 	    .prompt_tokens = prompt_tokens,
 	    .cached_tokens = cached_tokens,
 	};
 	pthread_mutex_lock(&stream->mutex);
 	if (!stream->ended)
-		push(stream, &event, "", 0);
+		push(stream, &event);
 	pthread_mutex_unlock(&stream->mutex);
 }
 
-bool stream_push_token(struct stream *stream, int32_t token, int64_t index, const struct token_logprobs *logprobs,
-                       const char *text, size_t n_bytes)
+bool stream_push_token(struct stream *stream, const struct event *event)
 {
-	struct event event = {.type = EVENT_TOKEN, .token = token, .index = index, .logprobs = logprobs};
 	pthread_mutex_lock(&stream->mutex);
 	size_t waiting = stream->text.n_bytes - stream->text_first;
-	bool room = stream->ended || (stream->count < MAX_EVENTS && waiting + n_bytes <= MAX_TEXT_BYTES);
+	bool room = stream->ended ||
+	            (stream->count < stream->max_events && waiting + event->n_text_bytes <= stream->max_text_bytes);
 	if (room && !stream->ended)
-		push(stream, &event, text, n_bytes);
+		push(stream, event);
 	pthread_mutex_unlock(&stream->mutex);
 	return room;
 }
 
 bool stream_push_terminal(struct stream *stream, const struct event *event)
 {
+	bool failed = event->type == EVENT_ERROR;
 	pthread_mutex_lock(&stream->mutex);
 	bool first = !stream->ended;
-	stream->ended = true;
-	if (first)
-		push(stream, event, "", 0);
+	if (first) {
+		stream->n_open -= !failed;
+		stream->ended = failed || stream->n_open == 0;
+		push(stream, event);
+	}
 	pthread_mutex_unlock(&stream->mutex);
+	if (first && failed) {
+		atomic_store(&stream->cancel_code, (int)event->error.code);
+		atomic_store(&stream->cancelled, true);
+	}
 	return first;
 }
 
@@ -167,37 +206,43 @@ enum error_code stream_cancel_code(const struct stream *stream)
 
 /* ---- the reader's side (engine/engine.h) ---- */
 
+/* Under the mutex: the oldest event, of which there is one. */
+static void take_first(struct stream *stream, struct event *event)
+{
+	const struct record *record = &stream->records[stream->first];
+	*event = record->type == EVENT_STARTED ? stream->started[record->choice]
+	         : record->type == EVENT_END   ? stream->end[record->choice]
+	         : record->type == EVENT_ERROR ? stream->failure
+	                                       : (struct event){.type = EVENT_TOKEN, .choice = record->choice};
+	event->token = record->token;
+	event->index = record->index;
+	if (record->has_logprobs) {
+		stream->current_logprobs = stream->logprobs[stream->first];
+		event->logprobs = &stream->current_logprobs;
+	}
+	bytes_clear(&stream->current);
+	bytes_append(&stream->current, stream->text.data ? stream->text.data + stream->text_first : "",
+	             record->n_text_bytes);
+	event->text = stream->current.data ? stream->current.data : "";
+	event->n_text_bytes = stream->current.n_bytes;
+	stream->text_first += record->n_text_bytes;
+	stream->first = (stream->first + 1) % stream->ring;
+	stream->count--;
+}
+
 bool stream_next(struct stream *stream, struct event *event)
 {
 	pthread_mutex_lock(&stream->mutex);
 	bool got = stream->count > 0;
-	if (got) {
-		const struct record *record = &stream->records[stream->first];
-		*event = record->type == EVENT_STARTED ? stream->started
-		         : record->type != EVENT_TOKEN ? stream->terminal
-		                                       : (struct event){.type = EVENT_TOKEN};
-		event->token = record->token;
-		event->index = record->index;
-		if (record->has_logprobs) {
-			stream->current_logprobs = stream->logprobs[stream->first];
-			event->logprobs = &stream->current_logprobs;
-		}
-		bytes_clear(&stream->current);
-		bytes_append(&stream->current, stream->text.data ? stream->text.data + stream->text_first : "",
-		             record->n_text_bytes);
-		event->text = stream->current.data ? stream->current.data : "";
-		event->n_text_bytes = stream->current.n_bytes;
-		stream->text_first += record->n_text_bytes;
-		stream->first = (stream->first + 1) % (MAX_EVENTS + 1);
-		stream->count--;
-	}
+	if (got)
+		take_first(stream, event);
 	if (stream->count == 0) {
 		uint64_t counter;
 		ssize_t n = read(stream->event_fd, &counter, sizeof counter); /* EAGAIN when nothing was pushed since */
 		(void)n;
 		bytes_clear(&stream->text);
 		stream->text_first = 0;
-	} else if (stream->text_first > MAX_TEXT_BYTES / 2) {
+	} else if (stream->text_first > stream->max_text_bytes / 2) {
 		memmove(stream->text.data, stream->text.data + stream->text_first, stream->text.n_bytes - stream->text_first);
 		stream->text.n_bytes -= stream->text_first;
 		stream->text_first = 0;
@@ -227,10 +272,7 @@ void stream_cancel(struct stream *stream, enum error_code code)
 {
 	struct event event = {.type = EVENT_ERROR};
 	error_set(&event.error, code, "%s", cancel_message(code));
-	if (!stream_push_terminal(stream, &event))
-		return;
-	atomic_store(&stream->cancel_code, (int)code);
-	atomic_store(&stream->cancelled, true);
+	stream_push_terminal(stream, &event);
 }
 
 void stream_close(struct stream *stream)

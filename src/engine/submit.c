@@ -78,76 +78,130 @@ static int retry_after(const struct engine *engine)
 	return (int)((scheduler_wait_estimate_ns(engine->scheduler) + 999999999) / 1000000000);
 }
 
-/* Locked. On success the scheduler and the table own the sequence. */
-static bool enqueue(struct engine *engine, struct sequence *sequence, int *retry_after_s, struct error *error)
+/* Why the scheduler takes none of them. Locked. */
+static bool refuse(struct engine *engine, const struct sequence *sequence, int n, enum scheduler_refusal refusal,
+                   int *retry_after_s, struct error *error)
 {
-	if (!may_submit(engine, &sequence->request, error))
+	engine->metrics.requests[OUTCOME_REJECTED]++;
+	if (refusal == SCHEDULER_NEVER_FITS)
+		return error_set(error, ERROR_INSUFFICIENT_MEMORY,
+		                 "prompt and max_tokens need %lld KV pages, the pool has %d: at most %lld tokens in all",
+		                 (long long)sequence->max_pages, engine->facts.kv_pages_total,
+		                 (long long)engine->facts.kv_pages_total * engine->facts.kv_page_tokens);
+	if (refusal == SCHEDULER_TOO_MANY)
+		return error_set(error, ERROR_INVALID_REQUEST,
+		                 "%d choices at once are more than can run (%d, as far as memory allows) and wait (%d) here", n,
+		                 engine->facts.n_parallel, engine->options.max_queue);
+	int seconds = retry_after(engine);
+	if (retry_after_s)
+		*retry_after_s = seconds;
+	return error_set(error, ERROR_QUEUE_FULL,
+	                 "%d requests with %lld prompt tokens wait already, at most %d with %lld may; try again in %d s",
+	                 scheduler_waiting(engine->scheduler), (long long)scheduler_waiting_tokens(engine->scheduler),
+	                 engine->options.max_queue, (long long)engine->options.max_queued_tokens, seconds);
+}
+
+/* Requests of the same prompt, neighbours in the array, are a group. Locked. */
+static uint64_t group_of(struct engine *engine, const struct request *requests, int at, int n, uint64_t previous)
+{
+	const struct request *request = &requests[at];
+	if (at > 0 && request->prompt == request[-1].prompt && request->n_prompt == request[-1].n_prompt)
+		return previous;
+	bool more = at + 1 < n && request->prompt == request[1].prompt && request->n_prompt == request[1].n_prompt;
+	return more ? ++engine->n_groups : 0;
+}
+
+/* Locked. On success the scheduler and the table own the sequences. */
+static bool enqueue(struct engine *engine, const struct request *requests, struct sequence **sequences, int n,
+                    int *retry_after_s, struct error *error)
+{
+	if (!may_submit(engine, requests, error))
 		return false;
 	enum scheduler_refusal refusal;
-	struct scheduler_request place = {
-	    .n_prompt = sequence->request.n_prompt,
-	    .n_total = sequence->n_total,
-	    .priority = sequence->request.priority,
-	    .arrival_ns = sequence->submitted_ns,
-	};
-	int id = scheduler_add(engine->scheduler, &place, &refusal);
-	if (id < 0) {
-		engine->metrics.requests[OUTCOME_REJECTED]++;
-		if (refusal == SCHEDULER_NEVER_FITS)
-			return error_set(error, ERROR_INSUFFICIENT_MEMORY,
-			                 "prompt and max_tokens need %lld KV pages, the pool has %d: at most %lld tokens in all",
-			                 (long long)sequence->max_pages, engine->facts.kv_pages_total,
-			                 (long long)engine->facts.kv_pages_total * engine->facts.kv_page_tokens);
-		int seconds = retry_after(engine);
-		if (retry_after_s)
-			*retry_after_s = seconds;
-		return error_set(
-		    error, ERROR_QUEUE_FULL,
-		    "%d requests with %lld prompt tokens wait already, at most %d with %lld may; try again in %d s",
-		    scheduler_waiting(engine->scheduler), (long long)scheduler_waiting_tokens(engine->scheduler),
-		    engine->options.max_queue, (long long)engine->options.max_queued_tokens, seconds);
+	struct scheduler_request places[ENGINE_MAX_CHOICES];
+	int ids[ENGINE_MAX_CHOICES];
+	for (int i = 0; i < n; i++)
+		places[i] = (struct scheduler_request){
+		    .n_prompt = requests[i].n_prompt,
+		    .n_total = sequences[i]->n_total,
+		    .priority = requests->priority,
+		    .arrival_ns = sequences[0]->submitted_ns,
+		    .group = group_of(engine, requests, i, n, i > 0 ? places[i - 1].group : 0),
+		};
+	if (!scheduler_add_all(engine->scheduler, places, n, ids, &refusal))
+		return refuse(engine, sequences[0], n, refusal, retry_after_s, error);
+	for (int i = 0; i < n; i++) {
+		sequences[i]->id = ids[i];
+		engine->sequences[ids[i]] = sequences[i];
 	}
-	sequence->id = id;
-	engine->sequences[id] = sequence;
 	return true;
+}
+
+static struct sequence *make_sequence(struct engine *engine, const struct request *request, struct stream *stream,
+                                      int choice, struct error *error)
+{
+	int64_t n_total = 0, page_tokens = engine->facts.kv_page_tokens;
+	bool clipped = false;
+	if (!check_sampling(engine, &request->sampling, error) ||
+	    !measure_request(engine, request, &n_total, &clipped, error))
+		return NULL;
+	int max_pages = (int)((n_total + page_tokens - 1) / page_tokens);
+	struct sequence *sequence = sequence_create(request, n_total, clipped, max_pages, engine->tokenizer, error);
+	if (!sequence)
+		return NULL;
+	sequence->stream = stream_ref(stream);
+	sequence->choice = choice;
+	sequence->chain.key = request->cache_key;
+	sequence->chain.rope_variant = model_rope_variant(engine->model, n_total);
+	sequence->submitted_ns = clock_ns();
+	return sequence;
+}
+
+/* All of them in one stream, or none. */
+static bool submit(struct engine *engine, const struct request *requests, int n, struct stream *stream,
+                   int *retry_after_s, struct error *error)
+{
+	struct sequence *sequences[ENGINE_MAX_CHOICES] = {NULL};
+	int n_made = 0;
+	bool logprobs = false;
+	while (n_made < n && (sequences[n_made] = make_sequence(engine, &requests[n_made], stream, n_made, error)))
+		logprobs |= requests[n_made++].sampling.logprobs;
+	bool ok = n_made == n && (!logprobs || stream_reserve_logprobs(stream, error));
+	if (ok) {
+		pthread_mutex_lock(&engine->mutex);
+		ok = enqueue(engine, requests, sequences, n, retry_after_s, error);
+		if (ok)
+			pthread_cond_signal(&engine->work);
+		pthread_mutex_unlock(&engine->mutex);
+	}
+	for (int i = 0; i < n_made && !ok; i++)
+		sequence_destroy(sequences[i]);
+	return ok;
+}
+
+struct stream *engine_submit_all(struct engine *engine, const struct request *requests, int n_requests,
+                                 int *retry_after_s, struct error *error)
+{
+	if (n_requests < 1 || n_requests > ENGINE_MAX_CHOICES) {
+		error_set(error, ERROR_INVALID_REQUEST, "%d choices are asked for at once, at most %d can be", n_requests,
+		          ENGINE_MAX_CHOICES);
+		return NULL;
+	}
+	pthread_mutex_lock(&engine->mutex);
+	bool open = may_submit(engine, requests, error);
+	pthread_mutex_unlock(&engine->mutex);
+	struct stream *stream = open ? stream_create(n_requests, error) : NULL;
+	if (stream && !submit(engine, requests, n_requests, stream, retry_after_s, error)) {
+		stream_unref(stream);
+		stream = NULL;
+	}
+	return stream;
 }
 
 struct stream *engine_submit(struct engine *engine, const struct request *request, int *retry_after_s,
                              struct error *error)
 {
-	int64_t n_total = 0;
-	bool clipped = false;
-	pthread_mutex_lock(&engine->mutex);
-	bool open = may_submit(engine, request, error);
-	pthread_mutex_unlock(&engine->mutex);
-	if (!open || !check_sampling(engine, &request->sampling, error) ||
-	    !measure_request(engine, request, &n_total, &clipped, error))
-		return NULL;
-	int64_t page_tokens = engine->facts.kv_page_tokens;
-	struct sequence *sequence = sequence_create(
-	    request, n_total, clipped, (int)((n_total + page_tokens - 1) / page_tokens), engine->tokenizer, error);
-	if (!sequence)
-		return NULL;
-	sequence->chain.key = request->cache_key;
-	sequence->chain.rope_variant = model_rope_variant(engine->model, n_total);
-	sequence->submitted_ns = clock_ns();
-	struct stream *stream = sequence->stream = stream_create(error);
-	if (!stream || (request->sampling.logprobs && !stream_reserve_logprobs(stream, error))) {
-		sequence_destroy(sequence);
-		stream_unref(stream);
-		return NULL;
-	}
-	pthread_mutex_lock(&engine->mutex);
-	bool queued = enqueue(engine, sequence, retry_after_s, error);
-	if (queued)
-		pthread_cond_signal(&engine->work);
-	pthread_mutex_unlock(&engine->mutex);
-	if (!queued) {
-		sequence_destroy(sequence);
-		stream_unref(stream);
-		return NULL;
-	}
-	return stream;
+	return engine_submit_all(engine, request, 1, retry_after_s, error);
 }
 
 bool engine_cancel(struct engine *engine, uint64_t owner, const char *job_id)

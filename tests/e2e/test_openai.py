@@ -295,6 +295,79 @@ def test_held_text_keeps_its_logprobs(port):
     assert any(part["text"] == "" and part["logprobs"] for part in parts)
 
 
+# ---- several choices ----
+
+
+def by_index(parts):
+    """The chunks' choices, which are one to a chunk, by their index; without that."""
+    found = {}
+    for part in parts:
+        (choice,) = part["choices"]
+        found.setdefault(choice.pop("index"), []).append(choice)
+    return found
+
+
+def test_several_choices(port):
+    fields = {"temperature": 1.3, "seed": 11, "max_tokens": 12, "ignore_eos": True}
+    for ask, text_of in ((chat, lambda choice: choice["message"]["content"]), (complete, lambda choice: choice["text"])):
+        one = good(ask(port, **fields))
+        answer = good(ask(port, n=5, **fields))
+        assert [choice["index"] for choice in answer["choices"]] == list(range(5))
+        texts = [text_of(choice) for choice in answer["choices"]]
+        assert len(set(texts)) > 1 and texts[0] == text_of(one["choices"][0])
+        usage = answer["usage"]
+        assert usage["prompt_tokens"] == one["usage"]["prompt_tokens"] and usage["completion_tokens"] == 5 * 12
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+        more = good(ask(port, n=9, **fields))  # who comes beside it changes no choice
+        assert [text_of(choice) for choice in more["choices"][:5]] == texts
+        parts = chunks(ask(port, n=5, stream=True, stream_options={"include_usage": True}, **fields))
+        assert parts.pop()["usage"]["completion_tokens"] == 60
+        streams = by_index(parts)
+        assert sorted(streams) == list(range(5)) and len({(part["id"], part["created"]) for part in parts}) == 1
+        for index, said in streams.items():
+            assert [part["finish_reason"] for part in said] == [None] * (len(said) - 1) + ["length"]
+            if ask is chat:
+                assert [("role" in part["delta"]) for part in said] == [True] + [False] * (len(said) - 1)
+            text = "".join(part["delta"].get("content", "") if ask is chat else part["text"] for part in said)
+            assert text == texts[index]
+
+
+def test_the_best_of_several(port):
+    fields = {"temperature": 1.5, "seed": 4, "max_tokens": 10, "ignore_eos": True}
+    all_of_them = good(complete(port, n=6, logprobs=0, **fields))["choices"]
+    ranked = sorted(all_of_them, key=lambda choice: -sum(choice["logprobs"]["token_logprobs"]))
+    best = good(complete(port, n=2, best_of=6, **fields))
+    assert [choice["text"] for choice in best["choices"]] == [choice["text"] for choice in ranked[:2]]
+    assert [choice["index"] for choice in best["choices"]] == [0, 1] and best["choices"][0]["logprobs"] is None
+    assert best["usage"]["completion_tokens"] == 60
+    told = good(complete(port, n=2, best_of=6, logprobs=0, **fields))["choices"]
+    assert [choice["logprobs"] for choice in told] == [choice["logprobs"] for choice in ranked[:2]]
+    assert len(good(chat(port, n=1, best_of=3))["choices"]) == 1
+    refused(complete(port, n=3, best_of=2), param="best_of")
+    refused(complete(port, n=1, best_of=2, stream=True), param="best_of")
+    assert len(chunks(complete(port, n=2, best_of=2, stream=True))) > 2
+
+
+def test_choices_find_room_or_are_refused(worker, text_model):
+    """With one place they come one after the other; more than there is room for are refused at once."""
+    port = worker("--parallel", "1", "--queue", "3", model=text_model).port
+    fields = {"temperature": 1.3, "seed": 11, "max_tokens": 12, "ignore_eos": True}
+    answer = good(chat(port, n=4, **fields))
+    assert len({choice["message"]["content"] for choice in answer["choices"]}) > 1
+    assert "5 choices" in refused(chat(port, n=5, **fields))
+    good(chat(port, n=4, **fields))
+
+
+def test_a_client_that_leaves_ends_all_choices(worker, text_model):
+    from http_client import Stream, health
+
+    port = worker("--parallel", "2", model=text_model).port
+    with Stream(port, CHAT, {"messages": HELLO, "n": 8, "ignore_eos": True, "stream": True}) as stream:
+        wait_until(lambda: health(port)["active"] == 2 and health(port)["queued"] == 6)
+        stream.close()
+        wait_until(lambda: health(port)["active"] + health(port)["queued"] == 0)
+
+
 def test_stop_strings(port):
     text = good(complete(port, max_tokens=30))["choices"][0]["text"]
     stop = text[8:12]
@@ -336,7 +409,7 @@ def test_what_changes_nothing_is_accepted(port):
 
 
 @pytest.mark.parametrize("field, value", [
-    ("n", 2), ("presence_penalty", 2.5), ("frequency_penalty", -3), ("logit_bias", {"5": 101}), ("logit_bias", {"x": 1}),
+    ("n", 0), ("n", 129), ("n", 1000000), ("n", -1), ("n", 1.5), ("n", "2"), ("best_of", 0), ("presence_penalty", 2.5), ("frequency_penalty", -3), ("logit_bias", {"5": 101}), ("logit_bias", {"x": 1}),
     ("logit_bias", {"99999": 1}), ("logprobs", 1), ("top_logprobs", 3), ("top_logprobs", 21), ("top_logprobs", -1),
     ("response_format", {"type": "json_object"}), ("temperature", 3), ("top_p", "x"), ("stream", "yes"),
     ("stream_options", []), ("tools", {}), ("model", 5), ("seed", 1.5), ("chat_template_kwargs", []),
@@ -349,7 +422,7 @@ def test_what_chat_cannot_do_is_refused_by_name(port, field, value):
 
 
 @pytest.mark.parametrize("field, value", [
-    ("n", 2), ("best_of", 3), ("suffix", "x"), ("logprobs", 6), ("logprobs", True), ("logprobs", -1), ("echo", True),
+    ("n", 129), ("best_of", 129), ("suffix", "x"), ("logprobs", 6), ("logprobs", True), ("logprobs", -1), ("echo", True),
     ("prompt", ["a", "b"]), ("prompt", []),
     ("prompt", 5), ("prompt", [1, -1]), ("prompt", [1, 1 << 40]), ("prompt", [[1], [2]]), ("prompt", None),
 ])

@@ -32,7 +32,7 @@ static struct scheduler *make(int n_parallel, int n_pages)
 static int add(struct scheduler *s, int64_t n_prompt, int64_t n_total, int priority, int64_t arrival_ns)
 {
 	enum scheduler_refusal refusal;
-	struct scheduler_request request = {n_prompt, n_total, priority, arrival_ns};
+	struct scheduler_request request = {n_prompt, n_total, priority, arrival_ns, 0};
 	return scheduler_add(s, &request, &refusal);
 }
 
@@ -126,7 +126,7 @@ static void admission_reserves_every_page(void **state)
 	struct scheduler *s = make(8, 10);
 	struct scheduler_step step;
 	enum scheduler_refusal refusal;
-	struct scheduler_request too_large = {10, 10 * PAGE + 1, 0, 0};
+	struct scheduler_request too_large = {10, 10 * PAGE + 1, 0, 0, 0};
 	assert_int_equal(scheduler_add(s, &too_large, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_NEVER_FITS);
 	int a = add(s, 10, 6 * PAGE, 0, 0), b = add(s, 10, 6 * PAGE, 0, 0), c = add(s, 10, PAGE, 0, 0);
@@ -177,7 +177,7 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 	assert_true(plan(s, 0, &step));
 	for (int i = 0; i < 8; i++)
 		assert_true(add(s, 1, 2, 0, 0) >= 0);
-	struct scheduler_request one_more = {1, 2, 0, 0};
+	struct scheduler_request one_more = {1, 2, 0, 0, 0};
 	assert_int_equal(scheduler_add(s, &one_more, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
 	scheduler_destroy(s);
@@ -186,11 +186,21 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 	add(s, 1, 2, 0, 0);
 	assert_true(plan(s, 0, &step));
 	assert_true(add(s, 9000, 9001, 0, 0) >= 0);
-	struct scheduler_request tokens = {1001, 1002, 0, 0};
+	struct scheduler_request tokens = {1001, 1002, 0, 0, 0};
 	assert_int_equal(scheduler_add(s, &tokens, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
 	assert_int_equal(scheduler_waiting_tokens(s), 9000);
 	assert_true(add(s, 1000, 1001, 0, 0) >= 0);
+	scheduler_destroy(s);
+
+	s = make(2, 1000); /* who will start takes no place, whether it was let in yet or not */
+	struct scheduler_request eight[8];
+	int ids[8];
+	for (int i = 0; i < 8; i++)
+		eight[i] = one_more;
+	assert_true(add(s, 1, 2, 0, 0) >= 0 && add(s, 1, 2, 0, 0) >= 0);
+	assert_true(scheduler_add_all(s, eight, 8, ids, &refusal));
+	assert_int_equal(scheduler_add(s, &one_more, &refusal), -1);
 	scheduler_destroy(s);
 
 	s = make(1, 1000); /* a prompt beyond the bound waits when nobody else does */
@@ -199,6 +209,76 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 	assert_true(add(s, 20000, 20001, 0, 0) >= 0);
 	assert_int_equal(scheduler_add(s, &one_more, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
+	scheduler_destroy(s);
+}
+
+/* All or none: those that start at once take no place in the queue, and what never finds room is told apart from what must
+ * wait. */
+static void several_come_together_or_not_at_all(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(4, 10);
+	struct scheduler_request requests[16];
+	struct scheduler_step step;
+	enum scheduler_refusal refusal;
+	int ids[16];
+	for (int i = 0; i < 16; i++)
+		requests[i] = (struct scheduler_request){.n_prompt = 2 * PAGE, .n_total = 3 * PAGE, .group = 1};
+	assert_false(scheduler_add_all(s, requests, 12, ids, &refusal)); /* three start, for want of pages; eight wait */
+	assert_int_equal(refusal, SCHEDULER_TOO_MANY);
+	assert_int_equal(scheduler_waiting(s), 0);
+	assert_true(scheduler_add_all(s, requests, 11, ids, &refusal));
+	assert_true(plan(s, 0, &step));
+	assert_int_equal(admission.n_admitted, 3);
+	assert_int_equal(scheduler_waiting(s), 8);
+	for (int i = 0; i < 3; i++)
+		scheduler_remove(s, ids[i]);
+	assert_false(scheduler_add_all(s, requests, 1, ids + 11, &refusal));
+	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
+	assert_true(plan(s, 0, &step));
+	assert_int_equal(scheduler_waiting(s), 5);
+	assert_false(scheduler_add_all(s, requests, 4, ids + 11, &refusal));
+	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
+	assert_int_equal(scheduler_waiting(s), 5);
+	assert_true(scheduler_add_all(s, requests, 3, ids + 11, &refusal));
+	requests[1].n_total = 11 * PAGE;
+	assert_false(scheduler_add_all(s, requests, 2, ids + 14, &refusal));
+	assert_int_equal(refusal, SCHEDULER_NEVER_FITS);
+	scheduler_destroy(s);
+}
+
+/* The first of a group computes the prompt, then the others what they do not find in the cache; whoever is of no group or
+ * of another does not wait for them. */
+static void a_group_computes_its_prompt_once(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(4, 100);
+	struct scheduler_request requests[3];
+	struct scheduler_step step;
+	enum scheduler_refusal refusal;
+	int ids[3];
+	for (int i = 0; i < 3; i++)
+		requests[i] = (struct scheduler_request){.n_prompt = 1000, .n_total = 1010, .group = 7};
+	assert_true(scheduler_add_all(s, requests, 3, ids, &refusal));
+	int other = add(s, 1000, 1010, 0, 0), n_of_first = 0, n_of_other = 0;
+	while (n_of_first < 1000) {
+		assert_true(plan(s, 0, &step));
+		for (int i = 0; i < step.n_slices; i++) {
+			assert_true(step.slices[i].id == ids[0] || step.slices[i].id == other);
+			*(step.slices[i].id == other ? &n_of_other : &n_of_first) += step.slices[i].n_rows;
+		}
+		scheduler_report(s, &step, 1000);
+	}
+	assert_int_equal(scheduler_skip(s, ids[1], 992), 992);
+	scheduler_remove(s, ids[0]); /* it is done with */
+	assert_true(plan(s, 0, &step));
+	int first = step.slices[0].id;
+	assert_true(first == ids[1] && step.slices[0].n_rows == 8);
+	scheduler_report(s, &step, 1000);
+	assert_int_equal(scheduler_skip(s, ids[2], 992), 992);
+	assert_true(plan(s, 0, &step));
+	assert_true(step.slices[0].id == ids[2] || step.slices[1].id == ids[2]);
+	assert_true(n_of_other <= 1000);
 	scheduler_destroy(s);
 }
 
@@ -321,6 +401,8 @@ int main(void)
 	    cmocka_unit_test(priority_goes_first_and_ages),
 	    cmocka_unit_test(queue_is_bounded_by_requests_and_tokens),
 	    cmocka_unit_test(retry_after_counts_places_and_pages),
+	    cmocka_unit_test(several_come_together_or_not_at_all),
+	    cmocka_unit_test(a_group_computes_its_prompt_once),
 	    cmocka_unit_test(what_is_known_is_skipped),
 	    cmocka_unit_test(random_load_gives_everything_back),
 	};

@@ -20,8 +20,9 @@ static struct generation *make_generation(uint64_t owner, const char *job_id)
 	assert_non_null(generation);
 	generation->owner = owner;
 	snprintf(generation->job_id, sizeof generation->job_id, "%s", job_id);
-	generation->stream = stream_create(&error);
+	generation->stream = stream_create(1, &error);
 	assert_non_null(generation->stream);
+	stream_ref(generation->stream); /* the engine's */
 	return generation;
 }
 
@@ -47,7 +48,11 @@ static void assert_token(struct generation *generation, int64_t index, const cha
 
 static void push_token(struct generation *generation, int64_t index, const char *text)
 {
-	assert_true(stream_push_token(generation->stream, 100 + (int32_t)index, index, NULL, text, strlen(text)));
+	assert_true(stream_push_token(generation->stream, &(struct event){.type = EVENT_TOKEN,
+	                                                                  .token = 100 + (int32_t)index,
+	                                                                  .index = index,
+	                                                                  .text = text,
+	                                                                  .n_text_bytes = strlen(text)}));
 }
 
 /* Taken in at any moment, the events are those that the reader would have had, and nothing is noted before it is given. */
@@ -60,7 +65,7 @@ static void kept_events_come_again_in_order(void **state)
 		    end = {.type = EVENT_END, .stop_reason = STOP_EOS, .stop_matched = -1, .completion_tokens = 3};
 		for (int i = 0; i < 5; i++) {
 			if (i == 0)
-				stream_push_started(generation->stream, 7, 4);
+				stream_push_started(generation->stream, 0, 7, 4);
 			else if (i < 4)
 				push_token(generation, i - 1, i == 2 ? "" : "text");
 			else

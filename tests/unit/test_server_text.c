@@ -18,8 +18,14 @@
 
 static struct generation make_generation(void)
 {
-	struct generation generation = {.stop_matched = -1, .seed = UINT64_MAX, .job_id = "job \"1\"", .model = "tiny"};
-	return generation;
+	static struct choice choice;
+	choice = (struct choice){.stop_matched = -1};
+	return (struct generation){.stop_matched = -1,
+	                           .seed = UINT64_MAX,
+	                           .job_id = "job \"1\"",
+	                           .model = "tiny",
+	                           .choices = &choice,
+	                           .n_choices = 1};
 }
 
 /* One event as generation_next gives it, then framed. */

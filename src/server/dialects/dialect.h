@@ -53,7 +53,7 @@ struct dialect {
 	void (*ping)(struct bytes *out);
 	/* Takes in an event of an answer that is not streamed, for `whole`; NULL where the text is all that it needs. */
 	void (*note)(struct generation *generation, const struct event *event);
-	/* The whole answer of a generation that ended well, text and all. */
+	/* The whole answer of a generation that ended well; text: [n_choices]. */
 	void (*whole)(const struct generation *generation, const struct bytes *text, struct bytes *body);
 };
 

@@ -60,9 +60,9 @@ static void write_error(const struct error *error, const char *request_id, int r
 
 /* ---- what both forms of an answer tell ---- */
 
-static const char *finish_reason(const struct generation *generation)
+static const char *finish_reason(const struct choice *choice)
 {
-	return generation->stop_reason == STOP_EOS || generation->stop_reason == STOP_SEQUENCE ? "stop" : "length";
+	return choice->stop_reason == STOP_EOS || choice->stop_reason == STOP_SEQUENCE ? "stop" : "length";
 }
 
 /* A generation's name is "job-" and digits: the same digits under OpenAI's prefix. */
@@ -91,13 +91,11 @@ static void write_usage(const struct generation *generation, struct bytes *out)
 	json_close(out);
 }
 
-/* `"choices":[{"index":0,` and what ends it; logprobs NULL: there are none. */
-static void open_choice(struct bytes *out)
+/* `{"index":N,` and what ends it; logprobs NULL: there are none. */
+static void open_choice(int index, struct bytes *out)
 {
-	json_field_key(out, "choices");
-	bytes_append_text(out, "[");
 	json_open(out);
-	json_field_int(out, "index", 0);
+	json_field_int(out, "index", index);
 }
 
 static void close_choice(const struct bytes *logprobs, const char *reason, struct bytes *out)
@@ -109,7 +107,6 @@ static void close_choice(const struct bytes *logprobs, const char *reason, struc
 		bytes_append_text(out, "null");
 	json_field_text(out, "finish_reason", reason);
 	json_close(out);
-	bytes_append_text(out, "]");
 }
 
 /* ---- streams ---- */
@@ -121,6 +118,7 @@ struct form {
 
 /* What a chunk's only choice says; members that are not set are left out, or null. */
 struct said {
+	int choice;
 	const char *role, *text;
 	size_t n_text_bytes;
 	const struct bytes *logprobs; /* a JSON value */
@@ -145,7 +143,9 @@ static void frame_choice(const struct generation *generation, const struct form 
                          struct bytes *out)
 {
 	begin_chunk(generation, form, out);
-	open_choice(out);
+	json_field_key(out, "choices");
+	bytes_append_text(out, "[");
+	open_choice(said->choice, out);
 	if (form->chat) {
 		json_field_key(out, "delta");
 		json_open(out);
@@ -158,6 +158,7 @@ static void frame_choice(const struct generation *generation, const struct form 
 		json_field_string(out, "text", said->text ? said->text : "", said->n_text_bytes);
 	}
 	close_choice(said->logprobs, said->reason, out);
+	bytes_append_text(out, "]");
 	end_chunk(out);
 }
 
@@ -170,7 +171,7 @@ static void write_logprobs(struct generation *generation, const struct form *for
 		chat_logprobs_add(generation->tokenizer, event, &lists[0]);
 		chat_logprobs_write(&lists[0], value);
 	} else {
-		text_logprobs_add(generation->tokenizer, event, &generation->n_characters, lists);
+		text_logprobs_add(generation->tokenizer, event, &generation->choices[event->choice].n_characters, lists);
 		text_logprobs_write(lists, value);
 	}
 	for (int i = 0; i < TEXT_LOGPROBS_LISTS; i++)
@@ -182,20 +183,24 @@ static void frame_token(struct generation *generation, const struct form *form, 
                         struct bytes *out)
 {
 	struct bytes logprobs = {0};
-	struct said said = {.text = event->text, .n_text_bytes = event->n_text_bytes};
-	if (event->logprobs) {
+	struct said said = {.choice = event->choice, .text = event->text, .n_text_bytes = event->n_text_bytes};
+	bool tells_logprobs = generation->asked.logprobs && event->logprobs;
+	if (tells_logprobs) {
 		write_logprobs(generation, form, event, &logprobs);
 		said.logprobs = &logprobs;
 	}
-	if (event->n_text_bytes > 0 || event->logprobs)
+	if (event->n_text_bytes > 0 || tells_logprobs)
 		frame_choice(generation, form, &said, out);
 	out->failed |= logprobs.failed;
 	bytes_free(&logprobs);
 }
 
-static void frame_end(const struct generation *generation, const struct form *form, struct bytes *out)
+static void frame_end(const struct generation *generation, const struct form *form, int choice, struct bytes *out)
 {
-	frame_choice(generation, form, &(struct said){.reason = finish_reason(generation)}, out);
+	struct said said = {.choice = choice, .reason = finish_reason(&generation->choices[choice])};
+	frame_choice(generation, form, &said, out);
+	if (!generation->finished)
+		return;
 	if (generation->asked.include_usage) {
 		begin_chunk(generation, form, out);
 		json_field_key(out, "choices");
@@ -218,13 +223,14 @@ static void frame(struct generation *generation, const struct form *form, const 
 	switch (event->type) {
 	case EVENT_STARTED:
 		if (form->chat)
-			frame_choice(generation, form, &(struct said){.role = "assistant", .text = ""}, out);
+			frame_choice(generation, form, &(struct said){.choice = event->choice, .role = "assistant", .text = ""},
+			             out);
 		break;
 	case EVENT_TOKEN:
 		frame_token(generation, form, event, out);
 		break;
 	case EVENT_END:
-		frame_end(generation, form, out);
+		frame_end(generation, form, event->choice, out);
 		break;
 	case EVENT_ERROR:
 		frame_error(&event->error, out);
@@ -246,53 +252,89 @@ static void frame_text(struct generation *generation, const struct event *event,
 
 static void note_chat(struct generation *generation, const struct event *event)
 {
-	if (event->type == EVENT_TOKEN && event->logprobs)
-		chat_logprobs_add(generation->tokenizer, event, &generation->notes[0]);
+	if (event->type == EVENT_TOKEN && event->logprobs && generation->asked.logprobs)
+		chat_logprobs_add(generation->tokenizer, event, &generation->choices[event->choice].notes[0]);
 }
 
 static void note_text(struct generation *generation, const struct event *event)
 {
-	if (event->type == EVENT_TOKEN && event->logprobs)
-		text_logprobs_add(generation->tokenizer, event, &generation->n_characters, generation->notes);
+	struct choice *choice = &generation->choices[event->choice];
+	if (event->type == EVENT_TOKEN && event->logprobs && generation->asked.logprobs)
+		text_logprobs_add(generation->tokenizer, event, &choice->n_characters, choice->notes);
 }
 
-/* Closes the only choice of a whole answer. */
-static void close_whole_choice(const struct generation *generation, bool chat, struct bytes *body)
+/* How likely its tokens are on average: what is best of several. */
+static double likelihood(const struct choice *choice)
 {
-	struct bytes logprobs = {0};
-	bool wanted = generation->asked.sampling.logprobs;
-	if (wanted && chat)
-		chat_logprobs_write(&generation->notes[0], &logprobs);
-	else if (wanted)
-		text_logprobs_write(generation->notes, &logprobs);
-	close_choice(wanted ? &logprobs : NULL, finish_reason(generation), body);
-	body->failed |= logprobs.failed;
-	bytes_free(&logprobs);
+	return choice->tokens_out > 0 ? choice->logprob / (double)choice->tokens_out : 0;
 }
 
-static void write_whole_chat(const struct generation *generation, const struct bytes *text, struct bytes *body)
+/* The next one to tell of the n_best likeliest, all of them where that is not asked for: the likeliest not told yet. */
+static int next_best(const struct generation *generation, const bool *told)
 {
-	write_head(generation, "chatcmpl", "chat.completion", body);
-	open_choice(body);
+	int best = -1;
+	for (int i = 0; i < generation->n_choices; i++)
+		if (!told[i] && (best < 0 || likelihood(&generation->choices[i]) > likelihood(&generation->choices[best])))
+			best = i;
+	return best;
+}
+
+static void write_message(const struct bytes *text, struct bytes *body)
+{
 	json_field_key(body, "message");
 	json_open(body);
 	json_field_text(body, "role", "assistant");
 	json_field_string(body, "content", text->data ? text->data : "", text->n_bytes);
 	json_field_text(body, "refusal", NULL);
 	json_close(body);
-	close_whole_choice(generation, true, body);
+}
+
+static void write_whole_choice(const struct generation *generation, int index, int choice, bool chat,
+                               const struct bytes *text, struct bytes *body)
+{
+	const struct choice *told = &generation->choices[choice];
+	struct bytes logprobs = {0};
+	open_choice(index, body);
+	if (chat)
+		write_message(text, body);
+	else
+		json_field_string(body, "text", text->data ? text->data : "", text->n_bytes);
+	if (generation->asked.logprobs && chat)
+		chat_logprobs_write(told->notes, &logprobs);
+	else if (generation->asked.logprobs)
+		text_logprobs_write(told->notes, &logprobs);
+	close_choice(generation->asked.logprobs ? &logprobs : NULL, finish_reason(told), body);
+	body->failed |= logprobs.failed;
+	bytes_free(&logprobs);
+}
+
+static void write_whole(const struct generation *generation, bool chat, const struct bytes *texts, struct bytes *body)
+{
+	bool told[ENGINE_MAX_CHOICES] = {false};
+	int n = generation->asked.n_best ? generation->asked.n_best : generation->n_choices;
+	write_head(generation, chat ? "chatcmpl" : "cmpl", chat ? "chat.completion" : "text_completion", body);
+	json_field_key(body, "choices");
+	bytes_append_text(body, "[");
+	for (int i = 0; i < n; i++) {
+		int choice = generation->asked.n_best ? next_best(generation, told) : i;
+		told[choice] = true;
+		if (i > 0)
+			bytes_append_text(body, ",");
+		write_whole_choice(generation, i, choice, chat, &texts[choice], body);
+	}
+	bytes_append_text(body, "]");
 	write_usage(generation, body);
 	json_close(body);
 }
 
-static void write_whole_text(const struct generation *generation, const struct bytes *text, struct bytes *body)
+static void write_whole_chat(const struct generation *generation, const struct bytes *texts, struct bytes *body)
 {
-	write_head(generation, "cmpl", "text_completion", body);
-	open_choice(body);
-	json_field_string(body, "text", text->data ? text->data : "", text->n_bytes);
-	close_whole_choice(generation, false, body);
-	write_usage(generation, body);
-	json_close(body);
+	write_whole(generation, true, texts, body);
+}
+
+static void write_whole_text(const struct generation *generation, const struct bytes *texts, struct bytes *body)
+{
+	write_whole(generation, false, texts, body);
 }
 
 _Static_assert((int)TEXT_LOGPROBS_LISTS <= (int)GENERATION_NOTES, "a note for each list");

@@ -33,16 +33,6 @@ static void refuse_field(struct field_checker *check, const char *name)
 	field_error(check, name, "unsupported", NULL, "%s is not supported by this server; leave it out", name);
 }
 
-/* A number that must be `harmless`. */
-static void refuse_number(struct field_checker *check, const char *name, double harmless)
-{
-	const struct json *value = field_get(check, name);
-	double number;
-	if (value && (!json_double(value, &number) || number != harmless))
-		field_error(check, name, "unsupported", value, "%s is not supported by this server other than as %g", name,
-		            harmless);
-}
-
 static void refuse_truth(struct field_checker *check, const char *name)
 {
 	bool flag = false;
@@ -62,14 +52,12 @@ static void refuse_format(struct field_checker *check)
 
 static void refuse_what_is_not_there(struct field_checker *check, bool chat)
 {
-	refuse_number(check, "n", 1);
 	refuse_format(check);
 	if (chat) {
 		if (field_get(check, "audio"))
 			refuse_field(check, "audio");
 		return;
 	}
-	refuse_number(check, "best_of", 1);
 	refuse_truth(check, "echo");
 	size_t n_suffix = 1;
 	if (field_get(check, "suffix") && (!json_string(field_get(check, "suffix"), &n_suffix) || n_suffix > 0))
@@ -133,6 +121,23 @@ static void read_sampling(struct reading *reading)
 		error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
 }
 
+/* The best of several are known when all of them are there, so there is no stream of those. */
+static void read_choices(struct reading *reading)
+{
+	struct field_checker *check = reading->check;
+	struct asked *asked = reading->asked;
+	int64_t n = 1, best_of = 0;
+	bool good = field_integer(check, "n", 1, ENGINE_MAX_CHOICES, &n) &&
+	            field_integer(check, "best_of", n, ENGINE_MAX_CHOICES, &best_of);
+	asked->n_choices = (int)(best_of > n ? best_of : n);
+	if (!good || best_of <= n)
+		return;
+	asked->n_best = (int)n;
+	asked->sampling.logprobs = true; /* that is how they are told apart */
+	if (asked->stream)
+		field_error(check, "best_of", "not_with(stream)", NULL, "best_of above n cannot be streamed");
+}
+
 static void read_streaming(struct reading *reading)
 {
 	struct field_checker *check = reading->check;
@@ -180,6 +185,7 @@ static void read_common(struct reading *reading)
 	read_stop(reading);
 	read_seed(reading);
 	read_streaming(reading);
+	read_choices(reading);
 	field_bool(reading->check, "ignore_eos", &reading->asked->ignore_eos);
 	field_bool(reading->check, "parse_special", &reading->asked->parse_special);
 }
@@ -191,10 +197,11 @@ static void read_chat_logprobs(struct reading *reading)
 {
 	struct sampling *sampling = &reading->asked->sampling;
 	int64_t n_top = 0;
-	field_bool(reading->check, "logprobs", &sampling->logprobs);
+	field_bool(reading->check, "logprobs", &reading->asked->logprobs);
 	if (field_integer(reading->check, "top_logprobs", 0, SAMPLING_MAX_TOP_LOGPROBS, &n_top) && n_top > 0 &&
-	    !sampling->logprobs)
+	    !reading->asked->logprobs)
 		field_error(reading->check, "top_logprobs", "needs(logprobs)", NULL, "top_logprobs needs logprobs to be true");
+	sampling->logprobs |= reading->asked->logprobs;
 	sampling->n_top_logprobs = (int)n_top;
 }
 
@@ -257,7 +264,8 @@ static void read_completion_logprobs(struct reading *reading)
 	struct sampling *sampling = &reading->asked->sampling;
 	int64_t n_top = -1;
 	field_integer(reading->check, "logprobs", 0, COMPLETION_MAX_LOGPROBS, &n_top);
-	sampling->logprobs = n_top >= 0;
+	reading->asked->logprobs = n_top >= 0;
+	sampling->logprobs |= n_top >= 0;
 	sampling->n_top_logprobs = n_top > 0 ? (int)n_top : 0;
 }
 

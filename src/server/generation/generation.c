@@ -15,6 +15,20 @@ struct kept_token {
 	int32_t token;
 };
 
+bool generation_make_choices(struct generation *generation, int n_choices, struct error *error)
+{
+	generation->choices = arena_array(&generation->arena, (size_t)n_choices, sizeof *generation->choices);
+	if (!generation->choices)
+		return error_set(error, ERROR_INTERNAL, "no memory for %d choices", n_choices);
+	generation->n_choices = n_choices;
+	for (int i = 0; i < n_choices; i++) {
+		generation->choices[i].stop_matched = -1;
+		for (int j = 0; j < GENERATION_NOTES; j++)
+			generation->choices[i].notes[j].max_bytes = GENERATION_NOTES_BYTES;
+	}
+	return true;
+}
+
 struct generation *generation_create(struct error *error)
 {
 	struct generation *generation = calloc(1, sizeof *generation);
@@ -22,10 +36,12 @@ struct generation *generation_create(struct error *error)
 		error_set(error, ERROR_INTERNAL, "no memory for the request");
 		return NULL;
 	}
-	for (int i = 0; i < GENERATION_NOTES; i++)
-		generation->notes[i].max_bytes = GENERATION_NOTES_BYTES;
 	generation->stop_matched = -1;
 	generation->model = "";
+	if (!generation_make_choices(generation, 1, error)) {
+		generation_destroy(generation);
+		return NULL;
+	}
 	return generation;
 }
 
@@ -37,8 +53,8 @@ void generation_destroy(struct generation *generation)
 		stream_close(generation->stream);
 	bytes_free(&generation->backlog.tokens);
 	bytes_free(&generation->backlog.text);
-	for (int i = 0; i < GENERATION_NOTES; i++)
-		bytes_free(&generation->notes[i]);
+	for (int i = 0; i < generation->n_choices * GENERATION_NOTES; i++)
+		bytes_free(&generation->choices[i / GENERATION_NOTES].notes[i % GENERATION_NOTES]);
 	json_destroy(generation->asked.made_conversation);
 	arena_free(&generation->arena);
 	free(generation);
@@ -149,22 +165,12 @@ static bool name_model(struct generation *generation, struct engine *engine, str
 	return generation->model || error_set(error, ERROR_INTERNAL, "no memory for the request");
 }
 
-bool generation_submit(struct generation *generation, const struct sender *sender, struct engine *engine,
-                       int *retry_after_s, struct error *error)
+/* What all choices are asked for. */
+static void fill_work(const struct generation *generation, const struct sender *sender, struct request *work)
 {
-	struct asked *asked = &generation->asked;
-	struct token_ids prompt = {0};
-	generation->owner = sender->owner;
-	generation->tokenizer = engine_tokenizer(engine);
-	if (!choose_what_is_open(generation, error) || !name_model(generation, engine, error) ||
-	    !encode_prompt(asked, engine, &prompt, error)) {
-		token_ids_free(&prompt);
-		return false;
-	}
-	struct request work = {
+	const struct asked *asked = &generation->asked;
+	*work = (struct request){
 	    .owner = sender->owner,
-	    .prompt = prompt.ids,
-	    .n_prompt = (int64_t)prompt.n_ids,
 	    .max_tokens = asked->max_tokens,
 	    .fit_pool = asked->fit_pool,
 	    .sampling = asked->sampling,
@@ -174,11 +180,41 @@ bool generation_submit(struct generation *generation, const struct sender *sende
 	    .deadline_ns = deadline_of(asked->deadline_ms, sender->received_ns),
 	    .cache_key = sender->cache_key,
 	};
-	snprintf(work.request_id, sizeof work.request_id, "%s", sender->request_id);
-	memcpy(work.job_id, generation->job_id, sizeof work.job_id);
-	work.sampling.seed = generation->seed;
-	memcpy(work.stops, asked->stops, sizeof work.stops);
-	generation->stream = engine_submit(engine, &work, retry_after_s, error);
+	snprintf(work->request_id, sizeof work->request_id, "%s", sender->request_id);
+	memcpy(work->job_id, generation->job_id, sizeof work->job_id);
+	work->sampling.seed = generation->seed;
+	memcpy(work->stops, asked->stops, sizeof work->stops);
+}
+
+static void submit(struct generation *generation, const struct sender *sender, struct engine *engine,
+                   const struct token_ids *prompt, int *retry_after_s, struct error *error)
+{
+	struct request *work = malloc((size_t)generation->n_choices * sizeof *work);
+	if (!work) {
+		error_set(error, ERROR_INTERNAL, "no memory for %d choices", generation->n_choices);
+		return;
+	}
+	for (int i = 0; i < generation->n_choices; i++) {
+		fill_work(generation, sender, &work[i]);
+		work[i].prompt = prompt->ids;
+		work[i].n_prompt = (int64_t)prompt->n_ids;
+		work[i].choice = (uint32_t)i;
+	}
+	generation->stream = engine_submit_all(engine, work, generation->n_choices, retry_after_s, error);
+	free(work);
+}
+
+bool generation_submit(struct generation *generation, const struct sender *sender, struct engine *engine,
+                       int *retry_after_s, struct error *error)
+{
+	struct asked *asked = &generation->asked;
+	struct token_ids prompt = {0};
+	generation->owner = sender->owner;
+	generation->tokenizer = engine_tokenizer(engine);
+	if (choose_what_is_open(generation, error) && name_model(generation, engine, error) &&
+	    (asked->n_choices <= 1 || generation_make_choices(generation, asked->n_choices, error)) &&
+	    encode_prompt(asked, engine, &prompt, error))
+		submit(generation, sender, engine, &prompt, retry_after_s, error);
 	token_ids_free(&prompt);
 	asked->prompt = NULL;
 	asked->prompt_tokens = NULL;
@@ -195,29 +231,55 @@ int generation_fd(const struct generation *generation)
 	return stream_fd(generation->stream);
 }
 
+static void note_started(struct generation *generation, struct choice *choice, const struct event *event)
+{
+	if (!generation->started)
+		generation->started_unix_ms = event->started_unix_ms;
+	generation->started = true;
+	if (event->choice > 0)
+		return; /* the same prompt */
+	choice->prompt_tokens = event->prompt_tokens;
+	choice->cached_tokens = event->cached_tokens;
+	generation->prompt_tokens += choice->prompt_tokens;
+	generation->cached_tokens += choice->cached_tokens;
+}
+
+static void note_end(struct generation *generation, struct choice *choice, const struct event *event)
+{
+	bool finished = true;
+	choice->finished = true;
+	choice->stop_reason = generation->stop_reason = event->stop_reason;
+	choice->stop_matched = generation->stop_matched = event->stop_matched;
+	generation->tokens_out += event->completion_tokens - choice->tokens_out;
+	choice->tokens_out = event->completion_tokens;
+	if (event->choice == 0) {
+		generation->cached_tokens += event->cached_tokens - choice->cached_tokens;
+		choice->cached_tokens = event->cached_tokens;
+	}
+	generation->queue_ms = event->queue_ms;
+	generation->prefill_ms = event->prefill_ms;
+	generation->decode_ms = event->decode_ms;
+	generation->time_to_first_token_ms = event->time_to_first_token_ms;
+	generation->tokens_per_second = event->tokens_per_second;
+	for (int i = 0; i < generation->n_choices; i++)
+		finished &= generation->choices[i].finished;
+	generation->finished = finished;
+}
+
 void generation_note(struct generation *generation, const struct event *event)
 {
+	struct choice *choice = &generation->choices[event->choice];
 	switch (event->type) {
 	case EVENT_STARTED:
-		generation->started = true;
-		generation->started_unix_ms = event->started_unix_ms;
-		generation->prompt_tokens = event->prompt_tokens;
-		generation->cached_tokens = event->cached_tokens;
+		note_started(generation, choice, event);
 		break;
 	case EVENT_TOKEN:
-		generation->tokens_out = event->index + 1;
+		generation->tokens_out += event->index + 1 - choice->tokens_out;
+		choice->tokens_out = event->index + 1;
+		choice->logprob += event->logprobs ? event->logprobs->logprob : 0;
 		break;
 	case EVENT_END:
-		generation->finished = true;
-		generation->tokens_out = event->completion_tokens;
-		generation->cached_tokens = event->cached_tokens;
-		generation->stop_reason = event->stop_reason;
-		generation->stop_matched = event->stop_matched;
-		generation->queue_ms = event->queue_ms;
-		generation->prefill_ms = event->prefill_ms;
-		generation->decode_ms = event->decode_ms;
-		generation->time_to_first_token_ms = event->time_to_first_token_ms;
-		generation->tokens_per_second = event->tokens_per_second;
+		note_end(generation, choice, event);
 		break;
 	case EVENT_ERROR:
 		generation->finished = true;

@@ -7,6 +7,9 @@
  *     while (!generation->finished) { wait for generation_fd(generation); while (generation_next(generation, &event)) ...; }
  *     generation_destroy(generation);                                  // cancels what still runs
  *
+ * It is one or several choices (answers), whose events carry their places. A dialect that never asks for more than one
+ * need not look at `choices`: what is in the generation itself is about all of them.
+ *
  * Everything that came from the request's body lies in the generation's arena and is freed with it.
  */
 #ifndef TALLOW_SERVER_GENERATION_GENERATION_H
@@ -42,6 +45,9 @@ struct asked {
 	bool include_usage; /* in the stream's last chunk but one */
 	struct sampling sampling;
 	bool has_seed; /* else one is chosen when submitted */
+	int n_choices; /* 0 and 1: one */
+	int n_best;    /* the whole answer tells so many of them, the likeliest; 0 = all */
+	bool logprobs; /* of the tokens are told; sampling.logprobs is set, too, and where only n_best needs them */
 	struct stop_string stops[STOP_MAX_STRINGS];
 	int n_stops;
 	bool stream;
@@ -52,7 +58,21 @@ struct asked {
 	const char *ignored; /* JSON array of unknown fields' names; NULL when there are none */
 };
 
-/* Events that were taken in before anyone asked for them; given again in their order. */
+/* One of the answers. Filled in as the generation's own fields are. */
+struct choice {
+	bool finished;
+	int64_t prompt_tokens, cached_tokens; /* 0 where another choice has the same prompt and comes before it */
+	int64_t tokens_out;
+	double logprob; /* of all tokens together, where the sampling tells those */
+	enum stop_reason stop_reason;
+	int stop_matched;
+
+	/* What the dialect writes down as events come, for its whole answer; each of at most GENERATION_NOTES_BYTES. */
+	struct bytes notes[GENERATION_NOTES];
+	int64_t n_characters; /* of the tokens whose log-probabilities were told */
+};
+
+/* Events that were taken in before anyone asked for them; given again in their order. Of one choice. */
 struct backlog {
 	bool has_started, has_last;
 	struct event started, last;
@@ -70,15 +90,15 @@ struct generation {
 	uint64_t seed;
 
 	const struct tokenizer *tokenizer; /* the engine's; once submitted */
-	/* What the dialect writes down as events come, for its whole answer; each of at most GENERATION_NOTES_BYTES. */
-	struct bytes notes[GENERATION_NOTES];
-	int64_t n_characters; /* of the tokens whose log-probabilities were told */
+	struct choice *choices;            /* [n_choices], in the arena; one until submitted */
+	int n_choices;
 
 	struct stream *stream; /* NULL until submitted */
 	struct backlog backlog;
 
-	/* What the events told that generation_next has given so far. */
-	bool started, finished;
+	/* What the events told that generation_next has given so far: sums over the choices, and of what is no number that of
+	 * the first to start and the last to end. */
+	bool started, finished; /* one of them; all of them */
 	int64_t started_unix_ms;
 	int64_t prompt_tokens, cached_tokens;
 	int64_t tokens_out;
@@ -98,6 +118,9 @@ struct sender {
 	uint64_t cache_key; /* prefixes are shared among equal ones */
 	int64_t received_ns;
 };
+
+/* So many choices of which nothing was said yet, in place of the one that each generation has before it is submitted. */
+bool generation_make_choices(struct generation *generation, int n_choices, struct error *error) MUST_USE;
 
 /* Renders a conversation with the engine's chat template. Caller frees. */
 bool generation_render(struct engine *engine, const struct json *conversation, struct rendering *out,

@@ -113,39 +113,57 @@ enum MHD_Result generate_stream(struct exchange *exchange, struct generation *ge
 
 static bool notes_fit(const struct generation *generation, struct error *error)
 {
-	for (int i = 0; i < GENERATION_NOTES; i++)
-		if (generation->notes[i].failed)
-			return error_set(error, ERROR_INVALID_REQUEST,
-			                 "the log-probabilities of this answer take more than the %d MiB that one object may "
-			                 "have; ask for fewer, or for a stream",
-			                 GENERATION_NOTES_BYTES >> 20);
+	for (int i = 0; i < generation->n_choices; i++)
+		for (int j = 0; j < GENERATION_NOTES; j++)
+			if (generation->choices[i].notes[j].failed)
+				return error_set(
+				    error, ERROR_INVALID_REQUEST,
+				    "the log-probabilities of an answer take more than the %d MiB that one object may have; "
+				    "ask for fewer, or for a stream",
+				    GENERATION_NOTES_BYTES >> 20);
+	return true;
+}
+
+/* Appends what there is to the texts [n_choices]. */
+static void take_texts(const struct dialect *dialect, struct generation *generation, struct bytes *texts)
+{
+	struct event event;
+	while (generation_next(generation, &event)) {
+		if (event.type == EVENT_TOKEN)
+			bytes_append(&texts[event.choice], event.text, event.n_text_bytes);
+		if (dialect->note)
+			dialect->note(generation, &event);
+	}
+}
+
+/* False when the client has gone: exchange_end closes the stream, which cancels it. */
+static bool take_all(struct exchange *exchange, struct generation *generation, struct bytes *texts)
+{
+	while (!generation->finished) {
+		if (exchange_wait(exchange, generation_fd(generation), -1) == WAIT_GONE)
+			return false;
+		take_texts(exchange->dialect, generation, texts);
+		if (!notes_fit(generation, &generation->error))
+			return true;
+	}
 	return true;
 }
 
 enum MHD_Result generate_whole(struct exchange *exchange, struct generation *generation)
 {
-	const struct dialect *dialect = exchange->dialect;
+	struct bytes texts[ENGINE_MAX_CHOICES] = {0}, body = {0};
+	enum MHD_Result result = MHD_NO;
 	exchange->generation = generation;
-	struct bytes text = {0}, body = {0};
-	while (!generation->finished) {
-		if (exchange_wait(exchange, generation_fd(generation), -1) == WAIT_GONE || text.failed) {
-			bytes_free(&text);
-			return MHD_NO; /* exchange_end closes the stream, which cancels it */
-		}
-		struct event event;
-		while (generation_next(generation, &event)) {
-			if (event.type == EVENT_TOKEN)
-				bytes_append(&text, event.text, event.n_text_bytes);
-			if (dialect->note)
-				dialect->note(generation, &event);
-		}
+	if (take_all(exchange, generation, texts)) {
+		if (generation->error.code == ERROR_NONE)
+			exchange->dialect->whole(generation, texts, &body);
+		for (int i = 0; i < generation->n_choices; i++)
+			body.failed |= texts[i].failed;
+		result = generation->error.code == ERROR_NONE
+		             ? respond_json(exchange, 200, &body)
+		             : respond_error(exchange, &generation->error, engine_retry_after(exchange->server->engine));
 	}
-	if (generation->error.code != ERROR_NONE || !notes_fit(generation, &generation->error)) {
-		bytes_free(&text);
-		return respond_error(exchange, &generation->error, engine_retry_after(exchange->server->engine));
-	}
-	dialect->whole(generation, &text, &body);
-	body.failed |= text.failed;
-	bytes_free(&text);
-	return respond_json(exchange, 200, &body);
+	for (int i = 0; i < generation->n_choices; i++)
+		bytes_free(&texts[i]);
+	return result;
 }
