@@ -26,7 +26,8 @@ double platform_cgroup_cpus(const struct platform_roots *roots);
 int platform_usable_threads(const struct platform_roots *roots);
 
 /* The smallest memory limit along the cgroup ancestor chain (v2 memory.max and memory.high; v1
- * memory.limit_in_bytes), or physical memory when that is smaller or nothing limits. *source names which (static). */
+ * memory.limit_in_bytes); where none is below physical memory: nine tenths of what is available now (what the kernel can free
+ * counts), or physical memory where it does not tell. *source names which (static). */
 uint64_t platform_memory_limit_bytes(const struct platform_roots *roots, const char **source);
 
 struct platform_resident {

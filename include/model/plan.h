@@ -27,15 +27,16 @@ struct model_options {
 	const struct model_files *files; /* of this path, open until model_close; NULL: model_open opens the path */
 	enum isa isa;
 	enum compute compute;
-	int n_threads;               /* 0 = what the machine gives */
-	int64_t context;             /* tokens per request; 0 = the smaller of the model's and 4096 */
-	int n_parallel;              /* sequences that may run together; 0 = chosen from memory and threads */
-	bool kv_auto;                /* true: f32 for f32 weights, else f16 */
-	enum dtype kv_type;          /* when not kv_auto */
-	bool weights_auto;           /* true: matrices stay as they lie in the file */
-	enum dtype weights_type;     /* what they become, when not weights_auto */
-	uint64_t kv_memory_bytes;    /* 0 = what the limit leaves, at most n_parallel full contexts */
-	uint64_t memory_limit_bytes; /* 0 = no bound */
+	int n_threads;            /* 0 = what the machine gives */
+	int64_t context;          /* tokens per request; 0 = the model's, as far as the limit allows, at least 4096 of it */
+	int n_parallel;           /* sequences that may run together; 0 = chosen from memory and threads */
+	bool kv_auto;             /* true: f32 for f32 weights, else f16 */
+	enum dtype kv_type;       /* when not kv_auto */
+	bool weights_auto;        /* true: matrices stay as they lie in the file */
+	enum dtype weights_type;  /* what they become, when not weights_auto */
+	uint64_t kv_memory_bytes; /* 0 = what the limit leaves, at most n_parallel full contexts */
+	uint64_t memory_limit_bytes;     /* 0 = no bound */
+	const char *memory_limit_source; /* what sets it, static, for who prints the plan; may be NULL */
 	uint64_t tokenizer_bytes;
 	uint64_t http_bytes; /* connections; 0 where nothing is served */
 	int max_logit_rows;  /* rows of logits that one step may ask for; 0 = n_parallel */
@@ -78,7 +79,7 @@ bool plan_weight_sizes(const struct model_weights *weights, const struct model_c
                        const struct weights_wanted *wanted, struct weight_sizes *sizes, struct error *error) MUST_USE;
 
 /* Sizes of a model's weights with those of bf16 as rows and as tiles: model_plan takes tiles where they are faster and
- * leave as much memory for keys and values as rows do. The results are the same bits. ERROR_MEMORY as above. */
+ * leave as much memory for keys and values as rows do, or enough for n_parallel requests of 4096 tokens. The results are the same bits. ERROR_MEMORY as above. */
 struct weight_choices {
 	struct weight_sizes rows, tiles;
 };
@@ -86,17 +87,22 @@ bool model_weight_choices(const struct model_weights *weights, const struct mode
                           const struct model_options *options, struct weight_choices *choices,
                           struct error *error) MUST_USE;
 
+/* Why the context is as long as it is. */
+enum context_chosen { CONTEXT_AS_ASKED, CONTEXT_OF_MODEL, CONTEXT_OF_MEMORY };
+
 struct model_plan {
 	bool tiles; /* bf16 weights are made into tiles */
 	struct plan_line lines[PLAN_MAX_LINES];
 	int n_lines;
 	uint64_t total_bytes;
 	uint64_t limit_bytes; /* 0 = none */
+	const char *limit_source;
 
 	/* What the options resolved to. */
 	int n_threads;
 	int n_parallel;
 	int64_t context;
+	enum context_chosen context_chosen;
 	struct kv_shape kv;
 	size_t kv_page_bytes;
 	int n_kv_pages;

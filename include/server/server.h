@@ -32,7 +32,7 @@ struct server_options {
 	const char *cors_origin;                 /* NULL = CORS off */
 	bool strict_model;                       /* OpenAI's routes refuse other models' names */
 	bool share_cache;                        /* prefixes are shared among API keys */
-	size_t max_body_bytes;                   /* 0 = 1 MB */
+	size_t max_body_bytes;                   /* 0 = 32 bytes for each token of the context, at least 1 MB */
 	int max_connections;                     /* 0 = 1100 */
 	void (*request_shutdown)(void *context); /* POST /shutdown; called once from a connection's thread */
 	void *shutdown_context;

@@ -216,10 +216,11 @@ uint64_t platform_memory_limit_bytes(const struct platform_roots *roots, const c
 	char file[PATH_BYTES], text[8192] = "";
 	snprintf(file, sizeof file, "%s/meminfo", roots->proc);
 	uint64_t physical = read_small(file, text, sizeof text) ? proc_kilobytes(text, "MemTotal") : 0;
+	uint64_t available = proc_kilobytes(text, "MemAvailable");
 	double limit = least_limit(roots, "memory", visit_memory_v1, visit_memory_v2);
 	bool caged = limit > 0 && (physical == 0 || limit < (double)physical);
-	*source = caged ? "cgroup" : "physical memory";
-	return caged ? (uint64_t)limit : physical;
+	*source = caged ? "cgroup" : available ? "available memory less 10%" : "physical memory";
+	return caged ? (uint64_t)limit : available ? available - available / 10 : physical;
 }
 
 bool platform_resident(const struct platform_roots *roots, struct platform_resident *out)

@@ -117,15 +117,29 @@ static bool is_repacked(const struct inspection *found)
 	return weight_served_type(kind) != kind || found->plan.tiles;
 }
 
+static const char *context_reason(const struct model_plan *plan)
+{
+	switch (plan->context_chosen) {
+	case CONTEXT_AS_ASKED:
+		return "as asked";
+	case CONTEXT_OF_MODEL:
+		return "the model's own";
+	case CONTEXT_OF_MEMORY:
+		return "what memory holds of the model's own";
+	}
+	return "";
+}
+
 static void print_plan(const struct model_plan *plan)
 {
 	for (int i = 0; i < plan->n_lines; i++)
 		printf("  %-24s %12.1f MiB\n", plan->lines[i].name, mib(plan->lines[i].n_bytes));
 	printf("  %-24s %12.1f MiB", "total", mib(plan->total_bytes));
 	if (plan->limit_bytes)
-		printf(" of %.1f MiB", mib(plan->limit_bytes));
-	printf("\n  context %" PRId64 ", %d requests together, %d KV pages of %d tokens (%s), %d threads\n", plan->context,
-	       plan->n_parallel, plan->n_kv_pages, plan->kv.page_tokens, dtype_info(plan->kv.type)->name, plan->n_threads);
+		printf(" of %.1f MiB (%s)", mib(plan->limit_bytes), plan->limit_source ? plan->limit_source : "given");
+	printf("\n  context %" PRId64 " (%s), %d requests together, %d KV pages of %d tokens (%s), %d threads\n",
+	       plan->context, context_reason(plan), plan->n_parallel, plan->n_kv_pages, plan->kv.page_tokens,
+	       dtype_info(plan->kv.type)->name, plan->n_threads);
 }
 
 void inspection_print(const struct inspection *found)
@@ -263,7 +277,9 @@ static void write_memory(struct bytes *out, const struct inspection *found)
 	for (int i = 0; i < plan->n_lines; i++)
 		json_field_uint(out, plan->lines[i].name, plan->lines[i].n_bytes);
 	bytes_append_text(out, "}");
+	json_field_text(out, "limit_source", plan->limit_source);
 	json_field_int(out, "context_length", plan->context);
+	json_field_text(out, "context_reason", context_reason(plan));
 	json_field_int(out, "parallel", plan->n_parallel);
 	json_field_int(out, "threads", plan->n_threads);
 	json_field_int(out, "kv_pages", plan->n_kv_pages);

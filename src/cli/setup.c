@@ -75,7 +75,6 @@ bool setup_model_options(const struct options *options, struct model_options *ou
 	static const enum dtype weight_types[] = {DTYPE_F32, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8, DTYPE_Q4};
 	if (!options->model)
 		return error_set(error, ERROR_USAGE, "--model is missing: a model directory, a .safetensors or a .gguf file");
-	const char *source;
 	*out = (struct model_options){
 	    .path = options->model,
 	    .isa = (enum isa)options->isa,
@@ -91,8 +90,9 @@ bool setup_model_options(const struct options *options, struct model_options *ou
 	    .memory_limit_bytes = options->memory_limit_bytes,
 	    .http_bytes = server_connection_bytes((int)options->max_connections),
 	};
+	out->memory_limit_source = "--memory-limit";
 	if (out->memory_limit_bytes == 0)
-		out->memory_limit_bytes = platform_memory_limit_bytes(&platform_default_roots, &source);
+		out->memory_limit_bytes = platform_memory_limit_bytes(&platform_default_roots, &out->memory_limit_source);
 	return true;
 }
 

@@ -11,7 +11,7 @@
 #include "model/workspace.h"
 
 enum {
-	DEFAULT_CONTEXT = 4096,
+	LEAST_CONTEXT = 4096,    /* of a default: where even this does not fit, somebody should choose */
 	PARALLEL_PER_THREAD = 8, /* README.md's figures: 16 on two threads */
 	MAX_DEFAULT_PARALLEL = 64,
 	MAX_PARALLEL = 1024,
@@ -41,8 +41,6 @@ static bool resolve_context(const struct model_config *config, const struct mode
 		                 "--context %" PRId64 " is more than the model's max_position_embeddings%s, %" PRId64,
 		                 options->context, most > config->max_positions ? " with its rope scaling" : "", most);
 	plan->context = options->context;
-	if (plan->context == 0)
-		plan->context = config->max_positions < DEFAULT_CONTEXT ? config->max_positions : DEFAULT_CONTEXT;
 	if (plan->context < 1 || plan->context > MAX_CONTEXT)
 		return error_set(error, ERROR_USAGE, "--context must be 1 to %d (got %" PRId64 ")", MAX_CONTEXT, plan->context);
 	return true;
@@ -176,9 +174,15 @@ static bool plan_with(const struct model_config *config, const struct model_opti
                       const struct kernels *kernels, const struct weight_sizes *weights, struct model_plan *plan,
                       struct error *error)
 {
-	*plan = (struct model_plan){.weights = *weights, .limit_bytes = options->memory_limit_bytes};
+	*plan = (struct model_plan){
+	    .weights = *weights, .limit_bytes = options->memory_limit_bytes, .limit_source = options->memory_limit_source};
 	plan->n_threads = options->n_threads ? options->n_threads : platform_usable_threads(&platform_default_roots);
 	return plan_with_kernels(config, options, kernels, plan, error);
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
 }
 
 /* Where n_parallel is not given: some for each thread, halved until they fit. */
@@ -202,6 +206,57 @@ static bool plan_with_parallel(const struct model_config *config, struct model_o
 	return true;
 }
 
+/* Whether a plan for this context fits, with room in the pool for one request of it. */
+static bool try_context(const struct model_config *config, const struct model_options *options, int64_t context,
+                        const struct kernels *kernels, const struct weight_sizes *weights, struct model_plan *plan)
+{
+	struct model_options longer = *options;
+	struct model_plan tried;
+	struct error too_large;
+	longer.context = context;
+	if (!plan_with(config, &longer, kernels, weights, &tried, &too_large) ||
+	    (int64_t)tried.n_kv_pages * tried.kv.page_tokens < context)
+		return false;
+	*plan = tried;
+	return true;
+}
+
+/* Where no context is given: the model's own, or as many pages of it as fit. How many requests run together was decided
+ * for LEAST_CONTEXT before, so that a long context costs nobody a place. */
+static bool plan_with_context(const struct model_config *config, struct model_options *options,
+                              const struct kernels *kernels, const struct weight_sizes *weights,
+                              struct model_plan *plan, struct error *error)
+{
+	if (options->context)
+		return plan_with_parallel(config, options, kernels, weights, plan, error);
+	int64_t own = smaller(config->max_positions, MAX_CONTEXT), least = smaller(own, LEAST_CONTEXT);
+	options->context = least;
+	if (!plan_with_parallel(config, options, kernels, weights, plan, error))
+		return false;
+	options->context = 0;
+	if (least == own || try_context(config, options, own, kernels, weights, plan)) {
+		plan->context_chosen = CONTEXT_OF_MODEL;
+		return true;
+	}
+	int64_t page_tokens = plan->kv.page_tokens;
+	for (int64_t fits = least / page_tokens, beyond = own / page_tokens + 1; beyond - fits > 1;) {
+		int64_t middle = fits + (beyond - fits) / 2;
+		bool fitted = try_context(config, options, middle * page_tokens, kernels, weights, plan);
+		*(fitted ? &fits : &beyond) = middle;
+	}
+	plan->context_chosen = CONTEXT_OF_MEMORY;
+	return true;
+}
+
+/* Pages that n_parallel requests of the least default context can use: what tiles may not take from them. What is beyond
+ * is used for long requests and for what earlier ones left, and as many pages as memory holds. */
+static int64_t pages_to_keep(const struct model_plan *plan)
+{
+	int64_t context = smaller(plan->context, LEAST_CONTEXT);
+	int64_t each = (context + plan->kv.page_tokens - 1) / plan->kv.page_tokens;
+	return smaller(each * plan->n_parallel, plan->n_kv_pages);
+}
+
 bool model_plan(const struct model_config *config, const struct model_options *wanted,
                 const struct weight_choices *weights, struct model_plan *plan, struct error *error)
 {
@@ -211,12 +266,12 @@ bool model_plan(const struct model_config *config, const struct model_options *w
 	struct kernels *kernels = kernels_create(options.isa, options.compute, 1, config_widest_input(config), error);
 	if (!kernels)
 		return false;
-	bool ok = plan_with_parallel(config, &options, kernels, &weights->rows, plan, error);
+	bool ok = plan_with_context(config, &options, kernels, &weights->rows, plan, error);
 	if (ok && weights->rows.types >> DTYPE_BF16 & 1 && matmul_prefers_tiles(kernels)) {
 		struct model_plan tiled;
 		struct error too_large = {0};
-		if (plan_with(config, &options, kernels, &weights->tiles, &tiled, &too_large) &&
-		    tiled.n_kv_pages == plan->n_kv_pages) {
+		if (plan_with_context(config, &options, kernels, &weights->tiles, &tiled, &too_large) &&
+		    pages_to_keep(&tiled) == pages_to_keep(plan)) {
 			*plan = tiled;
 			plan->tiles = true;
 		}

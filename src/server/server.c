@@ -74,7 +74,7 @@ static int affordable_connections(int wanted)
 
 static bool server_set_up(struct server *server, const struct server_options *options, struct error *error)
 {
-	server->max_body_bytes = options->max_body_bytes > 0 ? options->max_body_bytes : DEFAULT_BODY_BYTES;
+	server->given_body_bytes = options->max_body_bytes;
 	server->share_cache = options->share_cache;
 	server->strict_model = options->strict_model;
 	server->started_unix_s = clock_unix_ms() / 1000;

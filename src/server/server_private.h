@@ -17,11 +17,15 @@
 #include "server/watchdog.h"
 
 enum {
-	DEFAULT_BODY_BYTES = 1000000,
+	/* Bodies where no bound is given: so much for each token of the context, as JSON writes some scripts and token ids, and
+	 * never less than the second. */
+	BODY_BYTES_PER_TOKEN = 32,
+	LEAST_BODY_BYTES = 1000000,
 	/* What a client may still send after its request was refused, so that it reads the answer instead of a reset. */
 	SWALLOW_MAX_BYTES = 16 << 20,
-	/* Bodies in memory at once, all connections together: so many times the limit of one. */
+	/* Bodies in memory at once, all connections together: so many of the given or the least bound, and some of the largest. */
 	BODIES_IN_MEMORY = 64,
+	LARGEST_BODIES_IN_MEMORY = 4,
 	PING_INTERVAL_MS = 10000, /* the contract's bound is 15 s */
 	PATH_ARGUMENT_BYTES = JOB_ID_BYTES,
 };
@@ -35,7 +39,7 @@ struct server {
 	bool share_cache;                        /* among API keys */
 	bool strict_model;                       /* requests for models of another name are refused */
 	int64_t started_unix_s;
-	size_t max_body_bytes;
+	size_t given_body_bytes; /* bound on a body; 0: by the context (exchange->max_body_bytes) */
 	bool check_host;
 	void (*request_shutdown)(void *context);
 	void *shutdown_context;
@@ -92,6 +96,7 @@ struct exchange {
 	bool close_after;
 
 	struct error refusal; /* code ERROR_NONE: none */
+	size_t max_body_bytes;
 	struct bytes body;
 	size_t swallowed_bytes;
 

@@ -122,6 +122,31 @@ def test_parallel_is_chosen_from_threads_and_memory(tallow, slow_model):
     assert chosen(*small, "--memory-limit", limit, "--parallel", 16)[0] == 4
 
 
+def test_the_context_is_the_models_as_far_as_memory_allows(tallow, text_model, tmp_path):
+    config = llama_config(hidden_size=512, intermediate_size=1024, num_hidden_layers=8, num_attention_heads=8,
+                          num_key_value_heads=8, max_position_embeddings=131072, vocab_size=1024)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    def memory(*flags):
+        return json.loads(tallow("inspect", tmp_path, "--json", "--threads", "1", *flags).stdout)["memory"]
+
+    whole = memory("--memory-limit", "64GB")
+    assert (whole["context_length"], whole["context_reason"]) == (131072, "the model's own")
+    assert whole["limit_source"] == "--memory-limit" and whole["parallel"] == 8
+    some = memory("--memory-limit", "2GB")  # 32 kB a token
+    assert some["context_reason"] == "what memory holds of the model's own" and some["parallel"] == 8
+    assert 4096 < some["context_length"] <= some["kv_pages"] * some["kv_page_tokens"] < 131072
+    assert some["total_bytes"] <= 2e9 < some["total_bytes"] + 2 * some["kv_page_bytes"]
+    longer = str(some["context_length"] + 2 * some["kv_page_tokens"])
+    assert memory("--memory-limit", "2GB", "--parallel", "8", "--context", longer)["state"] == "refused"
+    asked = memory("--memory-limit", "2GB", "--context", "300")
+    assert (asked["context_length"], asked["context_reason"]) == (300, "as asked")
+    pool = memory("--memory-limit", "64GB", "--kv-memory", "1GB")
+    assert 4096 < pool["context_length"] <= pool["kv_pages"] * pool["kv_page_tokens"]
+    own = tallow("inspect", text_model).stdout.decode()
+    assert "context 1024 (the model's own)" in own
+
+
 def test_inspect_without_weights(tallow, text_model, tmp_path):
     for name in ("config.json", "tokenizer.json"):
         shutil.copy(text_model / name, tmp_path)

@@ -1,15 +1,18 @@
 """Who may talk to the worker: keys, Host, Origin, where it listens."""
 
 import http.client
+import json
 import os
+import pathlib
+import re
 import signal
 import socket
 import stat
 
 import pytest
 
-from conftest import shipped_model
-from http_client import Stream, WAIT_S, get, post, raw, request, status_of, wait_until
+from conftest import llama_config, shipped_model, write_model
+from http_client import Stream, WAIT_S, get, health, post, raw, request, status_of, wait_until
 
 OPEN = ["/health", "/livez"]
 GUARDED = ["/v1/ready", "/info", "/metrics", "/v1/loading/progress", "/v1/inference/x/stream", "/nothing"]
@@ -148,6 +151,20 @@ def test_the_body_limit_can_be_set(worker):
     port = worker("--max-body", "1000").port
     assert post(port, "/execute", b"x" * 1001).status == 413
     assert post(port, "/execute", b"x" * 1000).status == 400
+
+
+def test_the_body_limit_grows_with_the_context(worker, text_model, tmp_path):
+    vocab_size = json.loads((text_model / "config.json").read_text())["vocab_size"]
+    config = llama_config(hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+                          num_key_value_heads=1, max_position_embeddings=131072, vocab_size=vocab_size)
+    started = worker(model=write_model(tmp_path / "long", config, text_model, None))
+    assert health(started.port)["context_length"] == 131072
+    resident = int(re.search(r"RssAnon:\s+(\d+) kB", pathlib.Path("/proc/%d/status" % started.pid).read_text())[1])
+    assert resident < 200000  # of a pool of a gigabyte and more nothing is touched
+    limit = 32 * 131072
+    assert post(started.port, "/execute", b"x" * (limit + 1)).status == 413
+    assert post(started.port, "/execute", b"x" * limit).status == 400
+    assert post(started.port, "/execute", {"prompt": "tree house " * 100000, "max_tokens": 1}).status == 400  # 1.1 MB
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -98,6 +98,19 @@ static void nothing_mounted_means_no_limit(void **state)
 	assert_true(cpus(tree) == 0 && memory(tree) == 16 * GIB);
 }
 
+static void without_a_cage_most_of_what_is_available_counts(void **state)
+{
+	const struct tree *tree = *state;
+	put_file(tree, "proc/meminfo",
+	         "MemTotal:       16777216 kB\nMemFree:         1234 kB\nMemAvailable:   10485760 kB\n");
+	assert_true(memory(tree) == 9 * GIB);
+	assert_string_equal(memory_source(tree), "available memory less 10%");
+	put_file(tree, "proc/self/cgroup", "0::/x\n");
+	put_file(tree, "cgroup/x/memory.max", "12884901888\n");
+	assert_true(memory(tree) == 12 * GIB);
+	assert_string_equal(memory_source(tree), "cgroup");
+}
+
 static void v2_takes_the_least_of_all_ancestors(void **state)
 {
 	const struct tree *tree = *state;
@@ -270,6 +283,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(nothing_mounted_means_no_limit, make_tree, drop_tree),
 	    cmocka_unit_test_setup_teardown(v2_takes_the_least_of_all_ancestors, make_tree, drop_tree),
 	    cmocka_unit_test_setup_teardown(a_limit_above_physical_memory_is_none, make_tree, drop_tree),
+	    cmocka_unit_test_setup_teardown(without_a_cage_most_of_what_is_available_counts, make_tree, drop_tree),
 	    cmocka_unit_test_setup_teardown(a_namespaced_container_reads_its_root, make_tree, drop_tree),
 	    cmocka_unit_test_setup_teardown(v1_hierarchies_have_their_own_paths, make_tree, drop_tree),
 	    cmocka_unit_test_setup_teardown(hybrid_takes_the_least_of_both, make_tree, drop_tree),

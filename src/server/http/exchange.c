@@ -132,13 +132,32 @@ static bool check_method(struct exchange *exchange, const struct head *head)
 	return refuse(exchange, ERROR_METHOD, "that path does not take that method");
 }
 
+/* The context is known once the model is loaded; before it nothing is asked of it. */
+static size_t body_bound(const struct server *server)
+{
+	struct engine_status status;
+	if (server->given_body_bytes)
+		return server->given_body_bytes;
+	engine_status(server->engine, &status);
+	uint64_t by_context = (uint64_t)status.context_length * BODY_BYTES_PER_TOKEN;
+	return by_context > LEAST_BODY_BYTES ? (size_t)by_context : LEAST_BODY_BYTES;
+}
+
+/* Whether all bodies together may take so much. */
+static bool bodies_may_take(const struct exchange *exchange, size_t n_bytes)
+{
+	size_t given = exchange->server->given_body_bytes;
+	return n_bytes / BODIES_IN_MEMORY <= (given ? given : LEAST_BODY_BYTES) ||
+	       n_bytes / LARGEST_BODIES_IN_MEMORY <= exchange->max_body_bytes;
+}
+
 static bool check_body(struct exchange *exchange, const struct head *head)
 {
 	struct head_text coding;
 	int n_codings = head_find(head, "Content-Encoding", &coding);
 	if (n_codings > 1 || (n_codings == 1 && coding.n_bytes > 0 && !head_text_is(coding, "identity")))
 		return refuse(exchange, ERROR_INVALID_REQUEST, "the body may not be compressed (Content-Encoding)");
-	size_t max = exchange->server->max_body_bytes;
+	size_t max = exchange->max_body_bytes;
 	if (head->content_length > max)
 		return error_set(&exchange->refusal, ERROR_TOO_LARGE, "the body has %llu bytes; at most %zu are accepted",
 		                 (unsigned long long)head->content_length, max);
@@ -194,8 +213,9 @@ static enum MHD_Result check_head(struct exchange *exchange)
 	const struct head *head = &exchange->head->head;
 	connection_enter(&exchange->server->connections, exchange->peer, CONNECTION_BODY);
 	name_request(exchange, head);
+	exchange->max_body_bytes = body_bound(exchange->server);
 	check_access(exchange, head);
-	exchange->body.max_bytes = exchange->server->max_body_bytes + 1; /* the buffer's closing NUL */
+	exchange->body.max_bytes = exchange->max_body_bytes + 1; /* the buffer's closing NUL */
 	if (exchange->refusal.code == ERROR_NONE)
 		return MHD_YES;
 	/* Not when the client can be saved the trouble of sending its body, or sends more than we care to drop. */
@@ -217,11 +237,11 @@ void exchange_drop_body(struct exchange *exchange)
 static enum MHD_Result take_body(struct exchange *exchange, const char *data, size_t n_data)
 {
 	struct server *server = exchange->server;
-	if (exchange->refusal.code == ERROR_NONE && n_data > server->max_body_bytes - exchange->body.n_bytes)
-		error_set(&exchange->refusal, ERROR_TOO_LARGE, "the body has more than %zu bytes", server->max_body_bytes);
+	if (exchange->refusal.code == ERROR_NONE && n_data > exchange->max_body_bytes - exchange->body.n_bytes)
+		error_set(&exchange->refusal, ERROR_TOO_LARGE, "the body has more than %zu bytes", exchange->max_body_bytes);
 	if (exchange->refusal.code == ERROR_NONE) {
 		size_t in_memory = atomic_fetch_add(&server->body_bytes, n_data) + n_data;
-		if (in_memory / BODIES_IN_MEMORY <= server->max_body_bytes) {
+		if (bodies_may_take(exchange, in_memory)) {
 			bytes_append(&exchange->body, data, n_data);
 			if (!exchange->body.failed)
 				return MHD_YES;
