@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "engine/engine.h"
 
@@ -36,6 +37,9 @@ struct server_options {
 	int max_connections;                     /* 0 = 1100 */
 	void (*request_shutdown)(void *context); /* POST /shutdown; called once from a connection's thread */
 	void *shutdown_context;
+	/* Appends the object that /info has under `worker`; from any connection's thread. NULL: it has none. */
+	void (*describe_worker)(void *context, int port, const struct engine_status *status, struct bytes *out);
+	void *describe_context;
 };
 
 /* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure. The engine is borrowed until stop. */

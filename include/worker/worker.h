@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "engine/engine.h"
 
@@ -28,6 +29,7 @@ struct worker_options {
 	const char *callback_url;
 	int64_t callback_timeout_ms;
 	const char *heartbeat_url;
+	const char *hive_url, *queen_url; /* told by POST {url}/v1/worker-heartbeat, from the start to the end */
 	int64_t heartbeat_interval_ms;
 	int64_t shutdown_timeout_ms; /* how long running requests may go on after a drain began */
 	bool exit_with_parent;
@@ -58,6 +60,10 @@ bool worker_run(struct worker *worker, struct engine *engine, const struct worke
  * server that does not answer, say) keeps engine_stop from returning, and the orchestrator from its port. */
 void worker_end_within(unsigned seconds);
 void worker_destroy(struct worker *worker); /* NULL is harmless; after the server and the engine have stopped */
+
+/* Appends what hive and queen are told of the worker: `{"id","model_id","device","port","status","implementation","version"}`.
+ * `context` is the worker; any thread, from worker_create to worker_destroy. */
+void worker_describe(void *context, int port, const struct engine_status *status, struct bytes *out);
 
 /* The listening socket that systemd (or any starter that speaks its protocol) handed down, or -1.
  * https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html */

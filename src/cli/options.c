@@ -204,6 +204,10 @@ static bool set_from_environment(struct options *options, unsigned command, stru
 			continue;
 		option_variable(row, variable, sizeof variable);
 		const char *text = getenv(variable);
+		if (!text && row->variable) {
+			snprintf(variable, sizeof variable, "%s", row->variable);
+			text = getenv(variable);
+		}
 		/* An empty variable is an unset one, but an empty key is a mistake that must not open the door. */
 		if (!text || (*text == '\0' && row->source != FROM_ENVIRONMENT))
 			continue;

@@ -38,6 +38,7 @@ struct options {
 
 	/* model and memory */
 	const char *model, *name;
+	const char *model_ref; /* the orchestrator's word: the path where there is no `model`, else its name */
 	int64_t context, parallel, threads;
 	uint64_t kv_memory_bytes, memory_limit_bytes;
 	const char *cpu_mask;
@@ -60,7 +61,8 @@ struct options {
 	uint64_t seed;
 
 	/* worker */
-	const char *worker_id, *host, *callback_url, *advertise_host, *heartbeat_url;
+	const char *worker_id, *host, *callback_url, *advertise_host, *heartbeat_url, *hive_url, *queen_url;
+	int device, backend; /* each means the CPU, whatever its spelling */
 	int64_t port, callback_timeout_ms, heartbeat_interval_ms, shutdown_timeout_ms;
 
 	/* requests */
@@ -116,7 +118,8 @@ struct option_row {
 	size_t offset; /* in struct options */
 	double min, max;
 	enum option_source source;
-	char letter; /* short form, or 0 */
+	char letter;          /* short form, or 0 */
+	const char *variable; /* one more environment variable, which gives way to TALLOW_...; or NULL */
 };
 
 extern const struct option_row option_rows[];

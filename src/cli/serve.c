@@ -186,7 +186,7 @@ static struct engine *create_engine(const struct options *options, struct error 
 	struct model_options model_options;
 	struct engine_options engine_options = {
 	    .model = &model_options,
-	    .name = options->name,
+	    .name = options->name || !options->model ? options->name : options->model_ref,
 	    .chats = true,
 	    .chat_template = options->chat_template,
 	    .max_queue = (int)options->max_queue,
@@ -209,6 +209,8 @@ static struct worker *create_worker(struct serving *serving, struct error *error
 	    .callback_url = options->callback_url,
 	    .callback_timeout_ms = options->callback_timeout_ms,
 	    .heartbeat_url = options->heartbeat_url,
+	    .hive_url = options->hive_url,
+	    .queen_url = options->queen_url,
 	    .heartbeat_interval_ms = options->heartbeat_interval_ms,
 	    .shutdown_timeout_ms = options->shutdown_timeout_ms,
 	    .exit_with_parent = options->exit_with_parent,
@@ -240,6 +242,8 @@ static bool start_server(struct serving *serving, struct engine *engine, struct 
 		    .max_connections = (int)options->max_connections,
 		    .request_shutdown = shutdown_worker,
 		    .shutdown_context = worker,
+		    .describe_worker = worker_describe,
+		    .describe_context = worker,
 		};
 		serving->server = server_start(&server_options, engine, error);
 	}

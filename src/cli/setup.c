@@ -73,10 +73,11 @@ bool setup_model_options(const struct options *options, struct model_options *ou
 {
 	static const enum dtype kv_types[] = {DTYPE_F32, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8};
 	static const enum dtype weight_types[] = {DTYPE_F32, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8, DTYPE_Q4};
-	if (!options->model)
+	const char *path = options->model ? options->model : options->model_ref;
+	if (!path)
 		return error_set(error, ERROR_USAGE, "--model is missing: a model directory, a .safetensors or a .gguf file");
 	*out = (struct model_options){
-	    .path = options->model,
+	    .path = path,
 	    .isa = (enum isa)options->isa,
 	    .compute = (enum compute)options->compute,
 	    .n_threads = (int)options->threads,

@@ -80,6 +80,8 @@ static bool server_set_up(struct server *server, const struct server_options *op
 	server->started_unix_s = clock_unix_ms() / 1000;
 	server->request_shutdown = options->request_shutdown;
 	server->shutdown_context = options->shutdown_context;
+	server->describe_worker = options->describe_worker;
+	server->describe_context = options->describe_context;
 	if (!copy_text(&server->worker_id, options->worker_id, error) ||
 	    !copy_text(&server->version, options->version, error) ||
 	    !copy_text(&server->cors_origin, options->cors_origin, error) ||

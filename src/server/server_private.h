@@ -43,6 +43,8 @@ struct server {
 	bool check_host;
 	void (*request_shutdown)(void *context);
 	void *shutdown_context;
+	void (*describe_worker)(void *context, int port, const struct engine_status *status, struct bytes *out);
+	void *describe_context;
 
 	struct key_ring keys;
 	struct connections connections;
@@ -136,8 +138,10 @@ const struct dialect *route_dialect(struct head_text path);
 const struct route *routes_all(size_t *n_routes);
 
 exchange_handler handle_execute;
-exchange_handler handle_inference;
-exchange_handler handle_inference_stream;
+exchange_handler handle_infer;
+exchange_handler handle_job;
+exchange_handler handle_job_stream;
+exchange_handler handle_job_end;
 exchange_handler handle_cancel;
 exchange_handler handle_shutdown;
 exchange_handler handle_health;

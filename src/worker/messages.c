@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/platform.h"
 
 static void write_identity(struct bytes *out, const struct worker_options *options,
                            const struct worker_service *service, const struct engine_status *status)
@@ -61,5 +62,43 @@ void message_heartbeat(struct bytes *out, const struct worker_options *options, 
 	json_field_int(out, "queued", status->queued);
 	json_field_int(out, "kv_pages_free", status->kv_pages_free + status->kv_pages_cached);
 	json_field_double(out, "tokens_per_second", status->tokens_per_second);
+	json_close(out);
+}
+
+/* "busy" is its word for a worker that has something to do; that there is room for more is said by /v1/ready. */
+static const char *registered_status(const struct engine_status *status, bool stopped)
+{
+	if (stopped || status->state == ENGINE_FAILED || status->state == ENGINE_STOPPED)
+		return "stopped";
+	if (status->state == ENGINE_CREATED || status->state == ENGINE_LOADING)
+		return "starting";
+	if (status->state == ENGINE_DRAINING)
+		return "stopping";
+	return status->active + status->queued > 0 ? "busy" : "ready";
+}
+
+void message_worker(struct bytes *out, const struct worker_options *options, int port,
+                    const struct engine_status *status, bool stopped)
+{
+	json_open(out);
+	json_field_text(out, "id", options->worker_id);
+	json_field_text(out, "model_id", status->model_name);
+	json_field_text(out, "device", "cpu");
+	json_field_int(out, "port", port);
+	json_field_text(out, "status", registered_status(status, stopped));
+	json_field_text(out, "implementation", "tallow");
+	json_field_text(out, "version", options->version);
+	json_close(out);
+}
+
+void message_registration(struct bytes *out, const struct worker_options *options, int port,
+                          const struct engine_status *status, bool stopped)
+{
+	char now[32];
+	clock_rfc3339(clock_unix_ms(), now);
+	json_open(out);
+	json_field_key(out, "worker");
+	message_worker(out, options, port, status, stopped);
+	json_field_text(out, "timestamp", now);
 	json_close(out);
 }

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -30,9 +31,13 @@ enum {
 	DRAIN_POLL_MS = 10,
 	QUOTA_INTERVAL_MS = 3000,
 	PARENT_INTERVAL_MS = 1000, /* only where there is no pidfd */
+	FAREWELL_MS = 500,         /* for hive and queen to hear that the worker ends */
 };
 
 enum phase { LOADING, SERVING, DRAINING };
+
+/* Whom heartbeats go to: --heartbeat-url in our form once there is a model, hive and queen in theirs from start to end. */
+enum { OURS, HIVE, QUEEN, N_HEARTBEATS };
 
 struct worker {
 	struct worker_options options;
@@ -45,9 +50,11 @@ struct worker {
 	const struct worker_service *service;
 	enum phase phase;
 	bool done;
+	bool forced; /* nobody waits any more */
 	struct load_view view;
 	struct callback callback;
-	struct heartbeat heartbeat;
+	struct heartbeat heartbeats[N_HEARTBEATS];
+	char *registry_urls[N_HEARTBEATS]; /* of hive and queen, with their path */
 	int64_t drain_deadline_ns;
 	int64_t quota_due_ns;
 	int threads; /* last told to the engine */
@@ -75,13 +82,39 @@ static bool open_descriptors(struct worker *worker, struct error *error)
 	return true;
 }
 
+/* "{url}/v1/worker-heartbeat", whether or not the URL ends with a slash. */
+static bool take_registry(struct worker *worker, int which, const char *url, struct error *error)
+{
+	if (!url)
+		return true;
+	size_t n_bytes = strlen(url);
+	while (n_bytes > 0 && url[n_bytes - 1] == '/')
+		n_bytes--;
+	if (asprintf(&worker->registry_urls[which], "%.*s/v1/worker-heartbeat", (int)n_bytes, url) >= 0)
+		return true;
+	worker->registry_urls[which] = NULL;
+	return error_set(error, ERROR_MEMORY, "no memory for the worker");
+}
+
 static bool open_poster(struct worker *worker, struct error *error)
 {
 	const struct worker_options *options = &worker->options;
-	if (!options->callback_url && !options->heartbeat_url)
+	const struct {
+		const char *url, *flag;
+	} told[] = {{options->callback_url, "--callback-url"},
+	            {options->heartbeat_url, "--heartbeat-url"},
+	            {options->hive_url, "--hive-url"},
+	            {options->queen_url, "--queen-url"}};
+	bool any = false;
+	for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
+		any |= told[i].url != NULL;
+		if (told[i].url && !post_check_url(told[i].url, told[i].flag, error))
+			return false;
+	}
+	if (!any)
 		return true;
-	if ((options->callback_url && !post_check_url(options->callback_url, "--callback-url", error)) ||
-	    (options->heartbeat_url && !post_check_url(options->heartbeat_url, "--heartbeat-url", error)))
+	if (!take_registry(worker, HIVE, options->hive_url, error) ||
+	    !take_registry(worker, QUEEN, options->queen_url, error))
 		return false;
 	worker->poster = poster_create(error);
 	return worker->poster != NULL;
@@ -114,7 +147,10 @@ void worker_destroy(struct worker *worker)
 	if (!worker)
 		return;
 	callback_free(&worker->callback);
-	heartbeat_free(&worker->heartbeat);
+	for (int i = 0; i < N_HEARTBEATS; i++) {
+		heartbeat_free(&worker->heartbeats[i]);
+		free(worker->registry_urls[i]);
+	}
 	poster_destroy(worker->poster);
 	parent_close(&worker->parent);
 	if (worker->shutdown_fd >= 0)
@@ -124,13 +160,70 @@ void worker_destroy(struct worker *worker)
 	free(worker);
 }
 
+/* ---- heartbeats ---- */
+
+/* Has the next ones sent now. */
+static void hurry_heartbeats(struct worker *worker, int64_t now_ns)
+{
+	for (int i = 0; i < N_HEARTBEATS; i++)
+		worker->heartbeats[i].next_ns = now_ns;
+}
+
+static void send_heartbeat(struct worker *worker, int which, bool stopped, int64_t now_ns)
+{
+	struct engine_status status;
+	struct bytes body = {0};
+	engine_status(worker->engine, &status);
+	if (which == OURS)
+		message_heartbeat(&body, &worker->options, &status);
+	else
+		message_registration(&body, &worker->options, worker->service->port, &status, stopped);
+	heartbeat_send(&worker->heartbeats[which], worker->poster, &body, now_ns);
+	bytes_free(&body);
+}
+
+static void step_heartbeats(struct worker *worker, int64_t now_ns)
+{
+	for (int i = 0; i < N_HEARTBEATS; i++)
+		if (heartbeat_step(&worker->heartbeats[i], now_ns))
+			send_heartbeat(worker, i, false, now_ns);
+}
+
+/* Tells hive and queen that the worker has stopped, and waits a moment for them to hear it, and to hear first what is on its
+ * way. */
+static void say_farewell(struct worker *worker)
+{
+	int64_t now_ns = clock_ns(), give_up_ns = in_ms(now_ns, FAREWELL_MS);
+	bool told[N_HEARTBEATS] = {[OURS] = true};
+	for (bool waiting = true; waiting && now_ns < give_up_ns; now_ns = clock_ns()) {
+		waiting = false;
+		for (int i = HIVE; i < N_HEARTBEATS; i++) {
+			struct heartbeat *heartbeat = &worker->heartbeats[i];
+			(void)heartbeat_step(heartbeat, now_ns);
+			if (heartbeat->url && !heartbeat->post && !told[i]) {
+				send_heartbeat(worker, i, true, now_ns);
+				told[i] = true;
+			}
+			waiting |= heartbeat->post != NULL;
+		}
+		if (waiting)
+			poster_wait(worker->poster, NULL, 0, (int)((give_up_ns - now_ns) / 1000000));
+	}
+}
+
+void worker_describe(void *context, int port, const struct engine_status *status, struct bytes *out)
+{
+	const struct worker *worker = context;
+	message_worker(out, &worker->options, port, status, false);
+}
+
 /* ---- drain ---- */
 
 static void begin_drain(struct worker *worker, const char *reason, int64_t now_ns)
 {
 	if (worker->phase == DRAINING) {
 		log_event(LOG_WARN, "shutdown_forced", NULL, LOG_TEXT("reason", reason));
-		worker->done = true;
+		worker->done = worker->forced = true;
 		return;
 	}
 	worker->phase = DRAINING;
@@ -141,8 +234,7 @@ static void begin_drain(struct worker *worker, const char *reason, int64_t now_n
 	systemd_notify("STOPPING=1");
 	log_event(LOG_INFO, "draining", NULL, LOG_TEXT("reason", reason),
 	          LOG_INT("timeout_ms", worker->options.shutdown_timeout_ms));
-	if (worker->heartbeat.url)
-		worker->heartbeat.next_ns = now_ns; /* nobody should route to us for another interval */
+	hurry_heartbeats(worker, now_ns); /* nobody should route to us for another interval */
 }
 
 static void check_drain(struct worker *worker, int64_t now_ns)
@@ -184,8 +276,9 @@ static bool become_ready(struct worker *worker, const struct engine_status *stat
 		return false;
 	systemd_notify("READY=1");
 	if (worker->options.heartbeat_url)
-		heartbeat_begin(&worker->heartbeat, worker->options.heartbeat_url, worker->options.heartbeat_interval_ms,
+		heartbeat_begin(&worker->heartbeats[OURS], worker->options.heartbeat_url, worker->options.heartbeat_interval_ms,
 		                now_ns);
+	hurry_heartbeats(worker, now_ns);
 	if (!worker->options.callback_url)
 		return true;
 	struct bytes body = {0};
@@ -222,18 +315,6 @@ static bool step_callback(struct worker *worker, int64_t now_ns, struct error *e
 	                 "the callback %.200s was not accepted within %lld ms (%d attempts, last: %s)",
 	                 worker->callback.url, (long long)worker->options.callback_timeout_ms, worker->callback.attempts,
 	                 worker->callback.failure);
-}
-
-static void step_heartbeat(struct worker *worker, int64_t now_ns)
-{
-	if (!heartbeat_step(&worker->heartbeat, now_ns))
-		return;
-	struct engine_status status;
-	struct bytes body = {0};
-	engine_status(worker->engine, &status);
-	message_heartbeat(&body, &worker->options, &status);
-	heartbeat_send(&worker->heartbeat, worker->poster, &body, now_ns);
-	bytes_free(&body);
 }
 
 static void step_quota(struct worker *worker, int64_t now_ns)
@@ -285,7 +366,7 @@ static bool step(struct worker *worker, int64_t now_ns, struct error *error)
 		return false;
 	if (worker->phase == SERVING && !step_callback(worker, now_ns, error))
 		return false;
-	step_heartbeat(worker, now_ns);
+	step_heartbeats(worker, now_ns);
 	step_quota(worker, now_ns);
 	step_watchdog(worker, now_ns);
 	step_parent(worker, false, now_ns);
@@ -313,7 +394,8 @@ static int wait_ms(const struct worker *worker, int64_t now_ns)
 		if (worker->options.follow_quota)
 			due_ns = earlier(due_ns, worker->quota_due_ns);
 	}
-	due_ns = earlier(due_ns, heartbeat_due_ns(&worker->heartbeat));
+	for (int i = 0; i < N_HEARTBEATS; i++)
+		due_ns = earlier(due_ns, heartbeat_due_ns(&worker->heartbeats[i]));
 	if (worker->watchdog_ms > 0)
 		due_ns = earlier(due_ns, worker->watchdog_due_ns);
 	if (watches_parent_by_clock(worker))
@@ -381,7 +463,13 @@ bool worker_run(struct worker *worker, struct engine *engine, const struct worke
 	worker->phase = LOADING;
 	worker->watchdog_ms = systemd_watchdog_ms();
 	load_view_begin(&worker->view, worker->options.show_bar);
+	for (int i = HIVE; i < N_HEARTBEATS; i++)
+		if (worker->registry_urls[i])
+			heartbeat_begin(&worker->heartbeats[i], worker->registry_urls[i], worker->options.heartbeat_interval_ms,
+			                clock_ns());
 	bool ok = loop(worker, error);
+	if (!worker->forced)
+		say_farewell(worker);
 	if (!ok)
 		systemd_notify("STOPPING=1");
 	signals_end_at_once();

@@ -38,7 +38,7 @@ def shipped_model():
 
 def clean_environment(extra=None):
     """Ours without the worker's own variables, so that a developer's settings do not change what is tested."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TALLOW_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TALLOW_", "LLORCH_"))}
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"):
         inherited.pop(name, None)
     if "TALLOW_TEST_ISA" in os.environ:
@@ -135,7 +135,7 @@ class Worker:
 
     def __init__(self, arguments, model, log_path, env=None, wait=True, command=None, **popen):
         arguments = [str(a) for a in arguments]
-        if "--model" not in arguments:
+        if "--model" not in arguments and "--model-ref" not in arguments:
             arguments = ["--model", str(model)] + arguments
         if "--port" not in arguments:
             arguments += ["--port", "0"]

@@ -59,6 +59,9 @@ struct dialect {
 
 extern const struct dialect worker_dialect; /* worker.c: /execute and the other routes of the worker's own contract */
 
+/* orchestrator.c: /v1/jobs and /v1/jobs/...; /v1/infer; /v1/inference, which streams as /execute does */
+extern const struct dialect orchestrator_job_dialect, orchestrator_infer_dialect, orchestrator_inference_dialect;
+
 /* openai.c: /v1/chat/completions, and the errors of what else OpenAI's clients ask for; /v1/completions */
 extern const struct dialect openai_chat_dialect, openai_completion_dialect;
 

@@ -11,14 +11,13 @@
 
 /* ---- errors ---- */
 
-static void write_bad_fields(const struct field_checker *check, const char *request_id, struct bytes *body)
+void worker_bad_fields(const struct field_checker *check, const char *request_id, struct bytes *body)
 {
 	(void)request_id;
 	field_checker_write(check, body);
 }
 
-static void write_error(const struct error *error, const char *request_id, int retry_after_s,
-                        struct error_answer *answer)
+void worker_error(const struct error *error, const char *request_id, int retry_after_s, struct error_answer *answer)
 {
 	(void)request_id;
 	const struct error_info *info = error_info(error->code);
@@ -92,64 +91,70 @@ static void write_usage(const struct generation *generation, struct bytes *out)
 
 /* ---- the event stream ---- */
 
-static void frame_started(const struct generation *generation, struct bytes *out)
+static const char *event_name(const struct event *event)
 {
-	sse_begin(out, "started");
+	static const char *const names[] = {
+	    [EVENT_STARTED] = "started", [EVENT_TOKEN] = "token", [EVENT_END] = "end", [EVENT_ERROR] = "error"};
+	return names[event->type];
+}
+
+static void write_started(const struct generation *generation, struct bytes *out)
+{
 	write_beginning(generation, out);
 	json_field_uint(out, "seed", generation->seed);
 	json_field_int(out, "prompt_tokens", generation->prompt_tokens);
 	json_field_int(out, "cached_tokens", generation->cached_tokens);
 	write_ignored(generation, out);
-	sse_end(out);
 }
 
-static void frame_token(const struct event *event, struct bytes *out)
+static void write_failure(const struct error *error, struct bytes *out)
 {
-	sse_begin(out, "token");
-	json_field_string(out, "t", event->text, event->n_text_bytes);
-	json_field_int(out, "i", event->index);
-	sse_end(out);
+	const struct error_info *info = error_info(error->code);
+	json_field_text(out, "code", info->wire_name);
+	json_field_text(out, "message", error->message);
+	json_field_bool(out, "retriable", info->retriable);
 }
 
-static void frame_end(const struct generation *generation, struct bytes *out)
+void worker_write_event(const struct generation *generation, const struct event *event, struct bytes *out)
 {
-	sse_begin(out, "end");
-	write_end(generation, out);
-	write_usage(generation, out);
-	sse_end(out);
+	json_open(out);
+	json_field_text(out, "type", event_name(event));
+	switch (event->type) {
+	case EVENT_STARTED:
+		write_started(generation, out);
+		break;
+	case EVENT_TOKEN:
+		json_field_string(out, "t", event->text, event->n_text_bytes);
+		json_field_int(out, "i", event->index);
+		break;
+	case EVENT_END:
+		write_end(generation, out);
+		write_usage(generation, out);
+		break;
+	case EVENT_ERROR:
+		write_failure(&event->error, out);
+		break;
+	}
+	json_close(out);
 }
 
 void worker_frame_error(struct bytes *out, const struct error *error)
 {
-	const struct error_info *info = error_info(error->code);
 	sse_begin(out, "error");
-	json_field_text(out, "code", info->wire_name);
-	json_field_text(out, "message", error->message);
-	json_field_bool(out, "retriable", info->retriable);
+	write_failure(error, out);
 	sse_end(out);
 }
 
-static void frame(struct generation *generation, const struct event *event, struct bytes *out)
+void worker_frame(struct generation *generation, const struct event *event, struct bytes *out)
 {
-	switch (event->type) {
-	case EVENT_STARTED:
-		frame_started(generation, out);
-		break;
-	case EVENT_TOKEN:
-		frame_token(event, out);
-		break;
-	case EVENT_END:
-		frame_end(generation, out);
-		break;
-	case EVENT_ERROR:
-		worker_frame_error(out, &event->error);
-		break;
-	}
+	bytes_append_format(out, "event: %s\ndata: ", event_name(event));
+	worker_write_event(generation, event, out);
+	bytes_append_text(out, "\n\n");
 }
 
 /* ---- one object ---- */
 
-static void write_whole(const struct generation *generation, const struct bytes *text, struct bytes *body)
+void worker_whole(const struct generation *generation, const struct bytes *text, struct bytes *body)
 {
 	json_open(body);
 	write_beginning(generation, body);
@@ -184,9 +189,9 @@ void worker_frame_progress(struct bytes *out, const char *stage, uint64_t bytes_
 const struct dialect worker_dialect = {
     .stream_type = "text/event-stream",
     .parse = worker_parse,
-    .bad_fields = write_bad_fields,
-    .error = write_error,
-    .frame = frame,
+    .bad_fields = worker_bad_fields,
+    .error = worker_error,
+    .frame = worker_frame,
     .ping = sse_ping,
-    .whole = write_whole,
+    .whole = worker_whole,
 };

@@ -2,13 +2,17 @@
 #include "server/dialects/worker_request.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "server/dialects/sampling_fields.h"
 
-enum { STOP_MAX_CHARACTERS = 100, EXECUTE_MAX_STOPS = 4 };
+enum { STOP_MAX_CHARACTERS = 100, EXECUTE_MAX_STOPS = 4, MODEL_MAX_BYTES = 1024 };
 
-static const char *const execute_fields[] = {"job_id", "prompt",      "max_tokens", "stop",       "seed",
-                                             "stream", "deadline_ms", "priority",   "ignore_eos", "parse_special"};
+static const char *const execute_fields[] = {"job_id", "prompt", "max_tokens", "stop", "seed", "stream", "deadline_ms",
+                                             "priority", "ignore_eos", "parse_special",
+                                             /* the orchestrator's alone */
+                                             "operation", "model"};
+enum { N_ORCHESTRATOR_FIELDS = 2 };
 
 /* What the readers of single fields share. */
 struct reading {
@@ -111,11 +115,11 @@ static void read_stop(struct reading *reading)
 			return;
 }
 
-static void note_ignored(struct reading *reading, const struct json *body)
+static void note_ignored(struct reading *reading, const struct json *body, bool orchestrator)
 {
 	struct bytes names = {0};
-	const struct field_names known[] = {{execute_fields, sizeof execute_fields / sizeof execute_fields[0]},
-	                                    sampling_field_names};
+	size_t n_known = sizeof execute_fields / sizeof execute_fields[0] - (orchestrator ? 0 : N_ORCHESTRATOR_FIELDS);
+	const struct field_names known[] = {{execute_fields, n_known}, sampling_field_names};
 	if (fields_unknown(body, known, sizeof known / sizeof known[0], &names) > 0) {
 		reading->no_memory |= names.failed;
 		if (!names.failed)
@@ -124,24 +128,23 @@ static void note_ignored(struct reading *reading, const struct json *body)
 	bytes_free(&names);
 }
 
-bool worker_parse(const struct json *body, const struct request_limits *limits, struct generation *generation,
-                  struct field_checker *check, struct error *error)
+static void read_fields(struct reading *reading, const struct request_limits *limits)
 {
-	struct asked *asked = &generation->asked;
-	struct reading reading = {.check = check, .arena = &generation->arena, .asked = asked};
+	struct field_checker *check = reading->check;
+	struct asked *asked = reading->asked;
 	*asked = (struct asked){
 	    .max_tokens = limits->max_tokens,
 	    .sampling = sampling_neutral,
 	    .stream = true,
 	    .parse_special = true,
 	};
-	read_job_id(&reading);
-	read_prompt(&reading);
+	read_job_id(reading);
+	read_prompt(reading);
 	field_integer(check, "max_tokens", 1, limits->max_tokens, &asked->max_tokens);
 	const struct sampling_rules rules = {
 	    .vocab_size = limits->vocab_size, .tokenizer = limits->tokenizer, .max_min_tokens = asked->max_tokens};
-	reading.no_memory |= !sampling_fields_read(check, &rules, reading.arena, &asked->sampling);
-	read_stop(&reading);
+	reading->no_memory |= !sampling_fields_read(check, &rules, reading->arena, &asked->sampling);
+	read_stop(reading);
 	field_unsigned(check, "seed", &asked->sampling.seed);
 	asked->has_seed = field_get(check, "seed") != NULL;
 	field_bool(check, "stream", &asked->stream);
@@ -149,10 +152,48 @@ bool worker_parse(const struct json *body, const struct request_limits *limits, 
 	field_integer(check, "priority", -10, 10, &asked->priority);
 	field_bool(check, "ignore_eos", &asked->ignore_eos);
 	field_bool(check, "parse_special", &asked->parse_special);
-	note_ignored(&reading, body);
-	if (reading.no_memory)
+}
+
+static bool conclude(const struct reading *reading, struct error *error)
+{
+	if (reading->no_memory)
 		return error_set(error, ERROR_INTERNAL, "no memory for the request");
-	return check->n_errors == 0;
+	return reading->check->n_errors == 0;
+}
+
+bool worker_parse(const struct json *body, const struct request_limits *limits, struct generation *generation,
+                  struct field_checker *check, struct error *error)
+{
+	struct reading reading = {.check = check, .arena = &generation->arena, .asked = &generation->asked};
+	read_fields(&reading, limits);
+	note_ignored(&reading, body, false);
+	return conclude(&reading, error);
+}
+
+bool orchestrator_parse(const struct json *body, const struct request_limits *limits, struct generation *generation,
+                        struct field_checker *check, struct error *error)
+{
+	struct reading reading = {.check = check, .arena = &generation->arena, .asked = &generation->asked};
+	const char *model = NULL;
+	size_t n_bytes = 0;
+	read_fields(&reading, limits);
+	if (field_name(check, "model", MODEL_MAX_BYTES, &model, &n_bytes) && model)
+		reading.asked->model = keep_text(&reading, model, n_bytes);
+	const struct json *operation = field_get(check, "operation");
+	const char *name = json_string(operation, NULL);
+	if (operation && (!name || strcmp(name, "infer") != 0))
+		field_error(check, "operation", "one_of(infer)", NULL,
+		            "operation must be \"infer\": a worker does nothing else");
+	note_ignored(&reading, body, true);
+	return conclude(&reading, error);
+}
+
+bool orchestrator_parse_job(const struct json *body, const struct request_limits *limits, struct generation *generation,
+                            struct field_checker *check, struct error *error)
+{
+	if (!field_get(check, "operation"))
+		field_error(check, "operation", "required", NULL, "operation is required: \"infer\"");
+	return orchestrator_parse(body, limits, generation, check, error);
 }
 
 bool cancel_parse(struct field_checker *check, const char **job_id, size_t *n_bytes)

@@ -1,4 +1,5 @@
-/* POST /execute, and the same in two calls: POST /v1/inference, then GET /v1/inference/{job_id}/stream. */
+/* POST /execute and POST /v1/infer, and the same in two calls: POST /v1/inference or /v1/jobs, then GET {job_id}/stream
+ * below it. Both know the same jobs. */
 #include <ctype.h>
 
 #include "base/json.h"
@@ -13,6 +14,14 @@ enum MHD_Result handle_execute(struct exchange *exchange)
 	return generation->asked.stream ? generate_stream(exchange, generation) : generate_whole(exchange, generation);
 }
 
+/* Always whole, whatever `stream` says. */
+enum MHD_Result handle_infer(struct exchange *exchange)
+{
+	enum MHD_Result result;
+	struct generation *generation = generate_begin(exchange, &result);
+	return generation ? generate_whole(exchange, generation) : result;
+}
+
 /* Letters, digits and -._~ stand for themselves in a path (RFC 3986); all else is percent-encoded. */
 static void append_path_segment(struct bytes *out, const char *text)
 {
@@ -24,7 +33,7 @@ static void append_path_segment(struct bytes *out, const char *text)
 	}
 }
 
-enum MHD_Result handle_inference(struct exchange *exchange)
+enum MHD_Result handle_job(struct exchange *exchange)
 {
 	enum MHD_Result result;
 	struct generation *generation = generate_begin(exchange, &result);
@@ -32,7 +41,7 @@ enum MHD_Result handle_inference(struct exchange *exchange)
 		return result;
 
 	struct bytes url = {0}, body = {0};
-	bytes_append_text(&url, "/v1/inference/");
+	bytes_append_format(&url, "%s/", exchange->route->path);
 	append_path_segment(&url, generation->job_id);
 	bytes_append_text(&url, "/stream");
 	json_open(&body);
@@ -52,7 +61,7 @@ enum MHD_Result handle_inference(struct exchange *exchange)
 	return respond_json(exchange, 200, &body);
 }
 
-enum MHD_Result handle_inference_stream(struct exchange *exchange)
+enum MHD_Result handle_job_stream(struct exchange *exchange)
 {
 	struct jobs *jobs = &exchange->server->jobs;
 	/* HEAD looks, and takes nothing. */

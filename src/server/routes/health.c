@@ -128,6 +128,10 @@ enum MHD_Result handle_info(struct exchange *exchange)
 	json_field_int(&body, "port", server->listener.port);
 	json_field_int(&body, "pid", getpid());
 	json_field_text(&body, "status", health_name(server, &status));
+	if (server->describe_worker) {
+		json_field_key(&body, "worker");
+		server->describe_worker(server->describe_context, server->listener.port, &status, &body);
+	}
 	write_endpoints(&body);
 	json_close(&body);
 	return respond_json(exchange, 200, &body);

@@ -5,13 +5,18 @@
 #include "server/dialects/dialect.h"
 #include "server/server_private.h"
 
-#define GET_METHODS  "GET, HEAD, OPTIONS"
-#define POST_METHODS "POST, OPTIONS"
+#define GET_METHODS    "GET, HEAD, OPTIONS"
+#define POST_METHODS   "POST, OPTIONS"
+#define DELETE_METHODS "DELETE, OPTIONS"
 
 static const struct route routes[] = {
     {"/execute", "POST", POST_METHODS, false, false, &worker_dialect, handle_execute},
-    {"/v1/inference", "POST", POST_METHODS, false, false, &worker_dialect, handle_inference},
-    {"/v1/inference/{}/stream", "GET", GET_METHODS, false, false, &worker_dialect, handle_inference_stream},
+    {"/v1/inference", "POST", POST_METHODS, false, false, &orchestrator_inference_dialect, handle_job},
+    {"/v1/inference/{}/stream", "GET", GET_METHODS, false, false, &worker_dialect, handle_job_stream},
+    {"/v1/jobs", "POST", POST_METHODS, false, false, &orchestrator_job_dialect, handle_job},
+    {"/v1/jobs/{}", "DELETE", DELETE_METHODS, false, false, &orchestrator_job_dialect, handle_job_end},
+    {"/v1/jobs/{}/stream", "GET", GET_METHODS, false, false, &orchestrator_job_dialect, handle_job_stream},
+    {"/v1/infer", "POST", POST_METHODS, false, false, &orchestrator_infer_dialect, handle_infer},
     {"/cancel", "POST", POST_METHODS, false, false, &worker_dialect, handle_cancel},
     {"/shutdown", "POST", POST_METHODS, false, false, &worker_dialect, handle_shutdown},
     {"/v1/chat/completions", "POST", POST_METHODS, false, false, &openai_chat_dialect, handle_execute},
