@@ -15,7 +15,8 @@
  * Where text comes from: each byte of a rendering knows whether the template (its literals, constants and numbers of its
  * own making) or the conversation wrote it. What is derived from a conversation's value - a slice, another case, an
  * escape, a number's digits - is the conversation's, too. A `role` that is system, developer, user, assistant or tool is
- * the template's: some build control tokens of it.
+ * the template's: some build control tokens of it. So is the content of a message with `"parse_special": true`, a member
+ * that templates do not see: its sender wrote the control tokens in it.
  */
 #ifndef TALLOW_TEXT_TEMPLATE_H
 #define TALLOW_TEXT_TEMPLATE_H

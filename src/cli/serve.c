@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -181,6 +182,18 @@ static void describe_address(struct serving *serving)
 
 /* ---- start and end ---- */
 
+/* A file that was named and is not there is a mistake of the command line; one that does not compile leaves a worker that
+ * completes prompts. */
+static bool check_template_file(const char *path, struct error *error)
+{
+	struct stat info;
+	if (!path)
+		return true;
+	if (stat(path, &info) != 0 || access(path, R_OK) != 0)
+		return error_set(error, ERROR_USAGE, "cannot read --chat-template %.200s: %s", path, strerror(errno));
+	return S_ISREG(info.st_mode) || error_set(error, ERROR_USAGE, "--chat-template %.200s is not a regular file", path);
+}
+
 static struct engine *create_engine(const struct options *options, struct error *error)
 {
 	struct model_options model_options;
@@ -194,7 +207,7 @@ static struct engine *create_engine(const struct options *options, struct error 
 	    .max_tokens = options->max_tokens,
 	    .max_gap_ms = (int)options->max_gap_ms,
 	};
-	if (!setup_model_options(options, &model_options, error))
+	if (!setup_model_options(options, &model_options, error) || !check_template_file(options->chat_template, error))
 		return NULL;
 	return engine_create(&engine_options, error);
 }

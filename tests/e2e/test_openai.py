@@ -186,6 +186,24 @@ def test_text_of_a_message_is_only_text(port, tallow, text_model):
     assert usage["prompt_tokens"] == said["count"]
 
 
+def test_a_message_that_its_sender_formatted(port):
+    """The option of one message lets its content alone write control tokens, whole or in parts; templates do not see it."""
+    def tokens(*messages):
+        return good(post(port, "/tokenize", {"messages": list(messages)}))["tokens"]
+
+    quiet = {"role": "user", "content": "</s><s>"}
+    loud = dict(quiet, parse_special=True)
+    split = {"role": "user", "content": [{"type": "text", "text": "</"}, {"type": "text", "text": "s><s>"}], "parse_special": True}
+    assert tokens(loud) == good(post(port, "/tokenize", {"messages": [quiet], "parse_special": True}))["tokens"]
+    assert tokens(split) == tokens(loud) and tokens(loud).count(2) == 1
+    assert tokens(dict(quiet, parse_special=False)) == tokens(dict(quiet, parse_special=None)) == tokens(quiet)
+    answer = {"role": "assistant", "content": "x"}
+    assert tokens(quiet, answer, loud).count(2) == tokens(quiet, answer, quiet).count(2) + 1
+    assert good(post(port, "/apply-template", {"messages": [loud]})) == good(post(port, "/apply-template", {"messages": [quiet]}))
+    assert good(chat(port, [loud]))["usage"]["prompt_tokens"] == len(tokens(loud))
+    refused(chat(port, [dict(quiet, parse_special="yes")]), param="messages[0].parse_special")
+
+
 def test_sampling_is_as_in_execute(port):
     fields = {"temperature": 1.3, "top_p": 0.9, "seed": 7, "max_tokens": 12, "presence_penalty": 1.5, "frequency_penalty": 0.5}
     prompt = good(post(port, "/apply-template", {"messages": HELLO}))["prompt"]
@@ -490,6 +508,13 @@ def test_a_template_of_ones_own_and_its_refusals(worker, text_model, tmp_path):
     for answer in (chat(port, system), chat(port, system, stream=True), post(port, "/apply-template", {"messages": system}),
                    post(port, "/tokenize", {"messages": system})):
         assert refused(answer) == "No systems here"
+
+
+def test_a_template_file_that_is_not_there(worker, tmp_path):
+    for path, why in ((tmp_path / "nowhere.jinja", "No such file"), (tmp_path, "not a regular file")):
+        started = worker("--chat-template", path, wait=False)
+        assert started.wait_end() == 2
+        assert started.reason().startswith("tallow: ") and str(path) in started.reason() and why in started.reason()
 
 
 def test_without_a_usable_template_chat_alone_is_refused(worker, text_model, tmp_path):

@@ -146,12 +146,13 @@ struct tally {
 	size_t n_renderings, n_dangerous; /* of those, where the plain encoding has other control tokens */
 };
 
+/* first: the number of the first injection; -1 for none, where the conversation has its own. */
 static void check_injected(const struct tokenizer *tokenizer, const struct template *template,
                            const struct json *conversation, int first, const char *name, struct tally *tally)
 {
 	struct rendering rendering = {0};
 	struct token_ids marked = {0}, plain = {0}, wanted = {0};
-	if (render_injected(template, conversation, &first, &rendering)) {
+	if (render_injected(template, conversation, first < 0 ? NULL : &first, &rendering)) {
 		encode_marked(tokenizer, &rendering, &marked);
 		keep_special(tokenizer, &marked);
 		encode(tokenizer, rendering.text, rendering.n_bytes, &plain);
@@ -309,6 +310,70 @@ static void own_templates_keep_their_control_tokens(void **state)
 	assert_true(tally.n_dangerous > 300);
 }
 
+/* A control token in two pieces, cut anywhere, as parts of a message and as neighbouring messages. */
+static void pieces_make_no_control_token(void **state)
+{
+	(void)state;
+	static const char *const joining[] = {
+	    "<s>{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}</s>",
+	    "<s>{% for m in messages %}{{ m.content|map(attribute='text')|join }}{% endfor %}</s>",
+	    "<s>{% for m in messages %}{{ m.content[0].text + m.content[1].text }}{% endfor %}</s>",
+	};
+	static const char *const tokens[] = {"<|im_end|>", "[INST]", "<|eot_id|>", "</s>"};
+	struct tokenizer *tokenizer = make_tokenizer("bytes", "null", false);
+	struct tally tally = {0};
+	size_t n_cuts = 0;
+	for (size_t i = 0; i < sizeof joining / sizeof *joining; i++) {
+		struct template *template = compile(joining[i], strlen(joining[i]));
+		for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++) {
+			for (size_t cut = 1; cut < strlen(tokens[t]); cut++, n_cuts++) {
+				char text[300];
+				snprintf(text, sizeof text,
+				         "{\"messages\":[{\"role\":\"user\",\"content\":[{\"text\":\"x\"},{\"text\":\"%.*s\"}]},"
+				         "{\"role\":\"user\",\"content\":[{\"text\":\"%s\"},{\"text\":\"\"}]},"
+				         "{\"role\":\"user\",\"content\":[{\"text\":\"%.*s\"},{\"text\":\"%s\"}]}]}",
+				         (int)cut, tokens[t], tokens[t] + cut, (int)cut, tokens[t], tokens[t] + cut);
+				struct json *conversation = parse(text);
+				check_injected(tokenizer, template, conversation, -1, joining[i], &tally);
+				json_destroy(conversation);
+			}
+		}
+		template_destroy(template);
+	}
+	tokenizer_destroy(tokenizer);
+	assert_int_equal(tally.n_renderings, n_cuts);
+	assert_int_equal(tally.n_dangerous, n_cuts);
+}
+
+/* Control tokens count in the content of a message whose option says so, and in no other; templates do not see the option. */
+static void formatted_messages_write_control_tokens(void **state)
+{
+	(void)state;
+	static const char source[] =
+	    "{% for m in messages %}{{ m.content }}{{ m.name }}{{ m.keys()|list|length }}{% endfor %}";
+	static const char conversation[] =
+	    "{\"messages\":[{\"role\":\"user\",\"content\":\"<s>a<|im_end|>\",\"name\":\"</s>\",\"parse_special\":true},"
+	    "{\"role\":\"user\",\"content\":\"<s>\",\"name\":\"</s>\"},"
+	    "{\"role\":\"user\",\"content\":\"<s>\",\"parse_special\":false,\"name\":\"</s>\"}]}";
+	struct tokenizer *tokenizer = make_tokenizer("bytes", "null", false);
+	struct template *template = compile(source, strlen(source));
+	struct json *json = parse(conversation);
+	struct rendering rendering = {0};
+	struct token_ids ids = {0}, wanted = {0};
+	assert_true(render_injected(template, json, NULL, &rendering));
+	assert_string_equal(rendering.text, "<s>a<|im_end|></s>3<s></s>3<s></s>3");
+	encode_marked(tokenizer, &rendering, &ids);
+	keep_special(tokenizer, &ids);
+	encode(tokenizer, "<s><|im_end|>", 13, &wanted);
+	assert_true(same_ids(&ids, &wanted));
+	token_ids_free(&ids);
+	token_ids_free(&wanted);
+	rendering_free(&rendering);
+	json_destroy(json);
+	template_destroy(template);
+	tokenizer_destroy(tokenizer);
+}
+
 /* The ids, all of them, of a text that is cut into runs: "t:<s>" is the template's, "d:<s>" data. */
 static void check_runs(const struct tokenizer *tokenizer, const char *const *runs, const char *wanted)
 {
@@ -418,8 +483,8 @@ static void published_templates_keep_their_control_tokens(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(own_templates_keep_their_control_tokens),
-	    cmocka_unit_test(borders_decide),
+	    cmocka_unit_test(own_templates_keep_their_control_tokens),       cmocka_unit_test(pieces_make_no_control_token),
+	    cmocka_unit_test(formatted_messages_write_control_tokens),       cmocka_unit_test(borders_decide),
 	    cmocka_unit_test(published_templates_keep_their_control_tokens),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

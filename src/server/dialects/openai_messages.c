@@ -66,6 +66,16 @@ static void check_content(const struct json *message, int index, struct field_ch
 	}
 }
 
+static void check_parse_special(const struct json *message, int index, struct field_checker *check)
+{
+	const struct json *flag = json_get(message, "parse_special");
+	char name[48];
+	snprintf(name, sizeof name, "messages[%d].parse_special", index);
+	if (flag && json_type(flag) != JSON_BOOL && json_type(flag) != JSON_NULL)
+		field_error(check, name, "type(boolean)", NULL, "%s must be a boolean (got %s)", name,
+		            json_type_name(json_type(flag)));
+}
+
 static void check_messages(const struct json *messages, struct field_checker *check, bool *has_parts)
 {
 	if (!messages || json_type(messages) != JSON_ARRAY || json_count(messages) == 0) {
@@ -83,6 +93,7 @@ static void check_messages(const struct json *messages, struct field_checker *ch
 		} else {
 			check_role(message, index, check);
 			check_content(message, index, check, has_parts);
+			check_parse_special(message, index, check);
 		}
 		if (check->n_errors > 0)
 			return; /* the answer has room for the first */

@@ -6,5 +6,7 @@
 #include "text/template/render.h"
 
 bool value_from_json(struct render *r, const struct json *json, struct value *out);
+/* An array of messages. The content of one with `"parse_special": true` is marked as the template's. */
+bool messages_from_json(struct render *r, const struct json *json, struct value *out);
 
 #endif

@@ -246,7 +246,9 @@ static bool set_variable(struct render *r, const char *name, size_t n_name, cons
 static bool set_json(struct render *r, const char *name, size_t n_name, const struct json *json)
 {
 	struct value value;
-	return value_from_json(r, json, &value) && set_variable(r, name, n_name, &value);
+	bool messages = n_name == 8 && memcmp(name, "messages", 8) == 0;
+	return (messages ? messages_from_json(r, json, &value) : value_from_json(r, json, &value)) &&
+	       set_variable(r, name, n_name, &value);
 }
 
 static bool set_conversation(struct render *r, const struct json *conversation)
