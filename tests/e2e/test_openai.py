@@ -561,12 +561,15 @@ def test_a_full_queue_and_a_loading_model(worker, big_model):
     one = worker("--parallel", "1", "--queue", "1")
     from http_client import Stream, health
 
-    with Stream(one.port, "/execute", {"prompt": "x", "max_tokens": 2000, "ignore_eos": True}), \
-            Stream(one.port, "/execute", {"prompt": "y", "max_tokens": 2000, "ignore_eos": True}):
+    body = {"prompt": "x", "max_tokens": 2000, "ignore_eos": True}
+    with Stream(one.port, "/execute", body) as running:
+        assert next(running)[0] == "started"  # else the next one might find it in the queue
+        waiting = Stream(one.port, "/execute", body)
         wait_until(lambda: get(one.port, "/v1/ready").json()["status"] == "busy")
         answer = chat(one.port)
         refused(answer, 429)
         assert int(answer.headers["retry-after"]) >= 1 and answer.json()["error"]["type"] == "rate_limit_error"
+        waiting.close()
     loading = worker(model=big_model, wait=False)
     port = loading.listening_port()
     answer = chat(port)
