@@ -35,7 +35,7 @@ enum {
 	ANSWER_MAX_CALL_BYTES = 1 << 20, /* of one call's text; a longer one is content */
 	ANSWER_MAX_NAME_BYTES = 256,     /* of a function's or parameter's name */
 	ANSWER_MAX_CALLS = 128,          /* of one answer; further ones are left out */
-	ANSWER_MAX_MARKERS = 32,
+	ANSWER_MAX_MARKERS = 64,
 };
 
 /* What the request's tools tell a reader; made by answer_tools_read. */

@@ -3,11 +3,12 @@
  *
  *     open ( call_open CALL call_close ) ( separator call_open CALL call_close )* close
  *
- * Each field is a list of words between which white space may stand (none needed); an empty list is nothing. CALL is one of
+ * Each field is a list of words between which white space may stand (none needed); an empty list is nothing; "*" inside one
+ * stands for letters and digits. CALL is one of
  *
  *     TOOL_OBJECT       {"<name_key>": "NAME", "<arguments_key>": {...}}, other members allowed
  *     TOOL_NAMED        NAME name_end {...}
- *     TOOL_PARAMETERS   NAME name_end ( <parameter=KEY> VALUE </parameter> )*, values as plain text
+ *     TOOL_PARAMETERS   NAME name_end ( <parameter=KEY> VALUE </parameter> )*, values as plain text; has a name_end
  *
  * Rows that share a name are forms of one family and are read side by side; the name is what `--tool-format` takes. A form is
  * a row more (where it needs no new kind of CALL); README and tests/unit/test_answer.c have a line for each.
@@ -45,7 +46,7 @@ struct reasoning_format {
 
 /* What a model's template tells of its answers. */
 struct answer_style {
-	const struct tool_format *tools;          /* the detected row; NULL: none */
+	const struct tool_format *tools; /* the detected row; the first of "generic" where the template names none */
 	const struct reasoning_format *reasoning; /* never NULL: <think> where the template names no other */
 };
 

@@ -1,0 +1,493 @@
+/* The reader of answers: reasoning, content and calls are told apart in every form that templates write, and however an
+ * answer is cut. A reading is written as one line: content as it stands, R(reasoning), name{arguments}, and broken calls as
+ * !(what the model wrote). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "text/answer.h"
+
+static const char tools_text[] =
+    "[{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"parameters\":{\"type\":\"object\",\"properties\":"
+    "{"
+    "\"city\":{\"type\":\"string\"},\"days\":{\"type\":\"integer\"},\"tags\":{\"type\":[\"array\",\"null\"]},"
+    "\"note\":{\"type\":[\"string\",\"null\"]},\"exact\":{\"type\":\"boolean\"},\"any\":{}}}}},"
+    "{\"name\":\"now\",\"input_schema\":{}}]";
+
+struct kit {
+	struct json *document;
+	struct arena arena;
+	const struct answer_tools *tools;
+};
+
+static int setup(void **state)
+{
+	struct kit *kit = calloc(1, sizeof *kit);
+	struct error error;
+	assert_non_null(kit);
+	kit->document = json_parse(tools_text, sizeof tools_text - 1, &(struct json_limits){0}, &error);
+	assert_non_null(kit->document);
+	kit->tools = answer_tools_read(kit->document, &kit->arena);
+	assert_non_null(kit->tools);
+	*state = kit;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct kit *kit = *state;
+	json_destroy(kit->document);
+	arena_free(&kit->arena);
+	free(kit);
+	return 0;
+}
+
+/* How an answer of this family is read; NULL: reasoning alone. */
+static struct answer_reading reading_of(const struct kit *kit, const char *family)
+{
+	struct answer_style plain = answer_style_detect("", 0);
+	struct answer_reading reading = {.reasoning = plain.reasoning};
+	if (family) {
+		reading.tools = tool_format_find(family);
+		reading.offered = kit->tools;
+		assert_non_null(reading.tools);
+	}
+	return reading;
+}
+
+/* ---- writing down ---- */
+
+struct notes {
+	struct bytes text;
+	enum answer_part_kind last;
+	bool any, in_call;
+};
+
+static void note(struct notes *notes, const struct answer_part *part)
+{
+	bool goes_on = notes->any && notes->last == part->kind;
+	if (notes->any && notes->last == ANSWER_REASONING && !goes_on)
+		bytes_append_text(&notes->text, ")");
+	switch (part->kind) {
+	case ANSWER_REASONING:
+		bytes_append_text(&notes->text, goes_on ? "" : "R(");
+		bytes_append(&notes->text, part->text, part->n_bytes);
+		break;
+	case ANSWER_CALL_BEGUN:
+		assert_false(notes->in_call);
+		notes->in_call = true;
+		bytes_append(&notes->text, part->text, part->n_bytes);
+		break;
+	case ANSWER_CALL_ARGUMENTS:
+		assert_true(notes->in_call);
+		bytes_append(&notes->text, part->text, part->n_bytes);
+		break;
+	case ANSWER_CALL_ENDED:
+		assert_true(notes->in_call);
+		notes->in_call = false;
+		bytes_append_text(&notes->text, ";");
+		break;
+	case ANSWER_CALL_BROKEN:
+		assert_true(notes->in_call);
+		notes->in_call = false;
+		bytes_append_text(&notes->text, "!(");
+		bytes_append(&notes->text, part->text, part->n_bytes);
+		bytes_append_text(&notes->text, ")");
+		break;
+	default:
+		assert_false(notes->in_call);
+		bytes_append(&notes->text, part->text, part->n_bytes);
+	}
+	notes->any = true;
+	notes->last = part->kind;
+}
+
+static void note_all(struct answer_reader *reader, struct notes *notes)
+{
+	struct answer_part part;
+	while (answer_reader_next(reader, &part))
+		note(notes, &part);
+	assert_false(answer_reader_failed(reader));
+}
+
+/* Pushes [0, cut), [cut, n) or, with a cut of -1, single bytes. Caller frees. */
+static char *read_cut(const struct answer_reading *reading, const char *text, size_t n_bytes, long cut)
+{
+	struct error error;
+	struct notes notes = {0};
+	struct answer_reader *reader = answer_reader_create(reading, &error);
+	assert_non_null(reader);
+	if (cut >= 0) {
+		answer_reader_push(reader, text, (size_t)cut);
+		note_all(reader, &notes);
+		answer_reader_push(reader, text + cut, n_bytes - (size_t)cut);
+		note_all(reader, &notes);
+	}
+	for (size_t i = 0; cut < 0 && i < n_bytes; i++) {
+		answer_reader_push(reader, text + i, 1);
+		note_all(reader, &notes);
+	}
+	answer_reader_finish(reader);
+	note_all(reader, &notes);
+	answer_reader_destroy(reader);
+	if (notes.any && notes.last == ANSWER_REASONING)
+		bytes_append_text(&notes.text, ")");
+	assert_false(notes.in_call);
+	bytes_append_text(&notes.text, "");
+	return notes.text.data;
+}
+
+static void check_reading(const struct answer_reading *reading, const char *text, const char *expected)
+{
+	size_t n_bytes = strlen(text);
+	for (long cut = -1; cut <= (long)n_bytes; cut++) {
+		char *got = read_cut(reading, text, n_bytes, cut);
+		if (strcmp(got, expected) != 0)
+			print_message("cut at %ld of: %s\n", cut, text);
+		assert_string_equal(got, expected);
+		free(got);
+	}
+}
+
+static void check(void **state, const char *family, const char *text, const char *expected)
+{
+	struct answer_reading reading = reading_of(*state, family);
+	check_reading(&reading, text, expected);
+}
+
+/* ---- reasoning ---- */
+
+static void reasoning_is_split_off(void **state)
+{
+	check(state, NULL, "<think>\nHm.\nSo.\n</think>\n\nHello\n", "R(Hm.\nSo.)Hello\n");
+	check(state, NULL, "\n<think>a</think>b", "R(a)b");
+	check(state, NULL, "<think>\n\n</think>\n\nHello", "Hello");
+	check(state, NULL, "<think>never ends\n\n", "R(never ends)");
+	check(state, NULL, "<think>a < b </thin </think>c", "R(a < b </thin )c");
+	check(state, NULL, "<think>a</think>\n    code", "R(a)    code");
+	check(state, "hermes", "<think>a</think>\n\n<tool_call>{\"name\":\"now\"}</tool_call>", "R(a)now{};");
+}
+
+static void what_is_no_reasoning_is_content(void **state)
+{
+	check(state, NULL, "", "");
+	check(state, NULL, " \n", " \n");
+	check(state, NULL, "Hello <think>x</think>", "Hello <think>x</think>");
+	check(state, NULL, "<thin", "<thin");
+	check(state, NULL, "  <b>x</b>", "  <b>x</b>");
+	struct answer_reading none = reading_of(*state, NULL);
+	none.reasoning = NULL;
+	check_reading(&none, "<think>a</think>b", "<think>a</think>b");
+}
+
+static void a_prompt_may_open_reasoning_itself(void **state)
+{
+	struct answer_reading reading = reading_of(*state, NULL);
+	answer_reading_begin(&reading, "<|assistant|><think>\n", 21);
+	assert_true(reading.in_reasoning);
+	check_reading(&reading, "\nHm.\n</think>\n\nHello", "R(Hm.)Hello");
+	check_reading(&reading, "<think>\nHm.</think>Hello", "R(Hm.)Hello");
+	check_reading(&reading, "no end", "R(no end)");
+	answer_reading_begin(&reading, "<think>\n\n</think>\n\n", 19);
+	assert_false(reading.in_reasoning);
+}
+
+static void other_tags_of_reasoning_are_known_by_the_template(void **state)
+{
+	(void)state;
+	static const char *const cases[][2] = {
+	    {"...'[THINK]' + ...", "[THINK]a[/THINK]b"},
+	    {"<|START_THINKING|>{{x}}", "<|START_THINKING|>a<|END_THINKING|>b"},
+	    {"{{ '<seed:think>' }}", "<seed:think>a</seed:think>b"},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct answer_style style = answer_style_detect(cases[i][0], strlen(cases[i][0]));
+		check_reading(&(struct answer_reading){.reasoning = style.reasoning}, cases[i][1], "R(a)b");
+	}
+}
+
+/* ---- calls ---- */
+
+#define WEATHER "get_weather{\"city\": \"Paris\", \"days\": 2};"
+
+static void one_call_in_every_form(void **state)
+{
+	static const char *const cases[][2] = {
+	    {"hermes",
+	     "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}\n</tool_call>"},
+	    {"qwen3-coder",
+	     "<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n<parameter=days>\n2\n"
+	     "</parameter>\n</function>\n</tool_call>"},
+	    {"qwen3-coder",
+	     "<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n<parameter=days>\n2\n</parameter>\n"
+	     "</function>"},
+	    {"mistral",
+	     "[TOOL_CALLS][{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}, \"id\": "
+	     "\"call00001\"}]"},
+	    {"mistral", "[TOOL_CALLS] [{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}]"},
+	    {"mistral", "[TOOL_CALLS]get_weather[ARGS]{\"city\": \"Paris\", \"days\": 2}"},
+	    {"mistral", "[TOOL_CALLS]get_weather[CALL_ID]abcdefghi[ARGS]{\"city\": \"Paris\", \"days\": 2}"},
+	    {"mistral", "[TOOL_CALLS]get_weather{\"city\": \"Paris\", \"days\": 2}"},
+	    {"llama3", "{\"name\": \"get_weather\", \"parameters\": {\"city\": \"Paris\", \"days\": 2}}"},
+	    {"llama3",
+	     "<|python_tag|>{\"type\": \"function\", \"name\": \"get_weather\", \"parameters\": {\"city\": \"Paris\", "
+	     "\"days\": 2}}"},
+	    {"phi4",
+	     "<|tool_call|>[{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}]<|/tool_call|>"},
+	    {"phi4",
+	     "<|tool_call|>{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}<|/tool_call|>"},
+	    {"deepseek",
+	     "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{\"city\": "
+	     "\"Paris\", \"days\": 2}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
+	    {"deepseek",
+	     "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{\"city\": \"Paris\", \"days\": "
+	     "2}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
+	    {"functionary-v3.1", "<function=get_weather>{\"city\": \"Paris\", \"days\": 2}</function>"},
+	    {"functionary-v3.2", ">>>get_weather\n{\"city\": \"Paris\", \"days\": 2}"},
+	    {"command-r7b",
+	     "<|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"get_weather\", \"parameters\": "
+	     "{\"city\": \"Paris\", \"days\": 2}}\n]<|END_ACTION|>"},
+	    {"command-r",
+	     "Action:\n```json\n[\n    {\n        \"tool_name\": \"get_weather\",\n        \"parameters\": {\"city\": "
+	     "\"Paris\", \"days\": 2}\n    }\n]```"},
+	    {"firefunction", "functools[{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}]"},
+	    {"generic", "```json\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}\n```"},
+	    {"generic", "{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}"},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct bytes text = {0};
+		check(state, cases[i][0], cases[i][1], WEATHER);
+		check(state, "generic", cases[i][1], WEATHER); /* which knows them all */
+		bytes_append_format(&text, "%s\n", cases[i][1]);
+		check(state, cases[i][0], text.data, WEATHER);
+		bytes_free(&text);
+	}
+}
+
+static void several_calls(void **state)
+{
+	check(state, "hermes",
+	      "Two.\n<tool_call>{\"name\":\"now\",\"arguments\":{}}</tool_call>\n<tool_call>{\"name\":\"now\"}</tool_call>",
+	      "Two.now{};now{};");
+	check(state, "mistral",
+	      "[TOOL_CALLS][{\"name\":\"now\",\"arguments\":{}}, {\"name\":\"now\",\"arguments\":{\"a\":1}}]",
+	      "now{};now{\"a\":1};");
+	check(state, "mistral", "[TOOL_CALLS]now[ARGS]{}[TOOL_CALLS]now[ARGS]{\"a\":1}", "now{};now{\"a\":1};");
+	check(state, "llama3", "{\"name\":\"now\",\"parameters\":{}}; {\"name\":\"now\",\"parameters\":{\"a\":1}}",
+	      "now{};now{\"a\":1};");
+	check(state, "llama3", "{\"name\":\"now\",\"parameters\":{}}\n{\"name\":\"now\",\"parameters\":{\"a\":1}}",
+	      "now{};now{\"a\":1};");
+	check(state, "deepseek",
+	      "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n```json\n{}\n```<｜tool▁call▁end｜>\n"
+	      "<｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n```json\n{\"a\":1}\n```<｜tool▁call▁end｜><"
+	      "｜tool▁calls▁end｜>",
+	      "now{};now{\"a\":1};");
+	check(state, "functionary-v3.2", ">>>all\nHi.\n>>>now\n{}>>>now\n{\"a\":1}", "Hi.now{};now{\"a\":1};");
+	check(state, "functionary-v3.1", "<function=now>{}</function><function=now>{\"a\":1}</function>",
+	      "now{};now{\"a\":1};");
+	check(state, "phi4", "<|tool_call|>[{\"name\":\"now\",\"arguments\":{}},{\"name\":\"now\"}]<|/tool_call|>",
+	      "now{};now{};");
+	check(state, "qwen3-coder",
+	      "<tool_call>\n<function=now>\n</function>\n</tool_call>\n<tool_call>\n<function=now>\n</function>\n</"
+	      "tool_call>",
+	      "now{};now{};");
+}
+
+static void text_around_calls_is_kept(void **state)
+{
+	check(state, "hermes", "I look.\n\n<tool_call>{\"name\":\"now\"}</tool_call>\nDone.\n", "I look.now{};\nDone.\n");
+	check(state, "hermes", "a < b, <tool_ca, 3\n\n4 <tool_call", "a < b, <tool_ca, 3\n\n4 <tool_call");
+	check(state, "hermes", "<<tool_call>{\"name\":\"now\"}</tool_call>", "<now{};");
+	check(state, "functionary-v3.2", "x >>> y\n>>>print(1)", "x >>> y\n>>>print(1)");
+	check(state, "hermes", "<tool_call>{\"name\":\"now\"}", "now{};");
+	check(state, "hermes", "<tool_call>{\"name\":\"now\"}</tool_", "now{};");
+}
+
+static void arguments_of_every_kind(void **state)
+{
+	check(state, "hermes",
+	      "<tool_call>{\"name\":\"now\",\"arguments\":{\"s\":\"</tool_call> }{ \\\"q\\\" \\u00e9 "
+	      "\\\\\",\"é\":[1,-2.5e+3,true,null,"
+	      "{\"k\":{}}],\"t\":\"<tool_call>\"}}</tool_call>",
+	      "now{\"s\":\"</tool_call> }{ \\\"q\\\" \\u00e9 "
+	      "\\\\\",\"é\":[1,-2.5e+3,true,null,{\"k\":{}}],\"t\":\"<tool_call>\"};");
+	check(state, "hermes",
+	      "<tool_call>{\"arguments\":{\"name\":\"x\"},\"extra\":[1,{\"arguments\":2}],\"name\":\"now\"}</tool_call>",
+	      "now{\"name\":\"x\"};");
+	check(state, "hermes",
+	      "<tool_call>{\"name\":\"now\",\"arguments\":\"{\\\"a\\\": \\\"\\u00e9\\ud83d\\ude00\\\\n\\\"}\"}</tool_call>",
+	      "now{\"a\": \"é😀\\n\"};");
+	check(state, "hermes", "<tool_call>{\"name\":\"now\",\"arguments\":null}</tool_call>", "now{};");
+	check(state, "hermes", "<tool_call>{\"name\":\"now\",\"parameters\":{\"a\":1}}</tool_call>", "now{\"a\":1};");
+	/* A line end in a string is not JSON, but plain what is meant. */
+	check(state, "hermes", "<tool_call>{\"name\":\"now\",\"arguments\":{\"a\":\"1\n\t2\"}}</tool_call>",
+	      "now{\"a\":\"1\\n\\t2\"};");
+	check(state, "functionary-v3.1", "<function=now>{\"a\":\"</function>\"}</function>", "now{\"a\":\"</function>\"};");
+}
+
+static void parameters_become_json(void **state)
+{
+	check(state, "qwen3-coder",
+	      "<tool_call>\n<function=get_weather>\n<parameter=city>\nSão \"P\"\n\nline\\ </param </parameter>\n"
+	      "<parameter=days>\n12\n</parameter><parameter=tags>\n[\"a\", {\"b\": null}]\n</parameter>"
+	      "<parameter=exact>True</parameter><parameter=note>\n5\n</parameter></function></tool_call>",
+	      "get_weather{\"city\": \"São \\\"P\\\"\\n\\nline\\\\ </param \", \"days\": 12, \"tags\": [\"a\", {\"b\": "
+	      "null}], "
+	      "\"exact\": true, \"note\": \"5\"};");
+	check(state, "qwen3-coder",
+	      "<function=get_weather><parameter=any>{\"a\": "
+	      "1}</parameter><parameter=any>x}</parameter><parameter=days>\nmany\n"
+	      "</parameter><parameter=city>\n\n</parameter><parameter=unknown>\nfalse\n</parameter></function>",
+	      "get_weather{\"any\": {\"a\": 1}, \"any\": \"x}\", \"days\": \"many\", \"city\": \"\", \"unknown\": false};");
+}
+
+static void what_is_no_call_is_content(void **state)
+{
+	static const char *const texts[] = {
+	    "<tool_call>",
+	    "<tool_call>\n{\"name\": \"get_we",
+	    "<tool_call>\nget_weather(city)\n</tool_call>",
+	    "<tool_call>{\"arguments\":{\"city\":1}}</tool_call>",
+	    "<tool_call>{\"name\":\"now\",\"arguments\":[1]}</tool_call>",
+	    "<tool_call>{\"name\":\"\",\"arguments\":{}}</tool_call>",
+	    "<tool_call>{\"name\":5}</tool_call>",
+	    "<tool_call>[{\"name\":\"now\"}]</tool_call>",
+	    "a\n\n<tool_call>{'name': 'now'}\n\n",
+	};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		check(state, "hermes", texts[i], texts[i]);
+	check(state, "llama3", "{\"name\": \"Bob\", \"parameters\": {}}", "{\"name\": \"Bob\", \"parameters\": {}}");
+	check(state, "llama3", "{\"temperature\": 21}\n", "{\"temperature\": 21}\n");
+	check(state, "llama3", "It is {\"name\": \"now\", \"parameters\": {}}",
+	      "It is {\"name\": \"now\", \"parameters\": {}}");
+	check(state, "mistral", "[TOOL_CALLS] or not", "[TOOL_CALLS] or not");
+	check(state, "qwen3-coder", "<tool_call>\n<function=\n</tool_call>", "<tool_call>\n<function=\n</tool_call>");
+	check(state, NULL, "<tool_call>{\"name\":\"now\"}</tool_call>", "<tool_call>{\"name\":\"now\"}</tool_call>");
+	/* and does not hide the next one */
+	check(state, "hermes", "<tool_call>{\"x\" 1}</tool_call>\n<tool_call>{\"name\":\"now\"}</tool_call>",
+	      "<tool_call>{\"x\" 1}</tool_call>now{};");
+}
+
+static void a_call_that_goes_astray_is_taken_back(void **state)
+{
+	check(state, "hermes", "<tool_call>{\"name\":\"now\",\"arguments\":{\"a\":}}</tool_call>",
+	      "now{\"a\":!(<tool_call>{\"name\":\"now\",\"arguments\":{\"a\":)}}</tool_call>");
+	check(state, "hermes", "<tool_call>{\"name\":\"now\",\"arguments\":{\"a\": [1, 2",
+	      "now{\"a\": [1, 2!(<tool_call>{\"name\":\"now\",\"arguments\":{\"a\": [1, 2)");
+	check(state, "functionary-v3.1", "<function=now>{\"a\" 1}</function><function=now>{}</function>",
+	      "now{\"a\" !(<function=now>{\"a\" )1}</function>now{};");
+}
+
+static void a_whole_answer_holds_whole_calls_alone(void **state)
+{
+	struct answer_reading reading = reading_of(*state, "hermes");
+	static const char text[] = "<think>t</think>See:\n<tool_call>{\"name\":\"now\",\"arguments\":{\"a\":}</tool_call>\n"
+	                           "<tool_call>{\"name\":\"get_weather\",\"arguments\":{\"city\":\"\\u00fc\"}}</tool_call>";
+	struct answer answer = {0};
+	struct error error;
+	assert_true(answer_read(&reading, text, sizeof text - 1, &answer, &error));
+	assert_string_equal(answer.reasoning.data, "t");
+	assert_string_equal(answer.content.data, "See:\n<tool_call>{\"name\":\"now\",\"arguments\":{\"a\":}</tool_call>");
+	assert_int_equal(answer.n_calls, 1);
+	assert_string_equal(answer.calls[0].name, "get_weather");
+	assert_string_equal(answer.calls[0].arguments, "{\"city\":\"\\u00fc\"}");
+	assert_int_equal(answer.calls[0].n_arguments_bytes, strlen(answer.calls[0].arguments));
+	answer_free(&answer);
+	reading.single_call = true;
+	static const char two[] = "<tool_call>{\"name\":\"now\"}</tool_call><tool_call>{\"name\":\"now\"}</tool_call>";
+	assert_true(answer_read(&reading, two, sizeof two - 1, &answer, &error));
+	assert_int_equal(answer.n_calls, 1);
+	assert_int_equal(answer.content.n_bytes, 0);
+	answer_free(&answer);
+}
+
+static void a_prompt_may_open_a_call_itself(void **state)
+{
+	struct answer_reading reading = reading_of(*state, "functionary-v3.2");
+	answer_reading_begin(&reading, "assistant\n\n>>>", 14);
+	assert_true(reading.in_call);
+	check_reading(&reading, "all\nHi.>>>now\n{}", "Hi.now{};");
+	check_reading(&reading, "now\n{}", "now{};");
+	check_reading(&reading, "Hello there", "Hello there");
+	answer_reading_begin(&reading, "assistant\n\n", 11);
+	assert_false(reading.in_call);
+}
+
+/* ---- limits ---- */
+
+static void what_is_longer_than_a_call_may_be_is_content(void **state)
+{
+	struct answer_reading reading = reading_of(*state, "hermes");
+	struct bytes text = {0};
+	struct answer answer = {0};
+	struct error error;
+	bytes_append_text(&text, "<tool_call>{\"name\":\"now\",\"arguments\":{\"a\":\"");
+	for (int i = 0; i < ANSWER_MAX_CALL_BYTES / 16; i++)
+		bytes_append_text(&text, "sixteen bytes...");
+	bytes_append_text(&text, "\"}}</tool_call>");
+	assert_false(text.failed);
+	assert_true(answer_read(&reading, text.data, text.n_bytes, &answer, &error));
+	assert_int_equal(answer.n_calls, 0);
+	assert_int_equal(answer.content.n_bytes, text.n_bytes);
+	assert_memory_equal(answer.content.data, text.data, text.n_bytes);
+	answer_free(&answer);
+	bytes_free(&text);
+}
+
+static void deep_nesting_is_no_call(void **state)
+{
+	struct bytes text = {0}, expected = {0};
+	bytes_append_text(&text, "<function=now>{\"a\":");
+	for (int i = 0; i < 100; i++)
+		bytes_append_text(&text, "[");
+	struct answer_reading reading = reading_of(*state, "functionary-v3.1");
+	char *got = read_cut(&reading, text.data, text.n_bytes, 5);
+	assert_non_null(strstr(got, "!(<function=now>{\"a\":[[["));
+	free(got);
+	bytes_free(&text);
+	bytes_free(&expected);
+}
+
+static void markers_are_the_words_of_a_family(void **state)
+{
+	const char *markers[ANSWER_MAX_MARKERS];
+	struct answer_reading reading = reading_of(*state, "mistral");
+	int n_markers = answer_markers(&reading, markers);
+	bool found = false;
+	for (int i = 0; i < n_markers; i++)
+		found = found || strcmp(markers[i], "[ARGS]") == 0;
+	assert_true(found);
+	reading = reading_of(*state, "generic");
+	assert_true(answer_markers(&reading, markers) < ANSWER_MAX_MARKERS);
+	reading = reading_of(*state, NULL);
+	assert_int_equal(answer_markers(&reading, markers), 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(reasoning_is_split_off),
+	    cmocka_unit_test(what_is_no_reasoning_is_content),
+	    cmocka_unit_test(a_prompt_may_open_reasoning_itself),
+	    cmocka_unit_test(other_tags_of_reasoning_are_known_by_the_template),
+	    cmocka_unit_test(one_call_in_every_form),
+	    cmocka_unit_test(several_calls),
+	    cmocka_unit_test(text_around_calls_is_kept),
+	    cmocka_unit_test(arguments_of_every_kind),
+	    cmocka_unit_test(parameters_become_json),
+	    cmocka_unit_test(what_is_no_call_is_content),
+	    cmocka_unit_test(a_call_that_goes_astray_is_taken_back),
+	    cmocka_unit_test(a_whole_answer_holds_whole_calls_alone),
+	    cmocka_unit_test(a_prompt_may_open_a_call_itself),
+	    cmocka_unit_test(what_is_longer_than_a_call_may_be_is_content),
+	    cmocka_unit_test(deep_nesting_is_no_call),
+	    cmocka_unit_test(markers_are_the_words_of_a_family),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
