@@ -68,6 +68,8 @@ const char *json_number_text(const struct json *value);
 void json_write_string(struct bytes *out, const char *text, size_t n_bytes);
 /* The fewest of 15 to 17 digits that read back; NaN and infinities as null. */
 void json_write_double(struct bytes *out, double value);
+/* A parsed value, with numbers as they were written, on one line. */
+void json_write_value(struct bytes *out, const struct json *value);
 
 /* Object builder that takes care of commas:
  *     json_open(out);  json_field_string(out, "type", "token", 5);  json_field_int(out, "i", 0);  json_close(out);

@@ -125,3 +125,46 @@ void json_field_bool(struct bytes *out, const char *key, bool value)
 	json_field_key(out, key);
 	bytes_append_text(out, value ? "true" : "false");
 }
+
+static void write_container(struct bytes *out, const struct json *value, bool is_object)
+{
+	bytes_append_text(out, is_object ? "{" : "[");
+	for (const struct json *item = json_first(value); item; item = json_next(item)) {
+		if (item != json_first(value))
+			bytes_append_text(out, ",");
+		if (is_object) {
+			size_t n_key = 0;
+			const char *key = json_key(item, &n_key);
+			json_write_string(out, key, n_key);
+			bytes_append_text(out, ":");
+		}
+		json_write_value(out, item);
+	}
+	bytes_append_text(out, is_object ? "}" : "]");
+}
+
+void json_write_value(struct bytes *out, const struct json *value)
+{
+	size_t n_bytes = 0;
+	bool truth = false;
+	const char *text;
+	switch (json_type(value)) {
+	case JSON_NULL:
+		bytes_append_text(out, "null");
+		break;
+	case JSON_BOOL:
+		bytes_append_text(out, json_bool(value, &truth) && truth ? "true" : "false");
+		break;
+	case JSON_NUMBER:
+		bytes_append_text(out, json_number_text(value));
+		break;
+	case JSON_STRING:
+		text = json_string(value, &n_bytes);
+		json_write_string(out, text, n_bytes);
+		break;
+	case JSON_ARRAY:
+	case JSON_OBJECT:
+		write_container(out, value, json_type(value) == JSON_OBJECT);
+		break;
+	}
+}

@@ -308,6 +308,22 @@ static void numbers_do_not_depend_on_the_locale(void **state)
 	setlocale(LC_ALL, "C");
 }
 
+static void a_value_is_written_as_it_was_read(void **state)
+{
+	(void)state;
+	static const char *const texts[] = {
+	    "{\"a\":[1,2.50,-1e3,18446744073709551615,{}],\"b\":{\"c\":null,\"d\":[true,false]},\"e\\u0000\":\"x\\\"\\n\"}",
+	    "[]", "\"\"", "0.1000000000000000055511151231257827021181583404541015625"};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		struct bytes out = {0};
+		struct json *document = parse(texts[i]);
+		json_write_value(&out, document);
+		assert_string_equal(out.data, texts[i]);
+		json_destroy(document);
+		bytes_free(&out);
+	}
+}
+
 static void strings_keep_nul_and_unicode(void **state)
 {
 	(void)state;
@@ -403,6 +419,7 @@ int main(void)
 	    cmocka_unit_test(nesting_is_bounded),
 	    cmocka_unit_test(numbers_are_exact),
 	    cmocka_unit_test(strings_keep_nul_and_unicode),
+	    cmocka_unit_test(a_value_is_written_as_it_was_read),
 	    cmocka_unit_test(duplicates_can_be_allowed),
 	    cmocka_unit_test(many_keys_take_linear_time),
 	    cmocka_unit_test(integers_in_any_form_are_exact),

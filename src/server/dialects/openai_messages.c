@@ -110,51 +110,6 @@ static void check_type(struct field_checker *check, const char *name, enum json_
 
 /* ---- one text for content in parts ---- */
 
-static void copy_value(const struct json *value, struct bytes *out);
-
-static void copy_container(const struct json *value, bool is_object, struct bytes *out)
-{
-	bytes_append_text(out, is_object ? "{" : "[");
-	for (const struct json *item = json_first(value); item; item = json_next(item)) {
-		if (item != json_first(value))
-			bytes_append_text(out, ",");
-		if (is_object) {
-			size_t n_key = 0;
-			const char *key = json_key(item, &n_key);
-			json_write_string(out, key, n_key);
-			bytes_append_text(out, ":");
-		}
-		copy_value(item, out);
-	}
-	bytes_append_text(out, is_object ? "}" : "]");
-}
-
-static void copy_value(const struct json *value, struct bytes *out)
-{
-	size_t n_bytes = 0;
-	bool truth = false;
-	switch (json_type(value)) {
-	case JSON_NULL:
-		bytes_append_text(out, "null");
-		break;
-	case JSON_BOOL:
-		bytes_append_text(out, json_bool(value, &truth) && truth ? "true" : "false");
-		break;
-	case JSON_NUMBER:
-		bytes_append_text(out, json_number_text(value));
-		break;
-	case JSON_STRING: {
-		const char *text = json_string(value, &n_bytes);
-		json_write_string(out, text, n_bytes);
-		break;
-	}
-	case JSON_ARRAY:
-	case JSON_OBJECT:
-		copy_container(value, json_type(value) == JSON_OBJECT, out);
-		break;
-	}
-}
-
 static void copy_parts(const struct json *parts, struct bytes *out)
 {
 	struct bytes joined = {0};
@@ -181,7 +136,7 @@ static void copy_message(const struct json *message, struct bytes *out)
 		if (strcmp(key, "content") == 0 && json_type(member) == JSON_ARRAY)
 			copy_parts(member, out);
 		else
-			copy_value(member, out);
+			json_write_value(out, member);
 	}
 	json_close(out);
 }
@@ -199,7 +154,7 @@ static struct json *join_parts(const struct json *body, struct error *error)
 		json_write_string(&text, key, n_key);
 		bytes_append_text(&text, ":");
 		if (strcmp(key, "messages") != 0) {
-			copy_value(member, &text);
+			json_write_value(&text, member);
 			continue;
 		}
 		bytes_append_text(&text, "[");

@@ -2,29 +2,12 @@
  * with the value that means nothing; what changes no answer (user, metadata, store, ...) is let pass. */
 #include "server/dialects/openai_request.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/dialects/sampling_fields.h"
+#include "server/dialects/reading.h"
 
-enum { STOP_MAX_BYTES = 1024, MODEL_MAX_BYTES = 1024, COMPLETION_MAX_LOGPROBS = 5 };
-
-struct reading {
-	struct field_checker *check;
-	const struct request_limits *limits;
-	struct generation *generation;
-	struct asked *asked;
-	struct error *error;
-};
-
-static const char *keep_text(struct reading *reading, const char *text, size_t n_bytes)
-{
-	const char *copy = arena_strdup(&reading->generation->arena, text, n_bytes);
-	if (!copy)
-		error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
-	return copy;
-}
+enum { COMPLETION_MAX_LOGPROBS = 5 };
 
 /* ---- what is refused ---- */
 
@@ -66,61 +49,6 @@ static void refuse_what_is_not_there(struct field_checker *check, bool chat)
 
 /* ---- what both kinds of request share ---- */
 
-static void read_model(struct reading *reading)
-{
-	const char *model = NULL;
-	size_t n_bytes = 0;
-	if (field_name(reading->check, "model", MODEL_MAX_BYTES, &model, &n_bytes) && model)
-		reading->asked->model = keep_text(reading, model, n_bytes);
-}
-
-/* Any integer of 64 bits; a negative one is as the unsigned number of the same bits. */
-static void read_seed(struct reading *reading)
-{
-	const struct json *seed = field_get(reading->check, "seed");
-	int64_t number;
-	reading->asked->has_seed = seed != NULL;
-	if (json_int64(seed, &number))
-		reading->asked->sampling.seed = (uint64_t)number;
-	else
-		field_unsigned(reading->check, "seed", &reading->asked->sampling.seed);
-}
-
-static void read_stop(struct reading *reading)
-{
-	struct field_checker *check = reading->check;
-	const struct json *stop = field_get(check, "stop");
-	if (!stop)
-		return;
-	bool is_list = json_type(stop) == JSON_ARRAY;
-	if (is_list && json_count(stop) > STOP_MAX_STRINGS) {
-		field_error(check, "stop", "max_items(64)", NULL, "stop must have at most %d strings (got %zu)",
-		            STOP_MAX_STRINGS, json_count(stop));
-		return;
-	}
-	for (const struct json *item = is_list ? json_first(stop) : stop; item; item = is_list ? json_next(item) : NULL) {
-		size_t n_bytes = 0;
-		const char *text = json_string(item, &n_bytes);
-		if (!text || n_bytes == 0 || n_bytes > STOP_MAX_BYTES) {
-			field_error(check, "stop", "strings", NULL,
-			            "stop must be a string of 1 to %d bytes or an array of such strings", STOP_MAX_BYTES);
-			return;
-		}
-		reading->asked->stops[reading->asked->n_stops++] =
-		    (struct stop_string){.text = keep_text(reading, text, n_bytes), .n_bytes = n_bytes};
-	}
-}
-
-static void read_sampling(struct reading *reading)
-{
-	const struct sampling_rules rules = {.vocab_size = reading->limits->vocab_size,
-	                                     .tokenizer = reading->limits->tokenizer,
-	                                     .max_min_tokens = INT64_MAX,
-	                                     .clips = true};
-	if (!sampling_fields_read(reading->check, &rules, &reading->generation->arena, &reading->asked->sampling))
-		error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
-}
-
 /* The best of several are known when all of them are there, so there is no stream of those. */
 static void read_choices(struct reading *reading)
 {
@@ -156,34 +84,13 @@ static void read_streaming(struct reading *reading)
 		            "stream_options.include_usage must be a boolean (got %s)", json_type_name(json_type(include)));
 }
 
-/* More than the context holds is clipped, and so is what the pool cannot hold. */
-static void read_max_tokens(struct reading *reading, const char *name)
-{
-	struct asked *asked = reading->asked;
-	field_integer(reading->check, name, 1, INT64_MAX, &asked->max_tokens);
-	if (asked->max_tokens > reading->limits->context)
-		asked->max_tokens = reading->limits->context;
-}
-
-static struct reading begin(const struct request_limits *limits, struct generation *generation,
-                            struct field_checker *check, struct error *error)
-{
-	generation->asked = (struct asked){
-	    .max_tokens = limits->context,
-	    .fit_pool = true,
-	    .sampling = sampling_neutral,
-	};
-	return (struct reading){
-	    .check = check, .limits = limits, .generation = generation, .asked = &generation->asked, .error = error};
-}
-
 static void read_common(struct reading *reading)
 {
-	read_model(reading);
-	read_max_tokens(reading, "max_tokens");
-	read_sampling(reading);
-	read_stop(reading);
-	read_seed(reading);
+	reading_model(reading);
+	reading_max_tokens(reading, "max_tokens");
+	reading_sampling(reading);
+	reading_stops(reading, reading->check, "stop");
+	reading_seed(reading, reading->check);
 	read_streaming(reading);
 	read_choices(reading);
 	field_bool(reading->check, "ignore_eos", &reading->asked->ignore_eos);
@@ -208,10 +115,10 @@ static void read_chat_logprobs(struct reading *reading)
 bool openai_parse_chat(const struct json *body, const struct request_limits *limits, struct generation *generation,
                        struct field_checker *check, struct error *error)
 {
-	struct reading reading = begin(limits, generation, check, error);
+	struct reading reading = reading_begin(limits, generation, check, error);
 	struct asked *asked = reading.asked;
 	read_common(&reading);
-	read_max_tokens(&reading, "max_completion_tokens");
+	reading_max_tokens(&reading, "max_completion_tokens");
 	read_chat_logprobs(&reading);
 	refuse_what_is_not_there(check, true);
 	bool ok = openai_read_conversation(body, check, &asked->conversation, &asked->made_conversation, error);
@@ -305,7 +212,7 @@ bool openai_parse_completion(const struct json *body, const struct request_limit
                              struct generation *generation, struct field_checker *check, struct error *error)
 {
 	(void)body;
-	struct reading reading = begin(limits, generation, check, error);
+	struct reading reading = reading_begin(limits, generation, check, error);
 	reading.asked->parse_special = true;
 	read_common(&reading);
 	read_prompt(&reading);
