@@ -28,7 +28,9 @@ struct chat_template *chat_template_load_file(const char *path, const char *bos_
 void chat_template_destroy(struct chat_template *chat); /* NULL is harmless */
 
 /* The template named `tool_use` when the conversation has tools and there is one, else the one named `default` (or the
- * only one without a name). Otherwise as template_render; zeroed limits are the defaults. */
+ * only one without a name). With `continue_final_message` the text ends behind the last message's, which must be the
+ * assistant's (ERROR_INVALID_REQUEST where the template does not show it). Otherwise as template_render; zeroed limits are
+ * the defaults. */
 bool chat_template_render(const struct chat_template *chat, const struct json *conversation, struct template_time now,
                           const struct template_limits *limits, struct rendering *out, struct error *error) MUST_USE;
 

@@ -66,7 +66,8 @@ bool template_time_parse(const char *text, struct template_time *out);
 struct template_input {
 	/* An object. `messages`, `tools`, `tool_choice`, `documents`, `add_generation_prompt`, `enable_thinking` and
 	 * `reasoning_effort` become variables, and so does every member of `chat_template_kwargs`, which goes before constants;
-	 * other members are ignored. tools and documents are none when absent, add_generation_prompt is true. */
+	 * other members are ignored. tools and documents are none when absent, add_generation_prompt is true, but false
+	 * where `continue_final_message` is true. */
 	const struct json *conversation;
 	const struct template_constant *constants;
 	size_t n_constants;

@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "tensor/gguf.h"
 #include "tensor/model_files.h"
+#include "text/continuation.h"
 
 enum { MAX_TEMPLATES = 32, MAX_TOKENS = 32, MAX_CONFIG_BYTES = 32 << 20, MAX_PATH = 4096 };
 
@@ -395,5 +396,6 @@ bool chat_template_render(const struct chat_template *chat, const struct json *c
 		return error_set(error, ERROR_MODEL,
 		                 "none of the model's %d chat templates is named default (the first is %.60s)",
 		                 chat->n_templates, chat->templates[0].name);
-	return template_render(template, &input, out, error);
+	return template_render(template, &input, out, error) &&
+	       (!continuation_is_asked(conversation) || continuation_cut(conversation, out, error));
 }

@@ -35,6 +35,10 @@ def test_every_route_but_two_needs_the_key(worker):
     for wrong in ("", "Bearer", "Bearer ", "Bearer sesam", "Bearer sesame2", "Basic c2VzYW1l", "sesame",
                   "Bearer " + "x" * 5000):
         assert get(port, "/info", headers={"Authorization": wrong}).status == 401
+    for headers, status in (({"X-Api-Key": "sesame"}, 200), ({"x-api-key": "sesam"}, 401), ({"X-Api-Key": "Bearer sesame"}, 401),
+                            ({"X-Api-Key": "sesame", "Authorization": "Bearer other"}, 200),
+                            ({"X-Api-Key": "other", "Authorization": "Bearer sesame"}, 200)):
+        assert get(port, "/info", headers=headers).status == status, headers
     twice = b"GET /info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + b"Authorization: Bearer sesame\r\n" * 2
     assert status_of(raw(port, twice + b"\r\n")) == 401
 

@@ -497,6 +497,20 @@ def test_a_template_is_applied(port, tallow, tmp_path, text_model):
         assert good(post(port, "/apply-template", conversation)) == {"prompt": rendered.stdout.decode()}
 
 
+def test_the_last_message_is_continued(port):
+    said = HELLO + [{"role": "assistant", "content": "There was"}]
+    prompt = good(post(port, "/apply-template", {"messages": said, "continue_final_message": True}))["prompt"]
+    assert prompt == good(post(port, "/apply-template", {"messages": HELLO}))["prompt"] + "There was"
+    answer = good(chat(port, said, continue_final_message=True))
+    assert answer["choices"][0]["message"]["content"] == good(complete(port, prompt))["choices"][0]["text"]
+    tokens = good(post(port, "/tokenize", {"messages": said, "continue_final_message": True}))["count"]
+    assert answer["usage"]["prompt_tokens"] == tokens
+    assert "continue_final_message" in refused(chat(port, HELLO, continue_final_message=True))
+    assert "add_generation_prompt" in refused(chat(port, said, continue_final_message=True, add_generation_prompt=True),
+                                              param="continue_final_message")
+    refused(chat(port, said, continue_final_message="yes"), param="continue_final_message")
+
+
 def test_a_template_of_ones_own_and_its_refusals(worker, text_model, tmp_path):
     template = tmp_path / "own.jinja"
     template.write_text("{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('No systems here') }}"

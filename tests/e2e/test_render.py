@@ -56,6 +56,27 @@ def test_exact_bytes_of_a_template_file(render, tmp_path):
     assert text(render(conversation, *options)) == "<s>[user]Hé <s>\n</s>v 31 Jan 2026\n"
 
 
+def test_the_last_message_is_continued(render, tmp_path):
+    template = tmp_path / "t.jinja"
+    template.write_text("{% for m in messages %}<{{ m.role }}>{{ m.content|trim if trimmed else m.content }}</end>{% endfor %}"
+                        "{% if add_generation_prompt %}<assistant>{% endif %}")
+
+    def continued(*said, **kwargs):
+        messages = [{"role": "user", "content": "end"}] + [{"role": "assistant", "content": text} for text in said]
+        return render({"messages": messages, "continue_final_message": True, "chat_template_kwargs": kwargs},
+                      "--chat-template", template)
+
+    for said in ("The", "end", "<user>end", "a\n b", "</end>", "  The"):
+        assert text(continued(said)) == "<user>end</end><assistant>" + said
+    assert text(continued("end", "The end \n")) == "<user>end</end><assistant>end</end><assistant>The end \n"
+    assert text(continued("  The end \n", trimmed=True)) == "<user>end</end><assistant>The end"
+    assert text(continued([{"type": "text", "text": "x"}])).endswith("x")
+    for bad in ((), ("",), (" \n",), (None,)):
+        assert "last message must be the assistant's" in reason(continued(*bad), 2)
+    template.write_text("{% for m in messages %}{{ m.content|upper }}{% endfor %}")
+    assert "does not write the last message" in reason(continued("The"), 2)
+
+
 def test_a_refusal_is_exit_1_and_its_message(render, tmp_path):
     template = tmp_path / "t.jinja"
     template.write_text("{{ raise_exception('No, ' ~ messages[0].role) }}")

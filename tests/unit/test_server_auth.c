@@ -21,17 +21,17 @@ static void keys_are_compared_whole(void **state)
 	struct key_ring ring;
 	struct error error;
 	assert_true(key_ring_init(&ring, keys, 2, &error));
-	assert_true(key_ring_allows(&ring, text("Bearer first-key"), NULL));
-	assert_true(key_ring_allows(&ring, text("bearer  second "), NULL));
+	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer first-key")), NULL));
+	assert_true(key_ring_allows(&ring, bearer_token(text("bearer  second ")), NULL));
 	static const char *const wrong[] = {
 	    NULL,      "",         "Bearer",        "Bearer ",      "Bearer first-ke", "Bearer first-key2",
 	    "secondX", "Basic xx", "Bearer SECOND", "Bearersecond", "Bearer a b",
 	};
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-		assert_false(key_ring_allows(&ring, text(wrong[i]), NULL));
+		assert_false(key_ring_allows(&ring, bearer_token(text(wrong[i])), NULL));
 	char overlong[1000] = "Bearer ";
 	memset(overlong + 7, 'k', sizeof overlong - 8);
-	assert_false(key_ring_allows(&ring, text(overlong), NULL));
+	assert_false(key_ring_allows(&ring, bearer_token(text(overlong)), NULL));
 	key_ring_free(&ring);
 }
 
@@ -44,10 +44,10 @@ static void keys_can_be_replaced(void **state)
 	assert_true(key_ring_init(&ring, old, 1, &error));
 	assert_false(key_ring_replace(&ring, empty, 1, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
-	assert_true(key_ring_allows(&ring, text("Bearer old"), NULL));
+	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer old")), NULL));
 	assert_true(key_ring_replace(&ring, fresh, 1, &error));
-	assert_false(key_ring_allows(&ring, text("Bearer old"), NULL));
-	assert_true(key_ring_allows(&ring, text("Bearer new"), NULL));
+	assert_false(key_ring_allows(&ring, bearer_token(text("Bearer old")), NULL));
+	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer new")), NULL));
 	key_ring_free(&ring);
 }
 
@@ -59,13 +59,13 @@ static void jobs_belong_to_keys(void **state)
 	struct error error;
 	uint64_t first, first_again, second, nobody = 7;
 	assert_true(key_ring_init(&ring, keys, 2, &error));
-	assert_true(key_ring_allows(&ring, text("Bearer first"), &first));
-	assert_true(key_ring_allows(&ring, text("bearer  first "), &first_again));
-	assert_true(key_ring_allows(&ring, text("Bearer second"), &second));
+	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer first")), &first));
+	assert_true(key_ring_allows(&ring, bearer_token(text("bearer  first ")), &first_again));
+	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer second")), &second));
 	assert_true(first == first_again && first != second);
 	key_ring_free(&ring);
 	assert_true(key_ring_init(&ring, NULL, 0, &error));
-	assert_true(key_ring_allows(&ring, text("Bearer first"), &nobody));
+	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer first")), &nobody));
 	assert_int_equal(nobody, 0);
 	key_ring_free(&ring);
 }
@@ -78,9 +78,9 @@ static void sizes_count_not_ends(void **state)
 	struct key_ring ring;
 	struct error error;
 	assert_true(key_ring_init(&ring, keys, 1, &error));
-	assert_true(key_ring_allows(&ring, (struct head_text){"Bearer sesame!", 13}, NULL));
-	assert_false(key_ring_allows(&ring, (struct head_text){"Bearer sesame\0x", 15}, NULL));
-	assert_false(key_ring_allows(&ring, (struct head_text){"Bearer sesame", 12}, NULL));
+	assert_true(key_ring_allows(&ring, bearer_token((struct head_text){"Bearer sesame!", 13}), NULL));
+	assert_false(key_ring_allows(&ring, bearer_token((struct head_text){"Bearer sesame\0x", 15}), NULL));
+	assert_false(key_ring_allows(&ring, bearer_token((struct head_text){"Bearer sesame", 12}), NULL));
 	key_ring_free(&ring);
 	assert_true(host_is_local((struct head_text){"localhost.evil", 9}, ""));
 	assert_false(host_is_local((struct head_text){"localhost\0.evil", 15}, ""));
@@ -95,7 +95,7 @@ static void no_keys_let_all_in(void **state)
 	struct key_ring ring;
 	struct error error;
 	assert_true(key_ring_init(&ring, NULL, 0, &error));
-	assert_true(key_ring_allows(&ring, text(NULL), NULL));
+	assert_true(key_ring_allows(&ring, bearer_token(text(NULL)), NULL));
 	key_ring_free(&ring);
 	char overlong[KEY_MAX_BYTES + 2];
 	memset(overlong, 'k', sizeof overlong - 1);

@@ -108,6 +108,17 @@ static void check_type(struct field_checker *check, const char *name, enum json_
 		            json_type_name(json_type(value)));
 }
 
+/* The last message cannot both be gone on with and be followed by another. */
+static void check_continuation(struct field_checker *check)
+{
+	bool continues = false, begins = false;
+	field_bool(check, "continue_final_message", &continues);
+	json_bool(field_get(check, "add_generation_prompt"), &begins);
+	if (continues && begins)
+		field_error(check, "continue_final_message", "exclusive", NULL,
+		            "continue_final_message and add_generation_prompt cannot both be true");
+}
+
 /* ---- one text for content in parts ---- */
 
 static void copy_parts(const struct json *parts, struct bytes *out)
@@ -184,6 +195,7 @@ bool openai_read_conversation(const struct json *body, struct field_checker *che
 	check_type(check, "chat_template_kwargs", JSON_OBJECT);
 	check_type(check, "documents", JSON_ARRAY);
 	check_type(check, "add_generation_prompt", JSON_BOOL);
+	check_continuation(check);
 	if (check->n_errors > 0)
 		return false;
 	*conversation = body;

@@ -70,48 +70,50 @@ bool key_ring_replace(struct key_ring *ring, const char *const *keys, int n_keys
 	return true;
 }
 
-/* The token of "Bearer <token>", zero-padded; false when the header has another form. */
-static bool bearer_token(struct head_text authorization, struct key *token)
+struct head_text bearer_token(struct head_text authorization)
 {
 	static const char scheme[] = "Bearer ";
 	size_t n_scheme = sizeof scheme - 1;
 	if (!authorization.at || authorization.n_bytes < n_scheme || strncasecmp(authorization.at, scheme, n_scheme) != 0)
-		return false;
-	const char *start = authorization.at + n_scheme;
-	token->n_bytes = authorization.n_bytes - n_scheme;
-	while (token->n_bytes > 0 && *start == ' ') {
-		start++;
-		token->n_bytes--;
+		return (struct head_text){0};
+	struct head_text token = {authorization.at + n_scheme, authorization.n_bytes - n_scheme};
+	while (token.n_bytes > 0 && *token.at == ' ') {
+		token.at++;
+		token.n_bytes--;
 	}
-	while (token->n_bytes > 0 && start[token->n_bytes - 1] == ' ')
-		token->n_bytes--;
-	if (token->n_bytes < 1 || token->n_bytes > KEY_MAX_BYTES)
-		return false;
-	memcpy(token->text, start, token->n_bytes);
-	return true;
+	while (token.n_bytes > 0 && token.at[token.n_bytes - 1] == ' ')
+		token.n_bytes--;
+	return token;
 }
 
-bool key_ring_allows(struct key_ring *ring, struct head_text authorization, uint64_t *owner)
+static bool is_readable(struct head_text token)
 {
-	struct key token = {0};
-	bool readable = bearer_token(authorization, &token);
-	bool allowed = false;
+	return token.at && token.n_bytes >= 1 && token.n_bytes <= KEY_MAX_BYTES;
+}
+
+bool key_ring_allows(struct key_ring *ring, struct head_text token, uint64_t *owner)
+{
+	struct key given = {0};
+	bool allowed = false, readable = is_readable(token);
+	if (readable) {
+		memcpy(given.text, token.at, token.n_bytes);
+		given.n_bytes = token.n_bytes;
+	}
 	pthread_rwlock_rdlock(&ring->lock);
 	bool open = ring->n_keys == 0;
 	/* No early way out: the time taken says nothing about which key was nearly right. */
 	for (int i = 0; readable && i < ring->n_keys; i++)
-		allowed |= bytes_equal_constant_time(ring->keys[i].text, token.text, KEY_MAX_BYTES) &
-		           (ring->keys[i].n_bytes == token.n_bytes);
+		allowed |= bytes_equal_constant_time(ring->keys[i].text, given.text, KEY_MAX_BYTES) &
+		           (ring->keys[i].n_bytes == given.n_bytes);
 	pthread_rwlock_unlock(&ring->lock);
 	if (owner)
-		*owner = open ? 0 : authorization_identity(authorization);
+		*owner = open ? 0 : token_identity(token);
 	return open || allowed;
 }
 
-uint64_t authorization_identity(struct head_text authorization)
+uint64_t token_identity(struct head_text token)
 {
-	struct key token = {0};
-	return bearer_token(authorization, &token) ? hash_bytes(token.text, token.n_bytes) : 0;
+	return is_readable(token) ? hash_bytes(token.at, token.n_bytes) : 0;
 }
 
 /* Length of the host in "host", "host:port", "[v6]", "[v6]:port"; 0 when it is none of these. */

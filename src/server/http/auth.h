@@ -29,11 +29,13 @@ bool key_ring_init(struct key_ring *ring, const char *const *keys, int n_keys, s
 void key_ring_free(struct key_ring *ring);
 /* ERROR_USAGE for an empty or overlong key, and then nothing changed. */
 bool key_ring_replace(struct key_ring *ring, const char *const *keys, int n_keys, struct error *error) MUST_USE;
-/* `authorization`: the header's value; at == NULL when absent. Time does not depend on where a wrong key differs. *owner
- * (may be NULL): to whom the jobs of whoever is let in belong; one number per key, 0 where no key is asked for. */
-bool key_ring_allows(struct key_ring *ring, struct head_text authorization, uint64_t *owner);
+/* What follows the scheme in an Authorization header; at == NULL where that is another one, or the header absent. */
+struct head_text bearer_token(struct head_text authorization);
+/* `token` at == NULL: none was sent. Time does not depend on where a wrong key differs. *owner (may be NULL): to whom the
+ * jobs of whoever is let in belong; one number per key, 0 where no key is asked for. */
+bool key_ring_allows(struct key_ring *ring, struct head_text token, uint64_t *owner);
 /* The same number for the same token, another for each other (as hashes go); 0 without one. */
-uint64_t authorization_identity(struct head_text authorization);
+uint64_t token_identity(struct head_text token);
 
 /* True for "localhost", "127.0.0.1", "[::1]" and bound_host (numeric, may be ""), each with any port or none. */
 bool host_is_local(struct head_text host, const char *bound_host);

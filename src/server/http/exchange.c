@@ -168,20 +168,29 @@ static bool check_body(struct exchange *exchange, const struct head *head)
 static bool check_key(struct exchange *exchange, const struct head *head)
 {
 	struct server *server = exchange->server;
-	struct head_text key = {0};
-	if (head_find(head, "Authorization", &key) != 1)
-		key.at = NULL;
+	struct head_text header, token = {0};
+	if (head_find(head, "Authorization", &header) == 1)
+		token = bearer_token(header);
+	bool allowed = key_ring_allows(&server->keys, token, &exchange->owner);
+	/* Anthropic's clients send theirs so; some send something else as a bearer's as well. */
+	if ((!allowed || !token.at) && head_find(head, "X-Api-Key", &header) == 1) {
+		token = header;
+		allowed = key_ring_allows(&server->keys, token, &exchange->owner);
+	}
 	bool open = exchange->route && exchange->route->open;
-	if (!key_ring_allows(&server->keys, key, &exchange->owner) && !open)
-		return refuse(exchange, ERROR_UNAUTHORIZED, "a valid API key is required (Authorization: Bearer ...)");
+	if (!allowed && !open)
+		return refuse(exchange, ERROR_UNAUTHORIZED,
+		              "a valid API key is required (Authorization: Bearer ... or X-Api-Key)");
 	if (!server->share_cache)
-		exchange->cache_key = authorization_identity(key);
+		exchange->cache_key = token_identity(token);
 	return true;
 }
 
-/* All that can be known from the head. */
+/* All that can be known from the head; the route first, for its dialect is what a refusal is written in. */
 static void check_access(struct exchange *exchange, const struct head *head)
 {
+	exchange->route = route_find(exchange, head->path);
+	exchange->dialect = exchange->route ? exchange->route->dialect : route_dialect(head->path);
 	if (head->expects_something) { /* nobody knows whether the body comes */
 		exchange->close_after = true;
 		refuse(exchange, ERROR_EXPECTATION, "only 100-continue can be expected (Expect)");
@@ -189,8 +198,6 @@ static void check_access(struct exchange *exchange, const struct head *head)
 	}
 	if (!check_host_and_origin(exchange, head))
 		return;
-	exchange->route = route_find(exchange, head->path);
-	exchange->dialect = exchange->route ? exchange->route->dialect : route_dialect(head->path);
 	exchange->is_head = is_method(head, "HEAD");
 	exchange->preflight = is_method(head, "OPTIONS") && (exchange->route || head_text_is(head->path, "*"));
 	if (exchange->preflight) /* carries no key, by specification */

@@ -104,7 +104,8 @@ enum MHD_Result respond_empty(struct exchange *exchange, int status)
 	if (exchange->route && exchange->cors_origin[0] != '\0') {
 		add_header(response, "Access-Control-Allow-Methods", exchange->route->methods);
 		add_header(response, "Access-Control-Allow-Headers",
-		           "Authorization, Content-Type, X-Request-Id, X-Correlation-ID");
+		           "Authorization, X-Api-Key, Content-Type, X-Request-Id, X-Correlation-ID, Anthropic-Version, "
+		           "Anthropic-Beta, Anthropic-Dangerous-Direct-Browser-Access");
 		add_header(response, "Access-Control-Max-Age", "600");
 	}
 	return queue(exchange, status, response);

@@ -270,6 +270,10 @@ static bool set_conversation(struct render *r, const struct json *conversation)
 		         : !set_variable(r, name, strlen(name), &variables[i].fallback))
 			return false;
 	}
+	bool continues = false; /* the last message: no other is begun */
+	if (json_bool(json_get(conversation, "continue_final_message"), &continues) && continues &&
+	    !set_variable(r, "add_generation_prompt", 21, &(struct value){.kind = VALUE_BOOL}))
+		return false;
 	for (const struct json *member = json_first(extra); member; member = json_next(member)) {
 		size_t n_key = 0;
 		const char *key = json_key(member, &n_key);
