@@ -155,6 +155,7 @@ exchange_handler handle_model;
 exchange_handler handle_tokenize;
 exchange_handler handle_detokenize;
 exchange_handler handle_apply_template;
+exchange_handler handle_count_tokens;
 
 /* ---- http/response.c: each queues the answer ---- */
 

@@ -49,8 +49,9 @@ struct dialect {
 
 	/* Appends what an event is in the stream; generation_next has taken it in. */
 	void (*frame)(struct generation *generation, const struct event *event, struct bytes *out);
-	/* Appends what keeps a waiting client and the proxies before it awake; may append nothing. */
-	void (*ping)(struct bytes *out);
+	/* Appends what keeps a waiting client and the proxies before it awake; may append nothing. generation: NULL in streams
+	 * of other things. */
+	void (*ping)(const struct generation *generation, struct bytes *out);
 	/* Takes in an event of an answer that is not streamed, for `whole`; NULL where the text is all that it needs. */
 	void (*note)(struct generation *generation, const struct event *event);
 	/* The whole answer of a generation that ended well; text: [n_choices]. */
@@ -64,5 +65,8 @@ extern const struct dialect orchestrator_job_dialect, orchestrator_infer_dialect
 
 /* openai.c: /v1/chat/completions, and the errors of what else OpenAI's clients ask for; /v1/completions */
 extern const struct dialect openai_chat_dialect, openai_completion_dialect;
+
+/* messages.c: Anthropic's Messages, /v1/messages and what is below it */
+extern const struct dialect messages_dialect;
 
 #endif

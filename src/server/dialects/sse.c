@@ -4,8 +4,9 @@
 
 #include "base/json.h"
 
-void sse_ping(struct bytes *out)
+void sse_ping(const struct generation *generation, struct bytes *out)
 {
+	(void)generation;
 	bytes_append_text(out, ": ping\n\n");
 }
 

@@ -4,8 +4,10 @@
 
 #include "base/bytes.h"
 
-/* A comment that keeps proxies and clients awake. */
-void sse_ping(struct bytes *out);
+struct generation;
+
+/* A comment that keeps proxies and clients awake: struct dialect's ping. */
+void sse_ping(const struct generation *generation, struct bytes *out);
 /* `event: <name>` and the beginning of its data: an object whose "type" is the name. Add fields, then sse_end. */
 void sse_begin(struct bytes *out, const char *name);
 void sse_end(struct bytes *out);

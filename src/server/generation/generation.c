@@ -55,6 +55,8 @@ void generation_destroy(struct generation *generation)
 	bytes_free(&generation->backlog.text);
 	for (int i = 0; i < generation->n_choices * GENERATION_NOTES; i++)
 		bytes_free(&generation->choices[i / GENERATION_NOTES].notes[i % GENERATION_NOTES]);
+	bytes_free(&generation->telling.text);
+	bytes_free(&generation->telling.items);
 	json_destroy(generation->asked.made_conversation);
 	arena_free(&generation->arena);
 	free(generation);
@@ -210,6 +212,7 @@ bool generation_submit(struct generation *generation, const struct sender *sende
 	struct asked *asked = &generation->asked;
 	struct token_ids prompt = {0};
 	generation->owner = sender->owner;
+	snprintf(generation->request_id, sizeof generation->request_id, "%s", sender->request_id);
 	generation->tokenizer = engine_tokenizer(engine);
 	if (choose_what_is_open(generation, error) && name_model(generation, engine, error) &&
 	    (asked->n_choices <= 1 || generation_make_choices(generation, asked->n_choices, error)) &&

@@ -81,9 +81,20 @@ struct backlog {
 	size_t next_token, next_text; /* to be given; the texts follow one another */
 };
 
+/* How far an answer in blocks or items has been told: one is open at a time. The dialect's own. */
+struct telling {
+	enum { TELLING_NOTHING, TELLING_REASONING, TELLING_TEXT, TELLING_CALL } open;
+	int n_begun;        /* blocks or items */
+	struct bytes text;  /* of the open one, as far as the dialect needs it */
+	struct bytes items; /* those that are whole, as JSON */
+	int64_t n_events;
+};
+
 struct generation {
 	struct arena arena;
 	struct asked asked;
+	struct telling telling;
+	char request_id[REQUEST_ID_BYTES + 1];
 	char job_id[JOB_ID_BYTES + 1];
 	uint64_t owner; /* whose job it is */
 	const char *model;

@@ -47,7 +47,7 @@ static bool fill(struct exchange *exchange)
 			return false;
 		source->pull(exchange);
 		if (exchange->out.n_bytes == 0 && !source->ended && left_ms <= 0) {
-			exchange->dialect->ping(&exchange->out);
+			exchange->dialect->ping(exchange->generation, &exchange->out);
 			exchange->next_ping_ns = clock_ns() + PING_INTERVAL_NS;
 		}
 		if (exchange->out.failed)

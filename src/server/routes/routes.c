@@ -21,6 +21,8 @@ static const struct route routes[] = {
     {"/shutdown", "POST", POST_METHODS, false, false, &worker_dialect, handle_shutdown},
     {"/v1/chat/completions", "POST", POST_METHODS, false, false, &openai_chat_dialect, handle_execute},
     {"/v1/completions", "POST", POST_METHODS, false, false, &openai_completion_dialect, handle_execute},
+    {"/v1/messages", "POST", POST_METHODS, false, false, &messages_dialect, handle_execute},
+    {"/v1/messages/count_tokens", "POST", POST_METHODS, false, false, &messages_dialect, handle_count_tokens},
     {"/v1/models", "GET", GET_METHODS, false, true, &openai_chat_dialect, handle_models},
     {"/v1/models/{}", "GET", GET_METHODS, false, true, &openai_chat_dialect, handle_model},
     {"/tokenize", "POST", POST_METHODS, false, false, &openai_chat_dialect, handle_tokenize},
@@ -100,13 +102,19 @@ const struct route *route_find(struct exchange *exchange, struct head_text path)
 
 const struct dialect *route_dialect(struct head_text path)
 {
-	static const char *const openai[] = {"/v1/chat", "/v1/completions", "/v1/models", "/v1/embeddings",
-	                                     "/v1/responses"};
-	for (size_t i = 0; i < sizeof openai / sizeof openai[0]; i++) {
-		size_t n_bytes = strlen(openai[i]);
-		if (path.n_bytes >= n_bytes && memcmp(path.at, openai[i], n_bytes) == 0 &&
+	static const struct {
+		const char *prefix;
+		const struct dialect *dialect;
+	} known[] = {
+	    {"/v1/chat", &openai_chat_dialect},      {"/v1/completions", &openai_chat_dialect},
+	    {"/v1/models", &openai_chat_dialect},    {"/v1/embeddings", &openai_chat_dialect},
+	    {"/v1/responses", &openai_chat_dialect}, {"/v1/messages", &messages_dialect},
+	};
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+		size_t n_bytes = strlen(known[i].prefix);
+		if (path.n_bytes >= n_bytes && memcmp(path.at, known[i].prefix, n_bytes) == 0 &&
 		    (path.n_bytes == n_bytes || path.at[n_bytes] == '/'))
-			return &openai_chat_dialect;
+			return known[i].dialect;
 	}
 	return &worker_dialect;
 }

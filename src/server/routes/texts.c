@@ -1,12 +1,14 @@
-/* POST /tokenize, /detokenize and /apply-template: what tokenizer and chat template make of a text. */
+/* POST /tokenize, /detokenize, /apply-template and /v1/messages/count_tokens: what tokenizer and chat template make of a
+ * text. */
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "server/dialects/messages_request.h"
 #include "server/dialects/openai_request.h"
 #include "server/generation/generation.h"
 #include "server/server_private.h"
 
-/* What the three share: a body that is read, and its answer. */
+/* What they share: a body that is read, and its answer. */
 struct text_request {
 	struct exchange *exchange;
 	const struct tokenizer *tokenizer;
@@ -179,4 +181,27 @@ static bool apply_template(struct text_request *request, struct error *error)
 enum MHD_Result handle_apply_template(struct exchange *exchange)
 {
 	return answer_text(exchange, apply_template);
+}
+
+/* ---- /v1/messages/count_tokens ---- */
+
+static bool count_tokens(struct text_request *request, struct error *error)
+{
+	struct json *made = NULL;
+	struct token_ids ids = {0};
+	bool ok = messages_read_conversation(&request->check, &made, error) &&
+	          generation_encode_chat(request->exchange->server->engine, made, false, &ids, error);
+	if (ok) {
+		json_open(&request->body);
+		json_field_uint(&request->body, "input_tokens", ids.n_ids);
+		json_close(&request->body);
+	}
+	token_ids_free(&ids);
+	json_destroy(made);
+	return ok;
+}
+
+enum MHD_Result handle_count_tokens(struct exchange *exchange)
+{
+	return answer_text(exchange, count_tokens);
 }
