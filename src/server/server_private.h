@@ -156,6 +156,11 @@ exchange_handler handle_tokenize;
 exchange_handler handle_detokenize;
 exchange_handler handle_apply_template;
 exchange_handler handle_count_tokens;
+exchange_handler handle_ollama_tags;
+exchange_handler handle_ollama_ps;
+exchange_handler handle_ollama_version;
+exchange_handler handle_ollama_show;
+exchange_handler handle_ollama_refused;
 
 /* ---- http/response.c: each queues the answer ---- */
 

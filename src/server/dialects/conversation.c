@@ -166,7 +166,8 @@ void conversation_call_text(struct conversation *writer, const struct json *id, 
 	json_destroy(object);
 }
 
-void conversation_result(struct conversation *writer, const struct json *id, const char *text, size_t n_bytes)
+void conversation_result(struct conversation *writer, const struct json *id, const struct json *name, const char *text,
+                         size_t n_bytes)
 {
 	size_t n_id = 0;
 	const char *given = json_string(id, &n_id);
@@ -179,8 +180,12 @@ void conversation_result(struct conversation *writer, const struct json *id, con
 	json_field_text(&writer->out, "role", "tool");
 	if (given)
 		json_field_string(&writer->out, "tool_call_id", given, n_id);
-	if (call)
+	if (json_string(name, NULL)) {
+		json_field_key(&writer->out, "name");
+		json_write_value(&writer->out, name);
+	} else if (call) {
 		json_field_string(&writer->out, "name", call->name, call->n_name);
+	}
 	json_field_string(&writer->out, "content", text, n_bytes);
 	json_close(&writer->out);
 }

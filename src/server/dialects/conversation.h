@@ -4,7 +4,8 @@
  *     conversation_text(&writer, CONVERSATION_SYSTEM, text, n_bytes);
  *     conversation_turn(&writer);
  *     conversation_text(&writer, CONVERSATION_USER, text, n_bytes);
- *     conversation_call(&writer, id, name, arguments); conversation_result(&writer, id, text, n_bytes);
+ *     conversation_call(&writer, id, name, arguments);
+ *     conversation_result(&writer, id, NULL, text, n_bytes);
  *     conversation_end_messages(&writer);
  *     json_field_...(&writer.out, "tools", ...);                          // whatever else the template may see
  *     made = conversation_finish(&writer, &error);                        // frees the writer either way
@@ -52,8 +53,9 @@ void conversation_call(struct conversation *writer, const struct json *id, const
 /* The same, with arguments as the text of an object. */
 void conversation_call_text(struct conversation *writer, const struct json *id, const struct json *name,
                             const struct json *arguments);
-/* What a tool said; id as in its call. */
-void conversation_result(struct conversation *writer, const struct json *id, const char *text, size_t n_bytes);
+/* What a tool said; id as in its call, and name, where it is not the one of that call. Both may be NULL. */
+void conversation_result(struct conversation *writer, const struct json *id, const struct json *name, const char *text,
+                         size_t n_bytes);
 
 /* `{"messages":[...]`, to which fields can be added. */
 void conversation_end_messages(struct conversation *writer);

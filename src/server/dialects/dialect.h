@@ -69,4 +69,7 @@ extern const struct dialect openai_chat_dialect, openai_completion_dialect;
 /* messages.c: Anthropic's Messages, /v1/messages and what is below it */
 extern const struct dialect messages_dialect;
 
+/* ollama.c: Ollama's /api/chat and what else is below /api; /api/generate */
+extern const struct dialect ollama_chat_dialect, ollama_generate_dialect;
+
 #endif

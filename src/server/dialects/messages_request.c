@@ -117,7 +117,7 @@ static void read_tool_result(struct messages_reader *reader, const struct json *
 	if (!json_string(id, NULL))
 		bad(reader, "required", "a block of type tool_result must have a tool_use_id, as a string");
 	else if (gather_text(reader, json_get(block, "content"), &text))
-		conversation_result(&reader->writer, id, text.data ? text.data : "", text.n_bytes);
+		conversation_result(&reader->writer, id, NULL, text.data ? text.data : "", text.n_bytes);
 	reader->writer.out.failed |= text.failed;
 	bytes_free(&text);
 }

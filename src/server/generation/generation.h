@@ -40,6 +40,7 @@ struct asked {
 	struct json *made_conversation;  /* owned: the same, where the dialect had to rewrite it; else NULL */
 
 	const char *model; /* that was asked for; NULL: any */
+	bool only_load;    /* nothing is to be generated: is the model there? */
 	int64_t max_tokens;
 	bool fit_pool;      /* struct request */
 	bool include_usage; /* in the stream's last chunk but one */

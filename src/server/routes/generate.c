@@ -57,6 +57,19 @@ static bool submit(struct exchange *exchange, struct generation *generation, enu
 	return false;
 }
 
+/* Answers a request that has nothing to generate, if it is one. */
+static bool answer_load(struct exchange *exchange, struct generation *generation, const struct engine_status *status,
+                        enum MHD_Result *result)
+{
+	if (!generation->asked.only_load)
+		return false;
+	struct bytes body = {0};
+	generation->model = status->model_name;
+	exchange->dialect->whole(generation, &(struct bytes){0}, &body);
+	*result = respond_json(exchange, 200, &body);
+	return true;
+}
+
 struct generation *generate_begin(struct exchange *exchange, enum MHD_Result *result)
 {
 	struct server *server = exchange->server;
@@ -80,7 +93,7 @@ struct generation *generate_begin(struct exchange *exchange, enum MHD_Result *re
 		*result = respond_error(exchange, &error, 0);
 	} else if (!parse_body(exchange, document, &limits, generation, result) ||
 	           !check_model(exchange, generation->asked.model, status.model_name, result) ||
-	           !submit(exchange, generation, result)) {
+	           answer_load(exchange, generation, &status, result) || !submit(exchange, generation, result)) {
 		generation_destroy(generation);
 		generation = NULL;
 	}

@@ -6,8 +6,8 @@
 #include "server/generation/generation.h"
 #include "server/server_private.h"
 
-/* Reads and checks the body and submits it. NULL when that failed: the answer is then queued already and *result is what
- * the handler returns. */
+/* Reads and checks the body and submits it. NULL when that failed, or nothing was to be generated: the answer is then
+ * queued already and *result is what the handler returns. */
 struct generation *generate_begin(struct exchange *exchange, enum MHD_Result *result) MUST_USE;
 /* Answers with the event stream, headers at once. The exchange owns the generation from here on. */
 enum MHD_Result generate_stream(struct exchange *exchange, struct generation *generation);

@@ -23,6 +23,17 @@ static const struct route routes[] = {
     {"/v1/completions", "POST", POST_METHODS, false, false, &openai_completion_dialect, handle_execute},
     {"/v1/messages", "POST", POST_METHODS, false, false, &messages_dialect, handle_execute},
     {"/v1/messages/count_tokens", "POST", POST_METHODS, false, false, &messages_dialect, handle_count_tokens},
+    {"/api/chat", "POST", POST_METHODS, false, false, &ollama_chat_dialect, handle_execute},
+    {"/api/generate", "POST", POST_METHODS, false, false, &ollama_generate_dialect, handle_execute},
+    {"/api/tags", "GET", GET_METHODS, false, true, &ollama_chat_dialect, handle_ollama_tags},
+    {"/api/ps", "GET", GET_METHODS, false, true, &ollama_chat_dialect, handle_ollama_ps},
+    {"/api/version", "GET", GET_METHODS, false, true, &ollama_chat_dialect, handle_ollama_version},
+    {"/api/show", "POST", POST_METHODS, false, false, &ollama_chat_dialect, handle_ollama_show},
+    {"/api/pull", "POST", POST_METHODS, false, false, &ollama_chat_dialect, handle_ollama_refused},
+    {"/api/push", "POST", POST_METHODS, false, false, &ollama_chat_dialect, handle_ollama_refused},
+    {"/api/create", "POST", POST_METHODS, false, false, &ollama_chat_dialect, handle_ollama_refused},
+    {"/api/copy", "POST", POST_METHODS, false, false, &ollama_chat_dialect, handle_ollama_refused},
+    {"/api/delete", "DELETE", DELETE_METHODS, false, false, &ollama_chat_dialect, handle_ollama_refused},
     {"/v1/models", "GET", GET_METHODS, false, true, &openai_chat_dialect, handle_models},
     {"/v1/models/{}", "GET", GET_METHODS, false, true, &openai_chat_dialect, handle_model},
     {"/tokenize", "POST", POST_METHODS, false, false, &openai_chat_dialect, handle_tokenize},
@@ -109,6 +120,7 @@ const struct dialect *route_dialect(struct head_text path)
 	    {"/v1/chat", &openai_chat_dialect},      {"/v1/completions", &openai_chat_dialect},
 	    {"/v1/models", &openai_chat_dialect},    {"/v1/embeddings", &openai_chat_dialect},
 	    {"/v1/responses", &openai_chat_dialect}, {"/v1/messages", &messages_dialect},
+	    {"/api", &ollama_chat_dialect},
 	};
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
 		size_t n_bytes = strlen(known[i].prefix);
