@@ -283,7 +283,7 @@ def test_what_changes_nothing_is_accepted(port):
 
 @pytest.mark.parametrize("fields, names", [
     ({"messages": None}, "messages"), ({"messages": []}, "messages"), ({"messages": "x"}, "messages"),
-    ({"messages": ["x"]}, "messages.0"), ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
+    ({"messages": [{"role": "assistant", "content": ""}]}, "messages"), ({"messages": ["x"]}, "messages.0"), ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
     ({"messages": [{"role": 5, "content": "x"}]}, "messages.0.role"), ({"messages": [{"role": "user"}]}, "messages.0.content"),
     ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
     ({"messages": HELLO + [{"role": "user", "content": ["x"]}]}, "messages.1.content.0"),

@@ -24,6 +24,7 @@ static void begin_message(struct conversation *writer)
 {
 	bytes_append_text(&writer->out, writer->out.n_bytes == 0 ? "{\"messages\":[" : ",");
 	json_open(&writer->out);
+	writer->n_messages++;
 }
 
 static void field_bytes(struct bytes *out, const char *key, const struct bytes *text)

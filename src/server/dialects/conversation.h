@@ -36,6 +36,7 @@ struct conversation {
 	enum conversation_role role;
 	struct bytes text, reasoning, calls;
 
+	size_t n_messages;   /* so far */
 	bool ends_with_text; /* the last message is the assistant's, and text its last part */
 	struct arena arena;
 	struct conversation_call *known; /* calls, latest first: results name theirs */

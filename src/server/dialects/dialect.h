@@ -66,6 +66,9 @@ extern const struct dialect orchestrator_job_dialect, orchestrator_infer_dialect
 /* openai.c: /v1/chat/completions, and the errors of what else OpenAI's clients ask for; /v1/completions */
 extern const struct dialect openai_chat_dialect, openai_completion_dialect;
 
+/* responses.c: OpenAI's Responses */
+extern const struct dialect responses_dialect;
+
 /* messages.c: Anthropic's Messages, /v1/messages and what is below it */
 extern const struct dialect messages_dialect;
 

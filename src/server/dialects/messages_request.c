@@ -276,6 +276,9 @@ bool messages_read_conversation(struct field_checker *check, struct json **made,
 	struct messages_reader reader = {.check = check};
 	read_messages(&reader);
 	conversation_end_messages(&reader.writer);
+	snprintf(reader.place, sizeof reader.place, "messages");
+	if (check->n_errors == 0 && reader.writer.n_messages == 0)
+		bad(&reader, "messages", "none of them says anything");
 	read_tools(&reader);
 	read_thinking(&reader);
 	if (reader.writer.ends_with_text)

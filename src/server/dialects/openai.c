@@ -40,13 +40,13 @@ static void write_error_object(const char *message, const char *type, const char
 }
 
 /* There is room for one: the first, which names its field. */
-static void write_bad_fields(const struct field_checker *check, const char *request_id, struct bytes *body)
+void openai_write_bad_fields(const struct field_checker *check, const char *request_id, struct bytes *body)
 {
 	(void)request_id;
 	write_error_object(check->first_message, "invalid_request_error", check->first_field, NULL, body);
 }
 
-static void write_error(const struct error *error, const char *request_id, int retry_after_s,
+void openai_write_error(const struct error *error, const char *request_id, int retry_after_s,
                         struct error_answer *answer)
 {
 	(void)request_id;
@@ -342,8 +342,8 @@ _Static_assert((int)TEXT_LOGPROBS_LISTS <= (int)GENERATION_NOTES, "a note for ea
 const struct dialect openai_chat_dialect = {
     .stream_type = "text/event-stream",
     .parse = openai_parse_chat,
-    .bad_fields = write_bad_fields,
-    .error = write_error,
+    .bad_fields = openai_write_bad_fields,
+    .error = openai_write_error,
     .frame = frame_chat,
     .ping = sse_ping,
     .note = note_chat,
@@ -353,8 +353,8 @@ const struct dialect openai_chat_dialect = {
 const struct dialect openai_completion_dialect = {
     .stream_type = "text/event-stream",
     .parse = openai_parse_completion,
-    .bad_fields = write_bad_fields,
-    .error = write_error,
+    .bad_fields = openai_write_bad_fields,
+    .error = openai_write_error,
     .frame = frame_text,
     .ping = sse_ping,
     .note = note_text,

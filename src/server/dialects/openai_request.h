@@ -22,4 +22,9 @@ bool openai_read_conversation(const struct json *body, struct field_checker *che
 bool openai_read_tokens(const struct json *array, int64_t vocab_size, const char *name, struct field_checker *check,
                         int32_t **out, size_t *n_ids, struct error *error) MUST_USE;
 
+/* openai.c: struct dialect's bad_fields and error. */
+void openai_write_bad_fields(const struct field_checker *check, const char *request_id, struct bytes *body);
+void openai_write_error(const struct error *error, const char *request_id, int retry_after_s,
+                        struct error_answer *answer);
+
 #endif

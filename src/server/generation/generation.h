@@ -56,6 +56,7 @@ struct asked {
 	bool parse_special;
 	int64_t priority;
 	int64_t deadline_ms; /* after the request came; 0 = none */
+	const char *echo;    /* members of the request that the answer repeats, as JSON; NULL where there are none */
 	const char *ignored; /* JSON array of unknown fields' names; NULL when there are none */
 };
 

@@ -23,6 +23,36 @@ static void write_model(const struct exchange *exchange, const struct engine_sta
 	json_close(body);
 }
 
+/* What Codex reads of a list of models. The instructions are those that it starts from. */
+static void write_agent_model(const struct engine_status *status, struct bytes *body)
+{
+	json_open(body);
+	json_field_text(body, "slug", status->model_name);
+	json_field_text(body, "display_name", status->model_name);
+	json_field_text(body, "description", NULL);
+	json_field_key(body, "supported_reasoning_levels");
+	bytes_append_text(body, "[]");
+	json_field_text(body, "shell_type", "shell_command");
+	json_field_text(body, "visibility", "list");
+	json_field_bool(body, "supported_in_api", true);
+	json_field_int(body, "priority", 0);
+	json_field_text(
+	    body, "base_instructions",
+	    "You are a coding agent. Work in the user's folder with the tools that you have, and say briefly what "
+	    "you did.");
+	json_field_bool(body, "supports_reasoning_summaries", false);
+	json_field_bool(body, "support_verbosity", false);
+	json_field_bool(body, "supports_parallel_tool_calls", true);
+	json_field_key(body, "truncation_policy");
+	bytes_append_text(body, "{\"mode\":\"bytes\",\"limit\":10000}");
+	json_field_int(body, "context_window", status->context_length);
+	json_field_key(body, "experimental_supported_tools");
+	bytes_append_text(body, "[]");
+	json_field_key(body, "input_modalities");
+	bytes_append_text(body, "[\"text\"]");
+	json_close(body);
+}
+
 enum MHD_Result handle_models(struct exchange *exchange)
 {
 	struct engine_status status;
@@ -33,6 +63,10 @@ enum MHD_Result handle_models(struct exchange *exchange)
 	json_field_key(&body, "data");
 	bytes_append_text(&body, "[");
 	write_model(exchange, &status, &body);
+	bytes_append_text(&body, "]");
+	json_field_key(&body, "models");
+	bytes_append_text(&body, "[");
+	write_agent_model(&status, &body);
 	bytes_append_text(&body, "]");
 	json_close(&body);
 	return respond_json(exchange, 200, &body);

@@ -21,6 +21,7 @@ static const struct route routes[] = {
     {"/shutdown", "POST", POST_METHODS, false, false, &worker_dialect, handle_shutdown},
     {"/v1/chat/completions", "POST", POST_METHODS, false, false, &openai_chat_dialect, handle_execute},
     {"/v1/completions", "POST", POST_METHODS, false, false, &openai_completion_dialect, handle_execute},
+    {"/v1/responses", "POST", POST_METHODS, false, false, &responses_dialect, handle_execute},
     {"/v1/messages", "POST", POST_METHODS, false, false, &messages_dialect, handle_execute},
     {"/v1/messages/count_tokens", "POST", POST_METHODS, false, false, &messages_dialect, handle_count_tokens},
     {"/api/chat", "POST", POST_METHODS, false, false, &ollama_chat_dialect, handle_execute},
