@@ -233,13 +233,14 @@ def test_errors_have_one_form(worker, text_model):
 def test_a_full_queue_and_an_error_in_a_stream(worker):
     one = worker("--parallel", "1", "--queue", "1", "--shutdown-timeout", "0")
     endless = {"prompt": "x", "max_tokens": 2000, "ignore_eos": True}
-    with Stream(one.port, "/execute", endless) as first, Stream(one.port, "/execute", endless) as second:
+    with Stream(one.port, "/execute", endless) as running:
+        assert next(running)[0] == "started"  # else the next one might find it in the queue
+        waiting = Stream(one.port, "/execute", endless)
         wait_until(lambda: get(one.port, "/v1/ready").json()["status"] == "busy")
         answer = chat(one.port)
         refused(answer, 429)
         assert int(answer.headers["retry-after"]) >= 1
-        first.close()
-        second.close()
+        waiting.close()
     wait_until(lambda: get(one.port, "/health").json()["active"] == 0)
     body = {"messages": HELLO, "options": {"temperature": 2, "num_predict": 7000}}
     with Stream(one.port, CHAT, body) as stream:

@@ -294,13 +294,14 @@ def test_errors_have_one_form(worker, text_model):
 def test_a_full_queue_and_a_failed_response(worker):
     one = worker("--parallel", "1", "--queue", "1", "--shutdown-timeout", "0")
     endless = {"prompt": "x", "max_tokens": 2000, "ignore_eos": True}
-    with Stream(one.port, "/execute", endless) as first, Stream(one.port, "/execute", endless) as second:
+    with Stream(one.port, "/execute", endless) as running:
+        assert next(running)[0] == "started"  # else the next one might find it in the queue
+        waiting = Stream(one.port, "/execute", endless)
         wait_until(lambda: get(one.port, "/v1/ready").json()["status"] == "busy")
         answer = ask(one.port)
         refused(answer, 429)
         assert int(answer.headers["retry-after"]) >= 1
-        first.close()
-        second.close()
+        waiting.close()
     wait_until(lambda: get(one.port, "/health").json()["active"] == 0)
     with Stream(one.port, PATH, {"input": HELLO, "max_output_tokens": 7000, "stream": True, "temperature": 2}) as stream:
         told = [next(stream)[1] for _ in range(6)]

@@ -299,9 +299,7 @@ bool messages_parse(const struct json *body, const struct request_limits *limits
 	struct asked *asked = reading.asked;
 	reading_model(&reading);
 	reading_max_tokens(&reading, "max_tokens");
-	field_number(check, "temperature", &(struct field_range){.min = 0, .max = 2}, &asked->sampling.temperature);
-	field_number(check, "top_p", &(struct field_range){.min = 0, .max = 1}, &asked->sampling.top_p);
-	reading_top_k(&reading, check);
+	reading_sampling(&reading);
 	reading_seed(&reading, check);
 	reading_stops(&reading, check, "stop_sequences");
 	field_bool(check, "stream", &asked->stream);

@@ -360,8 +360,7 @@ bool responses_parse(const struct json *body, const struct request_limits *limit
 	bool parallel = true;
 	reading_model(&reading);
 	reading_max_tokens(&reading, "max_output_tokens");
-	field_number(check, "temperature", &(struct field_range){.min = 0, .max = 2}, &asked->sampling.temperature);
-	field_number(check, "top_p", &(struct field_range){.min = 0, .max = 1}, &asked->sampling.top_p);
+	reading_sampling(&reading);
 	reading_seed(&reading, check);
 	field_bool(check, "stream", &asked->stream);
 	field_bool(check, "parallel_tool_calls", &parallel);
