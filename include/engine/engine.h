@@ -34,11 +34,15 @@ struct engine;
 struct stream;
 struct model_options; /* model/plan.h; whoever only sends requests need not know it */
 
+/* Which hidden states make the vector of an embedding: the mean of all, that of the first token, of the last. */
+enum pooling { POOLING_AUTO, POOLING_NONE, POOLING_MEAN, POOLING_CLS, POOLING_LAST };
+
 struct engine_options {
 	const struct model_options *model; /* copied with its path; required; the engine opens the files itself */
 	const char *name;                  /* what the model is called; NULL or "" = as model_files_name says */
 	bool chats;                        /* there may be conversations: the model's chat template is loaded */
 	const char *chat_template;         /* file of a template in place of the model's; NULL: the model's */
+	enum pooling pooling;              /* AUTO: as the model says (model/pooling.h), else that of the last token */
 	int max_queue;                     /* requests waiting, beyond those that run; 0 = 64 */
 	int64_t max_queued_tokens;         /* prompt tokens waiting, if more than one request waits; 0 = 1,000,000 */
 	int64_t max_tokens;                /* cap and default of a request's max_tokens; 0 = 2048 */
@@ -90,6 +94,7 @@ struct engine_status {
 	int threads;                /* that compute now */
 	int64_t vocab_size;
 	int64_t context_length; /* tokens of one request, prompt and answer */
+	int64_t embedding_size; /* numbers of one; 0: requests that embed are refused */
 	int n_parallel;         /* requests that run together at most */
 	uint64_t planned_bytes; /* all that serving takes, weights that are mapped included */
 	int kv_pages_total;
@@ -152,9 +157,10 @@ struct request {
 	const int32_t *prompt;                 /* [n_prompt], copied by engine_submit */
 	int64_t n_prompt;                      /* >= 1 */
 	int64_t max_tokens;                    /* >= 0; 0 = the engine's */
-	bool fit_pool;                         /* fewer than max_tokens, where the KV pool could never hold all of them */
-	struct sampling sampling;              /* its lists are copied */
-	uint32_t choice;                       /* which answer to its prompt this is: others draw otherwise (sampler.h) */
+	bool embeds;              /* wants one vector and no tokens: max_tokens, sampling and stops do not count */
+	bool fit_pool;            /* fewer than max_tokens, where the KV pool could never hold all of them */
+	struct sampling sampling; /* its lists are copied */
+	uint32_t choice;          /* which answer to its prompt this is: others draw otherwise (sampler.h) */
 	struct stop_string stops[STOP_MAX_STRINGS]; /* copied */
 	int n_stops;
 	bool ignore_eos;
@@ -167,7 +173,8 @@ struct request {
  * (the message says when to retry and *retry_after_s, which may be NULL, is set), CONTEXT_LENGTH (the prompt alone does not
  * fit; both counts), INVALID_REQUEST (a token that is none, more biases or
  * log-probabilities than may be), INSUFFICIENT_MEMORY (can never fit the pool), CONFLICT (the
- * owner has an active job of that name), INTERNAL (no memory, no descriptor). */
+ * owner has an active job of that name), INTERNAL (no memory, no descriptor). One that embeds may fill the context; it is an
+ * INVALID_REQUEST where the model has no pooling. */
 struct stream *engine_submit(struct engine *engine, const struct request *request, int *retry_after_s,
                              struct error *error) MUST_USE;
 /* The same for several requests, which one stream answers: all of them or none. Each is a choice of that stream (struct
@@ -211,6 +218,8 @@ struct event {
 	enum stop_reason stop_reason;
 	int stop_matched; /* index into the request's stops, or -1 */
 	int64_t completion_tokens;
+	const float *embedding; /* [n_embedding], of unit length; NULL unless the request embeds; until stream_close */
+	int64_t n_embedding;
 	double queue_ms, prefill_ms, decode_ms, time_to_first_token_ms, tokens_per_second;
 
 	/* ERROR: CANCELLED, DEADLINE, SHUTTING_DOWN, INFERENCE, MODEL_FAULT (logits that are not finite) */

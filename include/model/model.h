@@ -67,9 +67,11 @@ struct forward_span {
 	int64_t rope_variant; /* model_rope_variant of the sequence; where it can vary, n_parallel spans at most */
 	const int32_t *pages; /* page table that covers position + n_rows; pages written are not shared */
 	int n_pages;
+	bool hidden;               /* hidden states of all rows are wanted, too */
 	int logits;                /* of so many of its last rows: LOGITS_NONE, LOGITS_LAST, up to n_rows */
 	const atomic_bool *cancel; /* looked at between matrices; NULL = never cancelled */
 	/* results */
+	int hidden_row; /* of the first row of hidden states, where wanted and not cancelled */
 	int logit_row;  /* of the first row of logits, -1 when none were wanted or the span was cancelled */
 	bool cancelled; /* stopped part-way: its pages from `position` on hold nothing of use */
 };
@@ -81,5 +83,7 @@ struct forward_span {
 void model_forward(struct model *model, struct forward_span *spans, int n_spans);
 /* Row `row` of the logits that the last forward computed, [vocab]; further rows follow it. Valid until the next forward. */
 float *model_logits(struct model *model, int row);
+/* Row `row` of the hidden states, behind the last norm, [hidden]; further rows follow it. Likewise. */
+const float *model_hidden(const struct model *model, int row);
 
 #endif

@@ -46,6 +46,7 @@ enum model_file {
 	MODEL_TOKENIZER_CONFIG,
 	MODEL_SPECIAL_TOKENS_MAP,
 	MODEL_ADDED_TOKENS,
+	MODEL_POOLING, /* of sentence-transformers */
 	MODEL_FILE_COUNT
 };
 

@@ -96,6 +96,8 @@ const struct option_row option_rows[] = {
     {ROW("max-gap-ms", OPTION_INT, FOR_SERVE, "MS", "250", max_gap_ms,
          "bound on the pause that another's long prompt puts between a stream's tokens"),
      .min = 1, .max = 60000},
+    {ROW("pooling", OPTION_CHOICE, FOR_SERVE, "auto|none|mean|cls|last", "auto", pooling,
+         "which hidden states make an embedding; auto: as the model says, else that of the last token")},
     {ROW("strict-model", OPTION_FLAG, FOR_SERVE, NULL, NULL, strict_model,
          "OpenAI's routes refuse models of another name; default: the one model serves all names")},
     {ROW("max-connections", OPTION_INT, FOR_SERVE | FOR_INSPECT, "N", "1100", max_connections, "open connections"),

@@ -27,7 +27,7 @@ enum command_set {
 	FOR_ALL = ~0,
 };
 
-enum { OPTIONS_MAX_STOPS = 4, OPTIONS_MAX_ROWS = 96 };
+enum { OPTIONS_MAX_STOPS = 4, OPTIONS_MAX_ROWS = 128 };
 
 enum option_given { NOT_GIVEN, GIVEN_BY_ENVIRONMENT, GIVEN_BY_FLAG };
 
@@ -43,6 +43,7 @@ struct options {
 	uint64_t kv_memory_bytes, memory_limit_bytes;
 	const char *cpu_mask;
 	int weights; /* index into "auto|f32|f16|bf16|q8|q4" */
+	int pooling; /* enum pooling */
 	int kv;      /* index into "auto|f32|f16|bf16|q8" */
 	int isa;     /* enum isa */
 	int compute; /* enum compute */

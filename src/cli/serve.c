@@ -202,6 +202,7 @@ static struct engine *create_engine(const struct options *options, struct error 
 	    .name = options->name || !options->model ? options->name : options->model_ref,
 	    .chats = true,
 	    .chat_template = options->chat_template,
+	    .pooling = (enum pooling)options->pooling,
 	    .max_queue = (int)options->max_queue,
 	    .max_queued_tokens = options->max_queued_tokens,
 	    .max_tokens = options->max_tokens,

@@ -57,6 +57,8 @@ struct engine {
 	struct tokenizer *tokenizer;
 	struct chat_template *chat_template; /* NULL: see the next */
 	struct error chat_error;
+	enum pooling pooling; /* of embeddings, never AUTO; NONE: see the next */
+	struct error pooling_error;
 	struct model_files *files;
 	struct model *model;        /* its config and plan; the rest is the engine's thread's */
 	struct model_config config; /* with the tokenizer's EOS */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/platform.h"
 #include "engine/engine_private.h"
+#include "model/pooling.h"
 #include "text/chat_template.h"
 
 static bool note_progress(void *context, enum load_stage stage, uint64_t done, uint64_t total)
@@ -57,6 +58,31 @@ static bool make_scheduler(struct engine *engine, struct error *error)
 	return true;
 }
 
+/* A model whose own pooling is not there still completes prompts. */
+static void choose_pooling(struct engine *engine)
+{
+	static const char *const names[] = {[POOLING_AUTO] = "",
+	                                    [POOLING_NONE] = "none",
+	                                    [POOLING_MEAN] = "mean",
+	                                    [POOLING_CLS] = "cls",
+	                                    [POOLING_LAST] = "last"};
+	struct error error = {0};
+	engine->pooling = engine->options.pooling;
+	if (engine->pooling == POOLING_AUTO) {
+		const char *own = model_pooling(engine->files, &error);
+		engine->pooling = !own ? POOLING_NONE : POOLING_LAST;
+		for (int i = POOLING_NONE; own && i <= POOLING_LAST; i++)
+			if (strcmp(own, names[i]) == 0)
+				engine->pooling = (enum pooling)i;
+	}
+	error_set(&engine->pooling_error, ERROR_INVALID_REQUEST, "this worker makes no embeddings: %s",
+	          engine->options.pooling == POOLING_NONE ? "--pooling is none"
+	          : error.code == ERROR_NONE              ? "the model's pooling is none; --pooling chooses another"
+	                                     : "the model's pooling is not supported; --pooling chooses another");
+	if (error.code != ERROR_NONE)
+		log_message(LOG_WARN, "pooling", "embeddings are refused unless --pooling is given: %s", error.message);
+}
+
 /* What engine_status says that does not change any more. */
 static void note_facts(struct engine *engine, double load_seconds)
 {
@@ -68,6 +94,7 @@ static void note_facts(struct engine *engine, double load_seconds)
 	    .tokenizer_kind = tokenizer_kind(engine->tokenizer),
 	    .isa = model_kernels(engine->model)->name,
 	    .vocab_size = engine->config.vocab_size,
+	    .embedding_size = engine->pooling == POOLING_NONE ? 0 : engine->config.hidden_size,
 	    .context_length = plan->context,
 	    .n_parallel = plan->n_parallel,
 	    .planned_bytes = plan->total_bytes,
@@ -136,6 +163,7 @@ bool engine_load(struct engine *engine, struct error *error)
 	for (int i = 0; i < n_ends; i++)
 		config_add_eos(&engine->config, ends[i]);
 	engine->n_active = model_memory_plan(engine->model)->n_threads;
+	choose_pooling(engine);
 	note_facts(engine, (double)(clock_ns() - started_ns) / 1e9);
 	load_chat_template(engine);
 	return make_scheduler(engine, error);

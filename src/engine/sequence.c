@@ -105,6 +105,7 @@ void sequence_destroy(struct sequence *sequence)
 	for (int i = 0; i < sequence->request.n_stops; i++)
 		free((char *)sequence->request.stops[i].text);
 	free_lists(&sequence->request.sampling);
+	embedding_free(&sequence->embedding);
 	detokenizer_destroy(sequence->detokenizer);
 	stop_free(&sequence->stops);
 	bytes_free(&sequence->text);
@@ -262,6 +263,17 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct token_
 	if (!held && !flush_pending(sequence))
 		return cancel_slow_reader(sequence, outcome);
 	return false;
+}
+
+bool sequence_embed(struct sequence *sequence, int64_t now_ns, enum outcome *outcome)
+{
+	if (!embedding_finish(&sequence->embedding, sequence->vector))
+		return fail(sequence, ERROR_MODEL_FAULT, "the model gave no finite hidden states", outcome);
+	*outcome = OUTCOME_COMPLETED;
+	set_end(sequence, STOP_MAX_TOKENS, now_ns);
+	sequence->terminal.embedding = sequence->vector;
+	sequence->terminal.n_embedding = sequence->embedding.n;
+	return true;
 }
 
 void sequence_push_terminal(struct sequence *sequence)

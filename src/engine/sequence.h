@@ -7,6 +7,7 @@
 #define TALLOW_ENGINE_SEQUENCE_H
 
 #include "engine/engine.h"
+#include "engine/pooling.h"
 #include "engine/prefix_cache.h"
 #include "engine/stream.h"
 #include "model/config.h"
@@ -36,6 +37,9 @@ struct sequence {
 	int64_t cached_tokens;     /* of the prompt, that others computed */
 	struct prefix_chain chain; /* behind the last page that is in the prefix cache ... */
 	int n_published;           /* ... of so many */
+
+	struct embedding embedding; /* where the request embeds ... */
+	float *vector;              /* ... and where it goes, the stream's */
 
 	double mirostat; /* sampler.h: struct sampler_place */
 	struct detokenizer *detokenizer;
@@ -70,6 +74,8 @@ void sequence_adopt_pages(struct sequence *sequence, struct prefix_cache *cache,
  * *outcome says how, and its terminal event waits for sequence_push_terminal. */
 bool sequence_take(struct sequence *sequence, int32_t token, const struct token_logprobs *logprobs,
                    const struct model_config *config, int64_t now_ns, enum outcome *outcome);
+/* The prompt of a request that embeds is done. True, as it has ended: *outcome says how. */
+bool sequence_embed(struct sequence *sequence, int64_t now_ns, enum outcome *outcome);
 /* After pages and place were given back, so that whoever has read the end finds them free. Nothing for a sequence that was
  * cancelled: whoever cancelled it pushed its terminal event. */
 void sequence_push_terminal(struct sequence *sequence);

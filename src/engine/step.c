@@ -86,6 +86,8 @@ static void adopt_cached(struct engine *engine, int id)
 {
 	struct sequence *sequence = engine->sequences[id];
 	int page_tokens = engine->facts.kv_page_tokens;
+	if (sequence->request.embeds && engine->pooling != POOLING_LAST)
+		return; /* pages hold no hidden states */
 	sequence_adopt_pages(sequence, engine->cache, page_tokens);
 	int64_t n_known = (int64_t)sequence->n_published * page_tokens;
 	int64_t n_new = scheduler_skip(engine->scheduler, id, n_known);
@@ -131,6 +133,10 @@ static void add_span(struct engine *engine, int *n_spans, int id, struct forward
 	span.pages = sequence->pages;
 	span.n_pages = sequence->n_pages;
 	span.cancel = stream_cancel_flag(sequence->stream);
+	if (sequence->request.embeds) {
+		span.hidden = true;
+		span.logits = LOGITS_NONE;
+	}
 	/* What is written belongs to nobody else: pages are shared when they are full, so that none must be copied on write. */
 	int64_t page_tokens = engine->facts.kv_page_tokens;
 	for (int64_t i = span.position / page_tokens; i * page_tokens < span.position + span.n_rows; i++)
@@ -210,19 +216,30 @@ static void publish_pages(struct engine *engine, int n_spans)
 	}
 }
 
-static void push_tokens(struct engine *engine, int n_spans)
+/* A slice of a prompt that is embedded; true when it was the last, with the outcome. */
+static bool take_hidden(struct engine *engine, const struct forward_span *span, struct sequence *sequence,
+                        enum outcome *outcome)
+{
+	int64_t n_prompt = sequence->request.n_prompt;
+	embedding_take(&sequence->embedding, engine->pooling, model_hidden(engine->model, span->hidden_row), span->n_rows,
+	               span->position, n_prompt);
+	return span->position + span->n_rows == n_prompt && sequence_embed(sequence, clock_ns(), outcome);
+}
+
+static void push_results(struct engine *engine, int n_spans)
 {
 	for (int i = 0; i < n_spans; i++) {
 		const struct forward_span *span = &engine->spans[i];
 		int id = engine->span_owners[i];
 		struct sequence *sequence = engine->sequences[id];
-		if (span->cancelled || span->logit_row < 0)
+		if (span->cancelled || (span->logit_row < 0 && !span->hidden))
 			continue; /* a cancelled one is dropped before the next step */
 		int64_t previous_ns = sequence->last_token_ns;
 		int64_t n_before = sequence->n_tokens;
 		enum outcome outcome;
 		engine_in_step = true;
-		bool ended = take_token(engine, span, sequence, &outcome);
+		bool ended =
+		    span->hidden ? take_hidden(engine, span, sequence, &outcome) : take_token(engine, span, sequence, &outcome);
 		engine_in_step = false;
 		pthread_mutex_lock(&engine->mutex);
 		if (sequence->n_tokens > n_before)
@@ -245,7 +262,7 @@ static void compute_step(struct engine *engine, const struct scheduler_step *ste
 	publish_pages(engine, n_spans);
 	pthread_mutex_unlock(&engine->mutex);
 	engine_in_step = false;
-	push_tokens(engine, n_spans);
+	push_results(engine, n_spans);
 }
 
 /* ---- the loop ---- */

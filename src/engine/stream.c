@@ -33,6 +33,7 @@ struct stream {
 	struct record *records; /* [ring] */
 	struct token_logprobs *logprobs; /* [ring], each that of the record in its place; NULL = never any */
 	struct token_logprobs current_logprobs;
+	float *embeddings; /* [n_choices, numbers of one]; NULL = none */
 	int first, count;
 	struct event *started, *end; /* [n_choices] */
 	struct event failure;
@@ -53,6 +54,7 @@ static void stream_free(struct stream *stream)
 	bytes_free(&stream->text);
 	bytes_free(&stream->current);
 	free(stream->logprobs);
+	free(stream->embeddings);
 	free(stream->records);
 	free(stream->started);
 	free(stream->end);
@@ -98,6 +100,16 @@ bool stream_reserve_logprobs(struct stream *stream, struct error *error)
 {
 	stream->logprobs = calloc((size_t)stream->ring, sizeof *stream->logprobs);
 	return stream->logprobs || error_set(error, ERROR_INTERNAL, "no memory for the log-probabilities of a request");
+}
+
+float *stream_reserve_embedding(struct stream *stream, int choice, int64_t n, struct error *error)
+{
+	if (!stream->embeddings)
+		stream->embeddings = calloc((size_t)stream->n_choices * (size_t)n, sizeof *stream->embeddings);
+	if (stream->embeddings)
+		return stream->embeddings + choice * n;
+	error_set(error, ERROR_INTERNAL, "no memory for an embedding of %lld numbers", (long long)n);
+	return NULL;
 }
 
 struct stream *stream_ref(struct stream *stream)

@@ -20,6 +20,9 @@ void stream_unref(struct stream *stream);
 /* Room for the log-probabilities of all tokens that may wait; before any is pushed with some. */
 bool stream_reserve_logprobs(struct stream *stream, struct error *error) MUST_USE;
 
+/* Room for the vector of a choice, n numbers, all choices alike, which its END may point to as long as the stream lives. */
+float *stream_reserve_embedding(struct stream *stream, int choice, int64_t n, struct error *error) MUST_USE;
+
 void stream_push_started(struct stream *stream, int choice, int64_t prompt_tokens, int64_t cached_tokens);
 /* A TOKEN: its choice, token, index, logprobs and text. false when the reader is too far behind: nothing was pushed and the
  * engine should cancel. */

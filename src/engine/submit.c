@@ -34,7 +34,12 @@ static bool measure_request(const struct engine *engine, const struct request *r
                             struct error *error)
 {
 	int64_t context = engine->facts.context_length;
-	if (request->n_prompt >= context)
+	if (request->embeds && engine->facts.embedding_size == 0)
+		return error_set(error, ERROR_INVALID_REQUEST, "%s", engine->pooling_error.message);
+	if (request->embeds && request->n_prompt > context)
+		return error_set(error, ERROR_CONTEXT_LENGTH, "the text has %lld tokens, the context holds %lld",
+		                 (long long)request->n_prompt, (long long)context);
+	if (!request->embeds && request->n_prompt >= context)
 		return error_set(error, ERROR_CONTEXT_LENGTH,
 		                 "the prompt has %lld tokens, the context holds %lld with at least one to generate",
 		                 (long long)request->n_prompt, (long long)context);
@@ -42,6 +47,10 @@ static bool measure_request(const struct engine *engine, const struct request *r
 		if (request->prompt[i] < 0 || request->prompt[i] >= engine->config.vocab_size)
 			return error_set(error, ERROR_INVALID_REQUEST, "token %d at place %lld is not in the vocabulary of %lld",
 			                 request->prompt[i], (long long)i, (long long)engine->config.vocab_size);
+	*clipped = false;
+	*n_total = request->n_prompt;
+	if (request->embeds)
+		return true;
 	int64_t max_tokens = request->max_tokens ? request->max_tokens : engine->options.max_tokens;
 	int64_t pool = (int64_t)engine->facts.kv_pages_total * engine->facts.kv_page_tokens;
 	int64_t room = request->fit_pool && pool < context && pool > request->n_prompt ? pool : context;
@@ -137,6 +146,16 @@ static bool enqueue(struct engine *engine, const struct request *requests, struc
 	return true;
 }
 
+/* What it embeds to goes into the stream's memory. */
+static bool reserve_embedding(const struct engine *engine, struct sequence *sequence, struct error *error)
+{
+	int64_t n = engine->facts.embedding_size;
+	if (!sequence->request.embeds)
+		return true;
+	sequence->vector = stream_reserve_embedding(sequence->stream, sequence->choice, n, error);
+	return sequence->vector && embedding_create(&sequence->embedding, n, error);
+}
+
 static struct sequence *make_sequence(struct engine *engine, const struct request *request, struct stream *stream,
                                       int choice, struct error *error)
 {
@@ -154,7 +173,10 @@ static struct sequence *make_sequence(struct engine *engine, const struct reques
 	sequence->chain.key = request->cache_key;
 	sequence->chain.rope_variant = model_rope_variant(engine->model, n_total);
 	sequence->submitted_ns = clock_ns();
-	return sequence;
+	if (reserve_embedding(engine, sequence, error))
+		return sequence;
+	sequence_destroy(sequence);
+	return NULL;
 }
 
 /* All of them in one stream, or none. */

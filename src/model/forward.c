@@ -388,6 +388,19 @@ static void compute_logits(struct step *step)
 	           (float *[]){model->work.logits}, 1);
 }
 
+/* The last norm of every row, where somebody wants those of its span. */
+static void compute_hidden(struct step *step)
+{
+	bool wanted = false;
+	for (int i = 0; i < step->n_spans; i++) {
+		struct forward_span *span = &step->spans[i];
+		span->hidden_row = step->model->first_rows[i];
+		wanted |= span->hidden && !span->cancelled;
+	}
+	if (wanted)
+		for_rows(step, norm_row, step->model->weights.final_norm);
+}
+
 void model_forward(struct model *model, struct forward_span *spans, int n_spans)
 {
 	assert(n_spans <= model->plan.max_step_rows);
@@ -401,7 +414,14 @@ void model_forward(struct model *model, struct forward_span *spans, int n_spans)
 	for (int64_t i = 0; i < model->config.n_layers; i++)
 		if (!attention_block(&step, &model->weights.layers[i]) || !mlp_block(&step, &model->weights.layers[i]))
 			return;
+	compute_hidden(&step);
 	compute_logits(&step);
+}
+
+const float *model_hidden(const struct model *model, int row)
+{
+	assert(row >= 0 && row < model->plan.max_step_rows);
+	return model->work.normed + row * model->config.hidden_size;
 }
 
 float *model_logits(struct model *model, int row)

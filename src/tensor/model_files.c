@@ -29,6 +29,7 @@ static const char *const file_names[MODEL_FILE_COUNT] = {
     [MODEL_TOKENIZER_CONFIG] = "tokenizer_config.json",
     [MODEL_SPECIAL_TOKENS_MAP] = "special_tokens_map.json",
     [MODEL_ADDED_TOKENS] = "added_tokens.json",
+    [MODEL_POOLING] = "1_Pooling/config.json",
 };
 
 static bool no_memory(struct error *error)

@@ -35,6 +35,7 @@ static const struct route routes[] = {
     {"/api/create", "POST", POST_METHODS, false, false, &ollama_chat_dialect, handle_ollama_refused},
     {"/api/copy", "POST", POST_METHODS, false, false, &ollama_chat_dialect, handle_ollama_refused},
     {"/api/delete", "DELETE", DELETE_METHODS, false, false, &ollama_chat_dialect, handle_ollama_refused},
+    {"/v1/embeddings", "POST", POST_METHODS, false, false, &openai_chat_dialect, handle_embeddings},
     {"/v1/models", "GET", GET_METHODS, false, true, &openai_chat_dialect, handle_models},
     {"/v1/models/{}", "GET", GET_METHODS, false, true, &openai_chat_dialect, handle_model},
     {"/tokenize", "POST", POST_METHODS, false, false, &openai_chat_dialect, handle_tokenize},
