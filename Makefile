@@ -120,6 +120,9 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(OBJECTS)
 # The scheduler's load, for its test and for `make simulate`.
 $(BUILD)/tests/test_simulation: $(BUILD)/tests/bench/simulation.o
 
+# The assembler includes the description of the routes, which no dependency file tells.
+$(BUILD)/src/server/routes/openapi.o: src/server/routes/openapi.json
+
 # The kernels' inner loops profit from -O3; nothing else does. On AArch64 gcc would move loads ahead before it hands out
 # registers and then have too few for a tile: half of the instructions of a quantised product were spills. (On x86-64 it
 # does not do so by itself.)
@@ -192,6 +195,14 @@ cpus cpus-short: test-deps ## unit and a few end-to-end tests as other CPUs, emu
 	@tests/tools/install.sh "" "qemu-x86_64-static" "$(QEMU_DEBS)"
 	@$(SUBMAKE) test-programs
 	@tests/tools/cpus.sh $(if $(filter cpus,$@),full,short) $(BIN) $(BUILD)/tests
+
+# Beside a worker of their own; what they need is fetched from the registries into build/clients.
+.PHONY: schemathesis
+schemathesis: all ## check the running server against /openapi.json (SCHEMATHESIS_ARGS="-n 500 --seed 7")
+	@tests/tools/venv.sh build/clients/schemathesis tests/clients/schemathesis.txt
+	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model models/tallow-tiny --max-tokens 16 --context 256 --queue 1000" \
+	 sh -c 'build/clients/schemathesis/bin/schemathesis --config-file tests/clients/schemathesis.toml run "$$URL/openapi.json" \
+	 -H "Authorization: Bearer secret" --exclude-path /shutdown $(or $(SCHEMATHESIS_ARGS),-n 50 --seed 1)'
 
 .PHONY: debug asan tsan fuzz fuzz-programs fuzz-corpus
 debug: deps ## build with assertions and no optimisation

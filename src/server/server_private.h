@@ -151,6 +151,7 @@ exchange_handler handle_info;
 exchange_handler handle_loading;
 exchange_handler handle_metrics;
 exchange_handler handle_embeddings;
+exchange_handler handle_openapi;
 exchange_handler handle_models;
 exchange_handler handle_model;
 exchange_handler handle_tokenize;

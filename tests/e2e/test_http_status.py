@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from conftest import ROOT
 from http_client import Stream, execute, get, health, post, wait_until
 
 PROMPT = "Once upon a time"
@@ -36,6 +37,15 @@ def test_small_endpoints(shared_worker):
                          "context_length", "port", "pid", "status", "endpoints"}
     assert info["port"] == port and info["pid"] == shared_worker.process.pid and info["status"] == "healthy"
     assert "POST /execute" in info["endpoints"] and "GET /v1/inference/{job_id}/stream" in info["endpoints"]
+
+
+def test_the_description_is_served(shared_worker):
+    """The file itself, byte for byte; every route that /info lists is in it."""
+    answer = get(shared_worker.port, "/openapi.json")
+    assert answer.status == 200 and answer.headers["content-type"] == "application/json"
+    assert answer.body == (ROOT / "src/server/routes/openapi.json").read_bytes()
+    described = {"%s %s" % (method.upper(), path) for path, methods in answer.json()["paths"].items() for method in methods}
+    assert described == set(get(shared_worker.port, "/info").json()["endpoints"])
 
 
 def test_loading_progress_ends_when_ready(shared_worker):

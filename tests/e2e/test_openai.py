@@ -481,7 +481,8 @@ def test_tokenize_and_back(port, tallow, text_model):
     back = good(post(port, "/detokenize", {"tokens": plain["tokens"]}))
     assert back == {"prompt": text, "content": text}
     assert good(post(port, "/detokenize", {"tokens": []})) == {"prompt": "", "content": ""}
-    for body in ({}, {"prompt": 5}, {"prompt": "x", "parse_special": 1}, {"messages": [{"role": "x"}]}):
+    for body in ({}, {"prompt": 5}, {"prompt": "x", "parse_special": 1}, {"messages": [{"role": "x"}]},
+                 {"messages": HELLO, "add_special_tokens": "no"}):
         refused(post(port, "/tokenize", body))
     for body in ({}, {"tokens": "x"}, {"tokens": [-1]}, {"tokens": ["a"]}, {"tokens": [1 << 33]}):
         refused(post(port, "/detokenize", body), param="tokens")

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <cmocka.h>
 
@@ -14,6 +15,7 @@
 #include "server/dialects/worker.h"
 #include "server/http/refusal.h"
 #include "server/routes/metrics.h"
+#include "server/routes/openapi.h"
 #include "server/server_private.h"
 
 static struct generation make_generation(void)
@@ -225,6 +227,101 @@ static void only_exact_paths_are_routes(void **state)
 	assert_null(route_find(&exchange, (struct head_text){"/health", 6}));
 }
 
+/* ---- openapi.json ---- */
+
+/* "/v1/jobs/{job_id}" as the table has it, "/v1/jobs/{}". */
+static void path_of_table(const char *path, char *out, size_t capacity)
+{
+	const char *hole = strchr(path, '{');
+	if (hole)
+		snprintf(out, capacity, "%.*s{}%s", (int)(hole - path), path, strchr(path, '}') + 1);
+	else
+		snprintf(out, capacity, "%s", path);
+}
+
+/* The route of a described operation; fails where the table has none. */
+static const struct route *described_route(const char *path, const char *method)
+{
+	char plain[200];
+	size_t n_routes;
+	const struct route *routes = routes_all(&n_routes);
+	path_of_table(path, plain, sizeof plain);
+	for (size_t i = 0; i < n_routes; i++)
+		if (strcmp(routes[i].path, plain) == 0 && strcasecmp(routes[i].method, method) == 0)
+			return &routes[i];
+	fail_msg("openapi.json describes %s %s, which is no route", method, path);
+	return NULL;
+}
+
+static bool has_answer(const struct json *operation, char first_digit)
+{
+	for (const struct json *answer = json_first(json_get(operation, "responses")); answer; answer = json_next(answer))
+		if (json_key(answer, NULL)[0] == first_digit)
+			return true;
+	return false;
+}
+
+static void check_operation(const char *path, const struct json *operation)
+{
+	const char *method = json_key(operation, NULL);
+	const struct route *route = described_route(path, method);
+	const struct json *security = json_get(operation, "security");
+	const struct json *unauthorized = json_get(json_get(operation, "responses"), "401");
+	bool open = security && json_count(security) == 0;
+	if (open != route->open || (unauthorized == NULL) != route->open)
+		fail_msg("%s %s: whether it needs a key", method, path);
+	bool takes_body = strcmp(method, "post") == 0 && strcmp(path, "/shutdown") != 0;
+	if ((json_get(operation, "requestBody") != NULL) != takes_body)
+		fail_msg("%s %s: whether it has a body", method, path);
+	if ((json_get(operation, "parameters") != NULL) != (strchr(path, '{') != NULL))
+		fail_msg("%s %s: its parameters", method, path);
+	if (!json_string(json_get(operation, "summary"), NULL) || !has_answer(operation, '2') ||
+	    !has_answer(operation, '4'))
+		fail_msg("%s %s: summary, an answer and errors", method, path);
+}
+
+/* Every "#/a/b/c" that is referred to is there. */
+static void check_references(const struct json *document, const struct json *value)
+{
+	const char *text = json_string(json_get(value, "$ref"), NULL);
+	if (text) {
+		char path[200];
+		snprintf(path, sizeof path, "%s", text);
+		const struct json *at = document;
+		char *rest = path + 2;
+		for (char *name; (name = strsep(&rest, "/"));)
+			at = json_get(at, name);
+		if (strncmp(path, "#/", 2) != 0 || !at)
+			fail_msg("openapi.json refers to %s, which is not there", text);
+	}
+	for (const struct json *item = json_first(value); item; item = json_next(item))
+		check_references(document, item);
+}
+
+static void the_description_has_every_route_and_no_other(void **state)
+{
+	(void)state;
+	size_t n_bytes, n_routes, n_described = 0;
+	const char *text = openapi_text(&n_bytes);
+	struct error error = {0};
+	assert_int_equal(strlen(text), n_bytes);
+	struct json *document = json_parse(text, n_bytes, &(struct json_limits){0}, &error);
+	if (!document)
+		fail_msg("openapi.json: %s", error.message);
+	assert_string_equal(json_string(json_get(document, "openapi"), NULL), "3.1.0");
+	check_references(document, document);
+	const struct json *paths = json_get(document, "paths");
+	for (const struct json *path = json_first(paths); path; path = json_next(path))
+		for (const struct json *operation = json_first(path); operation;
+		     operation = json_next(operation), n_described++)
+			check_operation(json_key(path, NULL), operation);
+	/* No operation stands for two routes, so as many are all of them. */
+	(void)routes_all(&n_routes);
+	if (n_described != n_routes)
+		fail_msg("openapi.json describes %zu of %zu routes; src/README.md says how to add one", n_described, n_routes);
+	json_destroy(document);
+}
+
 static void dates_are_those_of_http(void **state)
 {
 	(void)state;
@@ -244,6 +341,7 @@ int main(void)
 	    cmocka_unit_test(progress_is_a_percentage),
 	    cmocka_unit_test(metrics_are_complete_and_cumulative),
 	    cmocka_unit_test(only_exact_paths_are_routes),
+	    cmocka_unit_test(the_description_has_every_route_and_no_other),
 	    cmocka_unit_test(dates_are_those_of_http),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,7 @@ static const struct route routes[] = {
     {"/v1/ready", "GET", GET_METHODS, false, true, &worker_dialect, handle_ready},
     {"/v1/loading/progress", "GET", GET_METHODS, false, true, &worker_dialect, handle_loading},
     {"/info", "GET", GET_METHODS, false, true, &worker_dialect, handle_info},
+    {"/openapi.json", "GET", GET_METHODS, false, true, &worker_dialect, handle_openapi},
     {"/metrics", "GET", GET_METHODS, false, true, &worker_dialect, handle_metrics},
 };
 

@@ -82,7 +82,8 @@ static bool encode_chat(struct text_request *request, struct token_ids *ids, str
 {
 	const struct json *conversation = NULL;
 	struct json *made = NULL;
-	bool parse_special = false;
+	bool parse_special = false, add_special = true; /* the template says which there are */
+	field_bool(&request->check, "add_special_tokens", &add_special);
 	field_bool(&request->check, "parse_special", &parse_special);
 	bool ok = openai_read_conversation(request->document, &request->check, &conversation, &made, error) &&
 	          generation_encode_chat(request->exchange->server->engine, conversation, parse_special, ids, error);
