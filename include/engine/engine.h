@@ -148,7 +148,7 @@ const struct chat_template *engine_chat_template(struct engine *engine, struct e
 
 /* ---- requests ---- */
 
-enum { REQUEST_ID_BYTES = 64, JOB_ID_BYTES = 128 };
+enum { REQUEST_ID_BYTES = 64, JOB_ID_BYTES = 128, REQUEST_MAX_SHOWN = 64 };
 
 struct request {
 	char request_id[REQUEST_ID_BYTES + 1]; /* for the log */
@@ -163,6 +163,8 @@ struct request {
 	uint32_t choice;          /* which answer to its prompt this is: others draw otherwise (sampler.h) */
 	struct stop_string stops[STOP_MAX_STRINGS]; /* copied */
 	int n_stops;
+	int32_t shown[REQUEST_MAX_SHOWN]; /* control tokens whose spelling is text: stop strings and events see it */
+	int n_shown;
 	bool ignore_eos;
 	int priority;        /* -10..10, higher first */
 	int64_t deadline_ns; /* clock_ns() value; 0 = none */

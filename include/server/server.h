@@ -21,6 +21,9 @@
 
 struct server;
 
+/* What becomes of reasoning in chats: a text of its own, that under both of its names, or part of the content. */
+enum reasoning_output { REASONING_APART, REASONING_BOTH, REASONING_NONE };
+
 struct server_options {
 	const char *host;            /* "127.0.0.1", "::1", "0.0.0.0", "unix:/path.sock" */
 	int port;                    /* 0 = any free one */
@@ -29,9 +32,11 @@ struct server_options {
 	const char *version;         /* of the program, told by /health and /info */
 	const char *const *api_keys; /* [n_api_keys]; none = open */
 	int n_api_keys;
-	bool insecure;                           /* a non-loopback bind without a key is allowed */
-	const char *cors_origin;                 /* NULL = CORS off */
-	bool strict_model;                       /* OpenAI's routes refuse other models' names */
+	bool insecure;           /* a non-loopback bind without a key is allowed */
+	const char *cors_origin; /* NULL = CORS off */
+	bool strict_model;       /* OpenAI's routes refuse other models' names */
+	const char *tool_format; /* "auto" (NULL), "none", or a name of text/tool_format.h */
+	enum reasoning_output reasoning;
 	bool share_cache;                        /* prefixes are shared among API keys */
 	size_t max_body_bytes;                   /* 0 = 32 bytes for each token of the context, at least 1 MB */
 	int max_connections;                     /* 0 = 1100 */
@@ -42,7 +47,7 @@ struct server_options {
 	void *describe_context;
 };
 
-/* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure. The engine is borrowed until stop. */
+/* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure or a format that there is not. The engine is borrowed until stop. */
 struct server *server_start(const struct server_options *options, struct engine *engine, struct error *error) MUST_USE;
 /* Memory that so many connections take when all are open, for the memory plan. */
 uint64_t server_connection_bytes(int max_connections);

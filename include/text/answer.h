@@ -83,6 +83,8 @@ void answer_reader_destroy(struct answer_reader *reader); /* NULL is harmless */
 void answer_reader_push(struct answer_reader *reader, const char *text, size_t n_bytes);
 void answer_reader_finish(struct answer_reader *reader);
 bool answer_reader_next(struct answer_reader *reader, struct answer_part *part);
+/* Whole calls so far. */
+int answer_reader_calls(const struct answer_reader *reader);
 /* Memory was short: parts are missing. */
 bool answer_reader_failed(const struct answer_reader *reader);
 

@@ -15,6 +15,7 @@
 #define TALLOW_TEXT_CHAT_TEMPLATE_H
 
 #include "text/template.h"
+#include "text/tool_format.h"
 
 struct chat_template;
 struct model_files;
@@ -26,6 +27,9 @@ struct chat_template *chat_template_read(const struct model_files *files, struct
 struct chat_template *chat_template_load_file(const char *path, const char *bos_token, const char *eos_token,
                                               struct error *error) MUST_USE;
 void chat_template_destroy(struct chat_template *chat); /* NULL is harmless */
+
+/* How the template that renders a conversation, with tools or without, has its model write answers. */
+struct answer_style chat_template_answers(const struct chat_template *chat, bool with_tools);
 
 /* The template named `tool_use` when the conversation has tools and there is one, else the one named `default` (or the
  * only one without a name). With `continue_final_message` the text ends behind the last message's, which must be the

@@ -100,6 +100,13 @@ const struct option_row option_rows[] = {
          "which hidden states make an embedding; auto: as the model says, else that of the last token")},
     {ROW("strict-model", OPTION_FLAG, FOR_SERVE, NULL, NULL, strict_model,
          "OpenAI's routes refuse models of another name; default: the one model serves all names")},
+    {ROW(
+        "tool-format", OPTION_TEXT, FOR_SERVE, "NAME", "auto", tool_format,
+        "how the model writes calls of tools; auto: as its chat template does; none: they are text; or a name, such as "
+        "llama3, hermes, mistral, generic")},
+    {ROW("reasoning-format", OPTION_CHOICE, FOR_SERVE, "auto|both|none", "auto", reasoning_format,
+         "what becomes of a chat's <think>...</think>; auto: reasoning_content; both: reasoning, too; none: it stays "
+         "text")},
     {ROW("max-connections", OPTION_INT, FOR_SERVE | FOR_INSPECT, "N", "1100", max_connections, "open connections"),
      .min = 1, .max = 100000},
     {ROW("max-body", OPTION_SIZE, FOR_SERVE, "SIZE", "0", max_body_bytes,

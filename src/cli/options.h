@@ -69,6 +69,8 @@ struct options {
 	/* requests */
 	int64_t max_tokens, max_queue, max_queued_tokens, max_gap_ms, max_connections;
 	uint64_t max_body_bytes;
+	const char *tool_format;
+	int reasoning_format; /* enum reasoning_output */
 
 	/* access */
 	const char *api_key, *api_key_file, *cors_origin;

@@ -251,6 +251,8 @@ static bool start_server(struct serving *serving, struct engine *engine, struct 
 		    .insecure = options->insecure,
 		    .cors_origin = options->cors_origin,
 		    .strict_model = options->strict_model,
+		    .tool_format = options->tool_format,
+		    .reasoning = (enum reasoning_output)options->reasoning_format,
 		    .share_cache = options->share_cache,
 		    .max_body_bytes = options->max_body_bytes,
 		    .max_connections = (int)options->max_connections,

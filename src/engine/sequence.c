@@ -230,6 +230,27 @@ static bool finish(struct sequence *sequence, enum stop_reason reason, int64_t n
 	return true;
 }
 
+static bool is_shown(const struct request *request, int32_t token)
+{
+	for (int i = 0; i < request->n_shown; i++)
+		if (request->shown[i] == token)
+			return true;
+	return false;
+}
+
+/* The token's text goes through the stop strings; true when one is hit. */
+static bool push_text(struct sequence *sequence, int32_t token)
+{
+	size_t n_control;
+	const char *control = detokenizer_control(sequence->detokenizer, token, &n_control);
+	if (control && is_shown(&sequence->request, token)) {
+		bytes_append(&sequence->text, control, n_control);
+		control = NULL;
+	}
+	return control ? stop_push_control(&sequence->stops, control, n_control, &sequence->safe)
+	               : stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe);
+}
+
 bool sequence_take(struct sequence *sequence, int32_t token, const struct token_logprobs *logprobs,
                    const struct model_config *config, int64_t now_ns, enum outcome *outcome)
 {
@@ -248,10 +269,7 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct token_
 	detokenizer_push(sequence->detokenizer, token, &sequence->text);
 	if (sequence->text.failed) /* text is never left out without a word */
 		return fail(sequence, ERROR_INFERENCE, "the tokenizer's decoder gives up on this text", outcome);
-	size_t n_control;
-	const char *control = detokenizer_control(sequence->detokenizer, token, &n_control);
-	bool stopped = control ? stop_push_control(&sequence->stops, control, n_control, &sequence->safe)
-	                       : stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe);
+	bool stopped = push_text(sequence, token);
 	if (!flush_pending(sequence))
 		return cancel_slow_reader(sequence, outcome);
 	set_pending(sequence, token, index, logprobs);

@@ -77,6 +77,7 @@ static bool server_set_up(struct server *server, const struct server_options *op
 	server->given_body_bytes = options->max_body_bytes;
 	server->share_cache = options->share_cache;
 	server->strict_model = options->strict_model;
+	server->answers.reasoning = options->reasoning;
 	server->started_unix_s = clock_unix_ms() / 1000;
 	server->request_shutdown = options->request_shutdown;
 	server->shutdown_context = options->shutdown_context;
@@ -85,7 +86,8 @@ static bool server_set_up(struct server *server, const struct server_options *op
 	if (!copy_text(&server->worker_id, options->worker_id, error) ||
 	    !copy_text(&server->version, options->version, error) ||
 	    !copy_text(&server->cors_origin, options->cors_origin, error) ||
-	    !key_ring_init(&server->keys, options->api_keys, options->n_api_keys, error))
+	    !key_ring_init(&server->keys, options->api_keys, options->n_api_keys, error) ||
+	    !answer_settings_find(options->tool_format ? options->tool_format : "auto", &server->answers, error))
 		return false;
 	const char *host = options->host ? options->host : "127.0.0.1";
 	if (!listener_open(&server->listener, host, options->port, options->listen_fd, error))

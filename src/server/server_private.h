@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "engine/engine.h"
+#include "server/generation/answers.h"
 #include "server/generation/jobs.h"
 #include "server/http/auth.h"
 #include "server/http/connections.h"
@@ -38,6 +39,7 @@ struct server {
 	char *worker_id, *version, *cors_origin; /* NULL when not given */
 	bool share_cache;                        /* among API keys */
 	bool strict_model;                       /* requests for models of another name are refused */
+	struct answer_settings answers;
 	int64_t started_unix_s;
 	size_t given_body_bytes; /* bound on a body; 0: by the context (exchange->max_body_bytes) */
 	bool check_host;

@@ -20,6 +20,7 @@ enum { MAX_TEMPLATES = 32, MAX_TOKENS = 32, MAX_CONFIG_BYTES = 32 << 20, MAX_PAT
 struct named_template {
 	const char *name;
 	struct template *template;
+	struct answer_style answers;
 };
 
 struct chat_template {
@@ -50,7 +51,8 @@ static bool add_template(struct chat_template *chat, const char *where, const ch
 	struct template *template = template_compile(source, n_source, error);
 	if (!template)
 		return error_prefix(error, "%s (template %.60s)", where, kept);
-	chat->templates[chat->n_templates++] = (struct named_template){kept, template};
+	chat->templates[chat->n_templates++] =
+	    (struct named_template){kept, template, answer_style_detect(source, n_source)};
 	return true;
 }
 
@@ -366,36 +368,40 @@ void chat_template_destroy(struct chat_template *chat)
 
 /* ---- rendering ---- */
 
-static const struct template *find_template(const struct chat_template *chat, const char *name)
+static const struct named_template *find_template(const struct chat_template *chat, const char *name)
 {
 	for (int i = 0; i < chat->n_templates; i++)
 		if (strcmp(chat->templates[i].name, name) == 0)
-			return chat->templates[i].template; // cppcheck-suppress CastIntegerToAddressAtReturn ; it is a pointer
+			return &chat->templates[i];
 	return NULL;
 }
 
-static const struct template *choose(const struct chat_template *chat, const struct json *conversation)
+static const struct named_template *choose(const struct chat_template *chat, bool with_tools)
 {
-	const struct json *tools = json_get(conversation, "tools");
-	const struct template *template = NULL;
-	if (tools && json_type(tools) != JSON_NULL)
-		template = find_template(chat, "tool_use");
-	return template ? template : find_template(chat, "default");
+	const struct named_template *found = with_tools ? find_template(chat, "tool_use") : NULL;
+	return found ? found : find_template(chat, "default");
+}
+
+struct answer_style chat_template_answers(const struct chat_template *chat, bool with_tools)
+{
+	const struct named_template *found = choose(chat, with_tools);
+	return found ? found->answers : answer_style_detect("", 0);
 }
 
 bool chat_template_render(const struct chat_template *chat, const struct json *conversation, struct template_time now,
                           const struct template_limits *limits, struct rendering *out, struct error *error)
 {
-	const struct template *template = choose(chat, conversation);
+	const struct json *tools = json_get(conversation, "tools");
+	const struct named_template *found = choose(chat, tools && json_type(tools) != JSON_NULL);
 	struct template_input input = {.conversation = conversation,
 	                               .constants = chat->tokens,
 	                               .n_constants = chat->n_tokens,
 	                               .now = now,
 	                               .limits = *limits};
-	if (!template)
+	if (!found)
 		return error_set(error, ERROR_MODEL,
 		                 "none of the model's %d chat templates is named default (the first is %.60s)",
 		                 chat->n_templates, chat->templates[0].name);
-	return template_render(template, &input, out, error) &&
+	return template_render(found->template, &input, out, error) &&
 	       (!continuation_is_asked(conversation) || continuation_cut(conversation, out, error));
 }

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "server/dialects/openai_answer.h"
 #include "server/dialects/openai_logprobs.h"
 #include "server/dialects/sse.h"
 
@@ -60,9 +61,11 @@ void openai_write_error(const struct error *error, const char *request_id, int r
 
 /* ---- what both forms of an answer tell ---- */
 
-static const char *finish_reason(const struct choice *choice)
+static const char *finish_reason(const struct choice *choice, int n_calls)
 {
-	return choice->stop_reason == STOP_EOS || choice->stop_reason == STOP_SEQUENCE ? "stop" : "length";
+	if (choice->stop_reason != STOP_EOS && choice->stop_reason != STOP_SEQUENCE)
+		return "length";
+	return n_calls > 0 ? "tool_calls" : "stop";
 }
 
 /* A generation's name is "job-" and digits: the same digits under OpenAI's prefix. */
@@ -121,7 +124,8 @@ struct said {
 	int choice;
 	const char *role, *text;
 	size_t n_text_bytes;
-	const struct bytes *logprobs; /* a JSON value */
+	const struct answer_part *part; /* in place of a text */
+	const struct bytes *logprobs;   /* a JSON value */
 	const char *reason;
 };
 static const struct form chat_chunk = {"chatcmpl", "chat.completion.chunk", true};
@@ -146,7 +150,9 @@ static void frame_choice(const struct generation *generation, const struct form 
 	json_field_key(out, "choices");
 	bytes_append_text(out, "[");
 	open_choice(said->choice, out);
-	if (form->chat) {
+	if (said->part) {
+		openai_write_delta(generation, said->choice, said->part, out);
+	} else if (form->chat) {
 		json_field_key(out, "delta");
 		json_open(out);
 		if (said->role)
@@ -178,6 +184,26 @@ static void write_logprobs(struct generation *generation, const struct form *for
 		bytes_free(&lists[i]);
 }
 
+/* What the answer's reader makes of the event: a chunk for each part, the first of which tells `said`'s other things, too.
+ * False when there was none. */
+static bool frame_parts(struct generation *generation, const struct form *form, const struct event *event,
+                        struct said said, struct bytes *out)
+{
+	struct answer_part part;
+	struct answer_reader *reader = answers_push(generation, event);
+	bool any = false;
+	while (answer_reader_next(reader, &part)) {
+		if (!openai_part_shows(&part))
+			continue;
+		any = true;
+		said.part = &part;
+		frame_choice(generation, form, &said, out);
+		said.logprobs = NULL;
+	}
+	out->failed |= answer_reader_failed(reader);
+	return any;
+}
+
 /* A token without text has a chunk only where it has something else to tell. */
 static void frame_token(struct generation *generation, const struct form *form, const struct event *event,
                         struct bytes *out)
@@ -185,19 +211,28 @@ static void frame_token(struct generation *generation, const struct form *form, 
 	struct bytes logprobs = {0};
 	struct said said = {.choice = event->choice, .text = event->text, .n_text_bytes = event->n_text_bytes};
 	bool tells_logprobs = generation->asked.logprobs && event->logprobs;
+	bool is_read = generation->choices[event->choice].reader != NULL;
 	if (tells_logprobs) {
 		write_logprobs(generation, form, event, &logprobs);
 		said.logprobs = &logprobs;
 	}
-	if (event->n_text_bytes > 0 || tells_logprobs)
+	bool shown = is_read && frame_parts(generation, form, event, said, out);
+	if (is_read)
+		said.n_text_bytes = 0;
+	if (!shown && (said.n_text_bytes > 0 || tells_logprobs))
 		frame_choice(generation, form, &said, out);
 	out->failed |= logprobs.failed;
 	bytes_free(&logprobs);
 }
 
-static void frame_end(const struct generation *generation, const struct form *form, int choice, struct bytes *out)
+static void frame_end(struct generation *generation, const struct form *form, const struct event *event,
+                      struct bytes *out)
 {
-	struct said said = {.choice = choice, .reason = finish_reason(&generation->choices[choice])};
+	const struct choice *choice = &generation->choices[event->choice];
+	struct said said = {.choice = event->choice};
+	if (choice->reader)
+		frame_parts(generation, form, event, said, out);
+	said.reason = finish_reason(choice, choice->reader ? answer_reader_calls(choice->reader) : 0);
 	frame_choice(generation, form, &said, out);
 	if (!generation->finished)
 		return;
@@ -230,7 +265,7 @@ static void frame(struct generation *generation, const struct form *form, const 
 		frame_token(generation, form, event, out);
 		break;
 	case EVENT_END:
-		frame_end(generation, form, event->choice, out);
+		frame_end(generation, form, event, out);
 		break;
 	case EVENT_ERROR:
 		frame_error(&event->error, out);
@@ -279,31 +314,22 @@ static int next_best(const struct generation *generation, const bool *told)
 	return best;
 }
 
-static void write_message(const struct bytes *text, struct bytes *body)
-{
-	json_field_key(body, "message");
-	json_open(body);
-	json_field_text(body, "role", "assistant");
-	json_field_string(body, "content", text->data ? text->data : "", text->n_bytes);
-	json_field_text(body, "refusal", NULL);
-	json_close(body);
-}
-
 static void write_whole_choice(const struct generation *generation, int index, int choice, bool chat,
                                const struct bytes *text, struct bytes *body)
 {
 	const struct choice *told = &generation->choices[choice];
 	struct bytes logprobs = {0};
+	int n_calls = 0;
 	open_choice(index, body);
 	if (chat)
-		write_message(text, body);
+		n_calls = openai_write_message(generation, choice, text, body);
 	else
 		json_field_string(body, "text", text->data ? text->data : "", text->n_bytes);
 	if (generation->asked.logprobs && chat)
 		chat_logprobs_write(told->notes, &logprobs);
 	else if (generation->asked.logprobs)
 		text_logprobs_write(told->notes, &logprobs);
-	close_choice(generation->asked.logprobs ? &logprobs : NULL, finish_reason(told), body);
+	close_choice(generation->asked.logprobs ? &logprobs : NULL, finish_reason(told, n_calls), body);
 	body->failed |= logprobs.failed;
 	bytes_free(&logprobs);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/dialects/answer_fields.h"
 #include "server/dialects/reading.h"
 
 enum { COMPLETION_MAX_LOGPROBS = 5 };
@@ -120,6 +121,7 @@ bool openai_parse_chat(const struct json *body, const struct request_limits *lim
 	read_common(&reading);
 	reading_max_tokens(&reading, "max_completion_tokens");
 	read_chat_logprobs(&reading);
+	answer_fields_read(check, limits, generation, error);
 	refuse_what_is_not_there(check, true);
 	bool ok = openai_read_conversation(body, check, &asked->conversation, &asked->made_conversation, error);
 	return ok && error->code == ERROR_NONE && check->n_errors == 0;

@@ -57,6 +57,8 @@ void generation_destroy(struct generation *generation)
 		bytes_free(&generation->choices[i / GENERATION_NOTES].notes[i % GENERATION_NOTES]);
 	bytes_free(&generation->telling.text);
 	bytes_free(&generation->telling.items);
+	for (int i = 0; i < generation->n_choices; i++)
+		answer_reader_destroy(generation->choices[i].reader);
 	json_destroy(generation->asked.made_conversation);
 	arena_free(&generation->arena);
 	free(generation);
@@ -113,7 +115,8 @@ bool generation_render(struct engine *engine, const struct json *conversation, s
 }
 
 bool generation_encode_chat(struct engine *engine, const struct json *conversation, bool parse_special,
-                            struct token_ids *ids, struct error *error)
+                            const struct asked_answer *asked, struct answer_reading *reading, struct token_ids *ids,
+                            struct error *error)
 {
 	const struct tokenizer *tokenizer = engine_tokenizer(engine);
 	struct rendering rendering = {0};
@@ -123,6 +126,8 @@ bool generation_encode_chat(struct engine *engine, const struct json *conversati
 	          (parse_special
 	               ? tokenizer_encode(tokenizer, rendering.text, rendering.n_bytes, TOKENIZER_PARSE_SPECIAL, ids, error)
 	               : tokenizer_encode_marked(tokenizer, &rendering, ids, error));
+	if (ok && reading)
+		answers_prepare(asked, engine_chat_template(engine, error), &rendering, reading);
 	rendering_free(&rendering);
 	return ok;
 }
@@ -148,14 +153,27 @@ static bool encode_text(const struct asked *asked, struct engine *engine, struct
 	return true;
 }
 
-static bool encode_prompt(const struct asked *asked, struct engine *engine, struct token_ids *prompt,
+static bool encode_prompt(struct generation *generation, struct engine *engine, struct token_ids *prompt,
                           struct error *error)
 {
-	bool ok = asked->conversation
-	              ? generation_encode_chat(engine, asked->conversation, asked->parse_special, prompt, error)
+	const struct asked *asked = &generation->asked;
+	bool ok = asked->conversation    ? generation_encode_chat(engine, asked->conversation, asked->parse_special,
+	                                                          &asked->answer, &generation->reading, prompt, error)
 	          : asked->prompt_tokens ? copy_tokens(asked, prompt, error)
 	                                 : encode_text(asked, engine, prompt, error);
 	return ok && (prompt->n_ids > 0 || error_set(error, ERROR_INVALID_REQUEST, "the prompt has no tokens"));
+}
+
+/* Each choice of a stream has a reader of its own. */
+static bool prepare_readers(struct generation *generation, struct error *error)
+{
+	bool reads = generation->asked.answer.reads && generation->asked.stream;
+	for (int i = 0; reads && i < generation->n_choices; i++) {
+		generation->choices[i].reader = answer_reader_create(&generation->reading, error);
+		if (!generation->choices[i].reader)
+			return false;
+	}
+	return true;
 }
 
 static bool name_model(struct generation *generation, struct engine *engine, struct error *error)
@@ -186,6 +204,7 @@ static void fill_work(const struct generation *generation, const struct sender *
 	memcpy(work->job_id, generation->job_id, sizeof work->job_id);
 	work->sampling.seed = generation->seed;
 	memcpy(work->stops, asked->stops, sizeof work->stops);
+	answers_show(&generation->reading, generation->tokenizer, work);
 }
 
 static void submit(struct generation *generation, const struct sender *sender, struct engine *engine,
@@ -216,7 +235,7 @@ bool generation_submit(struct generation *generation, const struct sender *sende
 	generation->tokenizer = engine_tokenizer(engine);
 	if (choose_what_is_open(generation, error) && name_model(generation, engine, error) &&
 	    (asked->n_choices <= 1 || generation_make_choices(generation, asked->n_choices, error)) &&
-	    encode_prompt(asked, engine, &prompt, error))
+	    encode_prompt(generation, engine, &prompt, error) && prepare_readers(generation, error))
 		submit(generation, sender, engine, &prompt, retry_after_s, error);
 	token_ids_free(&prompt);
 	asked->prompt = NULL;

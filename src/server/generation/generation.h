@@ -24,6 +24,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "engine/engine.h"
+#include "server/generation/answers.h"
 #include "text/template.h"
 
 enum { GENERATION_NOTES = 5, GENERATION_NOTES_BYTES = 256 << 20 };
@@ -54,6 +55,7 @@ struct asked {
 	bool stream;
 	bool ignore_eos;
 	bool parse_special;
+	struct asked_answer answer; /* of a conversation */
 	int64_t priority;
 	int64_t deadline_ms; /* after the request came; 0 = none */
 	const char *echo;    /* members of the request that the answer repeats, as JSON; NULL where there are none */
@@ -68,6 +70,8 @@ struct choice {
 	double logprob; /* of all tokens together, where the sampling tells those */
 	enum stop_reason stop_reason;
 	int stop_matched;
+
+	struct answer_reader *reader; /* of streams whose answer is read (answers.h); else NULL */
 
 	/* What the dialect writes down as events come, for its whole answer; each of at most GENERATION_NOTES_BYTES. */
 	struct bytes notes[GENERATION_NOTES];
@@ -106,7 +110,8 @@ struct generation {
 	struct choice *choices;            /* [n_choices], in the arena; one until submitted */
 	int n_choices;
 
-	struct stream *stream; /* NULL until submitted */
+	struct stream *stream;         /* NULL until submitted */
+	struct answer_reading reading; /* answers.h */
 	struct backlog backlog;
 
 	/* What the events told that generation_next has given so far: sums over the choices, and of what is no number that of
@@ -138,9 +143,11 @@ bool generation_make_choices(struct generation *generation, int n_choices, struc
 /* Renders a conversation with the engine's chat template. Caller frees. */
 bool generation_render(struct engine *engine, const struct json *conversation, struct rendering *out,
                        struct error *error) MUST_USE;
-/* And its tokens, appended: what it says becomes control tokens only with `parse_special`. */
+/* And its tokens, appended: what it says becomes control tokens only with `parse_special`. `reading` may be NULL; else how
+ * the answer to this prompt is to be read is filled in for `asked`. */
 bool generation_encode_chat(struct engine *engine, const struct json *conversation, bool parse_special,
-                            struct token_ids *ids, struct error *error) MUST_USE;
+                            const struct asked_answer *asked, struct answer_reading *reading, struct token_ids *ids,
+                            struct error *error) MUST_USE;
 
 /* Tokenises the prompt and hands the request to the engine. Errors: as engine_submit's, and what cannot be tokenised. */
 bool generation_submit(struct generation *generation, const struct sender *sender, struct engine *engine,

@@ -85,8 +85,9 @@ static bool encode_chat(struct text_request *request, struct token_ids *ids, str
 	bool parse_special = false, add_special = true; /* the template says which there are */
 	field_bool(&request->check, "add_special_tokens", &add_special);
 	field_bool(&request->check, "parse_special", &parse_special);
-	bool ok = openai_read_conversation(request->document, &request->check, &conversation, &made, error) &&
-	          generation_encode_chat(request->exchange->server->engine, conversation, parse_special, ids, error);
+	bool ok =
+	    openai_read_conversation(request->document, &request->check, &conversation, &made, error) &&
+	    generation_encode_chat(request->exchange->server->engine, conversation, parse_special, NULL, NULL, ids, error);
 	json_destroy(made);
 	return ok;
 }
@@ -191,7 +192,7 @@ static bool count_tokens(struct text_request *request, struct error *error)
 	struct json *made = NULL;
 	struct token_ids ids = {0};
 	bool ok = messages_read_conversation(&request->check, &made, error) &&
-	          generation_encode_chat(request->exchange->server->engine, made, false, &ids, error);
+	          generation_encode_chat(request->exchange->server->engine, made, false, NULL, NULL, &ids, error);
 	if (ok) {
 		json_open(&request->body);
 		json_field_uint(&request->body, "input_tokens", ids.n_ids);

@@ -85,6 +85,11 @@ static void forget_parts(struct answer_reader *reader)
 	reader->next_part = 0;
 }
 
+int answer_reader_calls(const struct answer_reader *reader)
+{
+	return reader->n_good;
+}
+
 bool answer_reader_failed(const struct answer_reader *reader)
 {
 	return reader->failed;
