@@ -6,6 +6,7 @@
 #ifndef TALLOW_BASE_PLATFORM_H
 #define TALLOW_BASE_PLATFORM_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -53,6 +54,10 @@ void platform_cpu(struct platform_cpu *out);
 /* Gives descriptors 0 to 2 that are closed a place holder on which reading (0) or writing (1, 2) fails as on a closed one,
  * so that nothing opened later is taken for a standard stream. Before anything is opened. */
 void platform_fill_standard_descriptors(void);
+
+/* Blocks all signals in this thread, for those that it starts, but for faults that a thread brings on itself. `before` is for
+ * pthread_sigmask(SIG_SETMASK, ...) when they have started. */
+void platform_block_signals(sigset_t *before);
 
 int64_t clock_ns(void);      /* monotonic */
 int64_t clock_unix_ms(void); /* wall clock */

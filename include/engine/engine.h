@@ -76,8 +76,9 @@ void engine_destroy(struct engine *engine);
 
 struct engine_status {
 	enum engine_state state;
-	struct error error;     /* when FAILED; else code NONE */
-	bool stalled;           /* work is there, but the engine's thread made no step for too long */
+	struct error error; /* when FAILED or unfit; else code NONE */
+	bool unfit;         /* loaded, but its answers are worth nothing: weights changed under it, or all of them fail */
+	bool stalled;       /* work is there, but the engine's thread made no step for too long */
 	const char *load_stage; /* "map", "touch", ... */
 	uint64_t load_bytes_done, load_bytes_total;
 	double load_seconds; /* once ready */
@@ -108,6 +109,9 @@ struct engine_status {
 };
 /* A copy of a few numbers: the same time whatever runs, and it never waits for a step. */
 void engine_status(struct engine *engine, struct engine_status *status);
+/* Looks whether the model's files are what they were when they were loaded; an engine whose weights were cut or written to is
+ * unfit for good: what runs ends with MODEL_FAULT, what comes is refused. Asks the file system; to be called now and then. */
+void engine_check_files(struct engine *engine);
 /* Compute with at most n_threads (>= 1) from the next step on: the CPU quota changed. */
 void engine_set_threads(struct engine *engine, int n_threads);
 

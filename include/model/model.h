@@ -47,6 +47,12 @@ const struct kernels *model_kernels(const struct model *model);
 enum dtype model_weight_type(const struct model *model);
 /* "BF16", "Q4_K": the type of most bytes, as they were loaded. A constant. */
 const char *model_quant_kind(const struct model *model);
+/* True when weights of this process that lie in files have been lost (at once, without asking the file system), or lost or
+ * written to: *error says of which file (tensor/weight_file.h). */
+bool model_files_lost(struct error *error);
+bool model_files_changed(struct error *error);
+/* Computes one token. ERROR_MODEL when none of its logits is finite: such a model answers nothing. ERROR_MEMORY. */
+bool model_self_test(struct model *model, struct error *error) MUST_USE;
 /* How many threads work from the next step on: 1 to the plan's, whatever is asked. */
 void model_set_threads(struct model *model, int n_threads);
 

@@ -48,9 +48,19 @@ size_t weight_file_count(const struct weight_file *weights);
 const struct tensor *weight_file_at(const struct weight_file *weights, size_t index); /* in order of name */
 size_t weight_file_bytes(const struct weight_file *weights);                          /* mapped, headers included */
 
+/* Reads every value. ERROR_MODEL names the first tensor with one that is not finite. */
+bool weight_file_check_finite(const struct weight_file *weights, struct error *error) MUST_USE;
+
 /* For a piece of a tensor's data: makes its pages resident, so that later reads do not fault; or gives them back, which
  * costs nothing but reading them again. Advice: neither can fail, and neither changes what is read. */
 void mapped_touch(const void *data, size_t n_bytes);
 void mapped_release(const void *data, size_t n_bytes);
+
+/* True when a mapped file of this process has lost pages that somebody read: zeros stand in their place, so nothing computed
+ * since is worth anything. *error says which file. Looks at one flag; any thread. */
+bool mapped_lost(struct error *error);
+/* The same, or when one was written to since it was mapped. Asks the file system: not for whoever may not wait. A file that
+ * was replaced by another of its name is still what is mapped, and fine. */
+bool mapped_changed(struct error *error);
 
 #endif

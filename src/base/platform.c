@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -298,6 +299,16 @@ void platform_cpu(struct platform_cpu *out)
 #endif
 
 /* ---- clocks ---- */
+
+void platform_block_signals(sigset_t *before)
+{
+	static const int faults[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL};
+	sigset_t blocked;
+	sigfillset(&blocked);
+	for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+		sigdelset(&blocked, faults[i]);
+	pthread_sigmask(SIG_SETMASK, &blocked, before);
+}
 
 void platform_fill_standard_descriptors(void)
 {

@@ -262,9 +262,8 @@ struct pool *pool_create(int n_threads, const int *cpus, int n_cpus, struct erro
 	pool->n_threads = n_threads;
 	pool->n_active = n_threads;
 	/* Signals are main's business; threads inherit the mask. */
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	sigset_t old;
+	platform_block_signals(&old);
 	int failure = 0;
 	for (int i = 1; i < n_threads && !failure; i++)
 		failure = start_worker(pool, i, cpus, n_cpus);

@@ -47,7 +47,7 @@ static void count_types(struct inspection *found, const struct weight_file *file
 	}
 }
 
-static void look_at_weights(struct inspection *found, const struct model_options *options)
+static void look_at_weights(struct inspection *found, const struct model_options *options, bool every_value)
 {
 	struct model_weights bound = {0};
 	if (model_files_weights(options->files)->form == WEIGHTS_NONE)
@@ -64,6 +64,8 @@ static void look_at_weights(struct inspection *found, const struct model_options
 	else if (weights_bind(file, &found->config, &bound, &found->weights.error) &&
 	         model_weight_choices(&bound, &found->config, options, &found->sizes, &found->weights.error))
 		found->weights.state = PART_UNDERSTOOD;
+	if (every_value && found->weights.state != PART_REFUSED && !weight_file_check_finite(file, &found->weights.error))
+		found->weights.state = PART_REFUSED;
 	weights_free(&bound);
 	weight_file_close(file);
 }
@@ -88,7 +90,7 @@ static void look_at_memory(struct inspection *found, const struct model_options 
 }
 
 /* Without files the config's error says why there are none, and holds for all. */
-static void look(struct inspection *found, const struct model_options *options)
+static void look(struct inspection *found, const struct model_options *options, bool every_value)
 {
 	found->config_part.state = PART_REFUSED;
 	if (!options->files) {
@@ -102,7 +104,7 @@ static void look(struct inspection *found, const struct model_options *options)
 	const int32_t *ends = found->loaded_tokenizer ? tokenizer_end_ids(found->loaded_tokenizer, &n_ends) : NULL;
 	for (int i = 0; found->config_part.state == PART_UNDERSTOOD && i < n_ends; i++)
 		config_add_eos(&found->config, ends[i]);
-	look_at_weights(found, options);
+	look_at_weights(found, options, every_value);
 	if (found->config_part.state == PART_UNDERSTOOD)
 		look_at_memory(found, options);
 }
@@ -134,7 +136,7 @@ static bool inspect(struct inspection *found, const struct options *options, str
 		return false;
 	struct model_files *files = model_files_open(found->path, &found->config_part.error);
 	model_options.files = files;
-	look(found, &model_options);
+	look(found, &model_options, options->check_weights);
 	model_files_close(files);
 	if (options->json)
 		inspection_print_json(found);

@@ -98,6 +98,8 @@ const struct option_row option_rows[] = {
      .min = 1, .max = 60000},
     {ROW("pooling", OPTION_CHOICE, FOR_SERVE, "auto|none|mean|cls|last", "auto", pooling,
          "which hidden states make an embedding; auto: as the model says, else that of the last token")},
+    {ROW("check-weights", OPTION_FLAG, FOR_INSPECT, NULL, NULL, check_weights,
+         "read every weight and name the tensor that holds one that is not finite")},
     {ROW("strict-model", OPTION_FLAG, FOR_SERVE, NULL, NULL, strict_model,
          "OpenAI's routes refuse models of another name; default: the one model serves all names")},
     {ROW(

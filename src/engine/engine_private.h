@@ -52,6 +52,9 @@ struct engine {
 	uint64_t n_groups;       /* of requests with one prompt, so far */
 	struct engine_metrics metrics;
 	struct rate rate;
+	int n_faults;        /* answers in a row whose logits were not finite */
+	struct error fault;  /* why the engine is unfit; else code NONE */
+	bool fault_is_final; /* nothing runs any more */
 
 	/* ---- made by the engine's thread; once `loaded`, read by all and changed by nobody ---- */
 	struct tokenizer *tokenizer;
@@ -81,6 +84,8 @@ extern _Thread_local bool engine_in_step;
 bool engine_load(struct engine *engine, struct error *error) MUST_USE;
 /* Makes steps until `stopping`, then ends what is left. */
 void engine_serve(struct engine *engine);
+/* Locked. An answer ended: faulty with logits that were not finite, or well. */
+void engine_count_fault(struct engine *engine, bool faulty);
 /* Locked. Loaded and neither failed nor stopped. */
 bool engine_is_loaded(const struct engine *engine);
 

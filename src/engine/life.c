@@ -87,11 +87,10 @@ static void *engine_main(void *argument)
 
 bool engine_start(struct engine *engine, struct error *error)
 {
-	sigset_t all, old;
+	sigset_t old;
 	set_state(engine, ENGINE_LOADING);
 	/* Signals are main's business. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	platform_block_signals(&old);
 	int failed = pthread_create(&engine->thread, NULL, engine_main, engine);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (failed)

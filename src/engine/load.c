@@ -166,5 +166,5 @@ bool engine_load(struct engine *engine, struct error *error)
 	choose_pooling(engine);
 	note_facts(engine, (double)(clock_ns() - started_ns) / 1e9);
 	load_chat_template(engine);
-	return make_scheduler(engine, error);
+	return model_self_test(engine->model, error) && make_scheduler(engine, error);
 }

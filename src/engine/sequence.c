@@ -294,6 +294,11 @@ bool sequence_embed(struct sequence *sequence, int64_t now_ns, enum outcome *out
 	return true;
 }
 
+void sequence_fail(struct sequence *sequence, const struct error *why)
+{
+	end_with_error(sequence, why->code, why->message);
+}
+
 void sequence_push_terminal(struct sequence *sequence)
 {
 	if (sequence->ended)

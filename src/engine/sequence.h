@@ -76,6 +76,8 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct token_
                    const struct model_config *config, int64_t now_ns, enum outcome *outcome);
 /* The prompt of a request that embeds is done. True, as it has ended: *outcome says how. */
 bool sequence_embed(struct sequence *sequence, int64_t now_ns, enum outcome *outcome);
+/* Ends it with an error, for whoever removes it. */
+void sequence_fail(struct sequence *sequence, const struct error *why);
 /* After pages and place were given back, so that whoever has read the end finds them free. Nothing for a sequence that was
  * cancelled: whoever cancelled it pushed its terminal event. */
 void sequence_push_terminal(struct sequence *sequence);

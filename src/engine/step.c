@@ -19,6 +19,10 @@ _Thread_local bool engine_in_step;
 static void observe_outcome(struct engine *engine, const struct sequence *sequence)
 {
 	struct engine_metrics *metrics = &engine->metrics;
+	bool faulty =
+	    sequence->ended && sequence->terminal.type == EVENT_ERROR && sequence->terminal.error.code == ERROR_MODEL_FAULT;
+	if (faulty || sequence->outcome == OUTCOME_COMPLETED)
+		engine_count_fault(engine, faulty);
 	metrics->requests[sequence->outcome]++;
 	histogram_observe(&metrics->request, (double)(sequence->ended_ns - sequence->submitted_ns) / 1e9);
 	if (sequence->first_token_ns)
@@ -251,6 +255,28 @@ static void push_results(struct engine *engine, int n_spans)
 	}
 }
 
+/* Weights were lost: nothing that was computed since is worth anything. True when that has happened now. */
+static bool notice_loss(struct engine *engine)
+{
+	struct error fault;
+	if (!model_files_lost(&fault))
+		return false;
+	engine_check_files(engine);
+	return true;
+}
+
+/* Locked. Whoever waits or runs ends with the engine's fault. */
+static void fail_all(struct engine *engine)
+{
+	for (int id = 0; id < engine->n_sequences; id++) {
+		struct sequence *sequence = engine->sequences[id];
+		if (!sequence)
+			continue;
+		sequence_fail(sequence, &engine->fault);
+		remove_sequence(engine, id, OUTCOME_FAILED, clock_ns());
+	}
+}
+
 static void compute_step(struct engine *engine, const struct scheduler_step *step, int64_t started_ns)
 {
 	engine_in_step = true;
@@ -262,7 +288,8 @@ static void compute_step(struct engine *engine, const struct scheduler_step *ste
 	publish_pages(engine, n_spans);
 	pthread_mutex_unlock(&engine->mutex);
 	engine_in_step = false;
-	push_results(engine, n_spans);
+	if (!notice_loss(engine))
+		push_results(engine, n_spans);
 }
 
 /* ---- the loop ---- */
@@ -311,6 +338,8 @@ void engine_serve(struct engine *engine)
 		struct scheduler_step step;
 		int64_t now_ns = clock_ns();
 		drop_cancelled(engine, now_ns);
+		if (engine->fault_is_final)
+			fail_all(engine);
 		if (!plan(engine, now_ns, &step)) {
 			rest(engine);
 			continue;

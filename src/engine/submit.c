@@ -75,6 +75,8 @@ static bool may_submit(struct engine *engine, const struct request *request, str
 		return error_set(error, ERROR_LOADING, "the model could not be loaded");
 	if (engine->state != ENGINE_READY)
 		return error_set(error, ERROR_SHUTTING_DOWN, "the worker is shutting down");
+	if (engine->fault_is_final)
+		return error_set(error, ERROR_SHUTTING_DOWN, "%s", engine->fault.message);
 	for (int id = 0; request && id < engine->n_sequences; id++)
 		if (is_job(engine->sequences[id], request->owner, request->job_id))
 			return error_set(error, ERROR_CONFLICT, "job_id %s is active", request->job_id);

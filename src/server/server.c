@@ -119,9 +119,8 @@ static bool daemon_start(struct server *server, int max_connections, struct erro
 /* Signals are the main thread's business: threads started in between inherit a full mask. */
 static bool start_threads(struct server *server, int max_connections, struct error *error)
 {
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	sigset_t before;
+	platform_block_signals(&before);
 	bool started = watchdog_start(&server->watchdog, &server->connections, &server->jobs, error) &&
 	               daemon_start(server, max_connections, error);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/lfs_pointer.h"
+#include "tensor/mapped_guard.h"
 #include "tensor/weight_file.h"
 
 enum { PAGE_BYTES = 4096 };
@@ -33,6 +34,7 @@ static bool map_open_file(int fd, const char *path, struct mapped_file *file, st
 	 * third of the time), and products read huge pages. Elsewhere this does nothing. */
 	madvise(data, file->n_bytes, MADV_HUGEPAGE);
 	file->data = data;
+	mapped_guard(path, file, &info);
 	return lfs_pointer_refuse(path, file->data, file->n_bytes, error);
 }
 
@@ -52,8 +54,10 @@ bool mapped_file_open(const char *path, struct mapped_file *file, struct error *
 
 void mapped_file_close(struct mapped_file *file)
 {
-	if (file->data)
+	if (file->data) {
+		mapped_unguard(file);
 		munmap((void *)(uintptr_t)file->data, file->n_bytes);
+	}
 	*file = (struct mapped_file){0};
 }
 

@@ -44,7 +44,7 @@ void message_ready_line(struct bytes *out, const struct worker_options *options,
 
 const char *message_status_name(const struct engine_status *status)
 {
-	if (status->state == ENGINE_FAILED || status->stalled)
+	if (status->state == ENGINE_FAILED || status->stalled || status->unfit)
 		return "unhealthy";
 	if (status->state == ENGINE_READY)
 		return "healthy";

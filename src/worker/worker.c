@@ -29,7 +29,7 @@
 enum {
 	LOAD_POLL_MS = 10, /* loading keeps the machine busy anyway */
 	DRAIN_POLL_MS = 10,
-	QUOTA_INTERVAL_MS = 3000,
+	LOOK_INTERVAL_MS = 3000,
 	PARENT_INTERVAL_MS = 1000, /* only where there is no pidfd */
 	FAREWELL_MS = 500,         /* for hive and queen to hear that the worker ends */
 };
@@ -56,7 +56,7 @@ struct worker {
 	struct heartbeat heartbeats[N_HEARTBEATS];
 	char *registry_urls[N_HEARTBEATS]; /* of hive and queen, with their path */
 	int64_t drain_deadline_ns;
-	int64_t quota_due_ns;
+	int64_t look_due_ns;
 	int threads; /* last told to the engine */
 	int64_t watchdog_ms, watchdog_due_ns;
 	int64_t parent_due_ns;
@@ -267,7 +267,7 @@ static bool become_ready(struct worker *worker, const struct engine_status *stat
 	load_view_end(&worker->view);
 	worker->phase = SERVING;
 	worker->threads = status->threads;
-	worker->quota_due_ns = in_ms(now_ns, QUOTA_INTERVAL_MS);
+	worker->look_due_ns = in_ms(now_ns, LOOK_INTERVAL_MS);
 	log_event(LOG_INFO, "ready", NULL, LOG_TEXT("model", status->model_name), LOG_TEXT("uri", worker->service->uri),
 	          LOG_TEXT("quant_kind", status->quant_kind), LOG_TEXT("isa", status->isa),
 	          LOG_INT("threads", status->threads), LOG_INT("context_length", status->context_length),
@@ -317,12 +317,14 @@ static bool step_callback(struct worker *worker, int64_t now_ns, struct error *e
 	                 worker->callback.failure);
 }
 
-static void step_quota(struct worker *worker, int64_t now_ns)
+/* What changes around the process without a word: the model's files, the CPU quota. */
+static void step_look(struct worker *worker, int64_t now_ns)
 {
-	if (!worker->options.follow_quota || worker->phase != SERVING || now_ns < worker->quota_due_ns)
+	if (worker->phase != SERVING || now_ns < worker->look_due_ns)
 		return;
-	worker->quota_due_ns = in_ms(now_ns, QUOTA_INTERVAL_MS);
-	int threads = platform_usable_threads(&platform_default_roots);
+	engine_check_files(worker->engine);
+	worker->look_due_ns = in_ms(now_ns, LOOK_INTERVAL_MS);
+	int threads = worker->options.follow_quota ? platform_usable_threads(&platform_default_roots) : worker->threads;
 	if (threads != worker->threads)
 		engine_set_threads(worker->engine, threads);
 	worker->threads = threads;
@@ -367,7 +369,7 @@ static bool step(struct worker *worker, int64_t now_ns, struct error *error)
 	if (worker->phase == SERVING && !step_callback(worker, now_ns, error))
 		return false;
 	step_heartbeats(worker, now_ns);
-	step_quota(worker, now_ns);
+	step_look(worker, now_ns);
 	step_watchdog(worker, now_ns);
 	step_parent(worker, false, now_ns);
 	if (worker->phase == DRAINING)
@@ -391,8 +393,7 @@ static int wait_ms(const struct worker *worker, int64_t now_ns)
 		due_ns = in_ms(now_ns, DRAIN_POLL_MS);
 	if (worker->phase == SERVING) {
 		due_ns = callback_due_ns(&worker->callback);
-		if (worker->options.follow_quota)
-			due_ns = earlier(due_ns, worker->quota_due_ns);
+		due_ns = earlier(due_ns, worker->look_due_ns);
 	}
 	for (int i = 0; i < N_HEARTBEATS; i++)
 		due_ns = earlier(due_ns, heartbeat_due_ns(&worker->heartbeats[i]));

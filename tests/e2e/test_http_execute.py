@@ -2,6 +2,8 @@
 
 import array
 import json
+import os
+import shutil
 
 import pytest
 
@@ -247,12 +249,33 @@ def test_a_deadline_ends_the_stream(shared_worker):
     assert answer.status == 503 and answer.json()["error"]["code"] == "DEADLINE_EXCEEDED"
 
 
-def test_a_model_whose_logits_are_not_finite(worker, tallow, text_model, tmp_path):
-    """Trying again is of no use: the model is at fault, and the worker says so."""
+def faulty_model(folder, text_model, numbers):
     vocab_size = json.loads((text_model / "config.json").read_text())["vocab_size"]
     config = llama_config(hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
                           num_key_value_heads=2, max_position_embeddings=512, vocab_size=vocab_size)
-    model = write_model(tmp_path / "nan", config, text_model, array.array("f", [float("nan")]).tobytes())
+    return write_model(folder, config, text_model, array.array("f", numbers).tobytes())
+
+
+def test_a_model_that_answers_nothing_does_not_start(worker, tallow, text_model, tmp_path):
+    model = faulty_model(tmp_path / "nan", text_model, [float("nan")])
+    started = worker(model=model, wait=False)
+    assert started.wait_end() == 3 and "no logit is finite" in started.reason()
+    assert tallow("generate", "--model", model, "-p", PROMPT).returncode == 3
+    found = tallow("inspect", "--model", model, "--check-weights")
+    assert found.returncode == 3 and b"model.embed_tokens.weight" in found.stderr and b"nan" in found.stderr
+    assert tallow("inspect", "--model", text_model, "--check-weights").returncode == 0
+
+
+def test_a_model_whose_logits_are_not_finite(worker, tallow, text_model, tmp_path):
+    """Trying again is of no use: the model is at fault, and the worker says so; three times in a row make it unhealthy."""
+    model = faulty_model(tmp_path / "nan", text_model, [0.01 * (i % 17 - 8) for i in range(1009)])
+    weights = model / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    n_header = int.from_bytes(data[:8], "little")
+    first = 8 + n_header + json.loads(data[8:8 + n_header])["model.embed_tokens.weight"]["data_offsets"][0]
+    token = json.loads(tallow("tokenize", "--model", model, "--json", input=PROMPT.encode()).stdout)[-1]
+    data[first + token * 64 * 4:first + (token + 1) * 64 * 4] = array.array("f", [float("nan")] * 64).tobytes()
+    weights.write_bytes(data)
     port = worker(model=model).port
     name, data = execute(port, {"prompt": PROMPT, "max_tokens": 4})[-1]
     assert name == "error" and data["code"] == "MODEL_FAULT" and data["retriable"] is False
@@ -262,6 +285,39 @@ def test_a_model_whose_logits_are_not_finite(worker, tallow, text_model, tmp_pat
     assert "finite" in error["message"]
     generated = tallow("generate", "--model", model, "-p", PROMPT)
     assert generated.returncode == 70 and b"finite" in generated.stderr
+    execute(port, {"prompt": PROMPT, "max_tokens": 4})
+    answer = get(port, "/health")
+    assert answer.status == 503 and answer.json()["status"] == "unhealthy" and "3 answers" in answer.json()["reason"]
+    assert execute(port, {"prompt": "b", "max_tokens": 1})[-1][0] == "end"
+    assert get(port, "/health").status == 200
+
+
+def test_weights_that_are_cut_while_they_are_served(worker, slow_model, tmp_path):
+    """No death: what runs ends with an error, new work is refused, the worker is unhealthy with the reason and ends well."""
+    model = tmp_path / "model"
+    shutil.copytree(slow_model, model)
+    started = worker(model=model)
+    with Stream(started.port, "/execute", LONG) as stream:
+        assert next(stream)[0] == "started"
+        os.truncate(model / "model.safetensors", 100000)
+        *_, (name, data) = stream
+    assert name == "error" and data["code"] == "MODEL_FAULT" and "model.safetensors" in data["message"]
+    answer = get(started.port, "/health")
+    assert answer.status == 503 and "lost" in answer.json()["reason"]
+    assert post(started.port, "/execute", {"prompt": PROMPT}).status == 503
+    assert started.stop() == 0 and len(started.events("weights_changed")) == 1
+
+
+def test_weights_that_are_written_to_are_noticed(worker, slow_model, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(slow_model, model)
+    started = worker(model=model)
+    with open(model / "model.safetensors", "r+b") as weights:
+        weights.seek(1000000)
+        weights.write(b"\0" * 64)
+    wait_until(lambda: get(started.port, "/health").status == 503)
+    assert "written to" in get(started.port, "/health").json()["reason"]
+    assert started.stop() == 0
 
 
 def test_any_content_type_will_do(shared_worker):

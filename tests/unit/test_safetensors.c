@@ -1,5 +1,6 @@
 /* tensor/weight_file: what a SafeTensors file says is believed only as far as it holds; every way of lying is refused
  * with the file's and the tensor's name. */
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -405,6 +406,98 @@ static void time_grows_with_the_number_of_tensors(void **state)
 		fail_msg("5000 tensors take %.3f s, 80000 take %.3f s", few, many);
 }
 
+/* ---- files that change while they are mapped ---- */
+
+enum { N_GUARDED = 5000 };
+
+/* A file of one tensor of ones, of several pages. */
+static const char *write_guarded(const char *name)
+{
+	static float ones[N_GUARDED];
+	for (int i = 0; i < N_GUARDED; i++)
+		ones[i] = 1;
+	struct file_maker maker = {0};
+	maker_add(&maker, "ones", "F32", "5000", ones, sizeof ones);
+	const char *path = folder_file(&folder, name);
+	maker_write(&maker, path);
+	return path;
+}
+
+static void a_file_that_is_replaced_stays_what_it_was(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	const char *path = write_guarded("model.safetensors");
+	struct weight_file *weights = weight_file_open(path, &error);
+	assert_non_null(weights);
+	assert_false(mapped_changed(&error));
+	assert_int_equal(rename(write_guarded("other.safetensors"), path), 0);
+	assert_false(mapped_changed(&error));
+	assert_true(((const float *)weight_file_find(weights, "ones")->data)[N_GUARDED - 1] == 1);
+	assert_int_equal(unlink(path), 0);
+	assert_false(mapped_changed(&error));
+	weight_file_close(weights);
+}
+
+static void a_file_that_is_written_to_is_noticed(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	const char *path = write_guarded("model.safetensors");
+	struct weight_file *weights = weight_file_open(path, &error);
+	assert_non_null(weights);
+	FILE *file = fopen(path, "r+");
+	assert_non_null(file);
+	assert_int_equal(fputc('x', file), 'x');
+	assert_int_equal(fclose(file), 0);
+	const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0); /* a clock of the file system may stand still */
+	assert_true(mapped_changed(&error));
+	assert_non_null(strstr(error.message, "model.safetensors was written to"));
+	assert_false(mapped_lost(&error));
+	weight_file_close(weights);
+	assert_false(mapped_changed(&error));
+}
+
+static void a_file_that_is_cut_reads_as_zeros(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	const char *path = write_guarded("model.safetensors");
+	struct weight_file *weights = weight_file_open(path, &error);
+	assert_non_null(weights);
+	const float *ones = weight_file_find(weights, "ones")->data;
+	assert_int_equal(truncate(path, 4096), 0);
+	assert_false(mapped_lost(&error)); /* nobody has read it */
+	assert_true(mapped_changed(&error));
+	assert_true(*(const volatile float *)&ones[N_GUARDED - 1] == 0);
+	assert_true(*(const volatile float *)&ones[0] == 1);
+	assert_true(mapped_lost(&error));
+	assert_non_null(strstr(error.message, "model.safetensors lost"));
+	weight_file_close(weights);
+	assert_false(mapped_lost(&error));
+}
+
+static void weights_that_are_not_finite_are_named(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	const float good[3] = {1, -2, 3}, bad[3] = {1, INFINITY, 3};
+	struct file_maker maker = {0};
+	maker_add(&maker, "good", "F32", "3", good, sizeof good);
+	maker_add(&maker, "bad", "F32", "3", bad, sizeof bad);
+	const char *path = folder_file(&folder, "model.safetensors");
+	maker_write(&maker, path);
+	struct weight_file *weights = weight_file_open(path, &error);
+	assert_non_null(weights);
+	assert_false(weight_file_check_finite(weights, &error));
+	assert_non_null(strstr(error.message, "value 1 of tensor bad is inf"));
+	weight_file_close(weights);
+	weights = weight_file_open(write_guarded("model.safetensors"), &error);
+	assert_true(weight_file_check_finite(weights, &error));
+	weight_file_close(weights);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -417,6 +510,10 @@ int main(void)
 	    cmocka_unit_test_teardown(what_is_no_file_is_refused, clear_folder),
 	    cmocka_unit_test_teardown(shards_make_one_set, clear_folder),
 	    cmocka_unit_test_teardown(shards_that_do_not_fit_are_refused, clear_folder),
+	    cmocka_unit_test_teardown(a_file_that_is_replaced_stays_what_it_was, clear_folder),
+	    cmocka_unit_test_teardown(a_file_that_is_written_to_is_noticed, clear_folder),
+	    cmocka_unit_test_teardown(a_file_that_is_cut_reads_as_zeros, clear_folder),
+	    cmocka_unit_test_teardown(weights_that_are_not_finite_are_named, clear_folder),
 	    cmocka_unit_test_teardown(time_grows_with_the_number_of_tensors, clear_folder),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -19,7 +19,7 @@ static bool is_loading(const struct engine_status *status)
 
 static const char *health_name(struct server *server, const struct engine_status *status)
 {
-	if (status->state == ENGINE_FAILED || status->stalled)
+	if (status->state == ENGINE_FAILED || status->stalled || status->unfit)
 		return "unhealthy";
 	if (server_is_draining(server, status))
 		return "draining";
@@ -40,6 +40,8 @@ enum MHD_Result handle_health(struct exchange *exchange)
 	struct bytes body = {0};
 	json_open(&body);
 	json_field_text(&body, "status", name);
+	if (status.unfit)
+		json_field_text(&body, "reason", status.error.message);
 	if (is_loading(&status)) {
 		json_field_double(&body, "progress", load_progress(&status));
 		json_field_text(&body, "stage", status.load_stage);
