@@ -197,7 +197,17 @@ cpus cpus-short: test-deps ## unit and a few end-to-end tests as other CPUs, emu
 	@tests/tools/cpus.sh $(if $(filter cpus,$@),full,short) $(BIN) $(BUILD)/tests
 
 # Beside a worker of their own; what they need is fetched from the registries into build/clients.
-.PHONY: schemathesis
+.PHONY: schemathesis clients
+clients: all ## official clients and frameworks against the running server; aider, too, where MODEL=path is given
+	@tests/tools/venv.sh build/clients/openai tests/clients/openai.txt
+	@mkdir -p build/clients/js && cp tests/clients/package.json tests/clients/openai.test.mjs build/clients/js
+	@cd build/clients/js && npm install --silent --no-audit --no-fund --no-package-lock
+	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model models/tallow-tiny --parallel 2 --queue 8 --strict-model" \
+	 sh -c 'build/clients/openai/bin/python -m pytest -q -W ignore -p no:cacheprovider tests/clients && cd build/clients/js && node --test'
+ifeq ($(origin MODEL),command line)
+	@tests/tools/venv.sh build/clients/aider tests/clients/aider.txt
+	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model $(MODEL) --name local" tests/clients/aider.sh
+endif
 schemathesis: all ## check the running server against /openapi.json (SCHEMATHESIS_ARGS="-n 500 --seed 7")
 	@tests/tools/venv.sh build/clients/schemathesis tests/clients/schemathesis.txt
 	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model models/tallow-tiny --max-tokens 16 --context 256 --queue 1000" \

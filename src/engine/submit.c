@@ -41,7 +41,8 @@ static bool measure_request(const struct engine *engine, const struct request *r
 		                 (long long)request->n_prompt, (long long)context);
 	if (!request->embeds && request->n_prompt >= context)
 		return error_set(error, ERROR_CONTEXT_LENGTH,
-		                 "the prompt has %lld tokens, the context holds %lld with at least one to generate",
+		                 "the prompt is too long: it has %lld tokens, and this model's maximum context length is %lld "
+		                 "with at least one to generate",
 		                 (long long)request->n_prompt, (long long)context);
 	for (int64_t i = 0; i < request->n_prompt; i++)
 		if (request->prompt[i] < 0 || request->prompt[i] >= engine->config.vocab_size)

@@ -569,6 +569,8 @@ def test_errors_have_one_form(worker, text_model):
     answer = post(port, CHAT, long, headers=key)
     refused(answer, 400)
     assert answer.json()["error"]["code"] == "context_length_exceeded"
+    for words in ("prompt is too long", "this model's maximum context length is"):  # what clients look for
+        assert words in answer.json()["error"]["message"]
     assert set(get(port, "/nothing", headers=key).json()["error"]) == {"code", "message", "retriable"}
 
 
