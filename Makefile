@@ -211,7 +211,7 @@ endif
 schemathesis: all ## check the running server against /openapi.json (SCHEMATHESIS_ARGS="-n 500 --seed 7")
 	@tests/tools/venv.sh build/clients/schemathesis tests/clients/schemathesis.txt
 	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model models/tallow-tiny --max-tokens 16 --context 256 --queue 1000" \
-	 sh -c 'build/clients/schemathesis/bin/schemathesis --config-file tests/clients/schemathesis.toml run "$$URL/openapi.json" \
+	 sh -c 'cd build/clients && schemathesis/bin/schemathesis --config-file ../../tests/clients/schemathesis.toml run "$$URL/openapi.json" \
 	 -H "Authorization: Bearer secret" --exclude-path /shutdown $(or $(SCHEMATHESIS_ARGS),-n 50 --seed 1)'
 
 .PHONY: debug asan tsan fuzz fuzz-programs fuzz-corpus
