@@ -593,3 +593,98 @@ def test_a_full_queue_and_a_loading_model(worker, big_model):
     if health(port)["status"] != "healthy":  # else it was too fast for us, and answered
         refused(answer, 503)
         assert int(answer.headers["retry-after"]) >= 1
+
+
+# ---- bad input ----
+
+WRONG = {"a text": "x", "a list": [], "an object": {}, "a truth": True, "a number": 1.5}
+NUMBERS = "max_tokens temperature top_p top_k min_p typical_p top_n_sigma repetition_penalty presence_penalty frequency_penalty " \
+          "repeat_last_n min_tokens seed n best_of dry_multiplier mirostat_tau xtc_probability".split()
+# What each field may be beside null; every other kind is refused, and the field named.
+KINDS = dict({name: {"a number"} for name in NUMBERS}, model={"a text"}, stop={"a text", "a list"}, stream={"a truth"},
+             stream_options={"an object"}, logit_bias={"an object"}, ignore_eos={"a truth"}, parse_special={"a truth"})
+CHAT_KINDS = dict(KINDS, messages=set(), tools={"a list"}, documents={"a list"}, chat_template_kwargs={"an object"},
+                  add_generation_prompt={"a truth"}, max_completion_tokens={"a number"}, logprobs={"a truth"},
+                  top_logprobs={"a number"}, response_format=set(), parallel_tool_calls={"a truth"})
+TEXT_KINDS = dict(KINDS, prompt={"a text"}, logprobs={"a number"}, echo={"a truth"})
+
+
+@pytest.mark.parametrize("ask, kinds", [(chat, CHAT_KINDS), (complete, TEXT_KINDS)], ids=["chat", "completions"])
+def test_every_wrong_type_is_named(port, ask, kinds):
+    for field, right in kinds.items():
+        for kind, value in WRONG.items():
+            if kind not in right:
+                refused(ask(port, **{field: value}), param=field)
+
+
+EXTREMES = ["-1", "0", "1", "2147483648", "9007199254740993", "9223372036854775808", "18446744073709551616", "1e308", "1e400",
+            "-0.0", "5e-324"]
+
+
+@pytest.mark.parametrize("path, base", [(CHAT, '"messages":[{"role":"user","content":"x"}]'), (TEXT, '"prompt":"x"')])
+def test_extreme_numbers_are_taken_or_refused_by_name(port, path, base):
+    for field in NUMBERS:
+        for number in EXTREMES:
+            limit = "" if field == "max_tokens" else ',"max_tokens":1'
+            answer = post(port, path, '{%s,"%s":%s%s}' % (base, field, number, limit))
+            if answer.status != 200:
+                refused(answer, param=field)
+        for word in ("NaN", "Infinity", "-Infinity", "01", "1."):
+            refused(post(port, path, '{%s,"%s":%s}' % (base, field, word)))
+
+
+def test_what_is_too_much_is_refused(port):
+    refused(complete(port, stop=["x"] * 100000))
+    refused(complete(port, stop="x" * 100000), param="stop")
+    refused(complete(port, logit_bias={str(i): 1 for i in range(2000)}), param="logit_bias")
+    for bias in ({"-1": 1}, {"1024": 1}, {"abc": 1}, {"5": "x"}, {"5": 1e30}):
+        refused(complete(port, logit_bias=bias), param="logit_bias")
+    for prompt in ([[]], [1, "a"], ["a", 1], [1.5], [[1], 2], {"a": 1}, [True], [1024]):
+        refused(complete(port, prompt), param="prompt")
+    deep = '{"messages":' + "[" * 1000 + "]" * 1000 + "}"
+    for body in (deep, '{"messages":[{"role":"user","content":"' + '\\ud800"}]}', b'{"prompt":"\xff"}', b'\xef\xbb\xbf{}'):
+        refused(post(port, CHAT, body))
+    good(complete(port, ""))  # BOS is a prompt
+    good(chat(port, [{"role": "user", "content": "a\0b"}]))
+
+
+def test_odd_messages_are_the_templates_business(port):
+    """Templates see what they were given; none of it breaks anything."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{broken"}}
+    good(chat(port, HELLO + [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "x"}]))
+    good(chat(port, [{"role": "user", "content": ""}]))
+    good(chat(port, [{"role": "user", "content": []}]))
+    assert "messages[1].content" in refused(chat(port, HELLO + [{"role": "user", "content": None}]), param="messages[1].content")
+
+
+def test_large_messages(worker, text_model):
+    """10 MB in one message, one word, or ten thousand messages: refused with the numbers, and the worker goes on."""
+    port = worker("--max-body", "24MB", model=text_model).port
+    many = [{"role": "user", "content": "x"}] * 10000
+    for messages in ([{"role": "user", "content": "word " * 2000000}], [{"role": "user", "content": "x" * 10000000}],
+                     [{"role": "user", "content": " " * 1000000}], many, many * 10):
+        answer = chat(port, messages)
+        assert refused(answer) and answer.json()["error"]["type"] == "invalid_request_error"
+    assert good(post(port, "/tokenize", {"messages": many}))["count"] > 10000
+    good(chat(port))
+
+
+HOSTILE = {
+    "loops": "{% for i in range(10**9) %}{% for j in range(10**9) %}x{% endfor %}{% endfor %}",
+    "recurses": "{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}",
+    "explodes": "{% set ns = namespace(x='xxxxxxxx') %}{% for i in range(100) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}",
+    "digs": "{{ ''.__class__.__mro__ }}",
+    "calls": "{{ messages.nothing() }}",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_templates_are_bounded(worker, text_model, tmp_path, name):
+    template = tmp_path / "hostile.jinja"
+    template.write_text(HOSTILE[name])
+    one = worker("--chat-template", template, model=text_model)
+    for answer in (chat(one.port), chat(one.port, stream=True), post(one.port, "/apply-template", {"messages": HELLO}),
+                   post(one.port, "/tokenize", {"messages": HELLO})):
+        refused(answer)
+    good(complete(one.port))
+    assert one.alive()
