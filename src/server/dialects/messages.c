@@ -65,9 +65,9 @@ static void write_error(const struct error *error, const char *request_id, int r
 
 /* ---- what both forms of an answer tell ---- */
 
-static const char *stop_reason(const struct generation *generation)
+static const char *stop_reason(const struct generation *generation, int n_calls)
 {
-	return generation->stop_reason == STOP_EOS        ? "end_turn"
+	return generation->stop_reason == STOP_EOS        ? (n_calls > 0 ? "tool_use" : "end_turn")
 	       : generation->stop_reason == STOP_SEQUENCE ? "stop_sequence"
 	                                                  : "max_tokens";
 }
@@ -135,6 +135,33 @@ static void write_text_block(const char *text, size_t n_bytes, struct bytes *out
 	json_close(out);
 }
 
+static void write_thinking_block(const struct generation *generation, const char *text, size_t n_bytes,
+                                 struct bytes *out)
+{
+	json_open(out);
+	json_field_text(out, "type", "thinking");
+	json_field_string(out, "thinking", text, n_bytes);
+	json_field_text(out, "signature", n_bytes > 0 ? generation->job_id : "");
+	json_close(out);
+}
+
+/* arguments NULL: they are still to come. */
+static void write_call_block(const struct generation *generation, int call, const char *name, size_t n_name,
+                             const char *arguments, struct bytes *out)
+{
+	char id[CALL_ID_BYTES];
+	answers_call_id(generation, "toolu_", 0, call, id);
+	json_open(out);
+	json_field_text(out, "type", "tool_use");
+	json_field_text(out, "id", id);
+	json_field_string(out, "name", name, n_name);
+	json_field_key(out, "input");
+	bytes_append_text(out, arguments ? arguments : "{}");
+	json_field_key(out, "caller");
+	bytes_append_text(out, "{\"type\":\"direct\"}");
+	json_close(out);
+}
+
 /* ---- streams ---- */
 
 static void frame_started(const struct generation *generation, struct bytes *out)
@@ -153,53 +180,112 @@ static int open_block(const struct generation *generation)
 	return generation->telling.n_begun - 1;
 }
 
+static void frame_delta(const struct generation *generation, const char *type, const char *key, const char *text,
+                        size_t n_bytes, struct bytes *out)
+{
+	sse_begin(out, "content_block_delta");
+	json_field_int(out, "index", open_block(generation));
+	json_field_key(out, "delta");
+	json_open(out);
+	json_field_text(out, "type", type);
+	json_field_string(out, key, text, n_bytes);
+	json_close(out);
+	sse_end(out);
+}
+
+/* Clients send thinking back with its signature, which nobody here looks at. */
 static void close_block(struct generation *generation, struct bytes *out)
 {
 	if (generation->telling.open == TELLING_NOTHING)
 		return;
+	if (generation->telling.open == TELLING_REASONING)
+		frame_delta(generation, "signature_delta", "signature", generation->job_id, strlen(generation->job_id), out);
 	generation->telling.open = TELLING_NOTHING;
 	sse_begin(out, "content_block_stop");
 	json_field_int(out, "index", open_block(generation));
 	sse_end(out);
 }
 
-static void enter_text(struct generation *generation, struct bytes *out)
+/* Until its block is written the event is open. */
+static void begin_block(struct generation *generation, int kind, struct bytes *out)
 {
-	if (generation->telling.open == TELLING_TEXT)
-		return;
 	close_block(generation, out);
-	generation->telling.open = TELLING_TEXT;
+	generation->telling.open = kind;
 	generation->telling.n_begun++;
 	sse_begin(out, "content_block_start");
 	json_field_int(out, "index", open_block(generation));
 	json_field_key(out, "content_block");
+}
+
+static void enter_text(struct generation *generation, struct bytes *out)
+{
+	if (generation->telling.open == TELLING_TEXT)
+		return;
+	begin_block(generation, TELLING_TEXT, out);
 	write_text_block("", 0, out);
 	sse_end(out);
 }
 
-static void frame_text(struct generation *generation, const char *text, size_t n_bytes, struct bytes *out)
+static void enter_thinking(struct generation *generation, struct bytes *out)
 {
-	enter_text(generation, out);
-	sse_begin(out, "content_block_delta");
-	json_field_int(out, "index", open_block(generation));
-	json_field_key(out, "delta");
-	json_open(out);
-	json_field_text(out, "type", "text_delta");
-	json_field_string(out, "text", text, n_bytes);
-	json_close(out);
+	if (generation->telling.open == TELLING_REASONING)
+		return;
+	begin_block(generation, TELLING_REASONING, out);
+	write_thinking_block(generation, "", 0, out);
 	sse_end(out);
 }
 
-/* An answer without any text has one empty block: clients look at the first. */
-static void frame_end(struct generation *generation, struct bytes *out)
+/* What was told of a call that broke off stays told: its block ends, and what the model wrote of it is text. */
+static void frame_part(struct generation *generation, const struct answer_part *part, struct bytes *out)
 {
+	switch (part->kind) {
+	case ANSWER_CALL_BROKEN:
+	case ANSWER_CONTENT:
+		if (part->n_bytes == 0)
+			return;
+		enter_text(generation, out);
+		frame_delta(generation, "text_delta", "text", part->text, part->n_bytes, out);
+		break;
+	case ANSWER_REASONING:
+		if (part->n_bytes == 0)
+			return;
+		enter_thinking(generation, out);
+		frame_delta(generation, "thinking_delta", "thinking", part->text, part->n_bytes, out);
+		break;
+	case ANSWER_CALL_BEGUN:
+		begin_block(generation, TELLING_CALL, out);
+		write_call_block(generation, part->call, part->text, part->n_bytes, NULL, out);
+		sse_end(out);
+		break;
+	case ANSWER_CALL_ARGUMENTS:
+		frame_delta(generation, "input_json_delta", "partial_json", part->text, part->n_bytes, out);
+		break;
+	case ANSWER_CALL_ENDED:
+		close_block(generation, out);
+		break;
+	}
+}
+
+static void frame_parts(struct generation *generation, const struct event *event, struct bytes *out)
+{
+	struct answer_part part;
+	struct answer_reader *reader = answers_push(generation, event);
+	while (answer_reader_next(reader, &part))
+		frame_part(generation, &part, out);
+	out->failed |= answer_reader_failed(reader);
+}
+
+/* An answer without any text has one empty block: clients look at the first. */
+static void frame_end(struct generation *generation, const struct event *event, struct bytes *out)
+{
+	frame_parts(generation, event, out);
 	if (generation->telling.n_begun == 0)
 		enter_text(generation, out);
 	close_block(generation, out);
 	sse_begin(out, "message_delta");
 	json_field_key(out, "delta");
 	json_open(out);
-	write_stop(generation, stop_reason(generation), out);
+	write_stop(generation, stop_reason(generation, answer_reader_calls(generation->choices[0].reader)), out);
 	json_close(out);
 	write_usage(generation, true, out);
 	sse_end(out);
@@ -221,11 +307,10 @@ static void frame(struct generation *generation, const struct event *event, stru
 		frame_started(generation, out);
 		break;
 	case EVENT_TOKEN:
-		if (event->n_text_bytes > 0)
-			frame_text(generation, event->text, event->n_text_bytes, out);
+		frame_parts(generation, event, out);
 		break;
 	case EVENT_END:
-		frame_end(generation, out);
+		frame_end(generation, event, out);
 		break;
 	case EVENT_ERROR:
 		frame_error(generation, &event->error, out);
@@ -248,12 +333,28 @@ static void ping(const struct generation *generation, struct bytes *out)
 
 static void write_whole(const struct generation *generation, const struct bytes *text, struct bytes *body)
 {
+	struct answer answer = {0};
+	struct error error;
+	body->failed |= !answer_read(&generation->reading, text->data ? text->data : "", text->n_bytes, &answer, &error);
+	const struct bytes *reasoning = &answer.reasoning, *content = &answer.content;
 	write_head(generation, body);
 	json_field_key(body, "content");
 	bytes_append_text(body, "[");
-	write_text_block(text->data ? text->data : "", text->n_bytes, body);
+	if (reasoning->n_bytes > 0)
+		write_thinking_block(generation, reasoning->data, reasoning->n_bytes, body);
+	if (reasoning->n_bytes > 0 && (content->n_bytes > 0 || answer.n_calls == 0))
+		bytes_append_text(body, ",");
+	if (content->n_bytes > 0 || answer.n_calls == 0)
+		write_text_block(content->data ? content->data : "", content->n_bytes, body);
+	for (int i = 0; i < answer.n_calls; i++) {
+		const struct answer_call *call = &answer.calls[i];
+		if (i > 0 || reasoning->n_bytes + content->n_bytes > 0)
+			bytes_append_text(body, ",");
+		write_call_block(generation, i, call->name, call->n_name_bytes, call->arguments, body);
+	}
 	bytes_append_text(body, "]");
-	write_tail(generation, stop_reason(generation), body);
+	write_tail(generation, stop_reason(generation, answer.n_calls), body);
+	answer_free(&answer);
 }
 
 const struct dialect messages_dialect = {

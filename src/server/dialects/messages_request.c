@@ -306,5 +306,8 @@ bool messages_parse(const struct json *body, const struct request_limits *limits
 	if (check->n_errors > 0 || !messages_read_conversation(check, &asked->made_conversation, error))
 		return false;
 	asked->conversation = asked->made_conversation;
+	bool single = false;
+	json_bool(json_get(field_get(check, "tool_choice"), "disable_parallel_tool_use"), &single);
+	reading_answer(&reading, single);
 	return reading_is_good(&reading);
 }

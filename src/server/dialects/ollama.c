@@ -36,23 +36,53 @@ static int64_t nanoseconds(double milliseconds)
 	return llround(milliseconds * 1e6);
 }
 
+/* What one object tells; NULL: nothing of that. `calls`: members of an array, as JSON. */
+struct said {
+	const char *text, *thinking;
+	size_t n_text, n_thinking;
+	const struct bytes *calls;
+};
+
 /* An object up to what was said, with that. */
-static void write_said(const struct generation *generation, bool chat, const char *text, size_t n_bytes,
-                       struct bytes *out)
+static void write_said(const struct generation *generation, bool chat, const struct said *said, struct bytes *out)
 {
 	char now[25];
 	clock_rfc3339(clock_unix_ms(), now);
 	json_open(out);
 	json_field_text(out, "model", generation->model);
 	json_field_text(out, "created_at", now);
-	if (!chat) {
-		json_field_string(out, "response", text, n_bytes);
-		return;
+	if (chat) {
+		json_field_key(out, "message");
+		json_open(out);
+		json_field_text(out, "role", "assistant");
 	}
-	json_field_key(out, "message");
+	json_field_string(out, chat ? "content" : "response", said->text ? said->text : "", said->n_text);
+	if (said->n_thinking > 0)
+		json_field_string(out, "thinking", said->thinking, said->n_thinking);
+	if (said->calls && said->calls->n_bytes > 0) {
+		json_field_key(out, "tool_calls");
+		bytes_append_text(out, "[");
+		bytes_append(out, said->calls->data, said->calls->n_bytes);
+		bytes_append_text(out, "]");
+	}
+	if (chat)
+		json_close(out);
+}
+
+static void write_call(const struct generation *generation, int call, const char *name, size_t n_name,
+                       const char *arguments, struct bytes *out)
+{
+	char id[CALL_ID_BYTES];
+	answers_call_id(generation, "call_", 0, call, id);
 	json_open(out);
-	json_field_text(out, "role", "assistant");
-	json_field_string(out, "content", text, n_bytes);
+	json_field_text(out, "id", id);
+	json_field_key(out, "function");
+	json_open(out);
+	json_field_int(out, "index", call);
+	json_field_string(out, "name", name, n_name);
+	json_field_key(out, "arguments");
+	bytes_append_text(out, arguments);
+	json_close(out);
 	json_close(out);
 }
 
@@ -73,29 +103,89 @@ static void write_end(const struct generation *generation, struct bytes *out)
 	json_close(out);
 }
 
-static void frame(const struct generation *generation, bool chat, const struct event *event, struct bytes *out)
+static void frame_said(const struct generation *generation, bool chat, const struct said *said, struct bytes *out)
+{
+	write_said(generation, chat, said, out);
+	json_field_bool(out, "done", false);
+	json_close(out);
+	bytes_append_text(out, "\n");
+}
+
+/* A call is told when it is whole. */
+static void frame_call(struct generation *generation, bool chat, int call, struct bytes *out)
+{
+	struct telling *telling = &generation->telling;
+	struct bytes calls = {0};
+	write_call(generation, call, telling->name.data ? telling->name.data : "", telling->name.n_bytes,
+	           telling->text.data ? telling->text.data : "{}", &calls);
+	frame_said(generation, chat, &(struct said){.calls = &calls}, out);
+	out->failed |= calls.failed | telling->name.failed | telling->text.failed;
+	bytes_free(&calls);
+}
+
+static void frame_part(struct generation *generation, bool chat, const struct answer_part *part, struct bytes *out)
+{
+	struct telling *telling = &generation->telling;
+	switch (part->kind) {
+	case ANSWER_CALL_BROKEN:
+	case ANSWER_CONTENT:
+		if (part->n_bytes > 0)
+			frame_said(generation, chat, &(struct said){.text = part->text, .n_text = part->n_bytes}, out);
+		break;
+	case ANSWER_REASONING:
+		if (part->n_bytes > 0)
+			frame_said(generation, chat, &(struct said){.thinking = part->text, .n_thinking = part->n_bytes}, out);
+		break;
+	case ANSWER_CALL_BEGUN:
+		bytes_clear(&telling->name);
+		bytes_clear(&telling->text);
+		bytes_append(&telling->name, part->text, part->n_bytes);
+		break;
+	case ANSWER_CALL_ARGUMENTS:
+		bytes_append(&telling->text, part->text, part->n_bytes);
+		break;
+	case ANSWER_CALL_ENDED:
+		frame_call(generation, chat, part->call, out);
+		break;
+	}
+}
+
+/* What is raw is not read. */
+static void frame_parts(struct generation *generation, bool chat, const struct event *event, struct bytes *out)
+{
+	struct answer_part part;
+	if (!generation->choices[0].reader) {
+		if (event->type == EVENT_TOKEN && event->n_text_bytes > 0)
+			frame_said(generation, chat, &(struct said){.text = event->text, .n_text = event->n_text_bytes}, out);
+		return;
+	}
+	struct answer_reader *reader = answers_push(generation, event);
+	while (answer_reader_next(reader, &part))
+		frame_part(generation, chat, &part, out);
+	out->failed |= answer_reader_failed(reader);
+}
+
+static void frame(struct generation *generation, bool chat, const struct event *event, struct bytes *out)
 {
 	switch (event->type) {
 	case EVENT_STARTED:
-		return;
+		break;
 	case EVENT_TOKEN:
-		if (event->n_text_bytes == 0)
-			return;
-		write_said(generation, chat, event->text, event->n_text_bytes, out);
-		json_field_bool(out, "done", false);
-		json_close(out);
+		frame_parts(generation, chat, event, out);
 		break;
 	case EVENT_END:
-		write_said(generation, chat, "", 0, out);
+		frame_parts(generation, chat, event, out);
+		write_said(generation, chat, &(struct said){.text = ""}, out);
 		write_end(generation, out);
+		bytes_append_text(out, "\n");
 		break;
 	case EVENT_ERROR:
 		json_open(out);
 		json_field_text(out, "error", event->error.message);
 		json_close(out);
+		bytes_append_text(out, "\n");
 		break;
 	}
-	bytes_append_text(out, "\n");
 }
 
 static void frame_chat(struct generation *generation, const struct event *event, struct bytes *out)
@@ -115,16 +205,39 @@ static void ping(const struct generation *generation, struct bytes *out)
 	(void)out;
 }
 
+static void write_whole(const struct generation *generation, bool chat, const struct bytes *text, struct bytes *body)
+{
+	struct answer answer = {0};
+	struct error error;
+	struct bytes calls = {0};
+	body->failed |= !answer_read(&generation->reading, text->data ? text->data : "", text->n_bytes, &answer, &error);
+	for (int i = 0; i < answer.n_calls; i++) {
+		const struct answer_call *call = &answer.calls[i];
+		if (i > 0)
+			bytes_append_text(&calls, ",");
+		write_call(generation, i, call->name, call->n_name_bytes, call->arguments, &calls);
+	}
+	write_said(generation, chat,
+	           &(struct said){.text = answer.content.data,
+	                          .n_text = answer.content.n_bytes,
+	                          .thinking = answer.reasoning.data,
+	                          .n_thinking = answer.reasoning.n_bytes,
+	                          .calls = &calls},
+	           body);
+	write_end(generation, body);
+	body->failed |= calls.failed;
+	bytes_free(&calls);
+	answer_free(&answer);
+}
+
 static void write_whole_chat(const struct generation *generation, const struct bytes *text, struct bytes *body)
 {
-	write_said(generation, true, text->data ? text->data : "", text->n_bytes, body);
-	write_end(generation, body);
+	write_whole(generation, true, text, body);
 }
 
 static void write_whole_generate(const struct generation *generation, const struct bytes *text, struct bytes *body)
 {
-	write_said(generation, false, text->data ? text->data : "", text->n_bytes, body);
-	write_end(generation, body);
+	write_whole(generation, false, text, body);
 }
 
 const struct dialect ollama_chat_dialect = {

@@ -161,7 +161,10 @@ static bool finish(struct reading *reading, struct conversation *writer)
 		return false;
 	}
 	asked->conversation = asked->made_conversation = conversation_finish(writer, reading->error);
-	return asked->made_conversation != NULL;
+	if (!asked->made_conversation)
+		return false;
+	reading_answer(reading, false);
+	return reading_is_good(reading);
 }
 
 /* ---- /api/chat ---- */

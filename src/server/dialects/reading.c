@@ -100,3 +100,16 @@ void reading_top_k(struct reading *reading, struct field_checker *check)
 	if (sampling->top_k > reading->limits->vocab_size)
 		sampling->top_k = reading->limits->vocab_size;
 }
+
+void reading_answer(struct reading *reading, bool single_call)
+{
+	struct asked *asked = reading->asked;
+	const struct json *tools = json_get(asked->made_conversation, "tools");
+	asked->answer =
+	    (struct asked_answer){.reads = true, .settings = reading->limits->answers, .single_call = single_call};
+	if (json_count(tools) == 0)
+		return;
+	asked->answer.offered = answer_tools_read(tools, &reading->generation->arena);
+	if (!asked->answer.offered)
+		error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
+}

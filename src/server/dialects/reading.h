@@ -36,4 +36,7 @@ void reading_sampling(struct reading *reading); /* all of sampling_fields.h */
 /* `top_k`: -1 is what some servers' clients send for none. */
 void reading_top_k(struct reading *reading, struct field_checker *check);
 
+/* How the answer to the conversation that was made is read: its `tools` may be called. */
+void reading_answer(struct reading *reading, bool single_call);
+
 #endif

@@ -31,7 +31,7 @@ static const char *end_status(const struct generation *generation)
 	return generation->error.code != ERROR_NONE ? "failed" : ended_well(generation) ? "completed" : "incomplete";
 }
 
-static void write_usage(const struct generation *generation, struct bytes *out)
+static void write_usage(const struct generation *generation, int64_t reasoning_tokens, struct bytes *out)
 {
 	json_field_key(out, "usage");
 	json_open(out);
@@ -44,7 +44,7 @@ static void write_usage(const struct generation *generation, struct bytes *out)
 	json_field_int(out, "output_tokens", generation->tokens_out);
 	json_field_key(out, "output_tokens_details");
 	json_open(out);
-	json_field_int(out, "reasoning_tokens", 0);
+	json_field_int(out, "reasoning_tokens", reasoning_tokens);
 	json_close(out);
 	json_field_int(out, "total_tokens", generation->prompt_tokens + generation->tokens_out);
 	json_close(out);
@@ -74,7 +74,7 @@ static void write_constants(struct bytes *out)
 
 /* The response, before its end (status in_progress) or at it. `items`: those that are whole. */
 static void write_response(const struct generation *generation, const char *status, const struct bytes *items,
-                           struct bytes *out)
+                           int64_t reasoning_tokens, struct bytes *out)
 {
 	bool going_on = strcmp(status, "in_progress") == 0;
 	json_open(out);
@@ -101,40 +101,99 @@ static void write_response(const struct generation *generation, const char *stat
 	if (going_on)
 		json_field_text(out, "usage", NULL);
 	else
-		write_usage(generation, out);
+		write_usage(generation, reasoning_tokens, out);
 	write_constants(out);
 	bytes_append_text(out, ",");
 	bytes_append_text(out, generation->asked.echo);
 	json_close(out);
 }
 
-static void write_part(const char *text, size_t n_bytes, struct bytes *out)
+/* ---- items ---- */
+
+/* A part of a message, or of reasoning. */
+static void write_part(int kind, const char *text, size_t n_bytes, struct bytes *out)
 {
 	json_open(out);
-	json_field_text(out, "type", "output_text");
+	json_field_text(out, "type", kind == TELLING_REASONING ? "reasoning_text" : "output_text");
 	json_field_string(out, "text", text, n_bytes);
-	json_field_key(out, "annotations");
-	bytes_append_text(out, "[]");
-	json_field_key(out, "logprobs");
-	bytes_append_text(out, "[]");
+	if (kind == TELLING_TEXT) {
+		json_field_key(out, "annotations");
+		bytes_append_text(out, "[]");
+		json_field_key(out, "logprobs");
+		bytes_append_text(out, "[]");
+	}
 	json_close(out);
 }
 
-/* text NULL: nothing was said yet. */
-static void write_message(const struct generation *generation, int index, const char *status, const struct bytes *text,
-                          struct bytes *out)
+static void field_item_id(const struct generation *generation, const char *key, int kind, int index, struct bytes *out)
 {
+	field_id(generation, key, kind == TELLING_REASONING ? "rs" : kind == TELLING_TEXT ? "msg" : "fc", index, out);
+}
+
+/* What of an item is known: name, and call, are a call's, whose text are its arguments. text NULL: nothing was said yet. */
+struct item {
+	int kind, index, call;
+	const char *status, *name, *text;
+	size_t n_name, n_text;
+};
+
+static void write_call(const struct generation *generation, const struct item *item, struct bytes *out)
+{
+	char id[CALL_ID_BYTES];
+	answers_call_id(generation, "call_", 0, item->call, id);
+	json_field_text(out, "call_id", id);
+	json_field_string(out, "name", item->name, item->n_name);
+	for (const struct tool_place *place = generation->asked.tool_places; place; place = place->next)
+		if (strlen(place->name) == item->n_name && memcmp(place->name, item->name, item->n_name) == 0) {
+			json_field_text(out, "namespace", place->space);
+			break;
+		}
+	json_field_string(out, "arguments", item->text ? item->text : "", item->n_text);
+}
+
+static void write_item(const struct generation *generation, const struct item *item, struct bytes *out)
+{
+	static const char *const types[] = {
+	    [TELLING_REASONING] = "reasoning", [TELLING_TEXT] = "message", [TELLING_CALL] = "function_call"};
 	json_open(out);
-	field_id(generation, "id", "msg", index, out);
-	json_field_text(out, "type", "message");
-	json_field_text(out, "status", status);
-	json_field_text(out, "role", "assistant");
+	field_item_id(generation, "id", item->kind, item->index, out);
+	json_field_text(out, "type", types[item->kind]);
+	json_field_text(out, "status", item->status);
+	if (item->kind == TELLING_CALL) {
+		write_call(generation, item, out);
+		json_close(out);
+		return;
+	}
+	if (item->kind == TELLING_TEXT)
+		json_field_text(out, "role", "assistant");
 	json_field_key(out, "content");
 	bytes_append_text(out, "[");
-	if (text)
-		write_part(text->data ? text->data : "", text->n_bytes, out);
+	if (item->text)
+		write_part(item->kind, item->text, item->n_text, out);
 	bytes_append_text(out, "]");
+	if (item->kind == TELLING_REASONING) {
+		json_field_key(out, "summary");
+		bytes_append_text(out, "[]");
+		json_field_text(out, "encrypted_content", NULL);
+	}
 	json_close(out);
+}
+
+static void add_item(const struct generation *generation, const struct item *item, struct bytes *items)
+{
+	if (items->n_bytes > 0)
+		bytes_append_text(items, ",");
+	write_item(generation, item, items);
+}
+
+/* So many as the text has: it is told apart only once it is text. */
+static int64_t count_tokens(const struct generation *generation, const char *text, size_t n_bytes)
+{
+	struct token_ids ids = {0};
+	struct error error;
+	int64_t n_tokens = tokenizer_encode(generation->tokenizer, text, n_bytes, 0, &ids, &error) ? (int64_t)ids.n_ids : 0;
+	token_ids_free(&ids);
+	return n_tokens < generation->tokens_out ? n_tokens : generation->tokens_out;
 }
 
 /* An item is cut short when its response is. */
@@ -155,7 +214,7 @@ static void frame_response(struct generation *generation, const char *name, cons
 {
 	begin_event(generation, name, out);
 	json_field_key(out, "response");
-	write_response(generation, status, &generation->telling.items, out);
+	write_response(generation, status, &generation->telling.items, generation->telling.reasoning_tokens, out);
 	sse_end(out);
 }
 
@@ -164,72 +223,160 @@ static int open_item(const struct generation *generation)
 	return generation->telling.n_begun - 1;
 }
 
-/* Begins an event about the open item's part. */
-static void begin_part_event(struct generation *generation, const char *name, struct bytes *out)
+/* Begins an event about the open item. */
+static void begin_item_event(struct generation *generation, const char *name, struct bytes *out)
 {
 	begin_event(generation, name, out);
-	field_id(generation, "item_id", "msg", open_item(generation), out);
+	field_item_id(generation, "item_id", (int)generation->telling.open, open_item(generation), out);
 	json_field_int(out, "output_index", open_item(generation));
-	json_field_int(out, "content_index", 0);
+	if (generation->telling.open != TELLING_CALL)
+		json_field_int(out, "content_index", 0);
 }
 
-static void frame_item(struct generation *generation, const char *name, const char *status, const struct bytes *text,
-                       struct bytes *out)
+static void field_said(const char *key, const struct bytes *said, struct bytes *out)
+{
+	json_field_string(out, key, said->data ? said->data : "", said->n_bytes);
+}
+
+static struct item item_now(const struct generation *generation, const char *status)
+{
+	const struct telling *telling = &generation->telling;
+	return (struct item){.kind = (int)telling->open,
+	                     .index = open_item(generation),
+	                     .call = telling->call,
+	                     .status = status,
+	                     .name = telling->name.data ? telling->name.data : "",
+	                     .n_name = telling->name.n_bytes,
+	                     .text = telling->text.data ? telling->text.data : "",
+	                     .n_text = telling->text.n_bytes};
+}
+
+static void frame_item(struct generation *generation, const char *name, const struct item *item, struct bytes *out)
 {
 	begin_event(generation, name, out);
-	json_field_int(out, "output_index", open_item(generation));
+	json_field_int(out, "output_index", item->index);
 	json_field_key(out, "item");
-	write_message(generation, open_item(generation), status, text, out);
+	write_item(generation, item, out);
 	sse_end(out);
 }
 
-static void frame_part(struct generation *generation, const char *name, const struct bytes *text, struct bytes *out)
+static void frame_whole_part(struct generation *generation, const char *name, struct bytes *out)
 {
-	begin_part_event(generation, name, out);
+	const struct bytes *text = &generation->telling.text;
+	begin_item_event(generation, name, out);
 	json_field_key(out, "part");
-	write_part(text->data ? text->data : "", text->n_bytes, out);
+	write_part((int)generation->telling.open, text->data ? text->data : "", text->n_bytes, out);
 	sse_end(out);
 }
 
-static void enter_message(struct generation *generation, struct bytes *out)
+/* The events before an item's output_item.done. */
+static void frame_said(struct generation *generation, struct bytes *out)
 {
 	struct telling *telling = &generation->telling;
-	if (telling->open == TELLING_TEXT)
+	if (telling->open == TELLING_CALL) {
+		begin_item_event(generation, "response.function_call_arguments.done", out);
+		field_said("name", &telling->name, out);
+		field_said("arguments", &telling->text, out);
+		sse_end(out);
 		return;
-	telling->open = TELLING_TEXT;
-	telling->n_begun++;
-	bytes_clear(&telling->text);
-	frame_item(generation, "response.output_item.added", "in_progress", NULL, out);
-	frame_part(generation, "response.content_part.added", &telling->text, out);
+	}
+	bool is_text = telling->open == TELLING_TEXT;
+	begin_item_event(generation, is_text ? "response.output_text.done" : "response.reasoning_text.done", out);
+	field_said("text", &telling->text, out);
+	if (is_text) {
+		json_field_key(out, "logprobs");
+		bytes_append_text(out, "[]");
+	} else {
+		telling->reasoning_tokens += count_tokens(generation, telling->text.data, telling->text.n_bytes);
+	}
+	sse_end(out);
+	frame_whole_part(generation, "response.content_part.done", out);
 }
 
-static void close_message(struct generation *generation, struct bytes *out)
+static void close_item(struct generation *generation, struct bytes *out)
 {
 	struct telling *telling = &generation->telling;
-	if (telling->open != TELLING_TEXT)
+	if (telling->open == TELLING_NOTHING)
 		return;
-	begin_part_event(generation, "response.output_text.done", out);
-	json_field_string(out, "text", telling->text.data ? telling->text.data : "", telling->text.n_bytes);
-	json_field_key(out, "logprobs");
-	bytes_append_text(out, "[]");
-	sse_end(out);
-	frame_part(generation, "response.content_part.done", &telling->text, out);
-	frame_item(generation, "response.output_item.done", item_status(generation), &telling->text, out);
-	if (telling->items.n_bytes > 0)
-		bytes_append_text(&telling->items, ",");
-	write_message(generation, open_item(generation), item_status(generation), &telling->text, &telling->items);
+	struct item item = item_now(generation, item_status(generation));
+	frame_said(generation, out);
+	frame_item(generation, "response.output_item.done", &item, out);
+	add_item(generation, &item, &telling->items);
 	telling->open = TELLING_NOTHING;
 }
 
-static void frame_text(struct generation *generation, const char *text, size_t n_bytes, struct bytes *out)
+/* Nothing where one of that kind is open already; each call is an item of its own. */
+static void enter_item(struct generation *generation, int kind, struct bytes *out)
 {
-	enter_message(generation, out);
-	bytes_append(&generation->telling.text, text, n_bytes);
-	begin_part_event(generation, "response.output_text.delta", out);
-	json_field_string(out, "delta", text, n_bytes);
-	json_field_key(out, "logprobs");
-	bytes_append_text(out, "[]");
+	struct telling *telling = &generation->telling;
+	if ((int)telling->open == kind && kind != TELLING_CALL)
+		return;
+	close_item(generation, out);
+	telling->open = kind;
+	telling->n_begun++;
+	bytes_clear(&telling->text);
+	struct item item = item_now(generation, "in_progress");
+	item.text = NULL;
+	frame_item(generation, "response.output_item.added", &item, out);
+	if (kind != TELLING_CALL)
+		frame_whole_part(generation, "response.content_part.added", out);
+}
+
+static void frame_delta(struct generation *generation, const struct answer_part *part, struct bytes *out)
+{
+	struct telling *telling = &generation->telling;
+	bytes_append(&telling->text, part->text, part->n_bytes);
+	begin_item_event(generation,
+	                 telling->open == TELLING_TEXT        ? "response.output_text.delta"
+	                 : telling->open == TELLING_REASONING ? "response.reasoning_text.delta"
+	                                                      : "response.function_call_arguments.delta",
+	                 out);
+	json_field_string(out, "delta", part->text, part->n_bytes);
+	if (telling->open == TELLING_TEXT) {
+		json_field_key(out, "logprobs");
+		bytes_append_text(out, "[]");
+	}
 	sse_end(out);
+}
+
+/* A call that broke off is never done, so that nobody makes it; what the model wrote of it is text. */
+static void frame_part(struct generation *generation, const struct answer_part *part, struct bytes *out)
+{
+	struct telling *telling = &generation->telling;
+	switch (part->kind) {
+	case ANSWER_CALL_BROKEN:
+		telling->open = TELLING_NOTHING;
+		/* fall through */
+	case ANSWER_CONTENT:
+	case ANSWER_REASONING:
+		if (part->n_bytes == 0)
+			return;
+		enter_item(generation, part->kind == ANSWER_REASONING ? TELLING_REASONING : TELLING_TEXT, out);
+		frame_delta(generation, part, out);
+		break;
+	case ANSWER_CALL_BEGUN:
+		close_item(generation, out);
+		bytes_clear(&telling->name);
+		bytes_append(&telling->name, part->text, part->n_bytes);
+		telling->call = part->call;
+		enter_item(generation, TELLING_CALL, out);
+		break;
+	case ANSWER_CALL_ARGUMENTS:
+		frame_delta(generation, part, out);
+		break;
+	case ANSWER_CALL_ENDED:
+		close_item(generation, out);
+		break;
+	}
+}
+
+static void frame_parts(struct generation *generation, const struct event *event, struct bytes *out)
+{
+	struct answer_part part;
+	struct answer_reader *reader = answers_push(generation, event);
+	while (answer_reader_next(reader, &part))
+		frame_part(generation, &part, out);
+	out->failed |= answer_reader_failed(reader) | generation->telling.text.failed;
 }
 
 static void frame_started(struct generation *generation, struct bytes *out)
@@ -239,11 +386,12 @@ static void frame_started(struct generation *generation, struct bytes *out)
 }
 
 /* An answer without any text has one empty message: clients look at the first. */
-static void frame_end(struct generation *generation, struct bytes *out)
+static void frame_end(struct generation *generation, const struct event *event, struct bytes *out)
 {
+	frame_parts(generation, event, out);
 	if (generation->telling.n_begun == 0)
-		enter_message(generation, out);
-	close_message(generation, out);
+		enter_item(generation, TELLING_TEXT, out);
+	close_item(generation, out);
 	bool completed = ended_well(generation);
 	frame_response(generation, completed ? "response.completed" : "response.incomplete",
 	               completed ? "completed" : "incomplete", out);
@@ -253,7 +401,8 @@ static void frame_error(struct generation *generation, struct bytes *out)
 {
 	if (!generation->started)
 		frame_started(generation, out);
-	close_message(generation, out);
+	if (generation->telling.open != TELLING_CALL)
+		close_item(generation, out);
 	frame_response(generation, "response.failed", "failed", out);
 }
 
@@ -264,11 +413,10 @@ static void frame(struct generation *generation, const struct event *event, stru
 		frame_started(generation, out);
 		break;
 	case EVENT_TOKEN:
-		if (event->n_text_bytes > 0)
-			frame_text(generation, event->text, event->n_text_bytes, out);
+		frame_parts(generation, event, out);
 		break;
 	case EVENT_END:
-		frame_end(generation, out);
+		frame_end(generation, event, out);
 		break;
 	case EVENT_ERROR:
 		frame_error(generation, out);
@@ -278,12 +426,51 @@ static void frame(struct generation *generation, const struct event *event, stru
 
 /* ---- one object ---- */
 
+static void add_texts(const struct generation *generation, const struct answer *answer, int *n_items,
+                      struct bytes *items)
+{
+	struct item item = {.status = item_status(generation)};
+	if (answer->reasoning.n_bytes > 0) {
+		item.kind = TELLING_REASONING;
+		item.index = (*n_items)++;
+		item.text = answer->reasoning.data;
+		item.n_text = answer->reasoning.n_bytes;
+		add_item(generation, &item, items);
+	}
+	if (answer->content.n_bytes > 0 || answer->n_calls == 0) {
+		item.kind = TELLING_TEXT;
+		item.index = (*n_items)++;
+		item.text = answer->content.data ? answer->content.data : "";
+		item.n_text = answer->content.n_bytes;
+		add_item(generation, &item, items);
+	}
+}
+
 static void write_whole(const struct generation *generation, const struct bytes *text, struct bytes *body)
 {
+	struct answer answer = {0};
+	struct error error;
 	struct bytes items = {0};
-	write_message(generation, 0, item_status(generation), text, &items);
-	write_response(generation, end_status(generation), &items, body);
+	int n_items = 0;
+	body->failed |= !answer_read(&generation->reading, text->data ? text->data : "", text->n_bytes, &answer, &error);
+	add_texts(generation, &answer, &n_items, &items);
+	for (int i = 0; i < answer.n_calls; i++) {
+		const struct answer_call *call = &answer.calls[i];
+		struct item item = {.kind = TELLING_CALL,
+		                    .index = n_items++,
+		                    .call = i,
+		                    .status = "completed",
+		                    .name = call->name,
+		                    .n_name = call->n_name_bytes,
+		                    .text = call->arguments,
+		                    .n_text = call->n_arguments_bytes};
+		add_item(generation, &item, &items);
+	}
+	int64_t reasoning_tokens =
+	    answer.reasoning.n_bytes > 0 ? count_tokens(generation, answer.reasoning.data, answer.reasoning.n_bytes) : 0;
+	write_response(generation, end_status(generation), &items, reasoning_tokens, body);
 	bytes_free(&items);
+	answer_free(&answer);
 }
 
 const struct dialect responses_dialect = {

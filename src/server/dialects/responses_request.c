@@ -12,7 +12,8 @@
 enum { PLACE_BYTES = 64 };
 
 struct responses_reader {
-	struct field_checker *check;
+	struct reading *reading;
+	struct field_checker *check; /* the reading's */
 	struct conversation writer;
 	char place[PLACE_BYTES]; /* of what is being read: "input[3].content[0]" */
 };
@@ -181,8 +182,25 @@ static void read_input(struct responses_reader *reader)
 
 /* ---- tools ---- */
 
-/* Those of a namespace stand by their own names. */
-static void write_tools(struct responses_reader *reader, const struct json *tools, struct bytes *out)
+/* Calls name the namespace of their function. */
+static void remember_place(struct responses_reader *reader, const struct json *name, const struct json *space)
+{
+	size_t n_name = 0, n_space = 0;
+	const char *text = json_string(name, &n_name), *space_text = json_string(space, &n_space);
+	struct tool_place *place =
+	    text && space_text ? arena_alloc(&reader->reading->generation->arena, sizeof *place) : NULL;
+	if (!place)
+		return;
+	place->name = reading_keep(reader->reading, text, n_name);
+	place->space = reading_keep(reader->reading, space_text, n_space);
+	place->next = reader->reading->asked->tool_places;
+	if (place->name && place->space)
+		reader->reading->asked->tool_places = place;
+}
+
+/* Those of a namespace (NULL: there is none) stand by their own names. */
+static void write_tools(struct responses_reader *reader, const struct json *tools, const struct json *space,
+                        struct bytes *out)
 {
 	int index = 0;
 	char whole[PLACE_BYTES];
@@ -190,14 +208,16 @@ static void write_tools(struct responses_reader *reader, const struct json *tool
 	for (const struct json *tool = json_first(tools); tool && reader->check->n_errors == 0; tool = json_next(tool)) {
 		const struct json *name = json_get(tool, "name");
 		snprintf(reader->place, sizeof reader->place, "%.40s[%d]", whole, index++);
-		if (json_type(tool) != JSON_OBJECT || !json_string(json_get(tool, "type"), NULL))
+		if (json_type(tool) != JSON_OBJECT || !json_string(json_get(tool, "type"), NULL)) {
 			bad(reader, "type(object)", "must be an object with a type");
-		else if (is_type(tool, "namespace"))
-			write_tools(reader, json_get(tool, "tools"), out);
-		else if (is_type(tool, "function") && !json_string(name, NULL))
+		} else if (is_type(tool, "namespace")) {
+			write_tools(reader, json_get(tool, "tools"), name, out);
+		} else if (is_type(tool, "function") && !json_string(name, NULL)) {
 			bad(reader, "required", "must have a name, as a string");
-		else if (is_type(tool, "function"))
+		} else if (is_type(tool, "function")) {
+			remember_place(reader, name, space);
 			conversation_write_tool(out, name, json_get(tool, "description"), json_get(tool, "parameters"));
+		}
 	}
 }
 
@@ -209,7 +229,7 @@ static void read_tools(struct responses_reader *reader)
 	if (tools && json_type(tools) != JSON_ARRAY)
 		bad(reader, "type(array)", "must be an array");
 	bytes_append_text(&list, "[");
-	write_tools(reader, tools, &list);
+	write_tools(reader, tools, NULL, &list);
 	if (list.n_bytes > 1 && !text_is(choice, "none")) {
 		json_field_key(out, "tools");
 		bytes_append(out, list.data, list.n_bytes);
@@ -270,7 +290,7 @@ static void write_effort(struct field_checker *check, struct bytes *out)
 
 static bool read_conversation(struct reading *reading)
 {
-	struct responses_reader reader = {.check = reading->check};
+	struct responses_reader reader = {.reading = reading, .check = reading->check};
 	read_input(&reader);
 	conversation_end_messages(&reader.writer);
 	snprintf(reader.place, sizeof reader.place, "input");
@@ -370,6 +390,7 @@ bool responses_parse(const struct json *body, const struct request_limits *limit
 	refuse_what_is_not_there(check);
 	if (check->n_errors > 0 || !read_conversation(&reading))
 		return false;
+	reading_answer(&reading, !parallel);
 	asked->echo = write_echo(&reading, body);
 	if (!asked->echo)
 		error_set(error, ERROR_INTERNAL, "no memory for the request");

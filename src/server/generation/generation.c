@@ -55,6 +55,7 @@ void generation_destroy(struct generation *generation)
 	bytes_free(&generation->backlog.text);
 	for (int i = 0; i < generation->n_choices * GENERATION_NOTES; i++)
 		bytes_free(&generation->choices[i / GENERATION_NOTES].notes[i % GENERATION_NOTES]);
+	bytes_free(&generation->telling.name);
 	bytes_free(&generation->telling.text);
 	bytes_free(&generation->telling.items);
 	for (int i = 0; i < generation->n_choices; i++)

@@ -29,6 +29,12 @@
 
 enum { GENERATION_NOTES = 5, GENERATION_NOTES_BYTES = 256 << 20 };
 
+/* A function that stands in a namespace of tools. */
+struct tool_place {
+	const char *name, *space;
+	const struct tool_place *next;
+};
+
 /* Checked; every field is in range. */
 struct asked {
 	const char *job_id; /* NULL: to be chosen */
@@ -57,7 +63,8 @@ struct asked {
 	bool parse_special;
 	struct asked_answer answer; /* of a conversation */
 	int64_t priority;
-	int64_t deadline_ms; /* after the request came; 0 = none */
+	int64_t deadline_ms;                  /* after the request came; 0 = none */
+	const struct tool_place *tool_places; /* NULL: there are no namespaces */
 	const char *echo;    /* members of the request that the answer repeats, as JSON; NULL where there are none */
 	const char *ignored; /* JSON array of unknown fields' names; NULL when there are none */
 };
@@ -91,9 +98,12 @@ struct backlog {
 struct telling {
 	enum { TELLING_NOTHING, TELLING_REASONING, TELLING_TEXT, TELLING_CALL } open;
 	int n_begun;        /* blocks or items */
+	int call;           /* of the open one: its number ... */
+	struct bytes name;  /* ... and function */
 	struct bytes text;  /* of the open one, as far as the dialect needs it */
 	struct bytes items; /* those that are whole, as JSON */
 	int64_t n_events;
+	int64_t reasoning_tokens;
 };
 
 struct generation {
