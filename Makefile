@@ -133,10 +133,12 @@ UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_quant.o av
               avx512_bf16.o avx512_quant.o avx512_vnni.o amx.o)
 $(UNWATCHED): CFLAGS_tsan := -O2
 
-FUZZ_TARGETS  := config gguf safetensors template tokenizer http
+FUZZ_TARGETS  := config dialects gguf safetensors template tokenizer http
 FUZZ_PROGRAMS := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
 FUZZ_OBJECTS  := $(filter $(foreach layer,base tensor kernels text model,$(BUILD)/src/$(layer)/%),$(OBJECTS)) \
                  $(BUILD)/src/server/http/head.o $(BUILD)/src/server/http/chunks.o
+# What dialects fill in is submitted to the engine by the same room: all there is is linked.
+$(BUILD)/tests/fuzz_dialects: $(filter-out $(FUZZ_OBJECTS),$(OBJECTS))
 $(FUZZ_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/fuzz.o $(FUZZ_OBJECTS)
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
@@ -197,17 +199,22 @@ cpus cpus-short: test-deps ## unit and a few end-to-end tests as other CPUs, emu
 	@tests/tools/cpus.sh $(if $(filter cpus,$@),full,short) $(BIN) $(BUILD)/tests
 
 # Beside a worker of their own; what they need is fetched from the registries into build/clients.
-.PHONY: schemathesis clients
+.PHONY: schemathesis clients clients-agents
 clients: all ## official clients and frameworks against the running server; aider, too, where MODEL=path is given
 	@tests/tools/venv.sh build/clients/openai tests/clients/openai.txt
 	@mkdir -p build/clients/js && cp tests/clients/package.json tests/clients/openai.test.mjs build/clients/js
 	@cd build/clients/js && npm install --silent --no-audit --no-fund --no-package-lock
 	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model models/tallow-tiny --parallel 2 --queue 8 --strict-model" \
-	 sh -c 'build/clients/openai/bin/python -m pytest -q -W ignore -p no:cacheprovider tests/clients && cd build/clients/js && node --test'
+	 sh -c 'build/clients/openai/bin/python -m pytest -q -W ignore -p no:cacheprovider $(filter-out tests/clients/test_agents.py,$(wildcard tests/clients/test_*.py)) && cd build/clients/js && node --test'
 ifeq ($(origin MODEL),command line)
 	@tests/tools/venv.sh build/clients/aider tests/clients/aider.txt
 	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model $(MODEL) --name local" tests/clients/aider.sh
 endif
+clients-agents: all ## official clients of Messages, Responses and Ollama's API against the running server
+	@tests/tools/venv.sh build/clients/agents tests/clients/agents.txt
+	@$(PYTHON) tests/clients/scripted.py build/clients/scripted
+	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model build/clients/scripted" \
+	 build/clients/agents/bin/python -m pytest -q -W ignore -p no:cacheprovider tests/clients/test_agents.py
 schemathesis: all ## check the running server against /openapi.json (SCHEMATHESIS_ARGS="-n 500 --seed 7")
 	@tests/tools/venv.sh build/clients/schemathesis tests/clients/schemathesis.txt
 	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model models/tallow-tiny --max-tokens 16 --context 256 --queue 1000" \

@@ -315,6 +315,95 @@ def requests():
         write("http", name, head)
 
 
+# ---- bodies of requests ----
+
+def bodies():
+    """A letter for the dialect (fuzz_dialects.c), and a body of it."""
+    ask = {
+        "c1": ("e",
+            {'messages': [{'role': 'user', 'content': [{'type': 'text', 'text': 'a'}]},
+                          {'role': 'assistant', 'content': 'x'}],
+             'continue_final_message': True,
+             'tools': [],
+             'logit_bias': {'5': 1},
+             'n': 2,
+             'stop': ['a', 'b']}),
+        "g1": ("d", {'prompt': 'p', 'system': 's', 'raw': False, 'think': True, 'options': {'num_ctx': 5}, 'context': []}),
+        "g2": ("d", {'prompt': 'p', 'raw': True}),
+        "i1": ("i", {'prompt': 'p', 'top_p': 0.5}),
+        "j1": ("h", {'operation': 'infer', 'prompt': 'p', 'max_tokens': 5}),
+        "m1": ("a",
+            {'model': 'x',
+             'max_tokens': 10,
+             'system': [{'type': 'text', 'text': 'x-anthropic-a: b\nBe'}],
+             'messages': [{'role': 'user', 'content': 'Hi'},
+                          {'role': 'assistant',
+                           'content': [{'type': 'thinking', 'thinking': 't', 'signature': 's'},
+                                       {'type': 'text', 'text': 'a'},
+                                       {'type': 'tool_use', 'id': '1', 'name': 'f', 'input': {'a': 1}}]},
+                          {'role': 'user',
+                           'content': [{'type': 'tool_result',
+                                        'tool_use_id': '1',
+                                        'content': [{'type': 'text', 'text': 'r'},
+                                                    {'type': 'search_result',
+                                                     'content': [{'type': 'text', 'text': 's'}]}]},
+                                       {'type': 'document', 'source': {'type': 'text', 'data': 'd'}}]},
+                          {'role': 'system', 'content': 's'}, {'role': 'assistant', 'content': 'pre '}],
+             'tools': [{'name': 'f', 'description': 'd', 'input_schema': {'type': 'object'}},
+                       {'type': 'web_search', 'name': 'w'}],
+             'tool_choice': {'type': 'auto'},
+             'thinking': {'type': 'enabled'},
+             'output_config': {'effort': 'low'},
+             'stop_sequences': ['x'],
+             'stream': True,
+             'temperature': 0.5,
+             'top_k': 5}),
+        "o1": ("c",
+            {'model': 'x:latest',
+             'messages': [{'role': 'system', 'content': 's'}, {'role': 'user', 'content': 'u'},
+                          {'role': 'assistant',
+                           'content': '',
+                           'thinking': 't',
+                           'tool_calls': [{'function': {'name': 'f', 'arguments': {'a': 1}}}]},
+                          {'role': 'tool', 'content': 'r', 'tool_name': 'f'}],
+             'tools': [{'type': 'function', 'function': {'name': 'f', 'parameters': {}}}],
+             'options': {'temperature': 0.1,
+                         'top_k': 3,
+                         'num_predict': -1,
+                         'stop': ['a'],
+                         'seed': -1,
+                         'mirostat': 2,
+                         'repeat_last_n': 0},
+             'think': 'low',
+             'format': '',
+             'stream': False}),
+        "r1": ("b",
+            {'model': 'x',
+             'instructions': 'i',
+             'input': [{'role': 'developer', 'content': 'd'},
+                       {'type': 'message', 'role': 'user', 'content': [{'type': 'input_text', 'text': 't'}]},
+                       {'type': 'reasoning', 'summary': [{'type': 'summary_text', 'text': 's'}]},
+                       {'type': 'function_call', 'call_id': '1', 'name': 'f', 'arguments': '{"a":1}'},
+                       {'type': 'function_call_output', 'call_id': '1', 'output': [{'type': 'input_text', 'text': 'o'}]},
+                       {'type': 'custom_tool_call', 'call_id': '2', 'name': 'g', 'input': 'x'}],
+             'tools': [{'type': 'function', 'name': 'f', 'parameters': {}},
+                       {'type': 'namespace', 'name': 'n', 'tools': [{'type': 'function', 'name': 'h'}]},
+                       {'type': 'custom', 'name': 'c'}],
+             'tool_choice': 'auto',
+             'reasoning': {'effort': 'low'},
+             'text': {'format': {'type': 'text'}},
+             'metadata': {},
+             'max_output_tokens': 1}),
+        "r2": ("b", {'input': 'hi', 'tool_choice': 'none'}),
+        "t1": ("f", {'prompt': [1, 2, 3], 'logprobs': 2}),
+        "t2": ("f", {'prompt': ['a'], 'max_tokens': 5}),
+        "w1": ("g",
+            {'prompt': 'p', 'job_id': 'j', 'stop': 'x', 'priority': 3, 'deadline_ms': 5, 'seed': 18446744073709551615}),
+    }
+    for name, (letter, body) in ask.items():
+        write("dialects", name, letter.encode() + json.dumps(body).encode())
+
+
 # ---- chat templates ----
 
 def templates():
@@ -326,6 +415,7 @@ def templates():
             write("template", f"{kind}-{i}", case[0].encode(), conversation)
 
 
+bodies()
 configs()
 requests()
 weight_files()

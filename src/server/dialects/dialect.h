@@ -35,7 +35,8 @@ struct error_answer {
 };
 
 struct dialect {
-	const char *stream_type; /* Content-Type of event streams */
+	const char *stream_type;  /* Content-Type of event streams */
+	const char *named_header; /* in which clients look for the request's id beside X-Request-Id; NULL: in none */
 
 	/* Checks all fields of a body and fills in generation->asked; false when some are bad, which `check` then lists.
 	 * Texts are copied into the generation's arena, but for prompt and conversation, which may point into the document. A failed

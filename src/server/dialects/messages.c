@@ -359,6 +359,7 @@ static void write_whole(const struct generation *generation, const struct bytes 
 
 const struct dialect messages_dialect = {
     .stream_type = "text/event-stream",
+    .named_header = "Request-Id",
     .parse = messages_parse,
     .bad_fields = write_bad_fields,
     .error = write_error,

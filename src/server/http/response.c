@@ -15,6 +15,8 @@ static void add_header(struct MHD_Response *response, const char *name, const ch
 static void add_common_headers(struct exchange *exchange, struct MHD_Response *response)
 {
 	add_header(response, "X-Request-Id", exchange->request_id);
+	if (exchange->dialect->named_header)
+		add_header(response, exchange->dialect->named_header, exchange->request_id);
 	add_header(response, "Cache-Control", "no-store");
 	add_header(response, "X-Content-Type-Options", "nosniff");
 	if (exchange->cors_origin[0] != '\0') {
