@@ -157,6 +157,7 @@ def test_ollama():
         (call,) = answer.message.tool_calls
         assert call.function.name == "get_weather" and call.function.arguments == {"city": "Rome"}
     assert llama().chat(model="m", messages=say("thinks"), think=True).message.thinking == "Let me see."
+    assert len(llama().embed(model="m", input=["a", "b"]).embeddings) == 2
     for refused in (lambda: llama().pull("m"), lambda: llama().delete("m"), lambda: llama().chat(model="m", messages=say("plain"), format="json")):
         with pytest.raises(ollama.ResponseError):
             refused()

@@ -198,6 +198,17 @@ def test_the_one_model_is_told(port, tmp_path):
     assert re.fullmatch(r"\d+\.\d+\.\d+", good(get(port, "/api/version"))["version"])
 
 
+def test_vectors_are_those_of_openais_route(port):
+    plain = good(post(port, "/v1/embeddings", {"input": ["Once upon", "a time"]}))
+    answer = good(post(port, "/api/embed", {"model": "x", "input": ["Once upon", "a time"], "keep_alive": 5, "truncate": True}))
+    assert answer["embeddings"] == [item["embedding"] for item in plain["data"]] and answer["model"] == "tallow-tiny"
+    assert answer["prompt_eval_count"] == plain["usage"]["prompt_tokens"] and answer["total_duration"] > 0
+    assert good(post(port, "/api/embed", {"input": "Once upon"}))["embeddings"] == answer["embeddings"][:1]
+    for bad in ({}, {"input": 5}, {"input": [""]}, {"input": [[]]}):
+        assert "input" in refused(post(port, "/api/embed", bad))
+    assert "1024" in refused(post(port, "/api/embed", {"input": "word " * 3000}))
+
+
 def test_models_are_neither_brought_nor_taken(port):
     for method, path in (("POST", "/api/pull"), ("POST", "/api/push"), ("POST", "/api/create"), ("POST", "/api/copy"),
                          ("DELETE", "/api/delete")):

@@ -109,9 +109,14 @@ static void put_float(unsigned char *out, float value)
 		out[i] = (unsigned char)(bits >> 8 * i);
 }
 
-void embeddings_begin(struct bytes *out)
+void embeddings_begin(struct bytes *out, const struct embeddings_asked *asked)
 {
 	json_open(out);
+	if (asked->ollama) {
+		json_field_key(out, "embeddings");
+		bytes_append_text(out, "[");
+		return;
+	}
 	json_field_text(out, "object", "list");
 	json_field_key(out, "data");
 	bytes_append_text(out, "[");
@@ -144,6 +149,10 @@ void embeddings_add(struct bytes *out, const struct embeddings_asked *asked, siz
 	float scale = squares > 0 && fabs(squares - 1) > 1e-5 ? (float)(1 / sqrt(squares)) : 1;
 	if (index)
 		bytes_append_text(out, ",");
+	if (asked->ollama) {
+		write_numbers(out, false, vector, asked->dimensions, scale);
+		return;
+	}
 	json_open(out);
 	json_field_text(out, "object", "embedding");
 	json_field_uint(out, "index", index);
@@ -152,10 +161,18 @@ void embeddings_add(struct bytes *out, const struct embeddings_asked *asked, siz
 	json_close(out);
 }
 
-void embeddings_end(struct bytes *out, const char *model, int64_t n_tokens)
+void embeddings_end(struct bytes *out, const struct embeddings_asked *asked, const char *model, int64_t n_tokens,
+                    int64_t duration_ns)
 {
 	bytes_append_text(out, "]");
 	json_field_text(out, "model", model);
+	if (asked->ollama) {
+		json_field_int(out, "total_duration", duration_ns);
+		json_field_int(out, "load_duration", 0);
+		json_field_int(out, "prompt_eval_count", n_tokens);
+		json_close(out);
+		return;
+	}
 	json_field_key(out, "usage");
 	json_open(out);
 	json_field_int(out, "prompt_tokens", n_tokens);

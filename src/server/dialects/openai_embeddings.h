@@ -1,4 +1,4 @@
-/* POST /v1/embeddings as OpenAI has it: the body as a checked struct, and the answer, which grows vector by vector. */
+/* POST /v1/embeddings as OpenAI has it, and /api/embed as Ollama has it: the body as a checked struct, and the answer, which grows vector by vector. */
 #ifndef TALLOW_SERVER_DIALECTS_OPENAI_EMBEDDINGS_H
 #define TALLOW_SERVER_DIALECTS_OPENAI_EMBEDDINGS_H
 
@@ -25,6 +25,7 @@ struct embeddings_asked {
 	const char *model;               /* borrowed; NULL: any */
 	struct embeddings_input *inputs; /* [n_inputs] */
 	size_t n_inputs;
+	bool ollama; /* the answer is to be Ollama's; set by the caller */
 	bool base64;
 	int64_t dimensions; /* of each vector, 1 to embedding_size */
 };
@@ -36,8 +37,9 @@ void embeddings_free(struct embeddings_asked *asked);
 
 /* The answer: begin, one vector for each input in order, end. A vector [embedding_size] of unit length is cut to the
  * dimensions asked for and brought to unit length again. */
-void embeddings_begin(struct bytes *out);
+void embeddings_begin(struct bytes *out, const struct embeddings_asked *asked);
 void embeddings_add(struct bytes *out, const struct embeddings_asked *asked, size_t index, const float *vector);
-void embeddings_end(struct bytes *out, const char *model, int64_t n_tokens);
+void embeddings_end(struct bytes *out, const struct embeddings_asked *asked, const char *model, int64_t n_tokens,
+                    int64_t duration_ns);
 
 #endif

@@ -1,4 +1,4 @@
-/* POST /v1/embeddings: each text is a request of its own to the engine, a few at a time, so that short ones share steps and
+/* POST /v1/embeddings, and Ollama's /api/embed: each text is a request of its own to the engine, a few at a time, so that short ones share steps and
  * a long list leaves the queue to others, too. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/platform.h"
 #include "server/dialects/openai_embeddings.h"
 #include "server/server_private.h"
 
@@ -14,6 +15,7 @@ enum { AT_ONCE = 8 };
 /* One exchange's work. */
 struct work {
 	struct exchange *exchange;
+	bool ollama;
 	struct engine_status status;
 	struct embeddings_asked asked;
 	struct stream *streams[AT_ONCE]; /* of input i at i % AT_ONCE; NULL: none */
@@ -88,11 +90,13 @@ static bool take_next(struct work *work, struct error *error)
 
 static bool embed_all(struct work *work, struct error *error)
 {
-	embeddings_begin(&work->body);
+	work->asked.ollama = work->ollama;
+	embeddings_begin(&work->body, &work->asked);
 	while (work->n_done < work->asked.n_inputs)
 		if (!submit_some(work, error) || !take_next(work, error))
 			return false;
-	embeddings_end(&work->body, work->status.model_name, work->n_tokens);
+	embeddings_end(&work->body, &work->asked, work->status.model_name, work->n_tokens,
+	               clock_ns() - work->exchange->started_ns);
 	return true;
 }
 
@@ -122,11 +126,11 @@ static enum MHD_Result answer(struct work *work, const struct json *document)
 	return result;
 }
 
-enum MHD_Result handle_embeddings(struct exchange *exchange)
+static enum MHD_Result embed(struct exchange *exchange, bool ollama)
 {
 	struct error error = {0};
 	struct engine *engine = exchange->server->engine;
-	struct work work = {.exchange = exchange};
+	struct work work = {.exchange = exchange, .ollama = ollama};
 	engine_status(engine, &work.status);
 	if (server_is_draining(exchange->server, &work.status))
 		error_set(&error, ERROR_SHUTTING_DOWN, "the worker is shutting down");
@@ -141,4 +145,14 @@ enum MHD_Result handle_embeddings(struct exchange *exchange)
 	enum MHD_Result result = answer(&work, document);
 	json_destroy(document);
 	return result;
+}
+
+enum MHD_Result handle_embeddings(struct exchange *exchange)
+{
+	return embed(exchange, false);
+}
+
+enum MHD_Result handle_ollama_embed(struct exchange *exchange)
+{
+	return embed(exchange, true);
 }

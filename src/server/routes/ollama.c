@@ -9,6 +9,7 @@
 #include "base/platform.h"
 #include "server/dialects/fields.h"
 #include "server/server_private.h"
+#include "text/chat_template.h"
 
 /* Whose API this is that of: clients ask for a least version. */
 #define OLLAMA_VERSION "0.13.5"
@@ -118,6 +119,18 @@ enum MHD_Result handle_ollama_version(struct exchange *exchange)
 	return respond_json(exchange, 200, &body);
 }
 
+/* Tools where the template shows how they are called; any model may be asked for a vector. */
+static void write_capabilities(struct engine *engine, struct bytes *out)
+{
+	struct error error;
+	const struct chat_template *chat = engine_chat_template(engine, &error);
+	json_field_key(out, "capabilities");
+	bytes_append_text(out, "[\"completion\",\"embedding\"");
+	if (chat && chat_template_answers(chat, true).tools)
+		bytes_append_text(out, ",\"tools\"");
+	bytes_append_text(out, "]");
+}
+
 static void write_show(const struct exchange *exchange, const struct engine_status *status, struct bytes *out)
 {
 	char family[32], key[64];
@@ -134,8 +147,7 @@ static void write_show(const struct exchange *exchange, const struct engine_stat
 	json_field_text(out, "general.basename", status->model_name);
 	json_field_int(out, key, status->context_length);
 	json_close(out);
-	json_field_key(out, "capabilities");
-	bytes_append_text(out, "[\"completion\"]");
+	write_capabilities(exchange->server->engine, out);
 	field_time(out, "modified_at", exchange->server->started_unix_s * 1000);
 	json_close(out);
 }

@@ -26,6 +26,7 @@ static const struct route routes[] = {
     {"/v1/messages/count_tokens", "POST", POST_METHODS, false, false, &messages_dialect, handle_count_tokens},
     {"/api/chat", "POST", POST_METHODS, false, false, &ollama_chat_dialect, handle_execute},
     {"/api/generate", "POST", POST_METHODS, false, false, &ollama_generate_dialect, handle_execute},
+    {"/api/embed", "POST", POST_METHODS, false, false, &ollama_chat_dialect, handle_ollama_embed},
     {"/api/tags", "GET", GET_METHODS, false, true, &ollama_chat_dialect, handle_ollama_tags},
     {"/api/ps", "GET", GET_METHODS, false, true, &ollama_chat_dialect, handle_ollama_ps},
     {"/api/version", "GET", GET_METHODS, false, true, &ollama_chat_dialect, handle_ollama_version},
