@@ -199,7 +199,7 @@ cpus cpus-short: test-deps ## unit and a few end-to-end tests as other CPUs, emu
 	@tests/tools/cpus.sh $(if $(filter cpus,$@),full,short) $(BIN) $(BUILD)/tests
 
 # Beside a worker of their own; what they need is fetched from the registries into build/clients.
-.PHONY: schemathesis clients clients-agents
+.PHONY: schemathesis clients clients-agents clients-cli
 clients: all ## official clients and frameworks against the running server; aider, too, where MODEL=path is given
 	@tests/tools/venv.sh build/clients/openai tests/clients/openai.txt
 	@mkdir -p build/clients/js && cp tests/clients/package.json tests/clients/openai.test.mjs build/clients/js
@@ -215,6 +215,15 @@ clients-agents: all ## official clients of Messages, Responses and Ollama's API 
 	@$(PYTHON) tests/clients/scripted.py build/clients/scripted
 	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model build/clients/scripted" \
 	 build/clients/agents/bin/python -m pytest -q -W ignore -p no:cacheprovider tests/clients/test_agents.py
+CLI_PACKAGES := @openai/codex@0.171.0 @anthropic-ai/claude-code-linux-x64@2.1.332
+CLI          := build/clients/cli/node_modules
+clients-cli: all ## Codex and Claude Code (350 MB) in a network namespace of their own: each has a tool make a file; as root
+	@mkdir -p build/clients/cli
+	@npm install --silent --no-audit --no-fund --no-package-lock --prefix build/clients/cli $(CLI_PACKAGES)
+	@$(PYTHON) tests/clients/scripted.py build/clients/scripted
+	@TALLOW_API_KEY=secret unshare -n sh -c 'ip link set lo up && exec tests/tools/serve_for.sh $(BIN) \
+	 "--model build/clients/scripted" tests/clients/agents.sh \
+	 $(CLI)/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex $(CLI)/@anthropic-ai/claude-code-linux-x64/claude'
 schemathesis: all ## check the running server against /openapi.json (SCHEMATHESIS_ARGS="-n 500 --seed 7")
 	@tests/tools/venv.sh build/clients/schemathesis tests/clients/schemathesis.txt
 	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model models/tallow-tiny --max-tokens 16 --context 256 --queue 1000" \
