@@ -28,6 +28,17 @@ struct chat_template *chat_template_load_file(const char *path, const char *bos_
                                               struct error *error) MUST_USE;
 void chat_template_destroy(struct chat_template *chat); /* NULL is harmless */
 
+/* What a template makes of calls of tools in the history, found by trying it on small conversations when it is read. */
+struct chat_calls {
+	bool as_text;      /* it wants a call's arguments as JSON text ... */
+	bool as_object;    /* ... or as an object; neither: it writes no calls */
+	bool odd_text;     /* text that is no JSON does it no harm */
+	bool null_content; /* it writes calls only where the message's content is null */
+	bool several;      /* one message may have more than one */
+	bool system_tools; /* it writes no tools but those that a system message has as JSON text in `tools` */
+};
+struct chat_calls chat_template_calls(const struct chat_template *chat, bool with_tools);
+
 /* How the template that renders a conversation, with tools or without, has its model write answers. */
 struct answer_style chat_template_answers(const struct chat_template *chat, bool with_tools);
 

@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "tensor/gguf.h"
 #include "tensor/model_files.h"
+#include "text/chat_calls.h"
 #include "text/continuation.h"
 
 enum { MAX_TEMPLATES = 32, MAX_TOKENS = 32, MAX_CONFIG_BYTES = 32 << 20, MAX_PATH = 4096 };
@@ -21,6 +22,7 @@ struct named_template {
 	const char *name;
 	struct template *template;
 	struct answer_style answers;
+	struct chat_calls calls;
 };
 
 struct chat_template {
@@ -52,7 +54,7 @@ static bool add_template(struct chat_template *chat, const char *where, const ch
 	if (!template)
 		return error_prefix(error, "%s (template %.60s)", where, kept);
 	chat->templates[chat->n_templates++] =
-	    (struct named_template){kept, template, answer_style_detect(source, n_source)};
+	    (struct named_template){kept, template, answer_style_detect(source, n_source), {0}};
 	return true;
 }
 
@@ -292,6 +294,41 @@ static bool add_gguf_tokens(struct chat_template *chat, const struct gguf_file *
 	return true;
 }
 
+/* ---- what is known of them ---- */
+
+static const struct named_template *find_template(const struct chat_template *chat, const char *name)
+{
+	for (int i = 0; i < chat->n_templates; i++)
+		if (strcmp(chat->templates[i].name, name) == 0)
+			return &chat->templates[i];
+	return NULL;
+}
+
+static const struct named_template *choose(const struct chat_template *chat, bool with_tools)
+{
+	const struct named_template *found = with_tools ? find_template(chat, "tool_use") : NULL;
+	return found ? found : find_template(chat, "default");
+}
+
+struct answer_style chat_template_answers(const struct chat_template *chat, bool with_tools)
+{
+	const struct named_template *found = choose(chat, with_tools);
+	return found ? found->answers : answer_style_detect("", 0);
+}
+
+struct chat_calls chat_template_calls(const struct chat_template *chat, bool with_tools)
+{
+	const struct named_template *found = choose(chat, with_tools);
+	return found ? found->calls : (struct chat_calls){0};
+}
+
+/* With the special tokens, which some templates need: so all files were read. */
+static void try_calls(struct chat_template *chat)
+{
+	for (int i = 0; i < chat->n_templates; i++)
+		chat->templates[i].calls = chat_calls_try(chat->templates[i].template, chat->tokens, chat->n_tokens);
+}
+
 /* ---- loading ---- */
 
 /* The directory of a model's files. */
@@ -336,6 +373,8 @@ struct chat_template *chat_template_read(const struct model_files *files, struct
 		              "--chat-template FILE gives one",
 		              model_files_path(files));
 	if (ok)
+		try_calls(chat);
+	if (ok)
 		return chat;
 	chat_template_destroy(chat);
 	return NULL;
@@ -350,6 +389,8 @@ struct chat_template *chat_template_load_file(const char *path, const char *bos_
 	bool ok = add_file(chat, path, "default", 7, true, error);
 	ok = ok && (!bos_token || add_token(chat, "bos_token", 9, bos_token, strlen(bos_token), error));
 	ok = ok && (!eos_token || add_token(chat, "eos_token", 9, eos_token, strlen(eos_token), error));
+	if (ok)
+		try_calls(chat);
 	if (ok)
 		return chat;
 	chat_template_destroy(chat);
@@ -367,26 +408,6 @@ void chat_template_destroy(struct chat_template *chat)
 }
 
 /* ---- rendering ---- */
-
-static const struct named_template *find_template(const struct chat_template *chat, const char *name)
-{
-	for (int i = 0; i < chat->n_templates; i++)
-		if (strcmp(chat->templates[i].name, name) == 0)
-			return &chat->templates[i];
-	return NULL;
-}
-
-static const struct named_template *choose(const struct chat_template *chat, bool with_tools)
-{
-	const struct named_template *found = with_tools ? find_template(chat, "tool_use") : NULL;
-	return found ? found : find_template(chat, "default");
-}
-
-struct answer_style chat_template_answers(const struct chat_template *chat, bool with_tools)
-{
-	const struct named_template *found = choose(chat, with_tools);
-	return found ? found->answers : answer_style_detect("", 0);
-}
 
 bool chat_template_render(const struct chat_template *chat, const struct json *conversation, struct template_time now,
                           const struct template_limits *limits, struct rendering *out, struct error *error)

@@ -203,3 +203,42 @@ def test_bad_fields_are_named(port):
                           ({"tool_choice": 5}, "tool_choice"), ({"parallel_tool_calls": "no"}, "parallel_tool_calls")):
         answer = ask(port, "bare", **fields)
         assert answer.status == 400 and answer.json()["error"]["param"] == param, answer.body
+
+
+def test_histories_reach_the_template_as_it_wants_them(text_model, tmp_path_factory):
+    from conftest import Worker
+
+    folder = tmp_path_factory.mktemp("history")
+    (folder / "t.jinja").write_text(
+        "{% for m in messages %}{% if m.role == 'tool' and m.tool_call_id|length != 9 %}{{ raise_exception('id') }}{% endif %}"
+        "[{{ m.role }}:{{ m.reasoning_content }}:{{ m.content }}{% for c in m.tool_calls %}{{ '[TOOL_CALLS]' if 0 }}"
+        "<{{ c.function.name }}{% for k, v in c.function.arguments | items %} {{ k }}={{ v }}{% endfor %}>{% endfor %}]"
+        "{% endfor %}{{ tools | length if tools is not none else 'none' }}")
+    one = Worker(["--chat-template", str(folder / "t.jinja")], text_model, folder / "log")
+
+    def prompt(*messages, **fields):
+        answer = post(one.port, "/tokenize", {"messages": list(messages), **fields})
+        assert answer.status == 200, answer.body
+        body = {"model": "any", "messages": list(messages), "max_tokens": 1, **fields}
+        chat = post(one.port, CHAT, body)
+        assert chat.status == 200 and chat.json()["usage"]["prompt_tokens"] == len(answer.json()["tokens"]), chat.body
+        return post(one.port, "/detokenize", {"tokens": answer.json()["tokens"]}).json()["prompt"].strip()
+
+    def calls(*items):
+        return {"role": "assistant", "content": None, "tool_calls": list(items)}
+
+    def call(arguments, **fields):
+        return {"id": "call_7", "type": "function", "function": {"name": "f", "arguments": arguments}, **fields}
+
+    try:
+        tool = {"role": "tool", "tool_call_id": "call_7", "content": "r"}
+        assert prompt(calls(call('{"a": 1}')), tool) == "[assistant::<f a=1>][tool::r]none"
+        assert prompt(calls(call({"a": 1}))) == "[assistant::<f a=1>]none"
+        assert prompt(calls(call('{"a": '), call("")), tool) == '[assistant::<f arguments={"a": ><f>][tool::r]none'
+        assert prompt(calls(5, {"id": 1}, call(None))) == '[assistant::5\n{"id":1}<f>]none'
+        assert prompt({"role": "assistant", "content": "x", "reasoning": "why", "tool_calls": "f()"}) == '[assistant:why:x\n"f()"]none'
+        assert prompt({"role": "assistant", "content": "x", "reasoning_content": "why", "tool_calls": []}, tools=[]) \
+            == "[assistant:why:x]none"
+        assert prompt({"role": "user", "content": "x"}, tools=TOOLS) == "[user::x]1"
+    finally:
+        assert one.stop() == 0, one.log()

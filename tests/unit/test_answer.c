@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "text/answer.h"
+#include "text/chat_template.h"
 
 static const char tools_text[] =
     "[{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"parameters\":{\"type\":\"object\",\"properties\":"
@@ -469,6 +470,130 @@ static void markers_are_the_words_of_a_family(void **state)
 	assert_int_equal(answer_markers(&reading, markers), 2);
 }
 
+/* ---- what published templates write ---- */
+
+/* The rendering of a conversation of one question and, unless NULL, an assistant's message. Caller frees. */
+static char *render(const struct chat_template *chat, const char *assistant)
+{
+	struct error error;
+	struct bytes text = {0};
+	struct rendering rendering = {0};
+	bytes_append_format(
+	    &text, "{\"messages\":[{\"role\":\"user\",\"content\":\"u\"}%s%s],\"add_generation_prompt\":%s,\"tools\":",
+	    assistant ? "," : "", assistant ? assistant : "", assistant ? "false" : "true");
+	bytes_append_text(&text, "[{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"description\":\"d\","
+	                         "\"parameters\":{\"type\":\"object\",\"properties\":{\"city\":{\"type\":\"string\","
+	                         "\"description\":\"d\"}}}}}]}");
+	struct json *conversation = json_parse(text.data, text.n_bytes, &(struct json_limits){0}, &error);
+	assert_non_null(conversation);
+	bool ok =
+	    chat_template_render(chat, conversation, template_time_now(), &(struct template_limits){0}, &rendering, &error);
+	if (!ok)
+		print_message("%s\n", error.message);
+	assert_true(ok);
+	json_destroy(conversation);
+	bytes_free(&text);
+	return rendering.text;
+}
+
+/* The assistant's message with a call, in the form that the template takes. Caller frees. */
+static char *message_with_call(const struct chat_calls *calls, const char *arguments, bool two)
+{
+	struct bytes text = {0}, call = {0};
+	bytes_append_text(
+	    &call, "{\"id\":\"abcdefghi\",\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"arguments\":");
+	if (calls->as_object)
+		bytes_append_text(&call, arguments);
+	else
+		json_write_string(&call, arguments, strlen(arguments));
+	bytes_append_text(&call, "}}");
+	bytes_append_format(&text, "{\"role\":\"assistant\",\"content\":%s,\"tool_calls\":[%s%s%s]}",
+	                    calls->null_content ? "null" : "\"\"", call.data, two ? "," : "", two ? call.data : "");
+	bytes_free(&call);
+	return text.data;
+}
+
+/* What the model would have had to write: what its message adds to the prompt, without the end of its turn. */
+static char *written_by_model(char *prompt, char *rendered)
+{
+	static const char *const ends[] = {
+	    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "</s>", "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>"};
+	size_t n = strlen(prompt);
+	if (n > 8 && strcmp(prompt + n - 8, "<think>\n") == 0 && strncmp(prompt, rendered, n) != 0)
+		n -= 8; /* which its history does not show */
+	assert_memory_equal(prompt, rendered, n);
+	char *answer = rendered + n;
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+		char *end = strstr(answer, ends[i]);
+		if (end)
+			*end = 0;
+	}
+	return answer;
+}
+
+static void check_template(const struct kit *kit, const char *path, const char *family, const char *arguments, bool two)
+{
+	struct error error;
+	struct chat_template *chat = chat_template_load_file(path, "<s>", "</s>", &error);
+	if (!chat)
+		print_message("%s\n", error.message);
+	assert_non_null(chat);
+	struct answer_style style = chat_template_answers(chat, true);
+	struct chat_calls calls = chat_template_calls(chat, true);
+	assert_string_equal(style.tools->name, family);
+	assert_true(calls.as_text || calls.as_object);
+	two =
+	    two && calls.several && !strstr(path, "DeepSeek-R1-Distill"); /* which writes the end after the second alone */
+	struct answer_reading reading = {.reasoning = style.reasoning, .tools = style.tools, .offered = kit->tools};
+	char *prompt = render(chat, NULL), *message = message_with_call(&calls, arguments, two);
+	char *rendered = render(chat, message), *answer = written_by_model(prompt, rendered);
+	answer_reading_begin(&reading, prompt, strlen(prompt));
+	reading.in_reasoning = false;
+	struct bytes expected = {0};
+	for (int i = 0; i < 1 + two; i++)
+		bytes_append_format(&expected, "get_weather%s;", arguments);
+	check_reading(&reading, answer, expected.data);
+	bytes_free(&expected);
+	free(prompt);
+	free(message);
+	free(rendered);
+	chat_template_destroy(chat);
+}
+
+static void what_published_templates_write_is_read_back(void **state)
+{
+	static const char *const cases[][2] = {
+	    {"Qwen-Qwen2.5-7B-Instruct", "hermes"},
+	    {"Qwen2.5-7B-Instruct", "hermes"},
+	    {"Qwen3-4B", "hermes"},
+	    {"NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use", "hermes"},
+	    {"NousResearch-Hermes-3-Llama-3.1-8B-tool_use", "hermes"},
+	    {"Llama-3.2-3B-Instruct", "llama3"},
+	    {"meta-llama-Llama-3.1-8B-Instruct", "llama3"},
+	    {"meta-llama-Llama-3.2-3B-Instruct", "llama3"},
+	    {"meta-llama-Llama-3.3-70B-Instruct", "llama3"},
+	    {"mistralai-Mistral-Nemo-Instruct-2407", "mistral"},
+	    {"deepseek-ai-DeepSeek-R1-Distill-Llama-8B", "deepseek"},
+	    {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", "deepseek"},
+	    {"meetkai-functionary-medium-v3.1", "functionary-v3.1"},
+	    {"meetkai-functionary-medium-v3.2", "functionary-v3.2"},
+	    {"CohereForAI-c4ai-command-r7b-12-2024-tool_use", "command-r7b"},
+	};
+	static const char *const arguments[] = {"{}", "{\"city\": \"Paris\"}",
+	                                        "{\"a\": {\"b\": [1, -2.5, true, null, []]}, \"é😀\": \"</tool_call> "
+	                                        "<tool_call> }{ [TOOL_CALLS] \\\"q\\\" \\\\ \\n ```\"}"};
+	const char *fixtures = getenv("TALLOW_FIXTURES");
+	if (!fixtures)
+		skip();
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		for (size_t j = 0; j < sizeof arguments / sizeof *arguments; j++)
+			for (int two = 0; two < 2; two++) {
+				char path[4096];
+				snprintf(path, sizeof path, "%s/chat/templates/%s.jinja", fixtures, cases[i][0]);
+				check_template(*state, path, cases[i][1], arguments[j], two);
+			}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -488,6 +613,7 @@ int main(void)
 	    cmocka_unit_test(what_is_longer_than_a_call_may_be_is_content),
 	    cmocka_unit_test(deep_nesting_is_no_call),
 	    cmocka_unit_test(markers_are_the_words_of_a_family),
+	    cmocka_unit_test(what_published_templates_write_is_read_back),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

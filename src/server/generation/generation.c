@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "server/generation/history.h"
 #include "text/chat_template.h"
 
 struct kept_token {
@@ -115,20 +116,37 @@ bool generation_render(struct engine *engine, const struct json *conversation, s
 	return chat && chat_template_render(chat, conversation, template_time_now(), &defaults, out, error);
 }
 
+/* The conversation as the template wants it, rendered. */
+static bool render_prepared(struct engine *engine, const struct chat_template *chat, const struct json *conversation,
+                            struct rendering *out, struct error *error)
+{
+	bool with_tools = json_count(json_get(conversation, "tools")) > 0;
+	struct history_style style = {
+	    .calls = chat_template_calls(chat, with_tools),
+	    .id_characters = chat_template_answers(chat, with_tools).tools->id_characters,
+	};
+	struct json *made;
+	bool ok = history_prepare(conversation, &style, &made, error) &&
+	          generation_render(engine, made ? made : conversation, out, error);
+	json_destroy(made);
+	return ok;
+}
+
 bool generation_encode_chat(struct engine *engine, const struct json *conversation, bool parse_special,
                             const struct asked_answer *asked, struct answer_reading *reading, struct token_ids *ids,
                             struct error *error)
 {
 	const struct tokenizer *tokenizer = engine_tokenizer(engine);
+	const struct chat_template *chat = engine_chat_template(engine, error);
 	struct rendering rendering = {0};
 	if (!tokenizer)
 		return error_set(error, ERROR_LOADING, "the model is still loading");
-	bool ok = generation_render(engine, conversation, &rendering, error) &&
+	bool ok = chat && render_prepared(engine, chat, conversation, &rendering, error) &&
 	          (parse_special
 	               ? tokenizer_encode(tokenizer, rendering.text, rendering.n_bytes, TOKENIZER_PARSE_SPECIAL, ids, error)
 	               : tokenizer_encode_marked(tokenizer, &rendering, ids, error));
 	if (ok && reading)
-		answers_prepare(asked, engine_chat_template(engine, error), &rendering, reading);
+		answers_prepare(asked, chat, &rendering, reading);
 	rendering_free(&rendering);
 	return ok;
 }
