@@ -415,9 +415,36 @@ def templates():
             write("template", f"{kind}-{i}", case[0].encode(), conversation)
 
 
+# ---- answers ----
+
+def answers():
+    """Three bytes first: the form, flags, and how it is cut."""
+    call, arguments = '{"name": "f", "arguments": %s}', '{"s": "\u00e9 </tool_call> }{ \\"q\\"", "n": [1, -2.5, null]}'
+    one = call % arguments
+    generic = 20
+    texts = {
+        "reasoning": (22, "<think>\nWhy < not.\n</think>\n\nSo."),
+        "hermes": (4, f"Text.\n<tool_call>\n{one}\n</tool_call>\n<tool_call>{one}</tool_call>"),
+        "parameters": (0, "<tool_call>\n<function=f>\n<parameter=s>\na\nb\n</parameter>\n<parameter=n>\n5\n</parameter>\n"
+                          "</function>\n</tool_call>"),
+        "list": (7, f"[TOOL_CALLS][{one}, {one}]"), "named": (5, f"[TOOL_CALLS]f[CALL_ID]abc[ARGS]{arguments}"),
+        "bare": (18, f"{one}; {one}"), "functionary": (11, f">>>all\nText>>>f\n{arguments}"),
+        "function": (12, f"<function=f>{arguments}</function>"),
+        "deepseek": (9, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n"
+                        f"{arguments}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>"),
+        "action": (14, f"Action:\n```json\n[{one}]```"),
+        "quoted": (4, "<tool_call>" + call % json.dumps(arguments) + "</tool_call>"),
+        "astray": (4, "<tool_call>" + call % '{"s": }' + "</tool_call>"),
+    }
+    for name, (form, text) in texts.items():
+        for number in (form, generic):
+            write("answer", f"{name}-{number}", bytes([number, 0, 5]) + text.encode())
+
+
 bodies()
 configs()
 requests()
+answers()
 weight_files()
 gguf_files()
 templates()

@@ -258,6 +258,11 @@ static void one_call_in_every_form(void **state)
 	     "Action:\n```json\n[\n    {\n        \"tool_name\": \"get_weather\",\n        \"parameters\": {\"city\": "
 	     "\"Paris\", \"days\": 2}\n    }\n]```"},
 	    {"firefunction", "functools[{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}]"},
+	    {"nemotron",
+	     "<TOOLCALL>[{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}]</TOOLCALL>"},
+	    {"seed-oss",
+	     "<seed:tool_call>\n<function=get_weather>\n<parameter=city>Paris</parameter>\n<parameter=days>2</parameter>\n"
+	     "</function>\n</seed:tool_call>"},
 	    {"generic", "```json\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}\n```"},
 	    {"generic", "{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}"},
 	};

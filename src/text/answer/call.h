@@ -11,12 +11,10 @@
 /* Whether calls of this row are looked for: those of the family, and for "generic" all. */
 bool answer_row_counts(const struct answer_reading *reading, const struct tool_format *row);
 
-/* What a tool's schema says of a parameter: whether its plain text means a string or another JSON value. */
-enum parameter_kind { PARAMETER_ANY, PARAMETER_STRING, PARAMETER_JSON };
-
 bool answer_tools_have(const struct answer_tools *tools, const char *name, size_t n_name);
-enum parameter_kind answer_tools_parameter(const struct answer_tools *tools, const char *tool, size_t n_tool,
-                                           const char *name, size_t n_name);
+/* The tool's schema says that this parameter is a string: its plain text is never read as another value. */
+bool answer_tools_is_string(const struct answer_tools *tools, const char *tool, size_t n_tool, const char *name,
+                            size_t n_name);
 
 /* What a byte did; several at once. */
 enum {
@@ -60,7 +58,7 @@ struct call_machine {
 	char parameter[ANSWER_MAX_NAME_BYTES];
 	size_t n_parameter;
 	int n_parameters;
-	enum parameter_kind kind;
+	bool is_string;
 	size_t text_start, text_shown; /* of its value, and how far it was given: places in the raw text */
 };
 

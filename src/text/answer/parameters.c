@@ -1,5 +1,5 @@
-/* Calls whose arguments are tags around plain text: each becomes a member of an object. A value is a string or JSON as the
- * tool's schema has it; one that nobody describes is what it can be read as. One line end after its tag and one before the
+/* Calls whose arguments are tags around plain text: each becomes a member of an object. A value is a string where the tool's
+ * schema says so, else what it can be read as. One line end after its tag and one before the
  * closing one are layout.
  */
 #include <string.h>
@@ -44,18 +44,17 @@ static bool text_is(const char *text, size_t n_bytes, const char *word)
 	return strlen(word) == n_bytes && memcmp(text, word, n_bytes) == 0;
 }
 
-static void write_value(enum parameter_kind kind, const char *text, size_t n_bytes, struct bytes *out)
+static void write_value(const char *text, size_t n_bytes, struct bytes *out)
 {
 	if (copy_json(text, n_bytes, out))
 		return;
-	if (kind == PARAMETER_JSON) { /* as Python spells them */
-		static const char *const words[][2] = {{"True", "true"}, {"False", "false"}, {"None", "null"}};
-		for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-			if (text_is(text, n_bytes, words[i][0])) {
-				bytes_append_text(out, words[i][1]);
-				return;
-			}
-	}
+	/* Templates write them as Python spells them. */
+	static const char *const words[][2] = {{"True", "true"}, {"False", "false"}, {"None", "null"}};
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (text_is(text, n_bytes, words[i][0])) {
+			bytes_append_text(out, words[i][1]);
+			return;
+		}
 	bytes_append_text(out, "\"");
 	arguments_escape(text, n_bytes, out);
 	bytes_append_text(out, "\"");
@@ -83,9 +82,8 @@ static void push_value(struct call_machine *machine, const struct bytes *raw, st
 {
 	const char *text = raw->data + machine->text_start;
 	size_t n_bytes = raw->n_bytes - machine->text_start;
-	bool is_string = machine->kind == PARAMETER_STRING;
 	if (n_bytes < N_PLAIN_END_TAG || memcmp(text + n_bytes - N_PLAIN_END_TAG, end_tag + 1, N_PLAIN_END_TAG) != 0) {
-		if (is_string)
+		if (machine->is_string)
 			show(machine, raw,
 			     raw->n_bytes - held_bytes(raw->data + machine->text_shown, raw->n_bytes - machine->text_shown), out);
 		return;
@@ -93,22 +91,22 @@ static void push_value(struct call_machine *machine, const struct bytes *raw, st
 	n_bytes -= N_PLAIN_END_TAG;
 	if (n_bytes > 0 && text[n_bytes - 1] == '\n')
 		n_bytes--;
-	if (is_string) {
+	if (machine->is_string) {
 		show(machine, raw, machine->text_start + n_bytes, out);
 		bytes_append_text(out, "\"");
 	} else {
-		write_value(machine->kind, text, n_bytes, out);
+		write_value(text, n_bytes, out);
 	}
 	machine->place = BETWEEN;
 }
 
 static void begin_value(struct call_machine *machine, struct bytes *out)
 {
-	machine->kind = answer_tools_parameter(machine->offered, machine->name, machine->n_name, machine->parameter,
-	                                       machine->n_parameter);
+	machine->is_string = answer_tools_is_string(machine->offered, machine->name, machine->n_name, machine->parameter,
+	                                            machine->n_parameter);
 	bytes_append_text(out, machine->n_parameters++ > 0 ? ", \"" : "\"");
 	arguments_escape(machine->parameter, machine->n_parameter, out);
-	bytes_append_text(out, machine->kind == PARAMETER_STRING ? "\": \"" : "\": ");
+	bytes_append_text(out, machine->is_string ? "\": \"" : "\": ");
 	machine->place = FIRST_BYTE;
 }
 

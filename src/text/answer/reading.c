@@ -75,13 +75,9 @@ void answer_reading_begin(struct answer_reading *reading, const char *prompt, si
 
 /* ---- whole answers ---- */
 
-struct places {
-	size_t name, arguments; /* in answer->texts */
-};
-
-static bool begin_call(struct answer *answer, struct bytes *places, const struct answer_part *part)
+/* The texts of the calls follow one another: name, NUL, arguments, NUL. */
+static bool begin_call(struct answer *answer, const struct answer_part *part)
 {
-	struct places place = {.name = answer->texts.n_bytes};
 	struct answer_call *calls = realloc(answer->calls, ((size_t)answer->n_calls + 1) * sizeof *calls);
 	if (!calls)
 		return false;
@@ -89,13 +85,19 @@ static bool begin_call(struct answer *answer, struct bytes *places, const struct
 	calls[answer->n_calls++] = (struct answer_call){.n_name_bytes = part->n_bytes};
 	bytes_append(&answer->texts, part->text, part->n_bytes);
 	bytes_append(&answer->texts, "", 1);
-	place.arguments = answer->texts.n_bytes;
-	bytes_append(places, &place, sizeof place);
-	return !places->failed;
+	return true;
 }
 
-static bool take_part(struct answer *answer, struct bytes *places, const struct answer_part *part)
+static void take_back_call(struct answer *answer, const struct answer_part *part)
 {
+	const struct answer_call *call = &answer->calls[--answer->n_calls];
+	answer->texts.n_bytes -= call->n_name_bytes + 1 + call->n_arguments_bytes;
+	bytes_append(&answer->content, part->text, part->n_bytes);
+}
+
+static bool take_part(struct answer *answer, const struct answer_part *part)
+{
+	bool ok = true;
 	switch (part->kind) {
 	case ANSWER_CONTENT:
 		bytes_append(&answer->content, part->text, part->n_bytes);
@@ -104,7 +106,8 @@ static bool take_part(struct answer *answer, struct bytes *places, const struct 
 		bytes_append(&answer->reasoning, part->text, part->n_bytes);
 		break;
 	case ANSWER_CALL_BEGUN:
-		return begin_call(answer, places, part);
+		ok = begin_call(answer, part);
+		break;
 	case ANSWER_CALL_ARGUMENTS:
 		answer->calls[answer->n_calls - 1].n_arguments_bytes += part->n_bytes;
 		bytes_append(&answer->texts, part->text, part->n_bytes);
@@ -112,24 +115,18 @@ static bool take_part(struct answer *answer, struct bytes *places, const struct 
 	case ANSWER_CALL_ENDED:
 		bytes_append(&answer->texts, "", 1);
 		break;
-	case ANSWER_CALL_BROKEN: {
-		struct places place;
-		places->n_bytes -= sizeof place;
-		memcpy(&place, places->data + places->n_bytes, sizeof place);
-		answer->texts.n_bytes = place.name;
-		answer->n_calls--;
-		bytes_append(&answer->content, part->text, part->n_bytes);
+	case ANSWER_CALL_BROKEN:
+		take_back_call(answer, part);
 		break;
 	}
-	}
-	return !answer->content.failed && !answer->reasoning.failed && !answer->texts.failed;
+	return ok && !answer->content.failed && !answer->reasoning.failed && !answer->texts.failed;
 }
 
-static bool take_parts(struct answer_reader *reader, struct answer *answer, struct bytes *places)
+static bool take_parts(struct answer_reader *reader, struct answer *answer)
 {
 	struct answer_part part;
 	while (answer_reader_next(reader, &part))
-		if (!take_part(answer, places, &part))
+		if (!take_part(answer, &part))
 			return false;
 	return !answer_reader_failed(reader);
 }
@@ -138,23 +135,21 @@ bool answer_read(const struct answer_reading *reading, const char *text, size_t 
                  struct error *error)
 {
 	struct answer_reader *reader = answer_reader_create(reading, error);
-	struct bytes places = {0};
 	if (!reader)
 		return false;
 	answer_reader_push(reader, text, n_bytes);
-	bool ok = take_parts(reader, out, &places);
+	bool ok = take_parts(reader, out);
 	if (ok) {
 		answer_reader_finish(reader);
-		ok = take_parts(reader, out, &places);
+		ok = take_parts(reader, out);
 	}
-	for (int i = 0; ok && i < out->n_calls; i++) {
-		struct places place;
-		memcpy(&place, places.data + (size_t)i * sizeof place, sizeof place);
-		out->calls[i].name = out->texts.data + place.name;
-		out->calls[i].arguments = out->texts.data + place.arguments;
-	}
-	bytes_free(&places);
 	answer_reader_destroy(reader);
+	const char *at = out->texts.data;
+	for (int i = 0; ok && i < out->n_calls; i++) {
+		out->calls[i].name = at;
+		out->calls[i].arguments = at + out->calls[i].n_name_bytes + 1;
+		at = out->calls[i].arguments + out->calls[i].n_arguments_bytes + 1;
+	}
 	return ok || error_set(error, ERROR_INTERNAL, "no memory to read an answer");
 }
 

@@ -6,7 +6,7 @@
 struct parameter {
 	const char *name;
 	size_t n_name;
-	enum parameter_kind kind;
+	bool is_string;
 };
 
 struct tool {
@@ -28,19 +28,14 @@ static bool is(const struct json *value, const char *text)
 	return given && n_bytes == strlen(text) && memcmp(given, text, n_bytes) == 0;
 }
 
-/* A type, or a list of such: a string where one may be. */
-static enum parameter_kind kind_of(const struct json *schema)
+/* Its type, or one of them. */
+static bool may_be_string(const struct json *schema)
 {
 	const struct json *type = json_get(schema, "type");
-	if (json_first(type)) {
-		for (const struct json *item = json_first(type); item; item = json_next(item))
-			if (is(item, "string"))
-				return PARAMETER_STRING;
-		return PARAMETER_JSON;
-	}
-	if (!type || json_type(type) != JSON_STRING)
-		return PARAMETER_ANY;
-	return is(type, "string") ? PARAMETER_STRING : PARAMETER_JSON;
+	for (const struct json *item = json_first(type); item; item = json_next(item))
+		if (is(item, "string"))
+			return true;
+	return is(type, "string");
 }
 
 static bool read_parameters(struct tool *tool, const struct json *schema, struct arena *arena)
@@ -54,7 +49,7 @@ static bool read_parameters(struct tool *tool, const struct json *schema, struct
 		const char *name = json_key(property, &parameter->n_name);
 		if (!name)
 			continue; /* no object */
-		parameter->kind = kind_of(property);
+		parameter->is_string = may_be_string(property);
 		parameter->name = arena_strdup(arena, name, parameter->n_name);
 		if (!parameter->name)
 			return false;
@@ -112,12 +107,12 @@ bool answer_tools_have(const struct answer_tools *tools, const char *name, size_
 	return find(tools, name, n_name) != NULL;
 }
 
-enum parameter_kind answer_tools_parameter(const struct answer_tools *tools, const char *name, size_t n_name,
-                                           const char *parameter, size_t n_parameter)
+bool answer_tools_is_string(const struct answer_tools *tools, const char *name, size_t n_name, const char *parameter,
+                            size_t n_parameter)
 {
 	const struct tool *tool = find(tools, name, n_name);
 	for (size_t i = 0; tool && i < tool->n_parameters; i++)
 		if (tool->parameters[i].n_name == n_parameter && memcmp(tool->parameters[i].name, parameter, n_parameter) == 0)
-			return tool->parameters[i].kind;
-	return PARAMETER_ANY;
+			return tool->parameters[i].is_string;
+	return false;
 }
