@@ -10,7 +10,8 @@
  *     TOOL_NAMED        NAME name_end {...}
  *     TOOL_PARAMETERS   NAME name_end ( <parameter=KEY> VALUE </parameter> )*, values as plain text; has a name_end
  *
- * Rows that share a name are forms of one family and are read side by side; the name is what `--tool-format` takes. A form is
+ * Rows that share a name are forms of one family and are read side by side, with those of "generic", which ask for a name that
+ * the request has; the name is what `--tool-format` takes. A form is
  * a row more (where it needs no new kind of CALL); README and tests/unit/test_answer.c have a line for each.
  */
 #ifndef TALLOW_TEXT_TOOL_FORMAT_H

@@ -372,6 +372,8 @@ static void what_is_no_call_is_content(void **state)
 	check(state, "llama3", "{\"temperature\": 21}\n", "{\"temperature\": 21}\n");
 	check(state, "llama3", "It is {\"name\": \"now\", \"parameters\": {}}",
 	      "It is {\"name\": \"now\", \"parameters\": {}}");
+	check(state, "hermes", "```json\n{\"name\": \"Bob\"}\n```", "```json\n{\"name\": \"Bob\"}\n```");
+	check(state, "hermes", "```json\n[1]\n```", "```json\n[1]\n```");
 	check(state, "mistral", "[TOOL_CALLS] or not", "[TOOL_CALLS] or not");
 	check(state, "qwen3-coder", "<tool_call>\n<function=\n</tool_call>", "<tool_call>\n<function=\n</tool_call>");
 	check(state, NULL, "<tool_call>{\"name\":\"now\"}</tool_call>", "<tool_call>{\"name\":\"now\"}</tool_call>");
@@ -423,6 +425,32 @@ static void a_prompt_may_open_a_call_itself(void **state)
 	check_reading(&reading, "Hello there", "Hello there");
 	answer_reading_begin(&reading, "assistant\n\n", 11);
 	assert_false(reading.in_call);
+}
+
+/* Text that only looks like the beginning of a call does not wait for its end. */
+static void json_that_is_no_call_flows(void **state)
+{
+	static const char *const texts[] = {"{\"city\": \"Par", "{\"name\": \"Bob\", \"age", "```json\n{\"a\": 1, \"b"};
+	struct answer_reading reading = reading_of(*state, "hermes");
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		struct error error;
+		struct answer_part part;
+		struct answer_reader *reader = answer_reader_create(&reading, &error);
+		assert_non_null(reader);
+		answer_reader_push(reader, texts[i], strlen(texts[i]));
+		assert_true(answer_reader_next(reader, &part));
+		assert_int_equal(part.kind, ANSWER_CONTENT);
+		assert_int_equal(part.n_bytes, strlen(texts[i]));
+		assert_memory_equal(part.text, texts[i], part.n_bytes);
+		answer_reader_destroy(reader);
+	}
+}
+
+static void a_forgotten_mark_is_forgiven(void **state)
+{
+	check(state, "hermes", "{\"name\": \"now\", \"arguments\": {}}\n{\"name\": \"now\", \"arguments\": {\"a\": 1}}",
+	      "now{};now{\"a\": 1};");
+	check(state, "mistral", "```json\n{\"name\": \"now\", \"arguments\": {}}\n```", "now{};");
 }
 
 /* ---- limits ---- */
@@ -615,6 +643,8 @@ int main(void)
 	    cmocka_unit_test(a_call_that_goes_astray_is_taken_back),
 	    cmocka_unit_test(a_whole_answer_holds_whole_calls_alone),
 	    cmocka_unit_test(a_prompt_may_open_a_call_itself),
+	    cmocka_unit_test(json_that_is_no_call_flows),
+	    cmocka_unit_test(a_forgotten_mark_is_forgiven),
 	    cmocka_unit_test(what_is_longer_than_a_call_may_be_is_content),
 	    cmocka_unit_test(deep_nesting_is_no_call),
 	    cmocka_unit_test(markers_are_the_words_of_a_family),

@@ -75,9 +75,14 @@ void call_machine_start(struct call_machine *machine, const struct tool_format *
 	enter(machine, start == CALL_FROM_OPEN ? OPEN : start == CALL_FROM_CALL_OPEN ? CALL_OPEN : body_stage(format));
 }
 
+static bool may_be_called(const struct call_machine *machine)
+{
+	return !machine->format->known_names || answer_tools_have(machine->offered, machine->name, machine->n_name);
+}
+
 unsigned call_begin(struct call_machine *machine)
 {
-	if (machine->format->known_names && !answer_tools_have(machine->offered, machine->name, machine->n_name))
+	if (!may_be_called(machine))
 		return CALL_DEAD;
 	machine->begun = true;
 	return CALL_BEGUN;
@@ -109,12 +114,17 @@ static enum member member_of(const struct call_machine *machine)
 	return arguments ? MEMBER_ARGUMENTS : MEMBER_OTHER;
 }
 
-static void push_key(struct call_machine *machine, char byte)
+/* Where the name alone makes it a call, the name stands first, or text that is none would wait for its end. */
+static unsigned push_key(struct call_machine *machine, char byte)
 {
-	if (!json_bytes_in_key(&machine->json))
+	if (!json_bytes_in_key(&machine->json)) {
 		machine->member = member_of(machine);
-	else if (!add_byte(machine->key, &machine->n_key, sizeof machine->key, byte))
+		bool waits = machine->member != MEMBER_NAME && !key_is(machine, "type") && !key_is(machine, "id");
+		return machine->format->known_names && !machine->has_name && waits ? CALL_DEAD : 0;
+	}
+	if (!add_byte(machine->key, &machine->n_key, sizeof machine->key, byte))
 		machine->n_key = sizeof machine->key + 1; /* too long to be one that counts */
+	return 0;
 }
 
 /* The first byte of a member's value. */
@@ -151,7 +161,7 @@ static unsigned in_name(struct call_machine *machine, char byte, const struct by
 		return byte != '\\' && add_byte(machine->name, &machine->n_name, sizeof machine->name, byte) ? 0 : CALL_DEAD;
 	machine->has_name = true;
 	machine->member = MEMBER_OTHER;
-	if (machine->n_name == 0)
+	if (machine->n_name == 0 || !may_be_called(machine))
 		return CALL_DEAD;
 	return machine->has_arguments ? begin_with_past(machine, raw, out) : 0;
 }
@@ -200,8 +210,8 @@ static unsigned push_object(struct call_machine *machine, const struct bytes *ra
 	if (step == JSON_DONE)
 		return end_object(machine, out);
 	if (in_key)
-		push_key(machine, byte);
-	else if (json->depth == 1 && json_bytes_in_key(json))
+		return push_key(machine, byte);
+	if (json->depth == 1 && json_bytes_in_key(json))
 		machine->n_key = 0;
 	if (begins)
 		return begin_value(machine, byte, at, out);

@@ -8,7 +8,8 @@
 #include "text/answer.h"
 #include "text/answer/arguments.h"
 
-/* Whether calls of this row are looked for: those of the family, and for "generic" all. */
+/* Whether calls of this row are looked for: those of the family and, as models forget their marks, of "generic"; for that
+ * all. */
 bool answer_row_counts(const struct answer_reading *reading, const struct tool_format *row);
 
 bool answer_tools_have(const struct answer_tools *tools, const char *name, size_t n_name);

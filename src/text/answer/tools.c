@@ -91,7 +91,9 @@ const struct answer_tools *answer_tools_read(const struct json *list, struct are
 bool answer_row_counts(const struct answer_reading *reading, const struct tool_format *row)
 {
 	const struct tool_format *wanted = reading->tools;
-	return wanted && reading->offered && (strcmp(row->name, wanted->name) == 0 || strcmp(wanted->name, "generic") == 0);
+	return wanted && reading->offered &&
+	       (strcmp(row->name, wanted->name) == 0 || strcmp(wanted->name, "generic") == 0 ||
+	        strcmp(row->name, "generic") == 0);
 }
 
 static const struct tool *find(const struct answer_tools *tools, const char *name, size_t n_name)
