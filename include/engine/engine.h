@@ -137,6 +137,7 @@ const char *outcome_name(enum outcome outcome); /* "completed", ...; static */
 struct engine_metrics {
 	uint64_t requests[OUTCOME_COUNT];
 	uint64_t tokens_generated, prompt_tokens, cached_tokens; /* cached: those of prompt_tokens that nobody computed */
+	uint64_t pauses;                                         /* of running requests, for want of pages */
 	/* Seconds: from submission to the first token; between tokens of a stream; until admission; from there to the first
 	 * token; from there to the end; all of it. */
 	struct histogram time_to_first_token, inter_token, queue, prefill, decode, request;

@@ -10,13 +10,19 @@ static const int64_t alone_budget_ns = 1000000000;   /* of a step in which nobod
  * to keep newcomers out. */
 static const double least_prefill_share = 0.25;
 
-enum entry_state { ENTRY_FREE, ENTRY_WAITING, ENTRY_PREFILL, ENTRY_DECODE };
+/* Rows of one step that compute generated tokens again: as many as further streams would be no burden. */
+enum { ROWS_AGAIN = 16 };
 
+enum entry_state { ENTRY_FREE, ENTRY_WAITING, ENTRY_RUNNING, ENTRY_PAUSED };
+
+/* Running, the first n_done of n_known tokens are computed: in prefill n_done < n_prompt, while what was generated is computed
+ * again n_done < n_known - 1, and one that decodes lacks the last alone, which was just generated. */
 struct entry {
 	enum entry_state state;
 	struct scheduler_request request;
-	int64_t n_prefilled;
-	uint64_t order; /* of arrival while waiting, of admission while running */
+	int64_t n_known, n_done;
+	int64_t n_pages; /* that it was given */
+	uint64_t order;  /* of arrival while waiting, of admission while running */
 };
 
 struct scheduler {
@@ -24,7 +30,7 @@ struct scheduler {
 	struct entry *entries;
 	int n_entries;
 	uint64_t next_order;
-	int n_running, n_waiting;
+	int n_running, n_paused, n_waiting; /* running: paused ones included */
 	int64_t waiting_tokens;
 	int64_t free_pages;
 
@@ -35,7 +41,7 @@ struct scheduler {
 	int64_t now_ns;
 	int64_t *admitted_ns; /* [n_entries] */
 
-	int *decode_ids, *admitted_ids, *prefill_ids;
+	int *decode_ids, *admitted_ids, *prefill_ids, *paused_ids;
 	struct scheduler_slice *slices;
 };
 
@@ -53,8 +59,10 @@ struct scheduler *scheduler_create(const struct scheduler_limits *limits)
 	s->decode_ids = calloc(n, sizeof *s->decode_ids);
 	s->admitted_ids = calloc(n, sizeof *s->admitted_ids);
 	s->prefill_ids = calloc(n, sizeof *s->prefill_ids);
+	s->paused_ids = calloc(n, sizeof *s->paused_ids);
 	s->slices = calloc(n, sizeof *s->slices);
-	if (!s->entries || !s->admitted_ns || !s->decode_ids || !s->admitted_ids || !s->prefill_ids || !s->slices) {
+	if (!s->entries || !s->admitted_ns || !s->decode_ids || !s->admitted_ids || !s->prefill_ids || !s->paused_ids ||
+	    !s->slices) {
 		scheduler_destroy(s);
 		return NULL;
 	}
@@ -70,6 +78,7 @@ void scheduler_destroy(struct scheduler *s)
 	free(s->decode_ids);
 	free(s->admitted_ids);
 	free(s->prefill_ids);
+	free(s->paused_ids);
 	free(s->slices);
 	free(s);
 }
@@ -79,13 +88,30 @@ int64_t scheduler_pages(const struct scheduler *s, int64_t n_total)
 	return (n_total + s->limits.page_tokens - 1) / s->limits.page_tokens;
 }
 
+static int64_t smaller(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What one with n_known tokens should have: one page more than it needs, so that who was just let in is not the next to
+ * pause. */
+static int64_t pages_wanted(const struct scheduler *s, const struct scheduler_request *request, int64_t n_known)
+{
+	return smaller(scheduler_pages(s, request->n_total), scheduler_pages(s, n_known) + 1);
+}
+
+static int64_t pages_to_start(const struct scheduler *s, const struct scheduler_request *request)
+{
+	return pages_wanted(s, request, request->n_prompt);
+}
+
 /* How many of the requests, in their order, get place and pages at once beside n_running others. */
 static int count_starting(const struct scheduler *s, const struct scheduler_request *requests, int n, int n_running,
                           int64_t free_pages)
 {
 	int n_starting = 0;
 	while (n_starting < n && n_running + n_starting < s->limits.n_parallel) {
-		free_pages -= scheduler_pages(s, requests[n_starting].n_total);
+		free_pages -= pages_to_start(s, &requests[n_starting]);
 		if (free_pages < 0)
 			break;
 		n_starting++;
@@ -114,8 +140,8 @@ static bool all_waiting_start(const struct scheduler *s, int *n_running, int64_t
 	*free_pages = s->free_pages;
 	for (int id = 0; id < s->n_entries; id++)
 		if (s->entries[id].state == ENTRY_WAITING)
-			*free_pages -= scheduler_pages(s, s->entries[id].request.n_total);
-	return *n_running <= s->limits.n_parallel && *free_pages >= 0;
+			*free_pages -= pages_to_start(s, &s->entries[id].request);
+	return s->n_paused == 0 && *n_running <= s->limits.n_parallel && *free_pages >= 0;
 }
 
 /* Those that can start at once take no place in the queue, however long their prompts. */
@@ -147,7 +173,8 @@ bool scheduler_add_all(struct scheduler *s, const struct scheduler_request *requ
 	for (int i = 0, id = 0; i < n; i++, id++) {
 		while (s->entries[id].state != ENTRY_FREE)
 			id++; /* there are as many entries as places, here and in the queue */
-		s->entries[id] = (struct entry){.state = ENTRY_WAITING, .request = requests[i], .order = s->next_order++};
+		s->entries[id] = (struct entry){
+		    .state = ENTRY_WAITING, .request = requests[i], .n_known = requests[i].n_prompt, .order = s->next_order++};
 		s->n_waiting++;
 		s->waiting_tokens += requests[i].n_prompt;
 		ids[i] = id;
@@ -189,6 +216,79 @@ static void leave_queue(struct scheduler *s, const struct entry *entry)
 	s->waiting_tokens -= entry->request.n_prompt;
 }
 
+static bool is_decoding(const struct entry *entry)
+{
+	return entry->n_known > entry->request.n_prompt && entry->n_done == entry->n_known - 1;
+}
+
+/* The oldest of a state that was admitted as order `after` or later; -1: none. */
+static int next_of(const struct scheduler *s, enum entry_state state, uint64_t after)
+{
+	int best = -1;
+	for (int id = 0; id < s->n_entries; id++) {
+		const struct entry *entry = &s->entries[id];
+		if (entry->state == state && entry->order >= after && (best < 0 || entry->order < s->entries[best].order))
+			best = id;
+	}
+	return best;
+}
+
+static int newest_running(const struct scheduler *s)
+{
+	int best = -1;
+	for (int id = 0; id < s->n_entries; id++)
+		if (s->entries[id].state == ENTRY_RUNNING && (best < 0 || s->entries[id].order > s->entries[best].order))
+			best = id;
+	return best;
+}
+
+static void give_pages(struct scheduler *s, struct entry *entry, int64_t n_pages)
+{
+	assert(n_pages <= s->free_pages);
+	s->free_pages -= n_pages;
+	entry->n_pages += n_pages;
+}
+
+static void pause_newest(struct scheduler *s, struct scheduler_admission *admission)
+{
+	int id = newest_running(s);
+	struct entry *entry = &s->entries[id];
+	entry->state = ENTRY_PAUSED;
+	s->free_pages += entry->n_pages;
+	s->n_paused++;
+	entry->n_pages = entry->n_done = 0;
+	admission->paused[admission->n_paused++] = id;
+}
+
+/* Gives every running one, in order of age, the pages that it wants, or at least needs. Of what it needs the oldest finds all
+ * once the others pause: nobody has a right to more than the pool. */
+static void grow(struct scheduler *s, struct scheduler_admission *admission)
+{
+	uint64_t after = 0;
+	for (int id; (id = next_of(s, ENTRY_RUNNING, after)) >= 0; after = s->entries[id].order + 1) {
+		struct entry *entry = &s->entries[id];
+		int64_t needed = smaller(scheduler_pages(s, entry->n_known), scheduler_pages(s, entry->request.n_total));
+		while (entry->state == ENTRY_RUNNING && needed - entry->n_pages > s->free_pages)
+			pause_newest(s, admission);
+		int64_t more = pages_wanted(s, &entry->request, entry->n_known) - entry->n_pages;
+		if (entry->state == ENTRY_RUNNING && more > 0)
+			give_pages(s, entry, smaller(more, s->free_pages));
+	}
+}
+
+static void go_on(struct scheduler *s)
+{
+	for (int id; (id = next_of(s, ENTRY_PAUSED, 0)) >= 0;) {
+		struct entry *entry = &s->entries[id];
+		int64_t pages = pages_wanted(s, &entry->request, entry->n_known);
+		if (pages > s->free_pages)
+			return;
+		give_pages(s, entry, pages);
+		entry->state = ENTRY_RUNNING;
+		s->n_paused--;
+	}
+}
+
 static void let_in(struct scheduler *s, struct scheduler_admission *admission)
 {
 	while (s->n_running < s->limits.n_parallel) {
@@ -196,36 +296,38 @@ static void let_in(struct scheduler *s, struct scheduler_admission *admission)
 		if (id < 0)
 			return;
 		struct entry *entry = &s->entries[id];
-		int64_t pages = scheduler_pages(s, entry->request.n_total);
+		int64_t pages = pages_to_start(s, &entry->request);
 		if (pages > s->free_pages)
 			return;
 		leave_queue(s, entry);
-		s->free_pages -= pages;
+		give_pages(s, entry, pages);
 		s->n_running++;
-		entry->state = ENTRY_PREFILL;
+		entry->state = ENTRY_RUNNING;
 		entry->order = s->next_order++;
 		s->admitted_ns[id] = s->now_ns;
 		admission->admitted[admission->n_admitted++] = id;
 	}
 }
 
+/* The oldest that has something to compute before it decodes. */
 static int next_prefill(const struct scheduler *s, uint64_t after)
 {
-	int best = -1;
-	for (int id = 0; id < s->n_entries; id++) {
-		const struct entry *entry = &s->entries[id];
-		if (entry->state == ENTRY_PREFILL && entry->order >= after &&
-		    (best < 0 || entry->order < s->entries[best].order))
-			best = id;
-	}
-	return best;
+	int id = next_of(s, ENTRY_RUNNING, after);
+	while (id >= 0 && is_decoding(&s->entries[id]))
+		id = next_of(s, ENTRY_RUNNING, s->entries[id].order + 1);
+	return id;
 }
 
 void scheduler_admit(struct scheduler *s, int64_t now_ns, struct scheduler_admission *admission)
 {
-	*admission = (struct scheduler_admission){.admitted = s->admitted_ids, .prefilling = s->prefill_ids};
+	*admission = (struct scheduler_admission){
+	    .admitted = s->admitted_ids, .paused = s->paused_ids, .prefilling = s->prefill_ids};
 	s->now_ns = now_ns;
-	let_in(s, admission);
+	grow(s, admission);
+	if (admission->n_paused == 0)
+		go_on(s);
+	if (s->n_paused == 0)
+		let_in(s, admission);
 	uint64_t after = 0;
 	for (int id; (id = next_prefill(s, after)) >= 0; after = s->entries[id].order + 1)
 		admission->prefilling[admission->n_prefilling++] = id;
@@ -233,13 +335,13 @@ void scheduler_admit(struct scheduler *s, int64_t now_ns, struct scheduler_admis
 
 int64_t scheduler_skip(struct scheduler *s, int id, int64_t n_done)
 {
-	assert(id >= 0 && id < s->n_entries && s->entries[id].state == ENTRY_PREFILL);
+	assert(id >= 0 && id < s->n_entries && s->entries[id].state == ENTRY_RUNNING);
 	struct entry *entry = &s->entries[id];
-	int64_t n_more = n_done - entry->n_prefilled;
+	int64_t n_more = n_done - entry->n_done;
 	if (n_more <= 0)
 		return 0;
-	assert(n_done % s->limits.tile_rows == 0 && n_done < entry->request.n_prompt);
-	entry->n_prefilled = n_done;
+	assert(n_done % s->limits.tile_rows == 0 && n_done < entry->n_known);
+	entry->n_done = n_done;
 	return n_more;
 }
 
@@ -269,31 +371,48 @@ static bool waits_for_group(const struct scheduler *s, const struct entry *entry
 		return false;
 	for (int id = 0; id < s->n_entries; id++) {
 		const struct entry *other = &s->entries[id];
-		if (other->state == ENTRY_PREFILL && other->request.group == entry->request.group &&
-		    other->order < entry->order)
+		if (other->state == ENTRY_RUNNING && other->n_done < other->request.n_prompt &&
+		    other->request.group == entry->request.group && other->order < entry->order)
 			return true;
 	}
 	return false;
 }
 
+/* The next rows of one that does not decode, at most `budget` and n_again; n_rows 0: none are possible. */
+static struct scheduler_slice next_slice(const struct scheduler *s, int id, int64_t budget, int64_t n_again)
+{
+	const struct entry *entry = &s->entries[id];
+	struct scheduler_slice slice = {.id = id, .position = entry->n_done};
+	int64_t left = entry->request.n_prompt - entry->n_done;
+	slice.again = left <= 0;
+	if (slice.again) {
+		int64_t rows = smaller(entry->n_known - 1 - entry->n_done, n_again);
+		slice.n_rows = (int)smaller(rows, budget);
+	} else if (left <= budget) {
+		slice.n_rows = (int)left;
+		slice.last = entry->n_known == entry->request.n_prompt;
+	} else {
+		slice.n_rows = (int)(budget / s->limits.tile_rows * s->limits.tile_rows);
+	}
+	return slice;
+}
+
 static void plan_prefill(struct scheduler *s, struct scheduler_step *step)
 {
-	int64_t budget = prefill_budget(s, step->n_decode > 0);
+	int64_t budget = prefill_budget(s, step->n_decode > 0), n_again = ROWS_AGAIN;
 	uint64_t after = 0;
 	for (int id; budget > 0 && (id = next_prefill(s, after)) >= 0; after = s->entries[id].order + 1) {
-		const struct entry *entry = &s->entries[id];
-		if (waits_for_group(s, entry))
+		if (waits_for_group(s, &s->entries[id]))
 			continue;
-		int64_t left = entry->request.n_prompt - entry->n_prefilled;
-		int64_t rows = left;
-		if (rows > budget)
-			rows = budget / s->limits.tile_rows * s->limits.tile_rows;
-		if (rows == 0)
+		struct scheduler_slice slice = next_slice(s, id, budget, n_again);
+		if (slice.n_rows == 0 && !slice.again)
 			return; /* less than a tile is left of the budget, and only a prompt's end may be shorter */
-		step->slices[step->n_slices++] = (struct scheduler_slice){
-		    .id = id, .position = entry->n_prefilled, .n_rows = (int)rows, .last = rows == left};
-		step->n_prefill_rows += (int)rows;
-		budget -= rows;
+		if (slice.n_rows == 0)
+			continue;
+		step->slices[step->n_slices++] = slice;
+		step->n_prefill_rows += slice.n_rows;
+		budget -= slice.n_rows;
+		n_again -= slice.again ? slice.n_rows : 0;
 	}
 }
 
@@ -301,7 +420,7 @@ bool scheduler_plan(struct scheduler *s, struct scheduler_step *step)
 {
 	*step = (struct scheduler_step){.decode = s->decode_ids, .slices = s->slices};
 	for (int id = 0; id < s->n_entries; id++)
-		if (s->entries[id].state == ENTRY_DECODE)
+		if (s->entries[id].state == ENTRY_RUNNING && is_decoding(&s->entries[id]))
 			step->decode[step->n_decode++] = id;
 	plan_prefill(s, step);
 	return step->n_decode + step->n_slices > 0;
@@ -312,21 +431,35 @@ static void learn(double *average, double sample)
 	*average = *average > 0 ? *average * 0.8 + sample * 0.2 : sample;
 }
 
+/* What steps cost. Rows that compute generated tokens again cost neither what prefill nor what decoding does. */
+static void learn_step(struct scheduler *s, const struct scheduler_step *step, double elapsed_ns)
+{
+	for (int i = 0; i < step->n_slices; i++)
+		if (step->slices[i].again)
+			return;
+	if (step->n_slices == 0)
+		learn(&s->decode_step_ns, elapsed_ns);
+	else if (elapsed_ns > s->decode_step_ns || step->n_decode == 0)
+		learn(&s->prefill_row_ns,
+		      (elapsed_ns - (step->n_decode ? s->decode_step_ns : 0)) / (double)step->n_prefill_rows);
+}
+
 void scheduler_report(struct scheduler *s, const struct scheduler_step *step, int64_t elapsed_ns)
 {
+	for (int i = 0; i < step->n_decode; i++) {
+		struct entry *entry = &s->entries[step->decode[i]];
+		bool runs = entry->state == ENTRY_RUNNING; /* else removed meanwhile */
+		entry->n_done += runs;
+		entry->n_known += runs;
+	}
 	for (int i = 0; i < step->n_slices; i++) {
 		struct entry *entry = &s->entries[step->slices[i].id];
-		if (entry->state != ENTRY_PREFILL)
-			continue; /* removed meanwhile */
-		entry->n_prefilled += step->slices[i].n_rows;
-		if (step->slices[i].last)
-			entry->state = ENTRY_DECODE;
+		if (entry->state != ENTRY_RUNNING)
+			continue;
+		entry->n_done += step->slices[i].n_rows;
+		entry->n_known += step->slices[i].last;
 	}
-	if (step->n_slices == 0)
-		learn(&s->decode_step_ns, (double)elapsed_ns);
-	else if ((double)elapsed_ns > s->decode_step_ns || step->n_decode == 0)
-		learn(&s->prefill_row_ns,
-		      ((double)elapsed_ns - (step->n_decode ? s->decode_step_ns : 0)) / (double)step->n_prefill_rows);
+	learn_step(s, step, (double)elapsed_ns);
 }
 
 void scheduler_remove(struct scheduler *s, int id)
@@ -337,7 +470,8 @@ void scheduler_remove(struct scheduler *s, int id)
 		leave_queue(s, entry);
 	} else {
 		s->n_running--;
-		s->free_pages += scheduler_pages(s, entry->request.n_total);
+		s->n_paused -= entry->state == ENTRY_PAUSED;
+		s->free_pages += entry->n_pages;
 		learn(&s->request_ns, (double)(s->now_ns - s->admitted_ns[id]));
 	}
 	entry->state = ENTRY_FREE;
@@ -346,6 +480,11 @@ void scheduler_remove(struct scheduler *s, int id)
 int scheduler_running(const struct scheduler *s)
 {
 	return s->n_running;
+}
+
+int scheduler_paused(const struct scheduler *s)
+{
+	return s->n_paused;
 }
 
 int scheduler_waiting(const struct scheduler *s)
@@ -367,7 +506,7 @@ int64_t scheduler_free_pages(const struct scheduler *s)
  * at the same time. */
 static double share_of(const struct scheduler *s, const struct entry *entry)
 {
-	int64_t together = s->limits.n_pages / scheduler_pages(s, entry->request.n_total);
+	int64_t together = s->limits.n_pages / pages_wanted(s, &entry->request, entry->n_known);
 	return 1.0 / (double)(together < s->limits.n_parallel ? together : s->limits.n_parallel);
 }
 

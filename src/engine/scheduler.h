@@ -10,8 +10,15 @@
  *     scheduler_remove(s, id);                             // ended or cancelled, in whatever phase
  *
  * Admission: in order of priority, then arrival; waiting raises priority by one every five seconds, so nobody
- * starves. A request is admitted when a place and all the pages it may ever need (prompt + max_tokens) are free:
- * admitted means it will finish. Nobody overtakes the first in line.
+ * starves. A request is admitted when a place is free, and pages for its prompt and one more: what it will say is not known,
+ * and max_tokens is far more most of the time. Nobody overtakes the first in line.
+ *
+ * Admitted means it will finish. Pages are given out as sequences grow, the oldest (by admission) first; where there is none
+ * left the newest pauses, gives all of its pages back and computes them again later. The oldest never pauses, and nobody needs
+ * more pages than there are: so the oldest ends, and then the next is the oldest. Paused ones go on in order of age, before
+ * anybody is admitted. Why pages are not kept while a stream pauses: what it keeps would have to leave room for the most that
+ * all older ones may ever need, and one that may fill the pool would leave none. What is computed again has the same bits, and
+ * most of it is still in the prefix cache.
  *
  * Requests of one group have the same prompt: the first to be admitted computes it while the others that run wait, so that
  * they find it in a cache.
@@ -62,8 +69,11 @@ enum scheduler_refusal {
 struct scheduler_admission {
 	int *admitted; /* ids that left the queue now, in order [n_admitted] */
 	int n_admitted;
-	int *
-	    prefilling; /* ids whose prompt is not done, those just admitted among them, in order of admission [n_prefilling] */
+	int *paused; /* ids that run no longer for want of pages and must give theirs back, now [n_paused] */
+	int n_paused;
+	/* Ids that run and have tokens to compute before they decode, those just admitted and those that go on after a pause
+	 * among them, in order of admission [n_prefilling]. */
+	int *prefilling;
 	int n_prefilling;
 };
 
@@ -71,7 +81,8 @@ struct scheduler_slice {
 	int id;
 	int64_t position;
 	int n_rows;
-	bool last; /* ends the prompt: its last row's logits give the first token */
+	bool last;  /* ends the prompt: its last row's logits give the first token */
+	bool again; /* tokens that were generated before a pause: decode rows, without logits */
 };
 
 struct scheduler_step {
@@ -79,7 +90,7 @@ struct scheduler_step {
 	int n_decode;
 	struct scheduler_slice *slices; /* [n_slices] */
 	int n_slices;
-	int n_prefill_rows;
+	int n_prefill_rows; /* of all slices */
 };
 
 struct scheduler *scheduler_create(const struct scheduler_limits *limits); /* NULL when memory is short */
@@ -94,23 +105,25 @@ bool scheduler_add_all(struct scheduler *scheduler, const struct scheduler_reque
 /* Pages that n_total positions take. */
 int64_t scheduler_pages(const struct scheduler *scheduler, int64_t n_total);
 
-/* Between steps: lets in, one by one, whoever is first in line and fits. A cache changes nothing about what fits: whoever
- * shares a page may be its last holder, so every page is reserved. */
+/* Between steps: gives running sequences the pages of their next rows, or pauses some; then lets go on, or in, one by one,
+ * whoever is first in line and fits. A cache changes nothing about what fits: whoever shares a page may be its last holder,
+ * so each counts all of its pages. */
 void scheduler_admit(struct scheduler *scheduler, int64_t now_ns, struct scheduler_admission *admission);
-/* Of a prompt that is being prefilled the first n_done tokens are known from elsewhere: a multiple of the tile, less than
- * n_prompt. Returns how many more that are than were done; 0 when that many were done already. */
+/* Of one that does not decode yet the first n_done tokens are known from elsewhere: a multiple of the tile, and not all of the
+ * prompt and what was generated so far. Returns how many more that are than were done; 0 when that many were done already. */
 int64_t scheduler_skip(struct scheduler *scheduler, int id, int64_t n_done);
 /* The rows of the next step; false when there is nothing to compute. The arrays of *step belong to the scheduler until the
  * next plan. */
 bool scheduler_plan(struct scheduler *scheduler, struct scheduler_step *step);
-/* The step was computed: slices count as prefilled, those that were `last` decode from now on. */
+/* The step was computed: slices count as done, and whoever decodes, or ended its prompt, has one token more. */
 void scheduler_report(struct scheduler *scheduler, const struct scheduler_step *step, int64_t elapsed_ns);
 void scheduler_remove(struct scheduler *scheduler, int id);
 
-int scheduler_running(const struct scheduler *scheduler);
+int scheduler_running(const struct scheduler *scheduler); /* those that pause included: they have their place */
+int scheduler_paused(const struct scheduler *scheduler);
 int scheduler_waiting(const struct scheduler *scheduler);
 int64_t scheduler_waiting_tokens(const struct scheduler *scheduler);
-int64_t scheduler_free_pages(const struct scheduler *scheduler); /* not reserved */
+int64_t scheduler_free_pages(const struct scheduler *scheduler); /* not given out */
 /* Estimated time until a request that arrived now would be admitted, from what steps cost so far; at least 1 s. */
 int64_t scheduler_wait_estimate_ns(const struct scheduler *scheduler);
 

@@ -117,9 +117,9 @@ void sequence_destroy(struct sequence *sequence)
 	free(sequence);
 }
 
-void sequence_adopt_pages(struct sequence *sequence, struct prefix_cache *cache, int page_tokens)
+void sequence_adopt_pages(struct sequence *sequence, struct prefix_cache *cache, int page_tokens, int64_t n_tokens)
 {
-	int n_full = (int)((sequence->request.n_prompt - 1) / page_tokens);
+	int n_full = (int)((n_tokens - 1) / page_tokens);
 	for (; sequence->n_published < n_full; sequence->n_published++) {
 		int at = sequence->n_published;
 		int32_t page = prefix_cache_find(cache, &sequence->chain, sequence->tokens + (int64_t)at * page_tokens);

@@ -34,6 +34,7 @@ struct sequence {
 	bool clipped;    /* the context ends it before max_tokens would */
 	int32_t *pages;  /* [max_pages] page table */
 	int n_pages, max_pages;
+	bool was_paused;
 	int64_t cached_tokens;     /* of the prompt, that others computed */
 	struct prefix_chain chain; /* behind the last page that is in the prefix cache ... */
 	int n_published;           /* ... of so many */
@@ -65,9 +66,9 @@ static inline int64_t sequence_output_tokens(const struct sequence *sequence)
 	return sequence->n_tokens - sequence->request.n_prompt;
 }
 
-/* Exchanges the pages behind those that are published for equal ones that the cache has, up to the last full one before
- * the prompt's last token. Those the sequence had in their place go back. */
-void sequence_adopt_pages(struct sequence *sequence, struct prefix_cache *cache, int page_tokens);
+/* Exchanges the pages behind those that are published for equal ones that the cache has, up to the last full one before the
+ * last of the first n_tokens tokens. Those the sequence had in their place go back. */
+void sequence_adopt_pages(struct sequence *sequence, struct prefix_cache *cache, int page_tokens, int64_t n_tokens);
 
 /* Takes the next token (-1: the sampler found none), with its log-probabilities where the request asks for them (else
  * NULL), and pushes what follows from it. True when the sequence has ended:

@@ -84,34 +84,53 @@ static void drop_cancelled(struct engine *engine, int64_t now_ns)
 
 /* ---- the plan ---- */
 
-/* Locked. What the prefix cache has by now of a prompt that is being prefilled; another request may just have computed it.
- * The last token is always computed, for its logits. */
+/* Locked. What the prefix cache has by now of one that does not decode yet; another request may just have computed it. The
+ * last token is always computed, for its logits. */
 static void adopt_cached(struct engine *engine, int id)
 {
 	struct sequence *sequence = engine->sequences[id];
 	int page_tokens = engine->facts.kv_page_tokens;
 	if (sequence->request.embeds && engine->pooling != POOLING_LAST)
 		return; /* pages hold no hidden states */
-	sequence_adopt_pages(sequence, engine->cache, page_tokens);
+	/* Where decoding has bits of its own, those of the answer are the sequence's own, too. */
+	sequence_adopt_pages(sequence, engine->cache, page_tokens,
+	                     engine->decode_is_prefill ? sequence->n_tokens : sequence->request.n_prompt);
 	int64_t n_known = (int64_t)sequence->n_published * page_tokens;
 	int64_t n_new = scheduler_skip(engine->scheduler, id, n_known);
+	if (sequence->was_paused)
+		return; /* what it finds it may have computed itself */
 	sequence->cached_tokens += n_new;
 	engine->metrics.cached_tokens += (uint64_t)n_new;
 }
 
-/* Locked. Takes every page the sequence may need beside those it was given; the scheduler has counted them, so there is
- * one to take, from the pool or from the cache. */
+/* Locked. It was paused: its pages go back, and stay in the cache as long as nobody needs them. */
+static void give_back(struct engine *engine, struct sequence *sequence)
+{
+	prefix_cache_release(engine->cache, sequence->pages, sequence->n_pages);
+	sequence->n_pages = sequence->n_published = 0;
+	sequence->chain.serial = 0;
+	sequence->was_paused = true;
+	engine->metrics.pauses++;
+}
+
+/* Locked. */
 static void begin(struct engine *engine, struct sequence *sequence, int64_t now_ns)
 {
-	while (sequence->n_pages < sequence->max_pages) {
-		int32_t page = prefix_cache_take(engine->cache);
-		assert(page >= 0);
-		sequence->pages[sequence->n_pages++] = page;
-	}
 	sequence->admitted_ns = now_ns;
 	histogram_observe(&engine->metrics.queue, (double)(now_ns - sequence->submitted_ns) / 1e9);
 	engine->metrics.prompt_tokens += (uint64_t)sequence->request.n_prompt;
 	stream_push_started(sequence->stream, sequence->choice, sequence->request.n_prompt, sequence->cached_tokens);
+}
+
+/* Locked. The scheduler has counted them, so there is one to take, from the pool or from the cache. */
+static void take_pages(struct engine *engine, int id, int64_t n_positions)
+{
+	struct sequence *sequence = engine->sequences[id];
+	while ((int64_t)sequence->n_pages * engine->facts.kv_page_tokens < n_positions) {
+		int32_t page = prefix_cache_take(engine->cache);
+		assert(page >= 0 && sequence->n_pages < sequence->max_pages);
+		sequence->pages[sequence->n_pages++] = page;
+	}
 }
 
 /* Locked. False when there is nothing to compute. */
@@ -119,12 +138,19 @@ static bool plan(struct engine *engine, int64_t now_ns, struct scheduler_step *s
 {
 	struct scheduler_admission admission;
 	scheduler_admit(engine->scheduler, now_ns, &admission);
-	/* All adopt before any takes: what a newcomer takes may be what another could have adopted. */
+	for (int i = 0; i < admission.n_paused; i++)
+		give_back(engine, engine->sequences[admission.paused[i]]);
+	/* All adopt before any takes: what one takes may be what another could have adopted. */
 	for (int i = 0; i < admission.n_prefilling; i++)
 		adopt_cached(engine, admission.prefilling[i]);
 	for (int i = 0; i < admission.n_admitted; i++)
 		begin(engine, engine->sequences[admission.admitted[i]], now_ns);
-	return scheduler_plan(engine->scheduler, step);
+	bool any = scheduler_plan(engine->scheduler, step);
+	for (int i = 0; i < step->n_decode; i++)
+		take_pages(engine, step->decode[i], engine->sequences[step->decode[i]]->n_tokens);
+	for (int i = 0; i < step->n_slices; i++)
+		take_pages(engine, step->slices[i].id, step->slices[i].position + step->slices[i].n_rows);
+	return any;
 }
 
 /* ---- the step ---- */
@@ -160,6 +186,16 @@ static int build_spans(struct engine *engine, const struct scheduler_step *step)
 	}
 	for (int i = 0; i < step->n_slices; i++) {
 		const struct scheduler_slice *slice = &step->slices[i];
+		if (slice->again)
+			add_span(
+			    engine, &n_spans, slice->id,
+			    (struct forward_span){
+			        .n_rows = slice->n_rows, .phase = ROWS_DECODE, .position = slice->position, .logits = LOGITS_NONE});
+	}
+	for (int i = 0; i < step->n_slices; i++) {
+		const struct scheduler_slice *slice = &step->slices[i];
+		if (slice->again)
+			continue;
 		add_span(engine, &n_spans, slice->id,
 		         (struct forward_span){.n_rows = slice->n_rows,
 		                               .phase = ROWS_PREFILL,

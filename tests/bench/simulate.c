@@ -106,6 +106,8 @@ static void print_result(const struct simulation_options *options, const struct 
 	printf("  %lld steps, busy %.0f%% of the time; %lld prompt tokens, %lld generated\n", (long long)result->n_steps,
 	       100 * result->busy_s / result->simulated_s, (long long)result->n_prompt_tokens,
 	       (long long)result->n_output_tokens);
+	printf("  %lld pauses for want of pages, %lld tokens computed again\n", (long long)result->n_pauses,
+	       (long long)result->n_computed_again);
 	print_tally("queue length (of time)", &result->queue_length, "");
 	print_tally("gap, nobody prefilling", &result->gap_ms, "ms");
 	print_tally("gap beside prefill", &result->prefill_gap_ms, "ms");

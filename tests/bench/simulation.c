@@ -87,7 +87,7 @@ static double draw_exponential(uint64_t *state, double mean)
 
 /* ---- the load: every request of the day, in order of arrival ---- */
 
-enum phase { OUTSIDE, WAITING, PREFILL, DECODE };
+enum phase { OUTSIDE, WAITING, PREFILL, AGAIN, DECODE, PAUSED };
 
 struct client {
 	int64_t arrival_ns, cancel_ns; /* cancel: INT64_MAX for most */
@@ -98,7 +98,7 @@ struct client {
 	enum phase phase;
 	int64_t try_ns; /* when it asks, first or again */
 	int64_t last_token_ns;
-	int n_refusals, n_prefilled, n_generated;
+	int n_refusals, n_done, n_generated; /* done: tokens that are computed */
 	int64_t n_overtaken;
 };
 
@@ -203,7 +203,8 @@ static void check_counts(struct world *world)
 		n_waiting += client && client->phase == WAITING;
 		if (client && client->phase != WAITING) {
 			n_running++;
-			n_pages += scheduler_pages(world->scheduler, client->n_total);
+			n_pages +=
+			    client->phase == PAUSED ? 0 : scheduler_pages(world->scheduler, client->n_prompt + client->n_generated);
 		}
 	}
 	if (n_running != scheduler_running(world->scheduler) || n_running > options->n_parallel)
@@ -211,8 +212,9 @@ static void check_counts(struct world *world)
 		        options->n_parallel);
 	if (n_waiting != scheduler_waiting(world->scheduler))
 		violate(world, "%d wait, the scheduler says %d", n_waiting, scheduler_waiting(world->scheduler));
-	if (n_pages + scheduler_free_pages(world->scheduler) != options->n_pages)
-		violate(world, "%lld pages reserved and %lld free are not %d", (long long)n_pages,
+	if (n_pages + scheduler_free_pages(world->scheduler) > options->n_pages ||
+	    scheduler_free_pages(world->scheduler) < 0)
+		violate(world, "%lld pages needed and %lld free are more than %d", (long long)n_pages,
 		        (long long)scheduler_free_pages(world->scheduler), options->n_pages);
 }
 
@@ -229,9 +231,10 @@ static void check_step(struct world *world, const struct scheduler_step *step)
 		const struct scheduler_slice *slice = &step->slices[i];
 		const struct client *client = world->by_id[slice->id];
 		int end = (int)slice->position + slice->n_rows;
-		if (!client || client->phase != PREFILL || slice->position != client->n_prefilled || slice->n_rows < 1 ||
-		    end > client->n_prompt || slice->last != (end == client->n_prompt) ||
-		    (!slice->last && end % world->options->tile_rows != 0))
+		if (!client || client->phase != (slice->again ? AGAIN : PREFILL) || slice->position != client->n_done ||
+		    slice->n_rows < 1 || end > client->n_prompt + (slice->again ? client->n_generated - 1 : 0) ||
+		    slice->last != (end == client->n_prompt && client->n_generated == 0) ||
+		    (!slice->again && end < client->n_prompt && end % world->options->tile_rows != 0))
 			violate(world, "slice %d of %d rows at %lld does not follow", i, slice->n_rows, (long long)slice->position);
 	}
 }
@@ -247,9 +250,16 @@ static double cost_ms(const struct world *world, const struct scheduler_step *st
 		ms += options->decode_row_depth_ms * (client->n_prompt + client->n_generated) / 1000;
 	}
 	ms += step->n_slices > 0 ? options->prefill_step_ms : 0;
+	bool again = false;
 	for (int i = 0; i < step->n_slices; i++) {
 		const struct scheduler_slice *slice = &step->slices[i];
 		double depth = (double)slice->position + slice->n_rows * 0.5;
+		if (slice->again) { /* as further streams, the first of which may be alone */
+			ms += slice->n_rows * (options->decode_row_ms + options->decode_row_depth_ms * depth / 1000);
+			ms += !again && step->n_decode == 0 ? options->decode_step_ms : 0;
+			again = true;
+			continue;
+		}
 		ms += slice->n_rows * (options->prefill_row_ms + options->prefill_row_depth_ms * depth / 1000);
 	}
 	return ms;
@@ -260,6 +270,21 @@ static void leave(struct world *world, int id)
 	scheduler_remove(world->scheduler, id);
 	world->by_id[id]->phase = OUTSIDE;
 	world->by_id[id] = NULL;
+}
+
+/* Nothing is found in a cache: the worst that a pause can cost. */
+static void pause_and_go_on(struct world *world, const struct scheduler_admission *admission)
+{
+	for (int i = 0; i < admission->n_paused; i++) {
+		struct client *client = world->by_id[admission->paused[i]];
+		client->phase = PAUSED;
+		world->result->n_pauses++;
+		world->result->n_computed_again += client->n_done;
+		client->n_done = 0;
+	}
+	for (int i = 0; i < admission->n_prefilling; i++)
+		if (world->by_id[admission->prefilling[i]]->phase == PAUSED)
+			world->by_id[admission->prefilling[i]]->phase = PREFILL;
 }
 
 static void admit(struct world *world, const struct scheduler_admission *admission)
@@ -300,6 +325,16 @@ static void take_token(struct world *world, int id, bool beside_prefill)
 	}
 }
 
+/* Of one that runs. */
+static enum phase phase_of(const struct client *client)
+{
+	if (client->phase == OUTSIDE)
+		return OUTSIDE;
+	if (client->n_done < client->n_prompt)
+		return PREFILL;
+	return client->n_done < client->n_prompt + client->n_generated - 1 ? AGAIN : DECODE;
+}
+
 static void compute(struct world *world, const struct scheduler_step *step)
 {
 	double noise = 1 + world->options->noise * (2 * draw_uniform(&world->random) - 1);
@@ -310,14 +345,13 @@ static void compute(struct world *world, const struct scheduler_step *step)
 	world->result->n_steps++;
 	scheduler_report(world->scheduler, step, elapsed_ns);
 	for (int i = 0; i < step->n_decode; i++)
-		take_token(world, step->decode[i], step->n_slices > 0);
+		world->by_id[step->decode[i]]->n_done++, take_token(world, step->decode[i], step->n_slices > 0);
 	for (int i = 0; i < step->n_slices; i++) {
 		struct client *client = world->by_id[step->slices[i].id];
-		client->n_prefilled += step->slices[i].n_rows;
-		if (step->slices[i].last) {
-			client->phase = DECODE;
+		client->n_done += step->slices[i].n_rows;
+		if (step->slices[i].last)
 			take_token(world, step->slices[i].id, false);
-		}
+		client->phase = phase_of(client);
 	}
 }
 
@@ -400,6 +434,7 @@ static void live(struct world *world)
 		struct scheduler_step step;
 		meet_clients(world);
 		scheduler_admit(world->scheduler, world->now_ns, &admission);
+		pause_and_go_on(world, &admission);
 		admit(world, &admission);
 		if (!scheduler_plan(world->scheduler, &step)) {
 			if (scheduler_waiting(world->scheduler) > 0)

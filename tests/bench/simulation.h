@@ -30,7 +30,7 @@ struct simulation_options {
 	int burst_requests; /* at most: one has a sixth of it to all of it, within two seconds */
 	double long_share;  /* of prompts: 1,500 tokens to what the context holds; others have 16 to 1,000 */
 	double cancel_share;
-	int mean_output, max_tokens; /* generated; asked for, and reserved */
+	int mean_output, max_tokens; /* generated; asked for */
 	int retries;                 /* a refused client comes back when it was told to, so often */
 };
 
@@ -58,6 +58,7 @@ struct priority_result {
 struct simulation_result {
 	char violation[160]; /* "" when all is well */
 	int64_t n_steps, n_prompt_tokens, n_output_tokens;
+	int64_t n_pauses, n_computed_again; /* tokens, as if no cache had them */
 	int64_t n_answers_429, n_came_back, n_in_at_first_return;
 	double simulated_s, busy_s;
 	double late_gaps; /* share of gaps beyond max_gap_ms */

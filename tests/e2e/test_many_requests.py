@@ -16,6 +16,11 @@ def whole(port, key=None, **fields):
     return post(port, "/execute", dict({"stream": False, "ignore_eos": True}, **fields), headers=headers)
 
 
+def counter(port, name):
+    lines = get(port, "/metrics").body.decode().splitlines()
+    return float(dict(line.rsplit(" ", 1) for line in lines if line.startswith(name))[name])
+
+
 # ---- the prefix cache ----
 
 
@@ -56,14 +61,18 @@ def test_what_fits_runs_what_must_wait_waits_what_never_fits_is_refused(worker):
     assert answer.status == 400 and error["code"] == "INSUFFICIENT_MEMORY" and error["retriable"] is False
     most = int(error["message"].split("at most ")[1].split()[0])
     assert "the pool has %d" % pages in error["message"] and 100 < most < 2000
-    # Each needs most of the pool: one runs at a time, the others wait, and none is refused or fails.
-    streams = [Stream(port, "/execute", dict(LONG, max_tokens=most * 2 // 3)) for _ in range(4)]
-    wait_until(lambda: health(port)["active"] == 1)
-    told = health(port)
-    assert told["queued"] >= 1 and told["kv_pages_free"] < pages / 2
-    for stream in streams:
+    # Four that each may fill the whole pool: all are let in at once, the newer ones pause when it is full, and all say what
+    # they say alone. The next one waits behind those that pause.
+    bodies = [dict(LONG, max_tokens=most - 20, seed=seed) for seed in range(4)]
+    alone = [execute(port, body) for body in bodies]
+    assert counter(port, "worker_pauses_total") == 0
+    streams = [Stream(port, "/execute", body) for body in bodies]
+    wait_until(lambda: counter(port, "worker_pauses_total") > 0)
+    assert health(port)["active"] == 4
+    for stream, expected in zip(streams, alone):
         events = list(stream)
-        assert events[-1][0] == "end" and events[-1][1]["tokens_out"] == most * 2 // 3
+        assert events[-1][0] == "end" and events[-1][1]["tokens_out"] == most - 20
+        assert text_of(events) == text_of(expected) and events[-1][1]["usage"]["cached_tokens"] == 0
         stream.close()
     assert health(port)["kv_pages_free"] == pages
 

@@ -172,6 +172,7 @@ struct job {
 	struct request request;
 	int n_tokens, n_text;
 	int32_t tokens[MAX_OUTPUT]; /* the first of them */
+	uint64_t hash;              /* of all */
 	char text[4096];
 	struct token_logprobs logprobs[MAX_OUTPUT];
 	enum error_code code; /* NONE: it ended as it should */
@@ -238,6 +239,7 @@ static int64_t drain(struct stream *stream, struct job *job)
 	struct event event;
 	int64_t cached = -1;
 	job->n_tokens = job->n_text = 0;
+	job->hash = 0;
 	for (bool ended = false; !ended;) {
 		while (!ended && stream_next(stream, &event)) {
 			if (event.type == EVENT_STARTED)
@@ -249,6 +251,8 @@ static int64_t drain(struct stream *stream, struct job *job)
 				if (event.logprobs && job->n_tokens < MAX_OUTPUT)
 					job->logprobs[job->n_tokens] = *event.logprobs;
 			}
+			if (event.type == EVENT_TOKEN)
+				job->hash = job->hash * 1000003 + (uint64_t)event.token;
 			job->n_tokens += event.type == EVENT_TOKEN;
 			if (event.type == EVENT_TOKEN && job->n_text + (int)event.n_text_bytes < (int)sizeof job->text) {
 				memcpy(job->text + job->n_text, event.text, event.n_text_bytes);
@@ -625,11 +629,14 @@ static void check_who_is_admitted_together(enum isa isa)
 	make_job(&blocker, 99);
 	struct engine_status status;
 	engine_status(engine, &status);
-	/* It leaves too few pages for any other, which so wait until it ends, and then come at once. */
+	/* Its choices have every place until they end, all at once, and then those that wait come at once. */
 	int page_tokens = status.kv_page_tokens, n_pages = (233 + 8 + page_tokens - 1) / page_tokens;
 	assert_true(status.kv_pages_total >= 4 * n_pages);
-	blocker.request.max_tokens = (status.kv_pages_total - 1) * page_tokens - blocker.request.n_prompt;
-	struct stream *blocking = submit(engine, &blocker);
+	blocker.request.max_tokens = 700;
+	struct request choices[4] = {blocker.request, blocker.request, blocker.request, blocker.request};
+	struct error error = {0};
+	struct stream *blocking = engine_submit_all(engine, choices, 4, NULL, &error);
+	assert_non_null(blocking);
 	for (int i = 0; i < 4; i++) {
 		make_job(&jobs[i], i);
 		jobs[i].request.n_prompt = 230 + i;
@@ -673,6 +680,65 @@ static void who_is_admitted_together_shares_too(void **state)
 	if (set)
 		check_who_is_admitted_together(ISA_AVX2);
 	kernels_destroy(set);
+}
+
+/* In a pool of a quarter of what four may need together the newer ones pause, and compute again what was taken from them: each
+ * says what it says alone, whether decoding has the bits of prefill (its pages may be found again then) or not. */
+static void check_pauses(const struct setup *wanted)
+{
+	static struct job jobs[4], single[4];
+	struct setup setup = *wanted;
+	struct stream *streams[4];
+	struct engine_metrics metrics;
+	setup.n_threads = 2;
+	setup.n_parallel = 4;
+	setup.max_gap_ms = 1;
+	for (int i = 0; i < 4; i++) {
+		make_job(&jobs[i], i);
+		jobs[i].request.n_prompt = 100 + i;
+		jobs[i].request.max_tokens = 300;
+		for (int j = 0; j < 100 + i; j++)
+			jobs[i].prompt[j] = 300 + j * (i + 2) % 500;
+		single[i] = jobs[i];
+		single[i].request.prompt = single[i].prompt;
+	}
+	struct engine *engine = open_engine(&setup);
+	for (int i = 0; i < 4; i++)
+		drain(submit(engine, &single[i]), &single[i]);
+	engine_destroy(engine);
+	engine = open_engine(&setup);
+	for (int i = 0; i < 4; i++)
+		streams[i] = submit(engine, &jobs[i]);
+	for (int i = 0; i < 4; i++)
+		drain(streams[i], &jobs[i]);
+	engine_metrics(engine, &metrics);
+	assert_true(metrics.pauses > 0);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(jobs[i].n_tokens, 300);
+		assert_int_equal(single[i].n_tokens, 300);
+		assert_true(jobs[i].hash == single[i].hash);
+	}
+	check_all_pages_are_back(engine);
+	engine_destroy(engine);
+}
+
+static void those_that_pause_say_what_they_say_alone(void **state)
+{
+	(void)state;
+	static const struct {
+		enum isa isa;
+		enum dtype weights; /* F32: as stored */
+	} cases[] = {{ISA_AUTO, DTYPE_F32}, {ISA_AVX2, DTYPE_F32}, {ISA_AUTO, DTYPE_Q8}, {ISA_AVX2, DTYPE_Q4}};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct kernels *set = open_set(cases[i].isa, COMPUTE_AUTO, 64);
+		if (set)
+			check_pauses(&(struct setup){.isa = cases[i].isa,
+			                             .weights_auto = cases[i].weights == DTYPE_F32,
+			                             .weights = cases[i].weights,
+			                             .context = 512,
+			                             .kv_memory_bytes = 3 << 19});
+		kernels_destroy(set);
+	}
 }
 
 /* Whoever reads the end of an answer and asks at once finds its place and its pages free. */
@@ -754,6 +820,7 @@ int main(int n_arguments, char **arguments)
 	    cmocka_unit_test(who_does_not_read_is_cancelled_and_nobody_notices),
 	    cmocka_unit_test(a_deadline_ends_every_phase),
 	    cmocka_unit_test(who_is_admitted_together_shares_too),
+	    cmocka_unit_test(those_that_pause_say_what_they_say_alone),
 	    cmocka_unit_test(what_has_ended_has_given_everything_back),
 	    cmocka_unit_test(a_storm_of_cancels_leaves_no_page_behind),
 	};

@@ -120,7 +120,8 @@ static void gap_of_running_streams_is_bounded(void **state)
 	scheduler_destroy(s);
 }
 
-static void admission_reserves_every_page(void **state)
+/* Of the pages that somebody may need, those for the prompt and one more are enough to let it in. */
+static void admission_wants_the_prompt_and_a_page(void **state)
 {
 	(void)state;
 	struct scheduler *s = make(8, 10);
@@ -129,12 +130,12 @@ static void admission_reserves_every_page(void **state)
 	struct scheduler_request too_large = {10, 10 * PAGE + 1, 0, 0, 0};
 	assert_int_equal(scheduler_add(s, &too_large, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_NEVER_FITS);
-	int a = add(s, 10, 6 * PAGE, 0, 0), b = add(s, 10, 6 * PAGE, 0, 0), c = add(s, 10, PAGE, 0, 0);
+	int a = add(s, 4 * PAGE, 9 * PAGE, 0, 0), b = add(s, 5 * PAGE, 6 * PAGE, 0, 0), c = add(s, 10, PAGE, 0, 0);
 	assert_true(plan(s, 0, &step));
 	/* b must wait, and c does not overtake it. */
 	assert_int_equal(admission.n_admitted, 1);
 	assert_int_equal(admission.admitted[0], a);
-	assert_int_equal(scheduler_free_pages(s), 4);
+	assert_int_equal(scheduler_free_pages(s), 5);
 	scheduler_remove(s, a);
 	assert_true(plan(s, 0, &step));
 	assert_int_equal(admission.n_admitted, 2);
@@ -294,12 +295,12 @@ static void retry_after_counts_places_and_pages(void **state)
 		struct scheduler *s = make(4, pools[i].n_pages);
 		struct scheduler_step step;
 		assert_true(scheduler_wait_estimate_ns(s) == second);
-		int first = add(s, 10, 10 * PAGE, 0, 0);
+		int first = add(s, 9 * PAGE, 10 * PAGE, 0, 0);
 		assert_true(plan(s, 0, &step));
 		assert_true(plan(s, 10 * second, &step));
 		scheduler_remove(s, first);
 		for (int n = 0; n < pools[i].together + 8; n++) {
-			assert_true(add(s, 10, 10 * PAGE, 0, 0) >= 0);
+			assert_true(add(s, 9 * PAGE, 10 * PAGE, 0, 0) >= 0);
 			assert_true(plan(s, 10 * second, &step));
 		}
 		assert_int_equal(scheduler_waiting(s), 8);
@@ -347,7 +348,7 @@ static void what_is_known_is_skipped(void **state)
 	assert_int_equal(admission.n_prefilling, 0);
 	assert_true(scheduler_plan(s, &step));
 	assert_int_equal(step.n_decode, 2);
-	assert_int_equal(scheduler_free_pages(s), 1000 - scheduler_pages(s, 1100) - scheduler_pages(s, 210));
+	assert_int_equal(scheduler_free_pages(s), 1000 - scheduler_pages(s, 1000) - 1 - scheduler_pages(s, 210));
 	scheduler_destroy(s);
 }
 
@@ -391,13 +392,172 @@ static void random_load_gives_everything_back(void **state)
 	scheduler_destroy(s);
 }
 
+/* Two grow until the pool is full: the newer one gives its pages back, and goes on with what it had said when the older one
+ * has ended, tile by tile through its prompt and then row by row through its answer. */
+static void the_newest_pauses_and_computes_again(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(4, 8);
+	struct scheduler_step step;
+	int older = add(s, PAGE, 8 * PAGE, 0, 0), newer = add(s, PAGE, 8 * PAGE, 0, 0), n_newer = 0, n_older = 0;
+	for (;;) {
+		assert_true(plan(s, 0, &step));
+		if (admission.n_paused)
+			break;
+		for (int i = 0; i < step.n_decode; i++)
+			++*(step.decode[i] == newer ? &n_newer : &n_older);
+		scheduler_report(s, &step, 1000);
+		assert_true(scheduler_free_pages(s) >= 0);
+	}
+	assert_int_equal(admission.n_paused, 1);
+	assert_int_equal(admission.paused[0], newer);
+	assert_true(scheduler_paused(s) == 1 && scheduler_running(s) == 2);
+	assert_int_equal(n_newer, 3 * PAGE); /* four pages each */
+	int third = add(s, 1, 2, 10, 0);     /* nobody goes before the one that pauses */
+	for (; n_older < 7 * PAGE - 1; n_older++) {
+		assert_true(step.n_decode == 1 && step.decode[0] == older && step.n_slices == 0);
+		scheduler_report(s, &step, 1000);
+		assert_true(plan(s, 0, &step));
+		assert_int_equal(admission.n_admitted + admission.n_paused, 0);
+	}
+	scheduler_remove(s, older);
+	assert_true(plan(s, 0, &step));
+	assert_true(admission.n_prefilling == 2 && admission.prefilling[0] == newer && admission.admitted[0] == third);
+	assert_true(step.slices[0].id == newer && step.slices[0].n_rows == PAGE && !step.slices[0].last);
+	scheduler_report(s, &step, 1000);
+	scheduler_remove(s, third);
+	int64_t position = PAGE;
+	while (plan(s, 0, &step) && step.n_slices) {
+		assert_true(step.slices[0].again && step.slices[0].position == position && !step.slices[0].last);
+		position += step.slices[0].n_rows;
+		scheduler_report(s, &step, 1000);
+	}
+	assert_int_equal(position, PAGE + n_newer); /* all but the token that it decodes next */
+	assert_true(step.n_decode == 1 && step.decode[0] == newer);
+	scheduler_remove(s, newer);
+	assert_int_equal(scheduler_free_pages(s), 8);
+	scheduler_destroy(s);
+}
+
+/* What the scheduler must know of one that was admitted, counted from outside. */
+struct follower {
+	bool admitted, paused;
+	int64_t n_prompt, n_total, n_known, n_done;
+	int order;
+};
+
+enum { N_FOLLOWERS = 6 + 8 };
+
+/* Nobody that runs is newer than one that pauses, and what runs has the pages of its tokens. */
+static void check_followers(const struct scheduler *s, const struct follower *followers, int n_pages)
+{
+	int newest_running = -1, oldest_paused = 1 << 30;
+	int64_t needed = 0;
+	for (int id = 0; id < N_FOLLOWERS; id++) {
+		const struct follower *one = &followers[id];
+		if (one->admitted && !one->paused) {
+			newest_running = one->order > newest_running ? one->order : newest_running;
+			int64_t n_tokens = one->n_known < one->n_total ? one->n_known : one->n_total;
+			needed += scheduler_pages(s, n_tokens);
+		} else if (one->admitted) {
+			oldest_paused = one->order < oldest_paused ? one->order : oldest_paused;
+		}
+	}
+	assert_true(newest_running < oldest_paused);
+	assert_true(needed <= n_pages - scheduler_free_pages(s) && scheduler_free_pages(s) >= 0);
+}
+
+/* Random requests that may each fill most of the pool, in a pool of a quarter of what they may need together: everyone that
+ * is admitted gets all of its tokens, in order, whatever pauses; a step always makes progress; the oldest never pauses. */
+static void everyone_admitted_finishes(void **state)
+{
+	(void)state;
+	enum { N_PAGES = 24, N_REQUESTS = 1500 };
+	struct follower followers[N_FOLLOWERS] = {0};
+	struct scheduler *s = make(6, N_PAGES);
+	struct scheduler_step step;
+	unsigned seed = 17;
+	int n_added = 0, n_finished = 0, n_cancelled = 0, n_pauses = 0, order = 0;
+	for (int64_t now = 0; n_finished + n_cancelled < N_REQUESTS; now++) {
+		assert_true(now < 3000000);
+		if (n_added < N_REQUESTS && rand_r(&seed) % 4 == 0) {
+			int64_t n_prompt = 1 + rand_r(&seed) % (N_PAGES * PAGE / 3);
+			int64_t n_total = n_prompt + 1 + rand_r(&seed) % (N_PAGES * PAGE - (int)n_prompt);
+			int id = add(s, n_prompt, n_total, 0, now);
+			if (id >= 0)
+				followers[id] = (struct follower){.n_prompt = n_prompt, .n_total = n_total, .n_known = n_prompt};
+			n_added += id >= 0;
+		}
+		bool any = plan(s, now, &step);
+		int oldest = -1;
+		for (int id = 0; id < N_FOLLOWERS; id++)
+			if (followers[id].admitted && (oldest < 0 || followers[id].order < followers[oldest].order))
+				oldest = id;
+		for (int i = 0; i < admission.n_paused; i++) {
+			assert_true(admission.paused[i] != oldest);
+			followers[admission.paused[i]].paused = true;
+			followers[admission.paused[i]].n_done = 0;
+			n_pauses++;
+		}
+		for (int i = 0; i < admission.n_admitted; i++)
+			followers[admission.admitted[i]].admitted = true, followers[admission.admitted[i]].order = order++;
+		for (int i = 0; i < admission.n_prefilling; i++) {
+			struct follower *one = &followers[admission.prefilling[i]];
+			one->paused = false;
+			/* A cache may know a beginning of it. */
+			int64_t known = one->n_done + (int64_t)(rand_r(&seed) % 3) * TILE;
+			known = known / TILE * TILE;
+			if (rand_r(&seed) % 4 == 0 && known < one->n_known)
+				one->n_done += scheduler_skip(s, admission.prefilling[i], known);
+		}
+		check_followers(s, followers, N_PAGES);
+		assert_true(any || scheduler_running(s) + scheduler_waiting(s) == 0);
+		if (any)
+			any = scheduler_plan(s, &step); /* again, now that some is known */
+		for (int i = 0; i < step.n_slices; i++) {
+			const struct follower *one = &followers[step.slices[i].id];
+			int64_t end = step.slices[i].position + step.slices[i].n_rows;
+			assert_true(one->admitted && !one->paused && step.slices[i].position == one->n_done);
+			assert_true(step.slices[i].again ? end < one->n_known && one->n_done >= one->n_prompt
+			                                 : end <= one->n_prompt);
+			assert_int_equal(step.slices[i].last, end == one->n_prompt && one->n_known == one->n_prompt);
+		}
+		for (int i = 0; i < step.n_decode; i++)
+			assert_true(!followers[step.decode[i]].paused &&
+			            followers[step.decode[i]].n_done == followers[step.decode[i]].n_known - 1);
+		if (!any)
+			continue;
+		scheduler_report(s, &step, 1000000);
+		for (int i = 0; i < step.n_slices; i++) {
+			followers[step.slices[i].id].n_done += step.slices[i].n_rows;
+			followers[step.slices[i].id].n_known += step.slices[i].last;
+		}
+		for (int i = 0; i < step.n_decode; i++)
+			followers[step.decode[i]].n_done++, followers[step.decode[i]].n_known++;
+		for (int id = 0; id < N_FOLLOWERS; id++) {
+			struct follower *one = &followers[id];
+			bool cancelled = one->admitted && rand_r(&seed) % 5000 == 0; /* also while it pauses */
+			if (!one->admitted || (one->n_known < one->n_total && !cancelled))
+				continue;
+			n_finished += !cancelled;
+			n_cancelled += cancelled;
+			scheduler_remove(s, id);
+			*one = (struct follower){0};
+		}
+	}
+	assert_true(n_pauses > 100 && n_finished > N_REQUESTS / 2);
+	assert_int_equal(scheduler_free_pages(s), N_PAGES);
+	assert_true(scheduler_paused(s) == 0 && scheduler_running(s) == 0);
+	scheduler_destroy(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(short_prompt_is_one_slice_then_decodes),
 	    cmocka_unit_test(slices_end_at_tiles),
 	    cmocka_unit_test(gap_of_running_streams_is_bounded),
-	    cmocka_unit_test(admission_reserves_every_page),
+	    cmocka_unit_test(admission_wants_the_prompt_and_a_page),
 	    cmocka_unit_test(priority_goes_first_and_ages),
 	    cmocka_unit_test(queue_is_bounded_by_requests_and_tokens),
 	    cmocka_unit_test(retry_after_counts_places_and_pages),
@@ -405,6 +565,8 @@ int main(void)
 	    cmocka_unit_test(a_group_computes_its_prompt_once),
 	    cmocka_unit_test(what_is_known_is_skipped),
 	    cmocka_unit_test(random_load_gives_everything_back),
+	    cmocka_unit_test(the_newest_pauses_and_computes_again),
+	    cmocka_unit_test(everyone_admitted_finishes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,6 +149,7 @@ static void metrics_are_complete_and_cumulative(void **state)
 	    "worker_tokens_generated_total",
 	    "worker_prompt_tokens_total",
 	    "worker_cached_tokens_total",
+	    "worker_pauses_total",
 	    "worker_time_to_first_token_seconds",
 	    "worker_inter_token_seconds",
 	    "worker_queue_seconds",

@@ -61,6 +61,7 @@ static void write_engine_counters(struct bytes *out, const struct engine_metrics
 	write_counter(out, "worker_prompt_tokens_total", "Tokens of admitted prompts.", metrics->prompt_tokens);
 	write_counter(out, "worker_cached_tokens_total", "Prompt tokens taken from the prefix cache.",
 	              metrics->cached_tokens);
+	write_counter(out, "worker_pauses_total", "Pauses of running requests, for want of pages.", metrics->pauses);
 	write_histogram(out, "worker_time_to_first_token_seconds", "From arrival to the first token.",
 	                &metrics->time_to_first_token);
 	write_histogram(out, "worker_inter_token_seconds", "Between consecutive tokens of one request.",
