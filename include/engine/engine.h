@@ -105,7 +105,8 @@ struct engine_status {
 	int64_t queued_tokens;              /* prompt tokens of those that wait */
 	bool queue_full;                    /* whoever comes now is refused */
 	int kv_pages_free, kv_pages_cached; /* empty; kept for prefixes, and as free when somebody needs them */
-	double tokens_per_second;           /* generated, over the last seconds */
+	int catching_up;          /* answers whose pages are yet to be made findable, which is done while nothing else is */
+	double tokens_per_second; /* generated, over the last seconds */
 };
 /* A copy of a few numbers: the same time whatever runs, and it never waits for a step. */
 void engine_status(struct engine *engine, struct engine_status *status);

@@ -1,4 +1,5 @@
-/* The engine's inside: which thread owns which field. Its functions lie in life.c, load.c, step.c, submit.c, status.c.
+/* The engine's inside: which thread owns which field. Its functions lie in life.c, load.c, step.c, catch_up.c,
+ * submit.c, status.c.
  *
  * One mutex guards what several threads look at. The model, the KV pages' content and a running sequence belong to the
  * engine's thread and are touched without it. Nothing is logged, and no event is waited for, while the mutex is held.
@@ -31,6 +32,7 @@ struct engine {
 
 	/* ---- any thread ---- */
 	atomic_int wanted_threads; /* 0 = no change */
+	atomic_bool hurry;         /* catching up ends at its next matrix */
 
 	/* ---- guarded by the mutex ---- */
 	pthread_mutex_t mutex;
@@ -47,9 +49,11 @@ struct engine {
 	/* [n_sequences], by the scheduler's id; NULL = free. Of one that was admitted the engine's thread alone changes what is
 	 * in it and that it is there, and so reads both without the mutex. */
 	struct sequence **sequences;
-	int n_active;            /* threads that compute now */
-	int64_t step_started_ns; /* 0 while idle */
-	uint64_t n_groups;       /* of requests with one prompt, so far */
+	struct catch_up *catch_ups;        /* a list of answers, the newest first (catch_up.c) */
+	int n_catch_ups, n_catch_up_pages; /* pages: that the step which runs holds, nobody's as soon as there is work */
+	int n_active;                      /* threads that compute now */
+	int64_t step_started_ns;           /* 0 while idle */
+	uint64_t n_groups;                 /* of requests with one prompt, so far */
 	struct engine_metrics metrics;
 	struct rate rate;
 	int n_faults;        /* answers in a row whose logits were not finite */
@@ -86,6 +90,12 @@ bool engine_load(struct engine *engine, struct error *error) MUST_USE;
 void engine_serve(struct engine *engine);
 /* Locked. An answer ended: faulty with logits that were not finite, or well. */
 void engine_count_fault(struct engine *engine, bool faulty);
+/* Locked. The sequence has ended; when nothing else is to be done, pages of its answer are made that others can use. Its
+ * tokens are taken. */
+void catch_up_add(struct engine *engine, struct sequence *sequence);
+/* Locked, and meanwhile not. Computes some of that; false when there is none. */
+bool catch_up_step(struct engine *engine);
+void catch_up_clear(struct engine *engine);
 /* Locked. Loaded and neither failed nor stopped. */
 bool engine_is_loaded(const struct engine *engine);
 

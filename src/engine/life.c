@@ -122,6 +122,7 @@ static void cancel_all(struct engine *engine)
 {
 	pthread_mutex_lock(&engine->mutex);
 	engine->stopping = true;
+	atomic_store(&engine->hurry, true);
 	engine->state = engine->state == ENGINE_FAILED ? ENGINE_FAILED : ENGINE_DRAINING;
 	for (int id = 0; engine->loaded && id < engine->n_sequences; id++)
 		if (engine->sequences[id])
@@ -149,6 +150,7 @@ void engine_destroy(struct engine *engine)
 	if (!engine)
 		return;
 	engine_stop(engine);
+	catch_up_clear(engine);
 	scheduler_destroy(engine->scheduler);
 	sampler_destroy(engine->sampler);
 	free(engine->sequences);

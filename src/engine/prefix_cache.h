@@ -7,6 +7,8 @@
  *
  * Cached pages live in the pool that running sequences use: the cache holds one reference of each, and gives the least
  * recently used one that nobody else holds back when the pool has no free page. So caching never makes anybody wait.
+ * A page holds what prefill computes: pages that decode filled come here only where that is the same, else they are made anew
+ * (catch_up.c).
  * It belongs to the engine layer because what to keep is policy; a page table entry is all that the model sees.
  *
  * The engine's thread uses it, under the engine's mutex.

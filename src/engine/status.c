@@ -26,7 +26,8 @@ static void fill_loaded_status(struct engine *engine, struct engine_status *stat
 	status->queue_full = status->queued >= engine->options.max_queue ||
 	                     (status->queued > 0 && status->queued_tokens >= engine->options.max_queued_tokens);
 	status->kv_pages_free = kv_pool_free(model_kv(engine->model));
-	status->kv_pages_cached = prefix_cache_pages(engine->cache);
+	status->kv_pages_cached = prefix_cache_pages(engine->cache) + engine->n_catch_up_pages;
+	status->catching_up = engine->n_catch_ups;
 	status->tokens_per_second = rate_per_second(&engine->rate, clock_ns());
 }
 

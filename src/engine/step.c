@@ -38,6 +38,7 @@ static void remove_sequence(struct engine *engine, int id, enum outcome outcome,
 	observe_outcome(engine, sequence);
 	prefix_cache_release(engine->cache, sequence->pages, sequence->n_pages);
 	scheduler_remove(engine->scheduler, id);
+	catch_up_add(engine, sequence);
 	engine->sequences[id] = NULL;
 	struct sequence **end = &engine->ended;
 	while (*end)
@@ -377,7 +378,8 @@ void engine_serve(struct engine *engine)
 		if (engine->fault_is_final)
 			fail_all(engine);
 		if (!plan(engine, now_ns, &step)) {
-			rest(engine);
+			if (engine->ended || !catch_up_step(engine))
+				rest(engine);
 			continue;
 		}
 		engine->step_started_ns = now_ns;

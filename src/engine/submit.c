@@ -195,8 +195,10 @@ static bool submit(struct engine *engine, const struct request *requests, int n,
 	if (ok) {
 		pthread_mutex_lock(&engine->mutex);
 		ok = enqueue(engine, requests, sequences, n, retry_after_s, error);
-		if (ok)
+		if (ok) {
 			pthread_cond_signal(&engine->work);
+			atomic_store(&engine->hurry, true);
+		}
 		pthread_mutex_unlock(&engine->mutex);
 	}
 	for (int i = 0; i < n_made && !ok; i++)

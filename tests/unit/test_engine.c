@@ -172,7 +172,8 @@ struct job {
 	struct request request;
 	int n_tokens, n_text;
 	int32_t tokens[MAX_OUTPUT]; /* the first of them */
-	uint64_t hash;              /* of all */
+	int32_t all[512];
+	uint64_t hash, logprob_hash; /* of all */
 	char text[4096];
 	struct token_logprobs logprobs[MAX_OUTPUT];
 	enum error_code code; /* NONE: it ended as it should */
@@ -233,13 +234,20 @@ static bool read_first_token(struct stream *stream)
 	}
 }
 
+static uint64_t bits_of(double number)
+{
+	uint64_t bits;
+	memcpy(&bits, &number, sizeof bits);
+	return bits;
+}
+
 /* Reads a stream to its end. Returns the tokens that were in the cache when it started. */
 static int64_t drain(struct stream *stream, struct job *job)
 {
 	struct event event;
 	int64_t cached = -1;
 	job->n_tokens = job->n_text = 0;
-	job->hash = 0;
+	job->hash = job->logprob_hash = 0;
 	for (bool ended = false; !ended;) {
 		while (!ended && stream_next(stream, &event)) {
 			if (event.type == EVENT_STARTED)
@@ -253,6 +261,10 @@ static int64_t drain(struct stream *stream, struct job *job)
 			}
 			if (event.type == EVENT_TOKEN)
 				job->hash = job->hash * 1000003 + (uint64_t)event.token;
+			if (event.type == EVENT_TOKEN && job->n_tokens < 512)
+				job->all[job->n_tokens] = event.token;
+			if (event.type == EVENT_TOKEN && event.logprobs)
+				job->logprob_hash = job->logprob_hash * 1000003 + bits_of(event.logprobs->logprob);
 			job->n_tokens += event.type == EVENT_TOKEN;
 			if (event.type == EVENT_TOKEN && job->n_text + (int)event.n_text_bytes < (int)sizeof job->text) {
 				memcpy(job->text + job->n_text, event.text, event.n_text_bytes);
@@ -741,6 +753,70 @@ static void those_that_pause_say_what_they_say_alone(void **state)
 	}
 }
 
+static void wait_until_caught_up(struct engine *engine)
+{
+	struct engine_status status;
+	for (engine_status(engine, &status); status.catching_up; engine_status(engine, &status))
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+/* A conversation: each turn's prompt is all that was said before and a few tokens more. Once the engine has caught up, what a
+ * turn shares with the one before is found, down to a page, and its answer, log-probabilities and all, is that of a cold run:
+ * with a key of its own nothing is found. */
+static void check_conversation(const struct setup *setup)
+{
+	enum { TURNS = 3, ANSWER = 90, NEW = 23 };
+	static struct job turn, cold;
+	static int32_t prompt[TURNS * (ANSWER + NEW) + 120];
+	struct engine *engine = open_engine(setup);
+	struct engine_status status;
+	int64_t n_prompt = 120, n_shared = 0;
+	engine_status(engine, &status);
+	for (int i = 0; i < n_prompt; i++)
+		prompt[i] = 300 + i * 7 % 500;
+	for (int number = 0; number < TURNS; number++) {
+		make_job(&turn, 6); /* draws, with log-probabilities */
+		turn.request.prompt = prompt;
+		turn.request.n_prompt = n_prompt;
+		turn.request.max_tokens = ANSWER;
+		cold = turn;
+		cold.request.cache_key = 100 + (uint64_t)number;
+		drain(submit(engine, &turn), &turn);
+		wait_until_caught_up(engine);
+		drain(submit(engine, &cold), &cold);
+		wait_until_caught_up(engine);
+		assert_int_equal(turn.n_tokens, ANSWER);
+		assert_true(turn.hash == cold.hash && turn.logprob_hash == cold.logprob_hash);
+		assert_int_equal(turn.n_cached, n_shared / status.kv_page_tokens * status.kv_page_tokens);
+		assert_int_equal(cold.n_cached, 0);
+		memcpy(prompt + n_prompt, turn.all, ANSWER * sizeof *prompt);
+		n_shared = n_prompt + ANSWER;
+		n_prompt = n_shared + NEW;
+		for (int i = 0; i < NEW; i++)
+			prompt[n_shared + i] = 310 + (number * 31 + i * 11) % 500;
+	}
+	check_all_pages_are_back(engine);
+	engine_destroy(engine);
+}
+
+static void a_conversation_finds_its_answers_again(void **state)
+{
+	(void)state;
+	static const enum isa sets[] = {ISA_AUTO, ISA_AVX2, ISA_SCALAR};
+	static const enum dtype types[] = {DTYPE_F32, DTYPE_BF16, DTYPE_Q8, DTYPE_Q4};
+	for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+		struct kernels *set = open_set(sets[i], COMPUTE_AUTO, 64);
+		for (size_t j = 0; set && j < (sets[i] == ISA_SCALAR ? 1 : sizeof types / sizeof *types); j++)
+			check_conversation(&(struct setup){.isa = sets[i],
+			                                   .weights = types[j],
+			                                   .n_threads = 2,
+			                                   .n_parallel = 2,
+			                                   .max_gap_ms = 250,
+			                                   .context = 1024});
+		kernels_destroy(set);
+	}
+}
+
 /* Whoever reads the end of an answer and asks at once finds its place and its pages free. */
 static void what_has_ended_has_given_everything_back(void **state)
 {
@@ -821,6 +897,7 @@ int main(int n_arguments, char **arguments)
 	    cmocka_unit_test(a_deadline_ends_every_phase),
 	    cmocka_unit_test(who_is_admitted_together_shares_too),
 	    cmocka_unit_test(those_that_pause_say_what_they_say_alone),
+	    cmocka_unit_test(a_conversation_finds_its_answers_again),
 	    cmocka_unit_test(what_has_ended_has_given_everything_back),
 	    cmocka_unit_test(a_storm_of_cancels_leaves_no_page_behind),
 	};

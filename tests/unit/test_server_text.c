@@ -150,6 +150,7 @@ static void metrics_are_complete_and_cumulative(void **state)
 	    "worker_prompt_tokens_total",
 	    "worker_cached_tokens_total",
 	    "worker_pauses_total",
+	    "worker_catching_up_answers",
 	    "worker_time_to_first_token_seconds",
 	    "worker_inter_token_seconds",
 	    "worker_queue_seconds",

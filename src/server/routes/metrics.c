@@ -81,6 +81,8 @@ static void write_engine_gauges(struct bytes *out, const struct engine_status *s
 	write_labelled(out, "worker_kv_pages", "state", "free", (uint64_t)status->kv_pages_free);
 	write_labelled(out, "worker_kv_pages", "state", "cached", (uint64_t)status->kv_pages_cached);
 	write_labelled(out, "worker_kv_pages", "state", "used", used > 0 ? (uint64_t)used : 0);
+	write_gauge(out, "worker_catching_up_answers", "Answers whose pages are yet to be made ready for a next turn.",
+	            status->catching_up);
 	write_gauge(out, "worker_uptime_seconds", "Since the process started serving.", status->uptime_seconds);
 	write_gauge(out, "worker_model_load_seconds", "Time it took to load the model; 0 until it is loaded.",
 	            status->load_seconds);
