@@ -526,7 +526,10 @@ static char *render(const struct chat_template *chat, const char *assistant)
 	assert_true(ok);
 	json_destroy(conversation);
 	bytes_free(&text);
-	return rendering.text;
+	char *rendered = rendering.text;
+	rendering.text = NULL;
+	rendering_free(&rendering);
+	return rendered;
 }
 
 /* The assistant's message with a call, in the form that the template takes. Caller frees. */
