@@ -7,9 +7,9 @@
 #include "text/answer.h"
 #include "text/unicode.h"
 
-static const char tools_text[] =
-    "[{\"name\":\"f\",\"parameters\":{\"properties\":{\"s\":{\"type\":\"string\"},\"n\":{\"type\":\"integer\"},\"x\":{}}}},"
-    "{\"name\":\"get_weather\"},{\"name\":\"now\"}]";
+static const char tools_text[] = "[{\"name\":\"f\",\"parameters\":{\"properties\":{\"s\":{\"type\":\"string\"},\"n\":{"
+                                 "\"type\":\"integer\"},\"x\":{}}}},"
+                                 "{\"name\":\"get_weather\"},{\"name\":\"now\"}]";
 
 /* Each part's kind before its text, where the kind before it was another. */
 struct notes {

@@ -14,8 +14,8 @@ bool answer_row_counts(const struct answer_reading *reading, const struct tool_f
 
 bool answer_tools_have(const struct answer_tools *tools, const char *name, size_t n_name);
 /* The tool's schema says that this parameter is a string: its plain text is never read as another value. */
-bool answer_tools_is_string(const struct answer_tools *tools, const char *tool, size_t n_tool, const char *name,
-                            size_t n_name);
+bool answer_tools_is_string(const struct answer_tools *tools, const char *name, size_t n_name, const char *parameter,
+                            size_t n_parameter);
 
 /* What a byte did; several at once. */
 enum {
