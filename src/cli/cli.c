@@ -52,6 +52,8 @@ static const struct command commands[] = {
     {"detokenize", FOR_DETOKENIZE, "tallow detokenize --model PATH < ids", "turn token ids into text", detokenize_run},
     {"render", FOR_RENDER, "tallow render CONVERSATION.json --model PATH",
      "print what a chat template makes of a conversation", render_run},
+    {"constrain", FOR_CONSTRAIN, "tallow constrain --model PATH --json-schema FILE [--check FILE]... [--json]",
+     "say what of a schema or grammar is enforced, and whether texts are accepted", constrain_run},
     {"logits", FOR_LOGITS, "tallow logits --model PATH --tokens 1,403,407 ...",
      "compute logits, to compare with any reference", logits_run},
     {"perplexity", FOR_PERPLEXITY, "tallow perplexity MODEL FILE ...",
@@ -72,7 +74,8 @@ static void print_help(const struct command *command, bool all)
 		printf("\nOptions of serve\n");
 	}
 	options_print(command->bit);
-	printf("Exit codes: 0 ended as asked, 1 refused by the chat template, 2 usage, 3 model cannot be loaded, 4 not "
+	printf("Exit codes: 0 ended as asked, 1 refused by the chat template or the constraint, 2 usage, 3 model cannot be "
+	       "loaded, 4 not "
 	       "enough memory, 5 cannot bind,\n"
 	       "6 callback never accepted, 70 internal error.\n");
 }

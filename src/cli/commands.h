@@ -15,6 +15,7 @@ bool generate_run(const struct options *options, struct error *error) MUST_USE;
 bool inspect_run(const struct options *options, struct error *error) MUST_USE;
 bool tokenize_run(const struct options *options, struct error *error) MUST_USE;
 bool detokenize_run(const struct options *options, struct error *error) MUST_USE;
+bool constrain_run(const struct options *options, struct error *error) MUST_USE;
 bool render_run(const struct options *options, struct error *error) MUST_USE;
 bool perplexity_run(const struct options *options, struct error *error) MUST_USE;
 bool logits_run(const struct options *options, struct error *error) MUST_USE;

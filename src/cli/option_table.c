@@ -24,8 +24,8 @@ const struct option_row option_rows[] = {
          "JSON file: an object with messages, tools, documents, chat_template_kwargs, ...")},
     {ROW("text", OPTION_PATH, FOR_PERPLEXITY, "FILE", NULL, text, "the text; - or none: standard input")},
 
-    HEADING(PLANS | TEXTS | FOR_RENDER, "Model"),
-    {ROW("model", OPTION_TEXT, PLANS | TEXTS | FOR_RENDER, "PATH", NULL, model,
+    HEADING(PLANS | TEXTS | FOR_RENDER | FOR_CONSTRAIN, "Model"),
+    {ROW("model", OPTION_TEXT, PLANS | TEXTS | FOR_RENDER | FOR_CONSTRAIN, "PATH", NULL, model,
          "model directory, a .safetensors file (its directory gives the rest) or a .gguf file")},
     {ROW("model-ref", OPTION_TEXT, FOR_SERVE, "REF", NULL, model_ref,
          "the same as --model; beside it: what the model is called, unless --name says")},
@@ -164,6 +164,13 @@ const struct option_row option_rows[] = {
          "control tokens spelled in the text become their ids")},
     {ROW("keep-special", OPTION_FLAG, FOR_DETOKENIZE, NULL, NULL, keep_special, "print control tokens, too")},
 
+    HEADING(FOR_CONSTRAIN, "Constraint"),
+    {ROW("json-schema", OPTION_TEXT, FOR_CONSTRAIN, "FILE", NULL, json_schema, "a JSON schema, draft 2020-12 or 7")},
+    {ROW("regex", OPTION_TEXT, FOR_CONSTRAIN, "PATTERN", NULL, regex, "a regular expression for the whole text")},
+    {ROW("grammar", OPTION_TEXT, FOR_CONSTRAIN, "FILE", NULL, grammar, "a grammar in GBNF")},
+    {ROW("check", OPTION_FILES, FOR_CONSTRAIN, "FILE", NULL, checks,
+         "is this accepted, token by token? JSON for a schema, else text; may be repeated")},
+
     HEADING(FOR_LOGITS, "Logits"),
     {ROW("tokens", OPTION_TEXT, FOR_LOGITS, "IDS", NULL, tokens, "token ids, as 1,403,407")},
     {ROW("all", OPTION_FLAG, FOR_LOGITS, NULL, NULL, all, "logits after every token, not only the last")},
@@ -194,7 +201,8 @@ const struct option_row option_rows[] = {
          "load the model a second time in f32 and measure the distance from it")},
 
     HEADING(FOR_ALL, "General"),
-    {ROW("json", OPTION_FLAG, FOR_INSPECT | FOR_BENCH | FOR_PERPLEXITY | TEXTS, NULL, NULL, json, "print JSON")},
+    {ROW("json", OPTION_FLAG, FOR_INSPECT | FOR_BENCH | FOR_PERPLEXITY | FOR_CONSTRAIN | TEXTS, NULL, NULL, json,
+         "print JSON")},
     {ROW("log-level", OPTION_CHOICE, PLANS, "debug|info|warn|error|off", "info", log_level,
          "least severe messages on standard error; other commands than serve start from warn")},
     {ROW("log-format", OPTION_CHOICE, PLANS, "auto|plain|json", "auto", log_format,

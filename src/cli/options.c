@@ -102,6 +102,13 @@ static bool set_value(struct options *options, const struct option_row *row, con
 			return false;
 		((const char **)field)[options->n_stops++] = text;
 		return true;
+	case OPTION_FILES: {
+		struct option_files *files = field;
+		if (files->n == OPTIONS_MAX_FILES)
+			return false;
+		files->paths[files->n++] = text;
+		return true;
+	}
 	case OPTION_INT:
 	case OPTION_MS:
 		return set_int64(row, text, field);
@@ -127,12 +134,15 @@ static bool take_value(struct options *options, const struct option_row *row, en
 	/* A repeatable flag replaces what the environment said, and is not added to it. */
 	if (row->kind == OPTION_TEXTS && *given != by)
 		options->n_stops = 0;
+	if (row->kind == OPTION_FILES && *given != by)
+		options->checks.n = 0;
 	if (set_value(options, row, text)) {
 		*given = (unsigned char)by;
 		return true;
 	}
-	if (row->kind == OPTION_TEXTS)
-		return error_set(error, ERROR_USAGE, "%s may be given at most %d times", spelling, OPTIONS_MAX_STOPS);
+	if (row->kind == OPTION_TEXTS || row->kind == OPTION_FILES)
+		return error_set(error, ERROR_USAGE, "%s may be given at most %d times", spelling,
+		                 row->kind == OPTION_TEXTS ? OPTIONS_MAX_STOPS : OPTIONS_MAX_FILES);
 	char expected[200];
 	describe_expected(row, expected, sizeof expected);
 	return error_set(error, ERROR_USAGE, "%s must be %s (got \"%.*s\")", spelling, expected, QUOTE_BYTES, text);

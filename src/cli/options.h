@@ -24,12 +24,18 @@ enum command_set {
 	FOR_BENCH = 64,
 	FOR_PERPLEXITY = 128,
 	FOR_RENDER = 256,
+	FOR_CONSTRAIN = 512,
 	FOR_ALL = ~0,
 };
 
-enum { OPTIONS_MAX_STOPS = 4, OPTIONS_MAX_ROWS = 128 };
+enum { OPTIONS_MAX_STOPS = 4, OPTIONS_MAX_FILES = 1024, OPTIONS_MAX_ROWS = 128 };
 
 enum option_given { NOT_GIVEN, GIVEN_BY_ENVIRONMENT, GIVEN_BY_FLAG };
+
+struct option_files {
+	int n;
+	const char *paths[OPTIONS_MAX_FILES];
+};
 
 /* Values after defaults, environment and flags. Text is borrowed from argv and the environment. Numbers are in the
  * ranges that the table gives; 0 means "chosen for you" where the table says so. */
@@ -83,6 +89,10 @@ struct options {
 	/* render */
 	const char *chat_template, *bos_token, *eos_token, *now;
 
+	/* constrain */
+	const char *json_schema, *regex, *grammar;
+	struct option_files checks;
+
 	/* switches */
 	bool help, version, quiet, json;
 	bool exit_with_parent, insecure, share_cache, strict_model, check_weights;
@@ -98,6 +108,7 @@ enum option_kind {
 	OPTION_FLAG,    /* bool */
 	OPTION_TEXT,    /* const char * */
 	OPTION_TEXTS,   /* repeatable: const char *[OPTIONS_MAX_STOPS], counted in n_stops */
+	OPTION_FILES,   /* repeatable: struct option_files */
 	OPTION_INT,     /* int64_t in min..max */
 	OPTION_UINT64,  /* uint64_t, every value */
 	OPTION_NUMBER,  /* double in min..max */

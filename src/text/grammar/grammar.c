@@ -1,0 +1,333 @@
+/* Constraints as callers see them: compiling, following a text, masks. */
+#include "text/grammar.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "text/grammar/grammar_private.h"
+#include "text/grammar/pattern.h"
+#include "text/grammar/table.h"
+#include "text/grammar/vocabulary.h"
+#include "text/unicode.h"
+
+enum { COMPILE_STEPS = 20 << 20, TOKEN_STEPS = 8 << 20 };
+
+/* ---- reports ---- */
+
+static void add_remark(struct grammar_remark **list, size_t *n, size_t *max, const char *pointer, const char *why)
+{
+	if (*n >= GRAMMAR_MAX_REMARKS || !table_reserve((void **)list, *n, max, 1, sizeof **list))
+		return;
+	struct grammar_remark remark = {strdup(pointer), strdup(why)};
+	if (remark.pointer && remark.why) {
+		(*list)[(*n)++] = remark;
+		return;
+	}
+	free(remark.pointer);
+	free(remark.why);
+}
+
+void report_refusal(struct grammar_report *report, const char *pointer, const char *why)
+{
+	if (report)
+		add_remark(&report->refused, &report->n_refused, &report->max_refused, pointer, why);
+}
+
+void report_note(struct grammar_report *report, const char *pointer, const char *why)
+{
+	if (report)
+		add_remark(&report->notes, &report->n_notes, &report->max_notes, pointer, why);
+}
+
+static void free_remarks(struct grammar_remark *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(list[i].pointer);
+		free(list[i].why);
+	}
+	free(list);
+}
+
+void grammar_report_free(struct grammar_report *report)
+{
+	free_remarks(report->refused, report->n_refused);
+	free_remarks(report->notes, report->n_notes);
+	*report = (struct grammar_report){0};
+}
+
+/* ---- compiling ---- */
+
+/* The root takes the strings of one language. */
+static void root_of_language(struct grammar *g, uint32_t language)
+{
+	g->network.root = network_rule(&g->network);
+	uint32_t end = network_state(&g->network);
+	if (g->network.failed)
+		return;
+	g->network.states[end].final = true;
+	network_edge(&g->network, g->network.rules[g->network.root], EDGE_TEXT, language, end);
+}
+
+static bool regex_read(struct grammar *g, const char *source, size_t n_bytes, struct grammar_report *report)
+{
+	struct pattern_fault fault;
+	uint32_t language = pattern_compile(g->languages, source, n_bytes, true, &fault);
+	if (fault.why) {
+		char place[32];
+		snprintf(place, sizeof place, "byte %zu", fault.at);
+		report_refusal(report, place, fault.why);
+		return false;
+	}
+	root_of_language(g, language);
+	return true;
+}
+
+static bool choice_read(struct grammar *g, const char *source, size_t n_bytes, struct grammar_report *report)
+{
+	struct error error = {0};
+	struct json *choices = json_parse(source, n_bytes, &(struct json_limits){0}, &error);
+	size_t n = json_count(choices), i = 0;
+	struct language_string *strings = n ? calloc(n, sizeof *strings) : NULL;
+	const char *why = !choices ? error.message : NULL;
+	if (choices && (json_type(choices) != JSON_ARRAY || n == 0))
+		why = "choices must be an array of strings with at least one";
+	for (const struct json *choice = json_first(choices); choice && strings && !why; choice = json_next(choice), i++) {
+		strings[i].text = json_string(choice, &strings[i].n_bytes);
+		if (!strings[i].text)
+			why = "a choice must be a string";
+	}
+	if (why)
+		report_refusal(report, "", why);
+	else if (strings)
+		root_of_language(g, language_one_of(g->languages, strings, n));
+	bool ok = !why && strings;
+	free(strings);
+	json_destroy(choices);
+	return ok;
+}
+
+static bool read_source(struct grammar *g, enum grammar_kind kind, const char *source, size_t n_bytes,
+                        struct grammar_report *report)
+{
+	static const char object[] = "{\"type\":\"object\"}";
+	size_t valid = kind == GRAMMAR_JSON_OBJECT ? n_bytes : unicode_valid_prefix(source, n_bytes);
+	if (n_bytes > GRAMMAR_MAX_SOURCE_BYTES || valid < n_bytes) {
+		report_refusal(report, "", valid < n_bytes ? "it is not valid UTF-8" : "it is larger than 8 MiB");
+		return false;
+	}
+	switch (kind) {
+	case GRAMMAR_JSON_SCHEMA:
+		return schema_read(g, source, n_bytes, report);
+	case GRAMMAR_JSON_OBJECT:
+		return schema_read(g, object, sizeof object - 1, report);
+	case GRAMMAR_REGEX:
+		return regex_read(g, source, n_bytes, report);
+	case GRAMMAR_CHOICE:
+		return choice_read(g, source, n_bytes, report);
+	case GRAMMAR_GBNF:
+		return gbnf_read(g, source, n_bytes, report);
+	}
+	return false;
+}
+
+/* Trims the network and sets up the matcher. */
+static bool make_ready(struct grammar *g, struct grammar_report *report)
+{
+	if (!network_trim(&g->network, g->languages)) {
+		const char *why = languages_failed(g->languages);
+		if (why && strcmp(why, "steps") == 0)
+			report_refusal(report, "", "it takes too many steps to find out what it allows");
+		else if (!why && !g->network.failed)
+			report_refusal(report, "", "no text satisfies it");
+		else
+			report_refusal(report, "", "it is too large");
+		return false;
+	}
+	g->matcher = matcher_create(&g->network, g->languages);
+	if (!g->matcher)
+		return false;
+	g->state = matcher_start(g->matcher);
+	if (matcher_failed(g->matcher))
+		report_refusal(report, "", matcher_failed(g->matcher));
+	return !matcher_failed(g->matcher);
+}
+
+struct grammar *grammar_compile(enum grammar_kind kind, const char *source, size_t n_bytes,
+                                struct grammar_report *report, struct error *error)
+{
+	struct grammar_report own = {0}, *to = report ? report : &own;
+	struct grammar *g = calloc(1, sizeof *g);
+	bool ok = g && (g->languages = languages_create()) != NULL;
+	if (ok) {
+		languages_allow(g->languages, COMPILE_STEPS);
+		ok = read_source(g, kind, source, n_bytes, to) && to->n_refused == 0 && make_ready(g, to);
+	}
+	if (!ok && to->n_refused > 0)
+		error_set(error, ERROR_CONSTRAINT, "%.120s%s%.300s", to->refused[0].pointer,
+		          *to->refused[0].pointer ? ": " : "", to->refused[0].why);
+	else if (!ok)
+		error_set(error, ERROR_MEMORY, "not enough memory for a constraint of %zu bytes", n_bytes);
+	grammar_report_free(&own);
+	if (ok)
+		return g;
+	grammar_destroy(g);
+	return NULL;
+}
+
+void grammar_destroy(struct grammar *g)
+{
+	if (!g)
+		return;
+	for (size_t i = 0; i < GRAMMAR_MASKS; i++)
+		free(g->masks[i].words);
+	matcher_destroy(g->matcher);
+	network_free(&g->network);
+	languages_destroy(g->languages);
+	arena_free(&g->arena);
+	free(g);
+}
+
+/* ---- following ---- */
+
+void grammar_restart(struct grammar *g)
+{
+	languages_allow(g->languages, TOKEN_STEPS);
+	g->state = matcher_start(g->matcher);
+}
+
+bool grammar_take(struct grammar *g, const char *bytes, size_t n_bytes)
+{
+	uint32_t state = g->state;
+	languages_allow(g->languages, TOKEN_STEPS);
+	for (size_t i = 0; i < n_bytes && state; i++)
+		state = matcher_step(g->matcher, state, (unsigned char)bytes[i]);
+	if (!state)
+		return false;
+	g->state = state;
+	return true;
+}
+
+bool grammar_complete(const struct grammar *g)
+{
+	return matcher_accepts(g->matcher, g->state);
+}
+
+const char *grammar_failed(const struct grammar *g)
+{
+	return matcher_failed(g->matcher);
+}
+
+size_t grammar_bytes(const struct grammar *g)
+{
+	size_t masks = 0;
+	for (size_t i = 0; i < GRAMMAR_MASKS; i++)
+		masks += g->masks[i].n_words * sizeof(uint32_t);
+	return sizeof *g + masks + g->arena.used_bytes + matcher_bytes(g->matcher) + languages_bytes(g->languages) +
+	       g->network.max_states * sizeof *g->network.states + g->network.max_edges * sizeof *g->network.edges;
+}
+
+bool grammar_token(struct grammar *g, const struct grammar_vocabulary *v, int32_t id)
+{
+	size_t n_bytes;
+	const char *bytes = grammar_token_bytes(v, id, &n_bytes);
+	return bytes && grammar_take(g, bytes, n_bytes);
+}
+
+/* ---- masks ---- */
+
+static void walk(const struct grammar_vocabulary *v, struct matcher *m, uint32_t state, const struct token_trie *trie,
+                 uint32_t *mask)
+{
+	uint32_t states[VOCABULARY_MAX_TOKEN + 1];
+	const uint32_t *tables[VOCABULARY_MAX_TOKEN + 1];
+	const struct token_node *nodes = trie->nodes;
+	size_t n = trie->n_nodes;
+	states[0] = state;
+	tables[0] = matcher_next(m, state);
+	for (size_t i = 0; i < n;) {
+		const struct token_node *node = &nodes[i];
+		uint32_t depth = node->depth, next = tables[depth - 1] ? tables[depth - 1][node->byte] : 0;
+		if (next == 0) {
+			next = matcher_step(m, states[depth - 1], node->byte);
+			tables[depth - 1] = matcher_next(m, states[depth - 1]);
+			next = next ? next : MATCHER_DEAD;
+		}
+		if (next == MATCHER_DEAD) {
+			i = node->skip;
+			continue;
+		}
+		for (int32_t id = node->token; id >= 0; id = v->same[id])
+			mask[id / 32] |= 1U << id % 32;
+		states[depth] = next;
+		tables[depth] = matcher_next(m, next);
+		i++;
+	}
+}
+
+static void make_mask(struct grammar *g, const struct grammar_vocabulary *v, uint32_t *mask)
+{
+	uint32_t freedom = matcher_freedom(g->matcher, g->state);
+	const struct slice *slice = NULL;
+	for (int i = 0; i < VOCABULARY_SLICES; i++)
+		if (v->slices[i].max_chars <= freedom)
+			slice = &v->slices[i];
+	if (slice)
+		memcpy(mask, slice->mask, v->n_words * sizeof *mask);
+	else
+		memset(mask, 0, v->n_words * sizeof *mask);
+	walk(v, g->matcher, g->state, slice ? &slice->others : &v->all, mask);
+	if (matcher_accepts(g->matcher, g->state))
+		for (int i = 0; i < v->n_ends; i++)
+			mask[v->ends[i] / 32] |= 1U << v->ends[i] % 32;
+}
+
+static const struct known_mask *find_mask(const struct grammar *g, const struct grammar_vocabulary *v)
+{
+	for (size_t i = 0; i < GRAMMAR_MASKS; i++) {
+		const struct known_mask *known = &g->masks[i];
+		if (known->words && known->state == g->state && known->vocabulary == v && known->age == matcher_age(g->matcher))
+			return known;
+	}
+	return NULL;
+}
+
+/* Without memory it is made again next time. */
+static void keep_mask(struct grammar *g, const struct grammar_vocabulary *v, const uint32_t *mask)
+{
+	struct known_mask *known = &g->masks[g->next_mask++ % GRAMMAR_MASKS];
+	if (known->n_words != v->n_words) {
+		free(known->words);
+		known->words = malloc(v->n_words * sizeof *known->words);
+		known->n_words = known->words ? v->n_words : 0;
+	}
+	if (!known->words)
+		return;
+	memcpy(known->words, mask, v->n_words * sizeof *mask);
+	known->vocabulary = v;
+	known->state = g->state;
+	known->age = matcher_age(g->matcher);
+}
+
+bool grammar_mask(struct grammar *g, const struct grammar_vocabulary *v, uint32_t *mask, struct error *error)
+{
+	const struct known_mask *known = find_mask(g, v);
+	if (known) {
+		memcpy(mask, known->words, v->n_words * sizeof *mask);
+		return true;
+	}
+	languages_allow(g->languages, TOKEN_STEPS);
+	g->state = matcher_tidy(g->matcher, g->state);
+	make_mask(g, v, mask);
+	if (grammar_failed(g))
+		return error_set(error, ERROR_INFERENCE, "the constraint ran out of %s", grammar_failed(g));
+	uint32_t any = 0;
+	for (size_t i = 0; i < v->n_words; i++)
+		any |= mask[i];
+	if (!any && !grammar_complete(g))
+		return error_set(error, ERROR_INFERENCE,
+		                 "no token of the vocabulary can follow what the constraint has accepted");
+	keep_mask(g, v, mask);
+	return true;
+}

@@ -1,0 +1,39 @@
+/* struct grammar, and what its readers are given. */
+#ifndef TALLOW_TEXT_GRAMMAR_PRIVATE_H
+#define TALLOW_TEXT_GRAMMAR_PRIVATE_H
+
+#include "base/arena.h"
+#include "text/grammar.h"
+#include "text/grammar/matcher.h"
+#include "text/grammar/network.h"
+
+enum { GRAMMAR_MASKS = 16 };
+
+/* A mask that was made, for a state and a vocabulary. */
+struct known_mask {
+	const struct grammar_vocabulary *vocabulary;
+	uint32_t state;
+	uint64_t age;
+	uint32_t *words;
+	size_t n_words;
+};
+
+struct grammar {
+	struct languages *languages;
+	struct network network;
+	struct matcher *matcher;
+	uint32_t state;
+	struct arena arena; /* names in the network */
+	struct known_mask masks[GRAMMAR_MASKS];
+	size_t next_mask;
+};
+
+/* Adds a remark; beyond GRAMMAR_MAX_REMARKS, or with `report` NULL, nothing. */
+void report_refusal(struct grammar_report *report, const char *pointer, const char *why);
+void report_note(struct grammar_report *report, const char *pointer, const char *why);
+
+/* Readers: they fill languages and network. Refusals go to the report; false when there was one, or memory is short. */
+bool schema_read(struct grammar *grammar, const char *source, size_t n_bytes, struct grammar_report *report);
+bool gbnf_read(struct grammar *grammar, const char *source, size_t n_bytes, struct grammar_report *report);
+
+#endif

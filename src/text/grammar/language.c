@@ -1,0 +1,805 @@
+/* Terms and what they denote: constructors, derivatives, the search for a string (language.h). */
+#include "text/grammar/language.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/grammar/table.h"
+#include "text/unicode.h"
+
+enum { MAX_TERMS = 4 << 20, MAX_STEPS = 100000, SURROGATES_FIRST = 0xD800, SURROGATES_LAST = 0xDFFF };
+
+enum kind { KIND_CLASS, KIND_EMPTY, KIND_SEQUENCE, KIND_REPEAT, KIND_EITHER, KIND_BOTH, KIND_NOT, KIND_MULTIPLES };
+enum life { LIFE_UNKNOWN, LIFE_LIVE, LIFE_DEAD };
+
+/* A term. Lists (ranges of a class, parts of either and both) lie in `words`. */
+struct term {
+	uint8_t kind, life;
+	bool has_empty;
+	bool plain;         /* without both, not, multiples: it has a string unless it is NONE */
+	uint32_t a, b;      /* parts; or first and number of `words`; multiples: the residue's halves */
+	uint32_t min, max;  /* repeat; multiples: how far the number was read, and which numbers (`steps`) */
+	uint32_t first_arc; /* UINT32_MAX until asked for */
+	uint32_t n_arcs;
+};
+
+/* The derivative by all characters up to `last` that come after the arc before. */
+struct arc {
+	uint32_t last, target;
+};
+
+struct multiples {
+	uint64_t step;
+	uint32_t scale;
+};
+
+struct languages {
+	struct term *terms;
+	size_t n_terms, max_terms;
+	uint32_t *words;
+	size_t n_words, max_words;
+	uint32_t *parts; /* of a term that is being made */
+	size_t n_parts, max_parts;
+	struct arc *arcs;
+	size_t n_arcs, max_arcs;
+	struct multiples *multiples;
+	size_t n_multiples, max_multiples;
+	uint32_t *queue; /* of a search, and beside it who led there */
+	uint32_t *parents;
+	size_t max_queue, max_parents;
+	uint32_t *seen; /* [n] the search that saw a term last */
+	size_t max_seen, n_seen;
+	uint32_t search;
+	struct table_index index;
+	uint64_t steps_left;
+	const char *failed;
+};
+
+static uint32_t fail(struct languages *l, const char *why)
+{
+	if (!l->failed)
+		l->failed = why;
+	return LANGUAGE_NONE;
+}
+
+const char *languages_failed(const struct languages *l)
+{
+	return l->failed;
+}
+
+void languages_allow(struct languages *l, uint64_t n_steps)
+{
+	l->steps_left = n_steps;
+}
+
+static bool take_steps(struct languages *l, uint64_t n)
+{
+	if (l->failed)
+		return false;
+	if (n > l->steps_left) {
+		fail(l, "steps");
+		return false;
+	}
+	l->steps_left -= n;
+	return true;
+}
+
+/* ---- hash-consing ---- */
+
+static bool has_list(uint8_t kind)
+{
+	return kind == KIND_CLASS || kind == KIND_EITHER || kind == KIND_BOTH;
+}
+
+static uint32_t hash_of(const void *owner, uint32_t id)
+{
+	const struct languages *l = owner;
+	const struct term *t = &l->terms[id];
+	uint32_t hash = table_hash(TABLE_HASH_START, t->kind);
+	if (has_list(t->kind)) {
+		for (uint32_t i = 0; i < t->b; i++)
+			hash = table_hash(hash, l->words[t->a + i]);
+	} else {
+		hash = table_hash(table_hash(table_hash(table_hash(hash, t->a), t->b), t->min), t->max);
+	}
+	return hash ^ hash >> 15;
+}
+
+static bool same_term(const struct languages *l, const struct term *a, const struct term *b)
+{
+	if (a->kind != b->kind || a->b != b->b)
+		return false;
+	if (has_list(a->kind))
+		return memcmp(&l->words[a->a], &l->words[b->a], a->b * sizeof *l->words) == 0;
+	return a->a == b->a && a->min == b->min && a->max == b->max;
+}
+
+/* The id of a term like `made`, whose list, when it has one, is the last in `words` (and is dropped if it is known). */
+static uint32_t intern(struct languages *l, struct term made)
+{
+	if (l->failed || l->n_terms >= MAX_TERMS || !TABLE_RESERVE(l->terms, l->n_terms, l->max_terms, 1) ||
+	    !table_index_room(&l->index, hash_of, l))
+		return fail(l, "memory");
+	made.first_arc = UINT32_MAX;
+	l->terms[l->n_terms] = made; /* where hash_of finds it */
+	uint32_t hash = hash_of(l, (uint32_t)l->n_terms);
+	for (size_t at = hash & (l->index.n_slots - 1); l->index.slots[at]; at = (at + 1) & (l->index.n_slots - 1)) {
+		uint32_t id = l->index.slots[at] - 1;
+		if (!same_term(l, &l->terms[id], &made))
+			continue;
+		if (has_list(made.kind))
+			l->n_words = made.a;
+		return id;
+	}
+	table_index_put(&l->index, hash, (uint32_t)l->n_terms);
+	return (uint32_t)l->n_terms++;
+}
+
+static bool push_word(struct languages *l, uint32_t word)
+{
+	if (!TABLE_RESERVE(l->words, l->n_words, l->max_words, 1)) {
+		fail(l, "memory");
+		return false;
+	}
+	l->words[l->n_words++] = word;
+	return true;
+}
+
+struct languages *languages_create(void)
+{
+	struct languages *l = calloc(1, sizeof *l);
+	if (!l)
+		return NULL;
+	l->steps_left = UINT64_MAX;
+	const struct char_range any[] = {{0, SURROGATES_FIRST - 1}, {SURROGATES_LAST + 1, LANGUAGE_MAX_CODE}};
+	bool ok = intern(l, (struct term){.kind = KIND_CLASS, .plain = true}) == LANGUAGE_NONE &&
+	          intern(l, (struct term){.kind = KIND_EMPTY, .has_empty = true, .plain = true}) == LANGUAGE_EMPTY &&
+	          language_class(l, any, 2) == LANGUAGE_ANY &&
+	          language_repeat(l, LANGUAGE_ANY, 0, LANGUAGE_NO_MAX) == LANGUAGE_ALL;
+	if (ok)
+		return l;
+	languages_destroy(l);
+	return NULL;
+}
+
+void languages_destroy(struct languages *l)
+{
+	if (!l)
+		return;
+	free(l->terms);
+	free(l->words);
+	free(l->parts);
+	free(l->arcs);
+	free(l->multiples);
+	free(l->queue);
+	free(l->parents);
+	free(l->seen);
+	free(l->index.slots);
+	free(l);
+}
+
+/* ---- constructors ---- */
+
+static int by_first(const void *a, const void *b)
+{
+	const struct char_range *x = a, *y = b;
+	return (x->first > y->first) - (x->first < y->first);
+}
+
+static bool push_range(struct languages *l, size_t start, uint32_t first, uint32_t last)
+{
+	if (l->n_words > start && first <= l->words[l->n_words - 1] + 1) {
+		if (last > l->words[l->n_words - 1])
+			l->words[l->n_words - 1] = last;
+		return true;
+	}
+	return push_word(l, first) && push_word(l, last);
+}
+
+uint32_t language_class(struct languages *l, const struct char_range *ranges, size_t n_ranges)
+{
+	struct char_range *sorted = malloc((n_ranges + 1) * sizeof *sorted);
+	if (!sorted)
+		return fail(l, "memory");
+	if (n_ranges)
+		memcpy(sorted, ranges, n_ranges * sizeof *sorted);
+	qsort(sorted, n_ranges, sizeof *sorted, by_first);
+	size_t start = l->n_words;
+	bool ok = true;
+	for (size_t i = 0; i < n_ranges && ok; i++) {
+		uint32_t first = sorted[i].first, last = sorted[i].last;
+		if (first < SURROGATES_FIRST && first <= last)
+			ok = push_range(l, start, first, last < SURROGATES_FIRST ? last : SURROGATES_FIRST - 1);
+		if (last > SURROGATES_LAST && ok)
+			ok = push_range(l, start, first > SURROGATES_LAST ? first : SURROGATES_LAST + 1, last);
+	}
+	free(sorted);
+	if (!ok)
+		return LANGUAGE_NONE;
+	return intern(
+	    l, (struct term){.kind = KIND_CLASS, .plain = true, .a = (uint32_t)start, .b = (uint32_t)(l->n_words - start)});
+}
+
+uint32_t language_char(struct languages *l, uint32_t first, uint32_t last)
+{
+	return language_class(l, &(struct char_range){first, last}, 1);
+}
+
+uint32_t language_sequence(struct languages *l, uint32_t first, uint32_t second)
+{
+	if (first == LANGUAGE_NONE || second == LANGUAGE_NONE)
+		return LANGUAGE_NONE;
+	if (first == LANGUAGE_EMPTY || (first == LANGUAGE_ALL && second == LANGUAGE_ALL))
+		return second;
+	if (second == LANGUAGE_EMPTY)
+		return first;
+	const struct term *a = &l->terms[first], *b = &l->terms[second];
+	return intern(l, (struct term){.kind = KIND_SEQUENCE,
+	                               .has_empty = a->has_empty && b->has_empty,
+	                               .plain = a->plain && b->plain,
+	                               .a = first,
+	                               .b = second});
+}
+
+uint32_t language_text(struct languages *l, const char *text, size_t n_bytes)
+{
+	uint32_t term = LANGUAGE_EMPTY;
+	for (size_t end = n_bytes; end > 0;) {
+		size_t start = char_before(text, end), length;
+		uint32_t code = char_decode(text + start, &length);
+		term = language_sequence(l, language_char(l, code, code), term);
+		end = start;
+	}
+	return term;
+}
+
+uint32_t language_repeat(struct languages *l, uint32_t term, uint32_t min, uint32_t max)
+{
+	if (min > max || (term == LANGUAGE_NONE && min > 0))
+		return LANGUAGE_NONE;
+	if (max == 0 || term == LANGUAGE_NONE || term == LANGUAGE_EMPTY)
+		return LANGUAGE_EMPTY;
+	const struct term *part = &l->terms[term];
+	if (part->has_empty)
+		min = 0;
+	if (min == 1 && max == 1)
+		return term;
+	if (part->kind == KIND_REPEAT && part->min == 0 && part->max == LANGUAGE_NO_MAX)
+		return term;
+	return intern(
+	    l, (struct term){
+	           .kind = KIND_REPEAT, .has_empty = min == 0, .plain = part->plain, .a = term, .min = min, .max = max});
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	return (x > y) - (x < y);
+}
+
+/* Appends a part, or its own parts where it is of the same kind. */
+static bool push_parts(struct languages *l, enum kind kind, uint32_t id)
+{
+	const struct term *term = &l->terms[id];
+	bool opens = term->kind == kind;
+	if (!TABLE_RESERVE(l->parts, l->n_parts, l->max_parts, opens ? term->b : 1)) {
+		fail(l, "memory");
+		return false;
+	}
+	if (!opens) {
+		l->parts[l->n_parts++] = id;
+		return true;
+	}
+	memcpy(l->parts + l->n_parts, l->words + term->a, term->b * sizeof *l->parts);
+	l->n_parts += term->b;
+	return true;
+}
+
+/* The classes among the parts become one class. */
+static bool join_classes(struct languages *l)
+{
+	struct char_range *ranges = NULL;
+	size_t n_ranges = 0, max_ranges = 0, n_classes = 0, kept = 0;
+	for (size_t i = 0; i < l->n_parts; i++)
+		n_classes += l->terms[l->parts[i]].kind == KIND_CLASS;
+	if (n_classes < 2)
+		return true;
+	for (size_t i = 0; i < l->n_parts; i++) {
+		const struct term *term = &l->terms[l->parts[i]];
+		if (term->kind != KIND_CLASS) {
+			l->parts[kept++] = l->parts[i];
+			continue;
+		}
+		if (!TABLE_RESERVE(ranges, n_ranges, max_ranges, term->b / 2)) {
+			free(ranges);
+			fail(l, "memory");
+			return false;
+		}
+		for (uint32_t k = 0; k < term->b; k += 2)
+			ranges[n_ranges++] = (struct char_range){l->words[term->a + k], l->words[term->a + k + 1]};
+	}
+	l->n_parts = kept;
+	l->parts[l->n_parts++] = language_class(l, ranges, n_ranges);
+	free(ranges);
+	return !l->failed;
+}
+
+/* Sorts the parts, drops doubles and `neutral`; true when `absorbing` is among them. */
+static bool tidy_parts(struct languages *l, uint32_t neutral, uint32_t absorbing)
+{
+	qsort(l->parts, l->n_parts, sizeof *l->parts, by_value);
+	size_t kept = 0;
+	bool absorbed = false, others_empty = false;
+	for (size_t i = 0; i < l->n_parts; i++) {
+		uint32_t id = l->parts[i];
+		absorbed |= id == absorbing;
+		others_empty |= id != LANGUAGE_EMPTY && l->terms[id].has_empty;
+		if (id != neutral && (kept == 0 || l->parts[kept - 1] != id))
+			l->parts[kept++] = id;
+	}
+	l->n_parts = kept;
+	/* The empty string adds nothing to others that have it; its id is the smallest left. */
+	if (neutral == LANGUAGE_NONE && others_empty && kept > 0 && l->parts[0] == LANGUAGE_EMPTY)
+		memmove(l->parts, l->parts + 1, --l->n_parts * sizeof *l->parts);
+	return absorbed;
+}
+
+static uint32_t finish_parts(struct languages *l, enum kind kind)
+{
+	uint32_t neutral = kind == KIND_EITHER ? LANGUAGE_NONE : LANGUAGE_ALL;
+	uint32_t absorbing = kind == KIND_EITHER ? LANGUAGE_ALL : LANGUAGE_NONE;
+	if (kind == KIND_EITHER && !join_classes(l))
+		return LANGUAGE_NONE;
+	bool absorbed = tidy_parts(l, neutral, absorbing);
+	size_t n = l->n_parts, start = l->n_words;
+	if (absorbed || n < 2)
+		return absorbed ? absorbing : n == 1 ? l->parts[0] : neutral;
+	if (!TABLE_RESERVE(l->words, l->n_words, l->max_words, n))
+		return fail(l, "memory");
+	memcpy(l->words + start, l->parts, n * sizeof *l->words);
+	l->n_words += n;
+	bool any_empty = false, all_empty = true, plain = kind == KIND_EITHER;
+	for (size_t i = 0; i < n; i++) {
+		const struct term *part = &l->terms[l->parts[i]];
+		any_empty |= part->has_empty;
+		all_empty &= part->has_empty;
+		plain &= part->plain;
+	}
+	return intern(l, (struct term){.kind = (uint8_t)kind,
+	                               .has_empty = kind == KIND_EITHER ? any_empty : all_empty,
+	                               .plain = plain,
+	                               .a = (uint32_t)start,
+	                               .b = (uint32_t)n});
+}
+
+uint32_t language_either_of(struct languages *l, const uint32_t *terms, size_t n_terms)
+{
+	l->n_parts = 0;
+	for (size_t i = 0; i < n_terms; i++)
+		if (!push_parts(l, KIND_EITHER, terms[i]))
+			return LANGUAGE_NONE;
+	return finish_parts(l, KIND_EITHER);
+}
+
+uint32_t language_either(struct languages *l, uint32_t first, uint32_t second)
+{
+	return language_either_of(l, (uint32_t[]){first, second}, 2);
+}
+
+uint32_t language_both(struct languages *l, uint32_t first, uint32_t second)
+{
+	if (first == LANGUAGE_NONE || second == LANGUAGE_NONE)
+		return LANGUAGE_NONE;
+	if (first == LANGUAGE_EMPTY || second == LANGUAGE_EMPTY)
+		return l->terms[first].has_empty && l->terms[second].has_empty ? LANGUAGE_EMPTY : LANGUAGE_NONE;
+	l->n_parts = 0;
+	if (!push_parts(l, KIND_BOTH, first) || !push_parts(l, KIND_BOTH, second))
+		return LANGUAGE_NONE;
+	return finish_parts(l, KIND_BOTH);
+}
+
+uint32_t language_not(struct languages *l, uint32_t term)
+{
+	if (term == LANGUAGE_NONE)
+		return LANGUAGE_ALL;
+	if (term == LANGUAGE_ALL)
+		return LANGUAGE_NONE;
+	if (l->terms[term].kind == KIND_NOT)
+		return l->terms[term].a;
+	return intern(l, (struct term){.kind = KIND_NOT, .has_empty = !l->terms[term].has_empty, .a = term});
+}
+
+static int by_text(const void *a, const void *b)
+{
+	const struct language_string *x = a, *y = b;
+	size_t n = x->n_bytes < y->n_bytes ? x->n_bytes : y->n_bytes;
+	int order = n ? memcmp(x->text, y->text, n) : 0;
+	return order ? order : (x->n_bytes > y->n_bytes) - (x->n_bytes < y->n_bytes);
+}
+
+/* Of sorted strings that agree in their first `depth` bytes: what may follow those. */
+static uint32_t tree_of(struct languages *l, const struct language_string *strings, size_t n, size_t depth)
+{
+	if (n == 0 || l->failed)
+		return LANGUAGE_NONE;
+	if (n == 1)
+		return language_text(l, strings->text + depth, strings->n_bytes - depth);
+	size_t shared = depth; /* characters that all of them have, without a level of recursion each */
+	const struct language_string *last = &strings[n - 1];
+	while (shared < strings->n_bytes && shared < last->n_bytes && strings->text[shared] == last->text[shared])
+		shared++;
+	while (shared > depth && shared < last->n_bytes && ((unsigned char)last->text[shared] & 0xC0) == 0x80)
+		shared--;
+	if (shared > depth)
+		return language_sequence(l, language_text(l, strings->text + depth, shared - depth),
+		                         tree_of(l, strings, n, shared));
+	uint32_t *parts = NULL;
+	size_t n_parts = 0, max_parts = 0;
+	for (size_t i = 0; i < n;) {
+		size_t end = i + 1, length = 0;
+		uint32_t term = LANGUAGE_EMPTY;
+		if (strings[i].n_bytes > depth) {
+			uint32_t code = char_decode(strings[i].text + depth, &length);
+			while (end < n && memcmp(strings[end].text + depth, strings[i].text + depth, length) == 0)
+				end++;
+			term = language_sequence(l, language_char(l, code, code), tree_of(l, strings + i, end - i, depth + length));
+		} else {
+			while (end < n && strings[end].n_bytes == depth)
+				end++;
+		}
+		if (!TABLE_RESERVE(parts, n_parts, max_parts, 1)) {
+			free(parts);
+			return fail(l, "memory");
+		}
+		parts[n_parts++] = term;
+		i = end;
+	}
+	uint32_t tree = language_either_of(l, parts, n_parts);
+	free(parts);
+	return tree;
+}
+
+uint32_t language_one_of(struct languages *l, struct language_string *strings, size_t n_strings)
+{
+	qsort(strings, n_strings, sizeof *strings, by_text);
+	size_t kept = 0; /* doubles would be levels without a character */
+	for (size_t i = 0; i < n_strings; i++)
+		if (kept == 0 || by_text(&strings[kept - 1], &strings[i]) != 0)
+			strings[kept++] = strings[i];
+	return tree_of(l, strings, kept, 0);
+}
+
+/* ---- numbers that are multiples ---- */
+
+/* How far a number was read: nothing, a sign, digits before the point, or this and the digits after it. */
+enum { READ_NOTHING, READ_SIGN, READ_DIGITS, READ_POINT };
+
+static uint64_t times_power(uint64_t value, uint32_t power, uint64_t step)
+{
+	for (uint32_t i = 0; i < power; i++)
+		value = value * 10 % step;
+	return value;
+}
+
+static uint32_t multiples_at(struct languages *l, uint32_t which, uint32_t read, uint64_t residue)
+{
+	const struct multiples *m = &l->multiples[which];
+	uint32_t decimals = read > READ_POINT ? read - READ_POINT : 0;
+	bool whole = read == READ_DIGITS || decimals > 0;
+	uint32_t missing = decimals < m->scale ? m->scale - decimals : 0;
+	return intern(l, (struct term){.kind = KIND_MULTIPLES,
+	                               .has_empty = whole && times_power(residue, missing, m->step) == 0,
+	                               .a = (uint32_t)residue,
+	                               .b = (uint32_t)(residue >> 32),
+	                               .min = read,
+	                               .max = which});
+}
+
+uint32_t language_multiples(struct languages *l, uint64_t step, uint32_t scale)
+{
+	if (!TABLE_RESERVE(l->multiples, l->n_multiples, l->max_multiples, 1))
+		return fail(l, "memory");
+	l->multiples[l->n_multiples] = (struct multiples){step, scale};
+	return multiples_at(l, (uint32_t)l->n_multiples++, READ_NOTHING, 0);
+}
+
+static uint32_t multiples_after(struct languages *l, const struct term *t, uint32_t code)
+{
+	const struct multiples *m = &l->multiples[t->max];
+	uint64_t residue = (uint64_t)t->b << 32 | t->a;
+	if (code == '-')
+		return t->min == READ_NOTHING ? multiples_at(l, t->max, READ_SIGN, 0) : LANGUAGE_NONE;
+	if (code == '.')
+		return t->min == READ_DIGITS ? multiples_at(l, t->max, READ_POINT, residue) : LANGUAGE_NONE;
+	uint32_t digit = code - '0';
+	if (t->min < READ_POINT)
+		return multiples_at(l, t->max, READ_DIGITS, (residue * 10 + digit) % m->step);
+	if (t->min - READ_POINT < m->scale)
+		return multiples_at(l, t->max, t->min + 1, (residue * 10 + digit) % m->step);
+	/* Beyond the scale only zeros change nothing; the first of them still counts as a digit. */
+	return digit == 0 ? multiples_at(l, t->max, m->scale == 0 ? READ_POINT + 1 : t->min, residue) : LANGUAGE_NONE;
+}
+
+/* ---- derivatives ---- */
+
+struct arc_list {
+	struct arc *arcs;
+	size_t n, max;
+};
+
+static bool put_arc(struct languages *l, struct arc_list *list, uint32_t last, uint32_t target)
+{
+	if (list->n && list->arcs[list->n - 1].target == target) {
+		list->arcs[list->n - 1].last = last;
+		return true;
+	}
+	if (!TABLE_RESERVE(list->arcs, list->n, list->max, 1)) {
+		fail(l, "memory");
+		return false;
+	}
+	list->arcs[list->n++] = (struct arc){last, target};
+	return true;
+}
+
+static bool arcs_ready(struct languages *l, uint32_t id);
+
+/* Arcs of several terms at once: where one of them changes, `join` makes the target of theirs. */
+static bool walk_together(struct languages *l, uint32_t owner, const uint32_t *parts, size_t n_parts,
+                          uint32_t (*join)(struct languages *, uint32_t owner, const uint32_t *targets, size_t n),
+                          struct arc_list *out)
+{
+	uint32_t *at = calloc(n_parts * 2, sizeof *at), *targets = at ? at + n_parts : NULL;
+	bool ok = at != NULL;
+	if (!ok)
+		fail(l, "memory");
+	for (size_t i = 0; i < n_parts && ok; i++)
+		ok = arcs_ready(l, parts[i]);
+	for (uint32_t last = 0; ok && last < LANGUAGE_MAX_CODE;) {
+		last = LANGUAGE_MAX_CODE;
+		for (size_t i = 0; i < n_parts; i++) {
+			const struct arc *arc = &l->arcs[l->terms[parts[i]].first_arc + at[i]];
+			targets[i] = arc->target;
+			last = arc->last < last ? arc->last : last;
+		}
+		ok = take_steps(l, n_parts) && put_arc(l, out, last, join(l, owner, targets, n_parts)) && !l->failed;
+		for (size_t i = 0; i < n_parts && ok; i++)
+			at[i] += l->arcs[l->terms[parts[i]].first_arc + at[i]].last == last;
+	}
+	free(at);
+	return ok;
+}
+
+static uint32_t join_parts(struct languages *l, uint32_t owner, const uint32_t *targets, size_t n)
+{
+	enum kind kind = l->terms[owner].kind;
+	if (kind == KIND_EITHER)
+		return language_either_of(l, targets, n);
+	uint32_t both = LANGUAGE_ALL;
+	for (size_t i = 0; i < n; i++)
+		both = language_both(l, both, targets[i]);
+	return both;
+}
+
+static uint32_t join_other(struct languages *l, uint32_t owner, const uint32_t *targets, size_t n)
+{
+	struct term t = l->terms[owner];
+	if (t.kind == KIND_NOT)
+		return language_not(l, targets[0]);
+	if (t.kind == KIND_REPEAT) {
+		uint32_t max = t.max == LANGUAGE_NO_MAX ? t.max : t.max - 1;
+		return language_sequence(l, targets[0], language_repeat(l, t.a, t.min ? t.min - 1 : 0, max));
+	}
+	uint32_t after = language_sequence(l, targets[0], t.b);
+	return n == 2 ? language_either(l, after, targets[1]) : after;
+}
+
+static bool class_arcs(struct languages *l, const struct term *t, struct arc_list *out)
+{
+	bool ok = true;
+	for (uint32_t i = 0; i < t->b && ok; i += 2) {
+		uint32_t first = l->words[t->a + i], last = l->words[t->a + i + 1];
+		ok = (first == 0 || put_arc(l, out, first - 1, LANGUAGE_NONE)) && put_arc(l, out, last, LANGUAGE_EMPTY);
+	}
+	if (ok && (t->b == 0 || l->words[t->a + t->b - 1] < LANGUAGE_MAX_CODE))
+		ok = put_arc(l, out, LANGUAGE_MAX_CODE, LANGUAGE_NONE);
+	return ok;
+}
+
+static bool multiples_arcs(struct languages *l, struct term t, struct arc_list *out)
+{
+	bool ok = put_arc(l, out, '-' - 1, LANGUAGE_NONE) && put_arc(l, out, '-', multiples_after(l, &t, '-')) &&
+	          put_arc(l, out, '.', multiples_after(l, &t, '.')) && put_arc(l, out, '0' - 1, LANGUAGE_NONE);
+	for (uint32_t code = '0'; code <= '9' && ok; code++)
+		ok = put_arc(l, out, code, multiples_after(l, &t, code));
+	return ok && put_arc(l, out, LANGUAGE_MAX_CODE, LANGUAGE_NONE);
+}
+
+static bool make_arcs(struct languages *l, uint32_t id, struct arc_list *out)
+{
+	struct term t = l->terms[id];
+	switch ((enum kind)t.kind) {
+	case KIND_CLASS:
+		return class_arcs(l, &t, out);
+	case KIND_EMPTY:
+		return put_arc(l, out, LANGUAGE_MAX_CODE, LANGUAGE_NONE);
+	case KIND_MULTIPLES:
+		return multiples_arcs(l, t, out);
+	case KIND_SEQUENCE:
+		return walk_together(l, id, (uint32_t[]){t.a, t.b}, l->terms[t.a].has_empty ? 2 : 1, join_other, out);
+	case KIND_REPEAT:
+	case KIND_NOT:
+		return walk_together(l, id, &t.a, 1, join_other, out);
+	case KIND_EITHER:
+	case KIND_BOTH:
+		break;
+	}
+	uint32_t *parts = malloc(t.b * sizeof *parts); /* `words` may move */
+	if (!parts) {
+		fail(l, "memory");
+		return false;
+	}
+	memcpy(parts, &l->words[t.a], t.b * sizeof *parts);
+	bool ok = walk_together(l, id, parts, t.b, join_parts, out);
+	free(parts);
+	return ok;
+}
+
+static bool arcs_ready(struct languages *l, uint32_t id)
+{
+	if (l->terms[id].first_arc != UINT32_MAX)
+		return true;
+	struct arc_list list = {0};
+	bool ok = take_steps(l, 1) && make_arcs(l, id, &list) && !l->failed;
+	if (ok && !TABLE_RESERVE(l->arcs, l->n_arcs, l->max_arcs, list.n)) {
+		fail(l, "memory");
+		ok = false;
+	}
+	if (ok) {
+		l->terms[id].first_arc = (uint32_t)l->n_arcs;
+		l->terms[id].n_arcs = (uint32_t)list.n;
+		memcpy(l->arcs + l->n_arcs, list.arcs, list.n * sizeof *list.arcs);
+		l->n_arcs += list.n;
+	}
+	free(list.arcs);
+	return ok;
+}
+
+/* The first arc that reaches `code`. */
+static const struct arc *arc_at(const struct languages *l, uint32_t id, uint32_t code)
+{
+	const struct term *t = &l->terms[id];
+	uint32_t low = 0, high = t->n_arcs - 1;
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+		if (l->arcs[t->first_arc + middle].last < code)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return &l->arcs[t->first_arc + low];
+}
+
+/* ---- questions ---- */
+
+bool language_has_empty(const struct languages *l, uint32_t term)
+{
+	return l->terms[term].has_empty;
+}
+
+/* Puts a term into the search's queue unless it was there. */
+static bool enqueue(struct languages *l, size_t *n_queue, uint32_t id, uint32_t parent)
+{
+	if (id < l->n_seen && l->seen[id] == l->search)
+		return true;
+	while (l->n_seen <= id) {
+		if (!TABLE_RESERVE(l->seen, l->n_seen, l->max_seen, 1)) {
+			fail(l, "memory");
+			return false;
+		}
+		l->seen[l->n_seen++] = 0;
+	}
+	if (!TABLE_RESERVE(l->queue, *n_queue, l->max_queue, 1) ||
+	    !TABLE_RESERVE(l->parents, *n_queue, l->max_parents, 1)) {
+		fail(l, "memory");
+		return false;
+	}
+	l->seen[id] = l->search;
+	l->queue[*n_queue] = id;
+	l->parents[(*n_queue)++] = parent;
+	return true;
+}
+
+static bool surely_live(const struct languages *l, uint32_t id)
+{
+	const struct term *t = &l->terms[id];
+	return t->has_empty || t->life == LIFE_LIVE || (t->plain && id != LANGUAGE_NONE);
+}
+
+static bool surely_dead(const struct languages *l, uint32_t id)
+{
+	return id == LANGUAGE_NONE || l->terms[id].life == LIFE_DEAD;
+}
+
+/* Breadth first, so the shortest string is found; who led to it is alive as well. */
+static bool search(struct languages *l, uint32_t start)
+{
+	size_t n_queue = 0;
+	l->search++;
+	if (!enqueue(l, &n_queue, start, UINT32_MAX))
+		return false;
+	for (size_t at = 0; at < n_queue; at++) {
+		if (at >= MAX_STEPS || !arcs_ready(l, l->queue[at])) {
+			fail(l, "steps");
+			return false;
+		}
+		const struct term t = l->terms[l->queue[at]];
+		uint32_t first = 0;
+		for (uint32_t i = 0; i < t.n_arcs; i++) {
+			struct arc arc = l->arcs[t.first_arc + i];
+			bool surrogates = first >= SURROGATES_FIRST && arc.last <= SURROGATES_LAST;
+			first = arc.last + 1;
+			if (surrogates || surely_dead(l, arc.target))
+				continue;
+			if (surely_live(l, arc.target)) {
+				l->terms[arc.target].life = LIFE_LIVE;
+				for (uint32_t k = (uint32_t)at; k != UINT32_MAX; k = l->parents[k])
+					l->terms[l->queue[k]].life = LIFE_LIVE;
+				return true;
+			}
+			if (!enqueue(l, &n_queue, arc.target, (uint32_t)at))
+				return false;
+		}
+	}
+	for (size_t i = 0; i < n_queue; i++)
+		l->terms[l->queue[i]].life = LIFE_DEAD;
+	return false;
+}
+
+bool language_is_live(struct languages *l, uint32_t term)
+{
+	if (surely_live(l, term))
+		return true;
+	return !surely_dead(l, term) && search(l, term);
+}
+
+uint32_t language_after(struct languages *l, uint32_t term, uint32_t code)
+{
+	if ((code >= SURROGATES_FIRST && code <= SURROGATES_LAST) || !arcs_ready(l, term))
+		return LANGUAGE_NONE;
+	return arc_at(l, term, code)->target;
+}
+
+bool language_lives_in(struct languages *l, uint32_t term, uint32_t first, uint32_t last)
+{
+	if (!arcs_ready(l, term))
+		return false;
+	const struct term t = l->terms[term];
+	size_t at = (size_t)(arc_at(l, term, first) - l->arcs);
+	for (uint32_t from = first; at < t.first_arc + t.n_arcs && from <= last; at++) {
+		struct arc arc = l->arcs[at];
+		uint32_t to = arc.last < last ? arc.last : last;
+		if (!(from >= SURROGATES_FIRST && to <= SURROGATES_LAST) && language_is_live(l, arc.target))
+			return true;
+		from = arc.last + 1;
+	}
+	return false;
+}
+
+bool language_matches(struct languages *l, uint32_t term, const char *text, size_t n_bytes)
+{
+	for (size_t at = 0, length; at < n_bytes && term != LANGUAGE_NONE; at += length)
+		term = language_after(l, term, char_decode(text + at, &length));
+	return l->terms[term].has_empty;
+}
+
+uint32_t language_freedom(const struct languages *l, uint32_t term)
+{
+	const struct term *t = &l->terms[term];
+	return t->kind == KIND_REPEAT && t->a == LANGUAGE_ANY ? t->max : 0;
+}
+
+size_t languages_bytes(const struct languages *l)
+{
+	return sizeof *l + l->max_terms * sizeof *l->terms + l->max_arcs * sizeof *l->arcs +
+	       (l->max_words + l->max_queue + l->max_parents + l->max_seen + l->index.n_slots) * sizeof *l->words;
+}

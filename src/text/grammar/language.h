@@ -1,0 +1,71 @@
+/* Regular languages over Unicode characters, as terms: strings that a term denotes are found by its derivatives
+ * (Brzozowski 1964; Owens, Reppy, Turon 2009), which are terms again and computed when first asked for. So intersection,
+ * complement and counted repetition cost nothing until a text comes by.
+ *
+ * Equal terms have one id (hash-consing), and alternatives are kept sorted and without duplicates, so a language has
+ * finitely many derivatives. Surrogates are no characters: nothing that starts with one is ever alive.
+ *
+ * Memory and steps are bounded: when either runs out, languages_failed says why, and every result since is LANGUAGE_NONE.
+ * One thread at a time.
+ */
+#ifndef TALLOW_TEXT_GRAMMAR_LANGUAGE_H
+#define TALLOW_TEXT_GRAMMAR_LANGUAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LANGUAGE_NONE, LANGUAGE_EMPTY, LANGUAGE_ANY, LANGUAGE_ALL }; /* no string; ""; one character; all strings */
+enum { LANGUAGE_MAX_CODE = 0x10FFFF };
+#define LANGUAGE_NO_MAX UINT32_MAX
+
+struct languages;
+
+struct char_range {
+	uint32_t first, last;
+};
+
+struct languages *languages_create(void); /* NULL without memory */
+void languages_destroy(struct languages *languages);
+/* NULL while all is well, else what ran out: "memory" or "steps". */
+const char *languages_failed(const struct languages *languages);
+/* Steps that may be taken from now on; one is about the derivative of one small term. */
+void languages_allow(struct languages *languages, uint64_t n_steps);
+
+size_t languages_bytes(const struct languages *languages);
+
+/* ---- terms ---- */
+
+uint32_t language_class(struct languages *languages, const struct char_range *ranges, size_t n_ranges);
+uint32_t language_char(struct languages *languages, uint32_t first, uint32_t last);
+uint32_t language_text(struct languages *languages, const char *text, size_t n_bytes); /* valid UTF-8 */
+uint32_t language_sequence(struct languages *languages, uint32_t first, uint32_t second);
+uint32_t language_repeat(struct languages *languages, uint32_t term, uint32_t min, uint32_t max);
+uint32_t language_either(struct languages *languages, uint32_t first, uint32_t second);
+uint32_t language_either_of(struct languages *languages, const uint32_t *terms, size_t n_terms);
+uint32_t language_both(struct languages *languages, uint32_t first, uint32_t second);
+uint32_t language_not(struct languages *languages, uint32_t term);
+
+struct language_string {
+	const char *text; /* valid UTF-8 */
+	size_t n_bytes;
+};
+/* One of many strings, as a tree of their beginnings. Sorts `strings`. */
+uint32_t language_one_of(struct languages *languages, struct language_string *strings, size_t n_strings);
+/* Decimal numbers without exponent whose value is a multiple of step / 10^scale; step is 1..2^40, scale at most 60. */
+uint32_t language_multiples(struct languages *languages, uint64_t step, uint32_t scale);
+
+/* ---- questions ---- */
+
+bool language_has_empty(const struct languages *languages, uint32_t term);
+/* Is there a string in it? Found by search where intersections or complements are involved. */
+bool language_is_live(struct languages *languages, uint32_t term);
+/* The term for what may follow `code`; LANGUAGE_NONE when nothing may. */
+uint32_t language_after(struct languages *languages, uint32_t term, uint32_t code);
+/* Is there a live derivative by a character in first..last? */
+bool language_lives_in(struct languages *languages, uint32_t term, uint32_t first, uint32_t last);
+bool language_matches(struct languages *languages, uint32_t term, const char *text, size_t n_bytes);
+/* How many characters of whatever kind it takes at least, whichever they are; LANGUAGE_NO_MAX for LANGUAGE_ALL. */
+uint32_t language_freedom(const struct languages *languages, uint32_t term);
+
+#endif

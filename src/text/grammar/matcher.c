@@ -1,0 +1,446 @@
+#include "text/grammar/matcher.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/grammar/characters.h"
+#include "text/grammar/table.h"
+
+enum {
+	MAX_PLACES = 1 << 14,  /* of one state */
+	MAX_CLOSURE = 1 << 18, /* steps between two bytes */
+	MAX_STATES = 1 << 18,  /* of one mask's walk */
+	TIDY_STATES = 1 << 13, /* kept between masks */
+	MAX_STACKS = 1 << 22,
+	N_BYTES = 256,
+};
+
+/* Where a derivation stands. Before a byte of the network: `at` is a state and `language` LANGUAGE_NONE. In a lexeme: `at`
+ * is its edge, `language` what is left of it, `partial` the character that was begun (characters.h). */
+struct place {
+	uint32_t at, language, partial, stack;
+};
+
+/* What a rule returns to when it ends; 0 is the bottom. */
+struct frame {
+	uint32_t to, below;
+};
+
+/* A state of the network to look at, and the visit before to the same one. */
+struct visit {
+	uint32_t state, stack, same;
+};
+
+struct match_state {
+	uint32_t first_place, n_places;
+	uint32_t *next; /* [256] 0: not yet asked, MATCHER_DEAD, or a state; NULL until one is asked for */
+	bool accepts;
+};
+
+struct matcher {
+	const struct network *network;
+	struct languages *languages;
+	struct match_state *states; /* the first is none */
+	size_t n_states, max_states;
+	struct place *places;
+	size_t n_places, max_places;
+	struct table_index index;
+	struct frame *frames;
+	size_t n_frames, max_frames;
+	struct table_index frame_index;
+	/* The state that is being made: its places lie at the end of `places`. */
+	size_t made_first;
+	bool made_accepts;
+	struct visit *visits;
+	size_t n_visits, max_visits;
+	uint32_t *last_visit; /* [states of the network] the last visit to each, if it is one to it */
+	uint64_t age;
+	const char *failed;
+};
+
+static void fail(struct matcher *m, const char *why)
+{
+	if (!m->failed)
+		m->failed = why;
+}
+
+const char *matcher_failed(const struct matcher *m)
+{
+	return m->failed ? m->failed : languages_failed(m->languages);
+}
+
+/* ---- stacks ---- */
+
+static uint32_t hash_of_frame(const void *owner, uint32_t id)
+{
+	const struct frame *frame = &((const struct matcher *)owner)->frames[id];
+	uint32_t hash = table_hash(table_hash(TABLE_HASH_START, frame->to), frame->below);
+	return hash ^ hash >> 15;
+}
+
+/* 0 when it fails. */
+static uint32_t push_frame(struct matcher *m, uint32_t to, uint32_t below)
+{
+	if (m->n_frames >= MAX_STACKS || !TABLE_RESERVE(m->frames, m->n_frames, m->max_frames, 1) ||
+	    !table_index_room(&m->frame_index, hash_of_frame, m)) {
+		fail(m, "memory");
+		return 0;
+	}
+	m->frames[m->n_frames] = (struct frame){to, below};
+	uint32_t hash = hash_of_frame(m, (uint32_t)m->n_frames);
+	for (size_t at = hash & (m->frame_index.n_slots - 1); m->frame_index.slots[at];
+	     at = (at + 1) & (m->frame_index.n_slots - 1)) {
+		uint32_t id = m->frame_index.slots[at] - 1;
+		if (m->frames[id].to == to && m->frames[id].below == below)
+			return id;
+	}
+	table_index_put(&m->frame_index, hash, (uint32_t)m->n_frames);
+	return (uint32_t)m->n_frames++;
+}
+
+/* ---- states ---- */
+
+static uint32_t hash_of_state(const void *owner, uint32_t id)
+{
+	const struct matcher *m = owner;
+	const struct match_state *state = &m->states[id];
+	uint32_t hash = table_hash(TABLE_HASH_START, state->accepts);
+	for (uint32_t i = 0; i < state->n_places; i++) {
+		const struct place *p = &m->places[state->first_place + i];
+		hash = table_hash(table_hash(table_hash(table_hash(hash, p->at), p->language), p->partial), p->stack);
+	}
+	return hash ^ hash >> 15;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	if (x->language != y->language)
+		return x->language < y->language ? -1 : 1;
+	if (x->stack != y->stack)
+		return x->stack < y->stack ? -1 : 1;
+	return (x->partial > y->partial) - (x->partial < y->partial);
+}
+
+static void sort_places(struct matcher *m)
+{
+	struct place *made = m->places + m->made_first;
+	size_t n = m->n_places - m->made_first, kept = 0;
+	if (n > 1)
+		qsort(made, n, sizeof *made, by_place);
+	for (size_t i = 0; i < n; i++)
+		if (kept == 0 || by_place(&made[kept - 1], &made[i]) != 0)
+			made[kept++] = made[i];
+	m->n_places = m->made_first + kept;
+}
+
+/* The state that was being made; 0 where it is none, or fails. */
+static uint32_t finish_state(struct matcher *m)
+{
+	sort_places(m);
+	size_t n = m->n_places - m->made_first;
+	if (m->failed || (n == 0 && !m->made_accepts)) {
+		m->n_places = m->made_first;
+		return 0;
+	}
+	if (n > MAX_PLACES || m->n_states >= MAX_STATES || !TABLE_RESERVE(m->states, m->n_states, m->max_states, 1) ||
+	    !table_index_room(&m->index, hash_of_state, m)) {
+		fail(m, "memory: the grammar can be read in too many ways");
+		m->n_places = m->made_first;
+		return 0;
+	}
+	m->states[m->n_states] = (struct match_state){
+	    .first_place = (uint32_t)m->made_first, .n_places = (uint32_t)n, .accepts = m->made_accepts};
+	uint32_t hash = hash_of_state(m, (uint32_t)m->n_states);
+	for (size_t at = hash & (m->index.n_slots - 1); m->index.slots[at]; at = (at + 1) & (m->index.n_slots - 1)) {
+		const struct match_state *known = &m->states[m->index.slots[at] - 1];
+		if (known->n_places != n || known->accepts != m->made_accepts ||
+		    (n && memcmp(m->places + known->first_place, m->places + m->made_first, n * sizeof *m->places) != 0))
+			continue;
+		m->n_places = m->made_first;
+		return m->index.slots[at] - 1;
+	}
+	table_index_put(&m->index, hash, (uint32_t)m->n_states);
+	return (uint32_t)m->n_states++;
+}
+
+static void begin_state(struct matcher *m)
+{
+	m->made_first = m->n_places;
+	m->made_accepts = false;
+}
+
+static void put_place(struct matcher *m, struct place place)
+{
+	if (!TABLE_RESERVE(m->places, m->n_places, m->max_places, 1)) {
+		fail(m, "memory");
+		return;
+	}
+	m->places[m->n_places++] = place;
+}
+
+/* ---- what can be reached without a byte ---- */
+
+/* Once for each state with each stack: visits of one state are chained. */
+static void visit(struct matcher *m, uint32_t state, uint32_t stack)
+{
+	uint32_t last = m->last_visit[state], same = NETWORK_NONE;
+	if (last < m->n_visits && m->visits[last].state == state)
+		same = last;
+	for (uint32_t i = same; i != NETWORK_NONE; i = m->visits[i].same)
+		if (m->visits[i].stack == stack)
+			return;
+	if (m->n_visits >= MAX_CLOSURE || !TABLE_RESERVE(m->visits, m->n_visits, m->max_visits, 1)) {
+		fail(m, "steps: the grammar can be read in too many ways");
+		return;
+	}
+	m->last_visit[state] = (uint32_t)m->n_visits;
+	m->visits[m->n_visits++] = (struct visit){state, stack, same};
+}
+
+static bool only_returns(const struct network_state *state)
+{
+	return state->final && state->first_edge == NETWORK_NONE;
+}
+
+static void visit_call(struct matcher *m, const struct network_edge *edge, uint32_t stack)
+{
+	const struct network *n = m->network;
+	/* Who would only return there returns to whom that returns: lists that end with themselves stay flat. */
+	uint32_t returns = only_returns(&n->states[edge->to]) ? stack : push_frame(m, edge->to, stack);
+	visit(m, n->rules[edge->value], returns);
+}
+
+static void look_at_state(struct matcher *m, uint32_t id, uint32_t stack)
+{
+	const struct network *n = m->network;
+	const struct network_state *state = &n->states[id];
+	bool takes_bytes = false;
+	for (uint32_t e = state->first_edge; e != NETWORK_NONE && !m->failed; e = n->edges[e].next) {
+		const struct network_edge *edge = &n->edges[e];
+		switch ((enum edge_kind)edge->kind) {
+		case EDGE_BYTE:
+			takes_bytes = true;
+			break;
+		case EDGE_TEXT:
+			if (language_has_empty(m->languages, edge->value))
+				visit(m, edge->to, stack);
+			put_place(m, (struct place){e, edge->value, 0, stack});
+			break;
+		case EDGE_STRING:
+			put_place(m, (struct place){e, edge->value, 0, stack});
+			break;
+		case EDGE_CALL:
+			visit_call(m, edge, stack);
+			break;
+		case EDGE_SKIP:
+			visit(m, edge->to, stack);
+			break;
+		}
+	}
+	if (takes_bytes)
+		put_place(m, (struct place){id, LANGUAGE_NONE, 0, stack});
+	if (state->final && stack == 0)
+		m->made_accepts = true;
+	else if (state->final)
+		visit(m, m->frames[stack].to, m->frames[stack].below);
+}
+
+/* Adds what can be reached from a state of the network to the state that is being made. */
+static void reach(struct matcher *m, uint32_t state, uint32_t stack)
+{
+	m->n_visits = 0;
+	visit(m, state, stack);
+	for (size_t i = 0; i < m->n_visits && !m->failed; i++)
+		look_at_state(m, m->visits[i].state, m->visits[i].stack);
+}
+
+/* ---- steps ---- */
+
+static void step_place(struct matcher *m, struct place place, unsigned char byte)
+{
+	const struct network *n = m->network;
+	if (place.language == LANGUAGE_NONE) {
+		for (uint32_t e = n->states[place.at].first_edge; e != NETWORK_NONE; e = n->edges[e].next)
+			if (n->edges[e].kind == EDGE_BYTE && n->edges[e].value == byte)
+				reach(m, n->edges[e].to, place.stack);
+		return;
+	}
+	const struct network_edge *edge = &n->edges[place.at];
+	bool in_string = edge->kind == EDGE_STRING;
+	if (in_string && byte == '"' && place.partial == 0) {
+		if (language_has_empty(m->languages, place.language))
+			reach(m, edge->to, place.stack);
+		return;
+	}
+	uint32_t language = place.language, partial = place.partial;
+	if (!character_step(m->languages, in_string, &language, &partial, byte))
+		return;
+	if (!in_string && partial == 0 && language_has_empty(m->languages, language))
+		reach(m, edge->to, place.stack);
+	if (in_string || language != LANGUAGE_EMPTY)
+		put_place(m, (struct place){place.at, language, partial, place.stack});
+}
+
+static uint32_t make_step(struct matcher *m, uint32_t state, unsigned char byte)
+{
+	uint32_t first = m->states[state].first_place, n = m->states[state].n_places;
+	begin_state(m);
+	for (uint32_t i = 0; i < n && !m->failed; i++)
+		step_place(m, m->places[first + i], byte);
+	uint32_t next = finish_state(m);
+	if (languages_failed(m->languages)) {
+		fail(m, languages_failed(m->languages));
+		return 0;
+	}
+	m->states[state].next[byte] = next ? next : MATCHER_DEAD;
+	return next;
+}
+
+uint32_t matcher_step(struct matcher *m, uint32_t state, unsigned char byte)
+{
+	if (state == 0 || m->failed)
+		return 0;
+	if (!m->states[state].next) {
+		m->states[state].next = calloc(N_BYTES, sizeof *m->states[state].next);
+		if (!m->states[state].next) {
+			fail(m, "memory");
+			return 0;
+		}
+	}
+	uint32_t known = m->states[state].next[byte];
+	if (known)
+		return known == MATCHER_DEAD ? 0 : known;
+	return make_step(m, state, byte);
+}
+
+const uint32_t *matcher_next(const struct matcher *m, uint32_t state)
+{
+	return m->states[state].next;
+}
+
+bool matcher_accepts(const struct matcher *m, uint32_t state)
+{
+	return m->states[state].accepts;
+}
+
+uint32_t matcher_freedom(const struct matcher *m, uint32_t state)
+{
+	const struct match_state *s = &m->states[state];
+	uint32_t most = 0;
+	for (uint32_t i = 0; i < s->n_places; i++) {
+		const struct place *p = &m->places[s->first_place + i];
+		if (p->language == LANGUAGE_NONE || p->partial != 0 || m->network->edges[p->at].kind != EDGE_STRING)
+			continue;
+		uint32_t freedom = language_freedom(m->languages, p->language);
+		most = freedom > most ? freedom : most;
+	}
+	return most;
+}
+
+static void add_order(uint32_t order, uint32_t *orders, size_t *n, size_t max)
+{
+	for (size_t i = 0; i < *n; i++)
+		if (orders[i] == order)
+			return;
+	if (order != NETWORK_NONE && *n < max)
+		orders[(*n)++] = order;
+}
+
+size_t matcher_orders(const struct matcher *m, uint32_t state, uint32_t *orders, size_t max)
+{
+	const struct match_state *s = &m->states[state];
+	size_t n = 0;
+	for (uint32_t i = 0; i < s->n_places; i++) {
+		const struct place *p = &m->places[s->first_place + i];
+		if (p->language == LANGUAGE_NONE)
+			add_order(m->network->states[p->at].order, orders, &n, max);
+		if (p->stack)
+			add_order(m->network->states[m->frames[p->stack].to].order, orders, &n, max);
+	}
+	return n;
+}
+
+/* ---- life ---- */
+
+static void forget_states(struct matcher *m)
+{
+	for (size_t i = 0; i < m->n_states; i++)
+		free(m->states[i].next);
+	m->n_states = 1;
+	m->states[0] = (struct match_state){0};
+	m->index.n_used = 0;
+	if (m->index.slots)
+		memset(m->index.slots, 0, m->index.n_slots * sizeof *m->index.slots);
+}
+
+uint64_t matcher_age(const struct matcher *m)
+{
+	return m->age;
+}
+
+uint32_t matcher_tidy(struct matcher *m, uint32_t state)
+{
+	if (m->n_states <= TIDY_STATES || m->failed)
+		return state;
+	struct match_state kept = m->states[state];
+	forget_states(m);
+	memmove(m->places, m->places + kept.first_place, kept.n_places * sizeof *m->places);
+	m->n_places = kept.n_places;
+	m->made_first = 0;
+	m->made_accepts = kept.accepts;
+	m->age++;
+	return finish_state(m);
+}
+
+struct matcher *matcher_create(const struct network *network, struct languages *languages)
+{
+	struct matcher *m = calloc(1, sizeof *m);
+	if (!m)
+		return NULL;
+	m->network = network;
+	m->languages = languages;
+	m->last_visit = calloc(network->n_states + 1, sizeof *m->last_visit);
+	if (!m->last_visit || !TABLE_RESERVE(m->states, m->n_states, m->max_states, 1) ||
+	    !TABLE_RESERVE(m->frames, m->n_frames, m->max_frames, 1)) {
+		matcher_destroy(m);
+		return NULL;
+	}
+	m->states[m->n_states++] = (struct match_state){0};
+	m->frames[m->n_frames++] = (struct frame){0};
+	return m;
+}
+
+uint32_t matcher_start(struct matcher *m)
+{
+	begin_state(m);
+	reach(m, m->network->rules[m->network->root], 0);
+	return finish_state(m);
+}
+
+void matcher_destroy(struct matcher *m)
+{
+	if (!m)
+		return;
+	for (size_t i = 0; i < m->n_states; i++)
+		free(m->states[i].next);
+	free(m->states);
+	free(m->places);
+	free(m->index.slots);
+	free(m->frames);
+	free(m->frame_index.slots);
+	free(m->visits);
+	free(m->last_visit);
+	free(m);
+}
+
+size_t matcher_bytes(const struct matcher *m)
+{
+	size_t tables = 0;
+	for (size_t i = 0; i < m->n_states; i++)
+		tables += m->states[i].next ? N_BYTES * sizeof *m->states[i].next : 0;
+	return tables + m->max_states * sizeof *m->states + m->max_places * sizeof *m->places +
+	       m->max_frames * sizeof *m->frames + (m->index.n_slots + m->frame_index.n_slots) * sizeof(uint32_t);
+}

@@ -1,0 +1,43 @@
+/* Follows a text through a network, byte by byte: all derivations at once.
+ *
+ * A place is where one derivation stands: what it reads and the stack of rules to return to. A state is a set of places;
+ * equal sets have one id, and where a byte leads is remembered, so that most steps are one look-up. State 0 is none: no
+ * derivation is left.
+ *
+ *     struct matcher *m = matcher_create(&network, languages);
+ *     uint32_t state = matcher_start(m);
+ *     state = matcher_step(m, state, byte);       // 0: the byte may not come
+ *     if (matcher_accepts(m, state)) ...           // the text may end here
+ *
+ * When memory or the bounds run out matcher_failed says so, and states are 0 from then on. One thread at a time.
+ */
+#ifndef TALLOW_TEXT_GRAMMAR_MATCHER_H
+#define TALLOW_TEXT_GRAMMAR_MATCHER_H
+
+#include "text/grammar/network.h"
+
+struct matcher;
+
+/* Borrows both until destroyed; NULL without memory. */
+struct matcher *matcher_create(const struct network *network, struct languages *languages);
+void matcher_destroy(struct matcher *matcher);
+const char *matcher_failed(const struct matcher *matcher); /* NULL, or what ran out */
+
+uint32_t matcher_start(struct matcher *matcher);
+uint32_t matcher_step(struct matcher *matcher, uint32_t state, unsigned char byte);
+/* What is known of a state's steps, [256]: 0 not yet asked, MATCHER_DEAD, or where a byte leads; NULL before the first. */
+#define MATCHER_DEAD UINT32_MAX
+const uint32_t *matcher_next(const struct matcher *matcher, uint32_t state);
+bool matcher_accepts(const struct matcher *matcher, uint32_t state);
+/* So many characters of a JSON string that need no escape may come, whichever they are. */
+uint32_t matcher_freedom(const struct matcher *matcher, uint32_t state);
+/* Forgets all states but this one where there are too many; returns its new id. */
+uint32_t matcher_tidy(struct matcher *matcher, uint32_t state);
+/* Counts up whenever tidying changes the meaning of ids. */
+uint64_t matcher_age(const struct matcher *matcher);
+/* Orders of members (network_state.order) of the objects that the state's derivations stand in, doubles left out; at most
+ * max of them. */
+size_t matcher_orders(const struct matcher *matcher, uint32_t state, uint32_t *orders, size_t max);
+size_t matcher_bytes(const struct matcher *matcher);
+
+#endif

@@ -1,0 +1,42 @@
+/* Numbers of JSON as decimal texts: their canonical form, and the languages of ranges.
+ *
+ * The canonical form of a number is plain (no exponent) where 80 digits before the point and 60 behind it are enough, else
+ * d.ddde±n; no superfluous zeros, no plus, no minus before zero. A grammar takes plain numbers of that size with any zeros
+ * at the end; where nothing else is asked of the number, exponents, too. Digits cannot run on for ever.
+ */
+#ifndef TALLOW_TEXT_GRAMMAR_NUMBERS_H
+#define TALLOW_TEXT_GRAMMAR_NUMBERS_H
+
+#include "base/bytes.h"
+#include "text/grammar/language.h"
+
+enum { NUMBER_MAX_WHOLE = 80, NUMBER_MAX_DECIMALS = 60, NUMBER_MAX_DIGITS = NUMBER_MAX_WHOLE + NUMBER_MAX_DECIMALS };
+
+/* 0.DIGITS * 10^point, without zeros at either end of the digits; n_digits 0 is zero. */
+struct decimal {
+	bool negative;
+	int n_digits, point;
+	char digits[NUMBER_MAX_DIGITS];
+};
+
+/* From JSON's text; false where it has too many digits or leaves doubles' range. */
+bool decimal_parse(struct decimal *out, const char *text);
+int decimal_compare(const struct decimal *a, const struct decimal *b);
+bool decimal_is_integer(const struct decimal *value);
+bool decimal_is_plain(const struct decimal *value); /* its canonical form is */
+void decimal_write(struct bytes *out, const struct decimal *value);
+
+struct number_range {
+	const struct decimal *lower, *upper; /* NULL: none */
+	bool lower_open, upper_open;         /* the bound itself is out */
+};
+
+enum number_kind { NUMBER_ANY, NUMBER_INTEGER, NUMBER_FRACTION /* no integer */ };
+
+/* Texts of numbers of a kind in a range, whose bounds are plain. `exact`: those without exponent only. */
+uint32_t number_language(struct languages *languages, enum number_kind kind, const struct number_range *range,
+                         bool exact);
+/* All plain texts of one number. */
+uint32_t number_texts(struct languages *languages, const struct decimal *value);
+
+#endif

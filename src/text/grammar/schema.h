@@ -1,0 +1,256 @@
+/* JSON schemas to networks, in steps, each in its own file:
+ *
+ *   schema_document   what a schema's parts are called: resources ($id), anchors, where a $ref leads
+ *   schema_expand     a set of schemas that all hold (or must not hold) for one value, as alternatives: in each, a list of
+ *                     plain demands (atoms) with nothing left to choose
+ *   schema_negate     what it takes for a schema not to hold: one of its keywords fails
+ *   schema_values     an alternative's atoms as a piece of network: scalars
+ *   schema_arrays, schema_objects   the same for containers, whose parts are sets of schemas again
+ *
+ * So every keyword, negated ones too, ends as an automaton; a set of schemas that is met again is the same rule, which makes
+ * recursion finite. Whatever has no exact automaton is refused where it stands. Alternatives that cannot be fulfilled need
+ * not be found: network_trim takes them away.
+ *
+ * A literal is a number: twice a node, a schema that must hold, or one more, that must not hold. Its node is a schema in its document together with the
+ * resources through which it was reached, on which $dynamicRef depends.
+ */
+#ifndef TALLOW_TEXT_GRAMMAR_SCHEMA_H
+#define TALLOW_TEXT_GRAMMAR_SCHEMA_H
+
+#include "base/json.h"
+#include "text/grammar/grammar_private.h"
+#include "text/grammar/numbers.h"
+#include "text/grammar/table.h"
+
+enum { NODE_TRUE, NODE_FALSE }; /* the first nodes */
+enum { LITERAL_TRUE = NODE_TRUE * 2, LITERAL_FALSE = NODE_FALSE * 2 };
+#define RULE_DEAD UINT32_MAX /* of a set of literals that nothing fulfils */
+
+struct schema_node {
+	const struct json *value; /* NULL: true and false */
+	uint32_t resource,
+	    scope;     /* scope: the resources with dynamic anchors through which it was reached (schema_scopes) */
+	bool is_value; /* no schema, but a constant that the value must equal */
+};
+
+struct schema_resource {
+	const struct json *root;
+	char *uri; /* without fragment; "" for a document without $id */
+	bool draft7;
+	bool has_dynamic;
+};
+
+struct schema_anchor {
+	const char *name;
+	const struct json *target;
+	uint32_t resource;
+	bool dynamic;
+};
+
+/* A list of resources, outermost first: `last` after those of `before`. Scope 0 is empty. */
+struct schema_scope {
+	uint32_t before, last;
+};
+
+/* A rule: literals that hold for one value. */
+struct schema_rule {
+	uint32_t first_literal, n_literals; /* in `literals` */
+	uint32_t rule;                      /* of the network */
+};
+
+enum { SCHEMA_MAX_ALTERNATIVES = 4000, SCHEMA_MAX_ALL_ALTERNATIVES = 60000 };
+
+struct schema {
+	struct grammar *grammar;
+	struct languages *l;
+	struct network *net;
+	struct arena *arena;
+	struct grammar_report *report;
+	struct json *document;
+	struct schema_resource *resources;
+	size_t n_resources, max_resources;
+	struct schema_anchor *anchors;
+	size_t n_anchors, max_anchors;
+	struct schema_scope *scopes;
+	size_t n_scopes, max_scopes;
+	struct schema_node *nodes;
+	size_t n_nodes, max_nodes;
+	struct table_index node_index;
+	struct schema_rule *rules;
+	size_t n_rules, max_rules;
+	struct table_index rule_index;
+	uint32_t *literals;
+	size_t n_literals, max_literals;
+	size_t n_alternatives;
+	uint32_t blank;  /* rule: an optional blank */
+	bool no_dialect; /* the document has no $schema */
+	bool refused;    /* something was; or memory is short */
+};
+
+/* ---- schema_document ---- */
+
+/* Finds resources and anchors. */
+bool schema_find_resources(struct schema *schema);
+/* Refuses `value`, a part of the document (NULL: all of it). Once for each place. */
+void schema_refuse(struct schema *schema, const struct json *value, const char *format, ...) PRINTF_LIKE(3, 4);
+void schema_note(struct schema *schema, const struct json *value, const char *format, ...) PRINTF_LIKE(3, 4);
+void schema_out_of_memory(struct schema *schema);
+
+/* A schema in place below another one (a keyword's value, or a part of it). */
+uint32_t schema_node(struct schema *schema, uint32_t above, const struct json *value);
+uint32_t schema_value_node(struct schema *schema, const struct json *value);
+/* Where $ref or $dynamicRef leads; NODE_FALSE and a refusal where nowhere. */
+uint32_t schema_ref(struct schema *schema, uint32_t above, const struct json *ref, bool dynamic);
+bool schema_is_draft7(const struct schema *schema, uint32_t node);
+
+/* ---- rules ---- */
+
+/* The network's rule for all of the literals at once (the list is sorted and shortened); RULE_DEAD where they contradict
+ * each other plainly. */
+uint32_t schema_rule_of(struct schema *schema, uint32_t *literals, size_t n_literals);
+
+/* ---- schema_expand ---- */
+
+enum {
+	TYPE_NULL = 1,
+	TYPE_BOOLEAN = 2,
+	TYPE_NUMBER = 4,
+	TYPE_STRING = 8,
+	TYPE_ARRAY = 16,
+	TYPE_OBJECT = 32,
+	TYPE_ALL = 63,
+};
+
+/* What an atom demands of values of its type (others do not care). `below` is a literal for a part of the value. */
+enum atom_kind {
+	ATOM_LOWER,         /* number: `value` is a bound; low 1: itself out */
+	ATOM_UPPER,         /* number */
+	ATOM_INTEGER,       /* number */
+	ATOM_FRACTION,      /* number: no integer */
+	ATOM_MULTIPLE,      /* number: in `language`; low 1: not in it */
+	ATOM_AMONG,         /* scalars: one of the array `value` (or `value` itself); low 1: none of them */
+	ATOM_TEXT,          /* string: in `language` */
+	ATOM_LENGTH,        /* string: low..high characters */
+	ATOM_ITEM,          /* array: item number low */
+	ATOM_ITEMS,         /* array: items from number low on */
+	ATOM_ITEM_COUNT,    /* array: low..high items */
+	ATOM_CONTAINS,      /* array: low..high items are `below` */
+	ATOM_UNIQUE,        /* array: no two items are equal */
+	ATOM_SOME_ITEM,     /* array: an item from number low on is */
+	ATOM_OTHER_ITEMS,   /* array: items that no atom of frame `low` speaks of */
+	ATOM_MEMBER,        /* object: member `name` */
+	ATOM_MATCHING,      /* object: members with names in `language` */
+	ATOM_ADDITIONAL,    /* object: members whose names are not keys of `value` and not in `language` */
+	ATOM_SOME_MEMBER,   /* object: some member, of those that ATOM_ADDITIONAL (`value` NULL: ATOM_MATCHING) speaks of */
+	ATOM_NAMES,         /* object: all names are in `language` */
+	ATOM_MEMBER_COUNT,  /* object */
+	ATOM_REQUIRED,      /* object: there is a member `name` */
+	ATOM_FORBIDDEN,     /* object: there is none */
+	ATOM_OTHER_MEMBERS, /* object: members that no atom of frame `low` speaks of */
+};
+
+struct atom {
+	enum atom_kind kind;
+	uint32_t language;
+	uint32_t below;
+	uint32_t frame; /* the innermost enclosing schema with unevaluated*, for ATOM_OTHER_*; 0: none */
+	uint64_t low, high;
+	const char *name;
+	size_t n_name;
+	const struct json *value;
+	const struct json *keyword; /* what to refuse when the atom cannot be kept */
+};
+
+struct expansion;
+/* Called for each alternative, while `atoms` are its own. */
+typedef void take_alternative(struct expansion *expansion);
+
+/* A literal that holds for the value itself, and the work whose keyword led to it (NO_WORK: none). `frame` is the frame of
+ * its atoms: its own where it has unevaluated*. */
+struct work {
+	uint32_t literal;
+	uint32_t frame, parent;
+};
+#define NO_WORK UINT32_MAX
+
+/* One of several ways must be gone: of a keyword that holds, or of one of its parts (a dependency); `keyword` NULL: some
+ * keyword of a negated literal fails. */
+struct choice {
+	uint32_t work;
+	const struct json *keyword, *part;
+	bool done;
+};
+
+struct expansion {
+	struct schema *schema;
+	take_alternative *take;
+	uint32_t rule;     /* of take: the network's */
+	uint32_t language; /* of take: what was gathered */
+	unsigned types;
+	struct atom *atoms;
+	size_t n_atoms, max_atoms;
+	struct work *work;
+	size_t n_work, max_work;
+	struct choice *choices;
+	size_t n_choices, max_choices;
+	uint32_t *frames; /* [n] the frame around each; the first is none */
+	size_t n_frames, max_frames;
+	size_t n_alternatives, n_runs;
+	bool stopped;
+};
+
+/* Calls `take` for each alternative of the literals, for values of the types. */
+void schema_expand(struct expansion *expansion, const uint32_t *literals, size_t n_literals);
+/* For the files of expanding. */
+uint32_t expansion_node(const struct expansion *expansion, uint32_t work);
+void expansion_atom(struct expansion *expansion, uint32_t work, struct atom atom);
+void expansion_work(struct expansion *expansion, uint32_t parent, uint32_t literal, const struct json *keyword);
+/* The schema that is a keyword's value, or a part of it, must hold or must not. */
+void expansion_below(struct expansion *expansion, uint32_t work, const struct json *schema, bool holds);
+uint32_t expansion_literal(struct expansion *expansion, uint32_t work, const struct json *schema, bool holds);
+/* True when the atom's frame is `frame` or lies in it. */
+bool expansion_in_frame(const struct expansion *expansion, const struct atom *atom, uint32_t frame);
+
+/* schema_disjoint: quick proofs, which keep alternatives few. True where the atoms so far contradict the literal, and where
+ * those from `first` on contradict others. */
+bool expansion_excludes(struct expansion *expansion, uint32_t literal);
+bool expansion_is_contradictory(struct expansion *expansion, size_t first);
+
+/* schema_negate: adds what it takes for a keyword to fail in way number `way`; false where there is no such way. */
+bool schema_fail_keyword(struct expansion *expansion, uint32_t work, const struct json *keyword, size_t way);
+/* The same for a constant that is no scalar, not to be equal to it. */
+bool schema_differ(struct expansion *expansion, uint32_t work, const struct json *value, size_t way);
+/* Of a schema's `contains`: how many. */
+bool schema_contains_range(struct schema *schema, uint32_t node, uint64_t *low, uint64_t *high);
+/* Where `items` starts: behind prefixItems. */
+uint64_t schema_prefix_length(const struct schema *schema, uint32_t node);
+
+/* ---- keywords' values ---- */
+
+bool schema_key_is(const struct json *member, const char *key);
+uint32_t schema_pattern(struct schema *schema, const struct json *pattern, const char *text, size_t n_bytes);
+/* All patterns of patternProperties, or LANGUAGE_NONE. */
+uint32_t schema_patterns(struct schema *schema, const struct json *properties);
+/* Strings of a format, LANGUAGE_NONE and a refusal where it has no such; false where it is not known. */
+bool schema_format(struct schema *schema, const struct json *place, const char *name, uint32_t *language);
+/* Names that a schema for names takes. */
+uint32_t schema_names(struct schema *schema, uint32_t literal);
+/* Number of characters, items, members: a whole number at least 0. False with a refusal. */
+bool schema_count(struct schema *schema, const struct json *value, uint64_t *count);
+uint32_t schema_multiples(struct schema *schema, const struct json *value);
+unsigned schema_types(struct schema *schema, const struct json *value, bool *integer);
+bool schema_is_type(const struct json *value, enum json_type type); /* false for NULL */
+bool schema_is_scalar(const struct json *value);
+bool schema_values_equal(const struct json *a, const struct json *b);
+
+/* ---- alternatives as network ---- */
+
+enum { SCHEMA_NO_MAX_COUNT = 1 << 24 }; /* more than a text can hold */
+
+void schema_write_alternative(struct expansion *expansion);
+void schema_write_array(struct expansion *expansion, uint32_t start, uint32_t end);
+void schema_write_object(struct expansion *expansion, uint32_t start, uint32_t end);
+/* A comma or colon with an optional blank behind it. */
+void schema_write_mark(struct schema *schema, uint32_t from, char mark, uint32_t to);
+
+#endif

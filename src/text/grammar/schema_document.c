@@ -1,0 +1,509 @@
+/* Resources, anchors, references, and the names of places (schema.h). Nothing is fetched: what a reference names is in the
+ * document or is refused. URIs are resolved as RFC 3986 5.2 says. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/grammar/schema.h"
+
+/* ---- places ---- */
+
+static void append_escaped(struct bytes *out, const char *key, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (key[i] == '~')
+			bytes_append(out, "~0", 2);
+		else if (key[i] == '/')
+			bytes_append(out, "~1", 2);
+		else
+			bytes_append(out, key + i, 1);
+	}
+}
+
+/* Appends the pointer from `at` to `value`; false where it is not below. */
+static bool find_pointer(const struct json *at, const struct json *value, struct bytes *out)
+{
+	if (at == value)
+		return true;
+	size_t length = out->n_bytes, index = 0;
+	for (const struct json *part = json_first(at); part; part = json_next(part), index++) {
+		size_t n_key;
+		const char *key = json_key(part, &n_key);
+		bytes_append(out, "/", 1);
+		if (key)
+			append_escaped(out, key, n_key);
+		else
+			bytes_append_format(out, "%zu", index);
+		if (find_pointer(part, value, out))
+			return true;
+		out->n_bytes = length;
+	}
+	return false;
+}
+
+static bool was_said(const struct grammar_remark *remarks, size_t n, const char *pointer, const char *why)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(remarks[i].pointer, pointer) == 0 && strcmp(remarks[i].why, why) == 0)
+			return true;
+	return false;
+}
+
+static void remark(struct schema *s, const struct json *value, bool refuses, const char *format, va_list arguments)
+{
+	struct bytes pointer = {0};
+	char why[400];
+	vsnprintf(why, sizeof why, format, arguments);
+	if (value && !find_pointer(s->document, value, &pointer))
+		pointer.n_bytes = 0;
+	bytes_append(&pointer, "", 1);
+	const char *place = pointer.failed ? "" : pointer.data;
+	if (s->report && refuses && !was_said(s->report->refused, s->report->n_refused, place, why))
+		report_refusal(s->report, place, why);
+	if (s->report && !refuses && !was_said(s->report->notes, s->report->n_notes, place, why))
+		report_note(s->report, place, why);
+	bytes_free(&pointer);
+}
+
+void schema_refuse(struct schema *s, const struct json *value, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	remark(s, value, true, format, arguments);
+	va_end(arguments);
+	s->refused = true;
+}
+
+void schema_note(struct schema *s, const struct json *value, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	remark(s, value, false, format, arguments);
+	va_end(arguments);
+}
+
+void schema_out_of_memory(struct schema *s)
+{
+	if (!s->refused)
+		report_refusal(s->report, "", "it is too large");
+	s->refused = true;
+}
+
+/* ---- URIs ---- */
+
+static size_t scheme_length(const char *uri)
+{
+	size_t n = strspn(uri, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+	return n > 0 && uri[n] == ':' ? n + 1 : 0;
+}
+
+/* Up to the path: scheme and authority. */
+static size_t authority_length(const char *uri)
+{
+	size_t n = scheme_length(uri);
+	return strncmp(uri + n, "//", 2) == 0 ? n + 2 + strcspn(uri + n + 2, "/?#") : n;
+}
+
+/* Takes "." and ".." out of a path that starts with '/', in place. */
+static void remove_dots(char *path)
+{
+	char *out = path;
+	for (char *in = path; *in;) {
+		size_t n = 1 + strcspn(in + 1, "/");
+		bool last = in[n] == '\0';
+		if (n == 2 && in[1] == '.') {
+			if (last)
+				*out++ = '/';
+		} else if (n == 3 && in[1] == '.' && in[2] == '.') {
+			while (out > path && *--out != '/')
+				;
+			if (last)
+				*out++ = '/';
+		} else {
+			memmove(out, in, n);
+			out += n;
+		}
+		in += n;
+	}
+	*out = '\0';
+}
+
+/* The absolute form, without fragment. NULL without memory. */
+static char *resolve(struct schema *s, const char *base, const char *reference)
+{
+	size_t n = strcspn(reference, "#"), n_base = strcspn(base, "#");
+	char *out = arena_alloc(s->arena, n_base + n + 3);
+	if (!out) {
+		schema_out_of_memory(s);
+		return NULL;
+	}
+	if (n == 0) {
+		memcpy(out, base, n_base);
+		return out;
+	}
+	if (scheme_length(reference) || scheme_length(reference) > n) {
+		memcpy(out, reference, n);
+		return out;
+	}
+	size_t kept = strncmp(reference, "//", 2) == 0 ? scheme_length(base) : authority_length(base);
+	memcpy(out, base, kept);
+	if (reference[0] == '/') {
+		memcpy(out + kept, reference, n);
+	} else {
+		size_t folder = kept; /* up to the last '/' of the base's path */
+		for (size_t i = kept; i < n_base && base[i] != '?'; i++)
+			folder = base[i] == '/' ? i + 1 : folder;
+		memcpy(out + kept, base + kept, folder - kept);
+		size_t slash = folder == kept && kept > scheme_length(base) ? 1 : 0;
+		memcpy(out + folder, "/", slash);
+		memcpy(out + folder + slash, reference, n);
+	}
+	if (out[kept] == '/' && strncmp(out + kept, "//", 2) != 0)
+		remove_dots(out + kept);
+	return out;
+}
+
+/* ---- resources and anchors ---- */
+
+static bool string_of(const struct json *object, const char *key, const char **text)
+{
+	size_t n;
+	*text = json_string(json_get(object, key), &n);
+	return *text && strlen(*text) == n;
+}
+
+static uint32_t add_resource(struct schema *s, const struct json *root, char *uri, bool draft7)
+{
+	if (!uri || !TABLE_RESERVE(s->resources, s->n_resources, s->max_resources, 1)) {
+		schema_out_of_memory(s);
+		return 0;
+	}
+	s->resources[s->n_resources] = (struct schema_resource){.root = root, .uri = uri, .draft7 = draft7};
+	return (uint32_t)s->n_resources++;
+}
+
+static void add_anchor(struct schema *s, const char *name, const struct json *target, uint32_t resource, bool dynamic)
+{
+	if (!TABLE_RESERVE(s->anchors, s->n_anchors, s->max_anchors, 1)) {
+		schema_out_of_memory(s);
+		return;
+	}
+	s->anchors[s->n_anchors++] = (struct schema_anchor){name, target, resource, dynamic};
+	s->resources[resource].has_dynamic |= dynamic;
+}
+
+/* $schema: which draft, by the published addresses. Others may mean anything. */
+static bool read_dialect(struct schema *s, const struct json *value, bool *draft7)
+{
+	static const struct {
+		const char *name;
+		bool draft7;
+	} drafts[] = {{"json-schema.org/draft/2020-12/schema", false},
+	              {"json-schema.org/draft/2019-09/schema", false},
+	              {"json-schema.org/draft-07/schema", true},
+	              {"json-schema.org/draft-06/schema", true},
+	              {"json-schema.org/draft-04/schema", true},
+	              {"json-schema.org/draft-03/schema", true},
+	              {"json-schema.org/schema", false}};
+	const char *text = json_string(value, NULL);
+	if (!text)
+		return false;
+	text += strncmp(text, "https://", 8) == 0 ? 8 : strncmp(text, "http://", 7) == 0 ? 7 : 0;
+	size_t n = strcspn(text, "#");
+	for (size_t i = 0; i < sizeof drafts / sizeof *drafts; i++)
+		if (strlen(drafts[i].name) == n && strncmp(text, drafts[i].name, n) == 0) {
+			*draft7 = drafts[i].draft7;
+			return true;
+		}
+	schema_refuse(s, value, "an unknown $schema: what its keywords mean cannot be known");
+	return false;
+}
+
+static const char *const schema_keywords[] = {
+    "additionalItems",  "additionalProperties",  "contains",      "else", "if", "items", "not", "propertyNames", "then",
+    "unevaluatedItems", "unevaluatedProperties", "contentSchema", NULL};
+static const char *const list_keywords[] = {"allOf", "anyOf", "items", "oneOf", "prefixItems", NULL};
+static const char *const map_keywords[] = {
+    "$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties", NULL};
+
+static bool is_among(const struct json *member, const char *const *keys)
+{
+	for (; *keys; keys++)
+		if (schema_key_is(member, *keys))
+			return true;
+	return false;
+}
+
+/* $id and anchors of one schema; returns the resource that it belongs to. */
+static uint32_t read_names(struct schema *s, const struct json *schema, uint32_t resource)
+{
+	bool draft7 = s->resources[resource].draft7;
+	const char *id, *name;
+	bool has_id = string_of(schema, "$id", &id) || (draft7 && string_of(schema, "id", &id));
+	if (schema != s->document && json_get(schema, "$schema") && has_id)
+		(void)read_dialect(s, json_get(schema, "$schema"), &draft7);
+	if (draft7 && json_get(schema, "$ref"))
+		return resource; /* its siblings count for nothing */
+	if (has_id && *id == '#')
+		add_anchor(s, id + 1, schema, resource, false);
+	else if (has_id && schema != s->document)
+		resource = add_resource(s, schema, resolve(s, s->resources[resource].uri, id), draft7);
+	if (string_of(schema, "$anchor", &name))
+		add_anchor(s, name, schema, resource, false);
+	if (string_of(schema, "$dynamicAnchor", &name))
+		add_anchor(s, name, schema, resource, true);
+	return resource;
+}
+
+static void scan(struct schema *s, const struct json *schema, uint32_t resource)
+{
+	if (json_type(schema) != JSON_OBJECT || s->refused)
+		return;
+	resource = read_names(s, schema, resource);
+	for (const struct json *member = json_first(schema); member; member = json_next(member)) {
+		enum json_type type = json_type(member);
+		bool maps = type == JSON_OBJECT && is_among(member, map_keywords);
+		bool lists = type == JSON_ARRAY && is_among(member, list_keywords);
+		for (const struct json *part = maps || lists ? json_first(member) : NULL; part; part = json_next(part))
+			scan(s, part, resource);
+		if (type == JSON_OBJECT && is_among(member, schema_keywords))
+			scan(s, member, resource);
+	}
+}
+
+bool schema_find_resources(struct schema *s)
+{
+	const char *id = "";
+	bool draft7 = false;
+	if (json_type(s->document) == JSON_OBJECT) {
+		const struct json *dialect = json_get(s->document, "$schema");
+		s->no_dialect = !dialect;
+		if (dialect)
+			(void)read_dialect(s, dialect, &draft7);
+		if (!string_of(s->document, "$id", &id) && !(draft7 && string_of(s->document, "id", &id)))
+			id = "";
+		if (draft7 && (json_get(s->document, "$ref") || *id == '#'))
+			id = "";
+	}
+	add_resource(s, s->document, resolve(s, "", id), draft7);
+	if (!TABLE_RESERVE(s->scopes, s->n_scopes, s->max_scopes, 1))
+		schema_out_of_memory(s);
+	else
+		s->scopes[s->n_scopes++] = (struct schema_scope){0};
+	if (!s->refused)
+		scan(s, s->document, 0);
+	return !s->refused;
+}
+
+/* ---- nodes ---- */
+
+static uint32_t hash_of_node(const void *owner, uint32_t id)
+{
+	const struct schema_node *node = &((const struct schema *)owner)->nodes[id];
+	uintptr_t address = (uintptr_t)node->value;
+	uint32_t hash = table_hash(table_hash(TABLE_HASH_START, (uint32_t)address), (uint32_t)(address >> 32));
+	hash = table_hash(table_hash(hash, node->resource), node->scope * 2 + node->is_value);
+	return hash ^ hash >> 15;
+}
+
+static uint32_t intern_node(struct schema *s, struct schema_node node)
+{
+	if (s->n_nodes >= UINT32_MAX / 4 || !TABLE_RESERVE(s->nodes, s->n_nodes, s->max_nodes, 1) ||
+	    !table_index_room(&s->node_index, hash_of_node, s)) {
+		schema_out_of_memory(s);
+		return NODE_FALSE;
+	}
+	s->nodes[s->n_nodes] = node;
+	uint32_t hash = hash_of_node(s, (uint32_t)s->n_nodes);
+	for (size_t at = hash & (s->node_index.n_slots - 1); s->node_index.slots[at];
+	     at = (at + 1) & (s->node_index.n_slots - 1)) {
+		const struct schema_node *known = &s->nodes[s->node_index.slots[at] - 1];
+		if (known->value == node.value && known->resource == node.resource && known->scope == node.scope &&
+		    known->is_value == node.is_value)
+			return s->node_index.slots[at] - 1;
+	}
+	table_index_put(&s->node_index, hash, (uint32_t)s->n_nodes);
+	return (uint32_t)s->n_nodes++;
+}
+
+/* The scope with a resource entered; those without dynamic anchors, and those that are in it, change nothing. */
+static uint32_t enter(struct schema *s, uint32_t scope, uint32_t resource)
+{
+	if (!s->resources[resource].has_dynamic)
+		return scope;
+	for (uint32_t i = scope; i; i = s->scopes[i].before)
+		if (s->scopes[i].last == resource)
+			return scope;
+	for (uint32_t i = 1; i < s->n_scopes; i++)
+		if (s->scopes[i].before == scope && s->scopes[i].last == resource)
+			return i;
+	if (!TABLE_RESERVE(s->scopes, s->n_scopes, s->max_scopes, 1)) {
+		schema_out_of_memory(s);
+		return scope;
+	}
+	s->scopes[s->n_scopes] = (struct schema_scope){scope, resource};
+	return (uint32_t)s->n_scopes++;
+}
+
+static uint32_t node_in(struct schema *s, const struct json *value, uint32_t resource, uint32_t scope)
+{
+	bool yes;
+	if (json_bool(value, &yes))
+		return yes ? NODE_TRUE : NODE_FALSE;
+	if (json_type(value) != JSON_OBJECT) {
+		schema_refuse(s, value, "a schema must be an object, true or false");
+		return NODE_FALSE;
+	}
+	if (!json_first(value))
+		return NODE_TRUE;
+	for (uint32_t i = 0; i < s->n_resources; i++)
+		if (s->resources[i].root == value)
+			resource = i;
+	return intern_node(s,
+	                   (struct schema_node){.value = value, .resource = resource, .scope = enter(s, scope, resource)});
+}
+
+uint32_t schema_node(struct schema *s, uint32_t above, const struct json *value)
+{
+	return node_in(s, value, s->nodes[above].resource, s->nodes[above].scope);
+}
+
+uint32_t schema_value_node(struct schema *s, const struct json *value)
+{
+	return intern_node(s, (struct schema_node){.value = value, .is_value = true});
+}
+
+bool schema_is_draft7(const struct schema *s, uint32_t node)
+{
+	return s->resources[s->nodes[node].resource].draft7;
+}
+
+/* ---- references ---- */
+
+static int hex_digit(char c)
+{
+	c = (char)(c >= 'A' && c <= 'F' ? c | 0x20 : c);
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Undoes %NN, in a copy. */
+static char *percent_decoded(struct schema *s, const char *text)
+{
+	char *copy = arena_strdup(s->arena, text, strlen(text)), *out = copy;
+	for (const char *in = copy; in && *in; in++) {
+		bool escape = *in == '%' && hex_digit(in[1]) >= 0 && hex_digit(in[2]) >= 0;
+		*out++ = escape ? (char)(hex_digit(in[1]) * 16 + hex_digit(in[2])) : *in;
+		in += escape ? 2 : 0;
+	}
+	if (copy)
+		*out = '\0';
+	return copy;
+}
+
+/* The part of a pointer up to the next '/', with ~0 and ~1 undone in place; returns where the next one starts. */
+static char *pointer_part(char *part)
+{
+	char *out = part, *in = part;
+	for (; *in && *in != '/'; in++) {
+		bool escape = *in == '~' && (in[1] == '0' || in[1] == '1');
+		*out++ = escape ? (in[1] == '0' ? '~' : '/') : *in;
+		in += escape;
+	}
+	char *next = *in ? in + 1 : NULL;
+	*out = '\0';
+	return next;
+}
+
+static const struct json *item_number(const struct json *array, const char *text)
+{
+	char *end;
+	unsigned long index = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end)
+		return NULL;
+	const struct json *item = json_first(array);
+	for (; item && index > 0; index--)
+		item = json_next(item);
+	return item;
+}
+
+/* Follows a pointer from a resource's root; schemas with an $id on the way change the resource. */
+static const struct json *follow(struct schema *s, char *pointer, uint32_t *resource)
+{
+	const struct json *at = s->resources[*resource].root;
+	for (char *part = pointer + 1; part && at;) {
+		char *next = pointer_part(part);
+		at = json_type(at) == JSON_ARRAY ? item_number(at, part) : json_get(at, part);
+		for (uint32_t i = 0; i < s->n_resources && at; i++)
+			if (s->resources[i].root == at)
+				*resource = i;
+		part = next;
+	}
+	return at;
+}
+
+static const struct schema_anchor *find_anchor(const struct schema *s, uint32_t resource, const char *name,
+                                               bool dynamic)
+{
+	for (size_t i = 0; i < s->n_anchors; i++)
+		if (s->anchors[i].resource == resource && strcmp(s->anchors[i].name, name) == 0 &&
+		    (!dynamic || s->anchors[i].dynamic))
+			return &s->anchors[i];
+	return NULL;
+}
+
+/* The outermost resource of the scope that has the dynamic anchor. */
+static const struct schema_anchor *outermost(const struct schema *s, uint32_t scope, const char *name)
+{
+	const struct schema_anchor *found = NULL;
+	for (uint32_t i = scope; i; i = s->scopes[i].before) {
+		const struct schema_anchor *here = find_anchor(s, s->scopes[i].last, name, true);
+		found = here ? here : found;
+	}
+	return found;
+}
+
+static uint32_t find_resource(const struct schema *s, const char *uri)
+{
+	for (uint32_t i = 0; i < s->n_resources; i++)
+		if (strcmp(s->resources[i].uri, uri) == 0)
+			return i;
+	return UINT32_MAX;
+}
+
+uint32_t schema_ref(struct schema *s, uint32_t above, const struct json *ref, bool dynamic)
+{
+	size_t n;
+	const char *text = json_string(ref, &n);
+	if (!text || strlen(text) != n) {
+		schema_refuse(s, ref, "a reference must be a string");
+		return NODE_FALSE;
+	}
+	char *uri = resolve(s, s->resources[s->nodes[above].resource].uri, text);
+	uint32_t resource = uri ? find_resource(s, uri) : UINT32_MAX;
+	if (resource == UINT32_MAX) {
+		schema_refuse(s, ref, "it refers to another document (%.200s), and nothing is fetched", uri ? uri : "");
+		return NODE_FALSE;
+	}
+	char *fragment = percent_decoded(s, text[strcspn(text, "#")] ? text + strcspn(text, "#") + 1 : "");
+	if (!fragment) {
+		schema_out_of_memory(s);
+		return NODE_FALSE;
+	}
+	const struct json *target = s->resources[resource].root;
+	uint32_t scope = enter(s, s->nodes[above].scope, resource);
+	if (*fragment == '/') {
+		target = follow(s, fragment, &resource);
+	} else if (*fragment) {
+		const struct schema_anchor *anchor = find_anchor(s, resource, fragment, false);
+		if (dynamic && find_anchor(s, resource, fragment, true))
+			anchor = outermost(s, scope, fragment);
+		target = anchor ? anchor->target : NULL;
+		resource = anchor ? anchor->resource : resource;
+	}
+	if (!target) {
+		schema_refuse(s, ref, "it refers to a place that is not in the document");
+		return NODE_FALSE;
+	}
+	return node_in(s, target, resource, scope);
+}

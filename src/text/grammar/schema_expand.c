@@ -1,0 +1,729 @@
+/* Expanding (schema.h): literals become atoms; what leaves a choice is put off until all else is known, and then every way
+ * is gone in turn. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/grammar/schema.h"
+
+enum { MAX_RUNS = 100000, MAX_WORK = 1 << 16, MAX_SUBSETS_OF = 6 };
+
+static bool is_negated(uint32_t l)
+{
+	return l & 1;
+}
+
+uint32_t expansion_node(const struct expansion *e, uint32_t work)
+{
+	return e->work[work].literal / 2;
+}
+
+void expansion_atom(struct expansion *e, uint32_t work, struct atom atom)
+{
+	if (!TABLE_RESERVE(e->atoms, e->n_atoms, e->max_atoms, 1)) {
+		schema_out_of_memory(e->schema);
+		return;
+	}
+	atom.frame = e->work[work].frame;
+	e->atoms[e->n_atoms++] = atom;
+}
+
+uint32_t expansion_literal(struct expansion *e, uint32_t work, const struct json *schema, bool holds)
+{
+	return schema_node(e->schema, expansion_node(e, work), schema) * 2 + !holds;
+}
+
+void expansion_below(struct expansion *e, uint32_t work, const struct json *schema, bool holds)
+{
+	expansion_work(e, work, expansion_literal(e, work, schema, holds), schema);
+}
+
+void expansion_work(struct expansion *e, uint32_t parent, uint32_t literal, const struct json *keyword)
+{
+	/* Nothing is evaluated by what does not hold. */
+	bool holds = parent == NO_WORK || (!is_negated(e->work[parent].literal) && !is_negated(literal));
+	uint32_t frame = holds && parent != NO_WORK ? e->work[parent].frame : 0;
+	for (uint32_t at = parent; at != NO_WORK; at = e->work[at].parent)
+		if (e->work[at].literal == literal && literal > LITERAL_FALSE + 1) {
+			schema_refuse(e->schema, keyword, "it leads to itself for the same value");
+			return;
+		}
+	for (size_t i = 0; i < e->n_work; i++)
+		if (e->work[i].literal == literal && e->work[i].frame == frame)
+			return;
+	if (e->n_work >= MAX_WORK || !TABLE_RESERVE(e->work, e->n_work, e->max_work, 1)) {
+		schema_out_of_memory(e->schema);
+		return;
+	}
+	e->work[e->n_work++] = (struct work){literal, frame, parent};
+}
+
+static void add_choice(struct expansion *e, uint32_t work, const struct json *keyword, const struct json *part)
+{
+	if (!TABLE_RESERVE(e->choices, e->n_choices, e->max_choices, 1)) {
+		schema_out_of_memory(e->schema);
+		return;
+	}
+	e->choices[e->n_choices++] = (struct choice){work, keyword, part, false};
+}
+
+bool expansion_in_frame(const struct expansion *e, const struct atom *atom, uint32_t frame)
+{
+	uint32_t at = atom->frame;
+	while (at && at != frame)
+		at = e->frames[at];
+	return at == frame;
+}
+
+/* ---- keywords that hold ---- */
+
+static void hold_type(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	bool integer;
+	e->types &= schema_types(e->schema, keyword, &integer);
+	if (integer)
+		expansion_atom(e, w, (struct atom){.kind = ATOM_INTEGER});
+}
+
+static unsigned type_of(const struct json *value)
+{
+	static const unsigned types[] = {
+	    [JSON_NULL] = TYPE_NULL,     [JSON_BOOL] = TYPE_BOOLEAN, [JSON_NUMBER] = TYPE_NUMBER,
+	    [JSON_STRING] = TYPE_STRING, [JSON_ARRAY] = TYPE_ARRAY,  [JSON_OBJECT] = TYPE_OBJECT};
+	return types[json_type(value)];
+}
+
+static void hold_enum(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	if (json_type(keyword) != JSON_ARRAY) {
+		schema_refuse(e->schema, keyword, "enum must be an array");
+		return;
+	}
+	unsigned types = 0;
+	for (const struct json *value = json_first(keyword); value; value = json_next(value))
+		types |= type_of(value);
+	e->types &= types;
+	if (types & (TYPE_ARRAY | TYPE_OBJECT))
+		add_choice(e, w, keyword, NULL);
+	else
+		expansion_atom(e, w, (struct atom){.kind = ATOM_AMONG, .value = keyword, .keyword = keyword});
+}
+
+/* The way `way` of an enum with arrays and objects: first all scalars, then each of the others. */
+static bool hold_enum_way(struct expansion *e, uint32_t w, const struct json *keyword, size_t way)
+{
+	if (way == 0) {
+		unsigned types = 0;
+		for (const struct json *value = json_first(keyword); value; value = json_next(value))
+			types |= schema_is_scalar(value) ? type_of(value) : 0;
+		e->types &= types;
+		expansion_atom(e, w, (struct atom){.kind = ATOM_AMONG, .value = keyword, .keyword = keyword});
+		return true;
+	}
+	for (const struct json *value = json_first(keyword); value; value = json_next(value))
+		if (!schema_is_scalar(value) && --way == 0) {
+			expansion_work(e, w, schema_value_node(e->schema, value) * 2, keyword);
+			return true;
+		}
+	return false;
+}
+
+/* The boolean forms of draft 4 are read with `minimum` and `maximum`. */
+static void hold_bound(struct expansion *e, uint32_t w, const struct json *keyword, bool lower, bool open)
+{
+	const struct json *above = e->schema->nodes[expansion_node(e, w)].value;
+	bool older = false;
+	if (json_bool(keyword, &older) && open)
+		return;
+	if (!open)
+		(void)json_bool(json_get(above, lower ? "exclusiveMinimum" : "exclusiveMaximum"), &older);
+	expansion_atom(
+	    e, w,
+	    (struct atom){
+	        .kind = lower ? ATOM_LOWER : ATOM_UPPER, .value = keyword, .keyword = keyword, .low = open || older});
+}
+
+static void hold_count(struct expansion *e, uint32_t w, const struct json *keyword, enum atom_kind kind, bool least)
+{
+	uint64_t count;
+	if (!schema_count(e->schema, keyword, &count))
+		return;
+	expansion_atom(
+	    e, w,
+	    (struct atom){.kind = kind, .low = least ? count : 0, .high = least ? UINT64_MAX : count, .keyword = keyword});
+}
+
+static void hold_item_list(struct expansion *e, uint32_t w, const struct json *list)
+{
+	uint64_t index = 0;
+	for (const struct json *item = json_first(list); item; item = json_next(item), index++)
+		expansion_atom(
+		    e, w,
+		    (struct atom){
+		        .kind = ATOM_ITEM, .low = index, .below = expansion_literal(e, w, item, true), .keyword = list});
+}
+
+static void hold_items(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	uint64_t from = schema_prefix_length(e->schema, expansion_node(e, w));
+	const struct json *above = e->schema->nodes[expansion_node(e, w)].value;
+	bool additional = schema_key_is(keyword, "additionalItems");
+	if (json_type(keyword) == JSON_ARRAY && !additional) {
+		hold_item_list(e, w, keyword);
+		return;
+	}
+	if (additional && !schema_is_type(json_get(above, "items"), JSON_ARRAY))
+		return;
+	expansion_atom(
+	    e, w,
+	    (struct atom){
+	        .kind = ATOM_ITEMS, .low = from, .below = expansion_literal(e, w, keyword, true), .keyword = keyword});
+}
+
+static void hold_contains(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	uint64_t low, high;
+	/* One that demands nothing still evaluates. */
+	if (schema_contains_range(e->schema, expansion_node(e, w), &low, &high) || e->work[w].frame)
+		expansion_atom(e, w,
+		               (struct atom){.kind = ATOM_CONTAINS,
+		                             .below = expansion_literal(e, w, keyword, true),
+		                             .low = low,
+		                             .high = high,
+		                             .keyword = keyword});
+}
+
+static bool is_object(struct expansion *e, const struct json *keyword)
+{
+	if (json_type(keyword) == JSON_OBJECT)
+		return true;
+	schema_refuse(e->schema, keyword, "it must be an object");
+	return false;
+}
+
+static void hold_properties(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	if (!is_object(e, keyword))
+		return;
+	for (const struct json *member = json_first(keyword); member; member = json_next(member)) {
+		struct atom atom = {.kind = ATOM_MEMBER, .below = expansion_literal(e, w, member, true), .keyword = keyword};
+		atom.name = json_key(member, &atom.n_name);
+		expansion_atom(e, w, atom);
+	}
+}
+
+static void hold_pattern_properties(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	if (!is_object(e, keyword))
+		return;
+	for (const struct json *member = json_first(keyword); member; member = json_next(member)) {
+		size_t n;
+		const char *pattern = json_key(member, &n);
+		expansion_atom(e, w,
+		               (struct atom){.kind = ATOM_MATCHING,
+		                             .language = schema_pattern(e->schema, member, pattern, n),
+		                             .below = expansion_literal(e, w, member, true),
+		                             .keyword = keyword});
+	}
+}
+
+static void hold_required(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	bool ok = json_type(keyword) == JSON_ARRAY;
+	bool older = false;
+	if (json_bool(keyword, &older)) { /* draft 3 wrote it into the member */
+		schema_refuse(e->schema, keyword, "required must be an array of names");
+		return;
+	}
+	for (const struct json *name = json_first(keyword); name && ok; name = json_next(name)) {
+		struct atom atom = {.kind = ATOM_REQUIRED, .keyword = keyword};
+		atom.name = json_string(name, &atom.n_name);
+		ok = atom.name != NULL;
+		if (ok)
+			expansion_atom(e, w, atom);
+	}
+	if (!ok)
+		schema_refuse(e->schema, keyword, "it must be an array of names");
+}
+
+static void hold_dependencies(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	if (!is_object(e, keyword))
+		return;
+	for (const struct json *part = json_first(keyword); part; part = json_next(part))
+		add_choice(e, w, keyword, part);
+}
+
+/* The member is not there, or the rest follows. */
+static bool hold_dependency_way(struct expansion *e, uint32_t w, const struct json *part, size_t way)
+{
+	struct atom atom = {.kind = way == 0 ? ATOM_FORBIDDEN : ATOM_REQUIRED, .keyword = part};
+	atom.name = json_key(part, &atom.n_name);
+	if (way > 1)
+		return false;
+	expansion_atom(e, w, atom);
+	if (way == 0)
+		return true;
+	e->types &= TYPE_OBJECT;
+	if (json_type(part) == JSON_ARRAY) {
+		hold_required(e, w, part);
+	} else if (json_type(part) == JSON_STRING) { /* of draft 3 */
+		atom.name = json_string(part, &atom.n_name);
+		expansion_atom(e, w, atom);
+	} else {
+		expansion_below(e, w, part, true);
+	}
+	return true;
+}
+
+static void hold_all_of(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	if (json_type(keyword) != JSON_ARRAY)
+		schema_refuse(e->schema, keyword, "it must be an array of schemas");
+	else
+		for (const struct json *part = json_first(keyword); part; part = json_next(part))
+			expansion_below(e, w, part, true);
+}
+
+/* One branch; where annotations count, every set of branches, as each that holds adds its own. */
+static bool hold_any_way(struct expansion *e, uint32_t w, const struct json *keyword, size_t way)
+{
+	size_t n = json_count(keyword), i = 0;
+	bool subsets = e->work[w].frame != 0 && n > 1;
+	if (subsets && n > MAX_SUBSETS_OF) {
+		schema_refuse(e->schema, keyword, "beside unevaluated* it may have %d branches at most", MAX_SUBSETS_OF);
+		return false;
+	}
+	if (way >= (subsets ? ((size_t)1 << n) - 1 : n))
+		return false;
+	for (const struct json *part = json_first(keyword); part; part = json_next(part), i++)
+		if (subsets ? (way + 1) >> i & 1 : way == i)
+			expansion_below(e, w, part, true);
+	return true;
+}
+
+/* One branch, and none of the others. */
+static bool hold_one_way(struct expansion *e, uint32_t w, const struct json *keyword, size_t way)
+{
+	size_t i = 0;
+	if (way >= json_count(keyword))
+		return false;
+	for (const struct json *part = json_first(keyword); part; part = json_next(part), i++)
+		expansion_below(e, w, part, i == way);
+	return true;
+}
+
+static bool hold_if_way(struct expansion *e, uint32_t w, const struct json *keyword, size_t way)
+{
+	const struct json *above = e->schema->nodes[expansion_node(e, w)].value;
+	const struct json *then = json_get(above, way == 0 ? "then" : "else");
+	if (way > 1)
+		return false;
+	expansion_below(e, w, keyword, way == 0);
+	if (then)
+		expansion_below(e, w, then, true);
+	return true;
+}
+
+static void add_branches(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	if (json_type(keyword) != JSON_ARRAY || json_count(keyword) == 0)
+		schema_refuse(e->schema, keyword, "it must be an array of schemas, and not empty");
+	else
+		add_choice(e, w, keyword, NULL);
+}
+
+static bool hold_way(struct expansion *e, const struct choice *choice, size_t way)
+{
+	const struct json *keyword = choice->keyword;
+	if (choice->part)
+		return hold_dependency_way(e, choice->work, choice->part, way);
+	if (schema_key_is(keyword, "anyOf"))
+		return hold_any_way(e, choice->work, keyword, way);
+	if (schema_key_is(keyword, "oneOf"))
+		return hold_one_way(e, choice->work, keyword, way);
+	if (schema_key_is(keyword, "if"))
+		return hold_if_way(e, choice->work, keyword, way);
+	return hold_enum_way(e, choice->work, keyword, way);
+}
+
+/* ---- the table ---- */
+
+typedef void hold_keyword(struct expansion *e, uint32_t w, const struct json *keyword);
+
+static void hold_ref(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	uint32_t target = schema_ref(e->schema, expansion_node(e, w), keyword, schema_key_is(keyword, "$dynamicRef"));
+	expansion_work(e, w, target * 2, keyword);
+}
+
+static void refuse_keyword(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	(void)w;
+	schema_refuse(e->schema, keyword, "this keyword is not supported");
+}
+
+static void hold_const(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	expansion_work(e, w, schema_value_node(e->schema, keyword) * 2, keyword);
+}
+
+static void hold_minimum(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	hold_bound(e, w, keyword, true, schema_key_is(keyword, "exclusiveMinimum"));
+}
+
+static void hold_maximum(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	hold_bound(e, w, keyword, false, schema_key_is(keyword, "exclusiveMaximum"));
+}
+
+static void hold_multiple(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	expansion_atom(e, w, (struct atom){.kind = ATOM_MULTIPLE, .language = schema_multiples(e->schema, keyword)});
+}
+
+static void hold_pattern(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	size_t n;
+	const char *text = json_string(keyword, &n);
+	if (!text)
+		schema_refuse(e->schema, keyword, "a pattern must be a string");
+	else
+		expansion_atom(e, w, (struct atom){.kind = ATOM_TEXT, .language = schema_pattern(e->schema, keyword, text, n)});
+}
+
+static void hold_format(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	const char *name = json_string(keyword, NULL);
+	uint32_t language;
+	if (name && schema_format(e->schema, keyword, name, &language))
+		expansion_atom(e, w, (struct atom){.kind = ATOM_TEXT, .language = language});
+	else
+		schema_note(e->schema, keyword, "an unknown format, \"%.60s\": not enforced", name ? name : "");
+}
+
+static void hold_length(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	hold_count(e, w, keyword, ATOM_LENGTH, schema_key_is(keyword, "minLength"));
+}
+
+static void hold_item_count(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	hold_count(e, w, keyword, ATOM_ITEM_COUNT, schema_key_is(keyword, "minItems"));
+}
+
+static void hold_member_count(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	hold_count(e, w, keyword, ATOM_MEMBER_COUNT, schema_key_is(keyword, "minProperties"));
+}
+
+static void hold_unique(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	bool yes = false;
+	if (!json_bool(keyword, &yes))
+		schema_refuse(e->schema, keyword, "uniqueItems must be true or false");
+	else if (yes)
+		expansion_atom(e, w, (struct atom){.kind = ATOM_UNIQUE, .keyword = keyword});
+}
+
+static void hold_additional(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	const struct json *above = e->schema->nodes[expansion_node(e, w)].value;
+	expansion_atom(e, w,
+	               (struct atom){.kind = ATOM_ADDITIONAL,
+	                             .value = json_get(above, "properties"),
+	                             .language = schema_patterns(e->schema, json_get(above, "patternProperties")),
+	                             .below = expansion_literal(e, w, keyword, true),
+	                             .keyword = keyword});
+}
+
+static void hold_names(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	uint32_t names = expansion_literal(e, w, keyword, true);
+	expansion_atom(e, w, (struct atom){.kind = ATOM_NAMES, .language = schema_names(e->schema, names)});
+}
+
+static void hold_not(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	expansion_below(e, w, keyword, false);
+}
+
+static void hold_if(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	const struct json *above = e->schema->nodes[expansion_node(e, w)].value;
+	if (json_get(above, "then") || json_get(above, "else") || e->work[w].frame)
+		add_choice(e, w, keyword, NULL);
+}
+
+static void hold_unevaluated(struct expansion *e, uint32_t w, const struct json *keyword)
+{
+	bool items = schema_key_is(keyword, "unevaluatedItems");
+	expansion_atom(e, w,
+	               (struct atom){.kind = items ? ATOM_OTHER_ITEMS : ATOM_OTHER_MEMBERS,
+	                             .below = expansion_literal(e, w, keyword, true),
+	                             .low = e->work[w].frame,
+	                             .keyword = keyword});
+}
+
+enum { BOTH_DRAFTS, NEW_DRAFT };
+
+static const struct {
+	const char *name;
+	hold_keyword *hold;
+	int drafts;
+} keywords[] = {
+    {"$ref", hold_ref, BOTH_DRAFTS},
+    {"$dynamicRef", hold_ref, NEW_DRAFT},
+    {"$recursiveRef", refuse_keyword, NEW_DRAFT},
+    {"type", hold_type, BOTH_DRAFTS},
+    {"enum", hold_enum, BOTH_DRAFTS},
+    {"const", hold_const, BOTH_DRAFTS},
+    {"minimum", hold_minimum, BOTH_DRAFTS},
+    {"exclusiveMinimum", hold_minimum, BOTH_DRAFTS},
+    {"maximum", hold_maximum, BOTH_DRAFTS},
+    {"exclusiveMaximum", hold_maximum, BOTH_DRAFTS},
+    {"multipleOf", hold_multiple, BOTH_DRAFTS},
+    {"divisibleBy", refuse_keyword, BOTH_DRAFTS},
+    {"minLength", hold_length, BOTH_DRAFTS},
+    {"maxLength", hold_length, BOTH_DRAFTS},
+    {"pattern", hold_pattern, BOTH_DRAFTS},
+    {"format", hold_format, BOTH_DRAFTS},
+    {"prefixItems", hold_item_list, NEW_DRAFT},
+    {"items", hold_items, BOTH_DRAFTS},
+    {"additionalItems", hold_items, BOTH_DRAFTS},
+    {"minItems", hold_item_count, BOTH_DRAFTS},
+    {"maxItems", hold_item_count, BOTH_DRAFTS},
+    {"uniqueItems", hold_unique, BOTH_DRAFTS},
+    {"contains", hold_contains, BOTH_DRAFTS},
+    {"properties", hold_properties, BOTH_DRAFTS},
+    {"patternProperties", hold_pattern_properties, BOTH_DRAFTS},
+    {"additionalProperties", hold_additional, BOTH_DRAFTS},
+    {"propertyNames", hold_names, BOTH_DRAFTS},
+    {"required", hold_required, BOTH_DRAFTS},
+    {"minProperties", hold_member_count, BOTH_DRAFTS},
+    {"maxProperties", hold_member_count, BOTH_DRAFTS},
+    {"dependentRequired", hold_dependencies, NEW_DRAFT},
+    {"dependentSchemas", hold_dependencies, NEW_DRAFT},
+    {"dependencies", hold_dependencies, BOTH_DRAFTS},
+    {"allOf", hold_all_of, BOTH_DRAFTS},
+    {"anyOf", add_branches, BOTH_DRAFTS},
+    {"oneOf", add_branches, BOTH_DRAFTS},
+    {"not", hold_not, BOTH_DRAFTS},
+    {"if", hold_if, BOTH_DRAFTS},
+    {"unevaluatedItems", hold_unevaluated, NEW_DRAFT},
+    {"unevaluatedProperties", hold_unevaluated, NEW_DRAFT},
+};
+
+/* Beside $ref draft 7 ignores what later drafts heed; where nothing says which it is, neither is right. */
+static void refuse_ambiguous(struct schema *s, const struct json *schema)
+{
+	if (!s->no_dialect || !json_get(schema, "$ref"))
+		return;
+	for (const struct json *member = json_first(schema); member; member = json_next(member)) {
+		bool counts = schema_key_is(member, "$id");
+		for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
+			counts |= schema_key_is(member, keywords[i].name) && !schema_key_is(member, "$ref");
+		if (counts)
+			schema_refuse(s, member,
+			              "beside $ref it counts in draft 2020-12 and not in draft 7: $schema must say which");
+	}
+}
+
+static void hold_schema(struct expansion *e, uint32_t w)
+{
+	uint32_t node = expansion_node(e, w);
+	const struct json *schema = e->schema->nodes[node].value;
+	bool draft7 = schema_is_draft7(e->schema, node);
+	const struct json *only = draft7 ? json_get(schema, "$ref") : NULL;
+	if (!draft7 && (json_get(schema, "unevaluatedItems") || json_get(schema, "unevaluatedProperties"))) {
+		if (!TABLE_RESERVE(e->frames, e->n_frames, e->max_frames, 1)) {
+			schema_out_of_memory(e->schema);
+			return;
+		}
+		e->frames[e->n_frames] = e->work[w].frame;
+		e->work[w].frame = (uint32_t)e->n_frames++;
+	}
+	for (const struct json *member = json_first(schema); member; member = json_next(member)) {
+		if (only && member != only)
+			continue;
+		for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
+			if (schema_key_is(member, keywords[i].name)) {
+				if (keywords[i].drafts == BOTH_DRAFTS || !draft7)
+					keywords[i].hold(e, w, member);
+				break;
+			}
+	}
+}
+
+/* ---- literals ---- */
+
+static void hold_value(struct expansion *e, uint32_t w, const struct json *value)
+{
+	e->types &= type_of(value);
+	if (schema_is_scalar(value)) {
+		expansion_atom(e, w, (struct atom){.kind = ATOM_AMONG, .value = value, .keyword = value});
+	} else if (json_type(value) == JSON_ARRAY) {
+		uint64_t n = 0;
+		for (const struct json *item = json_first(value); item; item = json_next(item))
+			expansion_atom(
+			    e, w, (struct atom){.kind = ATOM_ITEM, .low = n++, .below = schema_value_node(e->schema, item) * 2});
+		expansion_atom(e, w, (struct atom){.kind = ATOM_ITEM_COUNT, .low = n, .high = n, .keyword = value});
+	} else {
+		for (const struct json *member = json_first(value); member; member = json_next(member)) {
+			struct atom atom = {.kind = ATOM_MEMBER, .below = schema_value_node(e->schema, member) * 2};
+			atom.name = json_key(member, &atom.n_name);
+			expansion_atom(e, w, atom);
+			atom.kind = ATOM_REQUIRED;
+			expansion_atom(e, w, atom);
+		}
+		expansion_atom(e, w, (struct atom){.kind = ATOM_ADDITIONAL, .value = value, .below = LITERAL_FALSE});
+	}
+}
+
+static void apply(struct expansion *e, uint32_t w)
+{
+	uint32_t literal = e->work[w].literal;
+	const struct schema_node *node = &e->schema->nodes[literal / 2];
+	if (literal / 2 > NODE_FALSE && !node->is_value)
+		refuse_ambiguous(e->schema, node->value);
+	if (literal / 2 <= NODE_FALSE) {
+		if (is_negated(literal) == (literal / 2 == NODE_TRUE))
+			e->types = 0;
+	} else if (node->is_value && !is_negated(literal)) {
+		hold_value(e, w, node->value);
+	} else if (node->is_value && schema_is_scalar(node->value)) {
+		expansion_atom(e, w, (struct atom){.kind = ATOM_AMONG, .value = node->value, .low = 1});
+	} else if (is_negated(literal)) {
+		add_choice(e, w, NULL, NULL);
+	} else {
+		hold_schema(e, w);
+	}
+}
+
+/* ---- choices ---- */
+
+/* What a way added, to be taken back. */
+struct mark {
+	size_t n_atoms, n_work, n_choices, n_frames;
+	unsigned types;
+};
+
+static struct mark mark_of(const struct expansion *e)
+{
+	return (struct mark){e->n_atoms, e->n_work, e->n_choices, e->n_frames, e->types};
+}
+
+static void go_back(struct expansion *e, struct mark mark)
+{
+	e->n_atoms = mark.n_atoms;
+	e->n_work = mark.n_work;
+	e->n_choices = mark.n_choices;
+	e->n_frames = mark.n_frames;
+	e->types = mark.types;
+}
+
+static void run(struct expansion *e, size_t first_work, size_t first_atom);
+
+/* Each way in which a negated literal's keyword fails. */
+static void go_failing_ways(struct expansion *e, uint32_t w)
+{
+	const struct schema_node node = e->schema->nodes[expansion_node(e, w)];
+	struct mark mark = mark_of(e);
+	bool draft7 = !node.is_value && schema_is_draft7(e->schema, expansion_node(e, w));
+	const struct json *only = draft7 ? json_get(node.value, "$ref") : NULL;
+	const struct json *member = node.is_value ? node.value : json_first(node.value);
+	for (; member && !e->stopped; member = node.is_value ? NULL : json_next(member)) {
+		if (only && member != only)
+			continue;
+		for (size_t way = 0; !e->stopped; way++) {
+			if (!(node.is_value ? schema_differ(e, w, member, way) : schema_fail_keyword(e, w, member, way)))
+				break;
+			run(e, mark.n_work, mark.n_atoms);
+			go_back(e, mark);
+		}
+		go_back(e, mark);
+	}
+}
+
+static void go_ways(struct expansion *e, size_t index)
+{
+	struct choice choice = e->choices[index];
+	struct mark mark = mark_of(e);
+	e->choices[index].done = true;
+	if (!choice.keyword) {
+		if (expansion_excludes(e, e->work[choice.work].literal & ~1U))
+			run(e, e->n_work, e->n_atoms);
+		else
+			go_failing_ways(e, choice.work);
+	} else {
+		for (size_t way = 0; !e->stopped && hold_way(e, &choice, way); way++) {
+			run(e, mark.n_work, mark.n_atoms);
+			go_back(e, mark);
+		}
+		go_back(e, mark);
+	}
+	e->choices[index].done = false;
+}
+
+/* Choices that hold first: they say most. */
+static size_t next_choice(const struct expansion *e)
+{
+	size_t found = SIZE_MAX;
+	for (size_t i = 0; i < e->n_choices; i++) {
+		if (e->choices[i].done)
+			continue;
+		if (e->choices[i].keyword)
+			return i;
+		found = found == SIZE_MAX ? i : found;
+	}
+	return found;
+}
+
+static void stop(struct expansion *e, const struct json *keyword)
+{
+	e->stopped = true;
+	schema_refuse(e->schema, keyword, "it can hold in too many ways");
+}
+
+/* Applies the literals from first_work on, then goes every way of one choice, and so on; where none is left the atoms are an
+ * alternative. */
+static void run(struct expansion *e, size_t first_work, size_t first_atom)
+{
+	for (size_t w = first_work; w < e->n_work && e->types && !e->schema->refused; w++)
+		apply(e, (uint32_t)w);
+	e->stopped |= e->schema->refused;
+	if (e->stopped || !e->types || expansion_is_contradictory(e, first_atom))
+		return;
+	size_t index = next_choice(e);
+	if (index != SIZE_MAX) {
+		const struct choice *choice = &e->choices[index];
+		const struct json *where =
+		    choice->keyword ? choice->keyword : e->schema->nodes[expansion_node(e, choice->work)].value;
+		if (++e->n_runs > MAX_RUNS)
+			stop(e, where);
+		else
+			go_ways(e, index);
+		return;
+	}
+	if (++e->n_alternatives > SCHEMA_MAX_ALTERNATIVES || ++e->schema->n_alternatives > SCHEMA_MAX_ALL_ALTERNATIVES)
+		stop(e, e->n_choices ? e->schema->nodes[expansion_node(e, e->choices[0].work)].value : NULL);
+	else
+		e->take(e);
+}
+
+void schema_expand(struct expansion *e, const uint32_t *literals, size_t n_literals)
+{
+	e->n_frames = 0;
+	if (!TABLE_RESERVE(e->frames, e->n_frames, e->max_frames, 1)) {
+		schema_out_of_memory(e->schema);
+		return;
+	}
+	e->frames[e->n_frames++] = 0;
+	for (size_t i = 0; i < n_literals; i++)
+		expansion_work(e, NO_WORK, literals[i], NULL);
+	run(e, 0, 0);
+	free(e->atoms);
+	free(e->work);
+	free(e->choices);
+	free(e->frames);
+}

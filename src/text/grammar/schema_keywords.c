@@ -1,0 +1,158 @@
+/* Values of keywords: counts, types, patterns, multiples, and when two values are equal (schema.h). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/grammar/pattern.h"
+#include "text/grammar/schema.h"
+
+bool schema_key_is(const struct json *member, const char *key)
+{
+	size_t n;
+	const char *name = json_key(member, &n);
+	return name && strlen(key) == n && memcmp(name, key, n) == 0;
+}
+
+bool schema_is_type(const struct json *value, enum json_type type)
+{
+	return value && json_type(value) == type;
+}
+
+bool schema_is_scalar(const struct json *value)
+{
+	return json_type(value) != JSON_ARRAY && json_type(value) != JSON_OBJECT;
+}
+
+/* Scalars; numbers by value. */
+bool schema_values_equal(const struct json *a, const struct json *b)
+{
+	bool x = false, y = false;
+	size_t n_a, n_b;
+	struct decimal p, q;
+	if (json_type(a) != json_type(b))
+		return false;
+	switch (json_type(a)) {
+	case JSON_NULL:
+		return true;
+	case JSON_BOOL:
+		return json_bool(a, &x) && json_bool(b, &y) && x == y;
+	case JSON_NUMBER:
+		return decimal_parse(&p, json_number_text(a)) && decimal_parse(&q, json_number_text(b)) &&
+		       decimal_compare(&p, &q) == 0;
+	case JSON_STRING: {
+		const char *s = json_string(a, &n_a), *t = json_string(b, &n_b);
+		return n_a == n_b && memcmp(s, t, n_a) == 0;
+	}
+	case JSON_ARRAY:
+	case JSON_OBJECT:
+		break;
+	}
+	return false;
+}
+
+bool schema_count(struct schema *s, const struct json *value, uint64_t *count)
+{
+	struct decimal decimal;
+	if (json_type(value) != JSON_NUMBER || !decimal_parse(&decimal, json_number_text(value)) || decimal.negative ||
+	    !decimal_is_integer(&decimal)) {
+		schema_refuse(s, value, "it must be a whole number that is not negative");
+		return false;
+	}
+	if (!json_uint64(value, count) || *count > SCHEMA_NO_MAX_COUNT)
+		*count = SCHEMA_NO_MAX_COUNT;
+	return true;
+}
+
+static unsigned type_named(const char *name, bool *integer, bool *number)
+{
+	static const struct {
+		const char *name;
+		unsigned type;
+	} types[] = {{"null", TYPE_NULL},     {"boolean", TYPE_BOOLEAN}, {"number", TYPE_NUMBER}, {"integer", TYPE_NUMBER},
+	             {"string", TYPE_STRING}, {"array", TYPE_ARRAY},     {"object", TYPE_OBJECT}};
+	for (size_t i = 0; name && i < sizeof types / sizeof *types; i++)
+		if (strcmp(name, types[i].name) == 0) {
+			*integer |= strcmp(name, "integer") == 0;
+			*number |= strcmp(name, "number") == 0;
+			return types[i].type;
+		}
+	return 0;
+}
+
+unsigned schema_types(struct schema *s, const struct json *value, bool *integer)
+{
+	unsigned types = 0;
+	bool number = false;
+	const struct json *one = json_type(value) == JSON_ARRAY ? json_first(value) : value;
+	*integer = false;
+	for (; one; one = one == value ? NULL : json_next(one)) {
+		unsigned type = type_named(json_string(one, NULL), integer, &number);
+		if (!type)
+			schema_refuse(s, value, "a type must be null, boolean, number, integer, string, array or object");
+		types |= type;
+	}
+	*integer &= !number;
+	return types;
+}
+
+uint32_t schema_pattern(struct schema *s, const struct json *place, const char *text, size_t n_bytes)
+{
+	struct pattern_fault fault;
+	uint32_t language = pattern_compile(s->l, text, n_bytes, false, &fault);
+	if (fault.why)
+		schema_refuse(s, place, "byte %zu of the pattern: %s", fault.at, fault.why);
+	return language;
+}
+
+uint32_t schema_patterns(struct schema *s, const struct json *properties)
+{
+	uint32_t all = LANGUAGE_NONE;
+	for (const struct json *member = schema_is_type(properties, JSON_OBJECT) ? json_first(properties) : NULL; member;
+	     member = json_next(member)) {
+		size_t n;
+		const char *pattern = json_key(member, &n);
+		all = language_either(s->l, all, schema_pattern(s, member, pattern, n));
+	}
+	return all;
+}
+
+uint32_t schema_multiples(struct schema *s, const struct json *value)
+{
+	struct decimal d;
+	uint64_t step = 0;
+	bool ok =
+	    json_type(value) == JSON_NUMBER && decimal_parse(&d, json_number_text(value)) && d.n_digits > 0 && !d.negative;
+	if (!ok) {
+		schema_refuse(s, value, "multipleOf must be a number above 0");
+		return LANGUAGE_NONE;
+	}
+	int whole = d.point > d.n_digits ? d.point : d.n_digits, scale = d.point < d.n_digits ? d.n_digits - d.point : 0;
+	for (int i = 0; i < whole && step < (uint64_t)1 << 40; i++)
+		step = step * 10 + (i < d.n_digits ? (uint64_t)(d.digits[i] - '0') : 0);
+	if (step >= (uint64_t)1 << 40 || scale > NUMBER_MAX_DECIMALS) {
+		schema_refuse(s, value, "multipleOf may have twelve digits at most");
+		return LANGUAGE_NONE;
+	}
+	return language_multiples(s->l, step, (uint32_t)scale);
+}
+
+/* `contains` of a schema, with minContains and maxContains; false where it demands nothing. */
+bool schema_contains_range(struct schema *s, uint32_t node, uint64_t *low, uint64_t *high)
+{
+	const struct json *above = s->nodes[node].value;
+	const struct json *least = json_get(above, "minContains"), *most = json_get(above, "maxContains");
+	*low = 1;
+	*high = UINT64_MAX;
+	if (schema_is_draft7(s, node))
+		return true;
+	if ((least && !schema_count(s, least, low)) || (most && !schema_count(s, most, high)))
+		return false;
+	return *low > 0 || *high < UINT64_MAX;
+}
+
+uint64_t schema_prefix_length(const struct schema *s, uint32_t node)
+{
+	const struct json *schema = s->nodes[node].value, *items = json_get(schema, "items");
+	if (schema_is_type(items, JSON_ARRAY))
+		return json_count(items);
+	return schema_is_draft7(s, node) ? 0 : json_count(json_get(schema, "prefixItems"));
+}

@@ -1,0 +1,203 @@
+/* An alternative as a piece of network, for each type that it leaves (schema.h): scalars here, containers in their files. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/grammar/characters.h"
+#include "text/grammar/schema.h"
+
+/* The values of an ATOM_AMONG: an array's, or the one. */
+static const struct json *first_of(const struct json *set)
+{
+	return json_type(set) == JSON_ARRAY ? json_first(set) : set;
+}
+
+static const struct json *next_of(const struct json *set, const struct json *value)
+{
+	return json_type(set) == JSON_ARRAY ? json_next(value) : NULL;
+}
+
+static bool among(const struct json *set, enum json_type type, bool yes)
+{
+	for (const struct json *value = first_of(set); value; value = next_of(set, value)) {
+		bool is = false;
+		if (json_type(value) == type && (type == JSON_NULL || (json_bool(value, &is) && is == yes)))
+			return true;
+	}
+	return false;
+}
+
+/* null, true, false as literal texts, unless the sets leave them out. */
+static void write_constant(struct expansion *e, uint32_t start, uint32_t end, enum json_type type, bool yes)
+{
+	for (size_t i = 0; i < e->n_atoms; i++)
+		if (e->atoms[i].kind == ATOM_AMONG && among(e->atoms[i].value, type, yes) != (e->atoms[i].low == 0))
+			return;
+	network_text(e->schema->net, start, type == JSON_NULL ? "null" : yes ? "true" : "false", end);
+}
+
+/* ---- numbers ---- */
+
+struct bounds {
+	struct decimal lower, upper;
+	struct number_range range;
+};
+
+static void narrow(struct expansion *e, struct bounds *b, const struct atom *atom)
+{
+	struct decimal d;
+	bool lower = atom->kind == ATOM_LOWER, open = atom->low != 0;
+	if (json_type(atom->value) != JSON_NUMBER) {
+		schema_refuse(e->schema, atom->keyword, "a bound must be a number");
+		return;
+	}
+	if (!decimal_parse(&d, json_number_text(atom->value)) || !decimal_is_plain(&d)) {
+		schema_refuse(e->schema, atom->keyword, "a bound of more than %d digits before or %d behind the point",
+		              NUMBER_MAX_WHOLE, NUMBER_MAX_DECIMALS);
+		return;
+	}
+	const struct decimal *known = lower ? b->range.lower : b->range.upper;
+	int order = known ? decimal_compare(&d, known) : 0;
+	bool tighter = !known || (lower ? order > 0 : order < 0);
+	bool *is_open = lower ? &b->range.lower_open : &b->range.upper_open;
+	if (tighter) {
+		*(lower ? &b->lower : &b->upper) = d;
+		*(lower ? &b->range.lower : &b->range.upper) = lower ? &b->lower : &b->upper;
+		*is_open = open;
+	} else if (order == 0) {
+		*is_open |= open;
+	}
+}
+
+/* Canonical texts of the numbers in a set; or all their texts, to be left out. */
+static uint32_t set_of_numbers(struct expansion *e, const struct atom *atom)
+{
+	struct languages *l = e->schema->l;
+	uint32_t all = LANGUAGE_NONE;
+	for (const struct json *value = first_of(atom->value); value; value = next_of(atom->value, value)) {
+		struct decimal d;
+		struct bytes text = {0};
+		if (json_type(value) != JSON_NUMBER)
+			continue;
+		if (!decimal_parse(&d, json_number_text(value)) || (atom->low && !decimal_is_plain(&d))) {
+			schema_refuse(e->schema, atom->keyword, "a number of too many digits");
+			return LANGUAGE_NONE;
+		}
+		decimal_write(&text, &d);
+		uint32_t one = atom->low ? number_texts(l, &d) : language_text(l, text.data, text.n_bytes);
+		all = language_either(l, all, one);
+		bytes_free(&text);
+	}
+	return atom->low ? language_not(l, all) : all;
+}
+
+static void write_number(struct expansion *e, uint32_t start, uint32_t end)
+{
+	struct languages *l = e->schema->l;
+	struct bounds b = {0};
+	enum number_kind kind = NUMBER_ANY;
+	uint32_t language = LANGUAGE_ALL;
+	bool exact = false, fraction = false, integer = false;
+	for (size_t i = 0; i < e->n_atoms; i++) {
+		const struct atom *atom = &e->atoms[i];
+		if (atom->kind == ATOM_LOWER || atom->kind == ATOM_UPPER)
+			narrow(e, &b, atom);
+		integer |= atom->kind == ATOM_INTEGER;
+		fraction |= atom->kind == ATOM_FRACTION;
+		if (atom->kind == ATOM_MULTIPLE)
+			language = language_both(l, language, atom->low ? language_not(l, atom->language) : atom->language);
+		if (atom->kind == ATOM_AMONG)
+			language = language_both(l, language, set_of_numbers(e, atom));
+		exact |= atom->kind == ATOM_MULTIPLE || (atom->kind == ATOM_AMONG && atom->low);
+	}
+	if ((integer && fraction) || language == LANGUAGE_NONE)
+		return;
+	kind = integer ? NUMBER_INTEGER : fraction ? NUMBER_FRACTION : NUMBER_ANY;
+	language = language_both(l, language, number_language(l, kind, &b.range, exact));
+	if (language != LANGUAGE_NONE)
+		network_edge(e->schema->net, start, EDGE_TEXT, language, end);
+}
+
+/* ---- strings ---- */
+
+static uint32_t set_of_strings(struct expansion *e, const struct atom *atom)
+{
+	size_t n = json_type(atom->value) == JSON_ARRAY ? json_count(atom->value) : 1, n_strings = 0;
+	struct language_string *strings = malloc((n + 1) * sizeof *strings);
+	if (!strings) {
+		schema_out_of_memory(e->schema);
+		return LANGUAGE_NONE;
+	}
+	for (const struct json *value = first_of(atom->value); value; value = next_of(atom->value, value))
+		if (json_type(value) == JSON_STRING) {
+			strings[n_strings].text = json_string(value, &strings[n_strings].n_bytes);
+			n_strings++;
+		}
+	uint32_t set = language_one_of(e->schema->l, strings, n_strings);
+	free(strings);
+	return atom->low ? language_not(e->schema->l, set) : set;
+}
+
+static uint32_t strings_of(struct expansion *e)
+{
+	struct languages *l = e->schema->l;
+	uint64_t low = 0, high = UINT64_MAX;
+	uint32_t language = LANGUAGE_ALL;
+	for (size_t i = 0; i < e->n_atoms; i++) {
+		const struct atom *atom = &e->atoms[i];
+		if (atom->kind == ATOM_TEXT)
+			language = language_both(l, language, atom->language);
+		if (atom->kind == ATOM_AMONG)
+			language = language_both(l, language, set_of_strings(e, atom));
+		if (atom->kind == ATOM_LENGTH) {
+			low = atom->low > low ? atom->low : low;
+			high = atom->high < high ? atom->high : high;
+		}
+	}
+	if (low > high || low >= SCHEMA_NO_MAX_COUNT)
+		return LANGUAGE_NONE;
+	uint32_t most = high < SCHEMA_NO_MAX_COUNT ? (uint32_t)high : LANGUAGE_NO_MAX;
+	return language_both(l, language, language_repeat(l, LANGUAGE_ANY, (uint32_t)low, most));
+}
+
+static void gather_strings(struct expansion *e)
+{
+	if (e->types & TYPE_STRING)
+		e->language = language_either(e->schema->l, e->language, strings_of(e));
+}
+
+uint32_t schema_names(struct schema *s, uint32_t literal)
+{
+	struct expansion e = {.schema = s, .take = gather_strings, .types = TYPE_STRING};
+	schema_expand(&e, &literal, 1);
+	return e.language;
+}
+
+/* ---- all types ---- */
+
+void schema_write_alternative(struct expansion *e)
+{
+	struct network *net = e->schema->net;
+	uint32_t start = net->rules[e->rule], end = network_state(net);
+	if (net->failed)
+		return;
+	net->states[end].final = true;
+	if (e->types & TYPE_NULL)
+		write_constant(e, start, end, JSON_NULL, false);
+	if (e->types & TYPE_BOOLEAN) {
+		write_constant(e, start, end, JSON_BOOL, false);
+		write_constant(e, start, end, JSON_BOOL, true);
+	}
+	if (e->types & TYPE_NUMBER)
+		write_number(e, start, end);
+	if (e->types & TYPE_STRING) {
+		uint32_t inside = network_state(net), language = strings_of(e);
+		if (language != LANGUAGE_NONE && !net->failed) {
+			network_edge(net, start, EDGE_BYTE, '"', inside);
+			network_edge(net, inside, EDGE_STRING, language, end);
+		}
+	}
+	if (e->types & TYPE_ARRAY)
+		schema_write_array(e, start, end);
+	if (e->types & TYPE_OBJECT)
+		schema_write_object(e, start, end);
+}

@@ -1,0 +1,33 @@
+/* Growing arrays of the constraint engine: room for one more, doubled. */
+#ifndef TALLOW_TEXT_GRAMMAR_TABLE_H
+#define TALLOW_TEXT_GRAMMAR_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Room for n_items more of item_bytes each in *array, which holds n and has room for *capacity; false without memory. */
+bool table_reserve(void **array, size_t n, size_t *capacity, size_t n_items, size_t item_bytes);
+#define TABLE_RESERVE(array, n, capacity, n_items)                                                                     \
+	table_reserve((void **)&(array), (n), &(capacity), (n_items), sizeof *(array))
+
+/* FNV-1a over 32-bit words. */
+static inline uint32_t table_hash(uint32_t hash, uint32_t value)
+{
+	for (int i = 0; i < 4; i++)
+		hash = (hash ^ (value >> 8 * i & 0xFF)) * 16777619U;
+	return hash;
+}
+enum { TABLE_HASH_START = 0x11C9DC5 };
+
+/* Open addressing: slots of a power of two, 0 for empty, else an index + 1. */
+struct table_index {
+	uint32_t *slots;
+	size_t n_slots, n_used;
+};
+/* Doubles the slots where they are half full; `hash_of` gives an entry's hash. False without memory. */
+bool table_index_room(struct table_index *index, uint32_t (*hash_of)(const void *owner, uint32_t entry),
+                      const void *owner);
+void table_index_put(struct table_index *index, uint32_t hash, uint32_t entry);
+
+#endif

@@ -1,0 +1,457 @@
+/* Constraints: languages and patterns, GBNF, schemas; what is refused and where; that what was accepted can go on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/json.h"
+#include "text/grammar.h"
+#include "text/tokenizer.h"
+
+static struct grammar *compile(enum grammar_kind kind, const char *source)
+{
+	struct error error = {0};
+	struct grammar *grammar = grammar_compile(kind, source, strlen(source), NULL, &error);
+	if (!grammar)
+		fail_msg("%s: %s", source, error.message);
+	return grammar;
+}
+
+static bool takes(struct grammar *grammar, const char *text)
+{
+	grammar_restart(grammar);
+	return grammar_take(grammar, text, strlen(text)) && grammar_complete(grammar);
+}
+
+/* Lists end with NULL. */
+struct expectation {
+	enum grammar_kind kind;
+	const char *source;
+	const char *accepted[10], *rejected[10];
+};
+
+static void check_all(const struct expectation *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct grammar *grammar = compile(list[i].kind, list[i].source);
+		for (const char *const *text = list[i].accepted; *text; text++)
+			if (!takes(grammar, *text))
+				fail_msg("%s must accept %s", list[i].source, *text);
+		for (const char *const *text = list[i].rejected; *text; text++)
+			if (takes(grammar, *text))
+				fail_msg("%s must not accept %s", list[i].source, *text);
+		grammar_destroy(grammar);
+	}
+}
+#define CHECK_ALL(list) check_all(list, sizeof(list) / sizeof *(list))
+
+static void patterns_mean_what_ecma_says(void **state)
+{
+	(void)state;
+	static const struct expectation list[] = {
+	    {GRAMMAR_REGEX, "a(b|c)*d?", {"a", "ab", "abcbcd", "ad"}, {"", "b", "add", "abd "}},
+	    {GRAMMAR_REGEX, "[^a-c]{2,3}", {"xy", "\xC3\xA9\xC3\xA9", "\n\t "}, {"x", "xa", "wxyz"}},
+	    {GRAMMAR_REGEX, "\\d+\\.\\w\\s", {"12.a ", "0._\xC2\xA0"}, {"12.\xC3\xA9 ", "x.a "}},
+	    {GRAMMAR_REGEX, ".", {"a", "\xF0\x9F\x98\x80"}, {"\n", "\xE2\x80\xA8", ""}},
+	    {GRAMMAR_REGEX, "^ab$|^c", {"ab", "c"}, {"abc", "cc"}},
+	    {GRAMMAR_REGEX, "(?=.*\\d)(?!.*x)[a-z0-9]{3,}", {"ab1", "1zz"}, {"abc", "ax1", "a1"}},
+	    {GRAMMAR_REGEX,
+	     "\\u00e9\\x41\\u{1F600}\\uD83D\\uDE00",
+	     {"\xC3\xA9"
+	      "A\xF0\x9F\x98\x80\xF0\x9F\x98\x80"},
+	     {"A"}},
+	    {GRAMMAR_REGEX,
+	     "\\p{Lu}\\P{L}",
+	     {"\xC3\x89"
+	      "1",
+	      "A-"},
+	     {"a1", "AB"}},
+	    {GRAMMAR_REGEX, "a{2}{|x{y}", {"aa{", "x{y}"}, {"aa", "x"}},
+	    {GRAMMAR_REGEX, "(?:a|ab)(?<n>c|bcd)", {"ac", "abc", "abcd"}, {"ab", "abbcdd"}},
+	};
+	CHECK_ALL(list);
+}
+
+static void choices_are_whole(void **state)
+{
+	(void)state;
+	static const struct expectation list[] = {
+	    {GRAMMAR_CHOICE,
+	     "[\"yes\",\"no\",\"now\",\"n\xC3\xB6\",\"no\",\"\"]",
+	     {"yes", "no", "now", "n\xC3\xB6", ""},
+	     {"n", "noo"}},
+	};
+	CHECK_ALL(list);
+}
+
+static void gbnf_is_followed(void **state)
+{
+	(void)state;
+	static const struct expectation list[] = {
+	    {GRAMMAR_GBNF,
+	     "root ::= \"a\" (b | \"c\"){2,3} # end\nb ::= [x-z]+\n",
+	     {"acc", "axyzc", "acxc"},
+	     {"ac", "acccc"}},
+	    {GRAMMAR_GBNF, "root ::= \"(\" root? \")\"", {"()", "((()))"}, {"(", "())"}},
+	    {GRAMMAR_GBNF,
+	     "root  ::= expr \"=\" term \"\\n\"\nexpr  ::= term ([-+*/] term)*\nterm  ::= num | \"(\" expr \")\"\n"
+	     "num   ::= [0-9]+\n",
+	     {"1+2=3\n", "(1*(2-3))/4=5\n"},
+	     {"1+=3\n", "1+2=3"}},
+	    {GRAMMAR_GBNF, "root ::=\n  \"a\" |\n  [^a\\n\\]]{2} | .{3,} ", {"a", "bc", "aaa"}, {"b", "a]", ""}},
+	    {GRAMMAR_GBNF, "root ::= \"\" | a\na ::= \"\\x41\\u00e9\"", {"", "A\xC3\xA9"}, {"A"}},
+	};
+	CHECK_ALL(list);
+}
+
+static void schemas_are_enforced(void **state)
+{
+	(void)state;
+	static const struct expectation list[] = {
+	    {GRAMMAR_JSON_OBJECT,
+	     "",
+	     {"{}", "{\"a\":[1,{\"b\":null}]}", "{\"a\": 1, \"b\": \"\\n\\u001f\"}"},
+	     {"[]", "1", "{\"a\"}"}},
+	    {GRAMMAR_JSON_SCHEMA, "true", {"1", "[]", "\"x\"", "-0.5e+3", "null"}, {"01", "-", "\"\\/\"", "1e999", "nul"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"object\",\"properties\":{\"order\":{\"const\":1},\"orderId\":{\"type\":\"integer\"}},"
+	     "\"required\":"
+	     "[\"order\"],\"additionalProperties\":false}",
+	     {"{\"order\":1}", "{\"order\":1,\"orderId\":-20}"},
+	     {"{}", "{\"orderId\":1,\"order\":1}", "{\"order\":2}", "{\"order\":1,\"x\":1}",
+	      "{\"order\":1,\"orderId\":1.5}"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"number\",\"minimum\":-1.5,\"exclusiveMaximum\":100.25}",
+	     {"-1.5", "-1.49", "0", "100.249", "99.9990", "100"},
+	     {"-1.51", "100.25", "100.250", "1000", "-2", "-10", "-0"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"integer\",\"multipleOf\":7,\"minimum\":50}",
+	     {"56", "63", "7000000000000000000007"},
+	     {"49", "57", "-7", "0", "56.0"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"multipleOf\":0.01,\"type\":\"number\"}",
+	     {"0.01", "5", "-12.34", "1.10"},
+	     {"0.001", "1.234"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"string\",\"minLength\":2,\"maxLength\":3,\"pattern\":\"^[a-c\\u00e9\\\"]+$\"}",
+	     {"\"ab\"", "\"\xC3\xA9\xC3\xA9\xC3\xA9\"", "\"\\\"\\\"\""},
+	     {"\"a\"", "\"abca\"", "\"abd\"", "\"\\u0061b\""}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"array\",\"prefixItems\":[{\"const\":\"x\"}],\"items\":{\"type\":\"boolean\"},\"minItems\":1,"
+	     "\"contains\":{\"const\":true},\"maxContains\":2}",
+	     {"[\"x\",true]", "[\"x\",false,true,true]"},
+	     {"[]", "[\"x\"]", "[\"x\",true,true,true]", "[true]"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"oneOf\":[{\"type\":\"integer\",\"multipleOf\":2},{\"type\":\"integer\",\"multipleOf\":3}]}",
+	     {"2", "3", "-9", "10"},
+	     {"6", "0", "5", "\"x\""}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"object\",\"properties\":{\"k\":{\"enum\":[\"a\",\"b\"]}},\"required\":[\"k\"],\"if\":{"
+	     "\"properties\":"
+	     "{\"k\":{\"const\":\"a\"}}},\"then\":{\"required\":[\"x\"],\"properties\":{\"x\":{\"type\":\"null\"}}},"
+	     "\"unevaluatedProperties\":false}",
+	     {"{\"k\":\"b\"}", "{\"k\":\"a\",\"x\":null}"},
+	     {"{\"k\":\"a\"}", "{\"k\":\"b\",\"x\":null}", "{\"k\":\"b\",\"y\":1}"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"$defs\":{\"t\":{\"type\":\"object\",\"properties\":{\"c\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/"
+	     "$defs/t\"}}},"
+	     "\"additionalProperties\":false}},\"$ref\":\"#/$defs/t\"}",
+	     {"{}", "{\"c\":[{},{\"c\":[]}]}"},
+	     {"{\"c\":{}}", "{\"c\":[1]}"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"object\",\"patternProperties\":{\"^n_\":{\"type\":\"number\"}},\"additionalProperties\":{"
+	     "\"type\":\"string\"},"
+	     "\"propertyNames\":{\"maxLength\":4},\"maxProperties\":2}",
+	     {"{\"n_a\":1,\"b\":\"\"}", "{}"},
+	     {"{\"n_a\":\"\"}", "{\"b\":1}", "{\"n_abc\":1}", "{\"a\":\"\",\"b\":\"\",\"c\":\"\"}"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"not\":{\"type\":[\"string\",\"object\",\"array\"]},\"enum\":[1,\"a\",[1],null]}",
+	     {"1", "null"},
+	     {"\"a\"", "[1]"}},
+	};
+	CHECK_ALL(list);
+}
+
+static void what_cannot_be_enforced_is_refused_where_it_stands(void **state)
+{
+	(void)state;
+	static const struct {
+		enum grammar_kind kind;
+		const char *source, *pointer;
+	} list[] = {
+	    {GRAMMAR_JSON_SCHEMA, "{\"properties\":{\"a/b\":{\"pattern\":\"(?<=x)y\"}}}", "/properties/a~1b/pattern"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"pattern\":\"((((\"}", "/pattern"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"pattern\":\"^+\"}", "/pattern"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"pattern\":\"{2}\"}", "/pattern"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"pattern\":\"(a)\\\\1\"}", "/pattern"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"items\":{\"$ref\":\"http://example.com/x\"}}", "/items/$ref"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"$ref\":\"#/nowhere\"}", "/$ref"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"$ref\":\"#\"}", "/$ref"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"allOf\":[{\"$ref\":\"#/allOf/0\"}]}", "/allOf/0/$ref"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"anyOf\":[{\"not\":{\"$ref\":\"#\"}}]}", "/anyOf/0/not/$ref"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"minItems\":3,\"maxItems\":2}", ""},
+	    {GRAMMAR_JSON_SCHEMA, "{\"enum\":[]}", ""},
+	    {GRAMMAR_JSON_SCHEMA, "{\"allOf\":[{\"type\":\"string\"},{\"type\":\"null\"}]}", ""},
+	    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"uniqueItems\":true}", "/uniqueItems"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"minItems\":100000}", "/minItems"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"format\":\"regex\"}", "/format"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"strng\"}", "/type"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"properties\":{\"a\":3}}", "/properties/a"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"$schema\":\"http://example.com/mine\"}", "/$schema"},
+	    {GRAMMAR_JSON_SCHEMA, "[", ""},
+	    {GRAMMAR_GBNF, "root ::= root \"a\" | \"b\"", "line 1"},
+	    {GRAMMAR_GBNF, "root ::= a root\na ::= \"x\"?\n", "line 1"},
+	    {GRAMMAR_GBNF, "root ::= root", "line 1"},
+	    {GRAMMAR_GBNF, "root ::= a\n", "line 1"},
+	    {GRAMMAR_GBNF, "a ::= \"x\"\n", "line 1"},
+	    {GRAMMAR_GBNF, "root ::= \"x\"{1000000000}", "line 1"},
+	    {GRAMMAR_GBNF, "root ::= a\na ::= \"x\" a", ""},
+	    {GRAMMAR_REGEX, "a\\b", "byte 1"},
+	    {GRAMMAR_REGEX, "x{3,1}", "byte 1"},
+	    {GRAMMAR_REGEX, "\xFF", ""},
+	    {GRAMMAR_CHOICE, "[]", ""},
+	    {GRAMMAR_CHOICE, "[1]", ""},
+	};
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+		struct grammar_report report = {0};
+		struct error error = {0};
+		assert_null(grammar_compile(list[i].kind, list[i].source, strlen(list[i].source), &report, &error));
+		assert_int_equal(error.code, ERROR_CONSTRAINT);
+		assert_true(report.n_refused > 0);
+		if (strcmp(report.refused[0].pointer, list[i].pointer) != 0)
+			fail_msg("%s: refused at %s: %s", list[i].source, report.refused[0].pointer, report.refused[0].why);
+		grammar_report_free(&report);
+	}
+}
+
+static void unknown_formats_are_noted(void **state)
+{
+	(void)state;
+	static const char schema[] = "{\"type\":\"string\",\"format\":\"colour\"}";
+	struct grammar_report report = {0};
+	struct error error = {0};
+	struct grammar *grammar = grammar_compile(GRAMMAR_JSON_SCHEMA, schema, sizeof schema - 1, &report, &error);
+	assert_non_null(grammar);
+	assert_int_equal(report.n_notes, 1);
+	assert_string_equal(report.notes[0].pointer, "/format");
+	grammar_report_free(&report);
+	grammar_destroy(grammar);
+}
+
+/* ---- large and deep ---- */
+
+static struct bytes repeated(const char *start, const char *part, size_t n, const char *end)
+{
+	struct bytes text = {0};
+	bytes_append_text(&text, start);
+	for (size_t i = 0; i < n; i++)
+		bytes_append_text(&text, part);
+	bytes_append_text(&text, end);
+	return text;
+}
+
+static void deep_sources_are_refused(void **state)
+{
+	(void)state;
+	struct bytes sources[] = {repeated("", "{\"not\":", 10000, ""), repeated("root ::= ", "(", 60000, "\"a\""),
+	                          repeated("", "(", 60000, "a")};
+	static const enum grammar_kind kinds[] = {GRAMMAR_JSON_SCHEMA, GRAMMAR_GBNF, GRAMMAR_REGEX};
+	for (int i = 0; i < 3; i++) {
+		struct error error = {0};
+		assert_null(grammar_compile(kinds[i], sources[i].data, sources[i].n_bytes, NULL, &error));
+		assert_int_equal(error.code, ERROR_CONSTRAINT);
+		bytes_free(&sources[i]);
+	}
+}
+
+static void large_sources_are_taken(void **state)
+{
+	(void)state;
+	struct bytes chain = {0}, values = {0};
+	bytes_append_text(&chain, "root ::= r0\n");
+	for (int i = 0; i < 5000; i++)
+		bytes_append_format(&chain, "r%d ::= r%d\n", i, i + 1);
+	bytes_append_text(&chain, "r5000 ::= \"x\"\n");
+	struct grammar *grammar = compile(GRAMMAR_GBNF, chain.data);
+	assert_true(takes(grammar, "x"));
+	grammar_destroy(grammar);
+	bytes_append_text(&values, "{\"enum\":[0");
+	for (int i = 0; i < 100000; i++)
+		bytes_append_format(&values, ",\"value %d\"", i);
+	bytes_append_text(&values, "]}");
+	grammar = compile(GRAMMAR_JSON_SCHEMA, values.data);
+	assert_true(takes(grammar, "\"value 99999\""));
+	assert_false(takes(grammar, "\"value 100000\""));
+	grammar_destroy(grammar);
+	bytes_free(&chain);
+	bytes_free(&values);
+	grammar = compile(GRAMMAR_JSON_SCHEMA, "{\"type\":\"string\",\"maxLength\":2147483648,\"pattern\":\"(a+)+$\"}");
+	assert_true(takes(grammar, "\"baaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""));
+	assert_false(takes(grammar, "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\""));
+	grammar_destroy(grammar);
+}
+
+/* ---- whatever was accepted can go on ---- */
+
+static const char *const walked[] = {
+    "true",
+    "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"maxLength\":5},\"b\":{\"type\":\"number\","
+    "\"minimum\":-1,"
+    "\"maximum\":0.5},\"c\":{\"$ref\":\"#\"}},\"required\":[\"b\"],\"additionalProperties\":false}",
+    "{\"type\":\"array\",\"items\":{\"anyOf\":[{\"type\":\"string\",\"format\":\"date-time\"},{\"type\":\"integer\","
+    "\"multipleOf\":13},"
+    "{\"type\":\"string\",\"format\":\"ipv6\"}]},\"minItems\":2,\"maxItems\":4}",
+    "{\"oneOf\":[{\"type\":\"string\",\"pattern\":\"^a.*b$\",\"maxLength\":9},{\"type\":\"string\",\"pattern\":\"c\","
+    "\"maxLength\":7}]}",
+    "{\"type\":\"object\",\"patternProperties\":{\"^x\":{\"type\":\"null\"}},\"propertyNames\":{\"pattern\":\"^[x-"
+    "z\\u00e9]{1,4}$\"},"
+    "\"additionalProperties\":{\"enum\":[\"q\",7]},\"minProperties\":1}",
+    "{\"not\":{\"anyOf\":[{\"type\":\"object\"},{\"type\":\"array\"},{\"type\":\"number\",\"minimum\":3},"
+    "{\"type\":\"string\",\"minLength\":4},{\"const\":true}"
+    "]}}",
+};
+
+/* Bytes at random, of those that may come. After `eager` of them an end is taken whenever it may be. */
+static void walk(struct grammar *grammar, uint64_t *seed, size_t eager, struct bytes *text)
+{
+	enum { MOST_BYTES = 20000, TRIES = 256 + 6 };
+	grammar_restart(grammar);
+	bytes_clear(text);
+	while (text->n_bytes < MOST_BYTES) {
+		if (grammar_complete(grammar) && text->n_bytes >= eager)
+			return;
+		*seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
+		static const char closing[] = "\"}]0:n";
+		int i = 0;
+		for (; i < TRIES; i++) {
+			bool closes = text->n_bytes >= eager && i < (int)sizeof closing - 1;
+			char byte = closes ? closing[i] : (char)((*seed >> 33) + (uint64_t)i);
+			if (!grammar_take(grammar, &byte, 1))
+				continue;
+			bytes_append(text, &byte, 1);
+			break;
+		}
+		if (i == TRIES) {
+			assert_true(grammar_complete(grammar));
+			return;
+		}
+	}
+}
+
+static void what_was_accepted_can_go_on_and_is_json(void **state)
+{
+	(void)state;
+	uint64_t seed = 7;
+	struct bytes text = {0};
+	int n_complete = 0;
+	for (size_t i = 0; i < sizeof walked / sizeof *walked; i++) {
+		struct grammar *grammar = compile(GRAMMAR_JSON_SCHEMA, walked[i]);
+		for (int n = 0; n < 100; n++) {
+			struct error error = {0};
+			walk(grammar, &seed, (size_t)n, &text);
+			assert_null(grammar_failed(grammar));
+			if (!grammar_complete(grammar))
+				continue;
+			n_complete++;
+			struct json_limits limits = {.max_depth = 500, .allow_duplicates = true};
+			struct json *value = json_parse(text.data, text.n_bytes, &limits, &error);
+			if (!value)
+				fail_msg("%s: %s", text.data, error.message);
+			json_destroy(value);
+		}
+		grammar_destroy(grammar);
+	}
+	assert_true(n_complete > 500);
+	bytes_free(&text);
+}
+
+/* ---- tokens ---- */
+
+/* The mask is what following each token says, in states along a text. */
+static void masks_are_what_following_says(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	struct tokenizer *tokenizer = tokenizer_load("models/tallow-tiny", &error);
+	assert_non_null(tokenizer);
+	struct grammar_vocabulary *vocabulary = grammar_vocabulary_create(tokenizer, &error);
+	assert_non_null(vocabulary);
+	uint32_t *mask = calloc(grammar_mask_words(vocabulary), sizeof *mask);
+	int32_t n_ids = tokenizer_vocab_size(tokenizer);
+	static const char text[] = "{\"a\":\"xy \\n\xC3\xA9\",\"b\":-0.25,\"c\":{\"b\":0}}";
+	struct grammar *grammar = compile(GRAMMAR_JSON_SCHEMA, walked[1]), *other = compile(GRAMMAR_JSON_SCHEMA, walked[1]);
+	for (size_t n = 0; n < sizeof text; n++) {
+		assert_true(grammar_mask(grammar, vocabulary, mask, &error));
+		for (int32_t id = 0; id < n_ids; id++) {
+			grammar_restart(other);
+			assert_true(grammar_take(other, text, n));
+			bool ends = false;
+			int n_ends;
+			const int32_t *end_ids = tokenizer_end_ids(tokenizer, &n_ends);
+			for (int i = 0; i < n_ends; i++)
+				ends |= end_ids[i] == id;
+			bool may = ends ? grammar_complete(other) : grammar_token(other, vocabulary, id);
+			assert_int_equal(mask[id / 32] >> id % 32 & 1, may);
+		}
+		if (n + 1 < sizeof text)
+			assert_true(grammar_take(grammar, text + n, 1));
+	}
+	assert_true(grammar_complete(grammar));
+	grammar_destroy(grammar);
+	grammar_destroy(other);
+	grammar_vocabulary_destroy(vocabulary);
+	tokenizer_destroy(tokenizer);
+	free(mask);
+}
+
+static void canonical_texts_have_the_schemas_order(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *schema, *value, *text;
+	} list[] = {
+	    {"{\"properties\":{\"a\":{},\"b\":{}}}", "{\"z\": 1.50e1, \"b\": [ ], \"a\": \"\\u0041\\/\\u00e9\"}",
+	     "{\"a\":\"A/\xC3\xA9\",\"b\":[],\"z\":15}"},
+	    {"{\"anyOf\":[{\"properties\":{\"a\":{\"const\":1},\"b\":{}}},{\"properties\":{\"b\":{},\"a\":{\"const\":2}}}]"
+	     "}",
+	     "{\"a\":2,\"b\":0}", "{\"b\":0,\"a\":2}"},
+	    {"{\"type\":\"number\"}", "1e300", "1e300"},
+	    {"{\"type\":\"number\"}", "-0.0", "0"},
+	};
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+		struct error error = {0};
+		struct bytes text = {0};
+		struct grammar *grammar = compile(GRAMMAR_JSON_SCHEMA, list[i].schema);
+		struct json *value = json_parse(list[i].value, strlen(list[i].value), &(struct json_limits){0}, &error);
+		assert_non_null(value);
+		assert_true(grammar_canonical(grammar, value, &text));
+		assert_string_equal(text.data, list[i].text);
+		assert_true(takes(grammar, text.data));
+		bytes_free(&text);
+		json_destroy(value);
+		grammar_destroy(grammar);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(patterns_mean_what_ecma_says),
+	    cmocka_unit_test(choices_are_whole),
+	    cmocka_unit_test(gbnf_is_followed),
+	    cmocka_unit_test(schemas_are_enforced),
+	    cmocka_unit_test(what_cannot_be_enforced_is_refused_where_it_stands),
+	    cmocka_unit_test(unknown_formats_are_noted),
+	    cmocka_unit_test(deep_sources_are_refused),
+	    cmocka_unit_test(large_sources_are_taken),
+	    cmocka_unit_test(what_was_accepted_can_go_on_and_is_json),
+	    cmocka_unit_test(masks_are_what_following_says),
+	    cmocka_unit_test(canonical_texts_have_the_schemas_order),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
