@@ -9,7 +9,7 @@
 #include "text/grammar/numbers.h"
 #include "text/grammar/table.h"
 
-enum { MAX_ORDERS = 8, MAX_TRIES = 256 };
+enum { MAX_ORDERS = 32, MAX_TRIES = 256 };
 
 struct writer {
 	struct grammar *g;
@@ -110,6 +110,19 @@ static uint32_t put_members(struct writer *w, uint32_t state, const struct membe
 	return put(w, state, "}", 1);
 }
 
+/* Those that name most first: who names none takes any order, and would be found to fit where others also must. */
+static void sort_orders(const struct writer *w, uint32_t *orders, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		for (size_t k = i; k > 0; k--) {
+			uint32_t order = orders[k];
+			if (w->g->network.orders[order].n_names <= w->g->network.orders[orders[k - 1]].n_names)
+				break;
+			orders[k] = orders[k - 1];
+			orders[k - 1] = order;
+		}
+}
+
 static uint32_t put_object(struct writer *w, uint32_t state, const struct json *object)
 {
 	size_t n = json_count(object), start, i = 0;
@@ -126,6 +139,7 @@ static uint32_t put_object(struct writer *w, uint32_t state, const struct json *
 	state = put(w, state, "{", 1);
 	start = w->out->n_bytes;
 	size_t n_orders = state ? matcher_orders(w->g->matcher, state, orders, MAX_ORDERS) : 0;
+	sort_orders(w, orders, n_orders);
 	for (size_t k = 0; k <= n_orders && !after && w->tries > 0 && !w->out->failed; k++) {
 		w->tries -= k > 0;
 		w->out->n_bytes = start;

@@ -224,12 +224,14 @@ static uint32_t range_language(struct languages *l, const struct number_range *r
 	return language_either(l, positive, language_sequence(l, language_char(l, '-', '-'), negative));
 }
 
+/* Doubles hold no decimals behind more than 15 digits, and readers that use them would see another number. */
 #define WHOLE    "[1-9][0-9]{0,79}"
+#define SHORT    "[1-9][0-9]{0,14}"
 #define DECIMALS "(\\.[0-9]{1,60})?"
 #define NONZERO  "\\.[0-9]{0,59}[1-9][0-9]{0,59}"
-static const char plain_any[] = "(0|" WHOLE ")" DECIMALS "|-(" WHOLE DECIMALS "|0" NONZERO ")";
+static const char plain_any[] = "(0|" SHORT ")" DECIMALS "|" WHOLE "|-(" SHORT DECIMALS "|" WHOLE "|0" NONZERO ")";
 static const char plain_integer[] = "0|-?" WHOLE;
-static const char plain_fraction[] = "-?(0|" WHOLE ")" NONZERO;
+static const char plain_fraction[] = "-?(0|" SHORT ")" NONZERO;
 /* Any number with an exponent that is finite as a double. */
 static const char with_exponent[] =
     "-?([0-9]" DECIMALS "[eE][+-]?([0-9]|[1-9][0-9]|[12][0-9]{2}|30[0-7])|1(\\.([0-6][0-9]{0,39}|7[0-8][0-9]{0,38}|"

@@ -39,8 +39,9 @@ void expansion_below(struct expansion *e, uint32_t work, const struct json *sche
 
 void expansion_work(struct expansion *e, uint32_t parent, uint32_t literal, const struct json *keyword)
 {
-	/* Nothing is evaluated by what does not hold. */
-	bool holds = parent == NO_WORK || (!is_negated(e->work[parent].literal) && !is_negated(literal));
+	/* Nothing is evaluated by what does not hold, nor by a constant. */
+	bool constant = e->schema->nodes[literal / 2].is_value;
+	bool holds = !constant && (parent == NO_WORK || (!is_negated(e->work[parent].literal) && !is_negated(literal)));
 	uint32_t frame = holds && parent != NO_WORK ? e->work[parent].frame : 0;
 	for (uint32_t at = parent; at != NO_WORK; at = e->work[at].parent)
 		if (e->work[at].literal == literal && literal > LITERAL_FALSE + 1) {
