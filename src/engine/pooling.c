@@ -18,6 +18,12 @@ void embedding_free(struct embedding *embedding)
 	embedding->sums = NULL;
 }
 
+void embedding_restart(struct embedding *embedding)
+{
+	if (embedding->sums)
+		memset(embedding->sums, 0, (size_t)embedding->n * sizeof *embedding->sums);
+}
+
 static void add_row(struct embedding *embedding, const float *row)
 {
 	for (int64_t i = 0; i < embedding->n; i++)

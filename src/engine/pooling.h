@@ -13,6 +13,8 @@ struct embedding {
 /* ERROR_INTERNAL when memory is short. */
 bool embedding_create(struct embedding *embedding, int64_t n, struct error *error) MUST_USE;
 void embedding_free(struct embedding *embedding);
+/* The prompt will be computed again from its beginning. */
+void embedding_restart(struct embedding *embedding);
 /* Takes the normed hidden states [n_rows, n] of positions from `position` on of a prompt of n_prompt tokens. */
 void embedding_take(struct embedding *embedding, enum pooling pooling, const float *rows, int n_rows, int64_t position,
                     int64_t n_prompt);

@@ -111,6 +111,7 @@ static void give_back(struct engine *engine, struct sequence *sequence)
 	sequence->n_pages = sequence->n_published = 0;
 	sequence->chain.serial = 0;
 	sequence->was_paused = true;
+	embedding_restart(&sequence->embedding);
 	engine->metrics.pauses++;
 }
 

@@ -132,6 +132,7 @@ struct setup {
 	enum dtype weights;
 	int n_threads, n_parallel, max_gap_ms;
 	int64_t context; /* 0: 512 */
+	enum pooling pooling;
 	uint64_t kv_memory_bytes;
 };
 
@@ -149,7 +150,8 @@ static struct engine *open_engine(const struct setup *setup)
 	    .context = setup->context ? setup->context : 512,
 	    .kv_memory_bytes = setup->kv_memory_bytes,
 	};
-	struct engine_options options = {.model = &model, .max_gap_ms = setup->max_gap_ms, .max_queue = 100};
+	struct engine_options options = {
+	    .model = &model, .max_gap_ms = setup->max_gap_ms, .max_queue = 100, .pooling = setup->pooling};
 	struct engine *engine = engine_create(&options, &error);
 	assert_non_null(engine);
 	assert_true(engine_start(engine, &error));
@@ -753,6 +755,64 @@ static void those_that_pause_say_what_they_say_alone(void **state)
 	}
 }
 
+static void embed(struct stream *stream, float *vector, int64_t n)
+{
+	struct event event = {.type = EVENT_STARTED};
+	while (event.type == EVENT_STARTED)
+		if (!stream_next(stream, &event))
+			wait_for_events(stream);
+	assert_int_equal(event.type, EVENT_END);
+	assert_int_equal(event.n_embedding, n);
+	memcpy(vector, event.embedding, (size_t)n * sizeof *vector);
+	stream_close(stream);
+}
+
+/* A prompt that is embedded pauses, too, beside two that grow: its hidden states are counted once. */
+static void an_embedding_that_paused_is_the_same(void **state)
+{
+	(void)state;
+	enum { N = 256 };
+	static struct job older[2], text;
+	static float alone_vector[N], vector[N];
+	struct engine *engine = open_engine(&(struct setup){.weights_auto = true,
+	                                                    .n_threads = 2,
+	                                                    .n_parallel = 3,
+	                                                    .max_gap_ms = 1,
+	                                                    .context = 512,
+	                                                    .kv_memory_bytes = 3 << 19,
+	                                                    .pooling = POOLING_MEAN});
+	struct engine_status status;
+	struct engine_metrics metrics;
+	struct stream *streams[2];
+	engine_status(engine, &status);
+	assert_int_equal(status.embedding_size, N);
+	int64_t pool = (int64_t)status.kv_pages_total * status.kv_page_tokens;
+	make_job(&text, 5);
+	text.request.embeds = true;
+	text.request.n_prompt = 230;
+	for (int i = 0; i < 230; i++)
+		text.prompt[i] = 300 + i * 13 % 600;
+	embed(submit(engine, &text), alone_vector, N);
+	for (int i = 0; i < 2; i++) {
+		make_job(&older[i], i);
+		older[i].request.n_prompt = 100;
+		older[i].request.max_tokens = (pool < 512 ? pool : 512) - 100;
+		streams[i] = submit(engine, &older[i]);
+	}
+	for (int i = 0; i < 2; i++)
+		assert_true(read_first_token(streams[i]));
+	do { /* until one falls into a moment in which the others take all */
+		embed(submit(engine, &text), vector, N);
+		assert_memory_equal(vector, alone_vector, sizeof vector);
+		engine_metrics(engine, &metrics);
+	} while (metrics.pauses == 0 && !engine_idle(engine));
+	for (int i = 0; i < 2; i++)
+		drain(streams[i], &older[i]);
+	assert_true(metrics.pauses > 0);
+	check_all_pages_are_back(engine);
+	engine_destroy(engine);
+}
+
 static void wait_until_caught_up(struct engine *engine)
 {
 	struct engine_status status;
@@ -897,6 +957,7 @@ int main(int n_arguments, char **arguments)
 	    cmocka_unit_test(a_deadline_ends_every_phase),
 	    cmocka_unit_test(who_is_admitted_together_shares_too),
 	    cmocka_unit_test(those_that_pause_say_what_they_say_alone),
+	    cmocka_unit_test(an_embedding_that_paused_is_the_same),
 	    cmocka_unit_test(a_conversation_finds_its_answers_again),
 	    cmocka_unit_test(what_has_ended_has_given_everything_back),
 	    cmocka_unit_test(a_storm_of_cancels_leaves_no_page_behind),
