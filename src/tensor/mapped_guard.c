@@ -24,7 +24,6 @@ struct region {
 static struct region regions[MAPPED_MAX_GUARDED];
 static atomic_int n_regions; /* entries that were ever used */
 static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t handled = PTHREAD_ONCE_INIT;
 static _Atomic(struct region *) first_lost;
 
 /* Zeros from `page` to the region's end: what lies behind a cut is gone, too. */
@@ -57,7 +56,7 @@ static void handle_bus_errors(void)
 
 void mapped_guard(const char *path, const struct mapped_file *file, const struct stat *info)
 {
-	pthread_once(&handled, handle_bus_errors);
+	handle_bus_errors();
 	pthread_mutex_lock(&table);
 	for (int i = 0; i < MAPPED_MAX_GUARDED; i++) {
 		struct region *region = &regions[i];

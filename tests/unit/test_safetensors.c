@@ -417,7 +417,7 @@ static const char *write_guarded(const char *name)
 	for (int i = 0; i < N_GUARDED; i++)
 		ones[i] = 1;
 	struct file_maker maker = {0};
-	maker_add(&maker, "ones", "F32", "5000", ones, sizeof ones);
+	maker_add(&maker, "ones", "F32", "[5000]", ones, sizeof ones);
 	const char *path = folder_file(&folder, name);
 	maker_write(&maker, path);
 	return path;
@@ -484,8 +484,8 @@ static void weights_that_are_not_finite_are_named(void **state)
 	struct error error = {0};
 	const float good[3] = {1, -2, 3}, bad[3] = {1, INFINITY, 3};
 	struct file_maker maker = {0};
-	maker_add(&maker, "good", "F32", "3", good, sizeof good);
-	maker_add(&maker, "bad", "F32", "3", bad, sizeof bad);
+	maker_add(&maker, "good", "F32", "[3]", good, sizeof good);
+	maker_add(&maker, "bad", "F32", "[3]", bad, sizeof bad);
 	const char *path = folder_file(&folder, "model.safetensors");
 	maker_write(&maker, path);
 	struct weight_file *weights = weight_file_open(path, &error);
