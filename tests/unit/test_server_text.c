@@ -102,6 +102,26 @@ static void errors_carry_code_and_retriable(void **state)
 	bytes_free(&out);
 }
 
+static void pings_are_those_of_the_dialect(void **state)
+{
+	(void)state;
+	struct generation generation = make_generation();
+	struct bytes out = {0};
+	messages_dialect.ping(&generation, &out); /* nothing comes before message_start */
+	assert_string_equal(out.data, ": ping\n\n");
+	bytes_clear(&out);
+	generation.started = true;
+	messages_dialect.ping(&generation, &out);
+	assert_string_equal(out.data, "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+	bytes_clear(&out);
+	responses_dialect.ping(&generation, &out);
+	assert_string_equal(out.data, ": ping\n\n");
+	bytes_clear(&out);
+	ollama_chat_dialect.ping(&generation, &out); /* clients parse each line */
+	assert_int_equal(out.n_bytes, 0);
+	bytes_free(&out);
+}
+
 static void progress_is_a_percentage(void **state)
 {
 	(void)state;
@@ -341,6 +361,7 @@ int main(void)
 	    cmocka_unit_test(frames_have_the_contracts_form),
 	    cmocka_unit_test(matched_stop_and_ignored_fields_are_told),
 	    cmocka_unit_test(errors_carry_code_and_retriable),
+	    cmocka_unit_test(pings_are_those_of_the_dialect),
 	    cmocka_unit_test(progress_is_a_percentage),
 	    cmocka_unit_test(metrics_are_complete_and_cumulative),
 	    cmocka_unit_test(only_exact_paths_are_routes),
