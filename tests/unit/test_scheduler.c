@@ -467,6 +467,51 @@ static void check_followers(const struct scheduler *s, const struct follower *fo
 	assert_true(needed <= n_pages - scheduler_free_pages(s) && scheduler_free_pages(s) >= 0);
 }
 
+/* What an admission says of them. Of those that do not decode a cache may know a beginning. */
+static void follow_admission(struct scheduler *s, struct follower *followers, int *order, unsigned *seed)
+{
+	int oldest = -1;
+	for (int id = 0; id < N_FOLLOWERS; id++)
+		if (followers[id].admitted && (oldest < 0 || followers[id].order < followers[oldest].order))
+			oldest = id;
+	for (int i = 0; i < admission.n_paused; i++) {
+		assert_true(admission.paused[i] != oldest);
+		followers[admission.paused[i]].paused = true;
+		followers[admission.paused[i]].n_done = 0;
+	}
+	for (int i = 0; i < admission.n_admitted; i++) {
+		followers[admission.admitted[i]].admitted = true;
+		followers[admission.admitted[i]].order = (*order)++;
+	}
+	for (int i = 0; i < admission.n_prefilling; i++) {
+		struct follower *one = &followers[admission.prefilling[i]];
+		one->paused = false;
+		int64_t known = (one->n_done + (int64_t)(rand_r(seed) % 3) * TILE) / TILE * TILE;
+		if (rand_r(seed) % 4 == 0 && known < one->n_known)
+			one->n_done += scheduler_skip(s, admission.prefilling[i], known);
+	}
+}
+
+/* A step goes on where each of them is. */
+static void follow_step(struct follower *followers, const struct scheduler_step *step)
+{
+	for (int i = 0; i < step->n_slices; i++) {
+		struct follower *one = &followers[step->slices[i].id];
+		int64_t end = step->slices[i].position + step->slices[i].n_rows;
+		assert_true(one->admitted && !one->paused && step->slices[i].position == one->n_done);
+		assert_true(step->slices[i].again ? end < one->n_known && one->n_done >= one->n_prompt : end <= one->n_prompt);
+		assert_int_equal(step->slices[i].last, end == one->n_prompt && one->n_known == one->n_prompt);
+		one->n_done = end;
+		one->n_known += step->slices[i].last;
+	}
+	for (int i = 0; i < step->n_decode; i++) {
+		struct follower *one = &followers[step->decode[i]];
+		assert_true(one->admitted && !one->paused && one->n_done == one->n_known - 1);
+		one->n_done++;
+		one->n_known++;
+	}
+}
+
 /* Random requests that may each fill most of the pool, in a pool of a quarter of what they may need together: everyone that
  * is admitted gets all of its tokens, in order, whatever pauses; a step always makes progress; the oldest never pauses. */
 static void everyone_admitted_finishes(void **state)
@@ -488,61 +533,24 @@ static void everyone_admitted_finishes(void **state)
 				followers[id] = (struct follower){.n_prompt = n_prompt, .n_total = n_total, .n_known = n_prompt};
 			n_added += id >= 0;
 		}
-		bool any = plan(s, now, &step);
-		int oldest = -1;
-		for (int id = 0; id < N_FOLLOWERS; id++)
-			if (followers[id].admitted && (oldest < 0 || followers[id].order < followers[oldest].order))
-				oldest = id;
-		for (int i = 0; i < admission.n_paused; i++) {
-			assert_true(admission.paused[i] != oldest);
-			followers[admission.paused[i]].paused = true;
-			followers[admission.paused[i]].n_done = 0;
-			n_pauses++;
-		}
-		for (int i = 0; i < admission.n_admitted; i++)
-			followers[admission.admitted[i]].admitted = true, followers[admission.admitted[i]].order = order++;
-		for (int i = 0; i < admission.n_prefilling; i++) {
-			struct follower *one = &followers[admission.prefilling[i]];
-			one->paused = false;
-			/* A cache may know a beginning of it. */
-			int64_t known = one->n_done + (int64_t)(rand_r(&seed) % 3) * TILE;
-			known = known / TILE * TILE;
-			if (rand_r(&seed) % 4 == 0 && known < one->n_known)
-				one->n_done += scheduler_skip(s, admission.prefilling[i], known);
-		}
+		scheduler_admit(s, now, &admission);
+		follow_admission(s, followers, &order, &seed);
+		n_pauses += admission.n_paused;
 		check_followers(s, followers, N_PAGES);
+		bool any = scheduler_plan(s, &step);
 		assert_true(any || scheduler_running(s) + scheduler_waiting(s) == 0);
-		if (any)
-			any = scheduler_plan(s, &step); /* again, now that some is known */
-		for (int i = 0; i < step.n_slices; i++) {
-			const struct follower *one = &followers[step.slices[i].id];
-			int64_t end = step.slices[i].position + step.slices[i].n_rows;
-			assert_true(one->admitted && !one->paused && step.slices[i].position == one->n_done);
-			assert_true(step.slices[i].again ? end < one->n_known && one->n_done >= one->n_prompt
-			                                 : end <= one->n_prompt);
-			assert_int_equal(step.slices[i].last, end == one->n_prompt && one->n_known == one->n_prompt);
-		}
-		for (int i = 0; i < step.n_decode; i++)
-			assert_true(!followers[step.decode[i]].paused &&
-			            followers[step.decode[i]].n_done == followers[step.decode[i]].n_known - 1);
 		if (!any)
 			continue;
+		follow_step(followers, &step);
 		scheduler_report(s, &step, 1000000);
-		for (int i = 0; i < step.n_slices; i++) {
-			followers[step.slices[i].id].n_done += step.slices[i].n_rows;
-			followers[step.slices[i].id].n_known += step.slices[i].last;
-		}
-		for (int i = 0; i < step.n_decode; i++)
-			followers[step.decode[i]].n_done++, followers[step.decode[i]].n_known++;
 		for (int id = 0; id < N_FOLLOWERS; id++) {
-			struct follower *one = &followers[id];
-			bool cancelled = one->admitted && rand_r(&seed) % 5000 == 0; /* also while it pauses */
-			if (!one->admitted || (one->n_known < one->n_total && !cancelled))
+			bool cancelled = followers[id].admitted && rand_r(&seed) % 5000 == 0; /* also while it pauses */
+			if (!followers[id].admitted || (followers[id].n_known < followers[id].n_total && !cancelled))
 				continue;
 			n_finished += !cancelled;
 			n_cancelled += cancelled;
 			scheduler_remove(s, id);
-			*one = (struct follower){0};
+			followers[id] = (struct follower){0};
 		}
 	}
 	assert_true(n_pauses > 100 && n_finished > N_REQUESTS / 2);
