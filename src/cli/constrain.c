@@ -327,8 +327,9 @@ bool constrain_run(const struct options *options, struct error *error)
 {
 	struct constraining c = {0};
 	struct check *checks = calloc((size_t)options->checks.n + 1, sizeof *checks);
-	bool ok = checks || error_set(error, ERROR_MEMORY, "not enough memory for %d checks", options->checks.n);
-	ok = ok && open_vocabulary(options, &c, error) && compile(options, &c, error);
+	if (!checks)
+		return error_set(error, ERROR_MEMORY, "not enough memory for %d checks", options->checks.n);
+	bool ok = open_vocabulary(options, &c, error) && compile(options, &c, error);
 	ok = ok && (!c.grammar || run_checks(options, &c, checks, error));
 	if (ok) {
 		if (c.n_masks)

@@ -1,5 +1,6 @@
 /* An instance as the text that a constraint wants: the matcher is asked, at each object, in which order the schemas that are
  * still possible there name its members. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +90,7 @@ static void rank_members(const struct writer *w, struct member *members, size_t 
 	static const struct network_order none = {0};
 	const struct network_order *o = order == NETWORK_NONE ? &none : &w->g->network.orders[order];
 	for (size_t i = 0; i < n; i++) {
+		assert(members[i].name);
 		members[i].rank = 0;
 		while (members[i].rank < o->n_names &&
 		       (o->names[members[i].rank].n_bytes != members[i].n_name ||

@@ -299,7 +299,7 @@ static void keep_mask(struct grammar *g, const struct grammar_vocabulary *v, con
 	struct known_mask *known = &g->masks[g->next_mask++ % GRAMMAR_MASKS];
 	if (known->n_words != v->n_words) {
 		free(known->words);
-		known->words = malloc(v->n_words * sizeof *known->words);
+		known->words = malloc((v->n_words + 1) * sizeof *known->words);
 		known->n_words = known->words ? v->n_words : 0;
 	}
 	if (!known->words)

@@ -1,6 +1,7 @@
 #include "text/grammar/numbers.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -231,7 +232,6 @@ static uint32_t range_language(struct languages *l, const struct number_range *r
 #define NONZERO  "\\.[0-9]{0,59}[1-9][0-9]{0,59}"
 static const char plain_any[] = "(0|" SHORT ")" DECIMALS "|" WHOLE "|-(" SHORT DECIMALS "|" WHOLE "|0" NONZERO ")";
 static const char plain_integer[] = "0|-?" WHOLE;
-static const char plain_fraction[] = "-?(0|" SHORT ")" NONZERO;
 /* Any number with an exponent that is finite as a double. */
 static const char with_exponent[] =
     "-?([0-9]" DECIMALS "[eE][+-]?([0-9]|[1-9][0-9]|[12][0-9]{2}|30[0-7])|1(\\.([0-6][0-9]{0,39}|7[0-8][0-9]{0,38}|"
@@ -263,10 +263,24 @@ static uint32_t exponent_language(struct languages *l, enum number_kind kind, co
 	return language_either_of(l, parts, 4);
 }
 
+/* No integer, to who reads doubles neither: of the decimals one that such a reader sees is no zero. */
+static uint32_t fractions(struct languages *l)
+{
+	enum { DIGITS = 15 };
+	uint32_t parts[DIGITS + 1] = {from_pattern(l, "0" NONZERO)};
+	for (int n = 1; n <= DIGITS; n++) {
+		char pattern[80];
+		snprintf(pattern, sizeof pattern, "[1-9][0-9]{%d}\\.0{0,%d}[1-9][0-9]{0,40}", n - 1, DIGITS - n);
+		parts[n] = from_pattern(l, pattern);
+	}
+	uint32_t minus = language_repeat(l, language_char(l, '-', '-'), 0, 1);
+	return language_sequence(l, minus, language_either_of(l, parts, DIGITS + 1));
+}
+
 uint32_t number_language(struct languages *l, enum number_kind kind, const struct number_range *range, bool exact)
 {
-	static const char *const shapes[] = {plain_any, plain_integer, plain_fraction};
-	uint32_t plain = from_pattern(l, shapes[kind]);
+	uint32_t plain =
+	    kind == NUMBER_FRACTION ? fractions(l) : from_pattern(l, kind == NUMBER_ANY ? plain_any : plain_integer);
 	if (range->lower || range->upper)
 		plain = language_both(l, plain, range_language(l, range));
 	if (exact)

@@ -275,8 +275,8 @@ static uint32_t compile_sequence(struct parser *p, const struct node *node, uint
 	size_t n = 0;
 	for (uint32_t id = node->child; id != NO_NODE; id = p->nodes[id].next)
 		n++;
-	uint32_t *items = malloc(n * sizeof *items);
-	enum start *starts = malloc(n * sizeof *starts);
+	uint32_t *items = malloc((n + 1) * sizeof *items);
+	enum start *starts = malloc((n + 1) * sizeof *starts);
 	if (!items || !starts) {
 		free(items);
 		free(starts);

@@ -42,7 +42,8 @@ static int by_first(const void *a, const void *b)
 static void add_complement(struct class_reader *r, struct ranges *out, struct char_range *ranges, size_t n)
 {
 	uint32_t next = 0;
-	qsort(ranges, n, sizeof *ranges, by_first);
+	if (n > 0)
+		qsort(ranges, n, sizeof *ranges, by_first);
 	for (size_t i = 0; i < n; i++) {
 		if (ranges[i].first > next)
 			add_range(r, out, next, ranges[i].first - 1);

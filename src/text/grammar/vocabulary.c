@@ -115,7 +115,8 @@ static bool make_trie(struct token_trie *trie, const struct entry *entries, size
 			trie->nodes[trie->n_nodes++] =
 			    (struct token_node){0, -1, (uint16_t)(n_open + 1), (uint8_t)entry->text[n_open]};
 		}
-		trie->nodes[open[n_open - 1]].token = entry->id;
+		if (n_open > 0)
+			trie->nodes[open[n_open - 1]].token = entry->id;
 		last = entry->text;
 	}
 	while (n_open > 0)
