@@ -263,18 +263,20 @@ static uint32_t exponent_language(struct languages *l, enum number_kind kind, co
 	return language_either_of(l, parts, 4);
 }
 
-/* No integer, to who reads doubles neither: of the decimals one that such a reader sees is no zero. */
+/* No integer, to who reads doubles neither: with n digits before the point, the first 15 - n behind it are neither all 0 nor
+ * all 9, so that rounding does not end at one. */
 static uint32_t fractions(struct languages *l)
 {
 	enum { DIGITS = 15 };
-	uint32_t parts[DIGITS + 1] = {from_pattern(l, "0" NONZERO)};
-	for (int n = 1; n <= DIGITS; n++) {
-		char pattern[80];
-		snprintf(pattern, sizeof pattern, "[1-9][0-9]{%d}\\.0{0,%d}[1-9][0-9]{0,40}", n - 1, DIGITS - n);
+	uint32_t parts[DIGITS] = {from_pattern(l, "0\\.(?!9{15})[0-9]{0,59}[1-9][0-9]{0,59}")};
+	for (int n = 1; n < DIGITS; n++) {
+		char pattern[100];
+		snprintf(pattern, sizeof pattern, "[1-9][0-9]{%d}\\.(?!0{%d}|9{%d})[0-9]{0,40}[1-9][0-9]{0,40}", n - 1,
+		         DIGITS - n, DIGITS - n);
 		parts[n] = from_pattern(l, pattern);
 	}
 	uint32_t minus = language_repeat(l, language_char(l, '-', '-'), 0, 1);
-	return language_sequence(l, minus, language_either_of(l, parts, DIGITS + 1));
+	return language_sequence(l, minus, language_either_of(l, parts, DIGITS));
 }
 
 uint32_t number_language(struct languages *l, enum number_kind kind, const struct number_range *range, bool exact)
