@@ -172,6 +172,10 @@ struct request {
 	int32_t shown[REQUEST_MAX_SHOWN]; /* control tokens whose spelling is text: stop strings and events see it */
 	int n_shown;
 	bool ignore_eos;
+	bool
+	    prompt_logprobs; /* compute those of the prompt's tokens, with n_top_logprobs others each (stream_prompt_logprobs);
+	                       * nothing of the prompt is taken from the cache then */
+	bool prompt_only;    /* nothing is generated: END comes when the prompt is computed */
 	int priority;        /* -10..10, higher first */
 	int64_t deadline_ns; /* clock_ns() value; 0 = none */
 	uint64_t cache_key;  /* prefixes are shared among equal keys only */
@@ -190,7 +194,7 @@ struct stream *engine_submit(struct engine *engine, const struct request *reques
  * (the same pointer and length) as one before it shares its pages: of a prompt of n tokens, (n - 1) % page + 1 are
  * computed again for each. They have one owner, job_id, priority and deadline, those of the first. n_requests:
  * 1..ENGINE_MAX_CHOICES, else INVALID_REQUEST, as when there are not so many places here, queue and all. */
-enum { ENGINE_MAX_CHOICES = 128 };
+enum { ENGINE_MAX_CHOICES = 128, ENGINE_MAX_PROMPT_LOGPROBS = 1 << 18 }; /* the latter: of all choices together */
 struct stream *engine_submit_all(struct engine *engine, const struct request *requests, int n_requests,
                                  int *retry_after_s, struct error *error) MUST_USE;
 /* Cancels the owner's active job of that name, whatever phase it is in; false when there is none. */
@@ -236,6 +240,10 @@ struct event {
 
 /* Takes the next event; false when none is there now, for which it does not wait. One reader at a time. */
 bool stream_next(struct stream *stream, struct event *event);
+/* Of the prompt of a choice, [n_prompt]; nothing is known of its first token, whose rank is 0. NULL where the request did not
+ * ask. To be read once a TOKEN or the END of that choice was, or of another with the same prompt; borrowed until
+ * stream_close. */
+const struct token_logprobs *stream_prompt_logprobs(const struct stream *stream, int choice);
 /* Readable (poll) while events may be there. Borrowed until stream_close. */
 int stream_fd(const struct stream *stream);
 /* Asks the engine to stop this request; it ends with an ERROR event of `code` (CANCELLED, DEADLINE, ...). Idempotent. */

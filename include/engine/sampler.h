@@ -97,6 +97,11 @@ void sampler_destroy(struct sampler *sampler);      /* NULL is harmless */
 int32_t sampler_pick(struct sampler *sampler, float *logits, const struct sampling *sampling,
                      const struct sampler_place *place, struct token_logprobs *logprobs);
 
+/* Of any token, by the model's own logits [vocab]; the other fields as well, with n_top of the likeliest. One that the model
+ * holds for impossible has LOGPROB_LEAST. False when no logit is finite. */
+#define LOGPROB_LEAST (-9999.0)
+bool sampler_logprobs(const float *logits, int64_t vocab_size, int32_t token, int n_top, struct token_logprobs *out);
+
 /* Uniform in [0, 1) from the counter (seed, choice, position). */
 double sampler_uniform(uint64_t seed, uint32_t choice, uint64_t position);
 

@@ -87,6 +87,10 @@ struct forward_span {
  * MATMUL_ROW_PAD) and plan.max_logit_rows rows of logits. Results are in the spans. Cannot fail: everything it needs is
  * allocated. */
 void model_forward(struct model *model, struct forward_span *spans, int n_spans);
+/* Logits of further rows of the last forward, in place of those there are: [first, first + n_rows) of its span number
+ * `span`, which was not cancelled, as rows 0.. of model_logits; at most plan.max_logit_rows. The bits are those that the
+ * forward itself would have given. */
+void model_compute_logits(struct model *model, const struct forward_span *spans, int span, int first, int n_rows);
 /* Row `row` of the logits that the last forward computed, [vocab]; further rows follow it. Valid until the next forward. */
 float *model_logits(struct model *model, int row);
 /* Row `row` of the hidden states, behind the last norm, [hidden]; further rows follow it. Likewise. */

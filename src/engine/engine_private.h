@@ -76,7 +76,7 @@ struct engine {
 	/* ---- the engine's thread alone ---- */
 	struct sampler *sampler;
 	struct forward_span *spans; /* [n_sequences] */
-	int *span_owners;           /* [n_sequences] id of the sequence of each span */
+	int *span_owners;           /* [n_sequences] id of the sequence of each span; -1 once that has ended */
 	struct sequence *ended;     /* a list, in order: pages and places are given back, their end is not told yet */
 };
 

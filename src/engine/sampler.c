@@ -179,6 +179,6 @@ int32_t sampler_pick(struct sampler *sampler, float *logits, const struct sampli
 	if (token >= 0 && sampling->temperature > 0)
 		token = draw_token(sampler, logits, token, sampling, place);
 	if (token >= 0 && sampling->logprobs)
-		compute_logprobs(sampler->raw, sampler->vocab_size, token, sampling->n_top_logprobs, logprobs);
+		sampler_logprobs(sampler->raw, sampler->vocab_size, token, sampling->n_top_logprobs, logprobs);
 	return token;
 }

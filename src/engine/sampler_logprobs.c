@@ -24,25 +24,29 @@ static void offer(struct token_logprobs *out, int n_top, float logit, int32_t to
 	out->top[at] = (struct token_logprob){.logprob = (double)logit, .token = token};
 }
 
-void compute_logprobs(const float *raw, int64_t vocab_size, int32_t token, int n_top, struct token_logprobs *out)
+bool sampler_logprobs(const float *logits, int64_t vocab_size, int32_t token, int n_top, struct token_logprobs *out)
 {
 	*out = (struct token_logprobs){.rank = 1};
-	int64_t likeliest = token;
+	int64_t likeliest = -1;
+	float own = isfinite(logits[token]) ? logits[token] : -INFINITY;
 	for (int64_t i = 0; i < vocab_size; i++) {
-		if (!isfinite(raw[i]))
+		if (!isfinite(logits[i]))
 			continue;
-		likeliest = raw[i] > raw[likeliest] ? i : likeliest;
-		out->rank += i != token && ranks_before(raw[i], (int32_t)i, raw[token], token);
-		if (out->n_top < n_top || (n_top > 0 && raw[i] > (float)out->top[n_top - 1].logprob))
-			offer(out, n_top, raw[i], (int32_t)i);
+		likeliest = likeliest < 0 || logits[i] > logits[likeliest] ? i : likeliest;
+		out->rank += i != token && ranks_before(logits[i], (int32_t)i, own, token);
+		if (out->n_top < n_top || (n_top > 0 && logits[i] > (float)out->top[n_top - 1].logprob))
+			offer(out, n_top, logits[i], (int32_t)i);
 	}
-	float most = raw[likeliest];
+	if (likeliest < 0)
+		return false;
+	float most = logits[likeliest];
 	double total = 1; /* the likeliest one itself */
 	for (int64_t i = 0; i < vocab_size; i++)
-		if (i != likeliest && isfinite(raw[i]) && most - raw[i] < negligible)
-			total += exp((double)raw[i] - (double)most);
+		if (i != likeliest && isfinite(logits[i]) && most - logits[i] < negligible)
+			total += exp((double)logits[i] - (double)most);
 	double normaliser = (double)most + log(total);
-	out->logprob = (double)raw[token] - normaliser;
+	out->logprob = isfinite(own) ? (double)own - normaliser : LOGPROB_LEAST;
 	for (int i = 0; i < out->n_top; i++)
 		out->top[i].logprob -= normaliser;
+	return true;
 }

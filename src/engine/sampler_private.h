@@ -54,9 +54,4 @@ int64_t drop_top_choices(struct candidate *candidates, int64_t n, double thresho
  * it). */
 int64_t keep_unsurprising(struct candidate *candidates, int64_t n, double most_bits);
 
-/* ---- sampler_logprobs.c ---- */
-
-/* Of `token` under the model's own logits [vocab], at least one of which is finite. */
-void compute_logprobs(const float *raw, int64_t vocab_size, int32_t token, int n_top, struct token_logprobs *out);
-
 #endif

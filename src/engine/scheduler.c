@@ -404,7 +404,8 @@ static void plan_prefill(struct scheduler *s, struct scheduler_step *step)
 	for (int id; budget > 0 && (id = next_prefill(s, after)) >= 0; after = s->entries[id].order + 1) {
 		if (waits_for_group(s, &s->entries[id]))
 			continue;
-		struct scheduler_slice slice = next_slice(s, id, budget, n_again);
+		bool slow = s->entries[id].request.every_row && step->n_decode > 0;
+		struct scheduler_slice slice = next_slice(s, id, slow ? smaller(budget, s->limits.tile_rows) : budget, n_again);
 		if (slice.n_rows == 0 && !slice.again)
 			return; /* less than a tile is left of the budget, and only a prompt's end may be shorter */
 		if (slice.n_rows == 0)

@@ -57,6 +57,7 @@ struct scheduler_request {
 	int priority;
 	int64_t arrival_ns;
 	uint64_t group; /* 0 = none */
+	bool every_row; /* its prompt's rows cost more than others': while anyone decodes, a step has one tile of them */
 };
 
 enum scheduler_refusal {

@@ -299,6 +299,15 @@ void sequence_fail(struct sequence *sequence, const struct error *why)
 	end_with_error(sequence, why->code, why->message);
 }
 
+bool sequence_end_prompt(struct sequence *sequence, bool ok, int64_t now_ns, enum outcome *outcome)
+{
+	if (!ok)
+		return fail(sequence, ERROR_MODEL_FAULT, "the model gave no finite logits", outcome);
+	*outcome = OUTCOME_COMPLETED;
+	set_end(sequence, STOP_MAX_TOKENS, now_ns);
+	return true;
+}
+
 void sequence_push_terminal(struct sequence *sequence)
 {
 	if (sequence->ended)

@@ -39,8 +39,9 @@ struct sequence {
 	struct prefix_chain chain; /* behind the last page that is in the prefix cache ... */
 	int n_published;           /* ... of so many */
 
-	struct embedding embedding; /* where the request embeds ... */
-	float *vector;              /* ... and where it goes, the stream's */
+	struct embedding embedding;             /* where the request embeds ... */
+	float *vector;                          /* ... and where it goes, the stream's */
+	struct token_logprobs *prompt_logprobs; /* [n_prompt], the stream's; NULL: nobody asked, or told */
 
 	double mirostat; /* sampler.h: struct sampler_place */
 	struct detokenizer *detokenizer;
@@ -79,6 +80,8 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct token_
 bool sequence_embed(struct sequence *sequence, int64_t now_ns, enum outcome *outcome);
 /* Ends it with an error, for whoever removes it. */
 void sequence_fail(struct sequence *sequence, const struct error *why);
+/* The same where the prompt is all there is, and none of it could not be computed (`ok`). */
+bool sequence_end_prompt(struct sequence *sequence, bool ok, int64_t now_ns, enum outcome *outcome);
 /* After pages and place were given back, so that whoever has read the end finds them free. Nothing for a sequence that was
  * cancelled: whoever cancelled it pushed its terminal event. */
 void sequence_push_terminal(struct sequence *sequence);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/platform.h"
 #include "engine/engine_private.h"
+#include "engine/prompt.h"
 
 _Thread_local bool engine_in_step;
 
@@ -91,8 +92,8 @@ static void adopt_cached(struct engine *engine, int id)
 {
 	struct sequence *sequence = engine->sequences[id];
 	int page_tokens = engine->facts.kv_page_tokens;
-	if (sequence->request.embeds && engine->pooling != POOLING_LAST)
-		return; /* pages hold no hidden states */
+	if ((sequence->request.embeds && engine->pooling != POOLING_LAST) || sequence->prompt_logprobs)
+		return; /* every row is looked at, and pages hold none */
 	/* Where decoding has bits of its own, those of the answer are the sequence's own, too. */
 	sequence_adopt_pages(sequence, engine->cache, page_tokens,
 	                     engine->decode_is_prefill ? sequence->n_tokens : sequence->request.n_prompt);
@@ -268,29 +269,51 @@ static bool take_hidden(struct engine *engine, const struct forward_span *span, 
 	return span->position + span->n_rows == n_prompt && sequence_embed(sequence, clock_ns(), outcome);
 }
 
-static void push_results(struct engine *engine, int n_spans)
+/* What follows from one span; true when its sequence has ended, with its outcome. */
+static bool take_span(struct engine *engine, int i, enum outcome *outcome)
 {
-	for (int i = 0; i < n_spans; i++) {
-		const struct forward_span *span = &engine->spans[i];
-		int id = engine->span_owners[i];
-		struct sequence *sequence = engine->sequences[id];
-		if (span->cancelled || (span->logit_row < 0 && !span->hidden))
-			continue; /* a cancelled one is dropped before the next step */
-		int64_t previous_ns = sequence->last_token_ns;
-		int64_t n_before = sequence->n_tokens;
-		enum outcome outcome;
-		engine_in_step = true;
-		bool ended =
-		    span->hidden ? take_hidden(engine, span, sequence, &outcome) : take_token(engine, span, sequence, &outcome);
-		engine_in_step = false;
-		pthread_mutex_lock(&engine->mutex);
-		if (sequence->n_tokens > n_before)
-			observe_token(engine, sequence, previous_ns, sequence->last_token_ns);
-		if (ended)
-			remove_sequence(engine, id, outcome, clock_ns());
-		pthread_mutex_unlock(&engine->mutex);
-		say_goodbye(engine);
+	const struct forward_span *span = &engine->spans[i];
+	struct sequence *sequence = engine->sequences[engine->span_owners[i]];
+	bool ok = span->cancelled || !prompt_is_told(engine, i) || prompt_tell(engine, i);
+	if (span->cancelled)
+		return false; /* it is dropped before the next step */
+	if (span->hidden)
+		return take_hidden(engine, span, sequence, outcome);
+	if (!ok || (sequence->request.prompt_only && span->logit_row >= 0))
+		return sequence_end_prompt(sequence, ok, clock_ns(), outcome);
+	return span->logit_row >= 0 && take_token(engine, span, sequence, outcome);
+}
+
+static void push_span(struct engine *engine, int i)
+{
+	int id = engine->span_owners[i];
+	struct sequence *sequence = engine->sequences[id];
+	int64_t previous_ns = sequence->last_token_ns;
+	int64_t n_before = sequence->n_tokens;
+	enum outcome outcome;
+	engine_in_step = true;
+	bool ended = take_span(engine, i, &outcome);
+	engine_in_step = false;
+	pthread_mutex_lock(&engine->mutex);
+	if (sequence->n_tokens > n_before)
+		observe_token(engine, sequence, previous_ns, sequence->last_token_ns);
+	if (ended) {
+		remove_sequence(engine, id, outcome, clock_ns());
+		engine->span_owners[i] = -1; /* the id may be another's from here on */
 	}
+	pthread_mutex_unlock(&engine->mutex);
+	say_goodbye(engine);
+}
+
+/* Where a prompt's tokens are told, logits are computed in place of those of the step: these spans come last. */
+static void push_spans(struct engine *engine, int n_spans)
+{
+	for (int i = 0; i < n_spans; i++)
+		if (!prompt_is_told(engine, i))
+			push_span(engine, i);
+	for (int i = 0; i < n_spans; i++)
+		if (prompt_is_told(engine, i))
+			push_span(engine, i);
 }
 
 /* Weights were lost: nothing that was computed since is worth anything. True when that has happened now. */
@@ -327,7 +350,7 @@ static void compute_step(struct engine *engine, const struct scheduler_step *ste
 	pthread_mutex_unlock(&engine->mutex);
 	engine_in_step = false;
 	if (!notice_loss(engine))
-		push_results(engine, n_spans);
+		push_spans(engine, n_spans);
 }
 
 /* ---- the loop ---- */

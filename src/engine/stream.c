@@ -35,7 +35,8 @@ struct stream {
 	struct token_logprobs current_logprobs;
 	float *embeddings; /* [n_choices, numbers of one]; NULL = none */
 	int first, count;
-	struct event *started, *end; /* [n_choices] */
+	struct event *started, *end;     /* [n_choices] */
+	struct token_logprobs **prompts; /* [n_choices], NULL where nobody asked */
 	struct event failure;
 	struct bytes text; /* of the records in the ring, in order, from text_first on */
 	size_t text_first, max_text_bytes;
@@ -57,6 +58,9 @@ static void stream_free(struct stream *stream)
 	free(stream->embeddings);
 	free(stream->records);
 	free(stream->started);
+	for (int i = 0; stream->prompts && i < stream->n_choices; i++)
+		free(stream->prompts[i]);
+	free(stream->prompts);
 	free(stream->end);
 	free(stream);
 }
@@ -67,9 +71,10 @@ static bool reserve(struct stream *stream)
 	size_t n = (size_t)stream->n_choices;
 	stream->records = calloc((size_t)stream->ring, sizeof *stream->records);
 	stream->started = calloc(n, sizeof *stream->started);
+	stream->prompts = calloc(n, sizeof *stream->prompts);
 	stream->end = calloc(n, sizeof *stream->end);
 	stream->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	return stream->records && stream->started && stream->end && stream->event_fd >= 0 &&
+	return stream->records && stream->started && stream->prompts && stream->end && stream->event_fd >= 0 &&
 	       bytes_reserve(&stream->text, 2 * stream->max_text_bytes) &&
 	       bytes_reserve(&stream->current, stream->max_text_bytes);
 }
@@ -110,6 +115,15 @@ float *stream_reserve_embedding(struct stream *stream, int choice, int64_t n, st
 		return stream->embeddings + choice * n;
 	error_set(error, ERROR_INTERNAL, "no memory for an embedding of %lld numbers", (long long)n);
 	return NULL;
+}
+
+struct token_logprobs *stream_reserve_prompt(struct stream *stream, int choice, int64_t n_tokens, struct error *error)
+{
+	struct token_logprobs *logprobs = calloc((size_t)n_tokens, sizeof *logprobs);
+	stream->prompts[choice] = logprobs;
+	if (!logprobs)
+		error_set(error, ERROR_INTERNAL, "no memory for the log-probabilities of %lld tokens", (long long)n_tokens);
+	return logprobs;
 }
 
 struct stream *stream_ref(struct stream *stream)
@@ -261,6 +275,11 @@ bool stream_next(struct stream *stream, struct event *event)
 	}
 	pthread_mutex_unlock(&stream->mutex);
 	return got;
+}
+
+const struct token_logprobs *stream_prompt_logprobs(const struct stream *stream, int choice)
+{
+	return stream->prompts[choice];
 }
 
 int stream_fd(const struct stream *stream)

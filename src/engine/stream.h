@@ -22,6 +22,9 @@ bool stream_reserve_logprobs(struct stream *stream, struct error *error) MUST_US
 
 /* Room for the vector of a choice, n numbers, all choices alike, which its END may point to as long as the stream lives. */
 float *stream_reserve_embedding(struct stream *stream, int choice, int64_t n, struct error *error) MUST_USE;
+/* Room for the log-probabilities [n_tokens] of a choice's prompt, to be filled in before its first token is pushed, or its
+ * end; valid as long as the stream. NULL when memory is short. */
+struct token_logprobs *stream_reserve_prompt(struct stream *stream, int choice, int64_t n_tokens, struct error *error);
 
 void stream_push_started(struct stream *stream, int choice, int64_t prompt_tokens, int64_t cached_tokens);
 /* A TOKEN: its choice, token, index, logprobs and text. false when the reader is too far behind: nothing was pushed and the

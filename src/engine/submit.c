@@ -39,18 +39,19 @@ static bool measure_request(const struct engine *engine, const struct request *r
 	if (request->embeds && request->n_prompt > context)
 		return error_set(error, ERROR_CONTEXT_LENGTH, "the text has %lld tokens, the context holds %lld",
 		                 (long long)request->n_prompt, (long long)context);
-	if (!request->embeds && request->n_prompt >= context)
-		return error_set(error, ERROR_CONTEXT_LENGTH,
-		                 "the prompt is too long: it has %lld tokens, and this model's maximum context length is %lld "
-		                 "with at least one to generate",
-		                 (long long)request->n_prompt, (long long)context);
+	if (!request->embeds && request->n_prompt + !request->prompt_only > context)
+		return error_set(
+		    error, ERROR_CONTEXT_LENGTH,
+		    "the prompt is too long: it has %lld tokens, and this model's maximum context length is %lld%s",
+		    (long long)request->n_prompt, (long long)context,
+		    request->prompt_only ? "" : " with at least one to generate");
 	for (int64_t i = 0; i < request->n_prompt; i++)
 		if (request->prompt[i] < 0 || request->prompt[i] >= engine->config.vocab_size)
 			return error_set(error, ERROR_INVALID_REQUEST, "token %d at place %lld is not in the vocabulary of %lld",
 			                 request->prompt[i], (long long)i, (long long)engine->config.vocab_size);
 	*clipped = false;
 	*n_total = request->n_prompt;
-	if (request->embeds)
+	if (request->embeds || request->prompt_only)
 		return true;
 	int64_t max_tokens = request->max_tokens ? request->max_tokens : engine->options.max_tokens;
 	int64_t pool = (int64_t)engine->facts.kv_pages_total * engine->facts.kv_page_tokens;
@@ -139,6 +140,7 @@ static bool enqueue(struct engine *engine, const struct request *requests, struc
 		    .priority = requests->priority,
 		    .arrival_ns = sequences[0]->submitted_ns,
 		    .group = group_of(engine, requests, i, n, i > 0 ? places[i - 1].group : 0),
+		    .every_row = requests[i].prompt_logprobs,
 		};
 	if (!scheduler_add_all(engine->scheduler, places, n, ids, &refusal))
 		return refuse(engine, sequences[0], n, refusal, retry_after_s, error);
@@ -176,10 +178,26 @@ static struct sequence *make_sequence(struct engine *engine, const struct reques
 	sequence->chain.key = request->cache_key;
 	sequence->chain.rope_variant = model_rope_variant(engine->model, n_total);
 	sequence->submitted_ns = clock_ns();
-	if (reserve_embedding(engine, sequence, error))
+	bool ok = reserve_embedding(engine, sequence, error);
+	if (ok && request->prompt_logprobs) {
+		sequence->prompt_logprobs = stream_reserve_prompt(stream, choice, request->n_prompt, error);
+		ok = sequence->prompt_logprobs != NULL;
+	}
+	if (ok)
 		return sequence;
 	sequence_destroy(sequence);
 	return NULL;
+}
+
+static bool check_prompt_logprobs(const struct request *requests, int n, struct error *error)
+{
+	int64_t n_tokens = 0;
+	for (int i = 0; i < n; i++)
+		n_tokens += requests[i].prompt_logprobs ? requests[i].n_prompt : 0;
+	return n_tokens <= ENGINE_MAX_PROMPT_LOGPROBS ||
+	       error_set(error, ERROR_INVALID_REQUEST,
+	                 "log-probabilities of prompts with %lld tokens are asked for at once, at most of %d can be",
+	                 (long long)n_tokens, ENGINE_MAX_PROMPT_LOGPROBS);
 }
 
 /* All of them in one stream, or none. */
@@ -217,6 +235,7 @@ struct stream *engine_submit_all(struct engine *engine, const struct request *re
 	pthread_mutex_lock(&engine->mutex);
 	bool open = may_submit(engine, requests, error);
 	pthread_mutex_unlock(&engine->mutex);
+	open = open && check_prompt_logprobs(requests, n_requests, error);
 	struct stream *stream = open ? stream_create(n_requests, error) : NULL;
 	if (stream && !submit(engine, requests, n_requests, stream, retry_after_s, error)) {
 		stream_unref(stream);

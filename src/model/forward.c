@@ -352,12 +352,37 @@ static bool mlp_block(struct step *step, const struct layer *layer)
 	return still_wanted(step);
 }
 
-/* Final norm and head for the rows whose logits are wanted. The head always runs on row kernels: a sequence's logits are
- * the same whether its last token was prefilled or decoded beside others. */
+/* Row `row` of the batch becomes row `to` of the head's input. */
+static void take_head_row(struct model *model, int row, int to)
+{
+	int64_t hidden = model->config.hidden_size;
+	model->kernels->rms_norm(model->work.head_input + to * hidden, model->work.x + row * hidden,
+	                         model->weights.final_norm, hidden, (float)model->config.rms_norm_eps);
+}
+
+/* The head always runs on row kernels: a sequence's logits are the same whether its last token was prefilled or decoded
+ * beside others. */
+static void run_head(struct model *model, int n_rows)
+{
+	struct row_span rows = {.first = 0, .n_rows = n_rows, .phase = ROWS_DECODE};
+	struct matmul_input input = {
+	    .spans = &rows,
+	    .n_spans = 1,
+	    .n_rows = n_rows,
+	    .n_in = model->config.hidden_size,
+	    .x = model->work.head_input,
+	    .type = model->weights.head.type,
+	    .prepared = model->work.prepared,
+	};
+	matmul_input_prepare(model->kernels, model->pool, &input);
+	matmul_run(model->kernels, model->pool, &input, (const struct weight *[]){&model->weights.head}, NULL,
+	           (float *[]){model->work.logits}, 1);
+}
+
+/* Final norm and head for the rows whose logits are wanted. */
 static void compute_logits(struct step *step)
 {
 	struct model *model = step->model;
-	int64_t hidden = model->config.hidden_size;
 	int n_wanted = 0;
 	for (int i = 0; i < step->n_spans; i++) {
 		struct forward_span *span = &step->spans[i];
@@ -367,25 +392,20 @@ static void compute_logits(struct step *step)
 		int first = model->first_rows[i] + span->n_rows - n;
 		assert(n_wanted + n <= model->plan.max_logit_rows);
 		span->logit_row = n_wanted;
-		for (int r = 0; r < n; r++, n_wanted++)
-			model->kernels->rms_norm(model->work.head_input + n_wanted * hidden, model->work.x + (first + r) * hidden,
-			                         model->weights.final_norm, hidden, (float)model->config.rms_norm_eps);
+		for (int r = 0; r < n; r++)
+			take_head_row(model, first + r, n_wanted++);
 	}
-	if (n_wanted == 0)
-		return;
-	struct row_span rows = {.first = 0, .n_rows = n_wanted, .phase = ROWS_DECODE};
-	struct matmul_input input = {
-	    .spans = &rows,
-	    .n_spans = 1,
-	    .n_rows = n_wanted,
-	    .n_in = hidden,
-	    .x = model->work.head_input,
-	    .type = model->weights.head.type,
-	    .prepared = model->work.prepared,
-	};
-	matmul_input_prepare(model->kernels, model->pool, &input);
-	matmul_run(model->kernels, model->pool, &input, (const struct weight *[]){&model->weights.head}, NULL,
-	           (float *[]){model->work.logits}, 1);
+	if (n_wanted > 0)
+		run_head(model, n_wanted);
+}
+
+void model_compute_logits(struct model *model, const struct forward_span *spans, int span, int first, int n_rows)
+{
+	assert(!spans[span].cancelled && first >= 0 && n_rows > 0 && first + n_rows <= spans[span].n_rows);
+	assert(n_rows <= model->plan.max_logit_rows);
+	for (int r = 0; r < n_rows; r++)
+		take_head_row(model, model->first_rows[span] + first + r, r);
+	run_head(model, n_rows);
 }
 
 /* The last norm of every row, where somebody wants those of its span. */

@@ -440,9 +440,9 @@ def test_what_chat_cannot_do_is_refused_by_name(port, field, value):
 
 
 @pytest.mark.parametrize("field, value", [
-    ("n", 129), ("best_of", 129), ("suffix", "x"), ("logprobs", 6), ("logprobs", True), ("logprobs", -1), ("echo", True),
-    ("prompt", ["a", "b"]), ("prompt", []),
-    ("prompt", 5), ("prompt", [1, -1]), ("prompt", [1, 1 << 40]), ("prompt", [[1], [2]]), ("prompt", None),
+    ("n", 129), ("best_of", 129), ("suffix", "x"), ("logprobs", 6), ("logprobs", True), ("logprobs", -1), ("echo", 1),
+    ("prompt", []), ("prompt", 5), ("prompt", [1, -1]), ("prompt", [1, 1 << 40]), ("prompt", None), ("prompt", ["a"] * 129),
+    ("prompt", {}), ("max_tokens", -1),
 ])
 def test_what_completions_cannot_do_is_refused_by_name(port, field, value):
     assert field in refused(complete(port, **{field: value}), param=field)
@@ -465,6 +465,78 @@ def test_a_prompt_is_a_text_a_list_or_tokens(port):
     assert "".join(chunk["choices"][0]["text"] for chunk in parts) == choice["text"]
     assert [chunk["choices"][0]["finish_reason"] for chunk in parts][-1] == choice["finish_reason"]
     assert len({(chunk["id"], chunk["created"]) for chunk in parts}) == 1
+
+
+@pytest.mark.parametrize("prompt, place", [(["a", 5], 1), (["a", ["b"]], 1), ([[1], []], 1), ([[1], [-1]], 1), ([None], 0),
+                                           ([[1], [1, "x"]], 1), ([["x"]], 0)])
+def test_a_bad_prompt_of_several_is_named(port, prompt, place):
+    assert "prompt[%d]" % place in refused(complete(port, prompt), param="prompt")
+
+
+def test_several_prompts(port):
+    """Each has the choices that it has alone, one prompt's after the other's."""
+    fields = {"temperature": 1.3, "seed": 2, "max_tokens": 7, "ignore_eos": True, "n": 2}
+    texts = ["Once upon a time", "The cat", "Once upon a day"]
+    alone = [good(complete(port, text, **fields)) for text in texts]
+    wanted = [choice["text"] for answer in alone for choice in answer["choices"]]
+    tokens = [good(post(port, "/tokenize", {"prompt": text}))["tokens"] for text in texts]
+    for prompts in (texts, tokens, [texts[0], tokens[1], texts[2]]):
+        answer = good(complete(port, prompts, **fields))
+        assert [choice["index"] for choice in answer["choices"]] == list(range(6))
+        assert [choice["text"] for choice in answer["choices"]] == wanted
+        usage = answer["usage"]
+        assert usage["prompt_tokens"] == sum(len(ids) for ids in tokens) and usage["completion_tokens"] == 42
+    streams = by_index(chunks(complete(port, texts, stream=True, **fields)))
+    assert ["".join(part["text"] for part in streams[index]) for index in range(6)] == wanted
+    best = good(complete(port, texts, **dict(fields, n=1, best_of=2)))["choices"]
+    assert len(best) == 3 and all(choice["text"] in wanted[2 * i:2 * i + 2] for i, choice in enumerate(best))
+    refused(complete(port, ["x"] * 65, n=2), param="prompt")
+
+
+def test_the_prompt_comes_again(port):
+    fields = {"max_tokens": 6, "n": 2, "temperature": 1, "seed": 3}
+    for prompt in ("Once upon a time", "Hi </s> wörld"):
+        tokens = good(post(port, "/tokenize", {"prompt": prompt}))["tokens"]
+        plain = [choice["text"] for choice in good(complete(port, prompt, **fields))["choices"]]
+        echoed = [choice["text"] for choice in good(complete(port, prompt, echo=True, **fields))["choices"]]
+        assert echoed == [prompt + text for text in plain]
+        spelled = [choice["text"] for choice in good(complete(port, tokens, echo=True, **fields))["choices"]]
+        assert all(text.startswith("<s>") and text.endswith(wanted) for text, wanted in zip(spelled, plain))
+        for extra in ({}, {"logprobs": 1}):
+            streams = by_index(chunks(complete(port, prompt, echo=True, stream=True, **fields, **extra)))
+            assert ["".join(part["text"] for part in streams[index]) for index in range(2)] == echoed
+            assert [part["finish_reason"] is None for part in streams[0]][-2:] == [True, False]
+
+
+def test_logprobs_of_the_prompt(port):
+    """Those of each token are those that it has when it is generated; nothing is known of the first."""
+    prompt = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park with her dog."
+    tokens = good(post(port, "/tokenize", {"prompt": prompt}))["tokens"]
+    answer = good(complete(port, prompt, echo=True, logprobs=2, max_tokens=3, n=2))
+    said = answer["choices"][0]["logprobs"]
+    assert {len(value) for value in said.values()} == {len(tokens) + 3}
+    assert said == answer["choices"][1]["logprobs"]  # greedy: the same answer
+    assert said["token_logprobs"][0] is None and said["top_logprobs"][0] is None and said["token_ranks"][0] is None
+    text = answer["choices"][0]["text"]
+    for token, offset in list(zip(said["tokens"], said["text_offset"]))[2:]:
+        assert text[offset:].startswith(token)
+    for i in (1, 2, 7, len(tokens) - 1):
+        forced = good(complete(port, tokens[:i], logprobs=2, max_tokens=1, logit_bias={str(tokens[i]): 100}))
+        (logprob,), (top,) = (forced["choices"][0]["logprobs"][key] for key in ("token_logprobs", "top_logprobs"))
+        assert (said["token_logprobs"][i], said["top_logprobs"][i]) == (logprob, top)
+    parts = [chunk["choices"][0]["logprobs"] for chunk in chunks(complete(port, prompt, echo=True, logprobs=2, max_tokens=3,
+                                                                          stream=True))]
+    for key in said:
+        assert [item for part in parts if part for item in part[key]] == said[key]
+    # as lm-eval asks: nothing is generated, or one token that it leaves out
+    nothing = good(complete(port, [tokens, tokens[:9]], echo=True, logprobs=1, max_tokens=0))
+    assert [choice["logprobs"]["token_logprobs"] for choice in nothing["choices"]] == [
+        said["token_logprobs"][:len(tokens)], said["token_logprobs"][:9]]
+    assert nothing["choices"][0]["finish_reason"] == "length" and nothing["usage"]["completion_tokens"] == 0
+    assert good(complete(port, prompt, max_tokens=0))["choices"][0]["text"] == ""
+    assert good(complete(port, prompt, max_tokens=0, echo=True))["choices"][0]["text"] == prompt
+    chunked = chunks(complete(port, prompt, max_tokens=0, echo=True, stream=True))
+    assert [part["choices"][0]["text"] for part in chunked] == [prompt, ""]
 
 
 # ---- texts ----

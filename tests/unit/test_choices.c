@@ -1,5 +1,5 @@
 /* Several answers to one prompt, in one stream: each is what it is alone, the prompt is computed once, all of them come or
- * none, and one end ends all. */
+ * none, and one end ends all. And log-probabilities of the prompt, which the first of them tells for all. */
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -247,6 +247,98 @@ static void one_end_ends_all(void **state)
 	engine_destroy(engine);
 }
 
+/* The log-probability of the token behind the first n of the prompt: a bias makes it come, of which they know nothing. */
+static struct token_logprobs after_prefix(struct engine *engine, int n)
+{
+	const struct logit_bias bias = {.token = prompt[n], .bias = 100};
+	struct request request = make_request(prompt, 0, 1000 + (uint64_t)n);
+	struct token_logprobs logprobs = {0};
+	struct event event = {0};
+	request.n_prompt = n;
+	request.max_tokens = 1;
+	request.sampling.temperature = 0;
+	request.sampling.logprobs = true;
+	request.sampling.n_top_logprobs = 3;
+	request.sampling.biases = &bias;
+	request.sampling.n_biases = 1;
+	struct stream *stream = submit_all(engine, &request, 1);
+	while (event.type != EVENT_END) {
+		poll(&(struct pollfd){.fd = stream_fd(stream), .events = POLLIN}, 1, -1);
+		while (stream_next(stream, &event)) {
+			assert_int_not_equal(event.type, EVENT_ERROR);
+			if (event.type == EVENT_TOKEN && event.token == prompt[n])
+				logprobs = *event.logprobs;
+		}
+	}
+	stream_close(stream);
+	return logprobs;
+}
+
+/* Bit by bit those of each beginning alone; beside others, in slices, and with the prompt in the cache. */
+static void a_prompt_is_told_as_its_beginnings_are(void **state)
+{
+	(void)state;
+	static struct token_logprobs wanted[N_PROMPT];
+	struct engine *engine = open_engine(4, 0);
+	for (int i = 1; i < N_PROMPT; i += i < 40 ? 1 : 19)
+		wanted[i] = after_prefix(engine, i);
+	struct request company = make_request(other_prompt, 0, 0), requests[3];
+	company.max_tokens = 512 - N_PROMPT;
+	struct stream *beside = submit_all(engine, &company, 1);
+	for (int round = 0; round < 2; round++) {
+		static struct answers answers;
+		for (uint32_t i = 0; i < 3; i++) {
+			requests[i] = make_request(prompt, i, 0);
+			requests[i].sampling.n_top_logprobs = 3;
+			requests[i].prompt_logprobs = i == 0;
+		}
+		struct stream *stream = submit_all(engine, requests, 3);
+		struct event event = {0};
+		answers = (struct answers){0};
+		while (answers.n_ended < 3) {
+			poll(&(struct pollfd){.fd = stream_fd(stream), .events = POLLIN}, 1, -1);
+			while (stream_next(stream, &event))
+				take(&answers, &event, 3);
+		}
+		const struct token_logprobs *told = stream_prompt_logprobs(stream, 0);
+		assert_null(stream_prompt_logprobs(stream, 1));
+		assert_int_equal(told[0].rank, 0);
+		for (int i = 1; i < N_PROMPT; i++) {
+			assert_true(told[i].rank >= 1 && told[i].logprob <= 0 && told[i].n_top == 3);
+			if (wanted[i].rank == 0)
+				continue;
+			assert_memory_equal(&told[i].logprob, &wanted[i].logprob, sizeof told[i].logprob);
+			assert_int_equal(told[i].rank, wanted[i].rank);
+			assert_memory_equal(told[i].top, wanted[i].top, 3 * sizeof told[i].top[0]);
+		}
+		stream_close(stream);
+	}
+	stream_close(beside);
+	engine_destroy(engine);
+}
+
+static void a_prompt_may_be_all(void **state)
+{
+	(void)state;
+	static int32_t whole_context[513];
+	static struct answers answers;
+	struct engine *engine = open_engine(2, 0);
+	for (int i = 0; i < 513; i++)
+		whole_context[i] = 300 + i % 500;
+	for (int told = 0; told < 2; told++) {
+		struct request request = make_request(whole_context, 0, 0);
+		request.n_prompt = 512;
+		request.prompt_only = true;
+		request.prompt_logprobs = told;
+		drain(submit_all(engine, &request, 1), &answers, 1);
+		assert_true(answers.n_ended == 1 && answers.n_tokens[0] == 0);
+		request.n_prompt = 513;
+		assert_int_equal(refusal_of(engine, &request, 1), ERROR_CONTEXT_LENGTH);
+	}
+	wait_until_nothing_is_left(engine);
+	engine_destroy(engine);
+}
+
 int main(void)
 {
 	log_init(LOG_OFF, LOG_FORMAT_PLAIN);
@@ -259,6 +351,8 @@ int main(void)
 	    cmocka_unit_test(one_prefill_serves_all),
 	    cmocka_unit_test(all_come_or_none),
 	    cmocka_unit_test(one_end_ends_all),
+	    cmocka_unit_test(a_prompt_is_told_as_its_beginnings_are),
+	    cmocka_unit_test(a_prompt_may_be_all),
 	};
 	return cmocka_run_group_tests_name("choices", tests, NULL, NULL);
 }

@@ -32,7 +32,7 @@ static struct scheduler *make(int n_parallel, int n_pages)
 static int add(struct scheduler *s, int64_t n_prompt, int64_t n_total, int priority, int64_t arrival_ns)
 {
 	enum scheduler_refusal refusal;
-	struct scheduler_request request = {n_prompt, n_total, priority, arrival_ns, 0};
+	struct scheduler_request request = {n_prompt, n_total, priority, arrival_ns, 0, false};
 	return scheduler_add(s, &request, &refusal);
 }
 
@@ -127,7 +127,7 @@ static void admission_wants_the_prompt_and_a_page(void **state)
 	struct scheduler *s = make(8, 10);
 	struct scheduler_step step;
 	enum scheduler_refusal refusal;
-	struct scheduler_request too_large = {10, 10 * PAGE + 1, 0, 0, 0};
+	struct scheduler_request too_large = {10, 10 * PAGE + 1, 0, 0, 0, false};
 	assert_int_equal(scheduler_add(s, &too_large, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_NEVER_FITS);
 	int a = add(s, 4 * PAGE, 9 * PAGE, 0, 0), b = add(s, 5 * PAGE, 6 * PAGE, 0, 0), c = add(s, 10, PAGE, 0, 0);
@@ -178,7 +178,7 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 	assert_true(plan(s, 0, &step));
 	for (int i = 0; i < 8; i++)
 		assert_true(add(s, 1, 2, 0, 0) >= 0);
-	struct scheduler_request one_more = {1, 2, 0, 0, 0};
+	struct scheduler_request one_more = {1, 2, 0, 0, 0, false};
 	assert_int_equal(scheduler_add(s, &one_more, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
 	scheduler_destroy(s);
@@ -187,7 +187,7 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 	add(s, 1, 2, 0, 0);
 	assert_true(plan(s, 0, &step));
 	assert_true(add(s, 9000, 9001, 0, 0) >= 0);
-	struct scheduler_request tokens = {1001, 1002, 0, 0, 0};
+	struct scheduler_request tokens = {1001, 1002, 0, 0, 0, false};
 	assert_int_equal(scheduler_add(s, &tokens, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
 	assert_int_equal(scheduler_waiting_tokens(s), 9000);
@@ -281,6 +281,29 @@ static void a_group_computes_its_prompt_once(void **state)
 	assert_true(step.slices[0].id == ids[2] || step.slices[1].id == ids[2]);
 	assert_true(n_of_other <= 1000);
 	scheduler_destroy(s);
+}
+
+/* Rows that cost more come a tile at a time, unless nobody waits for a token. */
+static void costly_rows_are_few_beside_others(void **state)
+{
+	(void)state;
+	for (int costly = 0; costly < 2; costly++) {
+		struct scheduler *s = make(2, 1000);
+		struct scheduler_step step;
+		enum scheduler_refusal refusal;
+		struct scheduler_request request = {.n_prompt = 400, .n_total = 500, .every_row = costly};
+		add(s, 1, 100, 0, 0);
+		assert_true(plan(s, 0, &step));
+		scheduler_report(s, &step, 1000);
+		for (int i = 0; i < 2; i++) { /* learns that rows are cheap */
+			assert_true(plan(s, 0, &step));
+			scheduler_report(s, &step, 1000);
+		}
+		assert_true(scheduler_add(s, &request, &refusal) >= 0);
+		assert_true(plan(s, 0, &step) && step.n_decode == 1 && step.n_slices == 1);
+		assert_int_equal(step.slices[0].n_rows, costly ? TILE : 400);
+		scheduler_destroy(s);
+	}
 }
 
 /* A request of ten seconds, eight that wait: how long that takes depends on how many run together, and pages may allow fewer
@@ -571,6 +594,7 @@ int main(void)
 	    cmocka_unit_test(retry_after_counts_places_and_pages),
 	    cmocka_unit_test(several_come_together_or_not_at_all),
 	    cmocka_unit_test(a_group_computes_its_prompt_once),
+	    cmocka_unit_test(costly_rows_are_few_beside_others),
 	    cmocka_unit_test(what_is_known_is_skipped),
 	    cmocka_unit_test(random_load_gives_everything_back),
 	    cmocka_unit_test(the_newest_pauses_and_computes_again),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/dialects/openai_answer.h"
+#include "server/dialects/openai_echo.h"
 #include "server/dialects/openai_logprobs.h"
 #include "server/dialects/sse.h"
 
@@ -168,8 +169,22 @@ static void frame_choice(const struct generation *generation, const struct form 
 	end_chunk(out);
 }
 
+/* A token of a completion, its place in the text with it. */
+static void add_text_logprobs(const struct generation *generation, const struct event *event, struct bytes *lists)
+{
+	struct choice *choice = &generation->choices[event->choice];
+	text_logprobs_add(generation->tokenizer, event->token, event->logprobs, choice->n_characters, lists);
+	choice->n_characters += text_logprobs_characters(generation->tokenizer, event->token);
+}
+
+static void free_lists(struct bytes *lists)
+{
+	for (int i = 0; i < TEXT_LOGPROBS_LISTS; i++)
+		bytes_free(&lists[i]);
+}
+
 /* Appends the log-probabilities of one token as a choice's value. */
-static void write_logprobs(struct generation *generation, const struct form *form, const struct event *event,
+static void write_logprobs(const struct generation *generation, const struct form *form, const struct event *event,
                            struct bytes *value)
 {
 	struct bytes lists[TEXT_LOGPROBS_LISTS] = {0};
@@ -177,11 +192,33 @@ static void write_logprobs(struct generation *generation, const struct form *for
 		chat_logprobs_add(generation->tokenizer, event, &lists[0]);
 		chat_logprobs_write(&lists[0], value);
 	} else {
-		text_logprobs_add(generation->tokenizer, event, &generation->choices[event->choice].n_characters, lists);
+		add_text_logprobs(generation, event, lists);
 		text_logprobs_write(lists, value);
 	}
-	for (int i = 0; i < TEXT_LOGPROBS_LISTS; i++)
-		bytes_free(&lists[i]);
+	free_lists(lists);
+}
+
+/* The prompt goes before the first that is said of a choice. */
+static void frame_echo(const struct generation *generation, const struct form *form, int choice, struct bytes *out)
+{
+	struct bytes lists[TEXT_LOGPROBS_LISTS] = {0}, logprobs = {0}, text = {0};
+	bool tells_logprobs = generation->asked.logprobs;
+	if (!generation->asked.echoes_prompt || generation->choices[choice].echoed)
+		return;
+	generation->choices[choice].echoed = true;
+	echo_prompt(generation, &generation->choices[choice], tells_logprobs ? lists : NULL, &text);
+	if (tells_logprobs)
+		text_logprobs_write(lists, &logprobs);
+	frame_choice(generation, form,
+	             &(struct said){.choice = choice,
+	                            .text = text.data,
+	                            .n_text_bytes = text.n_bytes,
+	                            .logprobs = tells_logprobs ? &logprobs : NULL},
+	             out);
+	out->failed |= text.failed || logprobs.failed;
+	free_lists(lists);
+	bytes_free(&logprobs);
+	bytes_free(&text);
 }
 
 /* What the answer's reader makes of the event: a chunk for each part, the first of which tells `said`'s other things, too.
@@ -212,6 +249,7 @@ static void frame_token(struct generation *generation, const struct form *form, 
 	struct said said = {.choice = event->choice, .text = event->text, .n_text_bytes = event->n_text_bytes};
 	bool tells_logprobs = generation->asked.logprobs && event->logprobs;
 	bool is_read = generation->choices[event->choice].reader != NULL;
+	frame_echo(generation, form, event->choice, out);
 	if (tells_logprobs) {
 		write_logprobs(generation, form, event, &logprobs);
 		said.logprobs = &logprobs;
@@ -230,6 +268,7 @@ static void frame_end(struct generation *generation, const struct form *form, co
 {
 	const struct choice *choice = &generation->choices[event->choice];
 	struct said said = {.choice = event->choice};
+	frame_echo(generation, form, event->choice, out);
 	if (choice->reader)
 		frame_parts(generation, form, event, said, out);
 	said.reason = finish_reason(choice, choice->reader ? answer_reader_calls(choice->reader) : 0);
@@ -294,8 +333,17 @@ static void note_chat(struct generation *generation, const struct event *event)
 static void note_text(struct generation *generation, const struct event *event)
 {
 	struct choice *choice = &generation->choices[event->choice];
-	if (event->type == EVENT_TOKEN && event->logprobs && generation->asked.logprobs)
-		text_logprobs_add(generation->tokenizer, event, &choice->n_characters, choice->notes);
+	if (!generation->asked.logprobs || (event->type != EVENT_TOKEN && event->type != EVENT_END))
+		return;
+	if (generation->asked.echoes_prompt && !choice->echoed) {
+		struct bytes text = {0}; /* is told with the whole */
+		echo_prompt(generation, choice, choice->notes, &text);
+		choice->notes[0].failed |= text.failed;
+		bytes_free(&text);
+		choice->echoed = true;
+	}
+	if (event->logprobs)
+		add_text_logprobs(generation, event, choice->notes);
 }
 
 /* How likely its tokens are on average: what is best of several. */
@@ -304,27 +352,39 @@ static double likelihood(const struct choice *choice)
 	return choice->tokens_out > 0 ? choice->logprob / (double)choice->tokens_out : 0;
 }
 
-/* The next one to tell of the n_best likeliest, all of them where that is not asked for: the likeliest not told yet. */
-static int next_best(const struct generation *generation, const bool *told)
+/* Of the choices of a prompt the likeliest that is not told yet. */
+static int next_best(const struct generation *generation, int prompt, const bool *told)
 {
-	int best = -1;
-	for (int i = 0; i < generation->n_choices; i++)
+	int first = prompt * generation->per_prompt, best = -1;
+	for (int i = first; i < first + generation->per_prompt; i++)
 		if (!told[i] && (best < 0 || likelihood(&generation->choices[i]) > likelihood(&generation->choices[best])))
 			best = i;
 	return best;
 }
 
+static void write_text(const struct generation *generation, struct choice *choice, const struct bytes *text,
+                       struct bytes *body)
+{
+	struct bytes whole = {0};
+	if (generation->asked.echoes_prompt)
+		echo_prompt(generation, choice, NULL, &whole);
+	bytes_append(&whole, text->data, text->n_bytes);
+	json_field_string(body, "text", whole.data ? whole.data : "", whole.n_bytes);
+	body->failed |= whole.failed;
+	bytes_free(&whole);
+}
+
 static void write_whole_choice(const struct generation *generation, int index, int choice, bool chat,
                                const struct bytes *text, struct bytes *body)
 {
-	const struct choice *told = &generation->choices[choice];
+	struct choice *told = &generation->choices[choice];
 	struct bytes logprobs = {0};
 	int n_calls = 0;
 	open_choice(index, body);
 	if (chat)
 		n_calls = openai_write_message(generation, choice, text, body);
 	else
-		json_field_string(body, "text", text->data ? text->data : "", text->n_bytes);
+		write_text(generation, told, text, body);
 	if (generation->asked.logprobs && chat)
 		chat_logprobs_write(told->notes, &logprobs);
 	else if (generation->asked.logprobs)
@@ -337,12 +397,13 @@ static void write_whole_choice(const struct generation *generation, int index, i
 static void write_whole(const struct generation *generation, bool chat, const struct bytes *texts, struct bytes *body)
 {
 	bool told[ENGINE_MAX_CHOICES] = {false};
-	int n = generation->asked.n_best ? generation->asked.n_best : generation->n_choices;
+	int n_each = generation->asked.n_best ? generation->asked.n_best : generation->per_prompt;
+	int n = generation->n_choices / generation->per_prompt * n_each;
 	write_head(generation, chat ? "chatcmpl" : "cmpl", chat ? "chat.completion" : "text_completion", body);
 	json_field_key(body, "choices");
 	bytes_append_text(body, "[");
 	for (int i = 0; i < n; i++) {
-		int choice = generation->asked.n_best ? next_best(generation, told) : i;
+		int choice = generation->asked.n_best ? next_best(generation, i / n_each, told) : i;
 		told[choice] = true;
 		if (i > 0)
 			bytes_append_text(body, ",");

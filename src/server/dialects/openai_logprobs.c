@@ -122,22 +122,21 @@ static void add_member(const struct tokenizer *tokenizer, int32_t token, double 
 }
 
 /* The likeliest, and the token itself, which need not be one of them. */
-static void write_top(const struct tokenizer *tokenizer, const struct event *event, struct bytes *out)
+static void write_top(const struct tokenizer *tokenizer, int32_t token, const struct token_logprobs *logprobs,
+                      struct bytes *out)
 {
 	struct keys keys = {0};
-	const struct token_logprobs *logprobs = event->logprobs;
 	bytes_append_text(out, "{");
 	for (int i = 0; i < logprobs->n_top; i++)
 		add_member(tokenizer, logprobs->top[i].token, logprobs->top[i].logprob, &keys, out);
 	if (logprobs->rank > logprobs->n_top)
-		add_member(tokenizer, event->token, logprobs->logprob, &keys, out);
+		add_member(tokenizer, token, logprobs->logprob, &keys, out);
 	bytes_append_text(out, "}");
 	out->failed |= keys.text.failed;
 	bytes_free(&keys.text);
 }
 
-/* Characters that begin in the token. */
-static int64_t count_characters(const struct tokenizer *tokenizer, int32_t token)
+int64_t text_logprobs_characters(const struct tokenizer *tokenizer, int32_t token)
 {
 	struct bytes text = {0};
 	int64_t n = 0;
@@ -149,21 +148,25 @@ static int64_t count_characters(const struct tokenizer *tokenizer, int32_t token
 	return n;
 }
 
-void text_logprobs_add(const struct tokenizer *tokenizer, const struct event *event, int64_t *n_characters,
-                       struct bytes *lists)
+void text_logprobs_add(const struct tokenizer *tokenizer, int32_t token, const struct token_logprobs *logprobs,
+                       int64_t offset, struct bytes *lists)
 {
-	struct bytes token = {0};
+	struct bytes text = {0};
 	for (int i = 0; i < TEXT_LOGPROBS_LISTS; i++)
 		separate_item(&lists[i]);
-	spell(tokenizer, event->token, &token);
-	json_write_string(&lists[LIST_TOKENS], token.data ? token.data : "", token.n_bytes);
-	lists[LIST_TOKENS].failed |= token.failed;
-	bytes_free(&token);
-	json_write_double(&lists[LIST_LOGPROBS], event->logprobs->logprob);
-	write_top(tokenizer, event, &lists[LIST_TOP]);
-	bytes_append_format(&lists[LIST_RANKS], "%lld", (long long)event->logprobs->rank);
-	bytes_append_format(&lists[LIST_OFFSETS], "%lld", (long long)*n_characters);
-	*n_characters += count_characters(tokenizer, event->token);
+	spell(tokenizer, token, &text);
+	json_write_string(&lists[LIST_TOKENS], text.data ? text.data : "", text.n_bytes);
+	lists[LIST_TOKENS].failed |= text.failed;
+	bytes_free(&text);
+	if (logprobs) {
+		json_write_double(&lists[LIST_LOGPROBS], logprobs->logprob);
+		write_top(tokenizer, token, logprobs, &lists[LIST_TOP]);
+		bytes_append_format(&lists[LIST_RANKS], "%lld", (long long)logprobs->rank);
+	} else {
+		for (int i = LIST_LOGPROBS; i <= LIST_RANKS; i++)
+			bytes_append_text(&lists[i], "null");
+	}
+	bytes_append_format(&lists[LIST_OFFSETS], "%lld", (long long)offset);
 }
 
 void text_logprobs_write(const struct bytes *lists, struct bytes *out)

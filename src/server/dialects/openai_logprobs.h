@@ -19,9 +19,11 @@ void chat_logprobs_write(const struct bytes *items, struct bytes *out);
 /* ---- completions: lists side by side ---- */
 
 enum { TEXT_LOGPROBS_LISTS = 5 };
-/* lists: [TEXT_LOGPROBS_LISTS]; n_characters: of the text before the token, and then of the text with it. */
-void text_logprobs_add(const struct tokenizer *tokenizer, const struct event *event, int64_t *n_characters,
-                       struct bytes *lists);
+/* lists: [TEXT_LOGPROBS_LISTS]; logprobs NULL: they are null; offset: characters of the text before the token. */
+void text_logprobs_add(const struct tokenizer *tokenizer, int32_t token, const struct token_logprobs *logprobs,
+                       int64_t offset, struct bytes *lists);
+/* Characters that begin in an output's token. */
+int64_t text_logprobs_characters(const struct tokenizer *tokenizer, int32_t token);
 /* `{"tokens":[...],"token_logprobs":[...],"top_logprobs":[...],"token_ranks":[...],"text_offset":[...]}`. */
 void text_logprobs_write(const struct bytes *lists, struct bytes *out);
 

@@ -2,6 +2,7 @@
  * with the value that means nothing; what changes no answer (user, metadata, store, ...) is let pass. */
 #include "server/dialects/openai_request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,14 +16,6 @@ enum { COMPLETION_MAX_LOGPROBS = 5 };
 static void refuse_field(struct field_checker *check, const char *name)
 {
 	field_error(check, name, "unsupported", NULL, "%s is not supported by this server; leave it out", name);
-}
-
-static void refuse_truth(struct field_checker *check, const char *name)
-{
-	bool flag = false;
-	field_bool(check, name, &flag);
-	if (flag)
-		refuse_field(check, name);
 }
 
 static void refuse_format(struct field_checker *check)
@@ -42,7 +35,6 @@ static void refuse_what_is_not_there(struct field_checker *check, bool chat)
 			refuse_field(check, "audio");
 		return;
 	}
-	refuse_truth(check, "echo");
 	size_t n_suffix = 1;
 	if (field_get(check, "suffix") && (!json_string(field_get(check, "suffix"), &n_suffix) || n_suffix > 0))
 		refuse_field(check, "suffix");
@@ -88,7 +80,6 @@ static void read_streaming(struct reading *reading)
 static void read_common(struct reading *reading)
 {
 	reading_model(reading);
-	reading_max_tokens(reading, "max_tokens");
 	reading_sampling(reading);
 	reading_stops(reading, reading->check, "stop");
 	reading_seed(reading, reading->check);
@@ -119,6 +110,7 @@ bool openai_parse_chat(const struct json *body, const struct request_limits *lim
 	struct reading reading = reading_begin(limits, generation, check, error);
 	struct asked *asked = reading.asked;
 	read_common(&reading);
+	reading_max_tokens(&reading, "max_tokens");
 	reading_max_tokens(&reading, "max_completion_tokens");
 	read_chat_logprobs(&reading);
 	answer_fields_read(check, limits, generation, error);
@@ -140,7 +132,9 @@ bool openai_read_tokens(const struct json *array, int64_t vocab_size, const char
 	for (const struct json *item = json_first(array); item; item = json_next(item)) {
 		int64_t id = -1;
 		if (!json_int64(item, &id) || id < 0 || id >= vocab_size) {
-			field_error(check, name, "tokens", NULL, "%s[%zu] is no token: they are integers from 0 to %lld", name, n,
+			char field[32];
+			snprintf(field, sizeof field, "%.*s", (int)strcspn(name, "["), name);
+			field_error(check, field, "tokens", NULL, "%s[%zu] is no token: they are integers from 0 to %lld", name, n,
 			            (long long)vocab_size - 1);
 			return false;
 		}
@@ -150,20 +144,18 @@ bool openai_read_tokens(const struct json *array, int64_t vocab_size, const char
 	return true;
 }
 
-static void read_prompt_tokens(struct reading *reading, const struct json *array)
+static void read_prompt_tokens(struct reading *reading, const struct json *array, const char *name,
+                               struct asked_prompt *prompt)
 {
-	struct asked *asked = reading->asked;
 	int32_t *ids = NULL;
 	size_t n_ids = 0;
-	if (openai_read_tokens(array, reading->limits->vocab_size, "prompt", reading->check, &ids, &n_ids,
-	                       reading->error)) {
+	if (openai_read_tokens(array, reading->limits->vocab_size, name, reading->check, &ids, &n_ids, reading->error)) {
 		int32_t *kept = arena_array(&reading->generation->arena, n_ids, sizeof *ids);
 		if (kept)
 			memcpy(kept, ids, n_ids * sizeof *ids);
 		else
 			error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
-		asked->prompt_tokens = kept;
-		asked->n_prompt_tokens = n_ids;
+		*prompt = (struct asked_prompt){.tokens = kept, .n_tokens = n_ids};
 	}
 	free(ids);
 }
@@ -178,36 +170,50 @@ static void read_completion_logprobs(struct reading *reading)
 	sampling->n_top_logprobs = n_top > 0 ? (int)n_top : 0;
 }
 
-/* A string, a list of one, token ids, or a list of one list of those. */
-static void read_prompt(struct reading *reading)
+/* A text, or tokens. `place` is that in a list of prompts, -1 where it is the only one. */
+static void read_one_prompt(struct reading *reading, const struct json *given, int place, struct asked_prompt *prompt)
+{
+	char name[32] = "prompt";
+	bool is_list = json_type(given) == JSON_ARRAY;
+	if (place >= 0)
+		snprintf(name, sizeof name, "prompt[%d]", place);
+	if (is_list && json_first(given)) {
+		read_prompt_tokens(reading, given, name, prompt);
+		return;
+	}
+	prompt->text = json_string(given, &prompt->n_bytes);
+	if (!prompt->text)
+		field_error(reading->check, "prompt", "type(string or tokens)", NULL,
+		            "%s must be a string or an array of token ids (got %s)", name,
+		            is_list ? "an empty list" : json_type_name(json_type(given)));
+}
+
+/* One prompt or a list of them; each takes as many places as it has choices. */
+static void read_prompts(struct reading *reading)
 {
 	struct field_checker *check = reading->check;
-	const struct json *prompt = field_get(check, "prompt");
-	const struct json *first = json_first(prompt);
-	bool is_list = prompt && json_type(prompt) == JSON_ARRAY;
-	if (!prompt) {
+	struct asked *asked = reading->asked;
+	const struct json *given = field_get(check, "prompt"), *item = json_first(given);
+	if (!given) {
 		field_error(check, "prompt", "required", NULL, "prompt is required");
 		return;
 	}
-	if (is_list && first && json_type(first) != JSON_NUMBER) {
-		if (json_count(prompt) > 1) {
-			field_error(check, "prompt", "max_items(1)", NULL, "prompt must be one prompt (got a list of %zu)",
-			            json_count(prompt));
-			return;
-		}
-		prompt = first;
-		is_list = json_type(prompt) == JSON_ARRAY;
-		first = json_first(prompt);
-	}
-	if (is_list && first) {
-		read_prompt_tokens(reading, prompt);
+	bool several = item && json_type(given) == JSON_ARRAY && json_type(item) != JSON_NUMBER;
+	size_t n = several ? json_count(given) : 1, most = ENGINE_MAX_CHOICES / (size_t)asked->n_choices;
+	if (n > most) {
+		field_error(check, "prompt", "max_items(128)", NULL, "prompt must have at most %zu prompts (got %zu)%s", most,
+		            n, asked->n_choices > 1 ? " with so many choices of each" : "");
 		return;
 	}
-	reading->asked->prompt = json_string(prompt, &reading->asked->n_prompt_bytes);
-	if (!reading->asked->prompt)
-		field_error(check, "prompt", "type(string or tokens)", NULL,
-		            "prompt must be a string or an array of token ids (got %s)",
-		            is_list ? "an empty list" : json_type_name(json_type(prompt)));
+	struct asked_prompt *prompts = arena_array(&reading->generation->arena, n, sizeof *prompts);
+	if (!prompts) {
+		error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
+		return;
+	}
+	for (size_t i = 0; i < n; i++, item = several ? json_next(item) : NULL)
+		read_one_prompt(reading, several ? item : given, several ? (int)i : -1, &prompts[i]);
+	asked->prompts = prompts;
+	asked->n_prompts = (int)n;
 }
 
 bool openai_parse_completion(const struct json *body, const struct request_limits *limits,
@@ -217,7 +223,12 @@ bool openai_parse_completion(const struct json *body, const struct request_limit
 	struct reading reading = reading_begin(limits, generation, check, error);
 	reading.asked->parse_special = true;
 	read_common(&reading);
-	read_prompt(&reading);
+	int64_t max_tokens;
+	reading.asked->prompt_only = json_int64(field_get(check, "max_tokens"), &max_tokens) && max_tokens == 0;
+	if (!reading.asked->prompt_only)
+		reading_max_tokens(&reading, "max_tokens");
+	field_bool(check, "echo", &reading.asked->echoes_prompt);
+	read_prompts(&reading);
 	read_completion_logprobs(&reading);
 	refuse_what_is_not_there(check, false);
 	return error->code == ERROR_NONE && check->n_errors == 0;

@@ -21,7 +21,7 @@ bool generation_make_choices(struct generation *generation, int n_choices, struc
 	generation->choices = arena_array(&generation->arena, (size_t)n_choices, sizeof *generation->choices);
 	if (!generation->choices)
 		return error_set(error, ERROR_INTERNAL, "no memory for %d choices", n_choices);
-	generation->n_choices = n_choices;
+	generation->n_choices = generation->per_prompt = n_choices;
 	for (int i = 0; i < n_choices; i++) {
 		generation->choices[i].stop_matched = -1;
 		for (int j = 0; j < GENERATION_NOTES; j++)
@@ -46,10 +46,18 @@ struct generation *generation_create(struct error *error)
 	return generation;
 }
 
+static void free_prompts(struct generation *generation)
+{
+	for (int i = 0; i < generation->n_prompts; i++)
+		token_ids_free(&generation->prompts[i].ids);
+	generation->n_prompts = 0;
+}
+
 void generation_destroy(struct generation *generation)
 {
 	if (!generation)
 		return;
+	free_prompts(generation);
 	if (generation->stream)
 		stream_close(generation->stream);
 	bytes_free(&generation->backlog.tokens);
@@ -151,36 +159,62 @@ bool generation_encode_chat(struct engine *engine, const struct json *conversati
 	return ok;
 }
 
-static bool copy_tokens(const struct asked *asked, struct token_ids *prompt, struct error *error)
+static bool copy_tokens(const struct asked_prompt *asked, struct token_ids *ids, struct error *error)
 {
-	prompt->ids = malloc(asked->n_prompt_tokens * sizeof *prompt->ids);
-	if (!prompt->ids)
+	ids->ids = malloc(asked->n_tokens * sizeof *ids->ids);
+	if (!ids->ids)
 		return error_set(error, ERROR_INTERNAL, "no memory for the request");
-	memcpy(prompt->ids, asked->prompt_tokens, asked->n_prompt_tokens * sizeof *prompt->ids);
-	prompt->n_ids = prompt->capacity = asked->n_prompt_tokens;
+	memcpy(ids->ids, asked->tokens, asked->n_tokens * sizeof *ids->ids);
+	ids->n_ids = ids->capacity = asked->n_tokens;
 	return true;
 }
 
-static bool encode_text(const struct asked *asked, struct engine *engine, struct token_ids *prompt, struct error *error)
+static bool encode_text(const struct asked_prompt *asked, bool parse_special, struct engine *engine,
+                        struct token_ids *ids, struct error *error)
 {
-	unsigned flags = TOKENIZER_ADD_SPECIAL | TOKENIZER_PROMPT | (asked->parse_special ? TOKENIZER_PARSE_SPECIAL : 0);
+	unsigned flags = TOKENIZER_ADD_SPECIAL | TOKENIZER_PROMPT | (parse_special ? TOKENIZER_PARSE_SPECIAL : 0);
 	const struct tokenizer *tokenizer = engine_tokenizer(engine);
 	if (!tokenizer)
 		return error_set(error, ERROR_LOADING, "the model is still loading");
-	if (!tokenizer_encode(tokenizer, asked->prompt, asked->n_prompt_bytes, flags, prompt, error))
-		return false;
-	return true;
+	return tokenizer_encode(tokenizer, asked->text, asked->n_bytes, flags, ids, error);
 }
 
-static bool encode_prompt(struct generation *generation, struct engine *engine, struct token_ids *prompt,
-                          struct error *error)
+static bool encode_prompt(struct generation *generation, const struct asked_prompt *asked, struct engine *engine,
+                          struct prompt *prompt, struct error *error)
+{
+	bool parse_special = generation->asked.parse_special;
+	bool ok = asked->text ? encode_text(asked, parse_special, engine, &prompt->ids, error)
+	                      : copy_tokens(asked, &prompt->ids, error);
+	if (!ok)
+		return false;
+	if (generation->asked.echoes_prompt && asked->text) {
+		prompt->text = arena_strdup(&generation->arena, asked->text, asked->n_bytes);
+		prompt->n_text_bytes = asked->n_bytes;
+		if (!prompt->text)
+			return error_set(error, ERROR_INTERNAL, "no memory for the request");
+	}
+	return prompt->ids.n_ids > 0 || error_set(error, ERROR_INVALID_REQUEST, "the prompt has no tokens");
+}
+
+static bool encode_prompts(struct generation *generation, struct engine *engine, struct error *error)
 {
 	const struct asked *asked = &generation->asked;
-	bool ok = asked->conversation    ? generation_encode_chat(engine, asked->conversation, asked->parse_special,
-	                                                          &asked->answer, &generation->reading, prompt, error)
-	          : asked->prompt_tokens ? copy_tokens(asked, prompt, error)
-	                                 : encode_text(asked, engine, prompt, error);
-	return ok && (prompt->n_ids > 0 || error_set(error, ERROR_INVALID_REQUEST, "the prompt has no tokens"));
+	struct asked_prompt only = {asked->prompt, asked->n_prompt_bytes, asked->prompt_tokens, asked->n_prompt_tokens};
+	int n = asked->n_prompts > 0 ? asked->n_prompts : 1;
+	generation->prompts = arena_array(&generation->arena, (size_t)n, sizeof *generation->prompts);
+	if (!generation->prompts)
+		return error_set(error, ERROR_INTERNAL, "no memory for the request");
+	generation->n_prompts = n;
+	if (asked->conversation)
+		return generation_encode_chat(engine, asked->conversation, asked->parse_special, &asked->answer,
+		                              &generation->reading, &generation->prompts[0].ids, error) &&
+		       (generation->prompts[0].ids.n_ids > 0 ||
+		        error_set(error, ERROR_INVALID_REQUEST, "the prompt has no tokens"));
+	for (int i = 0; i < n; i++)
+		if (!encode_prompt(generation, asked->n_prompts > 0 ? &asked->prompts[i] : &only, engine,
+		                   &generation->prompts[i], error))
+			return false;
+	return true;
 }
 
 /* Each choice of a stream has a reader of its own. */
@@ -215,6 +249,7 @@ static void fill_work(const struct generation *generation, const struct sender *
 	    .sampling = asked->sampling,
 	    .n_stops = asked->n_stops,
 	    .ignore_eos = asked->ignore_eos,
+	    .prompt_only = asked->prompt_only,
 	    .priority = (int)asked->priority,
 	    .deadline_ns = deadline_of(asked->deadline_ms, sender->received_ns),
 	    .cache_key = sender->cache_key,
@@ -226,8 +261,9 @@ static void fill_work(const struct generation *generation, const struct sender *
 	answers_show(&generation->reading, generation->tokenizer, work);
 }
 
+/* The log-probabilities of a prompt come from its first choice alone. */
 static void submit(struct generation *generation, const struct sender *sender, struct engine *engine,
-                   const struct token_ids *prompt, int *retry_after_s, struct error *error)
+                   int *retry_after_s, struct error *error)
 {
 	struct request *work = malloc((size_t)generation->n_choices * sizeof *work);
 	if (!work) {
@@ -235,28 +271,41 @@ static void submit(struct generation *generation, const struct sender *sender, s
 		return;
 	}
 	for (int i = 0; i < generation->n_choices; i++) {
+		const struct token_ids *ids = &generation->prompts[i / generation->per_prompt].ids;
 		fill_work(generation, sender, &work[i]);
-		work[i].prompt = prompt->ids;
-		work[i].n_prompt = (int64_t)prompt->n_ids;
-		work[i].choice = (uint32_t)i;
+		work[i].prompt = ids->ids;
+		work[i].n_prompt = (int64_t)ids->n_ids;
+		work[i].choice = (uint32_t)(i % generation->per_prompt);
+		work[i].prompt_logprobs = generation->asked.echoes_prompt && generation->asked.logprobs && work[i].choice == 0;
 	}
 	generation->stream = engine_submit_all(engine, work, generation->n_choices, retry_after_s, error);
 	free(work);
+}
+
+static bool make_choices(struct generation *generation, struct error *error)
+{
+	int per_prompt = generation->asked.n_choices > 1 ? generation->asked.n_choices : 1;
+	int n_choices = per_prompt * generation->n_prompts;
+	if (n_choices > 1 && !generation_make_choices(generation, n_choices, error))
+		return false;
+	generation->per_prompt = per_prompt;
+	return true;
 }
 
 bool generation_submit(struct generation *generation, const struct sender *sender, struct engine *engine,
                        int *retry_after_s, struct error *error)
 {
 	struct asked *asked = &generation->asked;
-	struct token_ids prompt = {0};
 	generation->owner = sender->owner;
 	snprintf(generation->request_id, sizeof generation->request_id, "%s", sender->request_id);
 	generation->tokenizer = engine_tokenizer(engine);
 	if (choose_what_is_open(generation, error) && name_model(generation, engine, error) &&
-	    (asked->n_choices <= 1 || generation_make_choices(generation, asked->n_choices, error)) &&
-	    encode_prompt(generation, engine, &prompt, error) && prepare_readers(generation, error))
-		submit(generation, sender, engine, &prompt, retry_after_s, error);
-	token_ids_free(&prompt);
+	    encode_prompts(generation, engine, error) && make_choices(generation, error) &&
+	    prepare_readers(generation, error))
+		submit(generation, sender, engine, retry_after_s, error);
+	if (!asked->echoes_prompt)
+		free_prompts(generation);
+	asked->prompts = NULL;
 	asked->prompt = NULL;
 	asked->prompt_tokens = NULL;
 	asked->conversation = NULL;
@@ -272,13 +321,19 @@ int generation_fd(const struct generation *generation)
 	return stream_fd(generation->stream);
 }
 
+/* Another choice, which tells of the same prompt, comes before it. */
+static bool repeats_prompt(const struct generation *generation, int choice)
+{
+	return generation->per_prompt > 1 && choice % generation->per_prompt > 0;
+}
+
 static void note_started(struct generation *generation, struct choice *choice, const struct event *event)
 {
 	if (!generation->started)
 		generation->started_unix_ms = event->started_unix_ms;
 	generation->started = true;
-	if (event->choice > 0)
-		return; /* the same prompt */
+	if (repeats_prompt(generation, event->choice))
+		return;
 	choice->prompt_tokens = event->prompt_tokens;
 	choice->cached_tokens = event->cached_tokens;
 	generation->prompt_tokens += choice->prompt_tokens;
@@ -293,7 +348,7 @@ static void note_end(struct generation *generation, struct choice *choice, const
 	choice->stop_matched = generation->stop_matched = event->stop_matched;
 	generation->tokens_out += event->completion_tokens - choice->tokens_out;
 	choice->tokens_out = event->completion_tokens;
-	if (event->choice == 0) {
+	if (!repeats_prompt(generation, event->choice)) {
 		generation->cached_tokens += event->cached_tokens - choice->cached_tokens;
 		choice->cached_tokens = event->cached_tokens;
 	}

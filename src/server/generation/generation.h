@@ -35,10 +35,20 @@ struct tool_place {
 	const struct tool_place *next;
 };
 
+/* A text, or tokens [n_tokens] where that is NULL. */
+struct asked_prompt {
+	const char *text;
+	size_t n_bytes;
+	const int32_t *tokens;
+	size_t n_tokens;
+};
+
 /* Checked; every field is in range. */
 struct asked {
 	const char *job_id; /* NULL: to be chosen */
-	/* One of three, gone once submitted. */
+	/* One of four, gone once submitted. */
+	const struct asked_prompt *prompts; /* [n_prompts] */
+	int n_prompts;
 	const char *prompt;
 	size_t n_prompt_bytes;
 	const int32_t *prompt_tokens; /* [n_prompt_tokens] */
@@ -52,10 +62,12 @@ struct asked {
 	bool fit_pool;      /* struct request */
 	bool include_usage; /* in the stream's last chunk but one */
 	struct sampling sampling;
-	bool has_seed; /* else one is chosen when submitted */
-	int n_choices; /* 0 and 1: one */
-	int n_best;    /* the whole answer tells so many of them, the likeliest; 0 = all */
-	bool logprobs; /* of the tokens are told; sampling.logprobs is set, too, and where only n_best needs them */
+	bool has_seed;      /* else one is chosen when submitted */
+	int n_choices;      /* of each prompt; 0 and 1: one */
+	int n_best;         /* the whole answer tells so many of them, the likeliest; 0 = all */
+	bool logprobs;      /* of the tokens are told; sampling.logprobs is set, too, and where only n_best needs them */
+	bool echoes_prompt; /* the prompt comes before the answer, its log-probabilities with it where those are told */
+	bool prompt_only;   /* nothing is generated */
 	struct stop_string stops[STOP_MAX_STRINGS];
 	int n_stops;
 	bool stream;
@@ -67,6 +79,13 @@ struct asked {
 	const struct tool_place *tool_places; /* NULL: there are no namespaces */
 	const char *echo;    /* members of the request that the answer repeats, as JSON; NULL where there are none */
 	const char *ignored; /* JSON array of unknown fields' names; NULL when there are none */
+};
+
+/* What was encoded. */
+struct prompt {
+	struct token_ids ids;
+	const char *text; /* as it was given; NULL: as tokens, or there is no echo */
+	size_t n_text_bytes;
 };
 
 /* One of the answers. Filled in as the generation's own fields are. */
@@ -83,6 +102,7 @@ struct choice {
 	/* What the dialect writes down as events come, for its whole answer; each of at most GENERATION_NOTES_BYTES. */
 	struct bytes notes[GENERATION_NOTES];
 	int64_t n_characters; /* of the tokens whose log-probabilities were told */
+	bool echoed;          /* the prompt was told */
 };
 
 /* Events that were taken in before anyone asked for them; given again in their order. Of one choice. */
@@ -118,7 +138,9 @@ struct generation {
 
 	const struct tokenizer *tokenizer; /* the engine's; once submitted */
 	struct choice *choices;            /* [n_choices], in the arena; one until submitted */
-	int n_choices;
+	int n_choices, per_prompt;         /* choice c is one of prompt c / per_prompt */
+	struct prompt *prompts;            /* [n_prompts], in the arena; as long as somebody needs them */
+	int n_prompts;
 
 	struct stream *stream;         /* NULL until submitted */
 	struct answer_reading reading; /* answers.h */
