@@ -1,6 +1,6 @@
 /* From logits to a token. In this order: logit biases; penalties (repetition, frequency and presence, DRY); min_tokens;
- * top_n_sigma; temperature; top_k, top_p, min_p, typical_p, XTC; one draw. What a filter looks at is what the one before
- * it left. sampler_private.h says where each formula is from.
+ * top_n_sigma; temperature; top_k, top_p, min_p, typical_p, XTC; one draw. From top_n_sigma to XTC the order may be another.
+ * What a filter looks at is what the one before it left. sampler_private.h says where each formula is from.
  *
  * The draw is a function of (seed, choice, position) alone, so the same request gives the same tokens always. Ties in
  * greedy mode go to the lowest id. Logits that are not finite are treated as impossible; when none is finite the sampler
@@ -13,7 +13,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SAMPLING_MAX_BIASES = 1024, SAMPLING_MAX_TOP_LOGPROBS = 20 };
+enum { SAMPLING_MAX_BIASES = 1024, SAMPLING_MAX_TOP_LOGPROBS = 20, SAMPLING_MAX_STOP_TOKENS = 64 };
+
+/* What may come in another order, in the usual one. */
+enum sampling_stage {
+	STAGE_TOP_N_SIGMA,
+	STAGE_TEMPERATURE,
+	STAGE_TOP_K,
+	STAGE_TOP_P,
+	STAGE_MIN_P,
+	STAGE_TYPICAL_P,
+	STAGE_XTC,
+	STAGE_COUNT
+};
 
 struct logit_bias {
 	int32_t token;
@@ -37,6 +49,13 @@ struct sampling {
 	int64_t min_tokens;        /* what would end the output is impossible before it has so many */
 	int n_biases;              /* 0..SAMPLING_MAX_BIASES */
 	const struct logit_bias *biases;
+	int n_stop_tokens;          /* 0..SAMPLING_MAX_STOP_TOKENS */
+	const int32_t *stop_tokens; /* these end the output as EOS does */
+
+	/* In place of the usual order these stages, each at most once; the others are off. */
+	bool has_order;
+	int n_order;
+	enum sampling_stage order[STAGE_COUNT];
 
 	/* The temperature becomes one between temperature - range and temperature + range, by how even the distribution is:
 	 * least + (most - least) * (entropy / log(tokens)) ^ exponent, as in llama.cpp. */

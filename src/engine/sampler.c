@@ -123,29 +123,106 @@ static bool draw_xtc(const struct sampling *sampling, const struct sampler_place
 	return sampler_uniform(seed, place->choice, place->position) < sampling->xtc_probability;
 }
 
+/* Candidates on their way through the stages. */
+struct filtering {
+	struct candidate *candidates;
+	int64_t n;
+	float most; /* the largest logit */
+	double temperature;
+	bool weighed;  /* at this temperature */
+	bool shuffled; /* by a selection by likelihood, which leaves an order of its own */
+};
+
+static void weigh_once(struct filtering *f)
+{
+	if (!f->weighed)
+		weigh(f->candidates, f->n, f->most, f->temperature);
+	f->weighed = true;
+}
+
+static void keep_top_k(struct filtering *f, int64_t k)
+{
+	f->shuffled |= k > 0;
+	if (k <= 0 || k >= f->n)
+		return;
+	select_most_likely(f->candidates, f->n, k);
+	f->n = k;
+}
+
+static void drop_top(struct filtering *f, double threshold)
+{
+	f->n = drop_top_choices(f->candidates, f->n, threshold);
+	f->most = f->candidates[0].logit;
+	for (int64_t i = 1; i < f->n; i++)
+		f->most = f->candidates[i].logit > f->most ? f->candidates[i].logit : f->most;
+}
+
+static bool is_on(enum sampling_stage stage, const struct sampling *sampling, const struct sampler_place *place)
+{
+	switch (stage) {
+	case STAGE_TOP_N_SIGMA:
+		return sampling->top_n_sigma > 0;
+	case STAGE_TOP_P:
+		return sampling->top_p < 1;
+	case STAGE_MIN_P:
+		return sampling->min_p > 0;
+	case STAGE_TYPICAL_P:
+		return sampling->typical_p > 0 && sampling->typical_p < 1;
+	case STAGE_XTC:
+		return draw_xtc(sampling, place);
+	default:
+		return true;
+	}
+}
+
+static void run_stage(struct filtering *f, enum sampling_stage stage, const struct sampling *sampling)
+{
+	if (stage >= STAGE_TOP_P)
+		weigh_once(f);
+	switch (stage) {
+	case STAGE_TOP_N_SIGMA:
+		f->n = keep_top_n_sigma(f->candidates, f->n, sampling->top_n_sigma);
+		break;
+	case STAGE_TEMPERATURE:
+		f->temperature = temperature_for(f->candidates, f->n, f->most, sampling);
+		f->weighed = false;
+		break;
+	case STAGE_TOP_K:
+		keep_top_k(f, sampling->top_k);
+		break;
+	case STAGE_TOP_P:
+		f->n = keep_nucleus(f->candidates, f->n, sampling->top_p);
+		f->shuffled = false; /* it sorts */
+		break;
+	case STAGE_MIN_P:
+		f->n = keep_min_p(f->candidates, f->n, sampling->min_p);
+		break;
+	case STAGE_TYPICAL_P:
+		f->n = keep_typical(f->candidates, f->n, sampling->typical_p);
+		break;
+	case STAGE_XTC:
+		drop_top(f, sampling->xtc_threshold);
+		break;
+	case STAGE_COUNT:
+		break;
+	}
+}
+
+/* Leaves weighed candidates in an order that depends on the set alone, as the draw must. Returns how many. */
 static int64_t filter(struct candidate *candidates, int64_t n, float most, const struct sampling *sampling,
                       const struct sampler_place *place)
 {
-	if (sampling->top_n_sigma > 0)
-		n = keep_top_n_sigma(candidates, n, sampling->top_n_sigma);
-	double temperature = temperature_for(candidates, n, most, sampling);
-	if (sampling->top_k > 0 && sampling->top_k < n) {
-		select_most_likely(candidates, n, sampling->top_k);
-		n = sampling->top_k;
+	struct filtering f = {.candidates = candidates, .n = n, .most = most, .temperature = 1};
+	int n_stages = sampling->has_order ? sampling->n_order : STAGE_COUNT;
+	for (int i = 0; i < n_stages; i++) {
+		enum sampling_stage stage = sampling->has_order ? sampling->order[i] : (enum sampling_stage)i;
+		if (is_on(stage, sampling, place))
+			run_stage(&f, stage, sampling);
 	}
-	weigh(candidates, n, most, temperature);
-	if (sampling->top_p < 1)
-		n = keep_nucleus(candidates, n, sampling->top_p);
-	if (sampling->min_p > 0)
-		n = keep_min_p(candidates, n, sampling->min_p);
-	if (sampling->typical_p > 0 && sampling->typical_p < 1)
-		n = keep_typical(candidates, n, sampling->typical_p);
-	if (draw_xtc(sampling, place))
-		n = drop_top_choices(candidates, n, sampling->xtc_threshold);
-	/* Selection leaves its own order; the draw must depend on the set alone. */
-	if (sampling->top_k > 0 && sampling->top_p >= 1)
-		sort_by_likelihood(candidates, n);
-	return n;
+	weigh_once(&f);
+	if (f.shuffled)
+		sort_by_likelihood(candidates, f.n);
+	return f.n;
 }
 
 static int32_t draw_token(struct sampler *sampler, const float *logits, int32_t best, const struct sampling *sampling,

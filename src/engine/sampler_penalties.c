@@ -144,4 +144,7 @@ void forbid_early_end(const struct sampler *sampler, float *logits, const struct
 	for (int i = 0; i < place->n_ends; i++)
 		if (is_token(sampler, place->ends[i]))
 			logits[place->ends[i]] = -INFINITY;
+	for (int i = 0; i < sampling->n_stop_tokens; i++)
+		if (is_token(sampler, sampling->stop_tokens[i]))
+			logits[sampling->stop_tokens[i]] = -INFINITY;
 }

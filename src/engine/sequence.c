@@ -29,6 +29,8 @@ static bool own_lists(struct sampling *sampling)
 	size_t n_words = (size_t)(sampling->n_dry_breakers + 63) / 64;
 	bool ok = own_list((const void **)&sampling->biases, (size_t)sampling->n_biases * sizeof *sampling->biases);
 	ok &= own_list((const void **)&sampling->dry_breakers, n_words * sizeof *sampling->dry_breakers);
+	ok &= own_list((const void **)&sampling->stop_tokens,
+	               (size_t)sampling->n_stop_tokens * sizeof *sampling->stop_tokens);
 	return ok;
 }
 
@@ -36,6 +38,7 @@ static void free_lists(struct sampling *sampling)
 {
 	free((void *)sampling->biases);
 	free((void *)sampling->dry_breakers);
+	free((void *)sampling->stop_tokens);
 }
 
 static bool copy_request(struct sequence *sequence, const struct request *request)
@@ -251,6 +254,15 @@ static bool push_text(struct sequence *sequence, int32_t token)
 	               : stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe);
 }
 
+static bool is_end(const struct sequence *sequence, const struct model_config *config, int32_t token)
+{
+	const struct sampling *sampling = &sequence->request.sampling;
+	for (int i = 0; i < sampling->n_stop_tokens; i++)
+		if (sampling->stop_tokens[i] == token)
+			return true;
+	return !sequence->request.ignore_eos && config_is_eos(config, token);
+}
+
 bool sequence_take(struct sequence *sequence, int32_t token, const struct token_logprobs *logprobs,
                    const struct model_config *config, int64_t now_ns, enum outcome *outcome)
 {
@@ -259,7 +271,7 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct token_
 	if (!sequence->first_token_ns)
 		sequence->first_token_ns = now_ns;
 	sequence->last_token_ns = now_ns;
-	if (!sequence->request.ignore_eos && config_is_eos(config, token))
+	if (is_end(sequence, config, token))
 		return finish(sequence, STOP_EOS, now_ns, outcome);
 
 	int64_t index = sequence_output_tokens(sequence);

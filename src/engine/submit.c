@@ -23,6 +23,12 @@ static bool check_sampling(const struct engine *engine, const struct sampling *s
 		return error_set(error, ERROR_INVALID_REQUEST,
 		                 "%lld tokens are said to break repeats or not, the vocabulary has %lld",
 		                 (long long)sampling->n_dry_breakers, (long long)engine->config.vocab_size);
+	if (sampling->n_stop_tokens < 0 || sampling->n_stop_tokens > SAMPLING_MAX_STOP_TOKENS)
+		return error_set(error, ERROR_INVALID_REQUEST, "%d tokens are said to end the output, at most %d can",
+		                 sampling->n_stop_tokens, SAMPLING_MAX_STOP_TOKENS);
+	if (sampling->n_order < 0 || sampling->n_order > STAGE_COUNT)
+		return error_set(error, ERROR_INVALID_REQUEST, "%d stages are put in order, there are %d", sampling->n_order,
+		                 STAGE_COUNT);
 	if (sampling->n_top_logprobs < 0 || sampling->n_top_logprobs > SAMPLING_MAX_TOP_LOGPROBS)
 		return error_set(error, ERROR_INVALID_REQUEST, "%d top log-probabilities are asked for, at most %d can be",
 		                 sampling->n_top_logprobs, SAMPLING_MAX_TOP_LOGPROBS);

@@ -75,7 +75,31 @@ def by_likelihood(q):
     return np.lexsort((np.arange(len(q)), -q))
 
 
+def ordered(x, p):
+    """The same stages in an order of their own: what is not named is off."""
+    alive, temperature = np.isfinite(x), 1
+    for stage in p["samplers"]:
+        q = softmax(np.where(alive, x / temperature, -np.inf))
+        order = by_likelihood(q)
+        if stage == "temperature":
+            temperature = p.get("temperature", 1)
+        elif stage == "top_n_sigma":
+            alive &= x >= x[alive].max() - p["top_n_sigma"] * x[alive].std()
+        elif stage == "top_k":
+            alive &= np.isin(np.arange(VOCAB), order[: p["top_k"]])
+        elif stage == "top_p":
+            alive &= np.isin(np.arange(VOCAB), order[: int((np.cumsum(q[order]) < p["top_p"]).sum()) + 1])
+        elif stage == "min_p":
+            alive &= q >= p["min_p"] * q.max()
+        elif stage == "xtc":  # always drawn here
+            above = [t for t in order if q[t] >= p["xtc_threshold"]]
+            alive &= ~np.isin(np.arange(VOCAB), above[:-1])
+    return softmax(np.where(alive, x / temperature, -np.inf))
+
+
 def distribution(x, p):
+    if "samplers" in p:
+        return ordered(x, p)
     alive = np.isfinite(x)
     if p.get("top_n_sigma"):  # Tang et al., 2024: population deviation of all logits
         alive &= x >= x[alive].max() - p["top_n_sigma"] * x[alive].std()
@@ -159,6 +183,14 @@ CASES = [
     ("filters together", "peaked", {"temperature": 2.5, "top_n_sigma": 2.5, "top_k": 25, "top_p": 0.95, "min_p": 0.02,
                                     "typical_p": 0.9, "xtc_probability": 0.3, "xtc_threshold": 0.1}),
     ("top_k then typical", "flat", {"top_k": 20, "typical_p": 0.7}),
+    ("temperature last", "peaked", {"temperature": 2.5, "top_p": 0.8, "min_p": 0.05,
+                                    "samplers": ["top_p", "min_p", "temperature"]}),
+    ("temperature left out", "flat", {"temperature": 0.3, "top_k": 8, "top_p": 0.5, "samplers": ["top_k"]}),
+    ("xtc, then hot", "peaked", {"temperature": 0.4, "xtc_probability": 1, "xtc_threshold": 0.05, "top_k": 9,
+                                 "samplers": ["xtc", "top_k", "temperature"]}),
+    ("top_k behind top_p and n-sigma", "flat", {"temperature": 1.7, "top_k": 6, "top_p": 0.7, "top_n_sigma": 1.5,
+                                                "samplers": ["temperature", "top_p", "top_n_sigma", "top_k"]}),
+    ("no stage at all", "peaked", {"temperature": 0.2, "top_k": 2, "samplers": []}),
     ("mirostat", "peaked", {"mirostat_tau": 3, "mirostat_eta": 0.1, "mirostat_bound": 4.5, "temperature": 1.5}),
     ("mirostat, below the likeliest", "flat", {"mirostat_tau": 2, "mirostat_eta": 0.3, "mirostat_bound": 0.5}),
 ]

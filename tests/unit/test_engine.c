@@ -498,6 +498,8 @@ static void sampling_out_of_range_is_refused(void **state)
 	    {.biases = many, .n_biases = SAMPLING_MAX_BIASES + 1},
 	    {.logprobs = true, .n_top_logprobs = SAMPLING_MAX_TOP_LOGPROBS + 1},
 	    {.n_dry_breakers = 1 << 30},
+	    {.n_stop_tokens = SAMPLING_MAX_STOP_TOKENS + 1},
+	    {.has_order = true, .n_order = STAGE_COUNT + 1},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		static struct job job;

@@ -90,6 +90,15 @@ static struct sampling read_sampling(const struct json *given, struct logit_bias
 		assert_true(json_int64(json_first(pair), &token) && json_double(json_next(json_first(pair)), &bias));
 		biases[sampling.n_biases++] = (struct logit_bias){.token = (int32_t)token, .bias = (float)bias};
 	}
+	static const char *const stages[STAGE_COUNT] = {"top_n_sigma", "temperature", "top_k", "top_p",
+	                                                "min_p",       "typical_p",   "xtc"};
+	const struct json *order = json_get(given, "samplers");
+	sampling.has_order = order != NULL;
+	for (const struct json *name = json_first(order); name; name = json_next(name))
+		for (int stage = 0; stage < STAGE_COUNT; stage++)
+			if (strcmp(json_string(name, NULL), stages[stage]) == 0)
+				sampling.order[sampling.n_order++] = (enum sampling_stage)stage;
+	assert_int_equal(sampling.n_order, json_count(order));
 	int32_t breaking[VOCAB];
 	size_t n_breaking = read_tokens(json_get(given, "dry_breakers"), breaking, VOCAB);
 	breakers = 0;

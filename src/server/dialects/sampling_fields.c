@@ -33,6 +33,8 @@ static const char *const names[] = {
     "dry_sequence_breakers",
     "min_tokens",
     "logit_bias",
+    "samplers",
+    "stop_token_ids",
 };
 
 const struct field_names sampling_field_names = {names, sizeof names / sizeof *names};
@@ -176,6 +178,99 @@ static bool read_breakers(struct field_checker *check, const struct sampling_rul
 	return ok;
 }
 
+/* ---- the order of stages ---- */
+
+static const struct {
+	const char *name;
+	enum sampling_stage stage;
+} stage_names[] = {
+    {"top_n_sigma", STAGE_TOP_N_SIGMA},
+    {"temperature", STAGE_TEMPERATURE},
+    {"top_k", STAGE_TOP_K},
+    {"top_p", STAGE_TOP_P},
+    {"min_p", STAGE_MIN_P},
+    {"typical_p", STAGE_TYPICAL_P},
+    {"typ_p", STAGE_TYPICAL_P}, /* llama.cpp's */
+    {"xtc", STAGE_XTC},
+};
+
+/* What changes logits comes first in any order, so naming it there says nothing new. */
+static bool is_penalty(const char *name)
+{
+	return strcmp(name, "penalties") == 0 || strcmp(name, "dry") == 0;
+}
+
+static int find_stage(const char *name)
+{
+	for (size_t i = 0; name && i < sizeof stage_names / sizeof *stage_names; i++)
+		if (strcmp(stage_names[i].name, name) == 0)
+			return (int)stage_names[i].stage;
+	return -1;
+}
+
+static void read_order(struct field_checker *check, struct sampling *sampling)
+{
+	const struct json *list = field_get(check, "samplers");
+	bool seen[STAGE_COUNT] = {false};
+	int place = 0;
+	if (!list)
+		return;
+	if (json_type(list) != JSON_ARRAY) {
+		field_error(check, "samplers", "type(array)", NULL, "samplers must be an array of names (got %s)",
+		            json_type_name(json_type(list)));
+		return;
+	}
+	sampling->has_order = true;
+	sampling->n_order = 0;
+	for (const struct json *item = json_first(list); item; item = json_next(item), place++) {
+		const char *name = json_string(item, NULL);
+		if (name && sampling->n_order == 0 && is_penalty(name) && place < 2)
+			continue;
+		int stage = find_stage(name);
+		if (stage < 0 || seen[stage]) {
+			field_error(
+			    check, "samplers", "names", NULL,
+			    "samplers[%d] must be another of top_n_sigma, temperature, top_k, top_p, min_p, typical_p and xtc; "
+			    "penalties and dry may only come first",
+			    place);
+			return;
+		}
+		seen[stage] = true;
+		sampling->order[sampling->n_order++] = (enum sampling_stage)stage;
+	}
+}
+
+static bool read_stop_tokens(struct field_checker *check, const struct sampling_rules *rules, struct arena *arena,
+                             struct sampling *sampling)
+{
+	const struct json *list = field_get(check, "stop_token_ids");
+	size_t n = json_count(list);
+	int n_read = 0;
+	if (!list)
+		return true;
+	if (json_type(list) != JSON_ARRAY || n > SAMPLING_MAX_STOP_TOKENS) {
+		field_error(check, "stop_token_ids", "max_items(64)", NULL,
+		            "stop_token_ids must be an array of at most %d token ids", SAMPLING_MAX_STOP_TOKENS);
+		return true;
+	}
+	int32_t *tokens = arena_array(arena, n, sizeof *tokens);
+	if (!tokens)
+		return false;
+	for (const struct json *item = json_first(list); item; item = json_next(item)) {
+		int64_t id;
+		if (!json_int64(item, &id) || id < 0 || id >= rules->vocab_size) {
+			field_error(check, "stop_token_ids", "tokens", NULL,
+			            "stop_token_ids[%d] is no token: they are integers from 0 to %lld", n_read,
+			            (long long)rules->vocab_size - 1);
+			return true;
+		}
+		tokens[n_read++] = (int32_t)id;
+	}
+	sampling->stop_tokens = tokens;
+	sampling->n_stop_tokens = n_read;
+	return true;
+}
+
 static bool read_dry(struct field_checker *check, const struct sampling_rules *rules, struct arena *arena,
                      struct sampling *sampling)
 {
@@ -197,5 +292,7 @@ bool sampling_fields_read(struct field_checker *check, const struct sampling_rul
 	read_mirostat(check, sampling);
 	read_penalties(check, sampling);
 	field_integer(check, "min_tokens", 0, rules->max_min_tokens, &sampling->min_tokens);
-	return read_dry(check, rules, arena, sampling) && logit_bias_read(check, rules->vocab_size, arena, sampling);
+	read_order(check, sampling);
+	return read_dry(check, rules, arena, sampling) && read_stop_tokens(check, rules, arena, sampling) &&
+	       logit_bias_read(check, rules->vocab_size, arena, sampling);
 }
