@@ -313,6 +313,31 @@ def test_held_text_keeps_its_logprobs(port):
     assert any(part["text"] == "" and part["logprobs"] for part in parts)
 
 
+def test_stages_in_another_order(port):
+    fields = {"temperature": 2, "top_k": 20, "seed": 3, "max_tokens": 150, "ignore_eos": True}
+    usual = good(complete(port, **fields))["choices"][0]["text"]
+    order = ["penalties", "dry", "top_n_sigma", "temperature", "top_k", "top_p", "min_p", "typ_p", "xtc"]
+    assert good(complete(port, samplers=order, **fields))["choices"][0]["text"] == usual
+    cold = good(complete(port, samplers=["top_k"], **fields))["choices"][0]["text"]
+    assert cold == good(complete(port, **dict(fields, temperature=1)))["choices"][0]["text"] != usual
+    assert good(post(port, "/execute", dict(fields, samplers=["top_k"], prompt="Once upon a time", stream=False)))["text"] == cold
+    for bad in ("top_k", ["top_q"], ["top_k", "top_k"], ["typ_p", "typical_p"], ["top_k", "dry"], [5], ["xtc"] * 100):
+        assert "samplers" in refused(complete(port, samplers=bad), param="samplers")
+
+
+def test_tokens_that_end_an_answer(port):
+    ids = good(post(port, "/tokenize", {"prompt": "Once upon a time" + good(complete(port))["choices"][0]["text"]}))["tokens"]
+    n_prompt = good(complete(port))["usage"]["prompt_tokens"]
+    last = ids[n_prompt + 3]
+    fields = {"stop_token_ids": [last], "ignore_eos": True}
+    choice = good(complete(port, **fields))
+    assert choice["usage"]["completion_tokens"] == ids[n_prompt:].index(last) and choice["choices"][0]["finish_reason"] == "stop"
+    assert good(complete(port, min_tokens=8, **fields))["usage"]["completion_tokens"] == 8
+    assert good(complete(port, stop_token_ids=[]))["usage"]["completion_tokens"] == 8
+    for bad in (5, ["x"], [-1], [1 << 33], [1.5], [1] * 65):
+        refused(complete(port, stop_token_ids=bad), param="stop_token_ids")
+
+
 # ---- several choices ----
 
 
