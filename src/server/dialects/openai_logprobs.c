@@ -23,7 +23,7 @@ static void open_token(const struct tokenizer *tokenizer, int32_t token, double 
 	json_field_double(out, "logprob", logprob);
 	json_field_key(out, "bytes");
 	bytes_append_text(out, "[");
-	for (size_t i = 0; i < text.n_bytes; i++)
+	for (size_t i = 0; text.data && i < text.n_bytes; i++)
 		bytes_append_format(out, "%s%d", i > 0 ? "," : "", (unsigned char)text.data[i]);
 	bytes_append_text(out, "]");
 	out->failed |= text.failed;
