@@ -14,7 +14,7 @@ from conftest import ROOT, Worker
 from http_client import Stream, post
 
 PATH = "/v1/embeddings"
-GOLDENS = json.loads((ROOT / "tests" / "models" / "embeddings.json").read_text())
+GOLDENS = json.loads((ROOT / "tests" / "models" / "shipped" / "embeddings.json").read_text())
 
 
 def good(answer):

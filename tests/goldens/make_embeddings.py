@@ -1,4 +1,4 @@
-"""Writes tests/models/embeddings.json: what transformers makes of texts' hidden states, pooled in three ways, for the shipped
+"""Writes tests/models/shipped/embeddings.json: what transformers makes of texts' hidden states, pooled in three ways, for the shipped
 model and some of the small random ones. A development tool, as make_models.py is, with the same packages.
 
     venv/bin/python tests/goldens/make_embeddings.py
@@ -39,7 +39,7 @@ def main():
             vectors.append({"tokens": tokens, "mean": unit(hidden.mean(0)), "cls": unit(hidden[0]), "last": unit(hidden[-1])})
         found[name] = vectors
     lines = ",\n".join(json.dumps(name) + ": " + json.dumps(vectors, separators=(",", ":")) for name, vectors in found.items())
-    (ROOT / "tests" / "models" / "embeddings.json").write_text("{\n%s\n}\n" % lines)
+    (ROOT / "tests" / "models" / "shipped" / "embeddings.json").write_text("{\n%s\n}\n" % lines)
 
 
 if __name__ == "__main__":
