@@ -133,7 +133,7 @@ UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_quant.o av
               avx512_bf16.o avx512_quant.o avx512_vnni.o amx.o)
 $(UNWATCHED): CFLAGS_tsan := -O2
 
-FUZZ_TARGETS  := answer config dialects gguf safetensors template tokenizer http
+FUZZ_TARGETS  := answer config dialects gguf safetensors template tokenizer http grammar
 FUZZ_PROGRAMS := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
 FUZZ_OBJECTS  := $(filter $(foreach layer,base tensor kernels text model,$(BUILD)/src/$(layer)/%),$(OBJECTS)) \
                  $(BUILD)/src/server/http/head.o $(BUILD)/src/server/http/chunks.o

@@ -1,0 +1,57 @@
+/* A constraint (the first byte says of which kind its source is) and, as a second part, a text to follow. */
+#include <string.h>
+
+#include "base/json.h"
+#include "fuzz.h"
+#include "text/grammar.h"
+
+static void follow(struct grammar *grammar, struct fuzz_part text)
+{
+	size_t n = 0;
+	while (n < text.n_bytes && grammar_take(grammar, (const char *)text.data + n, 1))
+		n++;
+	bool complete = grammar_complete(grammar);
+	/* As a whole it goes as far as byte by byte. */
+	grammar_restart(grammar);
+	REQUIRE(grammar_take(grammar, (const char *)text.data, n) || grammar_failed(grammar));
+	REQUIRE(grammar_complete(grammar) == complete || grammar_failed(grammar));
+}
+
+static void find_canonical(struct grammar *grammar, struct fuzz_part text)
+{
+	struct error error = {0};
+	struct json *value = json_parse((const char *)text.data, text.n_bytes, &(struct json_limits){0}, &error);
+	struct bytes canonical = {0};
+	if (value && grammar_canonical(grammar, value, &canonical)) {
+		grammar_restart(grammar);
+		REQUIRE(grammar_take(grammar, canonical.data, canonical.n_bytes) || grammar_failed(grammar));
+		REQUIRE(grammar_complete(grammar) || grammar_failed(grammar));
+	}
+	bytes_free(&canonical);
+	json_destroy(value);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
+{
+	static const enum grammar_kind kinds[] = {GRAMMAR_JSON_SCHEMA, GRAMMAR_REGEX, GRAMMAR_CHOICE, GRAMMAR_GBNF};
+	struct fuzz_part rest = {data, n_bytes}, source, text = {(const uint8_t *)"", 0};
+	struct grammar_report report = {0};
+	struct error error = {0};
+	fuzz_begin();
+	fuzz_next_part(&rest, &source);
+	fuzz_next_part(&rest, &text);
+	if (source.n_bytes == 0)
+		return 0;
+	struct grammar *grammar =
+	    grammar_compile(kinds[source.data[0] % 4], (const char *)source.data + 1, source.n_bytes - 1, &report, &error);
+	if (grammar) {
+		follow(grammar, text);
+		find_canonical(grammar, text);
+	} else {
+		REQUIRE(error.code == ERROR_CONSTRAINT || error.code == ERROR_MEMORY);
+		REQUIRE(error.code == ERROR_MEMORY || report.n_refused > 0);
+	}
+	grammar_report_free(&report);
+	grammar_destroy(grammar);
+	return 0;
+}
