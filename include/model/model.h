@@ -73,9 +73,9 @@ struct forward_span {
 	int64_t rope_variant; /* model_rope_variant of the sequence; where it can vary, n_parallel spans at most */
 	const int32_t *pages; /* page table that covers position + n_rows; pages written are not shared */
 	int n_pages;
-	bool hidden;               /* hidden states of all rows are wanted, too */
 	int logits;                /* of so many of its last rows: LOGITS_NONE, LOGITS_LAST, up to n_rows */
 	const atomic_bool *cancel; /* looked at between matrices; NULL = never cancelled */
+	bool hidden;               /* hidden states of all rows are wanted, too */
 	/* results */
 	int hidden_row; /* of the first row of hidden states, where wanted and not cancelled */
 	int logit_row;  /* of the first row of logits, -1 when none were wanted or the span was cancelled */

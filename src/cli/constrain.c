@@ -1,5 +1,6 @@
 /* `tallow constrain`: what is understood of a schema, a regular expression or a grammar, what is refused and where, and
  * whether texts are accepted token by token. People debug their schemas with it. No weights are read. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,7 +129,7 @@ static bool split(const struct constraining *c, const struct bytes *text, struct
 			return true;
 	}
 	token_ids_free(ids);
-	ids->ids = malloc((text->n_bytes + 1) * sizeof *ids->ids);
+	ids->ids = calloc(text->n_bytes + 1, sizeof *ids->ids);
 	if (!ids->ids)
 		return error_set(error, ERROR_MEMORY, "not enough memory for %zu tokens", text->n_bytes);
 	for (at = 0; at < text->n_bytes; at += n_bytes) {
@@ -293,6 +294,7 @@ static void print_plain(const struct options *options, const struct constraining
 static bool answer(const struct options *options, const struct constraining *c, const struct check *checks,
                    struct error *error)
 {
+	assert(c->grammar || c->report.n_refused > 0);
 	if (!c->grammar)
 		return error_set(error, ERROR_CONSTRAINT, "refused: %.120s%s%.300s", c->report.refused[0].pointer,
 		                 *c->report.refused[0].pointer ? ": " : "", c->report.refused[0].why);

@@ -38,12 +38,15 @@ struct engine {
 	pthread_mutex_t mutex;
 	pthread_cond_t work;    /* the engine's thread waits for something to do */
 	pthread_cond_t changed; /* others wait for the state to change */
-	bool stopping;
 	enum engine_state state;
-	struct error error; /* when FAILED */
 	enum load_stage load_stage;
+	struct error error; /* when FAILED */
+	bool stopping;
+	bool loaded;         /* what the thread made while it loaded is there */
+	bool fault_is_final; /* nothing runs any more */
+	int n_faults;        /* answers in a row whose logits were not finite */
+	struct error fault;  /* why the engine is unfit; else code NONE */
 	uint64_t load_bytes_done, load_bytes_total;
-	bool loaded; /* what the thread made while it loaded is there */
 	struct scheduler *scheduler;
 	struct prefix_cache *cache;
 	/* [n_sequences], by the scheduler's id; NULL = free. Of one that was admitted the engine's thread alone changes what is
@@ -56,22 +59,19 @@ struct engine {
 	uint64_t n_groups;                 /* of requests with one prompt, so far */
 	struct engine_metrics metrics;
 	struct rate rate;
-	int n_faults;        /* answers in a row whose logits were not finite */
-	struct error fault;  /* why the engine is unfit; else code NONE */
-	bool fault_is_final; /* nothing runs any more */
 
 	/* ---- made by the engine's thread; once `loaded`, read by all and changed by nobody ---- */
 	struct tokenizer *tokenizer;
 	struct chat_template *chat_template; /* NULL: see the next */
 	struct error chat_error;
-	enum pooling pooling; /* of embeddings, never AUTO; NONE: see the next */
-	struct error pooling_error;
+	struct error pooling_error; /* where pooling is NONE */
+	enum pooling pooling;       /* of embeddings, never AUTO */
+	int n_sequences;
 	struct model_files *files;
 	struct model *model;        /* its config and plan; the rest is the engine's thread's */
 	struct model_config config; /* with the tokenizer's EOS */
 	struct engine_status facts; /* what engine_status says that does not change */
 	bool decode_is_prefill;     /* a decoded row has the bits of a prefilled one: pages of answers are shared, too */
-	int n_sequences;
 
 	/* ---- the engine's thread alone ---- */
 	struct sampler *sampler;

@@ -157,7 +157,7 @@ def test_generate_says_what_is_wrong(tallow, text_model, tmp_path):
     empty = tallow("generate", "--model", text_model, "-p", "")
     assert empty.returncode == 2 and b"prompt is empty" in empty.stderr
     long = tallow("generate", "--model", text_model, "--context", "64", "-p", "word " * 200)
-    assert long.returncode == 2 and b"the context holds 64" in long.stderr
+    assert long.returncode == 2 and b"context length is 64" in long.stderr
     missing = tallow("generate", "--model", tmp_path, "-p", "x")
     assert missing.returncode == 3 and missing.stdout == b""
     small = tallow("generate", "--model", text_model, "-p", "x", "--memory-limit", "1MiB")

@@ -10,8 +10,9 @@
 #include "text/template.h"
 
 static const struct dialect *const dialects[] = {
-    &messages_dialect,          &responses_dialect, &ollama_chat_dialect,    &ollama_generate_dialect,   &openai_chat_dialect,
-    &openai_completion_dialect, &worker_dialect,    &orchestrator_job_dialect, &orchestrator_infer_dialect,
+    &messages_dialect,        &responses_dialect,        &ollama_chat_dialect,
+    &ollama_generate_dialect, &openai_chat_dialect,      &openai_completion_dialect,
+    &worker_dialect,          &orchestrator_job_dialect, &orchestrator_infer_dialect,
 };
 enum { N_DIALECTS = sizeof dialects / sizeof dialects[0], VOCAB_SIZE = 1000 };
 
