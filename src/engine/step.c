@@ -401,12 +401,13 @@ void engine_serve(struct engine *engine)
 		drop_cancelled(engine, now_ns);
 		if (engine->fault_is_final)
 			fail_all(engine);
-		if (!plan(engine, now_ns, &step)) {
+		bool works = plan(engine, now_ns, &step);
+		engine->step_started_ns = now_ns;
+		if (!works) {
 			if (engine->ended || !catch_up_step(engine))
 				rest(engine);
 			continue;
 		}
-		engine->step_started_ns = now_ns;
 		int threads = changed_threads(engine);
 		pthread_mutex_unlock(&engine->mutex);
 
