@@ -77,6 +77,7 @@ TESTS   := $(sort $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/un
 ifeq ($(CONFIG),neon)
 ROOT      := $(BUILD)/root
 CC        := aarch64-linux-gnu-gcc
+AR        := aarch64-linux-gnu-ar
 MULTIARCH := aarch64-linux-gnu
 INCLUDES   = -Iinclude -Isrc -I$(BLAS_INCLUDE) -I$(ROOT)/usr/include
 LIBS       = $(BLAS_WRAP) $(BLAS_LIB) -L$(ROOT)/usr/lib/$(MULTIARCH) -lcjson -lm -lpthread
@@ -113,9 +114,13 @@ $(BUILD)/%.o: %.c
 	@echo "  CC  $<"
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(OBJECTS)
+# A test is linked with what it calls alone: with everything, the links would take as long as the compiler.
+ARCHIVE := $(BUILD)/objects.a
+$(ARCHIVE): $(OBJECTS)
+	@rm -f $@ && $(AR) rcsT $@ $^
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(ARCHIVE)
 	@mkdir -p $(@D)
-	@$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ -lcmocka $(LIBS)
+	@$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $(filter %.o,$^) -lcmocka -Wl,--start-group $(ARCHIVE) $(LIBS) -Wl,--end-group
 
 # The scheduler's load, for its test and for `make simulate`.
 $(BUILD)/tests/test_simulation: $(BUILD)/tests/bench/simulation.o
