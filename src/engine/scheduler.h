@@ -55,9 +55,9 @@ struct scheduler_request {
 	int64_t n_prompt; /* tokens to prefill */
 	int64_t n_total;  /* positions it may fill: prompt + max_tokens, clipped to the context */
 	int priority;
+	bool every_row; /* its prompt's rows cost more than others': while anyone decodes, a step has one tile of them */
 	int64_t arrival_ns;
 	uint64_t group; /* 0 = none */
-	bool every_row; /* its prompt's rows cost more than others': while anyone decodes, a step has one tile of them */
 };
 
 enum scheduler_refusal {

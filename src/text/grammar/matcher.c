@@ -126,8 +126,10 @@ static int by_place(const void *a, const void *b)
 
 static void sort_places(struct matcher *m)
 {
-	struct place *made = m->places + m->made_first;
 	size_t n = m->n_places - m->made_first, kept = 0;
+	if (n == 0)
+		return; /* there may be no places at all yet */
+	struct place *made = m->places + m->made_first;
 	if (n > 1)
 		qsort(made, n, sizeof *made, by_place);
 	for (size_t i = 0; i < n; i++)
@@ -387,7 +389,8 @@ uint32_t matcher_tidy(struct matcher *m, uint32_t state)
 		return state;
 	struct match_state kept = m->states[state];
 	forget_states(m);
-	memmove(m->places, m->places + kept.first_place, kept.n_places * sizeof *m->places);
+	if (kept.n_places > 0)
+		memmove(m->places, m->places + kept.first_place, kept.n_places * sizeof *m->places);
 	m->n_places = kept.n_places;
 	m->made_first = 0;
 	m->made_accepts = kept.accepts;
