@@ -32,7 +32,8 @@ static struct scheduler *make(int n_parallel, int n_pages)
 static int add(struct scheduler *s, int64_t n_prompt, int64_t n_total, int priority, int64_t arrival_ns)
 {
 	enum scheduler_refusal refusal;
-	struct scheduler_request request = {n_prompt, n_total, priority, arrival_ns, 0, false};
+	struct scheduler_request request = {
+	    .n_prompt = n_prompt, .n_total = n_total, .priority = priority, .arrival_ns = arrival_ns};
 	return scheduler_add(s, &request, &refusal);
 }
 
@@ -187,7 +188,7 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 	add(s, 1, 2, 0, 0);
 	assert_true(plan(s, 0, &step));
 	assert_true(add(s, 9000, 9001, 0, 0) >= 0);
-	struct scheduler_request tokens = {1001, 1002, 0, 0, 0, false};
+	struct scheduler_request tokens = {.n_prompt = 1001, .n_total = 1002};
 	assert_int_equal(scheduler_add(s, &tokens, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
 	assert_int_equal(scheduler_waiting_tokens(s), 9000);
