@@ -54,21 +54,21 @@ def test_prefixes_are_shared_per_key_or_by_all(worker, tmp_path):
 
 
 def test_what_fits_runs_what_must_wait_waits_what_never_fits_is_refused(worker):
-    port = worker("--kv-memory", "2MiB").port
+    port = worker("--kv-memory", "3500KiB").port  # four pages where they are largest
     pages = health(port)["kv_pages_total"]
     answer = whole(port, prompt=PROMPT, max_tokens=2000)
     error = answer.json()["error"]
     assert answer.status == 400 and error["code"] == "INSUFFICIENT_MEMORY" and error["retriable"] is False
     most = int(error["message"].split("at most ")[1].split()[0])
     assert "the pool has %d" % pages in error["message"] and 100 < most < 2000
-    # Four that each may fill the whole pool: all are let in at once, the newer ones pause when it is full, and all say what
-    # they say alone. The next one waits behind those that pause.
+    # Four that each may fill the whole pool: as many as have pages to begin with are let in at once (two, where pages are
+    # large), the newer ones pause when it is full, and all say what they say alone.
     bodies = [dict(LONG, max_tokens=most - 20, seed=seed) for seed in range(4)]
     alone = [execute(port, body) for body in bodies]
     assert counter(port, "worker_pauses_total") == 0
     streams = [Stream(port, "/execute", body) for body in bodies]
     wait_until(lambda: counter(port, "worker_pauses_total") > 0)
-    assert health(port)["active"] == 4
+    assert health(port)["active"] >= 2
     for stream, expected in zip(streams, alone):
         events = list(stream)
         assert events[-1][0] == "end" and events[-1][1]["tokens_out"] == most - 20
