@@ -5,16 +5,12 @@ import json
 import pytest
 
 from api_types import check_fields
+from echo_template import echo_worker, n_tokens
 from http_client import Stream, get, post, request, wait_until
 
 MESSAGES = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
 HELLO = [{"role": "user", "content": "Once upon a time"}]
-ECHO = ("{% for m in messages %}[{{ m.role }}{% if m.name %}={{ m.name }}{% endif %}]{% if m.reasoning_content %}"
-        "({{ m.reasoning_content }}){% endif %}{{ m.content }}{% for c in m.tool_calls or [] %}<{{ c.function.name }} "
-        "{{ c.function.arguments|tojson }}>{% endfor %}{% endfor %}{% for t in tools or [] %}|{{ t|tojson }}{% endfor %}"
-        "{% if enable_thinking is defined %}~{{ enable_thinking }}{% endif %}{{ reasoning_effort or '' }}"
-        "{% if add_generation_prompt %}>{% endif %}")
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +25,16 @@ def port(text_model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def echo(text_model, tmp_path_factory):
-    """A worker whose prompts show what a template is given: `shown` is the prompt of a body."""
-    from conftest import Worker
+    """echo(messages, expected, ...): asserts that the tokens of a body's prompt are those of a text."""
+    with echo_worker(text_model, tmp_path_factory.mktemp("echo")) as port:
 
-    folder = tmp_path_factory.mktemp("echo")
-    (folder / "echo.jinja").write_text(ECHO)
-    one = Worker(["--chat-template", folder / "echo.jinja"], text_model, folder / "log")
+        def shown(messages=HELLO, expected="", **fields):
+            counted = good(post(port, COUNT, dict({"messages": messages}, **fields)))["input_tokens"]
+            said = good(ask(port, messages, **fields))["usage"]
+            assert counted == n_tokens(port, expected), expected
+            assert said["input_tokens"] + said["cache_read_input_tokens"] == counted
 
-    def shown(messages=HELLO, expected="", **fields):
-        """Asserts that the tokens of a body's prompt are those of a text."""
-        counted = good(post(one.port, COUNT, dict({"messages": messages}, **fields)))["input_tokens"]
-        tokens = good(post(one.port, "/tokenize", {"prompt": expected, "add_special_tokens": False, "parse_special": False}))
-        said = good(ask(one.port, messages, **fields))["usage"]
-        assert counted == tokens["count"], (counted, tokens["count"], expected)
-        assert said["input_tokens"] + said["cache_read_input_tokens"] == counted
-
-    yield shown
-    assert one.stop() == 0, one.log()
+        yield shown
 
 
 def ask(port, messages=HELLO, path=MESSAGES, headers=None, **fields):

@@ -5,16 +5,12 @@ import json
 import pytest
 
 from api_types import check_fields
+from echo_template import echo_worker, n_tokens
 from http_client import Stream, get, post, wait_until
 
 PATH = "/v1/responses"
 HELLO = "Once upon a time"
 CAPITAL = "The capital of France is"
-ECHO = ("{% for m in messages %}[{{ m.role }}{% if m.name %}={{ m.name }}{% endif %}]{% if m.reasoning_content %}"
-        "({{ m.reasoning_content }}){% endif %}{{ m.content }}{% for c in m.tool_calls or [] %}<{{ c.function.name }} "
-        "{{ c.function.arguments|tojson }}>{% endfor %}{% endfor %}{% for t in tools or [] %}|{{ t|tojson }}{% endfor %}"
-        "{% if enable_thinking is defined %}~{{ enable_thinking }}{% endif %}{{ reasoning_effort or '' }}"
-        "{% if add_generation_prompt %}>{% endif %}")
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +25,13 @@ def port(text_model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def echo(text_model, tmp_path_factory):
-    """A worker whose prompts show what a template is given: echo(input, expected) compares their tokens with a text's."""
-    from conftest import Worker
+    """echo(input, expected, ...): asserts that the tokens of a body's prompt are those of a text."""
+    with echo_worker(text_model, tmp_path_factory.mktemp("echo")) as port:
 
-    folder = tmp_path_factory.mktemp("echo")
-    (folder / "echo.jinja").write_text(ECHO)
-    one = Worker(["--chat-template", folder / "echo.jinja"], text_model, folder / "log")
+        def shown(input, expected, **fields):
+            assert good(ask(port, input, **fields))["usage"]["input_tokens"] == n_tokens(port, expected), expected
 
-    def shown(input, expected, **fields):
-        tokens = good(post(one.port, "/tokenize", {"prompt": expected, "add_special_tokens": False, "parse_special": False}))
-        assert good(ask(one.port, input, **fields))["usage"]["input_tokens"] == tokens["count"], expected
-
-    yield shown
-    assert one.stop() == 0, one.log()
+        yield shown
 
 
 def ask(port, input=HELLO, **fields):

@@ -1,61 +1,13 @@
-/* Terms and what they denote: constructors, derivatives, the search for a string (language.h). */
-#include "text/grammar/language.h"
+/* Terms and their constructors (language.h); what they denote is derivative.c's. */
+#include "text/grammar/language_private.h"
+#include "text/unicode.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/grammar/table.h"
-#include "text/unicode.h"
+enum { MAX_TERMS = 4 << 20 };
 
-enum { MAX_TERMS = 4 << 20, MAX_STEPS = 100000, SURROGATES_FIRST = 0xD800, SURROGATES_LAST = 0xDFFF };
-
-enum kind { KIND_CLASS, KIND_EMPTY, KIND_SEQUENCE, KIND_REPEAT, KIND_EITHER, KIND_BOTH, KIND_NOT, KIND_MULTIPLES };
-enum life { LIFE_UNKNOWN, LIFE_LIVE, LIFE_DEAD };
-
-/* A term. Lists (ranges of a class, parts of either and both) lie in `words`. */
-struct term {
-	uint8_t kind, life;
-	bool has_empty;
-	bool plain;         /* without both, not, multiples: it has a string unless it is NONE */
-	uint32_t a, b;      /* parts; or first and number of `words`; multiples: the residue's halves */
-	uint32_t min, max;  /* repeat; multiples: how far the number was read, and which numbers (`steps`) */
-	uint32_t first_arc; /* UINT32_MAX until asked for */
-	uint32_t n_arcs;
-};
-
-/* The derivative by all characters up to `last` that come after the arc before. */
-struct arc {
-	uint32_t last, target;
-};
-
-struct multiples {
-	uint64_t step;
-	uint32_t scale;
-};
-
-struct languages {
-	struct term *terms;
-	size_t n_terms, max_terms;
-	uint32_t *words;
-	size_t n_words, max_words;
-	uint32_t *parts; /* of a term that is being made */
-	size_t n_parts, max_parts;
-	struct arc *arcs;
-	size_t n_arcs, max_arcs;
-	struct multiples *multiples;
-	size_t n_multiples, max_multiples;
-	uint32_t *queue; /* of a search, and beside it who led there */
-	uint32_t *parents;
-	size_t max_queue, max_parents;
-	uint32_t *seen; /* [n] the search that saw a term last */
-	size_t max_seen, n_seen;
-	uint32_t search;
-	struct table_index index;
-	uint64_t steps_left;
-	const char *failed;
-};
-
-static uint32_t fail(struct languages *l, const char *why)
+uint32_t language_fail(struct languages *l, const char *why)
 {
 	if (!l->failed)
 		l->failed = why;
@@ -72,12 +24,12 @@ void languages_allow(struct languages *l, uint64_t n_steps)
 	l->steps_left = n_steps;
 }
 
-static bool take_steps(struct languages *l, uint64_t n)
+bool language_take_steps(struct languages *l, uint64_t n)
 {
 	if (l->failed)
 		return false;
 	if (n > l->steps_left) {
-		fail(l, "steps");
+		language_fail(l, "steps");
 		return false;
 	}
 	l->steps_left -= n;
@@ -119,7 +71,7 @@ static uint32_t intern(struct languages *l, struct term made)
 {
 	if (l->failed || l->n_terms >= MAX_TERMS || !TABLE_RESERVE(l->terms, l->n_terms, l->max_terms, 1) ||
 	    !table_index_room(&l->index, hash_of, l))
-		return fail(l, "memory");
+		return language_fail(l, "memory");
 	made.first_arc = UINT32_MAX;
 	l->terms[l->n_terms] = made; /* where hash_of finds it */
 	uint32_t hash = hash_of(l, (uint32_t)l->n_terms);
@@ -138,7 +90,7 @@ static uint32_t intern(struct languages *l, struct term made)
 static bool push_word(struct languages *l, uint32_t word)
 {
 	if (!TABLE_RESERVE(l->words, l->n_words, l->max_words, 1)) {
-		fail(l, "memory");
+		language_fail(l, "memory");
 		return false;
 	}
 	l->words[l->n_words++] = word;
@@ -200,7 +152,7 @@ uint32_t language_class(struct languages *l, const struct char_range *ranges, si
 {
 	struct char_range *sorted = malloc((n_ranges + 1) * sizeof *sorted);
 	if (!sorted)
-		return fail(l, "memory");
+		return language_fail(l, "memory");
 	if (n_ranges)
 		memcpy(sorted, ranges, n_ranges * sizeof *sorted);
 	qsort(sorted, n_ranges, sizeof *sorted, by_first);
@@ -283,7 +235,7 @@ static bool push_parts(struct languages *l, enum kind kind, uint32_t id)
 	const struct term *term = &l->terms[id];
 	bool opens = term->kind == kind;
 	if (!TABLE_RESERVE(l->parts, l->n_parts, l->max_parts, opens ? term->b : 1)) {
-		fail(l, "memory");
+		language_fail(l, "memory");
 		return false;
 	}
 	if (!opens) {
@@ -312,7 +264,7 @@ static bool join_classes(struct languages *l)
 		}
 		if (!TABLE_RESERVE(ranges, n_ranges, max_ranges, term->b / 2)) {
 			free(ranges);
-			fail(l, "memory");
+			language_fail(l, "memory");
 			return false;
 		}
 		for (uint32_t k = 0; k < term->b; k += 2)
@@ -355,7 +307,7 @@ static uint32_t finish_parts(struct languages *l, enum kind kind)
 	if (absorbed || n < 2)
 		return absorbed ? absorbing : n == 1 ? l->parts[0] : neutral;
 	if (!TABLE_RESERVE(l->words, l->n_words, l->max_words, n))
-		return fail(l, "memory");
+		return language_fail(l, "memory");
 	memcpy(l->words + start, l->parts, n * sizeof *l->words);
 	l->n_words += n;
 	bool any_empty = false, all_empty = true, plain = kind == KIND_EITHER;
@@ -449,7 +401,7 @@ static uint32_t tree_of(struct languages *l, const struct language_string *strin
 		}
 		if (!TABLE_RESERVE(parts, n_parts, max_parts, 1)) {
 			free(parts);
-			return fail(l, "memory");
+			return language_fail(l, "memory");
 		}
 		parts[n_parts++] = term;
 		i = end;
@@ -498,12 +450,12 @@ static uint32_t multiples_at(struct languages *l, uint32_t which, uint32_t read,
 uint32_t language_multiples(struct languages *l, uint64_t step, uint32_t scale)
 {
 	if (!TABLE_RESERVE(l->multiples, l->n_multiples, l->max_multiples, 1))
-		return fail(l, "memory");
+		return language_fail(l, "memory");
 	l->multiples[l->n_multiples] = (struct multiples){step, scale};
 	return multiples_at(l, (uint32_t)l->n_multiples++, READ_NOTHING, 0);
 }
 
-static uint32_t multiples_after(struct languages *l, const struct term *t, uint32_t code)
+uint32_t language_multiples_after(struct languages *l, const struct term *t, uint32_t code)
 {
 	const struct multiples *m = &l->multiples[t->max];
 	uint64_t residue = (uint64_t)t->b << 32 | t->a;
@@ -518,284 +470,6 @@ static uint32_t multiples_after(struct languages *l, const struct term *t, uint3
 		return multiples_at(l, t->max, t->min + 1, (residue * 10 + digit) % m->step);
 	/* Beyond the scale only zeros change nothing; the first of them still counts as a digit. */
 	return digit == 0 ? multiples_at(l, t->max, m->scale == 0 ? READ_POINT + 1 : t->min, residue) : LANGUAGE_NONE;
-}
-
-/* ---- derivatives ---- */
-
-struct arc_list {
-	struct arc *arcs;
-	size_t n, max;
-};
-
-static bool put_arc(struct languages *l, struct arc_list *list, uint32_t last, uint32_t target)
-{
-	if (list->n && list->arcs[list->n - 1].target == target) {
-		list->arcs[list->n - 1].last = last;
-		return true;
-	}
-	if (!TABLE_RESERVE(list->arcs, list->n, list->max, 1)) {
-		fail(l, "memory");
-		return false;
-	}
-	list->arcs[list->n++] = (struct arc){last, target};
-	return true;
-}
-
-static bool arcs_ready(struct languages *l, uint32_t id);
-
-/* Arcs of several terms at once: where one of them changes, `join` makes the target of theirs. */
-static bool walk_together(struct languages *l, uint32_t owner, const uint32_t *parts, size_t n_parts,
-                          uint32_t (*join)(struct languages *, uint32_t owner, const uint32_t *targets, size_t n),
-                          struct arc_list *out)
-{
-	uint32_t *at = calloc(n_parts * 2, sizeof *at), *targets = at ? at + n_parts : NULL;
-	bool ok = at != NULL;
-	if (!ok)
-		fail(l, "memory");
-	for (size_t i = 0; i < n_parts && ok; i++)
-		ok = arcs_ready(l, parts[i]);
-	for (uint32_t last = 0; ok && last < LANGUAGE_MAX_CODE;) {
-		last = LANGUAGE_MAX_CODE;
-		for (size_t i = 0; i < n_parts; i++) {
-			const struct arc *arc = &l->arcs[l->terms[parts[i]].first_arc + at[i]];
-			targets[i] = arc->target;
-			last = arc->last < last ? arc->last : last;
-		}
-		ok = take_steps(l, n_parts) && put_arc(l, out, last, join(l, owner, targets, n_parts)) && !l->failed;
-		for (size_t i = 0; i < n_parts && ok; i++)
-			at[i] += l->arcs[l->terms[parts[i]].first_arc + at[i]].last == last;
-	}
-	free(at);
-	return ok;
-}
-
-static uint32_t join_parts(struct languages *l, uint32_t owner, const uint32_t *targets, size_t n)
-{
-	enum kind kind = l->terms[owner].kind;
-	if (kind == KIND_EITHER)
-		return language_either_of(l, targets, n);
-	uint32_t both = LANGUAGE_ALL;
-	for (size_t i = 0; i < n; i++)
-		both = language_both(l, both, targets[i]);
-	return both;
-}
-
-static uint32_t join_other(struct languages *l, uint32_t owner, const uint32_t *targets, size_t n)
-{
-	struct term t = l->terms[owner];
-	if (t.kind == KIND_NOT)
-		return language_not(l, targets[0]);
-	if (t.kind == KIND_REPEAT) {
-		uint32_t max = t.max == LANGUAGE_NO_MAX ? t.max : t.max - 1;
-		return language_sequence(l, targets[0], language_repeat(l, t.a, t.min ? t.min - 1 : 0, max));
-	}
-	uint32_t after = language_sequence(l, targets[0], t.b);
-	return n == 2 ? language_either(l, after, targets[1]) : after;
-}
-
-static bool class_arcs(struct languages *l, const struct term *t, struct arc_list *out)
-{
-	bool ok = true;
-	for (uint32_t i = 0; i < t->b && ok; i += 2) {
-		uint32_t first = l->words[t->a + i], last = l->words[t->a + i + 1];
-		ok = (first == 0 || put_arc(l, out, first - 1, LANGUAGE_NONE)) && put_arc(l, out, last, LANGUAGE_EMPTY);
-	}
-	if (ok && (t->b == 0 || l->words[t->a + t->b - 1] < LANGUAGE_MAX_CODE))
-		ok = put_arc(l, out, LANGUAGE_MAX_CODE, LANGUAGE_NONE);
-	return ok;
-}
-
-static bool multiples_arcs(struct languages *l, struct term t, struct arc_list *out)
-{
-	bool ok = put_arc(l, out, '-' - 1, LANGUAGE_NONE) && put_arc(l, out, '-', multiples_after(l, &t, '-')) &&
-	          put_arc(l, out, '.', multiples_after(l, &t, '.')) && put_arc(l, out, '0' - 1, LANGUAGE_NONE);
-	for (uint32_t code = '0'; code <= '9' && ok; code++)
-		ok = put_arc(l, out, code, multiples_after(l, &t, code));
-	return ok && put_arc(l, out, LANGUAGE_MAX_CODE, LANGUAGE_NONE);
-}
-
-static bool make_arcs(struct languages *l, uint32_t id, struct arc_list *out)
-{
-	struct term t = l->terms[id];
-	switch ((enum kind)t.kind) {
-	case KIND_CLASS:
-		return class_arcs(l, &t, out);
-	case KIND_EMPTY:
-		return put_arc(l, out, LANGUAGE_MAX_CODE, LANGUAGE_NONE);
-	case KIND_MULTIPLES:
-		return multiples_arcs(l, t, out);
-	case KIND_SEQUENCE:
-		return walk_together(l, id, (uint32_t[]){t.a, t.b}, l->terms[t.a].has_empty ? 2 : 1, join_other, out);
-	case KIND_REPEAT:
-	case KIND_NOT:
-		return walk_together(l, id, &t.a, 1, join_other, out);
-	case KIND_EITHER:
-	case KIND_BOTH:
-		break;
-	}
-	uint32_t *parts = malloc(t.b * sizeof *parts); /* `words` may move */
-	if (!parts) {
-		fail(l, "memory");
-		return false;
-	}
-	memcpy(parts, &l->words[t.a], t.b * sizeof *parts);
-	bool ok = walk_together(l, id, parts, t.b, join_parts, out);
-	free(parts);
-	return ok;
-}
-
-static bool arcs_ready(struct languages *l, uint32_t id)
-{
-	if (l->terms[id].first_arc != UINT32_MAX)
-		return true;
-	struct arc_list list = {0};
-	bool ok = take_steps(l, 1) && make_arcs(l, id, &list) && !l->failed;
-	if (ok && !TABLE_RESERVE(l->arcs, l->n_arcs, l->max_arcs, list.n)) {
-		fail(l, "memory");
-		ok = false;
-	}
-	if (ok) {
-		l->terms[id].first_arc = (uint32_t)l->n_arcs;
-		l->terms[id].n_arcs = (uint32_t)list.n;
-		memcpy(l->arcs + l->n_arcs, list.arcs, list.n * sizeof *list.arcs);
-		l->n_arcs += list.n;
-	}
-	free(list.arcs);
-	return ok;
-}
-
-/* The first arc that reaches `code`. */
-static const struct arc *arc_at(const struct languages *l, uint32_t id, uint32_t code)
-{
-	const struct term *t = &l->terms[id];
-	uint32_t low = 0, high = t->n_arcs - 1;
-	while (low < high) {
-		uint32_t middle = (low + high) / 2;
-		if (l->arcs[t->first_arc + middle].last < code)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return &l->arcs[t->first_arc + low];
-}
-
-/* ---- questions ---- */
-
-bool language_has_empty(const struct languages *l, uint32_t term)
-{
-	return l->terms[term].has_empty;
-}
-
-/* Puts a term into the search's queue unless it was there. */
-static bool enqueue(struct languages *l, size_t *n_queue, uint32_t id, uint32_t parent)
-{
-	if (id < l->n_seen && l->seen[id] == l->search)
-		return true;
-	while (l->n_seen <= id) {
-		if (!TABLE_RESERVE(l->seen, l->n_seen, l->max_seen, 1)) {
-			fail(l, "memory");
-			return false;
-		}
-		l->seen[l->n_seen++] = 0;
-	}
-	if (!TABLE_RESERVE(l->queue, *n_queue, l->max_queue, 1) ||
-	    !TABLE_RESERVE(l->parents, *n_queue, l->max_parents, 1)) {
-		fail(l, "memory");
-		return false;
-	}
-	l->seen[id] = l->search;
-	l->queue[*n_queue] = id;
-	l->parents[(*n_queue)++] = parent;
-	return true;
-}
-
-static bool surely_live(const struct languages *l, uint32_t id)
-{
-	const struct term *t = &l->terms[id];
-	return t->has_empty || t->life == LIFE_LIVE || (t->plain && id != LANGUAGE_NONE);
-}
-
-static bool surely_dead(const struct languages *l, uint32_t id)
-{
-	return id == LANGUAGE_NONE || l->terms[id].life == LIFE_DEAD;
-}
-
-/* Breadth first, so the shortest string is found; who led to it is alive as well. */
-static bool search(struct languages *l, uint32_t start)
-{
-	size_t n_queue = 0;
-	l->search++;
-	if (!enqueue(l, &n_queue, start, UINT32_MAX))
-		return false;
-	for (size_t at = 0; at < n_queue; at++) {
-		if (at >= MAX_STEPS || !arcs_ready(l, l->queue[at])) {
-			fail(l, "steps");
-			return false;
-		}
-		const struct term t = l->terms[l->queue[at]];
-		uint32_t first = 0;
-		for (uint32_t i = 0; i < t.n_arcs; i++) {
-			struct arc arc = l->arcs[t.first_arc + i];
-			bool surrogates = first >= SURROGATES_FIRST && arc.last <= SURROGATES_LAST;
-			first = arc.last + 1;
-			if (surrogates || surely_dead(l, arc.target))
-				continue;
-			if (surely_live(l, arc.target)) {
-				l->terms[arc.target].life = LIFE_LIVE;
-				for (uint32_t k = (uint32_t)at; k != UINT32_MAX; k = l->parents[k])
-					l->terms[l->queue[k]].life = LIFE_LIVE;
-				return true;
-			}
-			if (!enqueue(l, &n_queue, arc.target, (uint32_t)at))
-				return false;
-		}
-	}
-	for (size_t i = 0; i < n_queue; i++)
-		l->terms[l->queue[i]].life = LIFE_DEAD;
-	return false;
-}
-
-bool language_is_live(struct languages *l, uint32_t term)
-{
-	if (surely_live(l, term))
-		return true;
-	return !surely_dead(l, term) && search(l, term);
-}
-
-uint32_t language_after(struct languages *l, uint32_t term, uint32_t code)
-{
-	if ((code >= SURROGATES_FIRST && code <= SURROGATES_LAST) || !arcs_ready(l, term))
-		return LANGUAGE_NONE;
-	return arc_at(l, term, code)->target;
-}
-
-bool language_lives_in(struct languages *l, uint32_t term, uint32_t first, uint32_t last)
-{
-	if (!arcs_ready(l, term))
-		return false;
-	const struct term t = l->terms[term];
-	size_t at = (size_t)(arc_at(l, term, first) - l->arcs);
-	for (uint32_t from = first; at < t.first_arc + t.n_arcs && from <= last; at++) {
-		struct arc arc = l->arcs[at];
-		uint32_t to = arc.last < last ? arc.last : last;
-		if (!(from >= SURROGATES_FIRST && to <= SURROGATES_LAST) && language_is_live(l, arc.target))
-			return true;
-		from = arc.last + 1;
-	}
-	return false;
-}
-
-bool language_matches(struct languages *l, uint32_t term, const char *text, size_t n_bytes)
-{
-	for (size_t at = 0, length; at < n_bytes && term != LANGUAGE_NONE; at += length)
-		term = language_after(l, term, char_decode(text + at, &length));
-	return l->terms[term].has_empty;
-}
-
-uint32_t language_freedom(const struct languages *l, uint32_t term)
-{
-	const struct term *t = &l->terms[term];
-	return t->kind == KIND_REPEAT && t->a == LANGUAGE_ANY ? t->max : 0;
 }
 
 size_t languages_bytes(const struct languages *l)

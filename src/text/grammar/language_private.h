@@ -1,0 +1,63 @@
+/* The inside of languages, for language.c (terms) and derivative.c (what they denote). */
+#ifndef TALLOW_TEXT_GRAMMAR_LANGUAGE_PRIVATE_H
+#define TALLOW_TEXT_GRAMMAR_LANGUAGE_PRIVATE_H
+
+#include "text/grammar/language.h"
+#include "text/grammar/table.h"
+
+enum { SURROGATES_FIRST = 0xD800, SURROGATES_LAST = 0xDFFF };
+
+enum kind { KIND_CLASS, KIND_EMPTY, KIND_SEQUENCE, KIND_REPEAT, KIND_EITHER, KIND_BOTH, KIND_NOT, KIND_MULTIPLES };
+enum life { LIFE_UNKNOWN, LIFE_LIVE, LIFE_DEAD };
+
+/* A term. Lists (ranges of a class, parts of either and both) lie in `words`. */
+struct term {
+	uint8_t kind, life;
+	bool has_empty;
+	bool plain;         /* without both, not, multiples: it has a string unless it is NONE */
+	uint32_t a, b;      /* parts; or first and number of `words`; multiples: the residue's halves */
+	uint32_t min, max;  /* repeat; multiples: how far the number was read, and which numbers (`steps`) */
+	uint32_t first_arc; /* UINT32_MAX until asked for */
+	uint32_t n_arcs;
+};
+
+/* The derivative by all characters up to `last` that come after the arc before. */
+struct arc {
+	uint32_t last, target;
+};
+
+struct multiples {
+	uint64_t step;
+	uint32_t scale;
+};
+
+struct languages {
+	struct term *terms;
+	size_t n_terms, max_terms;
+	uint32_t *words;
+	size_t n_words, max_words;
+	uint32_t *parts; /* of a term that is being made */
+	size_t n_parts, max_parts;
+	struct arc *arcs;
+	size_t n_arcs, max_arcs;
+	struct multiples *multiples;
+	size_t n_multiples, max_multiples;
+	uint32_t *queue; /* of a search, and beside it who led there */
+	uint32_t *parents;
+	size_t max_queue, max_parents;
+	uint32_t *seen; /* [n] the search that saw a term last */
+	size_t max_seen, n_seen;
+	uint32_t search;
+	struct table_index index;
+	uint64_t steps_left;
+	const char *failed;
+};
+
+/* Notes the first reason; LANGUAGE_NONE. */
+uint32_t language_fail(struct languages *languages, const char *why);
+/* False when they ran out, which is then noted. */
+bool language_take_steps(struct languages *languages, uint64_t n);
+/* The derivative of a term of multiples by a digit, sign or point. */
+uint32_t language_multiples_after(struct languages *languages, const struct term *term, uint32_t code);
+
+#endif
