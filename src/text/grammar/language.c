@@ -1,9 +1,10 @@
 /* Terms and their constructors (language.h); what they denote is derivative.c's. */
 #include "text/grammar/language_private.h"
-#include "text/unicode.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "text/unicode.h"
 
 enum { MAX_TERMS = 4 << 20 };
 
