@@ -46,6 +46,7 @@ struct engine_options {
 	int max_queue;                     /* requests waiting, beyond those that run; 0 = 64 */
 	int64_t max_queued_tokens;         /* prompt tokens waiting, if more than one request waits; 0 = 1,000,000 */
 	int64_t max_tokens;                /* cap and default of a request's max_tokens; 0 = 2048 */
+	bool no_generation_defaults;       /* what the model's publisher says about sampling does not count */
 	int max_gap_ms;                    /* bound on the pause between a running stream's tokens; 0 = 250 */
 };
 
@@ -96,6 +97,8 @@ struct engine_status {
 	int64_t vocab_size;
 	int64_t context_length; /* tokens of one request, prompt and answer */
 	int64_t embedding_size; /* numbers of one; 0: requests that embed are refused */
+	/* What a request's sampling starts from where its API names no default of its own: the publisher's. */
+	const struct sampling *sampling;
 	int n_parallel;         /* requests that run together at most */
 	uint64_t planned_bytes; /* all that serving takes, weights that are mapped included */
 	int kv_pages_total;

@@ -96,6 +96,8 @@ const struct option_row option_rows[] = {
     {ROW("max-gap-ms", OPTION_INT, FOR_SERVE, "MS", "250", max_gap_ms,
          "bound on the pause that another's long prompt puts between a stream's tokens"),
      .min = 1, .max = 60000},
+    {ROW("no-generation-defaults", OPTION_FLAG, FOR_SERVE, NULL, NULL, no_generation_defaults,
+         "top_k, min_p, typical_p and repetition_penalty of the model's generation_config.json do not count")},
     {ROW("pooling", OPTION_CHOICE, FOR_SERVE, "auto|none|mean|cls|last", "auto", pooling,
          "which hidden states make an embedding; auto: as the model says, else that of the last token")},
     {ROW("check-weights", OPTION_FLAG, FOR_INSPECT, NULL, NULL, check_weights,

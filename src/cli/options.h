@@ -95,6 +95,7 @@ struct options {
 
 	/* switches */
 	bool help, version, quiet, json;
+	bool no_generation_defaults;
 	bool exit_with_parent, insecure, share_cache, strict_model, check_weights;
 	bool ignore_eos, stats;
 	bool no_special, parse_special, keep_special;

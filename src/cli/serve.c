@@ -207,6 +207,7 @@ static struct engine *create_engine(const struct options *options, struct error 
 	    .max_queued_tokens = options->max_queued_tokens,
 	    .max_tokens = options->max_tokens,
 	    .max_gap_ms = (int)options->max_gap_ms,
+	    .no_generation_defaults = options->no_generation_defaults,
 	};
 	if (!setup_model_options(options, &model_options, error) || !check_template_file(options->chat_template, error))
 		return NULL;

@@ -66,6 +66,7 @@ struct engine {
 	struct error chat_error;
 	struct error pooling_error; /* where pooling is NONE */
 	enum pooling pooling;       /* of embeddings, never AUTO */
+	struct sampling sampling;   /* requests' defaults; of no request, so it has no lists */
 	int n_sequences;
 	struct model_files *files;
 	struct model *model;        /* its config and plan; the rest is the engine's thread's */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/platform.h"
 #include "engine/engine_private.h"
+#include "model/generation_defaults.h"
 #include "model/pooling.h"
 #include "text/chat_template.h"
 
@@ -83,6 +84,23 @@ static void choose_pooling(struct engine *engine)
 		log_message(LOG_WARN, "pooling", "embeddings are refused unless --pooling is given: %s", error.message);
 }
 
+/* A model whose publisher asks for what cannot be honoured still serves, as any without such a wish. */
+static void choose_sampling(struct engine *engine)
+{
+	struct error error = {0};
+	struct generation_defaults defaults = {.typical_p = 1, .repetition_penalty = 1};
+	engine->sampling = sampling_neutral;
+	if (engine->options.no_generation_defaults)
+		return;
+	if (!model_generation_defaults(engine->files, &defaults, &error))
+		log_message(LOG_WARN, "generation_defaults", "the model's own sampling defaults are not used: %s",
+		            error.message);
+	engine->sampling.top_k = defaults.top_k;
+	engine->sampling.min_p = defaults.min_p;
+	engine->sampling.typical_p = defaults.typical_p;
+	engine->sampling.repetition_penalty = defaults.repetition_penalty;
+}
+
 /* What engine_status says that does not change any more. */
 static void note_facts(struct engine *engine, double load_seconds)
 {
@@ -96,6 +114,7 @@ static void note_facts(struct engine *engine, double load_seconds)
 	    .vocab_size = engine->config.vocab_size,
 	    .embedding_size = engine->pooling == POOLING_NONE ? 0 : engine->config.hidden_size,
 	    .context_length = plan->context,
+	    .sampling = &engine->sampling,
 	    .n_parallel = plan->n_parallel,
 	    .planned_bytes = plan->total_bytes,
 	    .kv_pages_total = kv_pool_total(model_kv(engine->model)),
@@ -164,6 +183,7 @@ bool engine_load(struct engine *engine, struct error *error)
 		config_add_eos(&engine->config, ends[i]);
 	engine->n_active = model_memory_plan(engine->model)->n_threads;
 	choose_pooling(engine);
+	choose_sampling(engine);
 	note_facts(engine, (double)(clock_ns() - started_ns) / 1e9);
 	load_chat_template(engine);
 	return model_self_test(engine->model, error) && make_scheduler(engine, error);

@@ -785,3 +785,26 @@ def test_hostile_templates_are_bounded(worker, text_model, tmp_path, name):
         refused(answer)
     good(complete(one.port))
     assert one.alive()
+
+
+def test_the_publisher_has_defaults_where_an_api_has_none(worker, text_model, tmp_path):
+    """top_k 1 is greedy at any temperature; what the request says counts more, and /execute's own default is none."""
+    model = tmp_path / "model"
+    shutil.copytree(text_model, model)
+    (model / "generation_config.json").write_text('{"top_k": 1, "temperature": 0.1, "do_sample": false}')
+    hot = {"temperature": 2, "max_tokens": 24}
+    one = worker(model=model)
+    greedy = good(complete(one.port))["choices"][0]["text"][:8]
+    texts = {good(complete(one.port, seed=seed, **hot))["choices"][0]["text"] for seed in range(3)}
+    assert len(texts) == 1 and texts.pop().startswith(greedy)
+    assert len({good(complete(one.port, seed=seed, top_k=0, **hot))["choices"][0]["text"] for seed in range(3)}) == 3
+    body = {"job_id": "x", "prompt": "Once upon a time", "stream": False, **hot}
+    assert len({json.loads(post(one.port, "/execute", dict(body, seed=seed)).body)["text"] for seed in range(3)}) == 3
+    assert one.stop() == 0, one.log()
+    one = worker("--no-generation-defaults", model=model)
+    assert len({good(complete(one.port, seed=seed, **hot))["choices"][0]["text"] for seed in range(3)}) == 3
+    (model / "generation_config.json").write_text('{"top_k": "few"}')
+    assert one.stop() == 0, one.log()
+    one = worker(model=model)
+    assert one.events("generation_defaults")[0]["level"] == "warn"
+    assert "top_k must be a number" in one.events("generation_defaults")[0]["message"]

@@ -83,7 +83,8 @@ static void check_asked(const struct asked *asked)
 
 static void parse(const struct dialect *dialect, const struct json *body)
 {
-	struct request_limits limits = {.max_tokens = 2048, .context = 4096, .vocab_size = VOCAB_SIZE};
+	struct request_limits limits = {
+	    .max_tokens = 2048, .context = 4096, .vocab_size = VOCAB_SIZE, .sampling = &sampling_neutral};
 	struct error error = {0};
 	struct field_checker check;
 	struct generation *generation = generation_create(&error);

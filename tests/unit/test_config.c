@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "folder_fixture.h"
+#include "model/generation_defaults.h"
 #include "model/weights.h"
 
 /* ---- one config.json ---- */
@@ -584,6 +585,46 @@ static void published_configs_are_understood_or_refused_by_name(void **state)
 	}
 }
 
+static struct generation_defaults defaults_of(const char *text, struct error *error)
+{
+	struct generation_defaults defaults = {.top_k = 9, .min_p = 0.5, .typical_p = 0.75, .repetition_penalty = 1.5};
+	*error = (struct error){0};
+	folder_write(&folder, "config.json", "{}");
+	if (text)
+		folder_write(&folder, "generation_config.json", text);
+	struct model_files *files = model_files_open(folder.path, error);
+	assert_non_null(files);
+	assert_int_equal(model_generation_defaults(files, &defaults, error), error->code == ERROR_NONE);
+	model_files_close(files);
+	return defaults;
+}
+
+static void sampling_defaults_of_the_publisher(void **state)
+{
+	(void)state;
+	struct error error;
+	struct generation_defaults defaults = defaults_of(NULL, &error);
+	assert_true(defaults.top_k == 9 && defaults.min_p == 0.5 && defaults.typical_p == 0.75);
+	defaults = defaults_of("{\"top_k\":64,\"temperature\":7,\"min_p\":0.05,\"typical_p\":null}", &error);
+	assert_true(defaults.top_k == 64 && defaults.min_p == 0.05 && defaults.typical_p == 0.75);
+	assert_true(defaults.repetition_penalty == 1.5);
+	defaults = defaults_of("{\"typical_p\":0.9,\"repetition_penalty\":1.05}", &error);
+	assert_true(defaults.typical_p == 0.9 && defaults.repetition_penalty == 1.05);
+	static const char *const bad[][2] = {
+	    {"{\"top_k\":\"50\"}", "top_k must be a number (got a string)"},
+	    {"{\"top_k\":-1}", "top_k must be from 0"},
+	    {"{\"top_k\":5,\"min_p\":1.5}", "min_p must be from 0 to 1 (got 1.5)"},
+	    {"{\"typical_p\":0}", "typical_p must be from"},
+	    {"{\"repetition_penalty\":2.5}", "repetition_penalty must be from"},
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		defaults = defaults_of(bad[i][0], &error);
+		assert_int_equal(error.code, ERROR_MODEL);
+		assert_non_null(strstr(error.message, bad[i][1]));
+		assert_true(defaults.top_k == 9 && defaults.min_p == 0.5);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -595,6 +636,7 @@ int main(void)
 	    cmocka_unit_test_teardown(every_family_has_its_parts, clear_folder),
 	    cmocka_unit_test_teardown(windows_are_in_the_layers_that_have_them, clear_folder),
 	    cmocka_unit_test_teardown(eos_ids_come_from_both_files, clear_folder),
+	    cmocka_unit_test_teardown(sampling_defaults_of_the_publisher, clear_folder),
 	    cmocka_unit_test_teardown(the_unsupported_is_named, clear_folder),
 	    cmocka_unit_test_teardown(wrong_values_are_named, clear_folder),
 	    cmocka_unit_test_teardown(numbers_must_agree, clear_folder),

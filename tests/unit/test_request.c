@@ -11,7 +11,7 @@
 #include "server/dialects/dialect.h"
 #include "server/dialects/worker_request.h"
 
-static const struct request_limits limits = {.max_tokens = 2048, .vocab_size = 32000};
+static const struct request_limits limits = {.max_tokens = 2048, .vocab_size = 32000, .sampling = &sampling_neutral};
 
 struct outcome_of_read {
 	struct generation *generation;

@@ -24,6 +24,7 @@ struct request_limits {
 	int64_t context;    /* cap and default of the dialects that go by it */
 	int64_t vocab_size;
 	const struct tokenizer *tokenizer; /* what texts become tokens in */
+	const struct sampling *sampling;   /* defaults where the dialect has none of its own */
 	struct answer_settings answers;
 };
 

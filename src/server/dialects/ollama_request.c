@@ -59,6 +59,7 @@ static void read_mirostat(struct field_checker *check, struct sampling *sampling
 static void read_sampling(struct reading *reading, struct field_checker *check)
 {
 	struct sampling *sampling = &reading->asked->sampling;
+	*sampling = sampling_neutral; /* Ollama has defaults for everything */
 	sampling->temperature = 0.8;
 	sampling->top_p = 0.9;
 	sampling->top_k = 40;

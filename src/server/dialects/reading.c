@@ -11,7 +11,7 @@ struct reading reading_begin(const struct request_limits *limits, struct generat
 	generation->asked = (struct asked){
 	    .max_tokens = limits->context,
 	    .fit_pool = true,
-	    .sampling = sampling_neutral,
+	    .sampling = *limits->sampling,
 	};
 	return (struct reading){
 	    .check = check, .limits = limits, .generation = generation, .asked = &generation->asked, .error = error};

@@ -88,6 +88,7 @@ struct generation *generate_begin(struct exchange *exchange, enum MHD_Result *re
 	    .context = status.context_length,
 	    .vocab_size = status.vocab_size,
 	    .tokenizer = tokenizer,
+	    .sampling = status.sampling,
 	    .answers = server->answers,
 	};
 	if (!generation) {
