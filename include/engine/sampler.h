@@ -13,7 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SAMPLING_MAX_BIASES = 1024, SAMPLING_MAX_TOP_LOGPROBS = 20, SAMPLING_MAX_STOP_TOKENS = 64 };
+enum {
+	SAMPLING_MAX_BIASES = 1024,
+	SAMPLING_MAX_TOP_LOGPROBS = 20,
+	SAMPLING_MAX_STOP_TOKENS = 64,
+	SAMPLING_MAX_BAD_WORDS = 128,
+	SAMPLING_MAX_WORD_BYTES = 256,
+};
 
 /* What may come in another order, in the usual one. */
 enum sampling_stage {
@@ -30,6 +36,12 @@ enum sampling_stage {
 struct logit_bias {
 	int32_t token;
 	float bias; /* -100..100, added to the logit before all else */
+};
+
+/* Bytes that an output must not have; not empty. */
+struct bad_word {
+	const char *text;
+	size_t n_bytes;
 };
 
 /* Zero is off where no other value is named. */
@@ -51,6 +63,9 @@ struct sampling {
 	const struct logit_bias *biases;
 	int n_stop_tokens;          /* 0..SAMPLING_MAX_STOP_TOKENS */
 	const int32_t *stop_tokens; /* these end the output as EOS does */
+
+	int n_bad_words;                  /* 0..SAMPLING_MAX_BAD_WORDS */
+	const struct bad_word *bad_words; /* the engine goes back where one is complete (engine/bad_words.h) */
 
 	/* In place of the usual order these stages, each at most once; the others are off. */
 	bool has_order;
@@ -89,6 +104,7 @@ struct sampler_place {
 	int n_ends;
 	uint32_t choice;   /* tells apart several answers to one prompt */
 	uint64_t position; /* of the token to be drawn */
+	uint32_t attempt;  /* sampler_again: how many were refused at this position */
 	double *mirostat;  /* the most bits a token may have; changed; at first twice mirostat_tau. NULL without mirostat */
 };
 
@@ -115,6 +131,11 @@ void sampler_destroy(struct sampler *sampler);      /* NULL is harmless */
  * sampling asks for it and there is a token; else it may be NULL. */
 int32_t sampler_pick(struct sampler *sampler, float *logits, const struct sampling *sampling,
                      const struct sampler_place *place, struct token_logprobs *logprobs);
+
+/* Another token in place of one that was just drawn and is `refused` from now on: `logits` are as that call left them, and so
+ * much as there is of the model's own that log-probabilities tell. With an `attempt` of its own the draw is, too. */
+int32_t sampler_again(struct sampler *sampler, float *logits, const struct sampling *sampling,
+                      const struct sampler_place *place, int32_t refused, struct token_logprobs *logprobs);
 
 /* Of any token, by the model's own logits [vocab]; the other fields as well, with n_top of the likeliest. One that the model
  * holds for impossible has LOGPROB_LEAST. False when no logit is finite. */

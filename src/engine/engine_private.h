@@ -34,6 +34,10 @@ struct engine {
 	atomic_int wanted_threads; /* 0 = no change */
 	atomic_bool hurry;         /* catching up ends at its next matrix */
 
+	/* ---- guarded by a mutex of its own, which is held while it is made ---- */
+	pthread_mutex_t vocabulary_mutex;
+	struct grammar_vocabulary *vocabulary; /* NULL until somebody needs the bytes of tokens */
+
 	/* ---- guarded by the mutex ---- */
 	pthread_mutex_t mutex;
 	pthread_cond_t work;    /* the engine's thread waits for something to do */

@@ -229,7 +229,8 @@ static int32_t draw_token(struct sampler *sampler, const float *logits, int32_t 
                           const struct sampler_place *place)
 {
 	struct candidate *candidates = sampler->candidates;
-	double uniform = sampler_uniform(sampling->seed, place->choice, place->position);
+	uint64_t seed = place->attempt ? hash_mix(sampling->seed ^ (uint64_t)place->attempt << 32) : sampling->seed;
+	double uniform = sampler_uniform(seed, place->choice, place->position);
 	int64_t n = 0;
 	for (int64_t i = 0; i < sampler->vocab_size; i++)
 		if (isfinite(logits[i]))
@@ -243,6 +244,18 @@ static int32_t draw_token(struct sampler *sampler, const float *logits, int32_t 
 	return candidates[draw(candidates, n, uniform)].token;
 }
 
+/* From logits that nothing is done to any more. */
+static int32_t choose(struct sampler *sampler, const float *logits, const struct sampling *sampling,
+                      const struct sampler_place *place, struct token_logprobs *logprobs)
+{
+	int32_t token = greedy(logits, sampler->vocab_size);
+	if (token >= 0 && sampling->temperature > 0)
+		token = draw_token(sampler, logits, token, sampling, place);
+	if (token >= 0 && sampling->logprobs)
+		sampler_logprobs(sampler->raw, sampler->vocab_size, token, sampling->n_top_logprobs, logprobs);
+	return token;
+}
+
 int32_t sampler_pick(struct sampler *sampler, float *logits, const struct sampling *sampling,
                      const struct sampler_place *place, struct token_logprobs *logprobs)
 {
@@ -252,10 +265,12 @@ int32_t sampler_pick(struct sampler *sampler, float *logits, const struct sampli
 	apply_penalties(sampler, logits, sampling, place);
 	apply_dry(sampler, logits, sampling, place);
 	forbid_early_end(sampler, logits, sampling, place);
-	int32_t token = greedy(logits, sampler->vocab_size);
-	if (token >= 0 && sampling->temperature > 0)
-		token = draw_token(sampler, logits, token, sampling, place);
-	if (token >= 0 && sampling->logprobs)
-		sampler_logprobs(sampler->raw, sampler->vocab_size, token, sampling->n_top_logprobs, logprobs);
-	return token;
+	return choose(sampler, logits, sampling, place, logprobs);
+}
+
+int32_t sampler_again(struct sampler *sampler, float *logits, const struct sampling *sampling,
+                      const struct sampler_place *place, int32_t refused, struct token_logprobs *logprobs)
+{
+	logits[refused] = -INFINITY;
+	return choose(sampler, logits, sampling, place, logprobs);
 }

@@ -118,6 +118,8 @@ int64_t scheduler_skip(struct scheduler *scheduler, int id, int64_t n_done);
 bool scheduler_plan(struct scheduler *scheduler, struct scheduler_step *step);
 /* The step was computed: slices count as done, and whoever decodes, or ended its prompt, has one token more. */
 void scheduler_report(struct scheduler *scheduler, const struct scheduler_step *step, int64_t elapsed_ns);
+/* Of what it generated only the first tokens stay, n_known with the prompt's, and the last of them is another one now. */
+void scheduler_go_back(struct scheduler *scheduler, int id, int64_t n_known);
 void scheduler_remove(struct scheduler *scheduler, int id);
 
 int scheduler_running(const struct scheduler *scheduler); /* those that pause included: they have their place */

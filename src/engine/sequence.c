@@ -23,6 +23,23 @@ static bool own_list(const void **list, size_t n_bytes)
 	return copy || n_bytes == 0;
 }
 
+/* The words lie behind their list. */
+static bool own_words(struct sampling *sampling)
+{
+	size_t n_list = (size_t)sampling->n_bad_words * sizeof *sampling->bad_words, n_bytes = n_list;
+	for (int i = 0; i < sampling->n_bad_words; i++)
+		n_bytes += sampling->bad_words[i].n_bytes;
+	const struct bad_word *given = sampling->bad_words;
+	struct bad_word *own = n_list ? malloc(n_bytes) : NULL;
+	char *at = (char *)own + n_list;
+	sampling->bad_words = own;
+	for (int i = 0; own && i < sampling->n_bad_words; at += own[i++].n_bytes) {
+		own[i] = (struct bad_word){.text = at, .n_bytes = given[i].n_bytes};
+		memcpy(at, given[i].text, given[i].n_bytes);
+	}
+	return own || n_list == 0;
+}
+
 /* The lists become the sequence's own, all of them, whatever fails. */
 static bool own_lists(struct sampling *sampling)
 {
@@ -31,7 +48,7 @@ static bool own_lists(struct sampling *sampling)
 	ok &= own_list((const void **)&sampling->dry_breakers, n_words * sizeof *sampling->dry_breakers);
 	ok &= own_list((const void **)&sampling->stop_tokens,
 	               (size_t)sampling->n_stop_tokens * sizeof *sampling->stop_tokens);
-	return ok;
+	return own_words(sampling) && ok;
 }
 
 static void free_lists(struct sampling *sampling)
@@ -39,6 +56,7 @@ static void free_lists(struct sampling *sampling)
 	free((void *)sampling->biases);
 	free((void *)sampling->dry_breakers);
 	free((void *)sampling->stop_tokens);
+	free((void *)sampling->bad_words);
 }
 
 static bool copy_request(struct sequence *sequence, const struct request *request)
@@ -57,7 +75,7 @@ static bool copy_request(struct sequence *sequence, const struct request *reques
 	if (!copied || !sequence->tokens || !sequence->pages)
 		return false;
 	memcpy(sequence->tokens, request->prompt, (size_t)request->n_prompt * sizeof *sequence->tokens);
-	sequence->n_tokens = request->n_prompt;
+	sequence->n_tokens = sequence->n_settled = request->n_prompt;
 	sequence->request.prompt = sequence->tokens;
 	return true;
 }
@@ -109,6 +127,7 @@ void sequence_destroy(struct sequence *sequence)
 		free((char *)sequence->request.stops[i].text);
 	free_lists(&sequence->request.sampling);
 	embedding_free(&sequence->embedding);
+	bad_words_destroy(sequence->bad_words);
 	detokenizer_destroy(sequence->detokenizer);
 	stop_free(&sequence->stops);
 	bytes_free(&sequence->text);
@@ -192,6 +211,7 @@ static void set_pending(struct sequence *sequence, int32_t token, int64_t index,
 
 static void set_end(struct sequence *sequence, enum stop_reason reason, int64_t now_ns)
 {
+	sequence->n_tokens = sequence->n_settled;
 	int64_t n_out = sequence_output_tokens(sequence);
 	double decode_ms = sequence->first_token_ns ? (double)(now_ns - sequence->first_token_ns) / 1e6 : 0;
 	int64_t first_ns = sequence->first_token_ns ? sequence->first_token_ns : now_ns;
@@ -254,7 +274,7 @@ static bool push_text(struct sequence *sequence, int32_t token)
 	               : stop_push(&sequence->stops, sequence->text.data, sequence->text.n_bytes, &sequence->safe);
 }
 
-static bool is_end(const struct sequence *sequence, const struct model_config *config, int32_t token)
+bool sequence_is_end(const struct sequence *sequence, const struct model_config *config, int32_t token)
 {
 	const struct sampling *sampling = &sequence->request.sampling;
 	for (int i = 0; i < sampling->n_stop_tokens; i++)
@@ -271,11 +291,13 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct token_
 	if (!sequence->first_token_ns)
 		sequence->first_token_ns = now_ns;
 	sequence->last_token_ns = now_ns;
-	if (is_end(sequence, config, token))
+	if (sequence_is_end(sequence, config, token))
 		return finish(sequence, STOP_EOS, now_ns, outcome);
 
 	int64_t index = sequence_output_tokens(sequence);
-	sequence->tokens[sequence->n_tokens++] = token;
+	sequence->tokens[sequence->n_settled++] = token;
+	if (sequence->n_tokens < sequence->n_settled)
+		sequence->n_tokens = sequence->n_settled;
 	bytes_clear(&sequence->text);
 	bytes_clear(&sequence->safe);
 	detokenizer_push(sequence->detokenizer, token, &sequence->text);
@@ -287,7 +309,7 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct token_
 	set_pending(sequence, token, index, logprobs);
 	if (stopped)
 		return finish(sequence, STOP_SEQUENCE, now_ns, outcome);
-	if (sequence->n_tokens == sequence->n_total)
+	if (sequence->n_settled == sequence->n_total)
 		return finish(sequence, sequence->clipped ? STOP_CONTEXT : STOP_MAX_TOKENS, now_ns, outcome);
 	bool held = sequence->stops.held.n_bytes > 0 || detokenizer_holds(sequence->detokenizer);
 	if (!held && !flush_pending(sequence))

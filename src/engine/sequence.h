@@ -6,6 +6,7 @@
 #ifndef TALLOW_ENGINE_SEQUENCE_H
 #define TALLOW_ENGINE_SEQUENCE_H
 
+#include "engine/bad_words.h"
 #include "engine/engine.h"
 #include "engine/pooling.h"
 #include "engine/prefix_cache.h"
@@ -30,9 +31,10 @@ struct sequence {
 	int id;                 /* the scheduler's */
 	int32_t *tokens;        /* [n_total] prompt, then output */
 	int64_t n_tokens;
-	int64_t n_total; /* where it must end */
-	bool clipped;    /* the context ends it before max_tokens would */
-	int32_t *pages;  /* [max_pages] page table */
+	int64_t n_settled; /* of them; those behind may yet become others (bad_words.h) */
+	int64_t n_total;   /* where it must end */
+	bool clipped;      /* the context ends it before max_tokens would */
+	int32_t *pages;    /* [max_pages] page table */
 	int n_pages, max_pages;
 	bool was_paused;
 	int64_t cached_tokens;     /* of the prompt, that others computed */
@@ -43,7 +45,8 @@ struct sequence {
 	float *vector;                          /* ... and where it goes, the stream's */
 	struct token_logprobs *prompt_logprobs; /* [n_prompt], the stream's; NULL: nobody asked, or told */
 
-	double mirostat; /* sampler.h: struct sampler_place */
+	struct bad_words *bad_words; /* NULL: there are none */
+	double mirostat;             /* sampler.h: struct sampler_place */
 	struct detokenizer *detokenizer;
 	struct stop_matcher stops;
 	struct bytes text, safe; /* scratch */
@@ -64,14 +67,16 @@ void sequence_destroy(struct sequence *sequence); /* pages must have been given 
 
 static inline int64_t sequence_output_tokens(const struct sequence *sequence)
 {
-	return sequence->n_tokens - sequence->request.n_prompt;
+	return sequence->n_settled - sequence->request.n_prompt;
 }
 
 /* Exchanges the pages behind those that are published for equal ones that the cache has, up to the last full one before the
  * last of the first n_tokens tokens. Those the sequence had in their place go back. */
 void sequence_adopt_pages(struct sequence *sequence, struct prefix_cache *cache, int page_tokens, int64_t n_tokens);
 
-/* Takes the next token (-1: the sampler found none), with its log-probabilities where the request asks for them (else
+/* The token ends the output. */
+bool sequence_is_end(const struct sequence *sequence, const struct model_config *config, int32_t token);
+/* Takes the next token that stays (-1: the sampler found none), with its log-probabilities where the request asks for them (else
  * NULL), and pushes what follows from it. True when the sequence has ended:
  * *outcome says how, and its terminal event waits for sequence_push_terminal. */
 bool sequence_take(struct sequence *sequence, int32_t token, const struct token_logprobs *logprobs,

@@ -96,7 +96,7 @@ static void adopt_cached(struct engine *engine, int id)
 		return; /* every row is looked at, and pages hold none */
 	/* Where decoding has bits of its own, those of the answer are the sequence's own, too. */
 	sequence_adopt_pages(sequence, engine->cache, page_tokens,
-	                     engine->decode_is_prefill ? sequence->n_tokens : sequence->request.n_prompt);
+	                     engine->decode_is_prefill ? sequence->n_settled : sequence->request.n_prompt);
 	int64_t n_known = (int64_t)sequence->n_published * page_tokens;
 	int64_t n_new = scheduler_skip(engine->scheduler, id, n_known);
 	if (sequence->was_paused)
@@ -208,6 +208,31 @@ static int build_spans(struct engine *engine, const struct scheduler_step *step)
 	return n_spans;
 }
 
+/* The same where there are words that must not come: tokens wait until they cannot be part of one, or make room. */
+static bool take_held(struct engine *engine, float *logits, struct sequence *sequence, struct sampler_place *place,
+                      enum outcome *outcome)
+{
+	struct bad_words *words = sequence->bad_words;
+	struct error error = {0};
+	int64_t n_held = bad_words_draw(words, engine->sampler, logits, &sequence->request.sampling, place, &error);
+	if (n_held < 0) {
+		sequence_fail(sequence, &error);
+		*outcome = OUTCOME_FAILED;
+		return true;
+	}
+	int32_t newest = bad_words_last(words);
+	sequence->n_tokens = sequence->n_settled + n_held;
+	sequence->tokens[sequence->n_tokens - 1] = newest;
+	bool nothing_follows =
+	    sequence->n_tokens == sequence->n_total || sequence_is_end(sequence, &engine->config, newest);
+	for (; bad_words_settled(words, nothing_follows); bad_words_pop(words)) {
+		struct held_token held = bad_words_first(words);
+		if (sequence_take(sequence, held.token, held.logprobs, &engine->config, clock_ns(), outcome))
+			return true;
+	}
+	return false;
+}
+
 /* Samples for one span and pushes what follows; true when the sequence has ended, with its outcome. */
 static bool take_token(struct engine *engine, const struct forward_span *span, struct sequence *sequence,
                        enum outcome *outcome)
@@ -223,19 +248,22 @@ static bool take_token(struct engine *engine, const struct forward_span *span, s
 	    .position = (uint64_t)sequence->n_tokens,
 	    .mirostat = &sequence->mirostat,
 	};
+	float *logits = model_logits(engine->model, span->logit_row);
+	if (sequence->bad_words)
+		return take_held(engine, logits, sequence, &place, outcome);
 	struct token_logprobs logprobs;
-	int32_t token = sampler_pick(engine->sampler, model_logits(engine->model, span->logit_row), &request->sampling,
-	                             &place, &logprobs);
+	int32_t token = sampler_pick(engine->sampler, logits, &request->sampling, &place, &logprobs);
 	return sequence_take(sequence, token, request->sampling.logprobs ? &logprobs : NULL, &engine->config, clock_ns(),
 	                     outcome);
 }
 
 /* Locked. */
-static void observe_token(struct engine *engine, const struct sequence *sequence, int64_t previous_ns, int64_t now_ns)
+static void observe_tokens(struct engine *engine, const struct sequence *sequence, int64_t n_new, int64_t previous_ns,
+                           int64_t now_ns)
 {
 	struct engine_metrics *metrics = &engine->metrics;
-	metrics->tokens_generated++;
-	rate_add(&engine->rate, now_ns, 1);
+	metrics->tokens_generated += (uint64_t)n_new;
+	rate_add(&engine->rate, now_ns, (uint64_t)n_new);
 	if (previous_ns) {
 		histogram_observe(&metrics->inter_token, (double)(now_ns - previous_ns) / 1e9);
 		return;
@@ -253,7 +281,9 @@ static void publish_pages(struct engine *engine, int n_spans)
 		struct sequence *sequence = engine->sequences[engine->span_owners[i]];
 		if (span->cancelled || (span->phase == ROWS_DECODE && !engine->decode_is_prefill))
 			continue;
-		for (; (sequence->n_published + 1) * page_tokens <= span->position + span->n_rows; sequence->n_published++)
+		int64_t n_final = span->position + span->n_rows;
+		n_final = n_final < sequence->n_settled ? n_final : sequence->n_settled;
+		for (; (sequence->n_published + 1) * page_tokens <= n_final; sequence->n_published++)
 			prefix_cache_add(engine->cache, &sequence->chain, sequence->tokens + sequence->n_published * page_tokens,
 			                 sequence->pages[sequence->n_published]);
 	}
@@ -289,14 +319,16 @@ static void push_span(struct engine *engine, int i)
 	int id = engine->span_owners[i];
 	struct sequence *sequence = engine->sequences[id];
 	int64_t previous_ns = sequence->last_token_ns;
-	int64_t n_before = sequence->n_tokens;
+	int64_t n_before = sequence->n_settled, n_known = engine->spans[i].position + engine->spans[i].n_rows + 1;
 	enum outcome outcome;
 	engine_in_step = true;
 	bool ended = take_span(engine, i, &outcome);
 	engine_in_step = false;
 	pthread_mutex_lock(&engine->mutex);
-	if (sequence->n_tokens > n_before)
-		observe_token(engine, sequence, previous_ns, sequence->last_token_ns);
+	if (sequence->n_settled > n_before)
+		observe_tokens(engine, sequence, sequence->n_settled - n_before, previous_ns, sequence->last_token_ns);
+	if (sequence->bad_words && !ended && !engine->spans[i].cancelled && sequence->n_tokens < n_known)
+		scheduler_go_back(engine->scheduler, id, sequence->n_tokens);
 	if (ended) {
 		remove_sequence(engine, id, outcome, clock_ns());
 		engine->span_owners[i] = -1; /* the id may be another's from here on */

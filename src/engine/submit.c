@@ -26,6 +26,13 @@ static bool check_sampling(const struct engine *engine, const struct sampling *s
 	if (sampling->n_stop_tokens < 0 || sampling->n_stop_tokens > SAMPLING_MAX_STOP_TOKENS)
 		return error_set(error, ERROR_INVALID_REQUEST, "%d tokens are said to end the output, at most %d can",
 		                 sampling->n_stop_tokens, SAMPLING_MAX_STOP_TOKENS);
+	if (sampling->n_bad_words < 0 || sampling->n_bad_words > SAMPLING_MAX_BAD_WORDS)
+		return error_set(error, ERROR_INVALID_REQUEST, "%d bad words, at most %d may be given", sampling->n_bad_words,
+		                 SAMPLING_MAX_BAD_WORDS);
+	for (int i = 0; i < sampling->n_bad_words; i++)
+		if (sampling->bad_words[i].n_bytes == 0 || sampling->bad_words[i].n_bytes > SAMPLING_MAX_WORD_BYTES)
+			return error_set(error, ERROR_INVALID_REQUEST, "a bad word of %zu bytes; it must have 1 to %d",
+			                 sampling->bad_words[i].n_bytes, SAMPLING_MAX_WORD_BYTES);
 	if (sampling->n_order < 0 || sampling->n_order > STAGE_COUNT)
 		return error_set(error, ERROR_INVALID_REQUEST, "%d stages are put in order, there are %d", sampling->n_order,
 		                 STAGE_COUNT);
@@ -167,6 +174,28 @@ static bool reserve_embedding(const struct engine *engine, struct sequence *sequ
 	return sequence->vector && embedding_create(&sequence->embedding, n, error);
 }
 
+static const struct grammar_vocabulary *vocabulary_of(struct engine *engine, struct error *error)
+{
+	pthread_mutex_lock(&engine->vocabulary_mutex);
+	if (!engine->vocabulary)
+		engine->vocabulary = grammar_vocabulary_create(engine->tokenizer, error);
+	const struct grammar_vocabulary *vocabulary = engine->vocabulary;
+	pthread_mutex_unlock(&engine->vocabulary_mutex);
+	return vocabulary;
+}
+
+static bool add_bad_words(struct engine *engine, struct sequence *sequence, struct error *error)
+{
+	const struct sampling *sampling = &sequence->request.sampling;
+	if (sampling->n_bad_words == 0)
+		return true;
+	const struct grammar_vocabulary *vocabulary = vocabulary_of(engine, error);
+	if (vocabulary)
+		sequence->bad_words =
+		    bad_words_create(sampling, vocabulary, sequence->n_total - sequence->request.n_prompt, error);
+	return sequence->bad_words != NULL;
+}
+
 static struct sequence *make_sequence(struct engine *engine, const struct request *request, struct stream *stream,
                                       int choice, struct error *error)
 {
@@ -184,7 +213,7 @@ static struct sequence *make_sequence(struct engine *engine, const struct reques
 	sequence->chain.key = request->cache_key;
 	sequence->chain.rope_variant = model_rope_variant(engine->model, n_total);
 	sequence->submitted_ns = clock_ns();
-	bool ok = reserve_embedding(engine, sequence, error);
+	bool ok = reserve_embedding(engine, sequence, error) && add_bad_words(engine, sequence, error);
 	if (ok && request->prompt_logprobs) {
 		sequence->prompt_logprobs = stream_reserve_prompt(stream, choice, request->n_prompt, error);
 		ok = sequence->prompt_logprobs != NULL;

@@ -383,3 +383,25 @@ def test_a_long_job_loses_nothing_before_it_is_opened(shared_worker):
         assert stream.pings == 0  # all of it is there: nothing is waited for in between
     assert events[-1][0] == "end"
     assert [data["i"] for name, data in events if name == "token"] == list(range(events[-1][1]["tokens_out"]))
+
+
+def test_bad_words_are_in_no_answer(worker, text_model):
+    """Those that an answer would have; those it has not change nothing; the same in a stream and in company."""
+    port = worker(model=text_model).port
+    body = {"prompt": PROMPT, "max_tokens": 60, "ignore_eos": True, "seed": 11}
+    free = text_of(execute(port, body))
+    said = [word for word in free.split() if len(word) > 2]
+    bad = [said[0], said[1], said[3][1:] + " " + said[4][:1], "e"]
+    assert all(word in free for word in bad[:2] + bad[3:])
+    for words in (bad[:2], bad[:3], bad, bad[1]):
+        events = execute(port, dict(body, bad_words=words))
+        text = text_of(events)
+        assert not [word for word in ([words] if isinstance(words, str) else words) if word in text], text
+        assert [data["i"] for name, data in events if name == "token"] == list(range(60))
+        assert events[-1][1]["tokens_out"] == 60
+        streams = [Stream(port, "/execute", dict(body, bad_words=words)) for _ in range(3)]
+        assert [text_of(stream) for stream in streams] == [text] * 3
+    assert text_of(execute(port, dict(body, bad_words=["no such word", "\u00e9\u00e9"]))) == free
+    for bad in ("", [""], [1], 7, {}, ["x" * 257], ["x"] * 129):
+        answer = post(port, "/execute", dict(body, bad_words=bad))
+        assert answer.status == 400 and [e["field"] for e in answer.json()["errors"]] == ["bad_words"], answer.body

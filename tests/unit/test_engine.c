@@ -207,6 +207,12 @@ static void make_job(struct job *job, int number)
 	    .ignore_eos = true,
 	    .priority = number % 3,
 	};
+	/* Words that the shipped model says all the time. */
+	static const struct bad_word words[] = {{" the", 4}, {"nd", 2}, {"s ", 2}};
+	if (number % 4 == 1) {
+		job->request.sampling.bad_words = words;
+		job->request.sampling.n_bad_words = sizeof words / sizeof *words;
+	}
 	snprintf(job->request.job_id, sizeof job->request.job_id, "job-%d", number);
 }
 

@@ -119,10 +119,12 @@ static void the_counter_counts(void **state)
 enum { N_REQUESTS = 12, N_PROMPT = 150, MAX_TOKENS = 60 };
 
 static const struct logit_bias biases[] = {{.token = 20, .bias = 1}, {.token = 400, .bias = -100}};
+static const struct bad_word words[] = {{" the", 4}, {"nd", 2}, {"a ki", 4}};
 static const struct stop_string stops[] = {{"xyzzy", 5}, {" the king and", 13}};
 
-/* Of every kind: greedy and drawn with each filter, penalised, with log-probabilities, with stop strings that hold text back, with beginnings that others
- * share, among them one that is cancelled. */
+/* Of every kind: greedy and drawn with each filter, penalised, with log-probabilities, with
+ * stop strings that hold text back, with words that must not come, with beginnings that others share, among them one that is
+ * cancelled. */
 static void fill_request(struct request *request, int32_t *prompt, int number)
 {
 	for (int i = 0; i < N_PROMPT; i++)
@@ -151,6 +153,8 @@ static void fill_request(struct request *request, int32_t *prompt, int number)
 	                 .dry_multiplier = number % 2 ? 0.8 : 0,
 	                 .dry_base = 1.75,
 	                 .dry_allowed_length = 2,
+	                 .n_bad_words = number % 4,
+	                 .bad_words = words,
 	                 .logprobs = number % 4 != 0,
 	                 .n_top_logprobs = number % 4 == 3 ? SAMPLING_MAX_TOP_LOGPROBS : number % 4},
 	    .ignore_eos = true,

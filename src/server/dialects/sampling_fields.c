@@ -35,6 +35,7 @@ static const char *const names[] = {
     "logit_bias",
     "samplers",
     "stop_token_ids",
+    "bad_words",
 };
 
 const struct field_names sampling_field_names = {names, sizeof names / sizeof *names};
@@ -271,6 +272,42 @@ static bool read_stop_tokens(struct field_checker *check, const struct sampling_
 	return true;
 }
 
+/* A string or a list of them, as `stop`. */
+static bool read_bad_words(struct field_checker *check, struct arena *arena, struct sampling *sampling)
+{
+	const struct json *value = field_get(check, "bad_words");
+	if (!value)
+		return true;
+	bool is_list = json_type(value) == JSON_ARRAY;
+	size_t n = is_list ? json_count(value) : 1;
+	if (n > SAMPLING_MAX_BAD_WORDS) {
+		field_error(check, "bad_words", "max_items(128)", NULL, "bad_words must have at most %d strings (got %zu)",
+		            SAMPLING_MAX_BAD_WORDS, n);
+		return true;
+	}
+	struct bad_word *words = n ? arena_array(arena, n, sizeof *words) : NULL;
+	if (n && !words)
+		return false;
+	int n_read = 0;
+	for (const struct json *item = is_list ? json_first(value) : value; item; item = is_list ? json_next(item) : NULL) {
+		size_t n_bytes = 0;
+		const char *text = json_string(item, &n_bytes);
+		if (!text || n_bytes == 0 || n_bytes > SAMPLING_MAX_WORD_BYTES) {
+			field_error(check, "bad_words", "strings", NULL,
+			            "bad_words must be a string of 1 to %d bytes or an array of such strings",
+			            SAMPLING_MAX_WORD_BYTES);
+			return true;
+		}
+		text = arena_strdup(arena, text, n_bytes);
+		if (!text)
+			return false;
+		words[n_read++] = (struct bad_word){.text = text, .n_bytes = n_bytes};
+	}
+	sampling->bad_words = words;
+	sampling->n_bad_words = n_read;
+	return true;
+}
+
 static bool read_dry(struct field_checker *check, const struct sampling_rules *rules, struct arena *arena,
                      struct sampling *sampling)
 {
@@ -294,5 +331,5 @@ bool sampling_fields_read(struct field_checker *check, const struct sampling_rul
 	field_integer(check, "min_tokens", 0, rules->max_min_tokens, &sampling->min_tokens);
 	read_order(check, sampling);
 	return read_dry(check, rules, arena, sampling) && read_stop_tokens(check, rules, arena, sampling) &&
-	       logit_bias_read(check, rules->vocab_size, arena, sampling);
+	       read_bad_words(check, arena, sampling) && logit_bias_read(check, rules->vocab_size, arena, sampling);
 }
