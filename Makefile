@@ -276,7 +276,7 @@ format: ## rewrite the sources as clang-format wants them
 
 BENCH_MODEL := build/bench/tinyllama-1.1b
 
-.PHONY: bench bench-model bench-http bench-neighbours soak simulate profile
+.PHONY: bench bench-model bench-http bench-neighbours soak simulate maskbench profile
 bench: all bench-model build/bench/load ## measure on a TinyLlama-1.1B-shaped model, then the same over HTTP (BENCH_ARGS=...)
 	$(BIN) bench --model $(BENCH_MODEL) --weights bf16,q8,q4 --plot build/bench/roofline.svg $(BENCH_ARGS)
 	@$(MAKE) --no-print-directory bench-http
@@ -301,6 +301,12 @@ build/bench/simulate: $(BUILD)/tests/bench/simulate.o $(BUILD)/tests/bench/simul
 	@$(CC) -o $@ $^ -lm
 simulate: build/bench/simulate ## a day of made-up load on the scheduler in seconds: queue, gaps, fairness (SIMULATE_ARGS=--help)
 	@build/bench/simulate $(SIMULATE_ARGS)
+build/bench/maskbench: $(BUILD)/tests/bench/maskbench.o $(ARCHIVE)
+	@mkdir -p $(@D)
+	@$(CC) -o $@ $< -Wl,--start-group $(ARCHIVE) $(LIBS) -Wl,--end-group
+maskbench: build/bench/maskbench ## schemas of MaskBench (DATA=folder, not part of this repository; TOKENIZER=folder MASKBENCH_ARGS=--list)
+	$(if $(DATA),,$(error maskbench needs DATA=folder: maskbench/data of guidance-ai/jsonschemabench))
+	@build/bench/maskbench $(or $(TOKENIZER),$(or $(TALLOW_FIXTURES),../shared/fixtures)/tokenizers/llama-3.2) $(DATA) $(MASKBENCH_ARGS)
 profile: all bench-model ## perf record of a decode; a flame graph if its tools are there
 	@tests/tools/profile.sh $(BIN) $(BENCH_MODEL)
 
