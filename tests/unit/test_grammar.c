@@ -133,6 +133,12 @@ static void schemas_are_enforced(void **state)
 	     "{\"type\":\"integer\",\"multipleOf\":7,\"minimum\":50}",
 	     {"56", "63", "7000000000000000000007"},
 	     {"49", "57", "-7", "0", "56.0"}},
+	    /* What draft 4 did not know counts for nothing in it, and no number with a point is an integer. */
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"$schema\":\"http://json-schema.org/draft-04/schema#\",\"type\":\"array\",\"items\":[{\"const\":1},"
+	     "{\"if\":true,\"then\":false},{\"type\":\"integer\"},{\"not\":{\"type\":\"integer\"}},{\"enum\":[1]}]}",
+	     {"[2,0,1,1.0]", "[2,0,1,1e0,1.0]", "[2,0,1,\"\",1]"},
+	     {"[2,0,1.0]", "[2,0,1,1]", "[2,0,1,1.5,2]"}},
 	    {GRAMMAR_JSON_SCHEMA,
 	     "{\"multipleOf\":0.01,\"type\":\"number\"}",
 	     {"0.01", "5", "-12.34", "1.10"},

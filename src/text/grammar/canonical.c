@@ -49,10 +49,13 @@ static uint32_t put_number(struct writer *w, uint32_t state, const struct json *
 	struct decimal decimal;
 	size_t start = w->out->n_bytes;
 	const char *text = json_number_text(value);
-	if (decimal_parse(&decimal, text))
+	if (decimal_parse(&decimal, text)) {
 		decimal_write(w->out, &decimal);
-	else
+		if (w->g->keeps_points && strpbrk(text, ".eE") && decimal_is_integer(&decimal) && decimal_is_plain(&decimal))
+			bytes_append_text(w->out, ".0");
+	} else {
 		bytes_append_text(w->out, text);
+	}
 	return follow(w, state, start);
 }
 

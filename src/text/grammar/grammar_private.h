@@ -24,6 +24,7 @@ struct grammar {
 	struct matcher *matcher;
 	uint32_t state;
 	struct arena arena; /* names in the network */
+	bool keeps_points;  /* 1.0 is not 1 to draft 4: instances keep a point */
 	struct known_mask masks[GRAMMAR_MASKS];
 	size_t next_mask;
 };

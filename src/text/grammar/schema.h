@@ -33,10 +33,13 @@ struct schema_node {
 	bool is_value; /* no schema, but a constant that the value must equal */
 };
 
+/* In the order in which they came. */
+enum schema_draft { DRAFT_3, DRAFT_4, DRAFT_6, DRAFT_7, DRAFT_2019, DRAFT_2020 };
+
 struct schema_resource {
 	const struct json *root;
 	char *uri; /* without fragment; "" for a document without $id */
-	bool draft7;
+	enum schema_draft draft;
 	bool has_dynamic;
 };
 
@@ -101,7 +104,10 @@ uint32_t schema_node(struct schema *schema, uint32_t above, const struct json *v
 uint32_t schema_value_node(struct schema *schema, const struct json *value);
 /* Where $ref or $dynamicRef leads; NODE_FALSE and a refusal where nowhere. */
 uint32_t schema_ref(struct schema *schema, uint32_t above, const struct json *ref, bool dynamic);
-bool schema_is_draft7(const struct schema *schema, uint32_t node);
+enum schema_draft schema_draft(const struct schema *schema, uint32_t node);
+bool schema_is_draft7(const struct schema *schema, uint32_t node); /* or older */
+/* Does the keyword count in the draft of the schema, beside what else stands there? */
+bool schema_keyword_counts(const struct schema *schema, uint32_t node, const struct json *keyword);
 
 /* ---- rules ---- */
 
@@ -126,7 +132,7 @@ enum atom_kind {
 	ATOM_LOWER,         /* number: `value` is a bound; low 1: itself out */
 	ATOM_UPPER,         /* number */
 	ATOM_INTEGER,       /* number */
-	ATOM_FRACTION,      /* number: no integer */
+	ATOM_FRACTION,      /* number: no integer; low 1: or one with a point, which is none in draft 4 */
 	ATOM_MULTIPLE,      /* number: in `language`; low 1: not in it */
 	ATOM_AMONG,         /* scalars: one of the array `value` (or `value` itself); low 1: none of them */
 	ATOM_TEXT,          /* string: in `language` */

@@ -76,6 +76,8 @@ static void outline_schema(struct schema *s, uint32_t node, struct outline *o, i
 	const struct json *schema = s->nodes[node].value;
 	for (const struct json *k = depth > 0 ? json_first(schema) : NULL; k; k = json_next(k)) {
 		bool integer;
+		if (!schema_keyword_counts(s, node, k))
+			continue;
 		if (schema_key_is(k, "type"))
 			o->types &= schema_types(s, k, &integer);
 		else if (schema_key_is(k, "enum") && json_type(k) == JSON_ARRAY)
@@ -90,7 +92,6 @@ static void outline_schema(struct schema *s, uint32_t node, struct outline *o, i
 	}
 }
 
-/* In draft 7 a $ref hides what stands beside it; then only what it leads to counts. */
 static struct outline outline_of(struct schema *s, uint32_t literal)
 {
 	struct outline o = {.types = literal == LITERAL_FALSE || literal == LITERAL_TRUE + 1 ? 0 : TYPE_ALL};
@@ -109,9 +110,10 @@ static struct outline outline_of(struct schema *s, uint32_t literal)
 		set = set ? set : json_get(node.value, "enum");
 		/* Not to hold, with one keyword that can fail. */
 		bool alone = json_count(node.value) == 1 || (json_count(node.value) == 2 && json_get(node.value, "type"));
-		if (set && alone && all_scalars(set) && !json_get(node.value, "$ref"))
+		if (set && alone && schema_keyword_counts(s, literal / 2, set) && all_scalars(set) &&
+		    !json_get(node.value, "$ref"))
 			o.but = json_count(node.value) == 1 ? set : NULL;
-	} else if (!(schema_is_draft7(s, literal / 2) && json_get(node.value, "$ref") && json_count(node.value) > 1)) {
+	} else {
 		outline_schema(s, literal / 2, &o, MAX_DEPTH);
 	}
 	return o;
@@ -289,9 +291,8 @@ static bool excludes_node(struct expansion *e, uint32_t node, int depth)
 	const struct schema_node n = e->schema->nodes[node];
 	if (n.is_value)
 		return schema_is_scalar(n.value) && excludes_set(e, n.value);
-	const struct json *only = schema_is_draft7(e->schema, node) ? json_get(n.value, "$ref") : NULL;
 	for (const struct json *k = json_first(n.value); k; k = json_next(k))
-		if ((!only || k == only) && excludes_keyword(e, node, k, depth))
+		if (schema_keyword_counts(e->schema, node, k) && excludes_keyword(e, node, k, depth))
 			return true;
 	return false;
 }

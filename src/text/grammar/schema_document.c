@@ -173,13 +173,14 @@ static bool string_of(const struct json *object, const char *key, const char **t
 	return *text && strlen(*text) == n;
 }
 
-static uint32_t add_resource(struct schema *s, const struct json *root, char *uri, bool draft7)
+static uint32_t add_resource(struct schema *s, const struct json *root, char *uri, enum schema_draft draft)
 {
 	if (!uri || !TABLE_RESERVE(s->resources, s->n_resources, s->max_resources, 1)) {
 		schema_out_of_memory(s);
 		return 0;
 	}
-	s->resources[s->n_resources] = (struct schema_resource){.root = root, .uri = uri, .draft7 = draft7};
+	s->resources[s->n_resources] = (struct schema_resource){.root = root, .uri = uri, .draft = draft};
+	s->grammar->keeps_points |= draft <= DRAFT_4;
 	return (uint32_t)s->n_resources++;
 }
 
@@ -194,18 +195,18 @@ static void add_anchor(struct schema *s, const char *name, const struct json *ta
 }
 
 /* $schema: which draft, by the published addresses. Others may mean anything. */
-static bool read_dialect(struct schema *s, const struct json *value, bool *draft7)
+static bool read_dialect(struct schema *s, const struct json *value, enum schema_draft *draft)
 {
 	static const struct {
 		const char *name;
-		bool draft7;
-	} drafts[] = {{"json-schema.org/draft/2020-12/schema", false},
-	              {"json-schema.org/draft/2019-09/schema", false},
-	              {"json-schema.org/draft-07/schema", true},
-	              {"json-schema.org/draft-06/schema", true},
-	              {"json-schema.org/draft-04/schema", true},
-	              {"json-schema.org/draft-03/schema", true},
-	              {"json-schema.org/schema", false}};
+		enum schema_draft draft;
+	} drafts[] = {{"json-schema.org/draft/2020-12/schema", DRAFT_2020},
+	              {"json-schema.org/draft/2019-09/schema", DRAFT_2019},
+	              {"json-schema.org/draft-07/schema", DRAFT_7},
+	              {"json-schema.org/draft-06/schema", DRAFT_6},
+	              {"json-schema.org/draft-04/schema", DRAFT_4},
+	              {"json-schema.org/draft-03/schema", DRAFT_3},
+	              {"json-schema.org/schema", DRAFT_2020}};
 	const char *text = json_string(value, NULL);
 	if (!text)
 		return false;
@@ -213,7 +214,7 @@ static bool read_dialect(struct schema *s, const struct json *value, bool *draft
 	size_t n = strcspn(text, "#");
 	for (size_t i = 0; i < sizeof drafts / sizeof *drafts; i++)
 		if (strlen(drafts[i].name) == n && strncmp(text, drafts[i].name, n) == 0) {
-			*draft7 = drafts[i].draft7;
+			*draft = drafts[i].draft;
 			return true;
 		}
 	schema_refuse(s, value, "an unknown $schema: what its keywords mean cannot be known");
@@ -238,17 +239,17 @@ static bool is_among(const struct json *member, const char *const *keys)
 /* $id and anchors of one schema; returns the resource that it belongs to. */
 static uint32_t read_names(struct schema *s, const struct json *schema, uint32_t resource)
 {
-	bool draft7 = s->resources[resource].draft7;
+	enum schema_draft draft = s->resources[resource].draft;
 	const char *id, *name;
-	bool has_id = string_of(schema, "$id", &id) || (draft7 && string_of(schema, "id", &id));
+	bool has_id = string_of(schema, "$id", &id) || (draft <= DRAFT_7 && string_of(schema, "id", &id));
 	if (schema != s->document && json_get(schema, "$schema") && has_id)
-		(void)read_dialect(s, json_get(schema, "$schema"), &draft7);
-	if (draft7 && json_get(schema, "$ref"))
+		(void)read_dialect(s, json_get(schema, "$schema"), &draft);
+	if (draft <= DRAFT_7 && json_get(schema, "$ref"))
 		return resource; /* its siblings count for nothing */
 	if (has_id && *id == '#')
 		add_anchor(s, id + 1, schema, resource, false);
 	else if (has_id && schema != s->document)
-		resource = add_resource(s, schema, resolve(s, s->resources[resource].uri, id), draft7);
+		resource = add_resource(s, schema, resolve(s, s->resources[resource].uri, id), draft);
 	if (string_of(schema, "$anchor", &name))
 		add_anchor(s, name, schema, resource, false);
 	if (string_of(schema, "$dynamicAnchor", &name))
@@ -275,18 +276,18 @@ static void scan(struct schema *s, const struct json *schema, uint32_t resource)
 bool schema_find_resources(struct schema *s)
 {
 	const char *id = "";
-	bool draft7 = false;
+	enum schema_draft draft = DRAFT_2020;
 	if (json_type(s->document) == JSON_OBJECT) {
 		const struct json *dialect = json_get(s->document, "$schema");
 		s->no_dialect = !dialect;
 		if (dialect)
-			(void)read_dialect(s, dialect, &draft7);
-		if (!string_of(s->document, "$id", &id) && !(draft7 && string_of(s->document, "id", &id)))
+			(void)read_dialect(s, dialect, &draft);
+		if (!string_of(s->document, "$id", &id) && !(draft <= DRAFT_7 && string_of(s->document, "id", &id)))
 			id = "";
-		if (draft7 && (json_get(s->document, "$ref") || *id == '#'))
+		if (draft <= DRAFT_7 && (json_get(s->document, "$ref") || *id == '#'))
 			id = "";
 	}
-	add_resource(s, s->document, resolve(s, "", id), draft7);
+	add_resource(s, s->document, resolve(s, "", id), draft);
 	if (!TABLE_RESERVE(s->scopes, s->n_scopes, s->max_scopes, 1))
 		schema_out_of_memory(s);
 	else
@@ -374,9 +375,14 @@ uint32_t schema_value_node(struct schema *s, const struct json *value)
 	return intern_node(s, (struct schema_node){.value = value, .is_value = true});
 }
 
+enum schema_draft schema_draft(const struct schema *s, uint32_t node)
+{
+	return s->resources[s->nodes[node].resource].draft;
+}
+
 bool schema_is_draft7(const struct schema *s, uint32_t node)
 {
-	return s->resources[s->nodes[node].resource].draft7;
+	return schema_draft(s, node) <= DRAFT_7;
 }
 
 /* ---- references ---- */

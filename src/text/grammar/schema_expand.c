@@ -466,53 +466,50 @@ static void hold_unevaluated(struct expansion *e, uint32_t w, const struct json 
 	                             .keyword = keyword});
 }
 
-enum { BOTH_DRAFTS, NEW_DRAFT };
-
 static const struct {
 	const char *name;
 	hold_keyword *hold;
-	int drafts;
 } keywords[] = {
-    {"$ref", hold_ref, BOTH_DRAFTS},
-    {"$dynamicRef", hold_ref, NEW_DRAFT},
-    {"$recursiveRef", refuse_keyword, NEW_DRAFT},
-    {"type", hold_type, BOTH_DRAFTS},
-    {"enum", hold_enum, BOTH_DRAFTS},
-    {"const", hold_const, BOTH_DRAFTS},
-    {"minimum", hold_minimum, BOTH_DRAFTS},
-    {"exclusiveMinimum", hold_minimum, BOTH_DRAFTS},
-    {"maximum", hold_maximum, BOTH_DRAFTS},
-    {"exclusiveMaximum", hold_maximum, BOTH_DRAFTS},
-    {"multipleOf", hold_multiple, BOTH_DRAFTS},
-    {"divisibleBy", refuse_keyword, BOTH_DRAFTS},
-    {"minLength", hold_length, BOTH_DRAFTS},
-    {"maxLength", hold_length, BOTH_DRAFTS},
-    {"pattern", hold_pattern, BOTH_DRAFTS},
-    {"format", hold_format, BOTH_DRAFTS},
-    {"prefixItems", hold_item_list, NEW_DRAFT},
-    {"items", hold_items, BOTH_DRAFTS},
-    {"additionalItems", hold_items, BOTH_DRAFTS},
-    {"minItems", hold_item_count, BOTH_DRAFTS},
-    {"maxItems", hold_item_count, BOTH_DRAFTS},
-    {"uniqueItems", hold_unique, BOTH_DRAFTS},
-    {"contains", hold_contains, BOTH_DRAFTS},
-    {"properties", hold_properties, BOTH_DRAFTS},
-    {"patternProperties", hold_pattern_properties, BOTH_DRAFTS},
-    {"additionalProperties", hold_additional, BOTH_DRAFTS},
-    {"propertyNames", hold_names, BOTH_DRAFTS},
-    {"required", hold_required, BOTH_DRAFTS},
-    {"minProperties", hold_member_count, BOTH_DRAFTS},
-    {"maxProperties", hold_member_count, BOTH_DRAFTS},
-    {"dependentRequired", hold_dependencies, NEW_DRAFT},
-    {"dependentSchemas", hold_dependencies, NEW_DRAFT},
-    {"dependencies", hold_dependencies, BOTH_DRAFTS},
-    {"allOf", hold_all_of, BOTH_DRAFTS},
-    {"anyOf", add_branches, BOTH_DRAFTS},
-    {"oneOf", add_branches, BOTH_DRAFTS},
-    {"not", hold_not, BOTH_DRAFTS},
-    {"if", hold_if, BOTH_DRAFTS},
-    {"unevaluatedItems", hold_unevaluated, NEW_DRAFT},
-    {"unevaluatedProperties", hold_unevaluated, NEW_DRAFT},
+    {"$ref", hold_ref},
+    {"$dynamicRef", hold_ref},
+    {"$recursiveRef", refuse_keyword},
+    {"type", hold_type},
+    {"enum", hold_enum},
+    {"const", hold_const},
+    {"minimum", hold_minimum},
+    {"exclusiveMinimum", hold_minimum},
+    {"maximum", hold_maximum},
+    {"exclusiveMaximum", hold_maximum},
+    {"multipleOf", hold_multiple},
+    {"divisibleBy", refuse_keyword},
+    {"minLength", hold_length},
+    {"maxLength", hold_length},
+    {"pattern", hold_pattern},
+    {"format", hold_format},
+    {"prefixItems", hold_item_list},
+    {"items", hold_items},
+    {"additionalItems", hold_items},
+    {"minItems", hold_item_count},
+    {"maxItems", hold_item_count},
+    {"uniqueItems", hold_unique},
+    {"contains", hold_contains},
+    {"properties", hold_properties},
+    {"patternProperties", hold_pattern_properties},
+    {"additionalProperties", hold_additional},
+    {"propertyNames", hold_names},
+    {"required", hold_required},
+    {"minProperties", hold_member_count},
+    {"maxProperties", hold_member_count},
+    {"dependentRequired", hold_dependencies},
+    {"dependentSchemas", hold_dependencies},
+    {"dependencies", hold_dependencies},
+    {"allOf", hold_all_of},
+    {"anyOf", add_branches},
+    {"oneOf", add_branches},
+    {"not", hold_not},
+    {"if", hold_if},
+    {"unevaluatedItems", hold_unevaluated},
+    {"unevaluatedProperties", hold_unevaluated},
 };
 
 /* Beside $ref draft 7 ignores what later drafts heed; where nothing says which it is, neither is right. */
@@ -535,7 +532,6 @@ static void hold_schema(struct expansion *e, uint32_t w)
 	uint32_t node = expansion_node(e, w);
 	const struct json *schema = e->schema->nodes[node].value;
 	bool draft7 = schema_is_draft7(e->schema, node);
-	const struct json *only = draft7 ? json_get(schema, "$ref") : NULL;
 	if (!draft7 && (json_get(schema, "unevaluatedItems") || json_get(schema, "unevaluatedProperties"))) {
 		if (!TABLE_RESERVE(e->frames, e->n_frames, e->max_frames, 1)) {
 			schema_out_of_memory(e->schema);
@@ -545,12 +541,11 @@ static void hold_schema(struct expansion *e, uint32_t w)
 		e->work[w].frame = (uint32_t)e->n_frames++;
 	}
 	for (const struct json *member = json_first(schema); member; member = json_next(member)) {
-		if (only && member != only)
+		if (!schema_keyword_counts(e->schema, node, member))
 			continue;
 		for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
 			if (schema_key_is(member, keywords[i].name)) {
-				if (keywords[i].drafts == BOTH_DRAFTS || !draft7)
-					keywords[i].hold(e, w, member);
+				keywords[i].hold(e, w, member);
 				break;
 			}
 	}
@@ -630,11 +625,9 @@ static void go_failing_ways(struct expansion *e, uint32_t w)
 {
 	const struct schema_node node = e->schema->nodes[expansion_node(e, w)];
 	struct mark mark = mark_of(e);
-	bool draft7 = !node.is_value && schema_is_draft7(e->schema, expansion_node(e, w));
-	const struct json *only = draft7 ? json_get(node.value, "$ref") : NULL;
 	const struct json *member = node.is_value ? node.value : json_first(node.value);
 	for (; member && !e->stopped; member = node.is_value ? NULL : json_next(member)) {
-		if (only && member != only)
+		if (!node.is_value && !schema_keyword_counts(e->schema, expansion_node(e, w), member))
 			continue;
 		for (size_t way = 0; !e->stopped; way++) {
 			if (!(node.is_value ? schema_differ(e, w, member, way) : schema_fail_keyword(e, w, member, way)))

@@ -22,6 +22,31 @@ bool schema_is_scalar(const struct json *value)
 	return json_type(value) != JSON_ARRAY && json_type(value) != JSON_OBJECT;
 }
 
+bool schema_keyword_counts(const struct schema *s, uint32_t node, const struct json *keyword)
+{
+	static const struct {
+		const char *name;
+		enum schema_draft since;
+	} later[] = {{"const", DRAFT_6},
+	             {"contains", DRAFT_6},
+	             {"propertyNames", DRAFT_6},
+	             {"if", DRAFT_7},
+	             {"dependentRequired", DRAFT_2019},
+	             {"dependentSchemas", DRAFT_2019},
+	             {"unevaluatedItems", DRAFT_2019},
+	             {"unevaluatedProperties", DRAFT_2019},
+	             {"$recursiveRef", DRAFT_2019},
+	             {"$dynamicRef", DRAFT_2020},
+	             {"prefixItems", DRAFT_2020}};
+	enum schema_draft draft = schema_draft(s, node);
+	if (draft <= DRAFT_7 && json_get(s->nodes[node].value, "$ref"))
+		return schema_key_is(keyword, "$ref");
+	for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+		if (draft < later[i].since && schema_key_is(keyword, later[i].name))
+			return false;
+	return true;
+}
+
 /* Scalars; numbers by value. */
 bool schema_values_equal(const struct json *a, const struct json *b)
 {
@@ -154,5 +179,5 @@ uint64_t schema_prefix_length(const struct schema *s, uint32_t node)
 	const struct json *schema = s->nodes[node].value, *items = json_get(schema, "items");
 	if (schema_is_type(items, JSON_ARRAY))
 		return json_count(items);
-	return schema_is_draft7(s, node) ? 0 : json_count(json_get(schema, "prefixItems"));
+	return schema_draft(s, node) < DRAFT_2020 ? 0 : json_count(json_get(schema, "prefixItems"));
 }

@@ -79,8 +79,10 @@ static bool fail_type(struct expansion *e, uint32_t w, const struct json *keywor
 	if (way > (integer ? 1U : 0U))
 		return false;
 	e->types &= way == 0 ? ~types : TYPE_NUMBER;
-	if (way == 1)
-		expansion_atom(e, w, (struct atom){.kind = ATOM_FRACTION});
+	if (way == 1) {
+		bool points = schema_draft(e->schema, expansion_node(e, w)) <= DRAFT_4;
+		expansion_atom(e, w, (struct atom){.kind = ATOM_FRACTION, .low = points});
+	}
 	return true;
 }
 
@@ -373,7 +375,7 @@ bool schema_fail_keyword(struct expansion *e, uint32_t w, const struct json *k, 
 	for (size_t i = 0; i < sizeof several / sizeof *several; i++)
 		if (schema_key_is(k, several[i].name))
 			return several[i].fail(e, w, k, way);
-	if (!schema_is_draft7(e->schema, expansion_node(e, w)) && fail_new_keyword(e, w, k, way))
+	if (fail_new_keyword(e, w, k, way))
 		return true;
 	if (way > 0)
 		return fail_value(e, w, k, way);

@@ -83,11 +83,19 @@ static uint32_t set_of_numbers(struct expansion *e, const struct atom *atom)
 			return LANGUAGE_NONE;
 		}
 		decimal_write(&text, &d);
-		uint32_t one = atom->low ? number_texts(l, &d) : language_text(l, text.data, text.n_bytes);
+		bool all_texts = atom->low || (e->schema->grammar->keeps_points && decimal_is_plain(&d));
+		uint32_t one = all_texts ? number_texts(l, &d) : language_text(l, text.data, text.n_bytes);
 		all = language_either(l, all, one);
 		bytes_free(&text);
 	}
 	return atom->low ? language_not(l, all) : all;
+}
+
+/* Texts with a point or an exponent. */
+static uint32_t with_point(struct languages *l)
+{
+	uint32_t mark = language_class(l, (struct char_range[]){{'.', '.'}, {'E', 'E'}, {'e', 'e'}}, 3);
+	return language_sequence(l, LANGUAGE_ALL, language_sequence(l, mark, LANGUAGE_ALL));
 }
 
 static void write_number(struct expansion *e, uint32_t start, uint32_t end)
@@ -96,21 +104,24 @@ static void write_number(struct expansion *e, uint32_t start, uint32_t end)
 	struct bounds b = {0};
 	enum number_kind kind = NUMBER_ANY;
 	uint32_t language = LANGUAGE_ALL;
-	bool exact = false, fraction = false, integer = false;
+	bool exact = false, fraction = false, integer = false, points = false;
 	for (size_t i = 0; i < e->n_atoms; i++) {
 		const struct atom *atom = &e->atoms[i];
 		if (atom->kind == ATOM_LOWER || atom->kind == ATOM_UPPER)
 			narrow(e, &b, atom);
 		integer |= atom->kind == ATOM_INTEGER;
-		fraction |= atom->kind == ATOM_FRACTION;
+		fraction |= atom->kind == ATOM_FRACTION && !atom->low;
+		points |= atom->kind == ATOM_FRACTION && atom->low;
 		if (atom->kind == ATOM_MULTIPLE)
 			language = language_both(l, language, atom->low ? language_not(l, atom->language) : atom->language);
 		if (atom->kind == ATOM_AMONG)
 			language = language_both(l, language, set_of_numbers(e, atom));
 		exact |= atom->kind == ATOM_MULTIPLE || (atom->kind == ATOM_AMONG && atom->low);
 	}
-	if ((integer && fraction) || language == LANGUAGE_NONE)
+	if ((integer && (fraction || points)) || language == LANGUAGE_NONE)
 		return;
+	if (points)
+		language = language_both(l, language, with_point(l));
 	kind = integer ? NUMBER_INTEGER : fraction ? NUMBER_FRACTION : NUMBER_ANY;
 	language = language_both(l, language, number_language(l, kind, &b.range, exact));
 	if (language != LANGUAGE_NONE)
