@@ -241,6 +241,11 @@ real-chat: all ## ten questions to a real chat model: its answers are those of t
 	@tests/tools/serve_for.sh $(BIN) "--model $(MODEL) --compute f32 --context 2048" \
 	 $(or $(TRANSFORMERS),build/clients/real/bin/python) tests/clients/real_chat.py $(MODEL)
 
+.PHONY: faults
+faults: test-deps ## each allocation of loading and of requests of every dialect fails in its turn: some minutes
+	@$(SUBMAKE) build/release/tests/test_faults
+	@TALLOW_FAULT_STRIDE=1 build/release/tests/test_faults
+
 .PHONY: debug asan tsan fuzz fuzz-programs fuzz-corpus
 debug: deps ## build with assertions and no optimisation
 	@$(SUBMAKE) CONFIG=debug build

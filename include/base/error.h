@@ -21,7 +21,7 @@
 	X(ERROR_NONE, "NONE", 200, "", 0, false)                                                                           \
 	X(ERROR_USAGE, "USAGE", 500, "server_error", 2, false)                                                             \
 	X(ERROR_MODEL, "MODEL_INVALID", 500, "server_error", 3, false)                                                     \
-	X(ERROR_MEMORY, "OUT_OF_MEMORY", 500, "server_error", 4, false)                                                    \
+	X(ERROR_MEMORY, "OUT_OF_MEMORY", 503, "server_error", 4, true)                                                     \
 	X(ERROR_BIND, "BIND_FAILED", 500, "server_error", 5, false)                                                        \
 	X(ERROR_CALLBACK, "CALLBACK_FAILED", 500, "server_error", 6, false)                                                \
 	X(ERROR_INVALID_REQUEST, "INVALID_REQUEST", 400, "invalid_request_error", 70, false)                               \

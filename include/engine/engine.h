@@ -188,7 +188,7 @@ struct request {
  * (the message says when to retry and *retry_after_s, which may be NULL, is set), CONTEXT_LENGTH (the prompt alone does not
  * fit; both counts), INVALID_REQUEST (a token that is none, more biases or
  * log-probabilities than may be), INSUFFICIENT_MEMORY (can never fit the pool), CONFLICT (the
- * owner has an active job of that name), INTERNAL (no memory, no descriptor). One that embeds may fill the context; it is an
+ * owner has an active job of that name), MEMORY, INTERNAL (no descriptor). One that embeds may fill the context; it is an
  * INVALID_REQUEST where the model has no pooling. */
 struct stream *engine_submit(struct engine *engine, const struct request *request, int *retry_after_s,
                              struct error *error) MUST_USE;

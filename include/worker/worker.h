@@ -46,6 +46,8 @@ struct worker_service {
 	bool (*reload_keys)(void *context, struct error *error); /* SIGHUP */
 };
 
+/* Keeps the signals that the worker takes for later, from the first moment of the process on. */
+void worker_hold_signals(void);
 /* Blocks the signals that the worker takes and ignores those that would only hurt (SIGPIPE). Before any thread starts.
  * ERROR_USAGE for a URL that is not http or https. */
 struct worker *worker_create(const struct worker_options *options, struct error *error) MUST_USE;

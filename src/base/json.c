@@ -93,7 +93,8 @@ static bool read_file(const char *path, size_t max_bytes, struct bytes *out, str
 		ok = error_set(error, ERROR_MODEL, "%s: %lld bytes, at most %zu are read", path, (long long)info.st_size,
 		               max_bytes);
 	else if (!read_all(fd, (size_t)info.st_size, out))
-		ok = error_set(error, ERROR_MODEL, "%s: cannot be read whole", path);
+		ok = out->failed ? error_set(error, ERROR_MEMORY, "%s: not enough memory", path)
+		                 : error_set(error, ERROR_MODEL, "%s: cannot be read whole", path);
 	close(fd);
 	return ok;
 }
@@ -105,7 +106,8 @@ struct json *json_parse_file(const char *path, size_t max_bytes, const struct js
 	if (read_file(path, max_bytes, &text, error) && lfs_pointer_refuse(path, text.data, text.n_bytes, error)) {
 		document = json_parse(text.data ? text.data : "", text.n_bytes, limits, error);
 		if (!document) {
-			error->code = ERROR_MODEL;
+			if (error->code != ERROR_MEMORY)
+				error->code = ERROR_MODEL;
 			error_prefix(error, "%s", path);
 		}
 	}

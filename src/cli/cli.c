@@ -12,6 +12,7 @@
 #include "cli/option_values.h"
 #include "cli/setup.h"
 #include "cli/version.h"
+#include "worker/worker.h"
 
 struct command {
 	const char *name;
@@ -127,6 +128,8 @@ int cli_main(int argc, char **argv)
 	struct error error = {0};
 	bool named = argc > 1 && argv[1][0] != '-';
 	const struct command *command = named ? find_command(argv[1], &error) : &commands[0];
+	if (command && command->bit == FOR_SERVE)
+		worker_hold_signals(); /* before anything that takes time: one that comes now is taken later */
 	if (!command || !options_parse(&options, command->bit, named ? argc - 1 : argc, named ? argv + 1 : argv, &error))
 		return report(&error, NULL);
 	if (options.help || options.version) {

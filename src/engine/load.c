@@ -59,46 +59,58 @@ static bool make_scheduler(struct engine *engine, struct error *error)
 	return true;
 }
 
-/* A model whose own pooling is not there still completes prompts. */
-static void choose_pooling(struct engine *engine)
+/* A model whose own pooling is not there still completes prompts: false only when memory is short. */
+static bool choose_pooling(struct engine *engine, struct error *error)
 {
 	static const char *const names[] = {[POOLING_AUTO] = "",
 	                                    [POOLING_NONE] = "none",
 	                                    [POOLING_MEAN] = "mean",
 	                                    [POOLING_CLS] = "cls",
 	                                    [POOLING_LAST] = "last"};
-	struct error error = {0};
+	struct error own_error = {0};
 	engine->pooling = engine->options.pooling;
 	if (engine->pooling == POOLING_AUTO) {
-		const char *own = model_pooling(engine->files, &error);
+		const char *own = model_pooling(engine->files, &own_error);
 		engine->pooling = !own ? POOLING_NONE : POOLING_LAST;
 		for (int i = POOLING_NONE; own && i <= POOLING_LAST; i++)
 			if (strcmp(own, names[i]) == 0)
 				engine->pooling = (enum pooling)i;
 	}
+	if (own_error.code == ERROR_MEMORY) {
+		*error = own_error;
+		return false;
+	}
 	error_set(&engine->pooling_error, ERROR_INVALID_REQUEST, "this worker makes no embeddings: %s",
 	          engine->options.pooling == POOLING_NONE ? "--pooling is none"
-	          : error.code == ERROR_NONE              ? "the model's pooling is none; --pooling chooses another"
-	                                     : "the model's pooling is not supported; --pooling chooses another");
-	if (error.code != ERROR_NONE)
-		log_message(LOG_WARN, "pooling", "embeddings are refused unless --pooling is given: %s", error.message);
+	          : own_error.code == ERROR_NONE          ? "the model's pooling is none; --pooling chooses another"
+	                                         : "the model's pooling is not supported; --pooling chooses another");
+	if (own_error.code != ERROR_NONE)
+		log_message(LOG_WARN, "pooling", "embeddings are refused unless --pooling is given: %s", own_error.message);
+	return true;
 }
 
-/* A model whose publisher asks for what cannot be honoured still serves, as any without such a wish. */
-static void choose_sampling(struct engine *engine)
+/* A model whose publisher asks for what cannot be honoured still serves, as any without such a wish: false only when memory
+ * is short. */
+static bool choose_sampling(struct engine *engine, struct error *error)
 {
-	struct error error = {0};
+	struct error own_error = {0};
 	struct generation_defaults defaults = {.typical_p = 1, .repetition_penalty = 1};
 	engine->sampling = sampling_neutral;
 	if (engine->options.no_generation_defaults)
-		return;
-	if (!model_generation_defaults(engine->files, &defaults, &error))
+		return true;
+	if (!model_generation_defaults(engine->files, &defaults, &own_error)) {
+		if (own_error.code == ERROR_MEMORY) {
+			*error = own_error;
+			return false;
+		}
 		log_message(LOG_WARN, "generation_defaults", "the model's own sampling defaults are not used: %s",
-		            error.message);
+		            own_error.message);
+	}
 	engine->sampling.top_k = defaults.top_k;
 	engine->sampling.min_p = defaults.min_p;
 	engine->sampling.typical_p = defaults.typical_p;
 	engine->sampling.repetition_penalty = defaults.repetition_penalty;
+	return true;
 }
 
 /* What engine_status says that does not change any more. */
@@ -123,11 +135,23 @@ static void note_facts(struct engine *engine, double load_seconds)
 }
 
 /* The text of a control token; NULL when the model names none. Caller frees. */
-static char *control_text(const struct tokenizer *tokenizer, int32_t id)
+static bool control_text(const struct tokenizer *tokenizer, int32_t id, char **out, struct error *error)
 {
 	size_t n_bytes;
 	const char *text = id >= 0 ? tokenizer_token_text(tokenizer, id, &n_bytes) : NULL;
-	return text ? strndup(text, n_bytes) : NULL;
+	*out = text ? strndup(text, n_bytes) : NULL;
+	return !text || *out || error_set(error, ERROR_MEMORY, "no memory for a control token");
+}
+
+static void load_template_file(struct engine *engine, struct error *error)
+{
+	const struct tokenizer *tokenizer = engine->tokenizer;
+	char *bos = NULL, *eos = NULL;
+	if (control_text(tokenizer, tokenizer_bos_id(tokenizer), &bos, error) &&
+	    control_text(tokenizer, tokenizer_eos_id(tokenizer), &eos, error))
+		engine->chat_template = chat_template_load_file(engine->template_path, bos, eos, error);
+	free(bos);
+	free(eos);
 }
 
 /* Why there is no chat template, without the folders of this machine, which are nobody's business who asks over HTTP. */
@@ -140,27 +164,23 @@ static void note_chat_error(struct engine *engine, const struct error *error)
 	error_set(&engine->chat_error, ERROR_TEMPLATE, "chat needs a template: %s", message);
 }
 
-/* A model without a chat template, or with one that does not compile, still completes prompts. */
-static void load_chat_template(struct engine *engine)
+/* A model without a chat template, or with one that does not compile, still completes prompts: false only when memory is
+ * short. */
+static bool load_chat_template(struct engine *engine, struct error *error)
 {
-	struct error error = {0};
 	if (!engine->options.chats) {
 		error_set(&engine->chat_error, ERROR_TEMPLATE, "chat needs a template, and none was loaded");
-		return;
+		return true;
 	}
-	if (engine->template_path) {
-		char *bos = control_text(engine->tokenizer, tokenizer_bos_id(engine->tokenizer));
-		char *eos = control_text(engine->tokenizer, tokenizer_eos_id(engine->tokenizer));
-		engine->chat_template = chat_template_load_file(engine->template_path, bos, eos, &error);
-		free(bos);
-		free(eos);
-	} else {
-		engine->chat_template = chat_template_read(engine->files, &error);
-	}
-	if (engine->chat_template)
-		return;
-	note_chat_error(engine, &error);
-	log_message(LOG_WARN, "chat_template", "chat is refused, there is no usable template: %s", error.message);
+	if (engine->template_path)
+		load_template_file(engine, error);
+	else
+		engine->chat_template = chat_template_read(engine->files, error);
+	if (engine->chat_template || error->code == ERROR_MEMORY)
+		return engine->chat_template != NULL;
+	note_chat_error(engine, error);
+	log_message(LOG_WARN, "chat_template", "chat is refused, there is no usable template: %s", error->message);
+	return true;
 }
 
 bool engine_load(struct engine *engine, struct error *error)
@@ -182,9 +202,8 @@ bool engine_load(struct engine *engine, struct error *error)
 	for (int i = 0; i < n_ends; i++)
 		config_add_eos(&engine->config, ends[i]);
 	engine->n_active = model_memory_plan(engine->model)->n_threads;
-	choose_pooling(engine);
-	choose_sampling(engine);
+	if (!choose_pooling(engine, error) || !choose_sampling(engine, error))
+		return false;
 	note_facts(engine, (double)(clock_ns() - started_ns) / 1e9);
-	load_chat_template(engine);
-	return model_self_test(engine->model, error) && make_scheduler(engine, error);
+	return load_chat_template(engine, error) && model_self_test(engine->model, error) && make_scheduler(engine, error);
 }

@@ -9,7 +9,7 @@ bool embedding_create(struct embedding *embedding, int64_t n, struct error *erro
 	embedding->sums = calloc((size_t)n, sizeof *embedding->sums);
 	embedding->n = n;
 	return embedding->sums ||
-	       error_set(error, ERROR_INTERNAL, "no memory for an embedding of %lld numbers", (long long)n);
+	       error_set(error, ERROR_MEMORY, "no memory for an embedding of %lld numbers", (long long)n);
 }
 
 void embedding_free(struct embedding *embedding)

@@ -10,7 +10,7 @@ struct embedding {
 	int64_t n;
 };
 
-/* ERROR_INTERNAL when memory is short. */
+/* ERROR_MEMORY when it is short. */
 bool embedding_create(struct embedding *embedding, int64_t n, struct error *error) MUST_USE;
 void embedding_free(struct embedding *embedding);
 /* The prompt will be computed again from its beginning. */

@@ -90,7 +90,7 @@ static bool reserve_texts(struct sequence *sequence, const struct tokenizer *tok
 	if (bytes_reserve(&sequence->text, text) && bytes_reserve(&sequence->stops.held, held + text) &&
 	    bytes_reserve(&sequence->safe, held + text) && bytes_reserve(&sequence->pending.text, 2 * (held + text)))
 		return true;
-	return error_set(error, ERROR_INTERNAL, "no memory for the text of a request");
+	return error_set(error, ERROR_MEMORY, "no memory for the text of a request");
 }
 
 struct sequence *sequence_create(const struct request *request, int64_t n_total, bool clipped, int max_pages,
@@ -98,7 +98,7 @@ struct sequence *sequence_create(const struct request *request, int64_t n_total,
 {
 	struct sequence *sequence = calloc(1, sizeof *sequence);
 	if (!sequence) {
-		error_set(error, ERROR_INTERNAL, "no memory for a request");
+		error_set(error, ERROR_MEMORY, "no memory for a request");
 		return NULL;
 	}
 	sequence->n_total = n_total;
@@ -107,7 +107,7 @@ struct sequence *sequence_create(const struct request *request, int64_t n_total,
 	sequence->mirostat = 2 * request->sampling.mirostat_tau;
 	if (!copy_request(sequence, request)) {
 		sequence_destroy(sequence);
-		error_set(error, ERROR_INTERNAL, "no memory for a request of %lld tokens", (long long)n_total);
+		error_set(error, ERROR_MEMORY, "no memory for a request of %lld tokens", (long long)n_total);
 		return NULL;
 	}
 	stop_init(&sequence->stops, sequence->request.stops, sequence->request.n_stops);
@@ -178,6 +178,18 @@ static bool fail(struct sequence *sequence, enum error_code code, const char *wh
 	return end_with_error(sequence, code, why);
 }
 
+/* Text that a token brought was lost on its way to the reader: it is never left out without a word. */
+static bool has_lost_text(const struct sequence *sequence)
+{
+	return sequence->text.failed || sequence->safe.failed || sequence->stops.held.failed ||
+	       sequence->pending.text.failed;
+}
+
+static bool fail_for_lost_text(struct sequence *sequence, enum outcome *outcome)
+{
+	return fail(sequence, ERROR_MEMORY, "no memory for the text of an answer", outcome);
+}
+
 static bool flush_pending(struct sequence *sequence)
 {
 	struct pending_token *pending = &sequence->pending;
@@ -246,6 +258,8 @@ static bool finish(struct sequence *sequence, enum stop_reason reason, int64_t n
 			stop_finish(&sequence->stops, &sequence->safe);
 		bytes_append(&sequence->pending.text, sequence->safe.data, sequence->safe.n_bytes);
 	}
+	if (has_lost_text(sequence))
+		return fail_for_lost_text(sequence, outcome);
 	if (!flush_pending(sequence))
 		return cancel_slow_reader(sequence, outcome);
 	*outcome = OUTCOME_COMPLETED;
@@ -301,12 +315,14 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct token_
 	bytes_clear(&sequence->text);
 	bytes_clear(&sequence->safe);
 	detokenizer_push(sequence->detokenizer, token, &sequence->text);
-	if (sequence->text.failed) /* text is never left out without a word */
+	if (sequence->text.failed)
 		return fail(sequence, ERROR_INFERENCE, "the tokenizer's decoder gives up on this text", outcome);
 	bool stopped = push_text(sequence, token);
 	if (!flush_pending(sequence))
 		return cancel_slow_reader(sequence, outcome);
 	set_pending(sequence, token, index, logprobs);
+	if (has_lost_text(sequence))
+		return fail_for_lost_text(sequence, outcome);
 	if (stopped)
 		return finish(sequence, STOP_SEQUENCE, now_ns, outcome);
 	if (sequence->n_settled == sequence->n_total)

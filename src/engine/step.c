@@ -257,17 +257,19 @@ static bool take_token(struct engine *engine, const struct forward_span *span, s
 	                     outcome);
 }
 
-/* Locked. */
-static void observe_tokens(struct engine *engine, const struct sequence *sequence, int64_t n_new, int64_t previous_ns,
-                           int64_t now_ns)
+/* Locked. The first token that was drawn may be the end, which is none of the answer's. */
+static void observe_tokens(struct engine *engine, const struct sequence *sequence, int64_t n_new, int64_t previous_ns)
 {
 	struct engine_metrics *metrics = &engine->metrics;
-	metrics->tokens_generated += (uint64_t)n_new;
-	rate_add(&engine->rate, now_ns, (uint64_t)n_new);
-	if (previous_ns) {
-		histogram_observe(&metrics->inter_token, (double)(now_ns - previous_ns) / 1e9);
-		return;
+	int64_t now_ns = sequence->last_token_ns;
+	if (n_new > 0) {
+		metrics->tokens_generated += (uint64_t)n_new;
+		rate_add(&engine->rate, now_ns, (uint64_t)n_new);
 	}
+	if (n_new > 0 && previous_ns)
+		histogram_observe(&metrics->inter_token, (double)(now_ns - previous_ns) / 1e9);
+	if (previous_ns || !sequence->first_token_ns)
+		return;
 	histogram_observe(&metrics->time_to_first_token, (double)(now_ns - sequence->submitted_ns) / 1e9);
 	histogram_observe(&metrics->prefill, (double)(now_ns - sequence->admitted_ns) / 1e9);
 }
@@ -325,8 +327,7 @@ static void push_span(struct engine *engine, int i)
 	bool ended = take_span(engine, i, &outcome);
 	engine_in_step = false;
 	pthread_mutex_lock(&engine->mutex);
-	if (sequence->n_settled > n_before)
-		observe_tokens(engine, sequence, sequence->n_settled - n_before, previous_ns, sequence->last_token_ns);
+	observe_tokens(engine, sequence, sequence->n_settled - n_before, previous_ns);
 	if (sequence->bad_words && !ended && !engine->spans[i].cancelled && sequence->n_tokens < n_known)
 		scheduler_go_back(engine->scheduler, id, sequence->n_tokens);
 	if (ended) {

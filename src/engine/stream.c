@@ -91,7 +91,8 @@ struct stream *stream_create(int n_choices, struct error *error)
 		stream->ring = stream->max_events + 2 * n_choices + 1;
 	}
 	if (!stream || !reserve(stream)) {
-		error_set(error, ERROR_INTERNAL, "cannot make an event stream: %s", strerror(errno));
+		error_set(error, errno == ENOMEM ? ERROR_MEMORY : ERROR_INTERNAL, "cannot make an event stream: %s",
+		          strerror(errno));
 		if (stream)
 			stream_free(stream);
 		return NULL;
@@ -104,7 +105,7 @@ struct stream *stream_create(int n_choices, struct error *error)
 bool stream_reserve_logprobs(struct stream *stream, struct error *error)
 {
 	stream->logprobs = calloc((size_t)stream->ring, sizeof *stream->logprobs);
-	return stream->logprobs || error_set(error, ERROR_INTERNAL, "no memory for the log-probabilities of a request");
+	return stream->logprobs || error_set(error, ERROR_MEMORY, "no memory for the log-probabilities of a request");
 }
 
 float *stream_reserve_embedding(struct stream *stream, int choice, int64_t n, struct error *error)
@@ -113,7 +114,7 @@ float *stream_reserve_embedding(struct stream *stream, int choice, int64_t n, st
 		stream->embeddings = calloc((size_t)stream->n_choices * (size_t)n, sizeof *stream->embeddings);
 	if (stream->embeddings)
 		return stream->embeddings + choice * n;
-	error_set(error, ERROR_INTERNAL, "no memory for an embedding of %lld numbers", (long long)n);
+	error_set(error, ERROR_MEMORY, "no memory for an embedding of %lld numbers", (long long)n);
 	return NULL;
 }
 
@@ -122,7 +123,7 @@ struct token_logprobs *stream_reserve_prompt(struct stream *stream, int choice, 
 	struct token_logprobs *logprobs = calloc((size_t)n_tokens, sizeof *logprobs);
 	stream->prompts[choice] = logprobs;
 	if (!logprobs)
-		error_set(error, ERROR_INTERNAL, "no memory for the log-probabilities of %lld tokens", (long long)n_tokens);
+		error_set(error, ERROR_MEMORY, "no memory for the log-probabilities of %lld tokens", (long long)n_tokens);
 	return logprobs;
 }
 

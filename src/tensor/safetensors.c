@@ -51,6 +51,13 @@ static bool read_dtype(const struct json *entry, struct tensor *tensor, struct a
 	return true;
 }
 
+/* Digits alone: 16.0 and 1e3 are integers to JSON, and no count of bytes. */
+static bool read_count(const struct json *value, uint64_t *out)
+{
+	const char *text = json_number_text(value);
+	return text && text[strspn(text, "0123456789")] == 0 && json_uint64(value, out);
+}
+
 static bool read_shape(const struct json *entry, struct tensor *tensor, size_t element_bytes, struct error *error)
 {
 	const struct json *shape = json_get(entry, "shape");
@@ -58,12 +65,12 @@ static bool read_shape(const struct json *entry, struct tensor *tensor, size_t e
 		return refuse(tensor, error, "shape is missing or no array");
 	size_t n_bytes = element_bytes;
 	for (const struct json *dim = json_first(shape); dim; dim = json_next(dim)) {
-		int64_t size;
-		if (!json_int64(dim, &size) || size < 0)
+		uint64_t size;
+		if (!read_count(dim, &size) || size > INT64_MAX)
 			return refuse(tensor, error, "shape holds something that is no count");
 		if (tensor->n_dims == TENSOR_MAX_DIMS)
 			return refuse(tensor, error, "shape has more than 4 dimensions");
-		tensor->dims[tensor->n_dims++] = size;
+		tensor->dims[tensor->n_dims++] = (int64_t)size;
 		if (!checked_mul(n_bytes, (size_t)size, &n_bytes))
 			return refuse(tensor, error, "shape times dtype has more bytes than can be counted");
 	}
@@ -80,7 +87,7 @@ static bool read_offsets(const struct json *entry, struct tensor *tensor, const 
 	if (!offsets || json_type(offsets) != JSON_ARRAY)
 		return refuse(tensor, error, "data_offsets is missing or no array");
 	for (const struct json *value = json_first(offsets); value; value = json_next(value), n++)
-		if (n >= 2 || !json_uint64(value, &range[n]))
+		if (n >= 2 || !read_count(value, &range[n]))
 			return refuse(tensor, error, "data_offsets must be two offsets");
 	if (n != 2)
 		return refuse(tensor, error, "data_offsets must be two offsets");
@@ -203,7 +210,8 @@ bool safetensors_read(const struct mapped_file *file, const char *path, struct a
 	struct json_limits limits = {.max_depth = MAX_HEADER_DEPTH, .max_values = MAX_HEADER_VALUES};
 	struct json *header = json_parse(text, (size_t)header_bytes, &limits, error);
 	if (!header) {
-		error->code = ERROR_MODEL;
+		if (error->code != ERROR_MEMORY)
+			error->code = ERROR_MODEL;
 		return error_prefix(error, "%s: header", path);
 	}
 	bool ok = read_entries(header, file->data + LENGTH_BYTES + header_bytes, room - (size_t)header_bytes, path, arena,

@@ -20,6 +20,7 @@ struct trial {
 	const struct template *template;
 	const struct template_constant *constants;
 	size_t n_constants;
+	bool *no_memory; /* set where that is why something was not rendered */
 };
 
 /* The rendering of a conversation; false when it is refused. Caller frees. */
@@ -35,6 +36,7 @@ static bool render(const struct trial *trial, const char *conversation, struct r
 	    .limits = {.max_steps = 100000, .max_output_bytes = 1 << 20, .max_memory_bytes = 16 << 20},
 	};
 	bool ok = document && template_render(trial->template, &input, out, &error);
+	*trial->no_memory |= !ok && error.code == ERROR_MEMORY;
 	json_destroy(document);
 	return ok;
 }
@@ -50,6 +52,7 @@ static bool render_calls(const struct trial *trial, const char *content, const c
 	    "\"content\":\"r\"}],\"tools\":[" TOOL "],\"add_generation_prompt\":false}",
 	    content, calls);
 	bool ok = !text.failed && render(trial, text.data, out);
+	*trial->no_memory |= text.failed;
 	bytes_free(&text);
 	return ok;
 }
@@ -90,15 +93,17 @@ static bool writes_tools(const struct trial *trial, const char *system_tools, co
 	    system_tools, tools);
 	bool ok = !text.failed && render(trial, text.data, &rendering) &&
 	          memmem(rendering.text, rendering.n_bytes, "tried_tool", 10) != NULL;
+	*trial->no_memory |= text.failed;
 	bytes_free(&text);
 	rendering_free(&rendering);
 	return ok;
 }
 
-struct chat_calls chat_calls_try(const struct template *template, const struct template_constant *constants,
-                                 size_t n_constants)
+bool chat_calls_try(const struct template *template, const struct template_constant *constants, size_t n_constants,
+                    struct chat_calls *out, struct error *error)
 {
-	struct trial trial = {template, constants, n_constants};
+	bool no_memory = false;
+	struct trial trial = {template, constants, n_constants, &no_memory};
 	static const char *const contents[] = {"\"\"", "null"};
 	struct chat_calls calls = {0};
 	int content = 0;
@@ -115,5 +120,6 @@ struct chat_calls chat_calls_try(const struct template *template, const struct t
 	calls.several = renders(&trial, contents[content], two) || !renders(&trial, contents[content], one);
 	calls.system_tools = !writes_tools(&trial, "", ",\"tools\":[" TOOL "]") &&
 	                     writes_tools(&trial, ",\"tools\":\"[{\\\"name\\\": \\\"tried_tool\\\"}]\"", "");
-	return calls;
+	*out = calls;
+	return !no_memory || error_set(error, ERROR_MEMORY, "no memory to try the chat template");
 }

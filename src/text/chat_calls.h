@@ -4,8 +4,9 @@
 
 #include "text/chat_template.h"
 
-/* Under the constants that its renderings have. A template that runs for long, or cannot be tried, is one that takes nothing. */
-struct chat_calls chat_calls_try(const struct template *template, const struct template_constant *constants,
-                                 size_t n_constants);
+/* Under the constants that its renderings have. A template that runs for long, or cannot be tried, is one that takes nothing.
+ * ERROR_MEMORY. */
+bool chat_calls_try(const struct template *template, const struct template_constant *constants, size_t n_constants,
+                    struct chat_calls *out, struct error *error) MUST_USE;
 
 #endif

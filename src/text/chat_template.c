@@ -323,10 +323,13 @@ struct chat_calls chat_template_calls(const struct chat_template *chat, bool wit
 }
 
 /* With the special tokens, which some templates need: so all files were read. */
-static void try_calls(struct chat_template *chat)
+static bool try_calls(struct chat_template *chat, struct error *error)
 {
 	for (int i = 0; i < chat->n_templates; i++)
-		chat->templates[i].calls = chat_calls_try(chat->templates[i].template, chat->tokens, chat->n_tokens);
+		if (!chat_calls_try(chat->templates[i].template, chat->tokens, chat->n_tokens, &chat->templates[i].calls,
+		                    error))
+			return false;
+	return true;
 }
 
 /* ---- loading ---- */
@@ -372,9 +375,7 @@ struct chat_template *chat_template_read(const struct model_files *files, struct
 		              "chat_template.json, chat_template in tokenizer_config.json and tokenizer.chat_template in GGUF; "
 		              "--chat-template FILE gives one",
 		              model_files_path(files));
-	if (ok)
-		try_calls(chat);
-	if (ok)
+	if (ok && try_calls(chat, error))
 		return chat;
 	chat_template_destroy(chat);
 	return NULL;
@@ -389,9 +390,7 @@ struct chat_template *chat_template_load_file(const char *path, const char *bos_
 	bool ok = add_file(chat, path, "default", 7, true, error);
 	ok = ok && (!bos_token || add_token(chat, "bos_token", 9, bos_token, strlen(bos_token), error));
 	ok = ok && (!eos_token || add_token(chat, "eos_token", 9, eos_token, strlen(eos_token), error));
-	if (ok)
-		try_calls(chat);
-	if (ok)
+	if (ok && try_calls(chat, error))
 		return chat;
 	chat_template_destroy(chat);
 	return NULL;

@@ -21,6 +21,13 @@ static void fill_taken(sigset_t *set)
 	sigaddset(set, SIGHUP);
 }
 
+void worker_hold_signals(void)
+{
+	sigset_t taken;
+	fill_taken(&taken);
+	pthread_sigmask(SIG_BLOCK, &taken, NULL);
+}
+
 int signals_open(struct error *error)
 {
 	sigset_t taken;

@@ -239,6 +239,18 @@ def test_sigterm_while_loading(worker, big_model):
     pytest.fail("each was ready before the signal came")
 
 
+def test_sigterm_in_the_first_moments(worker):
+    def holds_sigterm(pid):
+        line = next(line for line in open("/proc/%d/status" % pid) if line.startswith("SigBlk:"))
+        return int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+
+    for _ in range(5):
+        started = worker(wait=False)
+        wait_until(lambda: holds_sigterm(started.pid), interval=0)
+        started.process.terminate()
+        assert started.wait_end() == 0, started.log()
+
+
 def test_progress_bar_on_a_terminal(worker, big_model):
     ours, theirs = pty.openpty()
     started = worker("--log-level", "info", model=big_model, wait=False, stderr=theirs)

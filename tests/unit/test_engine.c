@@ -488,6 +488,13 @@ static void min_tokens_and_biases_reach_the_sampler(void **state)
 		assert_int_equal(job.code, ERROR_NONE);
 		assert_int_equal(job.n_tokens, min_tokens);
 	}
+	/* An end that is drawn first counts as a first token. */
+	struct engine_metrics metrics;
+	engine_metrics(engine, &metrics);
+	assert_int_equal(metrics.time_to_first_token.n, 2);
+	assert_int_equal(metrics.prefill.n, 2);
+	assert_int_equal(metrics.decode.n, 2);
+	assert_int_equal(metrics.tokens_generated, 7);
 	engine_destroy(engine);
 }
 

@@ -150,7 +150,8 @@ static struct chat_calls try_template(const char *source)
 	struct error error;
 	struct template *template = template_compile(source, strlen(source), &error);
 	assert_non_null(template);
-	struct chat_calls calls = chat_calls_try(template, NULL, 0);
+	struct chat_calls calls;
+	assert_true(chat_calls_try(template, NULL, 0, &calls, &error));
 	template_destroy(template);
 	return calls;
 }

@@ -50,5 +50,5 @@ void answer_fields_read(struct field_checker *check, const struct request_limits
 		return;
 	answer->offered = answer_tools_read(tools, &generation->arena);
 	if (!answer->offered)
-		error_set(error, ERROR_INTERNAL, "no memory for the request");
+		error_set(error, ERROR_MEMORY, "no memory for the request");
 }

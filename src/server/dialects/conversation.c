@@ -37,6 +37,8 @@ static void end_message(struct conversation *writer)
 	bool is_empty = writer->text.n_bytes + writer->reasoning.n_bytes + writer->calls.n_bytes == 0;
 	bool says_nothing = is_empty && writer->role != CONVERSATION_USER;
 	writer->between_turns = false;
+	/* First: what memory was too short for may look like nothing. */
+	writer->out.failed |= writer->text.failed | writer->reasoning.failed | writer->calls.failed;
 	if (!writer->has_message)
 		return;
 	writer->has_message = false;
@@ -54,7 +56,6 @@ static void end_message(struct conversation *writer)
 		bytes_append_text(&writer->out, "]");
 	}
 	json_close(&writer->out);
-	writer->out.failed |= writer->text.failed | writer->reasoning.failed | writer->calls.failed;
 	bytes_clear(&writer->text);
 	bytes_clear(&writer->reasoning);
 	bytes_clear(&writer->calls);
@@ -160,6 +161,7 @@ void conversation_call_text(struct conversation *writer, const struct json *id, 
 	struct json *object = NULL;
 	if (text)
 		object = n_bytes == 0 ? json_parse("{}", 2, NULL, &error) : json_parse(text, n_bytes, NULL, &error);
+	writer->out.failed |= text && !object && error.code == ERROR_MEMORY;
 	if (object && json_type(object) == JSON_OBJECT)
 		conversation_call(writer, id, name, object);
 	else
@@ -204,7 +206,7 @@ struct json *conversation_finish(struct conversation *writer, struct error *erro
 	struct json *made = NULL;
 	json_close(&writer->out);
 	if (writer->out.failed)
-		error_set(error, ERROR_INTERNAL, "no memory for the request");
+		error_set(error, ERROR_MEMORY, "no memory for the request");
 	else
 		made = json_parse(writer->out.data, writer->out.n_bytes, &(struct json_limits){.max_depth = MADE_MAX_DEPTH},
 		                  error);

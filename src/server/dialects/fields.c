@@ -22,8 +22,9 @@ struct json *request_parse(const char *body, size_t n_bytes, struct error *error
 	}
 	struct json *document = json_parse(body, n_bytes, &limits, error);
 	if (!document) {
-		if (error->code != ERROR_MEMORY)
-			error->code = ERROR_INVALID_REQUEST;
+		if (error->code == ERROR_MEMORY)
+			return NULL;
+		error->code = ERROR_INVALID_REQUEST;
 		error_prefix(error, "the body is not acceptable JSON");
 		return NULL;
 	}

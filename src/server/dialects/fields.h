@@ -19,8 +19,8 @@
 #include "base/error.h"
 #include "base/json.h"
 
-/* Parses a request's body: a JSON object of bounded depth and size. ERROR_INVALID_REQUEST; nothing of the body is
- * quoted. Caller destroys. */
+/* Parses a request's body: a JSON object of bounded depth and size. ERROR_INVALID_REQUEST (nothing of the body
+ * is quoted), ERROR_MEMORY. Caller destroys. */
 struct json *request_parse(const char *body, size_t n_bytes, struct error *error) MUST_USE;
 
 struct field_checker {

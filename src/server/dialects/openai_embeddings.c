@@ -42,7 +42,7 @@ static bool read_inputs(struct field_checker *check, int64_t vocab_size, struct 
 		return bad_input(check);
 	asked->inputs = calloc(n, sizeof *asked->inputs);
 	if (!asked->inputs)
-		return error_set(error, ERROR_INTERNAL, "no memory for the request");
+		return error_set(error, ERROR_MEMORY, "no memory for the request");
 	asked->n_inputs = n;
 	const struct json *item = several ? first : input;
 	for (size_t i = 0; i < n; i++, item = json_next(item))

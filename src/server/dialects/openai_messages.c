@@ -179,7 +179,7 @@ static struct json *join_parts(const struct json *body, struct error *error)
 	json_close(&text);
 	struct json *made = NULL;
 	if (text.failed)
-		error_set(error, ERROR_INTERNAL, "no memory for the request");
+		error_set(error, ERROR_MEMORY, "no memory for the request");
 	else
 		made = json_parse(text.data, text.n_bytes, &(struct json_limits){.max_depth = 64}, error);
 	bytes_free(&text);

@@ -128,7 +128,7 @@ bool openai_read_tokens(const struct json *array, int64_t vocab_size, const char
 	size_t n = 0;
 	*out = ids;
 	if (!ids)
-		return error_set(error, ERROR_INTERNAL, "no memory for the request");
+		return error_set(error, ERROR_MEMORY, "no memory for the request");
 	for (const struct json *item = json_first(array); item; item = json_next(item)) {
 		int64_t id = -1;
 		if (!json_int64(item, &id) || id < 0 || id >= vocab_size) {
@@ -154,7 +154,7 @@ static void read_prompt_tokens(struct reading *reading, const struct json *array
 		if (kept)
 			memcpy(kept, ids, n_ids * sizeof *ids);
 		else
-			error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
+			error_set(reading->error, ERROR_MEMORY, "no memory for the request");
 		*prompt = (struct asked_prompt){.tokens = kept, .n_tokens = n_ids};
 	}
 	free(ids);
@@ -207,7 +207,7 @@ static void read_prompts(struct reading *reading)
 	}
 	struct asked_prompt *prompts = arena_array(&reading->generation->arena, n, sizeof *prompts);
 	if (!prompts) {
-		error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
+		error_set(reading->error, ERROR_MEMORY, "no memory for the request");
 		return;
 	}
 	for (size_t i = 0; i < n; i++, item = several ? json_next(item) : NULL)

@@ -26,7 +26,7 @@ const char *reading_keep(struct reading *reading, const char *text, size_t n_byt
 {
 	const char *copy = arena_strdup(&reading->generation->arena, text, n_bytes);
 	if (!copy)
-		error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
+		error_set(reading->error, ERROR_MEMORY, "no memory for the request");
 	return copy;
 }
 
@@ -88,7 +88,7 @@ void reading_sampling(struct reading *reading)
 	                                     .max_min_tokens = INT64_MAX,
 	                                     .clips = true};
 	if (!sampling_fields_read(reading->check, &rules, &reading->generation->arena, &reading->asked->sampling))
-		error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
+		error_set(reading->error, ERROR_MEMORY, "no memory for the request");
 }
 
 void reading_top_k(struct reading *reading, struct field_checker *check)
@@ -111,5 +111,5 @@ void reading_answer(struct reading *reading, bool single_call)
 		return;
 	asked->answer.offered = answer_tools_read(tools, &reading->generation->arena);
 	if (!asked->answer.offered)
-		error_set(reading->error, ERROR_INTERNAL, "no memory for the request");
+		error_set(reading->error, ERROR_MEMORY, "no memory for the request");
 }

@@ -393,6 +393,6 @@ bool responses_parse(const struct json *body, const struct request_limits *limit
 	reading_answer(&reading, !parallel);
 	asked->echo = write_echo(&reading, body);
 	if (!asked->echo)
-		error_set(error, ERROR_INTERNAL, "no memory for the request");
+		error_set(error, ERROR_MEMORY, "no memory for the request");
 	return reading_is_good(&reading);
 }

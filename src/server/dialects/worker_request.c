@@ -157,7 +157,7 @@ static void read_fields(struct reading *reading, const struct request_limits *li
 static bool conclude(const struct reading *reading, struct error *error)
 {
 	if (reading->no_memory)
-		return error_set(error, ERROR_INTERNAL, "no memory for the request");
+		return error_set(error, ERROR_MEMORY, "no memory for the request");
 	return reading->check->n_errors == 0;
 }
 

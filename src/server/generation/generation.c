@@ -20,7 +20,7 @@ bool generation_make_choices(struct generation *generation, int n_choices, struc
 {
 	generation->choices = arena_array(&generation->arena, (size_t)n_choices, sizeof *generation->choices);
 	if (!generation->choices)
-		return error_set(error, ERROR_INTERNAL, "no memory for %d choices", n_choices);
+		return error_set(error, ERROR_MEMORY, "no memory for %d choices", n_choices);
 	generation->n_choices = generation->per_prompt = n_choices;
 	for (int i = 0; i < n_choices; i++) {
 		generation->choices[i].stop_matched = -1;
@@ -34,7 +34,7 @@ struct generation *generation_create(struct error *error)
 {
 	struct generation *generation = calloc(1, sizeof *generation);
 	if (!generation) {
-		error_set(error, ERROR_INTERNAL, "no memory for the request");
+		error_set(error, ERROR_MEMORY, "no memory for the request");
 		return NULL;
 	}
 	generation->stop_matched = -1;
@@ -163,7 +163,7 @@ static bool copy_tokens(const struct asked_prompt *asked, struct token_ids *ids,
 {
 	ids->ids = malloc(asked->n_tokens * sizeof *ids->ids);
 	if (!ids->ids)
-		return error_set(error, ERROR_INTERNAL, "no memory for the request");
+		return error_set(error, ERROR_MEMORY, "no memory for the request");
 	memcpy(ids->ids, asked->tokens, asked->n_tokens * sizeof *ids->ids);
 	ids->n_ids = ids->capacity = asked->n_tokens;
 	return true;
@@ -191,7 +191,7 @@ static bool encode_prompt(struct generation *generation, const struct asked_prom
 		prompt->text = arena_strdup(&generation->arena, asked->text, asked->n_bytes);
 		prompt->n_text_bytes = asked->n_bytes;
 		if (!prompt->text)
-			return error_set(error, ERROR_INTERNAL, "no memory for the request");
+			return error_set(error, ERROR_MEMORY, "no memory for the request");
 	}
 	return prompt->ids.n_ids > 0 || error_set(error, ERROR_INVALID_REQUEST, "the prompt has no tokens");
 }
@@ -203,7 +203,7 @@ static bool encode_prompts(struct generation *generation, struct engine *engine,
 	int n = asked->n_prompts > 0 ? asked->n_prompts : 1;
 	generation->prompts = arena_array(&generation->arena, (size_t)n, sizeof *generation->prompts);
 	if (!generation->prompts)
-		return error_set(error, ERROR_INTERNAL, "no memory for the request");
+		return error_set(error, ERROR_MEMORY, "no memory for the request");
 	generation->n_prompts = n;
 	if (asked->conversation)
 		return generation_encode_chat(engine, asked->conversation, asked->parse_special, &asked->answer,
@@ -235,7 +235,7 @@ static bool name_model(struct generation *generation, struct engine *engine, str
 	engine_status(engine, &status);
 	const char *name = status.model_name ? status.model_name : "";
 	generation->model = arena_strdup(&generation->arena, name, strlen(name));
-	return generation->model || error_set(error, ERROR_INTERNAL, "no memory for the request");
+	return generation->model || error_set(error, ERROR_MEMORY, "no memory for the request");
 }
 
 /* What all choices are asked for. */
@@ -267,7 +267,7 @@ static void submit(struct generation *generation, const struct sender *sender, s
 {
 	struct request *work = malloc((size_t)generation->n_choices * sizeof *work);
 	if (!work) {
-		error_set(error, ERROR_INTERNAL, "no memory for %d choices", generation->n_choices);
+		error_set(error, ERROR_MEMORY, "no memory for %d choices", generation->n_choices);
 		return;
 	}
 	for (int i = 0; i < generation->n_choices; i++) {
@@ -401,8 +401,7 @@ static void keep(struct backlog *backlog, const struct event *event)
 	if ((backlog->tokens.failed || backlog->text.failed) && !backlog->has_last) {
 		backlog->has_last = true;
 		backlog->last = (struct event){.type = EVENT_ERROR};
-		error_set(&backlog->last.error, ERROR_INTERNAL,
-		          "no memory for what was generated before the stream was opened");
+		error_set(&backlog->last.error, ERROR_MEMORY, "no memory for what was generated before the stream was opened");
 	}
 }
 

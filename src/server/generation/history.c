@@ -81,6 +81,8 @@ static void write_parsed(const struct rewriting *rewriting, const char *text, si
 	struct json *object = blank ? NULL : json_parse(text, n_bytes, &limits, &error);
 	if (blank) {
 		bytes_append_text(out, "{}");
+	} else if (!object && error.code == ERROR_MEMORY) {
+		out->failed = true;
 	} else if (object && json_type(object) == JSON_OBJECT) {
 		json_write_value(out, object);
 	} else if (rewriting->style->calls.odd_text) {
@@ -329,7 +331,7 @@ bool history_prepare(const struct json *conversation, const struct history_style
 	write_conversation(&rewriting, conversation);
 	bool ok = !out->failed && !rewriting.calls.failed && !rewriting.odd.failed;
 	if (!ok)
-		error_set(error, ERROR_INTERNAL, "no memory for the conversation");
+		error_set(error, ERROR_MEMORY, "no memory for the conversation");
 	if (ok)
 		*made = json_parse(out->data, out->n_bytes, &(struct json_limits){.max_depth = 512, .allow_duplicates = true},
 		                   error);

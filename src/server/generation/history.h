@@ -17,7 +17,7 @@ struct history_style {
 };
 
 /* *made is a copy, which the caller destroys; NULL where nothing had to be changed. Also in it: `reasoning` is
- * reasoning_content, an empty list of tools is none, assistants without content have "". ERROR_INTERNAL: no memory. */
+ * reasoning_content, an empty list of tools is none, assistants without content have "". ERROR_MEMORY: no memory. */
 bool history_prepare(const struct json *conversation, const struct history_style *style, struct json **made,
                      struct error *error) MUST_USE;
 

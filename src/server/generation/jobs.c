@@ -55,7 +55,7 @@ bool jobs_put(struct jobs *jobs, struct generation *generation, struct error *er
 {
 	struct job *job = calloc(1, sizeof *job);
 	if (!job)
-		return error_set(error, ERROR_INTERNAL, "no memory for the job");
+		return error_set(error, ERROR_MEMORY, "no memory for the job");
 	job->generation = generation;
 	job->put_ns = clock_ns();
 	pthread_mutex_lock(&jobs->lock);

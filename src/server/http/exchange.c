@@ -248,13 +248,16 @@ static enum MHD_Result take_body(struct exchange *exchange, const char *data, si
 		error_set(&exchange->refusal, ERROR_TOO_LARGE, "the body has more than %zu bytes", exchange->max_body_bytes);
 	if (exchange->refusal.code == ERROR_NONE) {
 		size_t in_memory = atomic_fetch_add(&server->body_bytes, n_data) + n_data;
-		if (bodies_may_take(exchange, in_memory)) {
+		bool may = bodies_may_take(exchange, in_memory);
+		if (may)
 			bytes_append(&exchange->body, data, n_data);
-			if (!exchange->body.failed)
-				return MHD_YES;
-		}
+		if (may && !exchange->body.failed)
+			return MHD_YES;
 		atomic_fetch_sub(&server->body_bytes, n_data);
-		refuse(exchange, ERROR_QUEUE_FULL, "too many large requests are being received");
+		if (may)
+			refuse(exchange, ERROR_MEMORY, "no memory for the body");
+		else
+			refuse(exchange, ERROR_QUEUE_FULL, "too many large requests are being received");
 	}
 	exchange_drop_body(exchange);
 	exchange->swallowed_bytes += n_data;

@@ -39,7 +39,7 @@ static enum MHD_Result queue(struct exchange *exchange, int status, struct MHD_R
 	return queued;
 }
 
-/* Takes the buffer's memory; NULL when there is none for the answer (then there is none for an error's either). */
+/* Takes the buffer's memory; NULL when there is none for the answer. */
 static struct MHD_Response *response_from(struct bytes *body, const char *content_type)
 {
 	struct MHD_Response *response = NULL;
@@ -57,7 +57,12 @@ static struct MHD_Response *response_from(struct bytes *body, const char *conten
 enum MHD_Result respond_bytes(struct exchange *exchange, int status, const char *content_type, struct bytes *body)
 {
 	struct MHD_Response *response = response_from(body, content_type);
-	return response ? queue(exchange, status, response) : MHD_NO;
+	if (response)
+		return queue(exchange, status, response);
+	/* What is too large for memory may leave room for saying so. */
+	struct error error;
+	error_set(&error, ERROR_MEMORY, "no memory for the answer");
+	return respond_error(exchange, &error, 0);
 }
 
 enum MHD_Result respond_json(struct exchange *exchange, int status, struct bytes *body)
@@ -70,6 +75,8 @@ enum MHD_Result respond_error(struct exchange *exchange, const struct error *err
 {
 	struct error_answer answer = {0};
 	exchange->failure = error->code;
+	if (error->code == ERROR_MEMORY && retry_after_s == 0)
+		retry_after_s = 1;
 	exchange->dialect->error(error, exchange->request_id, retry_after_s, &answer);
 	bytes_append_text(&answer.body, "\n");
 	struct MHD_Response *response = response_from(&answer.body, "application/json");

@@ -560,7 +560,7 @@ struct answer_reader *answer_reader_create(const struct answer_reading *reading,
 {
 	struct answer_reader *reader = calloc(1, sizeof *reader);
 	if (!reader) {
-		error_set(error, ERROR_INTERNAL, "no memory to read an answer");
+		error_set(error, ERROR_MEMORY, "no memory to read an answer");
 		return NULL;
 	}
 	reader->how = *reading;

@@ -150,7 +150,7 @@ bool answer_read(const struct answer_reading *reading, const char *text, size_t 
 		out->calls[i].arguments = at + out->calls[i].n_name_bytes + 1;
 		at = out->calls[i].arguments + out->calls[i].n_arguments_bytes + 1;
 	}
-	return ok || error_set(error, ERROR_INTERNAL, "no memory to read an answer");
+	return ok || error_set(error, ERROR_MEMORY, "no memory to read an answer");
 }
 
 void answer_free(struct answer *answer)

@@ -1,0 +1,423 @@
+/* Memory that runs out: each allocation of a request, in every dialect, streamed and whole and kept for later, fails in its
+ * turn. What comes of it is the answer that it would have been without, or an error that says so; never a shorter answer, never
+ * the client's fault, and all memory comes back. Then the same for loading, which ends with ERROR_MEMORY.
+ *
+ * The allocator's functions are replaced by ones that count, and let one allocation fail. Sanitizers bring an allocator of
+ * their own: there is nothing to test under them. TALLOW_FAULT_STRIDE=1 (make faults) takes every allocation, else some of
+ * them. */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "engine/engine.h"
+#include "model/plan.h"
+#include "server/dialects/dialect.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+int main(void)
+{
+	return 0;
+}
+#else
+
+/* ---- the allocator ---- */
+
+static atomic_long n_live;               /* blocks that were given out and not taken back */
+static atomic_long n_left_to_fault = -1; /* allocations until one fails; negative: none will */
+
+/* True for the one that fails. */
+static bool is_faulty(void)
+{
+	return atomic_load(&n_left_to_fault) >= 0 && atomic_fetch_sub(&n_left_to_fault, 1) == 0;
+}
+
+void *__libc_malloc(size_t n_bytes);
+void *__libc_calloc(size_t n, size_t n_bytes);
+void *__libc_realloc(void *memory, size_t n_bytes);
+void *__libc_memalign(size_t alignment, size_t n_bytes);
+void __libc_free(void *memory);
+
+static void *given(void *memory)
+{
+	if (memory)
+		atomic_fetch_add(&n_live, 1);
+	else
+		errno = ENOMEM;
+	return memory;
+}
+
+void *malloc(size_t n_bytes)
+{
+	return given(is_faulty() ? NULL : __libc_malloc(n_bytes));
+}
+
+void *calloc(size_t n, size_t n_bytes)
+{
+	return given(is_faulty() ? NULL : __libc_calloc(n, n_bytes));
+}
+
+void *realloc(void *memory, size_t n_bytes)
+{
+	if (!memory)
+		return malloc(n_bytes);
+	if (is_faulty()) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return __libc_realloc(memory, n_bytes);
+}
+
+void *memalign(size_t alignment, size_t n_bytes);
+void *memalign(size_t alignment, size_t n_bytes)
+{
+	return given(is_faulty() ? NULL : __libc_memalign(alignment, n_bytes));
+}
+
+void *aligned_alloc(size_t alignment, size_t n_bytes)
+{
+	return memalign(alignment, n_bytes);
+}
+
+int posix_memalign(void **memory, size_t alignment, size_t n_bytes)
+{
+	void *block = memalign(alignment, n_bytes);
+	if (!block)
+		return ENOMEM;
+	*memory = block;
+	return 0;
+}
+
+void free(void *memory)
+{
+	if (memory)
+		atomic_fetch_sub(&n_live, 1);
+	__libc_free(memory);
+}
+
+/* ---- requests ---- */
+
+enum way { WAY_STREAM, WAY_WHOLE, WAY_KEPT, N_WAYS };
+
+static const struct {
+	const struct dialect *dialect;
+	const char *body;
+} requests[] = {
+    {&worker_dialect, "{\"prompt\":\"Once upon a time\",\"max_tokens\":9,\"seed\":3,\"temperature\":1,"
+                      "\"stop\":[\"xyzzy\",\" the king and\",\"!!\"],\"odd\":1}"},
+    {&orchestrator_job_dialect,
+     "{\"operation\":\"infer\",\"model\":\"m\",\"prompt\":\"Once\",\"max_tokens\":4,\"temperature\":0}"},
+    {&openai_completion_dialect, "{\"prompt\":[\"Once\",\"Upon\"],\"n\":2,\"max_tokens\":5,\"seed\":1,\"logprobs\":2,"
+                                 "\"echo\":true,\"logit_bias\":{\"20\":1},\"stop\":\"xyzzy\"}"},
+    {&openai_chat_dialect,
+     "{\"messages\":[{\"role\":\"system\",\"content\":\"Be.\"},{\"role\":\"user\",\"content\":[{\"type\":\"text\","
+     "\"text\":\"Hi\"}]}],\"max_tokens\":6,\"seed\":1,\"logprobs\":true,\"top_logprobs\":2,\"tools\":[{\"type\":"
+     "\"function\",\"function\":{\"name\":\"f\",\"parameters\":{}}}]}"},
+    {&responses_dialect, "{\"input\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"type\":\"function_call\",\"call_id\":"
+                         "\"c\",\"name\":\"f\",\"arguments\":\"{}\"},{\"type\":\"function_call_output\",\"call_id\":"
+                         "\"c\",\"output\":\"ok\"}],\"max_output_tokens\":6,\"temperature\":0}"},
+    {&messages_dialect, "{\"max_tokens\":6,\"system\":\"Be.\",\"temperature\":0,\"messages\":[{\"role\":\"user\","
+                        "\"content\":[{\"type\":\"text\",\"text\":\"Hi\"}]}],\"stop_sequences\":[\"xyzzy\"]}"},
+    {&ollama_chat_dialect, "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"options\":{\"num_predict\":6,"
+                           "\"seed\":1,\"stop\":[\"xyzzy\"]}}"},
+    {&ollama_generate_dialect, "{\"prompt\":\"Once\",\"raw\":true,\"options\":{\"num_predict\":6,\"seed\":1}}"},
+};
+enum { N_REQUESTS = sizeof requests / sizeof requests[0] };
+
+static struct engine *engine;
+
+/* How a request ended. `answer` is the heap's own, so that a fault cannot touch it. */
+struct result {
+	struct error error; /* code NONE: an answer */
+	bool broken;        /* memory ran out while the answer was written: the connection ends without its end */
+	char answer[1 << 16];
+	size_t n_answer;
+};
+
+static void add(struct result *result, const char *text, size_t n_bytes)
+{
+	assert_true(n_bytes <= sizeof result->answer - result->n_answer);
+	memcpy(result->answer + result->n_answer, text, n_bytes);
+	result->n_answer += n_bytes;
+}
+
+static void wait_for_event(struct generation *generation)
+{
+	assert_int_equal(poll(&(struct pollfd){.fd = generation_fd(generation), .events = POLLIN}, 1, 60000), 1);
+}
+
+static void take_stream(const struct dialect *dialect, struct generation *generation, struct result *result)
+{
+	struct event event;
+	struct bytes out = {0};
+	while (!generation->finished && !out.failed) {
+		if (!generation_next(generation, &event)) {
+			wait_for_event(generation);
+			continue;
+		}
+		bytes_clear(&out);
+		dialect->frame(generation, &event, &out);
+		add(result, out.data ? out.data : "", out.failed ? 0 : out.n_bytes);
+	}
+	result->broken = out.failed;
+	bytes_free(&out);
+}
+
+static void take_whole(const struct dialect *dialect, struct generation *generation, struct result *result)
+{
+	struct event event;
+	struct bytes texts[ENGINE_MAX_CHOICES] = {0}, body = {0};
+	while (!generation->finished) {
+		if (!generation_next(generation, &event)) {
+			wait_for_event(generation);
+			continue;
+		}
+		if (event.type == EVENT_TOKEN)
+			bytes_append(&texts[event.choice], event.text, event.n_text_bytes);
+		if (dialect->note)
+			dialect->note(generation, &event);
+	}
+	if (generation->error.code == ERROR_NONE)
+		dialect->whole(generation, texts, &body);
+	for (int i = 0; i < generation->n_choices; i++) {
+		body.failed |= texts[i].failed;
+		for (int j = 0; j < GENERATION_NOTES; j++)
+			body.failed |= generation->choices[i].notes[j].failed;
+		bytes_free(&texts[i]);
+	}
+	add(result, body.data ? body.data : "", body.failed ? 0 : body.n_bytes);
+	result->broken = body.failed;
+	bytes_free(&body);
+}
+
+static void take_in_all(struct generation *generation)
+{
+	while (!generation_has_ended(generation)) {
+		wait_for_event(generation);
+		generation_take_in(generation);
+	}
+}
+
+static void submit_and_take(const struct dialect *dialect, struct generation *generation, enum way way,
+                            struct result *result)
+{
+	struct sender sender = {.request_id = "r"};
+	generation->asked.job_id = "job"; /* ids of answers are made of it */
+	generation->asked.stream = way != WAY_WHOLE;
+	if (!generation_submit(generation, &sender, engine, NULL, &result->error))
+		return;
+	if (way == WAY_KEPT)
+		take_in_all(generation);
+	if (way == WAY_WHOLE)
+		take_whole(dialect, generation, result);
+	else
+		take_stream(dialect, generation, result);
+	result->error = generation->error;
+}
+
+static void ask(const struct dialect *dialect, const char *body, enum way way, struct result *result)
+{
+	*result = (struct result){0};
+	struct engine_status status;
+	engine_status(engine, &status);
+	struct request_limits limits = {.max_tokens = 64,
+	                                .context = status.context_length,
+	                                .vocab_size = status.vocab_size,
+	                                .tokenizer = engine_tokenizer(engine)};
+	struct json *document = request_parse(body, strlen(body), &result->error);
+	struct generation *generation = document ? generation_create(&result->error) : NULL;
+	if (generation) {
+		struct field_checker check;
+		field_checker_init(&check, document);
+		if (dialect->parse(document, &limits, generation, &check, &result->error))
+			submit_and_take(dialect, generation, way, result);
+		else if (result->error.code == ERROR_NONE)
+			fail_msg("a good body is refused: %s", check.first_message);
+		field_checker_free(&check);
+	}
+	generation_destroy(generation);
+	json_destroy(document);
+}
+
+/* Times differ from run to run: numbers become one sign. */
+static void forget_numbers(struct result *result)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < result->n_answer; i++) {
+		bool number = strchr("0123456789.", result->answer[i]) != NULL;
+		if (!number || n == 0 || result->answer[n - 1] != '#')
+			result->answer[n++] = number ? '#' : result->answer[i];
+	}
+	result->n_answer = n;
+}
+
+/* The engine frees what has ended after it has told so. */
+static bool memory_comes_back(long expected)
+{
+	for (int i = 0; i < 20000 && atomic_load(&n_live) != expected; i++)
+		nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+	return atomic_load(&n_live) == expected;
+}
+
+/* How many blocks there are when nothing is on its way: the least of a while. */
+static long blocks_at_rest(void)
+{
+	long least = atomic_load(&n_live);
+	for (int i = 0; i < 300; i++) {
+		nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+		long n = atomic_load(&n_live);
+		least = n < least ? n : least;
+	}
+	return least;
+}
+
+static void fail_for_difference(int which, enum way way, long n, const struct result *result,
+                                const struct result *expected)
+{
+	size_t same = 0;
+	while (same < result->n_answer && same < expected->n_answer && result->answer[same] == expected->answer[same])
+		same++;
+	fail_msg("request %d, way %d, allocation %ld: ...%.200s\nin place of ...%.200s", which, way, n,
+	         result->answer + (same > 60 ? same - 60 : 0), expected->answer + (same > 60 ? same - 60 : 0));
+}
+
+static long fault_stride(long usual)
+{
+	const char *text = getenv("TALLOW_FAULT_STRIDE");
+	long stride = text ? strtol(text, NULL, 10) : usual;
+	assert_true(stride > 0);
+	return stride;
+}
+
+/* Returns how many allocations there are, about. */
+static long check_request(int which, enum way way)
+{
+	static struct result expected, result;
+	const struct dialect *dialect = requests[which].dialect;
+	/* Twice: what is kept for good (a prefix, a table that grows once) is made by the first. */
+	for (int i = 0; i < 2; i++)
+		ask(dialect, requests[which].body, way, &expected);
+	assert_true(expected.error.code == ERROR_NONE && !expected.broken && expected.n_answer > 0);
+	forget_numbers(&expected);
+	long live = blocks_at_rest(), stride = fault_stride(3), n = 0;
+	for (bool reached = true; reached; n += stride) {
+		atomic_store(&n_left_to_fault, n);
+		ask(dialect, requests[which].body, way, &result);
+		reached = atomic_exchange(&n_left_to_fault, -1) < 0;
+		forget_numbers(&result);
+		if (result.error.code != ERROR_NONE && result.error.code != ERROR_MEMORY)
+			fail_msg("request %d, way %d, allocation %ld: %s: %s", which, way, n,
+			         error_info(result.error.code)->wire_name, result.error.message);
+		if (result.error.code == ERROR_NONE && !result.broken &&
+		    (result.n_answer != expected.n_answer || memcmp(result.answer, expected.answer, expected.n_answer) != 0))
+			fail_for_difference(which, way, n, &result, &expected);
+		if (!memory_comes_back(live))
+			fail_msg("request %d, way %d, allocation %ld: %ld blocks are lost", which, way, n,
+			         atomic_load(&n_live) - live);
+	}
+	return n;
+}
+
+static void requests_end_well_or_with_an_error(void **state)
+{
+	(void)state;
+	for (int which = 0; which < N_REQUESTS; which++)
+		for (enum way way = 0; way < N_WAYS; way++) {
+			if (way == WAY_KEPT && requests[which].dialect != &orchestrator_job_dialect)
+				continue; /* these alone wait for a reader */
+			long n = check_request(which, way);
+			print_message("request %d, way %d: %ld allocations\n", which, way, n);
+			assert_true(n > 20);
+		}
+}
+
+/* ---- loading ---- */
+
+static char template_path[] = "/tmp/tallow-faults-XXXXXX";
+
+static struct engine *start_engine(struct error *error)
+{
+	struct model_options model = {.path = "models/tallow-tiny",
+	                              .kv_auto = true,
+	                              .n_threads = 1,
+	                              .n_parallel = 8,
+	                              .context = 512,
+	                              .kv_memory_bytes = 3 << 20};
+	struct engine_options options = {.model = &model, .chats = true, .chat_template = template_path, .max_tokens = 64};
+	struct engine *made = engine_create(&options, error);
+	if (made && engine_start(made, error) && engine_wait_ready(made, 60000, error))
+		return made;
+	engine_destroy(made);
+	return NULL;
+}
+
+static void loading_says_that_memory_is_short(void **state)
+{
+	(void)state;
+	struct error ignored;
+	engine_destroy(start_engine(&ignored)); /* a second engine's thread leaves its stack behind, once */
+	long live = blocks_at_rest(), stride = fault_stride(151), n = 0;
+	for (bool reached = true; reached; n += stride) {
+		struct error error = {0};
+		atomic_store(&n_left_to_fault, n);
+		struct engine *made = start_engine(&error);
+		reached = atomic_exchange(&n_left_to_fault, -1) < 0;
+		struct error chat = {0};
+		if (made && !engine_chat_template(made, &chat))
+			fail_msg("allocation %ld: no template: %s", n, chat.message);
+		engine_destroy(made);
+		if (!made && error.code != ERROR_MEMORY)
+			fail_msg("allocation %ld: %s: %s", n, error_info(error.code)->wire_name, error.message);
+		if (!memory_comes_back(live))
+			fail_msg("allocation %ld: %ld blocks are lost", n, atomic_load(&n_live) - live);
+	}
+	print_message("%ld allocations\n", n);
+	assert_true(n > 1000);
+}
+
+static int set_up(void **state)
+{
+	static const char source[] =
+	    "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% for c in m.tool_calls or [] %}"
+	    "<tool_call>{{ c | tojson }}</tool_call>{% endfor %}{% endfor %}{{ tools | tojson if tools else '' }}"
+	    "{% if add_generation_prompt %}<assistant>{% endif %}";
+	(void)state;
+	struct error error = {0};
+	log_init(LOG_OFF, LOG_FORMAT_PLAIN);
+	atomic_store(&n_left_to_fault, -1);
+	int fd = mkstemp(template_path);
+	if (fd < 0 || write(fd, source, sizeof source - 1) != sizeof source - 1 || close(fd) != 0)
+		return -1;
+	engine = start_engine(&error);
+	if (!engine)
+		print_error("%s\n", error.message);
+	return engine ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	engine_destroy(engine);
+	return unlink(template_path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(loading_says_that_memory_is_short),
+	    cmocka_unit_test(requests_end_well_or_with_an_error),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
+#endif
