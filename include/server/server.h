@@ -47,7 +47,8 @@ struct server_options {
 	void *describe_context;
 };
 
-/* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure or a format that there is not. The engine is borrowed until stop. */
+/* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure or a format that there is not, ERROR_MEMORY
+ * where too few files may be open. The engine is borrowed until stop. */
 struct server *server_start(const struct server_options *options, struct engine *engine, struct error *error) MUST_USE;
 /* Memory that so many connections take when all are open, for the memory plan. */
 uint64_t server_connection_bytes(int max_connections);

@@ -53,6 +53,8 @@ void worker_hold_signals(void);
 struct worker *worker_create(const struct worker_options *options, struct error *error) MUST_USE;
 /* As SIGTERM; from any thread, any number of times. */
 void worker_request_shutdown(struct worker *worker);
+/* Whether so many threads can be had beside those that there are: all at once are tried. ERROR_MEMORY with the limit. */
+bool worker_check_threads(int n_threads, struct error *error) MUST_USE;
 /* Runs until the process shall end. True: ended as asked, with what ran finished, or not when time was up or a second
  * signal came; engine_stop then ends the rest. From then on a signal ends the process at once, with exit code 0. False: the
  * model could not be loaded (ERROR_MODEL, ERROR_MEMORY, ...), or ERROR_CALLBACK. */

@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/platform.h"
 #include "cli/commands.h"
 #include "cli/setup.h"
 #include "cli/version.h"
@@ -23,8 +24,10 @@
 #include "server/server.h"
 #include "worker/worker.h"
 
-/* A step ends at its next matrix: milliseconds, where nothing hangs. */
-enum { MAX_STOP_S = 60 };
+enum {
+	MAX_STOP_S = 60,    /* a step ends at its next matrix: milliseconds, where nothing hangs */
+	LEAST_THREADS = 16, /* beside those that compute: of the server, the engine, the log and a few connections */
+};
 
 enum { MAX_KEYS = 256, MAX_KEY_FILE_BYTES = 128 << 10 };
 
@@ -297,6 +300,9 @@ bool serve_run(const struct options *options, struct error *error)
 	 * memory would creep up for thousands of requests. Nothing here allocates often enough to miss them. */
 	mallopt(M_ARENA_MAX, 1);
 	if (!log_start(error)) /* stopped by cli_main, which has the last word */
+		return false;
+	int n_compute = options->threads ? (int)options->threads : platform_usable_threads(&platform_default_roots);
+	if (!worker_check_threads(n_compute + LEAST_THREADS, error))
 		return false;
 	struct serving serving = {.options = options, .listen_fd = worker_inherited_socket()};
 	struct worker *worker = create_worker(&serving, error);

@@ -26,6 +26,9 @@
 enum {
 	DEFAULT_CONNECTIONS = 1100,
 	OTHER_DESCRIPTORS = 64, /* files, event descriptors, the listening socket */
+	MOST_SPARE = 256,       /* as many newcomers may come at once */
+	LEAST_PLACES = 16,      /* connections, half of them spare: with fewer there is no serving */
+	DESCRIPTORS_EACH = 2,   /* of a connection: its socket and, while it streams, the engine's event descriptor */
 	THREAD_STACK_BYTES = 256 << 10,
 	CONNECTION_RESIDENT_BYTES = 48 << 10, /* stack that is touched, buffers; measured with 1,000 of them */
 	CONNECTION_MEMORY_BYTES =
@@ -49,27 +52,35 @@ static bool copy_text(char **out, const char *text, struct error *error)
 	return true;
 }
 
+static int spare_of(int n_connections)
+{
+	return n_connections < MOST_SPARE ? n_connections : MOST_SPARE;
+}
+
 /* Bounds connections by the descriptors this process may have, after raising that limit as far as it goes: running out
  * of them would leave the library accepting in vain. */
-static int affordable_connections(int wanted)
+static bool bound_connections(struct connections *connections, int wanted, struct error *error)
 {
 	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return wanted;
-	/* A connection has its socket and, while it streams, the engine's event descriptor. */
-	rlim_t needed = (rlim_t)(wanted + SPARE_CONNECTIONS) * 2 + OTHER_DESCRIPTORS;
-	if (limit.rlim_cur < needed) {
+	rlim_t needed = (rlim_t)(wanted + spare_of(wanted)) * DESCRIPTORS_EACH + OTHER_DESCRIPTORS;
+	rlim_t least = LEAST_PLACES * DESCRIPTORS_EACH + OTHER_DESCRIPTORS;
+	connections_init(connections, wanted, spare_of(wanted));
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < needed) {
 		limit.rlim_cur = limit.rlim_max < needed ? limit.rlim_max : needed;
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
-		(void)getrlimit(RLIMIT_NOFILE, &limit);
 	}
-	if (limit.rlim_cur >= needed)
-		return wanted;
-	rlim_t left = limit.rlim_cur > OTHER_DESCRIPTORS ? (limit.rlim_cur - OTHER_DESCRIPTORS) / 2 : 0;
-	int affordable = left > SPARE_CONNECTIONS + 8 ? (int)left - SPARE_CONNECTIONS : 8;
-	log_message(LOG_WARN, "connections_limited", "only %d connections: the process may open %llu files", affordable,
-	            (unsigned long long)limit.rlim_cur);
-	return affordable;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed)
+		return true;
+	if (limit.rlim_cur < least)
+		return error_set(error, ERROR_MEMORY,
+		                 "the process may open %llu files (RLIMIT_NOFILE, ulimit -n), serving takes %llu at least",
+		                 (unsigned long long)limit.rlim_cur, (unsigned long long)least);
+	int places = (int)((limit.rlim_cur - OTHER_DESCRIPTORS) / DESCRIPTORS_EACH);
+	connections->n_spare = places < 2 * MOST_SPARE ? places / 2 : MOST_SPARE;
+	connections->max_connections = places - connections->n_spare;
+	log_message(LOG_WARN, "connections_limited", "only %d connections: the process may open %llu files",
+	            connections->max_connections, (unsigned long long)limit.rlim_cur);
+	return true;
 }
 
 static bool server_set_up(struct server *server, const struct server_options *options, struct error *error)
@@ -101,15 +112,16 @@ static bool server_set_up(struct server *server, const struct server_options *op
 	return true;
 }
 
-static bool daemon_start(struct server *server, int max_connections, struct error *error)
+static bool daemon_start(struct server *server, struct error *error)
 {
+	int n_places = server->connections.max_connections + server->connections.n_spare;
 	server->daemon = MHD_start_daemon(
 	    MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC, 0, NULL, NULL,
 	    exchange_step, server, MHD_OPTION_LISTEN_SOCKET, server->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
-	    (unsigned)(max_connections + SPARE_CONNECTIONS), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-	    (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_TIMEOUT_S,
-	    MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK_BYTES, MHD_OPTION_NOTIFY_COMPLETED, exchange_end, server,
-	    MHD_OPTION_NOTIFY_CONNECTION, exchange_connection, server, MHD_OPTION_END);
+	    (unsigned)n_places, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+	    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_TIMEOUT_S, MHD_OPTION_THREAD_STACK_SIZE,
+	    (size_t)THREAD_STACK_BYTES, MHD_OPTION_NOTIFY_COMPLETED, exchange_end, server, MHD_OPTION_NOTIFY_CONNECTION,
+	    exchange_connection, server, MHD_OPTION_END);
 	if (!server->daemon)
 		return error_set(error, ERROR_INTERNAL, "the HTTP library cannot start: %s", strerror(errno));
 	server->listener.fd = -1; /* the daemon's now */
@@ -117,12 +129,12 @@ static bool daemon_start(struct server *server, int max_connections, struct erro
 }
 
 /* Signals are the main thread's business: threads started in between inherit a full mask. */
-static bool start_threads(struct server *server, int max_connections, struct error *error)
+static bool start_threads(struct server *server, struct error *error)
 {
 	sigset_t before;
 	platform_block_signals(&before);
-	bool started = watchdog_start(&server->watchdog, &server->connections, &server->jobs, error) &&
-	               daemon_start(server, max_connections, error);
+	bool started =
+	    watchdog_start(&server->watchdog, &server->connections, &server->jobs, error) && daemon_start(server, error);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return started;
 }
@@ -151,13 +163,12 @@ struct server *server_start(const struct server_options *options, struct engine 
 	}
 	server->engine = engine;
 	server->listener.fd = -1;
-	int max_connections =
-	    affordable_connections(options->max_connections > 0 ? options->max_connections : DEFAULT_CONNECTIONS);
-	connections_init(&server->connections, max_connections);
+	int wanted = options->max_connections > 0 ? options->max_connections : DEFAULT_CONNECTIONS;
 	server->gate_listener =
 	    (struct gate_listener){.begun = exchange_request_begun, .refused = refusal_answer, .context = server};
 	jobs_init(&server->jobs);
-	if (!server_set_up(server, options, error) || !start_threads(server, max_connections, error)) {
+	if (!bound_connections(&server->connections, wanted, error) || !server_set_up(server, options, error) ||
+	    !start_threads(server, error)) {
 		server_free(server);
 		return NULL;
 	}

@@ -5,8 +5,10 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -82,6 +84,55 @@ void worker_end_within(unsigned seconds)
 	sigaction(SIGALRM, &action, NULL);
 	alarm(seconds);
 }
+
+/* ---- threads ---- */
+
+enum { TRIED_STACK_BYTES = 256 << 10 }; /* as a connection's */
+
+static void *wait_for_gate(void *gate)
+{
+	pthread_mutex_lock(gate);
+	pthread_mutex_unlock(gate);
+	return NULL;
+}
+
+/* How many of n threads there can be at once. */
+static int count_startable(int n, pthread_t *threads)
+{
+	pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+	pthread_attr_t attributes;
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, TRIED_STACK_BYTES);
+	int n_started = 0;
+	pthread_mutex_lock(&gate);
+	while (n_started < n && pthread_create(&threads[n_started], &attributes, wait_for_gate, &gate) == 0)
+		n_started++;
+	pthread_mutex_unlock(&gate);
+	for (int i = 0; i < n_started; i++)
+		pthread_join(threads[i], NULL);
+	pthread_attr_destroy(&attributes);
+	return n_started;
+}
+
+bool worker_check_threads(int n_threads, struct error *error)
+{
+	struct rlimit limit = {0};
+	pthread_t *threads = calloc((size_t)n_threads, sizeof *threads);
+	if (!threads)
+		return error_set(error, ERROR_MEMORY, "no memory for the worker");
+	int n_started = count_startable(n_threads, threads);
+	free(threads);
+	if (n_started == n_threads)
+		return true;
+	(void)getrlimit(RLIMIT_NPROC, &limit);
+	return error_set(
+	    error, ERROR_MEMORY,
+	    "the system gives %d of the %d threads that serving takes at least (RLIMIT_NPROC, ulimit -u: %lld; "
+	    "or pids.max of the cgroup)",
+	    n_started, n_threads, limit.rlim_cur == RLIM_INFINITY ? -1 : (long long)limit.rlim_cur);
+}
+
+/* ---- the parent ---- */
 
 void parent_open(struct parent *parent)
 {

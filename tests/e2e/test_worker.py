@@ -17,7 +17,7 @@ import time
 import pytest
 
 from conftest import Worker, clean_environment, program
-from http_client import WAIT_S, Stream, execute, get, health, post, wait_until
+from http_client import WAIT_S, Stream, connect, execute, get, health, post, wait_until
 
 PROMPT = "Once upon a time"
 LONG = {"prompt": PROMPT, "max_tokens": 2000, "ignore_eos": True}
@@ -502,6 +502,22 @@ def test_a_limit_of_the_address_space(worker, text_model, mib):
     else:
         assert started.wait_end() == 4 and started.reason().startswith("tallow: "), started.log()
         assert mib < 1500, started.log()
+
+
+@pytest.mark.parametrize("files", [16, 90, 120])
+def test_a_limit_of_open_files(worker, text_model, files):
+    """Too few end with 4 and the numbers; enough serve some connections at least."""
+    limit = ["sh", "-c", 'ulimit -n %d; exec "$@"' % files, "sh"]
+    started = worker("--threads", "1", wait=False, command=limit + program(), model=text_model)
+    if files < 100:
+        assert started.wait_end() == 4, started.log()
+        assert "the process may open %d files" % files in started.reason() and "takes 96 at least" in started.reason()
+        return
+    port = started.wait_ready()["port"]
+    idle = [connect(port) for _ in range(30)]  # more than there are places
+    assert execute(port, {"prompt": PROMPT, "max_tokens": 2})[-1][0] == "end"
+    for connection in idle:
+        connection.close()
 
 
 def test_closed_standard_streams_are_nobodys(tmp_path, text_model):

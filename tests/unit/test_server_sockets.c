@@ -139,7 +139,7 @@ static void slow_headers_end_and_idle_stays(void **state)
 {
 	(void)state;
 	struct connections connections;
-	connections_init(&connections, 10);
+	connections_init(&connections, 10, 10);
 	int idle[2], slow[2];
 	tcp_pair(idle);
 	tcp_pair(slow);
@@ -171,7 +171,7 @@ static void slow_bodies_end_and_answers_do_not(void **state)
 {
 	(void)state;
 	struct connections connections;
-	connections_init(&connections, 10);
+	connections_init(&connections, 10, 10);
 	int body[2], busy[2];
 	tcp_pair(body);
 	tcp_pair(busy);
@@ -198,7 +198,7 @@ static void the_longest_idle_makes_room(void **state)
 {
 	(void)state;
 	struct connections connections;
-	connections_init(&connections, 2);
+	connections_init(&connections, 2, 2);
 	int ends[3][2];
 	struct connection *list[3];
 	for (int i = 0; i < 3; i++) {

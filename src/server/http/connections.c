@@ -11,11 +11,14 @@
 
 #include "base/platform.h"
 
-enum { DAWDLE_NS = 1000000000 }; /* a request takes milliseconds to arrive */
+enum {
+	DAWDLE_NS = 1000000000, /* a request takes milliseconds to arrive */
+	LONGEST_PAUSE_NS = 64000000,
+};
 
-void connections_init(struct connections *connections, int max_connections)
+void connections_init(struct connections *connections, int max_connections, int n_spare)
 {
-	*connections = (struct connections){.max_connections = max_connections};
+	*connections = (struct connections){.max_connections = max_connections, .n_spare = n_spare};
 	pthread_mutex_init(&connections->lock, NULL);
 }
 
@@ -51,32 +54,40 @@ static void notice_request(struct connection *connection, int64_t now_ns)
 	connection->since_ns = now_ns;
 }
 
-/* Makes room: the longest idle connection goes, else the oldest of those that dawdle over their request. */
+static struct connection *oldest(const struct connections *connections, bool idle)
+{
+	struct connection *oldest = NULL;
+	for (struct connection *c = connections->first; c; c = c->next)
+		if (!c->shut && c->phase != CONNECTION_BUSY && (c->phase == CONNECTION_IDLE) == idle &&
+		    (!oldest || c->since_ns < oldest->since_ns))
+			oldest = c;
+	return oldest;
+}
+
+/* Makes room: the longest idle connection goes, else the oldest of those that dawdle over their request. The kernel is asked
+ * about the one that would go alone: about each of a thousand, it would keep newcomers waiting. */
 static void shut_one(struct connections *connections, int64_t now_ns)
 {
-	struct connection *idle = NULL, *slow = NULL;
-	for (struct connection *c = connections->first; c; c = c->next) {
-		if (c->shut || c->phase == CONNECTION_BUSY)
-			continue;
-		notice_request(c, now_ns);
-		if (c->phase == CONNECTION_IDLE) {
-			if (!idle || c->since_ns < idle->since_ns)
-				idle = c;
-		} else if (now_ns - c->since_ns > DAWDLE_NS && (!slow || c->since_ns < slow->since_ns)) {
-			slow = c;
+	struct connection *idle;
+	while ((idle = oldest(connections, true))) {
+		notice_request(idle, now_ns);
+		if (idle->phase == CONNECTION_IDLE) {
+			connection_shut(idle);
+			return;
 		}
 	}
-	if (idle || slow)
-		connection_shut(idle ? idle : slow);
+	struct connection *slow = oldest(connections, false);
+	if (slow && now_ns - slow->since_ns > DAWDLE_NS)
+		connection_shut(slow);
 }
 
 /* The library counts a connection until its thread has ended, and threads start faster than they end: the fewer spare
- * places are left, the longer the next newcomer waits to be accepted, up to 32 ms. */
-static void wait_for_the_leaving(int n_spare_used)
+ * places are left, the longer the next newcomer waits to be accepted. */
+static void wait_for_the_leaving(int n_used, int n_spare)
 {
-	int n_ms = n_spare_used - SPARE_CONNECTIONS / 2;
-	if (n_ms > 0)
-		nanosleep(&(struct timespec){.tv_nsec = (long)n_ms * 1000000}, NULL);
+	int n_missing = n_used - n_spare / 2;
+	if (n_missing > 0)
+		nanosleep(&(struct timespec){.tv_nsec = LONGEST_PAUSE_NS * n_missing / n_spare}, NULL);
 }
 
 struct connection *connection_add(struct connections *connections, int fd)
@@ -97,7 +108,7 @@ struct connection *connection_add(struct connections *connections, int fd)
 	connections->n_connections++;
 	int n_spare_used = connections->n_connections - connections->max_connections;
 	pthread_mutex_unlock(&connections->lock);
-	wait_for_the_leaving(n_spare_used);
+	wait_for_the_leaving(n_spare_used, connections->n_spare);
 	return connection;
 }
 

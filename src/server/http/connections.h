@@ -34,17 +34,17 @@ struct connections {
 	struct connection *first;
 	int n_connections;
 	int max_connections;
+	/* Places that the library has beyond those: a newcomer takes one while the one that goes for it is on its way out. Past
+	 * them the library would close the newcomer. */
+	int n_spare;
 };
 
 enum {
 	HEADER_TIMEOUT_MS = 10000,
 	BODY_TIMEOUT_MS = 30000,
-	/* Places that the library has beyond max_connections: a newcomer takes one while the one that goes for it is on its
-	 * way out. Past them the library would close the newcomer. */
-	SPARE_CONNECTIONS = 64,
 };
 
-void connections_init(struct connections *connections, int max_connections);
+void connections_init(struct connections *connections, int max_connections, int n_spare);
 void connections_destroy(struct connections *connections);
 /* NULL when memory is short. Makes room by ending the longest idle connection when max_connections is passed. Called in
  * the thread that accepts, which waits here a little when the spare places run out. */
