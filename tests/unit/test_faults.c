@@ -234,7 +234,8 @@ static void ask(const struct dialect *dialect, const char *body, enum way way, s
 	struct request_limits limits = {.max_tokens = 64,
 	                                .context = status.context_length,
 	                                .vocab_size = status.vocab_size,
-	                                .tokenizer = engine_tokenizer(engine)};
+	                                .tokenizer = engine_tokenizer(engine),
+	                                .sampling = status.sampling};
 	struct json *document = request_parse(body, strlen(body), &result->error);
 	struct generation *generation = document ? generation_create(&result->error) : NULL;
 	if (generation) {
