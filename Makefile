@@ -246,6 +246,10 @@ faults: test-deps ## each allocation of loading and of requests of every dialect
 	@$(SUBMAKE) build/release/tests/test_faults
 	@TALLOW_FAULT_STRIDE=1 build/release/tests/test_faults
 
+.PHONY: accuracy
+accuracy: all ## KL, perplexity and answers of each weight and KV type beside f32 (MODEL=path ACCURACY_ARGS=...)
+	@$(PYTHON) tests/tools/accuracy.py $(BIN) $(MODEL) $(ACCURACY_ARGS)
+
 .PHONY: debug asan tsan fuzz fuzz-programs fuzz-corpus
 debug: deps ## build with assertions and no optimisation
 	@$(SUBMAKE) CONFIG=debug build

@@ -201,6 +201,8 @@ const struct option_row option_rows[] = {
     HEADING(FOR_PERPLEXITY, "Comparing"),
     {ROW("reference", OPTION_FLAG, FOR_PERPLEXITY, NULL, NULL, reference,
          "load the model a second time in f32 and measure the distance from it")},
+    {ROW("same-weights", OPTION_FLAG, FOR_PERPLEXITY, NULL, NULL, same_weights,
+         "the same, with the reference's weights those that are measured: what the arithmetic costs")},
 
     HEADING(FOR_ALL, "General"),
     {ROW("json", OPTION_FLAG, FOR_INSPECT | FOR_BENCH | FOR_PERPLEXITY | FOR_CONSTRAIN | TEXTS, NULL, NULL, json,

@@ -99,7 +99,7 @@ struct options {
 	bool exit_with_parent, insecure, share_cache, strict_model, check_weights;
 	bool ignore_eos, stats;
 	bool no_special, parse_special, keep_special;
-	bool all, quick, reference;
+	bool all, quick, reference, same_weights;
 
 	unsigned char given[OPTIONS_MAX_ROWS]; /* by row of the table: enum option_given */
 };

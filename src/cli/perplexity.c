@@ -6,7 +6,8 @@
  *
  * --reference loads the model a second time, with f32 weights, activations and KV cache, and compares whole
  * distributions: the Kullback-Leibler divergence from the reference, sum over the vocabulary of p log(p / q), and how
- * often both find the same token likeliest.
+ * often both find the same token likeliest. --same-weights gives the reference the weights that are measured, so that what
+ * is left is what the arithmetic costs.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -84,14 +85,23 @@ static bool encode(struct perplexity *job, const char *text_path, struct error *
 
 /* ---- computing ---- */
 
+static bool has_reference(const struct perplexity *job)
+{
+	return job->options->reference || job->options->same_weights;
+}
+
 static bool open_subject(struct subject *subject, const struct perplexity *job, bool exact, struct error *error)
 {
 	struct model_options options;
 	if (!setup_model_options(job->options, &options, error))
 		return false;
+	if (exact && !job->options->same_weights) {
+		options.weights_auto = false;
+		options.weights_type = DTYPE_F32;
+	}
 	if (exact) {
-		options.weights_auto = options.kv_auto = false;
-		options.weights_type = options.kv_type = DTYPE_F32;
+		options.kv_auto = false;
+		options.kv_type = DTYPE_F32;
 		options.compute = COMPUTE_F32;
 	}
 	options.files = job->files;
@@ -279,7 +289,7 @@ static bool run(struct perplexity *job, const char *text_path, struct error *err
 	if (!job->window || !job->divergences)
 		return error_set(error, ERROR_MEMORY, "no memory for %" PRId64 " tokens", n);
 	if (!open_subject(&job->subject, job, false, error) ||
-	    (job->options->reference && !open_subject(&job->reference, job, true, error)))
+	    (has_reference(job) && !open_subject(&job->reference, job, true, error)))
 		return false;
 	for (int64_t i = 0; i < n; i++)
 		if (job->ids.ids[i] >= model_config(job->subject.model)->vocab_size)

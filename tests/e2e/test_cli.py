@@ -441,6 +441,15 @@ def test_weight_types_stay_near_f32(tallow, text_model, weights, ratio, divergen
     assert found["same_top"] > 0.95
 
 
+@pytest.mark.parametrize("exact, low, high", [(("--compute", "f32", "--kv", "f32"), 0, 1e-9), ((), 1e-9, 2e-3)])
+def test_same_weights_leave_the_arithmetic_alone(tallow, text_model, exact, low, high, tmp_path):
+    path = tmp_path / "text"
+    path.write_text(HELD_OUT.read_text()[:2000])
+    found = perplexity(tallow, text_model, path, "--weights", "q4", "--same-weights", *exact)
+    assert low <= found["divergence_mean"] <= high
+    assert perplexity(tallow, text_model, path, "--weights", "q4", "--reference")["divergence_mean"] > 5 * high
+
+
 def test_perplexity_refuses(tallow, text_model, tmp_path):
     for arguments, said in ((("perplexity",), "a model is missing"), (("perplexity", text_model, tmp_path / "none"), "cannot read"),
                             (("perplexity", text_model, "--context", "1"), "--context must hold")):
