@@ -70,7 +70,7 @@ struct weight_sizes {
 	uint64_t converted_bytes; /* made at load */
 	uint64_t product_bytes;   /* of all matrices, as products read them; that of the head is head_bytes */
 	uint64_t head_bytes;
-	unsigned types;  /* every type that a product meets, as bits 1 << type */
+	uint64_t types;  /* every type that a product meets, as bits 1 << type */
 	enum dtype type; /* of most elements, as products meet them */
 	enum dtype kind; /* of most bytes, as they were loaded: what repacking does not change */
 };

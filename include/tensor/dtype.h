@@ -23,7 +23,9 @@
 	X(DTYPE_Q4_K, "Q4_K", 256, 144, 12)                                                                                \
 	X(DTYPE_Q5_K, "Q5_K", 256, 176, 13)                                                                                \
 	X(DTYPE_Q6_K, "Q6_K", 256, 210, 14)                                                                                \
-	X(DTYPE_IQ4_NL, "IQ4_NL", 32, 18, 20)
+	X(DTYPE_IQ4_NL, "IQ4_NL", 32, 18, 20)                                                                              \
+	X(DTYPE_IQ4_XS, "IQ4_XS", 256, 136, 23)                                                                            \
+	X(DTYPE_MXFP4, "MXFP4", 32, 17, 39)
 
 /* Types that are made at load, for the kernels. */
 #define DTYPE_MADE_TABLE(X)                                                                                            \

@@ -27,7 +27,7 @@ static bool all_types_invariant(const struct model *model)
 	const struct model_plan *plan = model_memory_plan(model);
 	bool invariant = true;
 	for (int type = 0; type < DTYPE_COUNT; type++)
-		if (plan->weights.types & 1u << type)
+		if (plan->weights.types & UINT64_C(1) << type)
 			invariant &= matmul_phase_invariant(model_kernels(model), (enum dtype)type);
 	return invariant;
 }

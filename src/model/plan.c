@@ -58,7 +58,7 @@ static bool resolve_shapes(const struct model_config *config, const struct model
 
 	/* Tiles are powers of two: a slice that suits the largest suits all. */
 	for (int type = 0; type < DTYPE_COUNT; type++)
-		if (plan->weights.types & 1u << type) {
+		if (plan->weights.types & UINT64_C(1) << type) {
 			int tile = matmul_tile_rows(kernels, (enum dtype)type);
 			plan->tile_rows = tile > plan->tile_rows ? tile : plan->tile_rows;
 		}

@@ -46,7 +46,7 @@ static void count_product(struct tally *tally, const struct weight *matrix, enum
 	struct weight_sizes *sizes = tally->sizes;
 	bool as_stored = tally->wanted->as_stored;
 	enum dtype kind = as_stored ? matrix->type : tally->wanted->type;
-	sizes->types |= 1u << target;
+	sizes->types |= UINT64_C(1) << target;
 	sizes->product_bytes += bytes->read;
 	sizes->head_bytes = matrix == &tally->weights->head ? bytes->read : sizes->head_bytes;
 	tally->elements[target] += (uint64_t)(matrix->n_out * matrix->n_in);

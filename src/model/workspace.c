@@ -42,7 +42,7 @@ static size_t widest_input_bytes(const struct model_config *config, const struct
 	const int64_t widths[] = {config->hidden_size, config->n_heads * config->head_dim, config->intermediate_size};
 	size_t widest = 0;
 	for (int type = 0; type < DTYPE_COUNT; type++)
-		for (int i = 0; i < 3 && (plan->weights.types & 1u << type); i++) {
+		for (int i = 0; i < 3 && (plan->weights.types & UINT64_C(1) << type); i++) {
 			size_t n = matmul_input_bytes(kernels, (enum dtype)type, n_rows, widths[i]);
 			widest = n > widest ? n : widest;
 		}

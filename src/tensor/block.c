@@ -4,6 +4,7 @@
 #include "tensor/block.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "GGUF data is read as it lies");
@@ -121,19 +122,35 @@ static void dequantise_q5_1(const void *blocks, float *out, size_t n_values)
 	}
 }
 
-/* d, quants, which are places in a table of unevenly spaced levels. */
+/* Unevenly spaced levels that 4 bits stand for. */
+static const int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+static void levels_of_nibbles(const unsigned char *quants, const int8_t *levels, float scale, float *out)
+{
+	for (int j = 0; j < 16; j++) {
+		out[j] = scale * (float)levels[quants[j] & 15];
+		out[j + 16] = scale * (float)levels[quants[j] >> 4];
+	}
+}
+
+/* d, quants, which are places among the levels. */
 static void dequantise_iq4_nl(const void *blocks, float *out, size_t n_values)
 {
-	static const int8_t levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 	const unsigned char *block = blocks;
 	assert(n_values % QUANTS == 0);
-	for (size_t i = 0; i < n_values; i += QUANTS, block += 18) {
-		float d = half_at(block);
-		for (int j = 0; j < 16; j++) {
-			out[i + (size_t)j] = d * (float)levels[block[2 + j] & 15];
-			out[i + 16 + (size_t)j] = d * (float)levels[block[2 + j] >> 4];
-		}
-	}
+	for (size_t i = 0; i < n_values; i += QUANTS, block += 18)
+		levels_of_nibbles(block + 2, iq4_levels, half_at(block), out + i);
+}
+
+/* exponent, quants: 4-bit floats (sign, 2 bits of exponent, 1 of mantissa) times 2^(exponent - 127), whose byte 255 is a
+ * number like the others. The levels are twice what they stand for, so that they are integers, and the scale is half. */
+static void dequantise_mxfp4(const void *blocks, float *out, size_t n_values)
+{
+	static const int8_t levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+	const unsigned char *block = blocks;
+	assert(n_values % QUANTS == 0);
+	for (size_t i = 0; i < n_values; i += QUANTS, block += 17)
+		levels_of_nibbles(block + 1, levels, ldexpf(1, block[0] - 128), out + i);
 }
 
 /* ---- super-blocks: 256 values in groups of 16 or 32, whose scales are small integers times the block's ---- */
@@ -266,6 +283,23 @@ static void dequantise_q6_k(const void *blocks, float *out, size_t n_values)
 	}
 }
 
+/* d, high bits of scales (16 bits, little endian), low bits of scales[4], quants[128]. Scale of group g of 32 values, from
+ * -32: its low 4 bits in half g % 2 of byte g / 2, its high 2 bits in bits 2g and 2g + 1. The quants of each group lie as
+ * in IQ4_NL and stand for the same levels. */
+static void dequantise_iq4_xs(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % SUPER == 0);
+	for (size_t i = 0; i < n_values; i += SUPER, block += 136) {
+		float d = half_at(block);
+		for (int group = 0; group < 8; group++, out += QUANTS) {
+			int low4 = block[4 + group / 2] >> (group % 2 * 4) & 15,
+			    high2 = block[2 + group / 4] >> (group % 4 * 2) & 3;
+			levels_of_nibbles(block + 8 + group * 16, iq4_levels, d * (float)((low4 | high2 << 4) - 32), out);
+		}
+	}
+}
+
 /* ---- the table ---- */
 
 static const struct block_type types[] = {
@@ -281,7 +315,6 @@ static const struct block_type types[] = {
     {"IQ1_S", 19, 256, 50, false, 0},
     {"IQ3_S", 21, 256, 110, false, 0},
     {"IQ2_S", 22, 256, 82, false, 0},
-    {"IQ4_XS", 23, 256, 136, false, 0},
     {"I8", 24, 1, 1, false, 0},
     {"I16", 25, 1, 2, false, 0},
     {"I32", 26, 1, 4, false, 0},
@@ -290,7 +323,6 @@ static const struct block_type types[] = {
     {"IQ1_M", 29, 256, 56, false, 0},
     {"TQ1_0", 34, 256, 54, false, 0},
     {"TQ2_0", 35, 256, 66, false, 0},
-    {"MXFP4", 39, 32, 17, false, 0},
     {"NVFP4", 40, 64, 36, false, 0},
     {"Q1_0", 41, 128, 18, false, 0},
     /* taken out of the format */
@@ -323,11 +355,12 @@ const char *block_type_supported(void)
 void block_dequantise(enum dtype type, const void *blocks, float *out, size_t n_values)
 {
 	static void (*const functions[DTYPE_COUNT])(const void *, float *, size_t) = {
-	    [DTYPE_F32] = dequantise_f32,   [DTYPE_F16] = dequantise_f16,       [DTYPE_BF16] = dequantise_bf16,
-	    [DTYPE_Q8_0] = dequantise_q8_0, [DTYPE_Q4_0] = dequantise_q4_0,     [DTYPE_Q4_1] = dequantise_q4_1,
-	    [DTYPE_Q5_0] = dequantise_q5_0, [DTYPE_Q5_1] = dequantise_q5_1,     [DTYPE_Q2_K] = dequantise_q2_k,
-	    [DTYPE_Q3_K] = dequantise_q3_k, [DTYPE_Q4_K] = dequantise_q4_k,     [DTYPE_Q5_K] = dequantise_q5_k,
-	    [DTYPE_Q6_K] = dequantise_q6_k, [DTYPE_IQ4_NL] = dequantise_iq4_nl,
+	    [DTYPE_F32] = dequantise_f32,     [DTYPE_F16] = dequantise_f16,       [DTYPE_BF16] = dequantise_bf16,
+	    [DTYPE_Q8_0] = dequantise_q8_0,   [DTYPE_Q4_0] = dequantise_q4_0,     [DTYPE_Q4_1] = dequantise_q4_1,
+	    [DTYPE_Q5_0] = dequantise_q5_0,   [DTYPE_Q5_1] = dequantise_q5_1,     [DTYPE_Q2_K] = dequantise_q2_k,
+	    [DTYPE_Q3_K] = dequantise_q3_k,   [DTYPE_Q4_K] = dequantise_q4_k,     [DTYPE_Q5_K] = dequantise_q5_k,
+	    [DTYPE_Q6_K] = dequantise_q6_k,   [DTYPE_IQ4_NL] = dequantise_iq4_nl, [DTYPE_IQ4_XS] = dequantise_iq4_xs,
+	    [DTYPE_MXFP4] = dequantise_mxfp4,
 	};
 	assert(functions[type]);
 	functions[type](blocks, out, n_values);

@@ -34,9 +34,12 @@ assert sentencepiece.__version__ == "0.2.1", sentencepiece.__version__
 
 # Where the 16-bit floats of a block stand.
 HALVES = {Type.Q8_0: [0], Type.Q4_0: [0], Type.Q4_1: [0, 2], Type.Q5_0: [0], Type.Q5_1: [0, 2], Type.IQ4_NL: [0],
-          Type.Q2_K: [80, 82], Type.Q3_K: [108], Type.Q4_K: [0, 2], Type.Q5_K: [0, 2], Type.Q6_K: [208]}
+          Type.Q2_K: [80, 82], Type.Q3_K: [108], Type.Q4_K: [0, 2], Type.Q5_K: [0, 2], Type.Q6_K: [208],
+          Type.IQ4_XS: [0], Type.MXFP4: []}
 # Zeros, subnormals, the smallest normal, one, the largest, the infinities, NaN.
 EXTREMES = [0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x3C00, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E00]
+# Of MXFP4, whose scale is an exponent in byte 0: subnormal scales, one, values beyond the largest.
+EXPONENTS = [0, 1, 2, 127, 128, 252, 253, 254, 255]
 
 
 def random_blocks(kind, rng):
@@ -48,6 +51,8 @@ def random_blocks(kind, rng):
         scales = (rng.standard_normal(count) * 0.01).astype(np.float16).view(np.uint16)
         scales[3:] = rng.choice(EXTREMES, count - 3, replace=count - 3 > len(EXTREMES))
         blocks[:, at:at + 2] = scales.view(np.uint8).reshape(count, 2)
+    if kind == Type.MXFP4:
+        blocks[:len(EXPONENTS), 0] = EXPONENTS
     return blocks.reshape(-1)
 
 

@@ -2,6 +2,7 @@
 #ifndef TALLOW_TESTS_RANDOM_BLOCKS_H
 #define TALLOW_TESTS_RANDOM_BLOCKS_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -26,6 +27,8 @@ static const struct block_scales {
     {DTYPE_Q5_K, {0, 1.0f / 1024}, {2, 15.5f / 1024}},
     {DTYPE_Q6_K, {208, 1.0f / 2048}, {-1, 0}},
     {DTYPE_IQ4_NL, {0, 1.0f / 127}, {-1, 0}},
+    {DTYPE_IQ4_XS, {0, 1.0f / 2048}, {-1, 0}},
+    {DTYPE_MXFP4, {0, 1.0f / 6}, {-1, 0}},
 };
 enum { N_BLOCK_TYPES = sizeof block_scales / sizeof *block_scales };
 
@@ -38,6 +41,17 @@ static inline unsigned random_byte(uint64_t *state)
 	return (unsigned)(*state * 2685821657736338717u >> 56);
 }
 
+/* Most types have a 16-bit float. */
+static inline void put_block_scale(enum dtype type, unsigned char *at, float scale)
+{
+	if (type == DTYPE_MXFP4) {
+		*at = (unsigned char)(ilogbf(scale) + 127);
+		return;
+	}
+	uint16_t half = f32_to_f16(scale);
+	memcpy(at, &half, sizeof half);
+}
+
 static inline void random_blocks(const struct block_scales *scales, void *out, size_t n_blocks, float size,
                                  uint64_t *state)
 {
@@ -47,10 +61,9 @@ static inline void random_blocks(const struct block_scales *scales, void *out, s
 		for (size_t j = 0; j < n_bytes; j++)
 			block[j] = (unsigned char)random_byte(state);
 		float here = size * (0.5f + (float)random_byte(state) / 256);
-		uint16_t scale = f32_to_f16(scales->scale.value * here), minimum = f32_to_f16(scales->minimum.value * here);
-		memcpy(block + scales->scale.at, &scale, sizeof scale);
+		put_block_scale(scales->type, block + scales->scale.at, scales->scale.value * here);
 		if (scales->minimum.at >= 0)
-			memcpy(block + scales->minimum.at, &minimum, sizeof minimum);
+			put_block_scale(scales->type, block + scales->minimum.at, scales->minimum.value * here);
 	}
 }
 

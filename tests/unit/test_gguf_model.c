@@ -144,13 +144,13 @@ static struct random_types all_of(const struct block_scales *scales, bool tied)
 
 /* Adds what a matrix takes where its type is repacked, and notes the type that products read. */
 static void count_matrix(const struct block_scales *scales, int64_t n_out, int64_t n_in, size_t *n_bytes,
-                         unsigned *types)
+                         uint64_t *types)
 {
 	size_t made;
 	enum dtype served = weight_served_type(scales->type);
 	assert_true(weight_bytes(served, n_out, n_in, &made));
 	*n_bytes += served != scales->type ? made : 0;
-	*types |= 1u << served;
+	*types |= UINT64_C(1) << served;
 }
 
 /* What is repacked is counted as such, to the byte, and goes by the name that it has in the file. */
@@ -158,7 +158,7 @@ static void check_plan(const char *path, const struct random_types *types, enum 
 {
 	struct run run;
 	size_t n_bytes = 0;
-	unsigned served = 0;
+	uint64_t served = 0;
 	run_open_as(&run, path, ISA_AUTO, (struct variant){COMPUTE_AUTO, AS_IN_FILE}, DTYPE_F16, 1);
 	const struct model_plan *plan = model_memory_plan(run.model);
 	assert_string_equal(model_quant_kind(run.model), dtype_info(kind)->name);
@@ -229,6 +229,8 @@ static void files_of_several_types_have_the_logits_of_their_values(void **state)
 	    {"Q2_K", DTYPE_Q2_K, DTYPE_Q3_K, DTYPE_Q2_K, DTYPE_Q6_K, DTYPE_Q2_K},
 	    {"Q4_0", DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q4_0, DTYPE_Q6_K, DTYPE_Q4_0},
 	    {"IQ4_NL", DTYPE_IQ4_NL, DTYPE_Q5_0, DTYPE_Q8_0, TIED, DTYPE_IQ4_NL},
+	    {"IQ4_XS", DTYPE_IQ4_XS, DTYPE_Q5_K, DTYPE_IQ4_XS, DTYPE_Q6_K, DTYPE_IQ4_XS},
+	    {"MXFP4", DTYPE_MXFP4, DTYPE_Q8_0, DTYPE_Q8_0, DTYPE_Q6_K, DTYPE_MXFP4},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct random_types types = {scales_of(rows[i].most), scales_of(rows[i].some), scales_of(rows[i].embedding),

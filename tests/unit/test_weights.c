@@ -490,7 +490,7 @@ static void conversion_is_counted(void **state)
 		assert_true(plan_weight_sizes(&weights, &config, &same, &as_is, &error));
 		assert_true(plan_weight_sizes(&weights, &config, &q4, &made, &error));
 		assert_int_equal(as_is.converted_bytes, 0);
-		assert_int_equal(made.types, 1u << DTYPE_Q8 | 1u << DTYPE_Q4);
+		assert_int_equal(made.types, UINT64_C(1) << DTYPE_Q8 | UINT64_C(1) << DTYPE_Q4);
 		assert_int_equal(made.type, DTYPE_Q4);
 		uint64_t converted = 0, replaced = 0;
 		const struct weight *matrix;
