@@ -25,7 +25,16 @@
 	X(DTYPE_Q6_K, "Q6_K", 256, 210, 14)                                                                                \
 	X(DTYPE_IQ4_NL, "IQ4_NL", 32, 18, 20)                                                                              \
 	X(DTYPE_IQ4_XS, "IQ4_XS", 256, 136, 23)                                                                            \
-	X(DTYPE_MXFP4, "MXFP4", 32, 17, 39)
+	X(DTYPE_MXFP4, "MXFP4", 32, 17, 39)                                                                                \
+	X(DTYPE_IQ3_S, "IQ3_S", 256, 110, 21)                                                                              \
+	X(DTYPE_IQ3_XXS, "IQ3_XXS", 256, 98, 18)                                                                           \
+	X(DTYPE_IQ2_S, "IQ2_S", 256, 82, 22)                                                                               \
+	X(DTYPE_IQ2_XS, "IQ2_XS", 256, 74, 17)                                                                             \
+	X(DTYPE_IQ2_XXS, "IQ2_XXS", 256, 66, 16)                                                                           \
+	X(DTYPE_IQ1_M, "IQ1_M", 256, 56, 29)                                                                               \
+	X(DTYPE_IQ1_S, "IQ1_S", 256, 50, 19)                                                                               \
+	X(DTYPE_TQ2_0, "TQ2_0", 256, 66, 35)                                                                               \
+	X(DTYPE_TQ1_0, "TQ1_0", 256, 54, 34)
 
 /* Types that are made at load, for the kernels. */
 #define DTYPE_MADE_TABLE(X)                                                                                            \

@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "tensor/block_iq.h"
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "GGUF data is read as it lies");
 
 enum { QUANTS = 32, SUPER = 256 }; /* values of a small block and of a super-block */
@@ -300,6 +302,47 @@ static void dequantise_iq4_xs(const void *blocks, float *out, size_t n_values)
 	}
 }
 
+/* ---- super-blocks of the values -d, 0 and d ---- */
+
+/* quants[64], d. Of each 128 values, bits 2g and 2g + 1 of byte j belong to value j of the g-th 32; quants count from -1. */
+static void dequantise_tq2_0(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % SUPER == 0);
+	for (size_t i = 0; i < n_values; i += SUPER, block += 66) {
+		float d = half_at(block + 64);
+		for (int group = 0; group < 8; group++)
+			for (int j = 0; j < 32; j++)
+				*out++ = d * (float)((block[group / 4 * 32 + j] >> (group % 4 * 2) & 3) - 1);
+	}
+}
+
+/* n_digits values of each of n bytes, which are fractions of 256 in base 3: the first digits of all, then the second ones.
+ * What is multiplied keeps 8 bits: only the fraction. */
+static float *put_digits(float d, const unsigned char *bytes, int n, int n_digits, float *out)
+{
+	unsigned char power = 1;
+	for (int digit = 0; digit < n_digits; digit++, power = (unsigned char)(power * 3))
+		for (int j = 0; j < n; j++) {
+			unsigned char fraction = (unsigned char)(bytes[j] * power);
+			*out++ = d * (float)((fraction * 3 >> 8) - 1);
+		}
+	return out;
+}
+
+/* 5 digits in each of 32 bytes, 5 in each of 16, 4 in each of 4, d; digits count from -1. */
+static void dequantise_tq1_0(const void *blocks, float *out, size_t n_values)
+{
+	const unsigned char *block = blocks;
+	assert(n_values % SUPER == 0);
+	for (size_t i = 0; i < n_values; i += SUPER, block += 54) {
+		float d = half_at(block + 52);
+		out = put_digits(d, block, 32, 5, out);
+		out = put_digits(d, block + 32, 16, 5, out);
+		out = put_digits(d, block + 48, 4, 4, out);
+	}
+}
+
 /* ---- the table ---- */
 
 static const struct block_type types[] = {
@@ -309,20 +352,11 @@ static const struct block_type types[] = {
     /* known, not supported */
     {"Q8_1", 9, 32, 36, false, 0},
     {"Q8_K", 15, 256, 292, false, 0},
-    {"IQ2_XXS", 16, 256, 66, false, 0},
-    {"IQ2_XS", 17, 256, 74, false, 0},
-    {"IQ3_XXS", 18, 256, 98, false, 0},
-    {"IQ1_S", 19, 256, 50, false, 0},
-    {"IQ3_S", 21, 256, 110, false, 0},
-    {"IQ2_S", 22, 256, 82, false, 0},
     {"I8", 24, 1, 1, false, 0},
     {"I16", 25, 1, 2, false, 0},
     {"I32", 26, 1, 4, false, 0},
     {"I64", 27, 1, 8, false, 0},
     {"F64", 28, 1, 8, false, 0},
-    {"IQ1_M", 29, 256, 56, false, 0},
-    {"TQ1_0", 34, 256, 54, false, 0},
-    {"TQ2_0", 35, 256, 66, false, 0},
     {"NVFP4", 40, 64, 36, false, 0},
     {"Q1_0", 41, 128, 18, false, 0},
     /* taken out of the format */
@@ -360,7 +394,10 @@ void block_dequantise(enum dtype type, const void *blocks, float *out, size_t n_
 	    [DTYPE_Q5_0] = dequantise_q5_0,   [DTYPE_Q5_1] = dequantise_q5_1,     [DTYPE_Q2_K] = dequantise_q2_k,
 	    [DTYPE_Q3_K] = dequantise_q3_k,   [DTYPE_Q4_K] = dequantise_q4_k,     [DTYPE_Q5_K] = dequantise_q5_k,
 	    [DTYPE_Q6_K] = dequantise_q6_k,   [DTYPE_IQ4_NL] = dequantise_iq4_nl, [DTYPE_IQ4_XS] = dequantise_iq4_xs,
-	    [DTYPE_MXFP4] = dequantise_mxfp4,
+	    [DTYPE_MXFP4] = dequantise_mxfp4, [DTYPE_IQ3_S] = dequantise_iq3_s,   [DTYPE_IQ3_XXS] = dequantise_iq3_xxs,
+	    [DTYPE_IQ2_S] = dequantise_iq2_s, [DTYPE_IQ2_XS] = dequantise_iq2_xs, [DTYPE_IQ2_XXS] = dequantise_iq2_xxs,
+	    [DTYPE_IQ1_M] = dequantise_iq1_m, [DTYPE_IQ1_S] = dequantise_iq1_s,   [DTYPE_TQ2_0] = dequantise_tq2_0,
+	    [DTYPE_TQ1_0] = dequantise_tq1_0,
 	};
 	assert(functions[type]);
 	functions[type](blocks, out, n_values);

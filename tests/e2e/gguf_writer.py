@@ -6,7 +6,7 @@ import json
 import struct
 
 U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9  # types of values
-TYPES = {"F32": 0, "F16": 1, "Q8_0": 8, "Q4_K": 12, "IQ2_XXS": 16, "BF16": 30}
+TYPES = {"F32": 0, "F16": 1, "Q8_0": 8, "Q4_K": 12, "NVFP4": 40, "BF16": 30}
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6  # types of tokens
 
 NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",

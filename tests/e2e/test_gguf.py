@@ -275,11 +275,11 @@ def test_rows_of_the_head_are_those_of_the_vocabulary(tallow, values, tensors, t
 
 
 def test_types_that_are_not_there_are_named(tallow, values, tensors, tmp_path):
-    changed = [(name, "IQ2_XXS", shape, b"\0" * (shape[0] * shape[1] // 256 * 66)) if "ffn_up" in name else
+    changed = [(name, "NVFP4", shape, b"\0" * (shape[0] * shape[1] // 64 * 36)) if "ffn_up" in name else
                (name, kind, shape, raw) for name, kind, shape, raw in tensors]
-    path = gguf_writer.write(tmp_path / "iq2.gguf", values, changed)
-    refused_with(tallow, path, "has dtype IQ2_XXS, expected F32, F16", "weights")
-    assert "IQ2_XXS       4, " in tallow("inspect", path).stdout.decode()
+    path = gguf_writer.write(tmp_path / "nvfp4.gguf", values, changed)
+    refused_with(tallow, path, "has dtype NVFP4, expected F32, F16", "weights")
+    assert "NVFP4         4, " in tallow("inspect", path).stdout.decode()
 
 
 def test_broken_files_are_refused(tallow, values, tensors, gguf_model, tmp_path):

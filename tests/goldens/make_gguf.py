@@ -2,12 +2,13 @@
 """Makes tests/gguf/: blocks of every type with what they are worth, and the project's tokenizers as GGUF vocabularies.
 
     python3 -m venv venv && venv/bin/pip install gguf==0.19.0 sentencepiece==0.2.1 tokenizers==0.22.2
-    venv/bin/python tests/goldens/make_gguf.py          # writes tests/gguf, the same bytes each time
+    venv/bin/python tests/goldens/make_gguf.py          # writes tests/gguf and src/tensor/block_grid_bits.c, the same bytes each time
 
 The oracles are the `gguf` package (its writer for the format, gguf.dequantize for the blocks) and `sentencepiece` for
 merging by score; tokenizers come from tests/tokenizers (make_tokenizers.py). Output:
 
-    blocks.gguf           for each type a tensor of seeded random blocks, named as the type, and its values as NAME.f32
+    blocks.gguf           for each type a tensor of seeded random blocks, named as the type, and its values as NAME.f32;
+                          under NAME.many one number that stands for the values of many more
     <style>.gguf          vocabulary, merges, flags of tests/tokenizers/<style>; golden.json there holds for it too
     spm-scores.gguf       llama2-style by scores alone, with many ties
     spm-scores.json       what sentencepiece makes of hard texts with it
@@ -35,11 +36,19 @@ assert sentencepiece.__version__ == "0.2.1", sentencepiece.__version__
 # Where the 16-bit floats of a block stand.
 HALVES = {Type.Q8_0: [0], Type.Q4_0: [0], Type.Q4_1: [0, 2], Type.Q5_0: [0], Type.Q5_1: [0, 2], Type.IQ4_NL: [0],
           Type.Q2_K: [80, 82], Type.Q3_K: [108], Type.Q4_K: [0, 2], Type.Q5_K: [0, 2], Type.Q6_K: [208],
-          Type.IQ4_XS: [0], Type.MXFP4: []}
+          Type.IQ4_XS: [0], Type.MXFP4: [], Type.IQ3_S: [0], Type.IQ3_XXS: [0], Type.IQ2_S: [0], Type.IQ2_XS: [0],
+          Type.IQ2_XXS: [0], Type.IQ1_M: [], Type.IQ1_S: [0], Type.TQ2_0: [64], Type.TQ1_0: [52]}
 # Zeros, subnormals, the smallest normal, one, the largest, the infinities, NaN.
 EXTREMES = [0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x3C00, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E00]
 # Of MXFP4, whose scale is an exponent in byte 0: subnormal scales, one, values beyond the largest.
 EXPONENTS = [0, 1, 2, 127, 128, 252, 253, 254, 255]
+
+
+def random_scales(count, rng):
+    """Scales as models have them; then one extreme in each of the later blocks."""
+    scales = (rng.standard_normal(count) * 0.01).astype(np.float16).view(np.uint16)
+    scales[3:] = rng.choice(EXTREMES, count - 3, replace=count - 3 > len(EXTREMES))
+    return scales
 
 
 def random_blocks(kind, rng):
@@ -47,10 +56,12 @@ def random_blocks(kind, rng):
     count = 24 if n_values == 32 else 8
     blocks = rng.integers(0, 256, (count, n_bytes), dtype=np.uint8)
     for at in HALVES[kind]:
-        # Scales as models have them; then one extreme in each of the later blocks.
-        scales = (rng.standard_normal(count) * 0.01).astype(np.float16).view(np.uint16)
-        scales[3:] = rng.choice(EXTREMES, count - 3, replace=count - 3 > len(EXTREMES))
-        blocks[:, at:at + 2] = scales.view(np.uint8).reshape(count, 2)
+        blocks[:, at:at + 2] = random_scales(count, rng).view(np.uint8).reshape(count, 2)
+    if kind == Type.IQ1_M:  # its float lies in the high halves of bytes 49, 51, 53, 55, the lowest bits first
+        scales = random_scales(count, rng)
+        for part in range(4):
+            at = 49 + 2 * part
+            blocks[:, at] = blocks[:, at] & 15 | (scales >> 4 * part & 15).astype(np.uint8) << 4
     if kind == Type.MXFP4:
         blocks[:len(EXPONENTS), 0] = EXPONENTS
     return blocks.reshape(-1)
@@ -63,6 +74,46 @@ def plain_numbers(kind, rng):
     return np.frombuffer(b"".join(int(x).to_bytes(size, "little") for x in bits), dtype=np.uint8)
 
 
+N_MANY = 512
+
+
+def hash_of_many(kind):
+    """Blocks of random_byte (tests/unit/random_blocks.h), which reach every point of a grid; their values as one number:
+    FNV-1a's step (Fowler, Noll, Vo) for each value's bits, where zeros are one and NaN are one."""
+    state, mask, data = kind + 1, (1 << 64) - 1, bytearray()
+    for _ in range(N_MANY * gguf.GGML_QUANT_SIZES[kind][1]):
+        state ^= state >> 12
+        state ^= state << 25 & mask
+        state ^= state >> 27
+        data.append((state * 2685821657736338717 & mask) >> 56)
+    values = gguf.dequantize(np.frombuffer(bytes(data), np.uint8), kind).astype(np.float32)
+    bits = np.where(np.isnan(values), np.uint32(0x7FC00000), (values + np.float32(0)).view(np.uint32))
+    out = 0xCBF29CE484222325
+    for value in bits.tolist():
+        out = (out ^ value) * 0x100000001B3 & mask
+    return out
+
+
+def write_grids():
+    """src/tensor/block_grid_bits.c: block_grids.h says how."""
+    parts = ["/* Made by tests/goldens/make_gguf.py from gguf 0.19.0; do not edit. */\n#include \"tensor/block_grids.h\"\n",
+             "/* clang-format off */"]
+    for name, kind in (("iq1", Type.IQ1_S), ("iq2_xxs", Type.IQ2_XXS), ("iq2_xs", Type.IQ2_XS), ("iq2_s", Type.IQ2_S),
+                       ("iq3_xxs", Type.IQ3_XXS), ("iq3_s", Type.IQ3_S)):
+        table = getattr(gguf.quants, kind.name)
+        table.init_grid()
+        levels, points = list(table.grid_map), table.grid.reshape(table.grid_shape)
+        numbers = [sum(levels.index(level) * len(levels) ** place for place, level in enumerate(point)) for point in points]
+        assert numbers == sorted(set(numbers))
+        bits = sum(1 << number for number in numbers)
+        n_words = (len(levels) ** points.shape[1] + 63) // 64
+        words = ["0x%016x," % (bits >> 64 * word & (1 << 64) - 1) for word in range(n_words)]
+        rows = ["\t" + " ".join(words[at:at + 6]) for at in range(0, n_words, 6)]
+        parts.append("const uint64_t grid_bits_%s[] = {\n%s\n};" % (name, "\n".join(rows)))
+    with open(os.path.join(OUT, "..", "..", "src", "tensor", "block_grid_bits.c"), "w", encoding="utf-8") as file:
+        file.write("\n".join(parts) + "\n/* clang-format on */\n")
+
+
 def write_blocks():
     rng = np.random.default_rng(20240601)
     writer = gguf.GGUFWriter(os.path.join(OUT, "blocks.gguf"), "none")
@@ -73,6 +124,8 @@ def write_blocks():
             values = raw.view(np.float32) if kind == Type.F32 else gguf.dequantize(raw, kind).astype(np.float32)
             writer.add_tensor(kind.name, raw, raw_dtype=kind)
             writer.add_tensor(kind.name + ".f32", values.reshape(-1))
+            if kind in HALVES:
+                writer.add_uint64(kind.name + ".many", hash_of_many(kind))
     finish(writer)
 
 
@@ -240,6 +293,7 @@ def write_pre():
 def main():
     os.makedirs(OUT, exist_ok=True)
     write_blocks()
+    write_grids()
     for style in ("llama2-style", *PRE):
         write_vocabulary(style, style)
     write_spm()

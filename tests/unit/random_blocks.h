@@ -29,6 +29,15 @@ static const struct block_scales {
     {DTYPE_IQ4_NL, {0, 1.0f / 127}, {-1, 0}},
     {DTYPE_IQ4_XS, {0, 1.0f / 2048}, {-1, 0}},
     {DTYPE_MXFP4, {0, 1.0f / 6}, {-1, 0}},
+    {DTYPE_IQ3_S, {0, 1.0f / 256}, {-1, 0}},
+    {DTYPE_IQ3_XXS, {0, 1.0f / 256}, {-1, 0}},
+    {DTYPE_IQ2_S, {0, 1.0f / 128}, {-1, 0}},
+    {DTYPE_IQ2_XS, {0, 1.0f / 128}, {-1, 0}},
+    {DTYPE_IQ2_XXS, {0, 1.0f / 128}, {-1, 0}},
+    {DTYPE_IQ1_M, {48, 1.0f / 8}, {-1, 0}},
+    {DTYPE_IQ1_S, {0, 1.0f / 8}, {-1, 0}},
+    {DTYPE_TQ2_0, {64, 1.0f}, {-1, 0}},
+    {DTYPE_TQ1_0, {52, 1.0f}, {-1, 0}},
 };
 enum { N_BLOCK_TYPES = sizeof block_scales / sizeof *block_scales };
 
@@ -49,7 +58,11 @@ static inline void put_block_scale(enum dtype type, unsigned char *at, float sca
 		return;
 	}
 	uint16_t half = f32_to_f16(scale);
-	memcpy(at, &half, sizeof half);
+	if (type == DTYPE_IQ1_M) /* a quarter in the high half of every other byte */
+		for (int i = 0; i < 4; i++)
+			at[2 * i + 1] = (unsigned char)((at[2 * i + 1] & 15) | (half >> (4 * i) & 15) << 4);
+	else
+		memcpy(at, &half, sizeof half);
 }
 
 static inline void random_blocks(const struct block_scales *scales, void *out, size_t n_blocks, float size,

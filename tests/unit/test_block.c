@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "random_blocks.h"
 #include "tensor/gguf.h"
 
 /* NaN has many spellings and zero two. */
@@ -43,6 +44,53 @@ static void check_type(const struct gguf_file *golden, const struct gguf_tensor 
 	free(expected);
 	free(out);
 	free(copy);
+}
+
+enum { N_MANY = 512 };
+
+/* As hash_of_many of make_gguf.py. */
+static uint64_t hash_of_many(const struct block_type *type)
+{
+	size_t n_bytes = (size_t)type->n_bytes * N_MANY, n_values = (size_t)type->n_values * N_MANY;
+	unsigned char *blocks = malloc(n_bytes);
+	float *values = malloc(n_values * sizeof *values);
+	assert_true(blocks && values);
+	uint64_t state = type->ggml_id + 1, hash = 0xcbf29ce484222325;
+	for (size_t i = 0; i < n_bytes; i++)
+		blocks[i] = (unsigned char)random_byte(&state);
+	block_dequantise(type->type, blocks, values, n_values);
+	for (size_t i = 0; i < n_values; i++) {
+		uint32_t bits = 0;
+		if (values[i] != 0)
+			memcpy(&bits, &values[i], sizeof bits);
+		hash = (hash ^ (values[i] != values[i] ? 0x7fc00000 : bits)) * 0x100000001b3;
+	}
+	free(blocks);
+	free(values);
+	return hash;
+}
+
+/* Enough that every point of a grid comes. */
+static void many_blocks_are_as_the_reference(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	struct gguf_file *golden = gguf_open("tests/gguf/blocks.gguf", &error);
+	if (!golden)
+		fail_msg("%s", error.message);
+	for (uint32_t id = 0; id < 64; id++) {
+		const struct block_type *type = block_type_find(id);
+		if (!type || !type->supported || type->n_values == 1)
+			continue;
+		char key[80];
+		uint64_t expected;
+		snprintf(key, sizeof key, "%s.many", type->name);
+		if (!gguf_u64(golden, key, &expected, &error))
+			fail_msg("%s", error.message);
+		if (hash_of_many(type) != expected)
+			fail_msg("%s: other values than the reference's", type->name);
+	}
+	gguf_close(golden);
 }
 
 static void every_type_is_as_the_reference(void **state)
@@ -85,7 +133,7 @@ static void numbers_of_types_are_known_once(void **state)
 	}
 	assert_null(block_type_find(42));
 	assert_null(block_type_find(UINT32_MAX));
-	assert_false(block_type_find(16)->supported); /* IQ2_XXS: known, not supported */
+	assert_false(block_type_find(40)->supported); /* NVFP4: known, not supported */
 	assert_int_equal(block_type_find(4)->n_bytes, 0);
 }
 
@@ -93,6 +141,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_type_is_as_the_reference),
+	    cmocka_unit_test(many_blocks_are_as_the_reference),
 	    cmocka_unit_test(numbers_of_types_are_known_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

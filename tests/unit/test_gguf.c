@@ -123,9 +123,9 @@ static struct bytes valid_file(void)
 	put_u32(&out, 0);
 	put_u32(&out, 1);
 	put_u64(&out, 160);
-	put_tensor(&out, "unusable", 256, 16, 176); /* IQ2_XXS */
+	put_tensor(&out, "unusable", 256, 40, 176); /* NVFP4 */
 	bytes_append(&out, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", (16 - out.n_bytes % 16) % 16);
-	for (int i = 0; i < 176 + 66; i++)
+	for (int i = 0; i < 176 + 144; i++)
 		bytes_append(&out, &(char){(char)i}, 1);
 	return out;
 }

@@ -231,6 +231,9 @@ static void files_of_several_types_have_the_logits_of_their_values(void **state)
 	    {"IQ4_NL", DTYPE_IQ4_NL, DTYPE_Q5_0, DTYPE_Q8_0, TIED, DTYPE_IQ4_NL},
 	    {"IQ4_XS", DTYPE_IQ4_XS, DTYPE_Q5_K, DTYPE_IQ4_XS, DTYPE_Q6_K, DTYPE_IQ4_XS},
 	    {"MXFP4", DTYPE_MXFP4, DTYPE_Q8_0, DTYPE_Q8_0, DTYPE_Q6_K, DTYPE_MXFP4},
+	    {"IQ3_M", DTYPE_IQ3_S, DTYPE_Q4_K, DTYPE_IQ3_S, DTYPE_Q6_K, DTYPE_IQ3_S},
+	    {"IQ2_XXS", DTYPE_IQ2_XXS, DTYPE_IQ3_XXS, DTYPE_Q2_K, DTYPE_Q5_K, DTYPE_IQ2_XXS},
+	    {"TQ1_0", DTYPE_TQ1_0, DTYPE_TQ2_0, DTYPE_Q4_K, TIED, DTYPE_TQ1_0},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct random_types types = {scales_of(rows[i].most), scales_of(rows[i].some), scales_of(rows[i].embedding),
