@@ -594,7 +594,8 @@ static struct generation_defaults defaults_of(const char *text, struct error *er
 		folder_write(&folder, "generation_config.json", text);
 	struct model_files *files = model_files_open(folder.path, error);
 	assert_non_null(files);
-	assert_int_equal(model_generation_defaults(files, &defaults, error), error->code == ERROR_NONE);
+	bool ok = model_generation_defaults(files, &defaults, error);
+	assert_int_equal(ok, error->code == ERROR_NONE);
 	model_files_close(files);
 	return defaults;
 }
