@@ -30,6 +30,7 @@
 #include "text/tokenizer.h"
 
 struct chat_template; /* text/chat_template.h */
+struct grammar;       /* text/grammar.h */
 struct engine;
 struct stream;
 struct model_options; /* model/plan.h; whoever only sends requests need not know it */
@@ -180,6 +181,10 @@ struct request {
 	                       * nothing of the prompt is taken from the cache then */
 	bool prompt_only;    /* nothing is generated: END comes when the prompt is computed */
 	int priority;        /* -10..10, higher first */
+	struct grammar
+	    *grammar;        /* what the output must be, at its start; NULL: anything. The engine's from when the request is
+	                          * accepted; of several requests each has its own */
+	bool whole;          /* the output is complete after max_tokens: what the grammar's shortest takes is kept free */
 	int64_t deadline_ns; /* clock_ns() value; 0 = none */
 	uint64_t cache_key;  /* prefixes are shared among equal keys only */
 };
@@ -187,8 +192,9 @@ struct request {
 /* Queues a copy of the request; never waits for a step. Caller closes the stream. NULL: LOADING, SHUTTING_DOWN, QUEUE_FULL
  * (the message says when to retry and *retry_after_s, which may be NULL, is set), CONTEXT_LENGTH (the prompt alone does not
  * fit; both counts), INVALID_REQUEST (a token that is none, more biases or
- * log-probabilities than may be), INSUFFICIENT_MEMORY (can never fit the pool), CONFLICT (the
- * owner has an active job of that name), MEMORY, INTERNAL (no descriptor). One that embeds may fill the context; it is an
+ * log-probabilities than may be), INSUFFICIENT_MEMORY (can never fit the pool), CONSTRAINT (max_tokens is less than the
+ * shortest whole output takes), CONFLICT (the owner has an active job of that name), MEMORY, INTERNAL (no descriptor). One
+ * that embeds may fill the context; it is an
  * INVALID_REQUEST where the model has no pooling. */
 struct stream *engine_submit(struct engine *engine, const struct request *request, int *retry_after_s,
                              struct error *error) MUST_USE;
@@ -237,7 +243,7 @@ struct event {
 	int64_t n_embedding;
 	double queue_ms, prefill_ms, decode_ms, time_to_first_token_ms, tokens_per_second;
 
-	/* ERROR: CANCELLED, DEADLINE, SHUTTING_DOWN, INFERENCE, MODEL_FAULT (logits that are not finite) */
+	/* ERROR: CANCELLED, DEADLINE, SHUTTING_DOWN, INFERENCE (also: a constraint that ran out of its bounds), MODEL_FAULT (logits that are not finite) */
 	struct error error;
 };
 

@@ -1,4 +1,4 @@
-/* From logits to a token. In this order: logit biases; penalties (repetition, frequency and presence, DRY); min_tokens;
+/* From logits to a token. In this order: the mask of a constraint; logit biases; penalties (repetition, frequency and presence, DRY); min_tokens;
  * top_n_sigma; temperature; top_k, top_p, min_p, typical_p, XTC; one draw. From top_n_sigma to XTC the order may be another.
  * What a filter looks at is what the one before it left. sampler_private.h says where each formula is from.
  *
@@ -102,10 +102,12 @@ struct sampler_place {
 	size_t n_tokens, n_prompt;
 	const int32_t *ends; /* [n_ends] tokens that would end the output; borrowed */
 	int n_ends;
-	uint32_t choice;   /* tells apart several answers to one prompt */
-	uint64_t position; /* of the token to be drawn */
-	uint32_t attempt;  /* sampler_again: how many were refused at this position */
-	double *mirostat;  /* the most bits a token may have; changed; at first twice mirostat_tau. NULL without mirostat */
+	uint32_t choice;      /* tells apart several answers to one prompt */
+	uint64_t position;    /* of the token to be drawn */
+	uint32_t attempt;     /* sampler_again: how many were refused at this position */
+	const uint32_t *mask; /* [n_mask] bits of the tokens that may come, the others are impossible; NULL: any may */
+	size_t n_mask;
+	double *mirostat; /* the most bits a token may have; changed; at first twice mirostat_tau. NULL without mirostat */
 };
 
 struct token_logprob {
@@ -113,7 +115,7 @@ struct token_logprob {
 	int32_t token;
 };
 
-/* By the model's own logits: before biases, penalties, temperature and filters, as OpenAI's and vLLM's are. Natural
+/* By the model's own logits: before a constraint's mask, biases, penalties, temperature and filters, as OpenAI's and vLLM's are. Natural
  * logarithms, always finite. Equal tokens rank by id. */
 struct token_logprobs {
 	double logprob;                                      /* of the token that was taken */

@@ -66,7 +66,11 @@ void grammar_destroy(struct grammar *grammar); /* NULL is harmless */
 void grammar_restart(struct grammar *grammar);
 /* Takes bytes; false where they cannot follow, and nothing has changed. */
 bool grammar_take(struct grammar *grammar, const char *bytes, size_t n_bytes) MUST_USE;
+/* The same without taking them. */
+bool grammar_may_take(struct grammar *grammar, const char *bytes, size_t n_bytes) MUST_USE;
 bool grammar_complete(const struct grammar *grammar);
+/* Complete, and nothing may follow. */
+bool grammar_over(const struct grammar *grammar);
 /* NULL, or what ran out (steps, memory) while following the text; nothing is accepted from then on. */
 const char *grammar_failed(const struct grammar *grammar);
 /* Resident bytes, about. */
@@ -89,6 +93,19 @@ int32_t grammar_token_at(const struct grammar_vocabulary *vocabulary, const char
 bool grammar_mask(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, uint32_t *mask,
                   struct error *error) MUST_USE;
 bool grammar_token(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, int32_t id) MUST_USE;
+
+/* How many tokens a shortest completion takes: of its bytes in turn the longest token that they begin with. UINT32_MAX where
+ * that is beyond the bounds, or the vocabulary lacks bytes for it. */
+uint32_t grammar_tokens_left(struct grammar *grammar, const struct grammar_vocabulary *vocabulary);
+/* Surely no more than so many: nothing is written down to find out. UINT32_MAX likewise. */
+uint32_t grammar_bytes_left(struct grammar *grammar, const struct grammar_vocabulary *vocabulary);
+/* As grammar_mask, of the tokens after which the text can be completed with n_left more. There is one, where it could be
+ * completed with n_left + 1 before. Slower. */
+bool grammar_mask_within(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, uint32_t n_left,
+                         uint32_t *mask, struct error *error) MUST_USE;
+/* Is the token one of those? It is one of grammar_mask's. */
+bool grammar_token_within(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, int32_t id,
+                          uint32_t n_left) MUST_USE;
 
 /* ---- instances ---- */
 

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "engine/engine.h"
+#include "engine/masker.h"
 #include "engine/metrics.h"
 #include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
@@ -80,9 +81,12 @@ struct engine {
 
 	/* ---- the engine's thread alone ---- */
 	struct sampler *sampler;
-	struct forward_span *spans; /* [n_sequences] */
-	int *span_owners;           /* [n_sequences] id of the sequence of each span; -1 once that has ended */
-	struct sequence *ended;     /* a list, in order: pages and places are given back, their end is not told yet */
+	float *kept_logits; /* [vocab_size] of a token that may have to be drawn again */
+	struct masker *masker;
+	struct sequence **constrained; /* [n_sequences] of the step, for the masker */
+	struct forward_span *spans;    /* [n_sequences] */
+	int *span_owners;              /* [n_sequences] id of the sequence of each span; -1 once that has ended */
+	struct sequence *ended;        /* a list, in order: pages and places are given back, their end is not told yet */
 };
 
 /* True on the engine's thread between the plan of a step and its last event: nothing is allocated there. For the test that

@@ -154,6 +154,9 @@ void engine_destroy(struct engine *engine)
 	catch_up_clear(engine);
 	scheduler_destroy(engine->scheduler);
 	sampler_destroy(engine->sampler);
+	masker_destroy(engine->masker);
+	free(engine->constrained);
+	free(engine->kept_logits);
 	grammar_vocabulary_destroy(engine->vocabulary);
 	free(engine->sequences);
 	free(engine->spans);

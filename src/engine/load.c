@@ -52,9 +52,12 @@ static bool make_scheduler(struct engine *engine, struct error *error)
 	engine->sequences = calloc((size_t)engine->n_sequences, sizeof *engine->sequences);
 	engine->spans = calloc((size_t)engine->n_sequences, sizeof *engine->spans);
 	engine->span_owners = calloc((size_t)engine->n_sequences, sizeof *engine->span_owners);
+	engine->constrained = calloc((size_t)engine->n_sequences, sizeof(struct sequence *));
 	engine->sampler = sampler_create(engine->config.vocab_size);
+	engine->kept_logits = calloc((size_t)engine->config.vocab_size, sizeof *engine->kept_logits);
+	engine->masker = masker_create(engine->n_sequences);
 	if (!engine->scheduler || !engine->cache || !engine->sequences || !engine->spans || !engine->span_owners ||
-	    !engine->sampler)
+	    !engine->sampler || !engine->masker || !engine->constrained || !engine->kept_logits)
 		return error_set(error, ERROR_MEMORY, "no memory for %d sequences", engine->n_sequences);
 	return true;
 }

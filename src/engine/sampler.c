@@ -261,6 +261,7 @@ int32_t sampler_pick(struct sampler *sampler, float *logits, const struct sampli
 {
 	if (sampling->logprobs)
 		memcpy(sampler->raw, logits, (size_t)sampler->vocab_size * sizeof *logits);
+	apply_mask(sampler, logits, place);
 	apply_biases(sampler, logits, sampling);
 	apply_penalties(sampler, logits, sampling, place);
 	apply_dry(sampler, logits, sampling, place);

@@ -7,6 +7,19 @@ static bool is_token(const struct sampler *sampler, int32_t token)
 	return token >= 0 && token < sampler->vocab_size;
 }
 
+void apply_mask(const struct sampler *sampler, float *logits, const struct sampler_place *place)
+{
+	int64_t n_words = (sampler->vocab_size + 31) / 32;
+	for (int64_t word = 0; place->mask && word < n_words; word++) {
+		uint32_t bits = (uint64_t)word < place->n_mask ? place->mask[word] : 0;
+		int64_t first = word * 32, last = first + 32 < sampler->vocab_size ? first + 32 : sampler->vocab_size;
+		if (bits == UINT32_MAX)
+			continue;
+		for (int64_t id = first; id < last; id++)
+			logits[id] = bits >> (id - first) & 1 ? logits[id] : -INFINITY;
+	}
+}
+
 void apply_biases(const struct sampler *sampler, float *logits, const struct sampling *sampling)
 {
 	for (int i = 0; i < sampling->n_biases; i++)

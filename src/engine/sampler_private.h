@@ -19,6 +19,7 @@ struct sampler {
 
 /* ---- sampler_penalties.c: what changes logits before anything is left out ---- */
 
+void apply_mask(const struct sampler *sampler, float *logits, const struct sampler_place *place);
 void apply_biases(const struct sampler *sampler, float *logits, const struct sampling *sampling);
 void apply_penalties(struct sampler *sampler, float *logits, const struct sampling *sampling,
                      const struct sampler_place *place);

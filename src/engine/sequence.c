@@ -126,6 +126,7 @@ void sequence_destroy(struct sequence *sequence)
 	for (int i = 0; i < sequence->request.n_stops; i++)
 		free((char *)sequence->request.stops[i].text);
 	free_lists(&sequence->request.sampling);
+	constraint_free(&sequence->constraint);
 	embedding_free(&sequence->embedding);
 	bad_words_destroy(sequence->bad_words);
 	detokenizer_destroy(sequence->detokenizer);
@@ -300,12 +301,15 @@ bool sequence_is_end(const struct sequence *sequence, const struct model_config 
 bool sequence_take(struct sequence *sequence, int32_t token, const struct token_logprobs *logprobs,
                    const struct model_config *config, int64_t now_ns, enum outcome *outcome)
 {
-	if (token < 0)
+	const struct constraint *constraint = &sequence->constraint;
+	if (constraint->error.code != ERROR_NONE)
+		return fail(sequence, constraint->error.code, constraint->error.message, outcome);
+	if (token == -1)
 		return fail(sequence, ERROR_MODEL_FAULT, "the model gave no finite logits", outcome);
 	if (!sequence->first_token_ns)
 		sequence->first_token_ns = now_ns;
 	sequence->last_token_ns = now_ns;
-	if (sequence_is_end(sequence, config, token))
+	if (token == SEQUENCE_OVER || sequence_is_end(sequence, config, token))
 		return finish(sequence, STOP_EOS, now_ns, outcome);
 
 	int64_t index = sequence_output_tokens(sequence);
@@ -325,6 +329,8 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct token_
 		return fail_for_lost_text(sequence, outcome);
 	if (stopped)
 		return finish(sequence, STOP_SEQUENCE, now_ns, outcome);
+	if (constraint->grammar && constraint->over && sequence->n_settled == sequence->n_tokens)
+		return finish(sequence, STOP_EOS, now_ns, outcome);
 	if (sequence->n_settled == sequence->n_total)
 		return finish(sequence, sequence->clipped ? STOP_CONTEXT : STOP_MAX_TOKENS, now_ns, outcome);
 	bool held = sequence->stops.held.n_bytes > 0 || detokenizer_holds(sequence->detokenizer);

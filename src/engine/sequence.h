@@ -7,6 +7,7 @@
 #define TALLOW_ENGINE_SEQUENCE_H
 
 #include "engine/bad_words.h"
+#include "engine/constraint.h"
 #include "engine/engine.h"
 #include "engine/pooling.h"
 #include "engine/prefix_cache.h"
@@ -47,6 +48,7 @@ struct sequence {
 
 	struct bad_words *bad_words; /* NULL: there are none */
 	double mirostat;             /* sampler.h: struct sampler_place */
+	struct constraint constraint;
 	struct detokenizer *detokenizer;
 	struct stop_matcher stops;
 	struct bytes text, safe; /* scratch */
@@ -76,9 +78,11 @@ void sequence_adopt_pages(struct sequence *sequence, struct prefix_cache *cache,
 
 /* The token ends the output. */
 bool sequence_is_end(const struct sequence *sequence, const struct model_config *config, int32_t token);
-/* Takes the next token that stays (-1: the sampler found none), with its log-probabilities where the request asks for them (else
+/* Takes the next token that stays (-1: the sampler found none; SEQUENCE_OVER: the output is over without one), with its
+ * log-probabilities where the request asks for them (else
  * NULL), and pushes what follows from it. True when the sequence has ended:
  * *outcome says how, and its terminal event waits for sequence_push_terminal. */
+enum { SEQUENCE_OVER = -2 };
 bool sequence_take(struct sequence *sequence, int32_t token, const struct token_logprobs *logprobs,
                    const struct model_config *config, int64_t now_ns, enum outcome *outcome);
 /* The prompt of a request that embeds is done. True, as it has ended: *outcome says how. */

@@ -6,6 +6,7 @@
  *     unlocked: push the end of what ended, log it, free it
  */
 #include <assert.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/platform.h"
@@ -208,6 +209,18 @@ static int build_spans(struct engine *engine, const struct scheduler_step *step)
 	return n_spans;
 }
 
+/* Those that are held and stay; true when the sequence has ended with one of them. */
+static bool settle(struct engine *engine, struct sequence *sequence, bool nothing_follows, enum outcome *outcome)
+{
+	struct bad_words *words = sequence->bad_words;
+	for (; words && bad_words_settled(words, nothing_follows); bad_words_pop(words)) {
+		struct held_token held = bad_words_first(words);
+		if (sequence_take(sequence, held.token, held.logprobs, &engine->config, clock_ns(), outcome))
+			return true;
+	}
+	return false;
+}
+
 /* The same where there are words that must not come: tokens wait until they cannot be part of one, or make room. */
 static bool take_held(struct engine *engine, float *logits, struct sequence *sequence, struct sampler_place *place,
                       enum outcome *outcome)
@@ -215,6 +228,7 @@ static bool take_held(struct engine *engine, float *logits, struct sequence *seq
 	struct bad_words *words = sequence->bad_words;
 	struct error error = {0};
 	int64_t n_held = bad_words_draw(words, engine->sampler, logits, &sequence->request.sampling, place, &error);
+	bool is_next = sequence->n_settled + n_held == sequence->n_tokens + 1;
 	if (n_held < 0) {
 		sequence_fail(sequence, &error);
 		*outcome = OUTCOME_FAILED;
@@ -223,14 +237,42 @@ static bool take_held(struct engine *engine, float *logits, struct sequence *seq
 	int32_t newest = bad_words_last(words);
 	sequence->n_tokens = sequence->n_settled + n_held;
 	sequence->tokens[sequence->n_tokens - 1] = newest;
-	bool nothing_follows =
-	    sequence->n_tokens == sequence->n_total || sequence_is_end(sequence, &engine->config, newest);
-	for (; bad_words_settled(words, nothing_follows); bad_words_pop(words)) {
-		struct held_token held = bad_words_first(words);
-		if (sequence_take(sequence, held.token, held.logprobs, &engine->config, clock_ns(), outcome))
-			return true;
+	if (sequence->constraint.grammar) {
+		engine_in_step = false; /* see pick_constrained */
+		if (is_next)
+			constraint_follow(sequence, &engine->config, newest);
+		else
+			constraint_retrace(sequence, &engine->config);
+		engine_in_step = true;
 	}
-	return false;
+	bool over = sequence->constraint.grammar && (sequence->constraint.over || sequence->constraint.error.code);
+	return settle(engine, sequence,
+	              over || sequence->n_tokens == sequence->n_total || sequence_is_end(sequence, &engine->config, newest),
+	              outcome);
+}
+
+/* What a constraint remembers grows with the text: the one thing that is allocated here. */
+static int32_t pick_constrained(struct engine *engine, struct sequence *sequence, float *logits,
+                                const struct sampler_place *place, struct token_logprobs *logprobs)
+{
+	const struct sampling *sampling = &sequence->request.sampling;
+	size_t n_bytes = (size_t)engine->config.vocab_size * sizeof *logits;
+	double mirostat = sequence->mirostat;
+	bool again = sequence->constraint.whole && !sequence->constraint.exact;
+	if (again)
+		memcpy(engine->kept_logits, logits, n_bytes);
+	int32_t token = sampler_pick(engine->sampler, logits, sampling, place, logprobs);
+	engine_in_step = false;
+	if (again && !constraint_has_time(sequence, &engine->config, token) &&
+	    sequence->constraint.error.code == ERROR_NONE) {
+		memcpy(logits, engine->kept_logits, n_bytes);
+		sequence->mirostat = mirostat;
+		token = sampler_pick(engine->sampler, logits, sampling, place, logprobs);
+	}
+	if (sequence->constraint.error.code == ERROR_NONE)
+		constraint_follow(sequence, &engine->config, token);
+	engine_in_step = true;
+	return token;
 }
 
 /* Samples for one span and pushes what follows; true when the sequence has ended, with its outcome. */
@@ -238,6 +280,10 @@ static bool take_token(struct engine *engine, const struct forward_span *span, s
                        enum outcome *outcome)
 {
 	const struct request *request = &sequence->request;
+	struct constraint *constraint = &sequence->constraint;
+	if (constraint->grammar && (constraint->only_end || constraint->error.code != ERROR_NONE))
+		return settle(engine, sequence, true, outcome) ||
+		       sequence_take(sequence, SEQUENCE_OVER, NULL, &engine->config, clock_ns(), outcome);
 	struct sampler_place place = {
 	    .tokens = sequence->tokens,
 	    .n_tokens = (size_t)sequence->n_tokens,
@@ -246,13 +292,16 @@ static bool take_token(struct engine *engine, const struct forward_span *span, s
 	    .n_ends = request->ignore_eos ? 0 : engine->config.n_eos_ids,
 	    .choice = request->choice,
 	    .position = (uint64_t)sequence->n_tokens,
+	    .mask = constraint->grammar ? constraint->mask : NULL,
+	    .n_mask = constraint->grammar ? grammar_mask_words(constraint->vocabulary) : 0,
 	    .mirostat = &sequence->mirostat,
 	};
 	float *logits = model_logits(engine->model, span->logit_row);
 	if (sequence->bad_words)
 		return take_held(engine, logits, sequence, &place, outcome);
 	struct token_logprobs logprobs;
-	int32_t token = sampler_pick(engine->sampler, logits, &request->sampling, &place, &logprobs);
+	int32_t token = constraint->grammar ? pick_constrained(engine, sequence, logits, &place, &logprobs)
+	                                    : sampler_pick(engine->sampler, logits, &request->sampling, &place, &logprobs);
 	return sequence_take(sequence, token, request->sampling.logprobs ? &logprobs : NULL, &engine->config, clock_ns(),
 	                     outcome);
 }
@@ -371,11 +420,25 @@ static void fail_all(struct engine *engine)
 	}
 }
 
+/* Those whose next token comes with this step: their masks are made meanwhile. */
+static void begin_masks(struct engine *engine, int n_spans)
+{
+	int n = 0;
+	for (int i = 0; i < n_spans; i++) {
+		struct sequence *sequence = engine->sequences[engine->span_owners[i]];
+		if (engine->spans[i].logits == LOGITS_LAST && sequence->constraint.grammar)
+			engine->constrained[n++] = sequence;
+	}
+	masker_begin(engine->masker, engine->constrained, n, &engine->config);
+}
+
 static void compute_step(struct engine *engine, const struct scheduler_step *step, int64_t started_ns)
 {
-	engine_in_step = true;
 	int n_spans = build_spans(engine, step);
+	begin_masks(engine, n_spans);
+	engine_in_step = true;
 	model_forward(engine->model, engine->spans, n_spans);
+	masker_wait(engine->masker);
 	int64_t forward_ns = clock_ns() - started_ns;
 	pthread_mutex_lock(&engine->mutex);
 	scheduler_report(engine->scheduler, step, forward_ns);

@@ -164,6 +164,13 @@ static bool enqueue(struct engine *engine, const struct request *requests, struc
 	return true;
 }
 
+/* Its grammar stays the caller's. */
+static void refuse_sequence(struct sequence *sequence)
+{
+	sequence->constraint.grammar = NULL;
+	sequence_destroy(sequence);
+}
+
 /* What it embeds to goes into the stream's memory. */
 static bool reserve_embedding(const struct engine *engine, struct sequence *sequence, struct error *error)
 {
@@ -196,6 +203,37 @@ static bool add_bad_words(struct engine *engine, struct sequence *sequence, stru
 	return sequence->bad_words != NULL;
 }
 
+/* For the shortest whole output. */
+static bool check_room(const struct sequence *sequence, struct grammar *grammar,
+                       const struct grammar_vocabulary *vocabulary, struct error *error)
+{
+	int64_t room = sequence->n_total - sequence->request.n_prompt;
+	if ((int64_t)grammar_bytes_left(grammar, vocabulary) <= room)
+		return true;
+	uint32_t n_tokens = grammar_tokens_left(grammar, vocabulary);
+	if (n_tokens == UINT32_MAX)
+		return error_set(error, ERROR_CONSTRAINT,
+		                 "the constraint's shortest output cannot be found within bounds, so it cannot be kept "
+		                 "\"complete\"");
+	return n_tokens <= room ||
+	       error_set(error, ERROR_CONSTRAINT,
+	                 "the shortest output that the constraint allows takes %u tokens, and there are %lld%s", n_tokens,
+	                 (long long)room, sequence->clipped ? " left in the context" : "; raise max_tokens");
+}
+
+static bool add_constraint(struct engine *engine, struct sequence *sequence, const struct request *request,
+                           struct error *error)
+{
+	if (!request->grammar)
+		return true;
+	const struct grammar_vocabulary *vocabulary = vocabulary_of(engine, error);
+	if (!vocabulary || (request->whole && !check_room(sequence, request->grammar, vocabulary, error)))
+		return false;
+	bool ok = constraint_create(&sequence->constraint, request->grammar, vocabulary, error);
+	sequence->constraint.whole = request->whole;
+	return ok;
+}
+
 static struct sequence *make_sequence(struct engine *engine, const struct request *request, struct stream *stream,
                                       int choice, struct error *error)
 {
@@ -213,14 +251,15 @@ static struct sequence *make_sequence(struct engine *engine, const struct reques
 	sequence->chain.key = request->cache_key;
 	sequence->chain.rope_variant = model_rope_variant(engine->model, n_total);
 	sequence->submitted_ns = clock_ns();
-	bool ok = reserve_embedding(engine, sequence, error) && add_bad_words(engine, sequence, error);
+	bool ok = reserve_embedding(engine, sequence, error) && add_bad_words(engine, sequence, error) &&
+	          add_constraint(engine, sequence, request, error);
 	if (ok && request->prompt_logprobs) {
 		sequence->prompt_logprobs = stream_reserve_prompt(stream, choice, request->n_prompt, error);
 		ok = sequence->prompt_logprobs != NULL;
 	}
 	if (ok)
 		return sequence;
-	sequence_destroy(sequence);
+	refuse_sequence(sequence);
 	return NULL;
 }
 
@@ -255,7 +294,7 @@ static bool submit(struct engine *engine, const struct request *requests, int n,
 		pthread_mutex_unlock(&engine->mutex);
 	}
 	for (int i = 0; i < n_made && !ok; i++)
-		sequence_destroy(sequences[i]);
+		refuse_sequence(sequences[i]);
 	return ok;
 }
 

@@ -286,7 +286,7 @@ def test_what_changes_nothing_is_accepted(port):
     ({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": 1, "name": "x", "input": {}}]}]}, "id and name"),
     ({"system": 5}, "system"), ({"system": [5]}, "system.0"), ({"tools": {}}, "tools"), ({"tools": ["x"]}, "tools.0"),
     ({"tools": [{"description": "x"}]}, "tools.0"), ({"tool_choice": {"type": "any"}}, "tool_choice"),
-    ({"tool_choice": "auto"}, "tool_choice"), ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format"),
+    ({"tool_choice": "auto"}, "tool_choice"), ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema"),
     ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": "8"}, "max_tokens"), ({"temperature": 3}, "temperature"),
     ({"top_p": -1}, "top_p"), ({"top_k": 1.5}, "top_k"), ({"stop_sequences": [""]}, "stop_sequences"),
     ({"stop_sequences": ["x"] * 65}, "stop_sequences"), ({"stream": "yes"}, "stream"), ({"model": 5}, "model"),

@@ -160,7 +160,7 @@ def test_what_the_worker_decides_is_accepted(port):
     ({"messages": "x"}, "messages"), ({"messages": ["x"]}, "messages[0]"), ({"messages": [{"role": "x", "content": "y"}]}, "role"),
     ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0]"), ({"messages": HELLO + [{"content": "x"}]}, "messages[1]"),
     ({"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, "images"), ({"tools": {}}, "tools"),
-    ({"tools": [{}]}, "tools"), ({"format": "json"}, "format"), ({"format": {"type": "object"}}, "format"), ({"think": 5}, "think"),
+    ({"tools": [{}]}, "tools"), ({"format": "yaml"}, "format"), ({"format": {"type": "thing"}}, "format"), ({"think": 5}, "think"),
     ({"stream": "no"}, "stream"), ({"model": 5}, "model"), ({"options": []}, "options"),
     ({"options": {"temperature": "hot"}}, "temperature"), ({"options": {"top_p": 2}}, "top_p"),
     ({"options": {"top_k": -2}}, "top_k"), ({"options": {"num_predict": 1.5}}, "num_predict"), ({"options": {"stop": 5}}, "stop"),
@@ -173,7 +173,7 @@ def test_bad_fields_of_a_chat_are_named(port, fields, names):
 
 @pytest.mark.parametrize("fields, names", [
     ({"prompt": 5}, "prompt"), ({"system": ["x"]}, "system"), ({"template": "{{ .Prompt }}"}, "template"), ({"suffix": "x"}, "suffix"),
-    ({"images": ["aGk="]}, "images"), ({"context": [1, 2]}, "context"), ({"raw": 1}, "raw"), ({"format": "json"}, "format"),
+    ({"images": ["aGk="]}, "images"), ({"context": [1, 2]}, "context"), ({"raw": 1}, "raw"), ({"format": 5}, "format"),
 ])
 def test_bad_fields_of_generate_are_named(port, fields, names):
     assert names in refused(post(port, GENERATE, dict({"prompt": PROMPT}, **fields)))

@@ -454,7 +454,7 @@ def test_what_changes_nothing_is_accepted(port):
 @pytest.mark.parametrize("field, value", [
     ("n", 0), ("n", 129), ("n", 1000000), ("n", -1), ("n", 1.5), ("n", "2"), ("best_of", 0), ("presence_penalty", 2.5), ("frequency_penalty", -3), ("logit_bias", {"5": 101}), ("logit_bias", {"x": 1}),
     ("logit_bias", {"99999": 1}), ("logprobs", 1), ("top_logprobs", 3), ("top_logprobs", 21), ("top_logprobs", -1),
-    ("response_format", {"type": "json_object"}), ("temperature", 3), ("top_p", "x"), ("stream", "yes"),
+    ("response_format", {"type": "xml"}), ("temperature", 3), ("top_p", "x"), ("stream", "yes"),
     ("stream_options", []), ("tools", {}), ("model", 5), ("seed", 1.5), ("chat_template_kwargs", []),
     ("mirostat", 1), ("mirostat", 3), ("xtc_probability", 1.5), ("dry_base", 0.5), ("repeat_last_n", -2),
     ("dynatemp_range", -1), ("min_tokens", -1), ("dry_sequence_breakers", ["x"] * 17), ("dry_sequence_breakers", [""]),

@@ -247,7 +247,7 @@ def test_what_changes_nothing_is_accepted(port):
     ({"previous_response_id": "resp_1"}, "previous_response_id"), ({"conversation": "conv_1"}, "conversation"),
     ({"background": True}, "background"), ({"prompt": {"id": "x"}}, "prompt"), ({"tools": {}}, "tools"), ({"tools": ["x"]}, "tools[0]"),
     ({"tools": [{"type": "function"}]}, "tools[0]"), ({"tool_choice": "required"}, "tool_choice"),
-    ({"tool_choice": {"type": "function", "name": "x"}}, "tool_choice"), ({"text": {"format": {"type": "json_object"}}}, "text.format"),
+    ({"tool_choice": {"type": "function", "name": "x"}}, "tool_choice"), ({"text": {"format": {"type": "grammar"}}}, "text.format"),
     ({"text": "x"}, "text"), ({"reasoning": "low"}, "reasoning"), ({"metadata": []}, "metadata"), ({"stream": "x"}, "stream"),
     ({"max_output_tokens": 0}, "max_output_tokens"), ({"temperature": 3}, "temperature"), ({"top_p": "x"}, "top_p"),
     ({"model": 5}, "model"), ({"parallel_tool_calls": 1}, "parallel_tool_calls"),

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "server/dialects/constraint_fields.h"
 #include "server/dialects/sse.h"
 
 /* ---- errors ---- */
@@ -353,6 +354,7 @@ static void write_whole(const struct generation *generation, const struct bytes 
 		write_call_block(generation, i, call->name, call->n_name_bytes, call->arguments, body);
 	}
 	bytes_append_text(body, "]");
+	constraint_fields_write(generation, body);
 	write_tail(generation, stop_reason(generation, answer.n_calls), body);
 	answer_free(&answer);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/dialects/constraint_fields.h"
 #include "server/dialects/conversation.h"
 #include "server/dialects/reading.h"
 
@@ -258,7 +259,6 @@ static void read_thinking(struct messages_reader *reader)
 	struct bytes *out = &reader->writer.out;
 	const struct json *thinking = field_get(reader->check, "thinking"),
 	                  *config = field_get(reader->check, "output_config");
-	const struct json *format = json_get(config, "format");
 	const char *effort = json_string(json_get(config, "effort"), NULL);
 	if (is_type(thinking, "enabled") || is_type(thinking, "adaptive") || is_type(thinking, "disabled"))
 		json_field_bool(out, "enable_thinking", !is_type(thinking, "disabled"));
@@ -266,9 +266,6 @@ static void read_thinking(struct messages_reader *reader)
 		json_field_text(out, "reasoning_effort", effort);
 	else if (effort)
 		json_field_text(out, "reasoning_effort", "high");
-	snprintf(reader->place, sizeof reader->place, "output_config.format");
-	if (format && json_type(format) != JSON_NULL)
-		bad(reader, "unsupported", "is not supported by this server; leave it out");
 }
 
 bool messages_read_conversation(struct field_checker *check, struct json **made, struct error *error)
@@ -303,11 +300,15 @@ bool messages_parse(const struct json *body, const struct request_limits *limits
 	reading_seed(&reading, check);
 	reading_stops(&reading, check, "stop_sequences");
 	field_bool(check, "stream", &asked->stream);
+	reading_constraints(&reading);
+	constraint_format_read(check, "output_format", field_get(check, "output_format"), false, generation, error);
+	constraint_format_read(check, "output_config.format", json_get(field_get(check, "output_config"), "format"), false,
+	                       generation, error);
 	if (check->n_errors > 0 || !messages_read_conversation(check, &asked->made_conversation, error))
 		return false;
 	asked->conversation = asked->made_conversation;
 	bool single = false;
 	json_bool(json_get(field_get(check, "tool_choice"), "disable_parallel_tool_use"), &single);
 	reading_answer(&reading, single);
-	return reading_is_good(&reading);
+	return reading_conclude(&reading);
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/platform.h"
+#include "server/dialects/constraint_fields.h"
 
 /* ---- errors ---- */
 
@@ -90,6 +91,7 @@ static void write_end(const struct generation *generation, struct bytes *out)
 {
 	bool stopped = generation->stop_reason == STOP_EOS || generation->stop_reason == STOP_SEQUENCE;
 	json_field_bool(out, "done", true);
+	constraint_fields_write(generation, out);
 	json_field_text(out, "done_reason", generation->asked.only_load ? "load" : stopped ? "stop" : "length");
 	if (!generation->asked.only_load) {
 		json_field_int(out, "total_duration",

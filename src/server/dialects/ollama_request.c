@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/dialects/constraint_fields.h"
 #include "server/dialects/conversation.h"
 #include "server/dialects/reading.h"
 
@@ -130,7 +131,7 @@ static struct reading begin(const struct request_limits *limits, struct generati
 	if (n_name > n_latest && strcmp(asked->model + n_name - n_latest, latest) == 0)
 		asked->model = reading_keep(&reading, asked->model, n_name - n_latest);
 	read_options(&reading);
-	refuse_text(check, "format");
+	constraint_format_read(check, "format", field_get(check, "format"), true, generation, error);
 	return reading;
 }
 
@@ -165,7 +166,7 @@ static bool finish(struct reading *reading, struct conversation *writer)
 	if (!asked->made_conversation)
 		return false;
 	reading_answer(reading, false);
-	return reading_is_good(reading);
+	return reading_conclude(reading);
 }
 
 /* ---- /api/chat ---- */
@@ -283,7 +284,7 @@ bool ollama_parse_generate(const struct json *body, const struct request_limits 
 		asked->parse_special = true;
 		asked->prompt = prompt;
 		asked->n_prompt_bytes = n_prompt;
-		return reading_is_good(&reading);
+		return reading_conclude(&reading);
 	}
 	if (system)
 		conversation_text(&writer, CONVERSATION_SYSTEM, system, n_system);

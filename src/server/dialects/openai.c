@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "server/dialects/constraint_fields.h"
 #include "server/dialects/openai_answer.h"
 #include "server/dialects/openai_echo.h"
 #include "server/dialects/openai_logprobs.h"
@@ -411,6 +412,7 @@ static void write_whole(const struct generation *generation, bool chat, const st
 	}
 	bytes_append_text(body, "]");
 	write_usage(generation, body);
+	constraint_fields_write(generation, body);
 	json_close(body);
 }
 

@@ -18,18 +18,8 @@ static void refuse_field(struct field_checker *check, const char *name)
 	field_error(check, name, "unsupported", NULL, "%s is not supported by this server; leave it out", name);
 }
 
-static void refuse_format(struct field_checker *check)
-{
-	const struct json *format = field_get(check, "response_format");
-	const char *type = json_string(json_get(format, "type"), NULL);
-	if (format && (!type || strcmp(type, "text") != 0))
-		field_error(check, "response_format", "unsupported", NULL,
-		            "response_format is not supported by this server other than as {\"type\":\"text\"}");
-}
-
 static void refuse_what_is_not_there(struct field_checker *check, bool chat)
 {
-	refuse_format(check);
 	if (chat) {
 		if (field_get(check, "audio"))
 			refuse_field(check, "audio");
@@ -85,6 +75,7 @@ static void read_common(struct reading *reading)
 	reading_seed(reading, reading->check);
 	read_streaming(reading);
 	read_choices(reading);
+	reading_constraints(reading);
 	field_bool(reading->check, "ignore_eos", &reading->asked->ignore_eos);
 	field_bool(reading->check, "parse_special", &reading->asked->parse_special);
 }
@@ -116,7 +107,7 @@ bool openai_parse_chat(const struct json *body, const struct request_limits *lim
 	answer_fields_read(check, limits, generation, error);
 	refuse_what_is_not_there(check, true);
 	bool ok = openai_read_conversation(body, check, &asked->conversation, &asked->made_conversation, error);
-	return ok && error->code == ERROR_NONE && check->n_errors == 0;
+	return ok && reading_conclude(&reading);
 }
 
 /* ---- completions ---- */
@@ -231,5 +222,5 @@ bool openai_parse_completion(const struct json *body, const struct request_limit
 	read_prompts(&reading);
 	read_completion_logprobs(&reading);
 	refuse_what_is_not_there(check, false);
-	return error->code == ERROR_NONE && check->n_errors == 0;
+	return reading_conclude(&reading);
 }

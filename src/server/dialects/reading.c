@@ -1,6 +1,7 @@
 /* Fields that several dialects share (reading.h). */
 #include "server/dialects/reading.h"
 
+#include "server/dialects/constraint_fields.h"
 #include "server/dialects/sampling_fields.h"
 
 enum { STOP_MAX_BYTES = 1024, MODEL_MAX_BYTES = 1024 };
@@ -20,6 +21,18 @@ struct reading reading_begin(const struct request_limits *limits, struct generat
 bool reading_is_good(const struct reading *reading)
 {
 	return reading->error->code == ERROR_NONE && reading->check->n_errors == 0;
+}
+
+void reading_constraints(struct reading *reading)
+{
+	constraint_fields_read(reading->check, reading->generation, reading->error);
+}
+
+bool reading_conclude(struct reading *reading)
+{
+	if (reading_is_good(reading))
+		constraint_fields_conclude(reading->check, reading->generation, reading->error);
+	return reading_is_good(reading);
 }
 
 const char *reading_keep(struct reading *reading, const char *text, size_t n_bytes)

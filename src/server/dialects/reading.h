@@ -4,7 +4,7 @@
  *     struct reading reading = reading_begin(limits, generation, check, error);
  *     reading_model(&reading);
  *     ... fields of reading.check, or of another object whose fields are checked (options) ...
- *     return reading_is_good(&reading);
+ *     return reading_conclude(&reading);
  */
 #ifndef TALLOW_SERVER_DIALECTS_READING_H
 #define TALLOW_SERVER_DIALECTS_READING_H
@@ -21,6 +21,8 @@ struct reading {
 
 struct reading reading_begin(const struct request_limits *limits, struct generation *generation,
                              struct field_checker *check, struct error *error);
+/* Last: what the output must be is compiled. */
+bool reading_conclude(struct reading *reading);
 bool reading_is_good(const struct reading *reading);
 /* Copies into the generation's arena; NULL: *error is set. */
 const char *reading_keep(struct reading *reading, const char *text, size_t n_bytes);
@@ -35,6 +37,8 @@ void reading_seed(struct reading *reading, struct field_checker *check);
 void reading_sampling(struct reading *reading); /* all of sampling_fields.h */
 /* `top_k`: -1 is what some servers' clients send for none. */
 void reading_top_k(struct reading *reading, struct field_checker *check);
+
+void reading_constraints(struct reading *reading); /* all of constraint_fields.h */
 
 /* How the answer to the conversation that was made is read: its `tools` may be called. */
 void reading_answer(struct reading *reading, bool single_call);

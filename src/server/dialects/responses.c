@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/platform.h"
+#include "server/dialects/constraint_fields.h"
 #include "server/dialects/openai_request.h"
 #include "server/dialects/sse.h"
 
@@ -103,6 +104,7 @@ static void write_response(const struct generation *generation, const char *stat
 	else
 		write_usage(generation, reasoning_tokens, out);
 	write_constants(out);
+	constraint_fields_write(generation, out);
 	bytes_append_text(out, ",");
 	bytes_append_text(out, generation->asked.echo);
 	json_close(out);

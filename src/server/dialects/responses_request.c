@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/dialects/constraint_fields.h"
 #include "server/dialects/conversation.h"
 #include "server/dialects/reading.h"
 
@@ -268,10 +269,6 @@ static void refuse_what_is_not_there(struct field_checker *check)
 	field_bool(check, "background", &background);
 	if (background)
 		refuse(check, "background", "this server stores nothing, ask for a stream");
-	const struct json *format = json_get(field_get(check, "text"), "format");
-	if (format && json_type(format) != JSON_NULL && !is_type(format, "text"))
-		field_error(check, "text.format", "unsupported", NULL,
-		            "text.format is not supported by this server other than as {\"type\":\"text\"}");
 }
 
 /* Templates know three efforts at most, and whether to think at all. */
@@ -388,11 +385,14 @@ bool responses_parse(const struct json *body, const struct request_limits *limit
 	check_object(check, "reasoning");
 	check_object(check, "metadata");
 	refuse_what_is_not_there(check);
+	reading_constraints(&reading);
+	constraint_format_read(check, "text.format", json_get(field_get(check, "text"), "format"), false, generation,
+	                       error);
 	if (check->n_errors > 0 || !read_conversation(&reading))
 		return false;
 	reading_answer(&reading, !parallel);
 	asked->echo = write_echo(&reading, body);
 	if (!asked->echo)
 		error_set(error, ERROR_MEMORY, "no memory for the request");
-	return reading_is_good(&reading);
+	return reading_conclude(&reading);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/platform.h"
+#include "server/dialects/constraint_fields.h"
 #include "server/dialects/dialect.h"
 #include "server/dialects/sse.h"
 #include "server/dialects/worker_request.h"
@@ -53,6 +54,7 @@ static void write_beginning(const struct generation *generation, struct bytes *o
 
 static void write_ignored(const struct generation *generation, struct bytes *out)
 {
+	constraint_fields_write(generation, out);
 	if (!generation->asked.ignored)
 		return;
 	json_field_key(out, "ignored");

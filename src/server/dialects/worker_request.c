@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/dialects/constraint_fields.h"
 #include "server/dialects/sampling_fields.h"
 
 enum { STOP_MAX_CHARACTERS = 100, EXECUTE_MAX_STOPS = 4, MODEL_MAX_BYTES = 1024 };
@@ -17,6 +18,7 @@ enum { N_ORCHESTRATOR_FIELDS = 2 };
 /* What the readers of single fields share. */
 struct reading {
 	struct field_checker *check;
+	struct generation *generation;
 	struct arena *arena;
 	struct asked *asked;
 	bool no_memory;
@@ -119,7 +121,7 @@ static void note_ignored(struct reading *reading, const struct json *body, bool 
 {
 	struct bytes names = {0};
 	size_t n_known = sizeof execute_fields / sizeof execute_fields[0] - (orchestrator ? 0 : N_ORCHESTRATOR_FIELDS);
-	const struct field_names known[] = {{execute_fields, n_known}, sampling_field_names};
+	const struct field_names known[] = {{execute_fields, n_known}, sampling_field_names, constraint_field_names};
 	if (fields_unknown(body, known, sizeof known / sizeof known[0], &names) > 0) {
 		reading->no_memory |= names.failed;
 		if (!names.failed)
@@ -156,15 +158,18 @@ static void read_fields(struct reading *reading, const struct request_limits *li
 
 static bool conclude(const struct reading *reading, struct error *error)
 {
+	constraint_fields_read(reading->check, reading->generation, error);
+	constraint_fields_conclude(reading->check, reading->generation, error);
 	if (reading->no_memory)
 		return error_set(error, ERROR_MEMORY, "no memory for the request");
-	return reading->check->n_errors == 0;
+	return reading->check->n_errors == 0 && error->code == ERROR_NONE;
 }
 
 bool worker_parse(const struct json *body, const struct request_limits *limits, struct generation *generation,
                   struct field_checker *check, struct error *error)
 {
-	struct reading reading = {.check = check, .arena = &generation->arena, .asked = &generation->asked};
+	struct reading reading = {
+	    .check = check, .generation = generation, .arena = &generation->arena, .asked = &generation->asked};
 	read_fields(&reading, limits);
 	note_ignored(&reading, body, false);
 	return conclude(&reading, error);
@@ -173,7 +178,8 @@ bool worker_parse(const struct json *body, const struct request_limits *limits, 
 bool orchestrator_parse(const struct json *body, const struct request_limits *limits, struct generation *generation,
                         struct field_checker *check, struct error *error)
 {
-	struct reading reading = {.check = check, .arena = &generation->arena, .asked = &generation->asked};
+	struct reading reading = {
+	    .check = check, .generation = generation, .arena = &generation->arena, .asked = &generation->asked};
 	const char *model = NULL;
 	size_t n_bytes = 0;
 	read_fields(&reading, limits);

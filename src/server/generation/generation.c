@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "server/generation/constraints.h"
 #include "server/generation/history.h"
 #include "text/chat_template.h"
 
@@ -58,6 +59,7 @@ void generation_destroy(struct generation *generation)
 	if (!generation)
 		return;
 	free_prompts(generation);
+	grammar_destroy(generation->grammar);
 	if (generation->stream)
 		stream_close(generation->stream);
 	bytes_free(&generation->backlog.tokens);
@@ -250,6 +252,7 @@ static void fill_work(const struct generation *generation, const struct sender *
 	    .n_stops = asked->n_stops,
 	    .ignore_eos = asked->ignore_eos,
 	    .prompt_only = asked->prompt_only,
+	    .whole = asked->constraint.whole && !asked->prompt_only,
 	    .priority = (int)asked->priority,
 	    .deadline_ns = deadline_of(asked->deadline_ms, sender->received_ns),
 	    .cache_key = sender->cache_key,
@@ -265,9 +268,12 @@ static void fill_work(const struct generation *generation, const struct sender *
 static void submit(struct generation *generation, const struct sender *sender, struct engine *engine,
                    int *retry_after_s, struct error *error)
 {
+	struct grammar *grammars[ENGINE_MAX_CHOICES] = {NULL};
 	struct request *work = malloc((size_t)generation->n_choices * sizeof *work);
-	if (!work) {
+	if (!work)
 		error_set(error, ERROR_MEMORY, "no memory for %d choices", generation->n_choices);
+	if (!work || !constraints_multiply(generation, grammars, error)) {
+		free(work);
 		return;
 	}
 	for (int i = 0; i < generation->n_choices; i++) {
@@ -276,9 +282,12 @@ static void submit(struct generation *generation, const struct sender *sender, s
 		work[i].prompt = ids->ids;
 		work[i].n_prompt = (int64_t)ids->n_ids;
 		work[i].choice = (uint32_t)(i % generation->per_prompt);
+		work[i].grammar = grammars[i];
 		work[i].prompt_logprobs = generation->asked.echoes_prompt && generation->asked.logprobs && work[i].choice == 0;
 	}
 	generation->stream = engine_submit_all(engine, work, generation->n_choices, retry_after_s, error);
+	for (int i = 0; i < generation->n_choices && !generation->stream; i++)
+		grammar_destroy(grammars[i]);
 	free(work);
 }
 

@@ -25,6 +25,7 @@
 #include "base/json.h"
 #include "engine/engine.h"
 #include "server/generation/answers.h"
+#include "text/grammar.h"
 #include "text/template.h"
 
 enum { GENERATION_NOTES = 5, GENERATION_NOTES_BYTES = 256 << 20 };
@@ -41,6 +42,16 @@ struct asked_prompt {
 	size_t n_bytes;
 	const int32_t *tokens;
 	size_t n_tokens;
+};
+
+/* What the output must be. */
+struct asked_constraint {
+	bool wanted;
+	enum grammar_kind kind;
+	const char *source; /* [n_bytes] */
+	size_t n_bytes;
+	const char *field; /* of the body, that it stood in */
+	bool whole;        /* complete at max_tokens */
 };
 
 /* Checked; every field is in range. */
@@ -77,8 +88,10 @@ struct asked {
 	int64_t priority;
 	int64_t deadline_ms;                  /* after the request came; 0 = none */
 	const struct tool_place *tool_places; /* NULL: there are no namespaces */
-	const char *echo;    /* members of the request that the answer repeats, as JSON; NULL where there are none */
-	const char *ignored; /* JSON array of unknown fields' names; NULL when there are none */
+	const char *echo; /* members of the request that the answer repeats, as JSON; NULL where there are none */
+	struct asked_constraint constraint;
+	const char *constraints; /* JSON object: what the answer tells of them; NULL: nothing */
+	const char *ignored;     /* JSON array of unknown fields' names; NULL when there are none */
 };
 
 /* What was encoded. */
@@ -142,6 +155,7 @@ struct generation {
 	struct prompt *prompts;            /* [n_prompts], in the arena; as long as somebody needs them */
 	int n_prompts;
 
+	struct grammar *grammar;       /* asked.constraint, compiled; the engine's once submitted */
 	struct stream *stream;         /* NULL until submitted */
 	struct answer_reading reading; /* answers.h */
 	struct backlog backlog;

@@ -21,7 +21,7 @@ static void add_common_headers(struct exchange *exchange, struct MHD_Response *r
 	add_header(response, "X-Content-Type-Options", "nosniff");
 	if (exchange->cors_origin[0] != '\0') {
 		add_header(response, "Access-Control-Allow-Origin", exchange->cors_origin);
-		add_header(response, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After");
+		add_header(response, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After, X-Constraints");
 		add_header(response, "Vary", "Origin");
 	}
 	if (exchange->close_after || atomic_load(&exchange->server->draining))
@@ -120,6 +120,22 @@ enum MHD_Result respond_empty(struct exchange *exchange, int status)
 	return queue(exchange, status, response);
 }
 
+/* Streams have no body of their own for it. A header holds printable ASCII, and not too much of it. */
+static void add_constraints(const struct exchange *exchange, struct MHD_Response *response)
+{
+	enum { MOST_BYTES = 4000 };
+	const struct generation *generation = exchange->generation;
+	const char *constraints = generation ? generation->asked.constraints : NULL;
+	char value[MOST_BYTES + 1];
+	size_t n = constraints ? strlen(constraints) : 0;
+	if (!constraints)
+		return;
+	for (size_t i = 0; i < n && i < MOST_BYTES; i++)
+		value[i] = constraints[i] >= 0x20 && constraints[i] < 0x7f ? constraints[i] : '?';
+	value[n < MOST_BYTES ? n : MOST_BYTES] = 0;
+	add_header(response, "X-Constraints", n <= MOST_BYTES ? value : "{\"too_long\":true}");
+}
+
 enum MHD_Result respond_reader(struct exchange *exchange, const char *content_type, MHD_ContentReaderCallback reader)
 {
 	struct MHD_Response *response =
@@ -129,5 +145,6 @@ enum MHD_Result respond_reader(struct exchange *exchange, const char *content_ty
 		return MHD_NO;
 	add_header(response, "Content-Type", content_type);
 	add_header(response, "X-Accel-Buffering", "no"); /* nginx would hold events back */
+	add_constraints(exchange, response);
 	return queue(exchange, 200, response);
 }

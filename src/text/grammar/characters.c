@@ -65,13 +65,19 @@ static bool step_escape(struct languages *l, uint32_t *language, uint32_t *parti
 }
 
 /* Characters that begin as `prefix` does, with `left` bytes of six bits to come. */
-static bool begun_lives(struct languages *l, uint32_t language, uint32_t length, uint32_t left, uint32_t prefix)
+static struct char_range begun_range(uint32_t length, uint32_t left, uint32_t prefix)
 {
 	static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
 	uint32_t first = prefix << 6 * left, last = first | ((1U << 6 * left) - 1);
 	first = first < lowest[length] ? lowest[length] : first;
 	last = last > LANGUAGE_MAX_CODE ? LANGUAGE_MAX_CODE : last;
-	return first <= last && language_lives_in(l, language, first, last);
+	return (struct char_range){first, last};
+}
+
+static bool begun_lives(struct languages *l, uint32_t language, uint32_t length, uint32_t left, uint32_t prefix)
+{
+	struct char_range range = begun_range(length, left, prefix);
+	return range.first <= range.last && language_lives_in(l, language, range.first, range.last);
 }
 
 static bool step_utf8(struct languages *l, uint32_t *language, uint32_t *partial, unsigned char byte)
@@ -110,6 +116,42 @@ bool character_step(struct languages *l, bool in_string, uint32_t *language, uin
 	uint32_t prefix = byte & (0x7FU >> length);
 	*partial = KIND_UTF8 | (length & 3) << 26 | (length - 1) << 24 | prefix;
 	return begun_lives(l, *language, length, length - 1, prefix);
+}
+
+/* Control characters without a letter in first..last. */
+static size_t control_ends(uint32_t first, uint32_t last, uint32_t n_bytes, struct character_end *ends)
+{
+	size_t n = 0;
+	for (uint32_t code = first; code <= last; code++) {
+		if (has_letter(code))
+			continue;
+		if (n > 0 && ends[n - 1].range.last + 1 == code)
+			ends[n - 1].range.last = code;
+		else
+			ends[n++] = (struct character_end){{code, code}, n_bytes};
+	}
+	return n;
+}
+
+static size_t escape_ends(uint32_t stage, struct character_end *ends)
+{
+	size_t n = 0;
+	if (stage == AFTER_U000 || stage == AFTER_U001)
+		return control_ends(stage == AFTER_U000 ? 0 : 0x10, stage == AFTER_U000 ? 0xF : 0x1F, 1, ends);
+	if (stage != AFTER_BACKSLASH)
+		return control_ends(0, 0x1F, 2 + AFTER_U00 - stage, ends);
+	for (const char *value = escape_values; *value; value++)
+		ends[n++] = (struct character_end){{(unsigned char)*value, (unsigned char)*value}, 1};
+	return n + control_ends(0, 0x1F, 5, ends + n);
+}
+
+size_t character_ends(uint32_t partial, struct character_end ends[CHARACTER_MAX_ENDS])
+{
+	if (partial & KIND_ESCAPE)
+		return escape_ends(partial & 0xFF, ends);
+	uint32_t length = partial >> 26 & 3, left = partial >> 24 & 3;
+	ends[0] = (struct character_end){begun_range(length ? length : 4, left, partial & 0x1FFFFF), left};
+	return 1;
 }
 
 void characters_escape(struct bytes *out, const char *text, size_t n_bytes)

@@ -15,6 +15,14 @@
 bool character_step(struct languages *languages, bool in_string, uint32_t *language, uint32_t *partial,
                     unsigned char byte);
 
+/* What a begun character may yet become: characters, and how many bytes it takes to end each of them. */
+struct character_end {
+	struct char_range range;
+	uint32_t n_bytes;
+};
+enum { CHARACTER_MAX_ENDS = 16 };
+size_t character_ends(uint32_t partial, struct character_end ends[CHARACTER_MAX_ENDS]);
+
 /* Text (valid UTF-8) as the inside of a JSON string in that form. */
 void characters_escape(struct bytes *out, const char *text, size_t n_bytes);
 

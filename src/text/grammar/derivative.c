@@ -151,6 +151,14 @@ static bool arcs_ready(struct languages *l, uint32_t id)
 	return ok;
 }
 
+const struct arc *language_arcs(struct languages *l, uint32_t id, size_t *n)
+{
+	if (!arcs_ready(l, id))
+		return NULL;
+	*n = l->terms[id].n_arcs;
+	return l->arcs + l->terms[id].first_arc;
+}
+
 /* The first arc that reaches `code`. */
 static const struct arc *arc_at(const struct languages *l, uint32_t id, uint32_t code)
 {

@@ -8,11 +8,12 @@
 #include "base/json.h"
 #include "text/grammar/grammar_private.h"
 #include "text/grammar/pattern.h"
+#include "text/grammar/shortest.h"
 #include "text/grammar/table.h"
 #include "text/grammar/vocabulary.h"
 #include "text/unicode.h"
 
-enum { COMPILE_STEPS = 20 << 20, TOKEN_STEPS = 8 << 20 };
+enum { COMPILE_STEPS = 20 << 20 };
 
 /* ---- reports ---- */
 
@@ -183,6 +184,7 @@ void grammar_destroy(struct grammar *g)
 	for (size_t i = 0; i < GRAMMAR_MASKS; i++)
 		free(g->masks[i].words);
 	matcher_destroy(g->matcher);
+	shortest_destroy(g->shortest);
 	network_free(&g->network);
 	languages_destroy(g->languages);
 	arena_free(&g->arena);
@@ -193,14 +195,14 @@ void grammar_destroy(struct grammar *g)
 
 void grammar_restart(struct grammar *g)
 {
-	languages_allow(g->languages, TOKEN_STEPS);
+	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
 	g->state = matcher_start(g->matcher);
 }
 
 bool grammar_take(struct grammar *g, const char *bytes, size_t n_bytes)
 {
 	uint32_t state = g->state;
-	languages_allow(g->languages, TOKEN_STEPS);
+	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
 	for (size_t i = 0; i < n_bytes && state; i++)
 		state = matcher_step(g->matcher, state, (unsigned char)bytes[i]);
 	if (!state)
@@ -209,9 +211,24 @@ bool grammar_take(struct grammar *g, const char *bytes, size_t n_bytes)
 	return true;
 }
 
+bool grammar_may_take(struct grammar *g, const char *bytes, size_t n_bytes)
+{
+	uint32_t state = g->state;
+	bool may = grammar_take(g, bytes, n_bytes);
+	g->state = state;
+	return may;
+}
+
 bool grammar_complete(const struct grammar *g)
 {
 	return matcher_accepts(g->matcher, g->state);
+}
+
+bool grammar_over(const struct grammar *g)
+{
+	size_t n_places;
+	(void)matcher_places(g->matcher, g->state, &n_places);
+	return n_places == 0 && grammar_complete(g);
 }
 
 const char *grammar_failed(const struct grammar *g)
@@ -224,8 +241,9 @@ size_t grammar_bytes(const struct grammar *g)
 	size_t masks = 0;
 	for (size_t i = 0; i < GRAMMAR_MASKS; i++)
 		masks += g->masks[i].n_words * sizeof(uint32_t);
-	return sizeof *g + masks + g->arena.used_bytes + matcher_bytes(g->matcher) + languages_bytes(g->languages) +
-	       g->network.max_states * sizeof *g->network.states + g->network.max_edges * sizeof *g->network.edges;
+	return sizeof *g + masks + shortest_bytes(g->shortest) + g->arena.used_bytes + matcher_bytes(g->matcher) +
+	       languages_bytes(g->languages) + g->network.max_states * sizeof *g->network.states +
+	       g->network.max_edges * sizeof *g->network.edges;
 }
 
 bool grammar_token(struct grammar *g, const struct grammar_vocabulary *v, int32_t id)
@@ -317,7 +335,7 @@ bool grammar_mask(struct grammar *g, const struct grammar_vocabulary *v, uint32_
 		memcpy(mask, known->words, v->n_words * sizeof *mask);
 		return true;
 	}
-	languages_allow(g->languages, TOKEN_STEPS);
+	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
 	g->state = matcher_tidy(g->matcher, g->state);
 	make_mask(g, v, mask);
 	if (grammar_failed(g))

@@ -23,11 +23,14 @@ struct grammar {
 	struct network network;
 	struct matcher *matcher;
 	uint32_t state;
-	struct arena arena; /* names in the network */
-	bool keeps_points;  /* 1.0 is not 1 to draft 4: instances keep a point */
+	struct arena arena;        /* names in the network */
+	bool keeps_points;         /* 1.0 is not 1 to draft 4: instances keep a point */
+	struct shortest *shortest; /* NULL until asked for (finishing.c) */
 	struct known_mask masks[GRAMMAR_MASKS];
 	size_t next_mask;
 };
+
+enum { GRAMMAR_TOKEN_STEPS = 8 << 20 }; /* between two tokens */
 
 /* Adds a remark; beyond GRAMMAR_MAX_REMARKS, or with `report` NULL, nothing. */
 void report_refusal(struct grammar_report *report, const char *pointer, const char *why);

@@ -57,6 +57,8 @@ struct languages {
 uint32_t language_fail(struct languages *languages, const char *why);
 /* False when they ran out, which is then noted. */
 bool language_take_steps(struct languages *languages, uint64_t n);
+/* A term's arcs, [*n]; borrowed until the next derivative is made. NULL where they cannot be made. */
+const struct arc *language_arcs(struct languages *languages, uint32_t term, size_t *n);
 /* The derivative of a term of multiples by a digit, sign or point. */
 uint32_t language_multiples_after(struct languages *languages, const struct term *term, uint32_t code);
 

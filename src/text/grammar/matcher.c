@@ -15,17 +15,6 @@ enum {
 	N_BYTES = 256,
 };
 
-/* Where a derivation stands. Before a byte of the network: `at` is a state and `language` LANGUAGE_NONE. In a lexeme: `at`
- * is its edge, `language` what is left of it, `partial` the character that was begun (characters.h). */
-struct place {
-	uint32_t at, language, partial, stack;
-};
-
-/* What a rule returns to when it ends; 0 is the bottom. */
-struct frame {
-	uint32_t to, below;
-};
-
 /* A state of the network to look at, and the visit before to the same one. */
 struct visit {
 	uint32_t state, stack, same;
@@ -437,6 +426,17 @@ void matcher_destroy(struct matcher *m)
 	free(m->visits);
 	free(m->last_visit);
 	free(m);
+}
+
+const struct place *matcher_places(const struct matcher *m, uint32_t state, size_t *n)
+{
+	*n = m->states[state].n_places;
+	return m->places + m->states[state].first_place;
+}
+
+struct frame matcher_frame(const struct matcher *m, uint32_t id)
+{
+	return m->frames[id];
 }
 
 size_t matcher_bytes(const struct matcher *m)

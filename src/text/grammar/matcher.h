@@ -18,6 +18,17 @@
 
 struct matcher;
 
+/* Where a derivation stands. Before a byte of the network: `at` is a state and `language` LANGUAGE_NONE. In a lexeme: `at`
+ * is its edge, `language` what is left of it, `partial` the character that was begun (characters.h). */
+struct place {
+	uint32_t at, language, partial, stack;
+};
+
+/* What a rule returns to when it ends; 0 is the bottom. */
+struct frame {
+	uint32_t to, below;
+};
+
 /* Borrows both until destroyed; NULL without memory. */
 struct matcher *matcher_create(const struct network *network, struct languages *languages);
 void matcher_destroy(struct matcher *matcher);
@@ -38,6 +49,9 @@ uint64_t matcher_age(const struct matcher *matcher);
 /* Orders of members (network_state.order) of the objects that the state's derivations stand in, doubles left out; at most
  * max of them. */
 size_t matcher_orders(const struct matcher *matcher, uint32_t state, uint32_t *orders, size_t max);
+/* What a state is made of, [*n]; borrowed until the next step. And a frame of its places' stacks, which never changes. */
+const struct place *matcher_places(const struct matcher *matcher, uint32_t state, size_t *n);
+struct frame matcher_frame(const struct matcher *matcher, uint32_t id);
 size_t matcher_bytes(const struct matcher *matcher);
 
 #endif

@@ -147,6 +147,16 @@ static bool make_tries(struct grammar_vocabulary *v)
 	return ok;
 }
 
+static bool has_all_bytes(const struct grammar_vocabulary *v)
+{
+	for (int byte = 0; byte < 256; byte++) {
+		char text = (char)byte;
+		if (grammar_token_at(v, &text, 1) < 0)
+			return false;
+	}
+	return true;
+}
+
 struct grammar_vocabulary *grammar_vocabulary_create(const struct tokenizer *tokenizer, struct error *error)
 {
 	struct grammar_vocabulary *v = calloc(1, sizeof *v);
@@ -165,6 +175,8 @@ struct grammar_vocabulary *grammar_vocabulary_create(const struct tokenizer *tok
 	}
 	if (!memory)
 		ok = error_set(error, ERROR_MEMORY, "not enough memory for the bytes of a vocabulary");
+	else if (ok)
+		v->has_bytes = has_all_bytes(v);
 	if (ok)
 		return v;
 	grammar_vocabulary_destroy(v);

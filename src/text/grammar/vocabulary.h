@@ -38,6 +38,7 @@ struct grammar_vocabulary {
 	struct slice slices[VOCABULARY_SLICES]; /* the shortest first */
 	int32_t ends[16];
 	int n_ends;
+	bool has_bytes; /* each byte is a token */
 };
 
 #endif

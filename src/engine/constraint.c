@@ -1,0 +1,148 @@
+#include "engine/constraint.h"
+
+#include <stdlib.h>
+
+#include "engine/sequence.h"
+
+bool constraint_create(struct constraint *constraint, struct grammar *grammar,
+                       const struct grammar_vocabulary *vocabulary, struct error *error)
+{
+	*constraint = (struct constraint){.vocabulary = vocabulary};
+	constraint->mask = calloc(grammar_mask_words(vocabulary), sizeof *constraint->mask);
+	if (!constraint->mask)
+		return error_set(error, ERROR_MEMORY, "no memory for the mask of a constraint");
+	constraint->grammar = grammar;
+	return true;
+}
+
+void constraint_free(struct constraint *constraint)
+{
+	grammar_destroy(constraint->grammar);
+	free(constraint->mask);
+	*constraint = (struct constraint){0};
+}
+
+/* ---- masks ---- */
+
+static void set_token(struct constraint *c, int32_t id, bool may_come)
+{
+	if (id < 0 || (size_t)id / 32 >= grammar_mask_words(c->vocabulary))
+		return;
+	uint32_t bit = 1U << id % 32;
+	c->mask[id / 32] = may_come ? c->mask[id / 32] | bit : c->mask[id / 32] & ~bit;
+}
+
+/* The spelling of a control token that is text for this request; NULL for other tokens. */
+static const char *shown_text(const struct sequence *sequence, int32_t token, size_t *n_bytes)
+{
+	for (int i = 0; i < sequence->request.n_shown; i++)
+		if (sequence->request.shown[i] == token)
+			return detokenizer_control(sequence->detokenizer, token, n_bytes);
+	return NULL;
+}
+
+static void add_shown(struct sequence *sequence)
+{
+	struct constraint *c = &sequence->constraint;
+	for (int i = 0; i < sequence->request.n_shown; i++) {
+		size_t n_bytes = 0;
+		int32_t token = sequence->request.shown[i];
+		const char *text = shown_text(sequence, token, &n_bytes);
+		if (text && grammar_may_take(c->grammar, text, n_bytes))
+			set_token(c, token, true);
+	}
+}
+
+/* The model's tokens that end answers are no text, though some vocabularies have bytes for them. */
+static void set_ends(struct sequence *sequence, const struct model_config *config, bool may_come)
+{
+	const struct sampling *sampling = &sequence->request.sampling;
+	for (int i = 0; i < config->n_eos_ids; i++)
+		set_token(&sequence->constraint, config->eos_ids[i], may_come && !sequence->request.ignore_eos);
+	for (int i = 0; i < sampling->n_stop_tokens && may_come; i++)
+		set_token(&sequence->constraint, sampling->stop_tokens[i], true);
+}
+
+static bool is_empty(const struct constraint *c)
+{
+	uint32_t any = 0;
+	for (size_t i = 0; i < grammar_mask_words(c->vocabulary); i++)
+		any |= c->mask[i];
+	return any == 0;
+}
+
+/* Tokens that may come after the next one. */
+static uint32_t tokens_after(const struct sequence *sequence)
+{
+	int64_t left = sequence->n_total - sequence->n_tokens - 1;
+	return left < UINT32_MAX ? (uint32_t)left : UINT32_MAX - 1;
+}
+
+static void make_mask(struct sequence *sequence, const struct model_config *config)
+{
+	struct constraint *c = &sequence->constraint;
+	bool complete = grammar_complete(c->grammar);
+	struct error error = {0};
+	bool ok = c->exact ? grammar_mask_within(c->grammar, c->vocabulary, tokens_after(sequence), c->mask, &error)
+	                   : grammar_mask(c->grammar, c->vocabulary, c->mask, &error);
+	if (!ok && grammar_failed(c->grammar)) {
+		c->error = error;
+		return;
+	}
+	add_shown(sequence); /* which may be all that can come */
+	set_ends(sequence, config, false);
+	bool empty = is_empty(c);
+	if (empty && !complete)
+		error_set(&c->error, ERROR_INFERENCE, "no token of the vocabulary can follow what the constraint has accepted");
+	c->only_end = empty && complete;
+	if (complete)
+		set_ends(sequence, config, true);
+}
+
+void constraint_make_mask(struct sequence *sequence, const struct model_config *config)
+{
+	enum { NEAR_TOKENS = 64 }; /* then most tokens would be drawn again */
+	struct constraint *c = &sequence->constraint;
+	uint32_t left = c->whole ? grammar_bytes_left(c->grammar, c->vocabulary) : 0;
+	bool is_near = left > tokens_after(sequence) || tokens_after(sequence) - left < NEAR_TOKENS;
+	c->exact = c->whole && (is_near || sequence->bad_words); /* whose tokens are drawn several at a time */
+	make_mask(sequence, config);
+}
+
+bool constraint_has_time(struct sequence *sequence, const struct model_config *config, int32_t token)
+{
+	struct constraint *c = &sequence->constraint;
+	if (!c->whole || c->exact || token < 0 || sequence_is_end(sequence, config, token))
+		return true;
+	size_t n_bytes = 0;
+	if (shown_text(sequence, token, &n_bytes) ||
+	    grammar_token_within(c->grammar, c->vocabulary, token, tokens_after(sequence)))
+		return true;
+	c->exact = true;
+	make_mask(sequence, config);
+	return false;
+}
+
+/* ---- following ---- */
+
+void constraint_follow(struct sequence *sequence, const struct model_config *config, int32_t token)
+{
+	struct constraint *c = &sequence->constraint;
+	if (token < 0 || sequence_is_end(sequence, config, token))
+		return;
+	size_t n_bytes = 0;
+	const char *shown = shown_text(sequence, token, &n_bytes);
+	bool ok = shown ? grammar_take(c->grammar, shown, n_bytes) : grammar_token(c->grammar, c->vocabulary, token);
+	c->over = ok && grammar_over(c->grammar);
+	const char *why = grammar_failed(c->grammar);
+	if (!ok)
+		error_set(&c->error, ERROR_INFERENCE, "the constraint %s%s", why ? "ran out of " : "does not take token ",
+		          why ? why : "that was drawn");
+}
+
+void constraint_retrace(struct sequence *sequence, const struct model_config *config)
+{
+	grammar_restart(sequence->constraint.grammar);
+	for (int64_t i = sequence->request.n_prompt; i < sequence->n_tokens; i++)
+		constraint_follow(sequence, config, sequence->tokens[i]);
+}

@@ -1,0 +1,46 @@
+/* What holds a sequence to a grammar (text/grammar.h): which tokens may come next, and where its text stands.
+ *
+ *     constraint_make_mask(sequence, config, tokenizer)   by the masker, while the step's forward pass runs
+ *     ... sampler_pick sees the mask ...
+ *     constraint_follow(sequence, config, token)           by the engine's thread, when the token is known
+ *
+ * A mask is a function of the sequence alone, so a request's tokens do not depend on who makes it, and when. Tokens that end
+ * an answer may come where the text may end, and nowhere else; a token of the request's stop_token_ids also where its text
+ * may come, as stop strings end an output anywhere. Where nothing but the end may come the answer ends, whatever ignore_eos
+ * and min_tokens say, so no mask is ever empty. What bad_words leave of a mask may be nothing; that is an error.
+ */
+#ifndef TALLOW_ENGINE_CONSTRAINT_H
+#define TALLOW_ENGINE_CONSTRAINT_H
+
+#include "model/config.h"
+#include "text/grammar.h"
+
+struct sequence;
+
+struct constraint {
+	struct grammar *grammar;                     /* NULL: none, and the rest means nothing */
+	const struct grammar_vocabulary *vocabulary; /* the engine's */
+	uint32_t *mask;                              /* of the next token, grammar_mask_words of it */
+	bool whole;                                  /* the output is to be complete at its last token */
+	bool exact;         /* of one that is whole: the mask leaves nothing that could not be completed in time */
+	bool only_end;      /* nothing else may come next: there is no mask */
+	bool over;          /* after the last token nothing may follow */
+	struct error error; /* unless its code is NONE: what the sequence ends with */
+};
+
+/* Takes the grammar over when it succeeds. */
+bool constraint_create(struct constraint *constraint, struct grammar *grammar,
+                       const struct grammar_vocabulary *vocabulary, struct error *error) MUST_USE;
+void constraint_free(struct constraint *constraint);
+
+void constraint_make_mask(struct sequence *sequence, const struct model_config *config);
+/* Where the output is to be whole most masks say nothing of the time that is left: a token that leaves too little is drawn
+ * again under one that does. False: that is needed, and the mask is now such a one (or there is an error). */
+bool constraint_has_time(struct sequence *sequence, const struct model_config *config, int32_t token) MUST_USE;
+/* Allocates as a text makes a grammar remember more. */
+void constraint_follow(struct sequence *sequence, const struct model_config *config, int32_t token);
+
+/* Of all tokens from the first on: the text went back (bad_words.h), or tokens of it are others now. */
+void constraint_retrace(struct sequence *sequence, const struct model_config *config);
+
+#endif

@@ -1,0 +1,153 @@
+/* Finishing in time (include/text/grammar.h): a shortest completion, and the tokens that leave room for one.
+ *
+ * Of the shortest texts the one is meant whose bytes are the least. What is left of it after some bytes is that of the state
+ * they lead to, so when its tokens are counted, each the longest one that fits, taking the first of them leaves one less: what
+ * could be completed in time once can be until its end. Where every byte is a token the number of bytes bounds that of tokens,
+ * which mostly settles it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/grammar/grammar_private.h"
+#include "text/grammar/shortest.h"
+#include "text/grammar/table.h"
+#include "text/grammar/vocabulary.h"
+
+enum { MAX_SHORTEST_BYTES = 1 << 16, N_BYTES = 256 };
+
+/* What is known of a state while one mask is made. */
+enum verdict { NOT_ASKED, FITS, TOO_LONG };
+
+struct verdicts {
+	uint8_t *of; /* [state] */
+	size_t n, max;
+	bool failed;
+};
+
+static uint32_t bytes_from(struct grammar *g, uint32_t state)
+{
+	if (!g->shortest)
+		g->shortest = shortest_create(&g->network, g->languages);
+	return g->shortest ? shortest_of(g->shortest, g->matcher, state) : SHORTEST_UNKNOWN;
+}
+
+/* Appends the shortest text from a state on. */
+static bool write_shortest(struct grammar *g, uint32_t state, struct bytes *out)
+{
+	uint32_t left = bytes_from(g, state);
+	if (left > MAX_SHORTEST_BYTES)
+		return false;
+	while (left > 0) {
+		int byte = 0;
+		uint32_t next = 0;
+		for (; byte < N_BYTES; byte++) {
+			next = matcher_step(g->matcher, state, (unsigned char)byte);
+			if (next && bytes_from(g, next) == left - 1)
+				break;
+		}
+		if (byte == N_BYTES)
+			return false; /* bounds were met */
+		char text = (char)byte;
+		bytes_append(out, &text, 1);
+		state = next;
+		left--;
+	}
+	return !out->failed;
+}
+
+static uint32_t tokens_from(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state)
+{
+	struct bytes text = {0};
+	size_t n_bytes = 0;
+	uint32_t n = write_shortest(g, state, &text) ? 0 : UINT32_MAX;
+	for (size_t at = 0; at < text.n_bytes && n != UINT32_MAX; at += n_bytes) {
+		int32_t id = grammar_token_at(v, text.data + at, text.n_bytes - at);
+		n = grammar_token_bytes(v, id, &n_bytes) ? n + 1 : UINT32_MAX;
+	}
+	bytes_free(&text);
+	return n;
+}
+
+static bool fits(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, uint32_t n_left)
+{
+	uint32_t bytes = bytes_from(g, state);
+	if (bytes == SHORTEST_UNKNOWN)
+		return false;
+	return (v->has_bytes && bytes <= n_left) || tokens_from(g, v, state) <= n_left;
+}
+
+uint32_t grammar_tokens_left(struct grammar *g, const struct grammar_vocabulary *v)
+{
+	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
+	return tokens_from(g, v, g->state);
+}
+
+uint32_t grammar_bytes_left(struct grammar *g, const struct grammar_vocabulary *v)
+{
+	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
+	return v->has_bytes ? bytes_from(g, g->state) : UINT32_MAX;
+}
+
+bool grammar_token_within(struct grammar *g, const struct grammar_vocabulary *v, int32_t id, uint32_t n_left)
+{
+	uint32_t state = g->state;
+	bool within = grammar_token(g, v, id) && fits(g, v, g->state, n_left);
+	g->state = state;
+	return within;
+}
+
+/* ---- masks ---- */
+
+static bool may_end_at(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, uint32_t n_left,
+                       struct verdicts *known)
+{
+	if (state >= known->n && !TABLE_RESERVE(known->of, known->n, known->max, state + 1 - known->n)) {
+		known->failed = true;
+		return false;
+	}
+	while (known->n <= state)
+		known->of[known->n++] = NOT_ASKED;
+	if (known->of[state] == NOT_ASKED)
+		known->of[state] = fits(g, v, state, n_left) ? FITS : TOO_LONG;
+	return known->of[state] == FITS;
+}
+
+static void walk(struct grammar *g, const struct grammar_vocabulary *v, uint32_t n_left, struct verdicts *known,
+                 uint32_t *mask)
+{
+	uint32_t states[VOCABULARY_MAX_TOKEN + 1] = {g->state};
+	const struct token_node *nodes = v->all.nodes;
+	for (size_t i = 0; i < v->all.n_nodes && !known->failed;) {
+		const struct token_node *node = &nodes[i];
+		states[node->depth] = matcher_step(g->matcher, states[node->depth - 1], node->byte);
+		if (!states[node->depth]) {
+			i = node->skip;
+			continue;
+		}
+		if (node->token >= 0 && may_end_at(g, v, states[node->depth], n_left, known))
+			for (int32_t id = node->token; id >= 0; id = v->same[id])
+				mask[id / 32] |= 1U << id % 32;
+		i++;
+	}
+}
+
+bool grammar_mask_within(struct grammar *g, const struct grammar_vocabulary *v, uint32_t n_left, uint32_t *mask,
+                         struct error *error)
+{
+	struct verdicts known = {0};
+	uint32_t any = 0;
+	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
+	g->state = matcher_tidy(g->matcher, g->state);
+	memset(mask, 0, v->n_words * sizeof *mask);
+	walk(g, v, n_left, &known, mask);
+	free(known.of);
+	if (known.failed || grammar_failed(g))
+		return error_set(error, ERROR_INFERENCE, "the constraint ran out of %s",
+		                 grammar_failed(g) ? grammar_failed(g) : "memory");
+	if (grammar_complete(g))
+		for (int i = 0; i < v->n_ends; i++)
+			mask[v->ends[i] / 32] |= 1U << v->ends[i] % 32;
+	for (size_t i = 0; i < v->n_words; i++)
+		any |= mask[i];
+	return any || grammar_complete(g) ||
+	       error_set(error, ERROR_INFERENCE, "the constraint can no longer be completed in %u tokens", n_left + 1);
+}

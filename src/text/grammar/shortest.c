@@ -1,0 +1,348 @@
+#include "text/grammar/shortest.h"
+
+#include <stdlib.h>
+
+#include "text/grammar/characters.h"
+#include "text/grammar/language_private.h"
+
+enum { MAX_NODES = 100000, MAX_LOOKS = 64 << 20, UNREACHED = 1 << 30, IN_TEXT = 0, IN_STRING = 1 };
+
+/* A term on the way, with the bytes that led there. */
+struct node {
+	uint32_t term, distance, parent, weight; /* weight: of the step from the parent */
+};
+
+struct shortest {
+	const struct network *network;
+	struct languages *languages;
+	uint32_t *ways;    /* [states] to the end of the rule; NULL until asked for */
+	uint32_t *lengths; /* [2 * term + in_string] of its shortest string, plus one; 0: not known */
+	size_t n_lengths, max_lengths;
+	uint32_t *stacks; /* [frame] what must come after, plus one; 0: not known */
+	size_t n_stacks, max_stacks;
+	struct node *nodes; /* of a search: those that were reached ... */
+	size_t n_nodes, max_nodes;
+	uint32_t *heap; /* ... and those that were not looked at, the nearest first */
+	size_t n_heap, max_heap;
+	uint32_t *seen; /* [term] the search that looked at it last */
+	size_t n_seen, max_seen;
+	uint32_t search;
+	bool failed;
+};
+
+/* Beyond UNREACHED nothing is told apart. */
+static uint32_t add(uint32_t a, uint32_t b)
+{
+	return a >= UNREACHED || b >= UNREACHED ? UNREACHED : a + b < UNREACHED ? a + b : UNREACHED;
+}
+
+static uint32_t fail(struct shortest *s)
+{
+	s->failed = true;
+	return UNREACHED;
+}
+
+/* ---- characters ---- */
+
+/* The fewest bytes that a character of first..last is written in; none of them is a surrogate alone. */
+static uint32_t weight_of(uint32_t first, uint32_t last, bool in_string)
+{
+	if (first >= SURROGATES_FIRST && first <= SURROGATES_LAST)
+		first = SURROGATES_LAST + 1;
+	uint32_t best = first < 0x80 ? 1 : first < 0x800 ? 2 : first < 0x10000 ? 3 : 4;
+	if (!in_string || first >= 0x80)
+		return best;
+	best = 6;
+	for (uint32_t code = first; code <= last && code < 0x80; code++) {
+		bool letter = code == '"' || code == '\\' || (code >= '\b' && code <= '\r' && code != '\v');
+		uint32_t weight = letter ? 2 : code < 0x20 ? 6 : 1;
+		best = weight < best ? weight : best;
+	}
+	return last >= 0x80 && best > 2 ? 2 : best;
+}
+
+/* ---- languages ---- */
+
+static uint32_t known_length(const struct shortest *s, uint32_t term, bool in_string)
+{
+	size_t at = (size_t)term * 2 + in_string;
+	if (language_has_empty(s->languages, term))
+		return 1;
+	return at < s->n_lengths ? s->lengths[at] : 0;
+}
+
+static void know_length(struct shortest *s, uint32_t term, bool in_string, uint32_t length)
+{
+	size_t at = (size_t)term * 2 + in_string;
+	if (at >= s->n_lengths && !TABLE_RESERVE(s->lengths, s->n_lengths, s->max_lengths, at + 1 - s->n_lengths)) {
+		s->failed = true;
+		return;
+	}
+	while (s->n_lengths <= at)
+		s->lengths[s->n_lengths++] = 0;
+	s->lengths[at] = length + 1;
+}
+
+static bool is_nearer(const struct shortest *s, size_t a, size_t b)
+{
+	return s->nodes[s->heap[a]].distance < s->nodes[s->heap[b]].distance;
+}
+
+static void swap(struct shortest *s, size_t a, size_t b)
+{
+	uint32_t moved = s->heap[a];
+	s->heap[a] = s->heap[b];
+	s->heap[b] = moved;
+}
+
+static void push(struct shortest *s, struct node node)
+{
+	if (s->n_nodes >= MAX_NODES || !TABLE_RESERVE(s->nodes, s->n_nodes, s->max_nodes, 1) ||
+	    !TABLE_RESERVE(s->heap, s->n_heap, s->max_heap, 1)) {
+		s->failed = true;
+		return;
+	}
+	s->nodes[s->n_nodes] = node;
+	s->heap[s->n_heap] = (uint32_t)s->n_nodes++;
+	for (size_t at = s->n_heap++; at > 0 && is_nearer(s, at, (at - 1) / 2); at = (at - 1) / 2)
+		swap(s, at, (at - 1) / 2);
+}
+
+static uint32_t pop(struct shortest *s)
+{
+	uint32_t nearest = s->heap[0];
+	s->heap[0] = s->heap[--s->n_heap];
+	for (size_t at = 0;;) {
+		size_t least = at;
+		for (size_t child = at * 2 + 1; child <= at * 2 + 2 && child < s->n_heap; child++)
+			least = is_nearer(s, child, least) ? child : least;
+		if (least == at)
+			return nearest;
+		swap(s, at, least);
+		at = least;
+	}
+}
+
+static void push_arcs(struct shortest *s, uint32_t at, bool in_string)
+{
+	size_t n_arcs = 0;
+	struct node node = s->nodes[at];
+	const struct arc *arcs = language_arcs(s->languages, node.term, &n_arcs);
+	uint32_t first = 0;
+	s->failed |= !arcs;
+	for (size_t i = 0; i < n_arcs && !s->failed; i++) {
+		struct arc arc = arcs[i];
+		bool surrogates = first >= SURROGATES_FIRST && arc.last <= SURROGATES_LAST;
+		uint32_t weight = weight_of(first, arc.last, in_string);
+		first = arc.last + 1;
+		if (surrogates || arc.target == LANGUAGE_NONE)
+			continue;
+		uint32_t known = known_length(s, arc.target, in_string); /* its end is as good as seen */
+		push(s, (struct node){arc.target, add(node.distance + weight, known ? known - 1 : 0), at, weight});
+	}
+}
+
+/* In this search. */
+static bool is_first(struct shortest *s, uint32_t term)
+{
+	if (term >= s->n_seen && !TABLE_RESERVE(s->seen, s->n_seen, s->max_seen, term + 1 - s->n_seen)) {
+		s->failed = true;
+		return false;
+	}
+	while (s->n_seen <= term)
+		s->seen[s->n_seen++] = 0;
+	bool first = s->seen[term] != s->search;
+	s->seen[term] = s->search;
+	return first;
+}
+
+/* The nearest term that has the empty string, or whose length is known, ends the search; all on the way to it are known
+ * then. Terms are met again at most as often as arcs lead to them: the same term later is farther, and adds nothing. */
+static uint32_t length_of(struct shortest *s, uint32_t term, bool in_string)
+{
+	uint32_t known = known_length(s, term, in_string);
+	if (known)
+		return known - 1;
+	s->n_nodes = s->n_heap = 0;
+	s->search++;
+	push(s, (struct node){.term = term, .parent = UINT32_MAX});
+	while (s->n_heap > 0 && !s->failed) {
+		uint32_t at = pop(s);
+		struct node node = s->nodes[at];
+		known = known_length(s, node.term, in_string);
+		if (known && at != 0) {
+			uint32_t left = known - 1;
+			for (uint32_t k = at; k != UINT32_MAX; left += s->nodes[k].weight, k = s->nodes[k].parent)
+				know_length(s, s->nodes[k].term, in_string, left);
+			return known_length(s, term, in_string) - 1;
+		}
+		if (is_first(s, node.term))
+			push_arcs(s, at, in_string);
+	}
+	if (!s->failed)
+		know_length(s, term, in_string, UNREACHED);
+	return UNREACHED;
+}
+
+/* ---- rules ---- */
+
+static uint32_t way_by(struct shortest *s, const struct network_edge *edge)
+{
+	uint32_t weight = 0;
+	if (s->ways[edge->to] >= UNREACHED)
+		return UNREACHED;
+	switch ((enum edge_kind)edge->kind) {
+	case EDGE_BYTE:
+		weight = 1;
+		break;
+	case EDGE_TEXT:
+		weight = length_of(s, edge->value, IN_TEXT);
+		break;
+	case EDGE_STRING:
+		weight = add(length_of(s, edge->value, IN_STRING), 1);
+		break;
+	case EDGE_CALL:
+		weight = s->ways[s->network->rules[edge->value]];
+		break;
+	case EDGE_SKIP:
+		break;
+	}
+	return add(weight, s->ways[edge->to]);
+}
+
+/* Later states mostly lie behind earlier ones. */
+static void find_ways(struct shortest *s)
+{
+	const struct network *n = s->network;
+	size_t n_looks = 0;
+	s->ways = malloc((n->n_states + 1) * sizeof *s->ways);
+	if (!s->ways) {
+		s->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < n->n_states; i++)
+		s->ways[i] = n->states[i].final ? 0 : UNREACHED;
+	for (bool changed = true; changed && !s->failed;) {
+		changed = false;
+		for (size_t i = n->n_states; i-- > 0 && !s->failed;)
+			for (uint32_t e = n->states[i].first_edge; e != NETWORK_NONE; e = n->edges[e].next) {
+				uint32_t way = way_by(s, &n->edges[e]);
+				changed |= way < s->ways[i];
+				s->ways[i] = way < s->ways[i] ? way : s->ways[i];
+				s->failed |= ++n_looks > MAX_LOOKS;
+			}
+	}
+}
+
+/* ---- derivations ---- */
+
+static uint32_t after_stack(struct shortest *s, const struct matcher *m, uint32_t id)
+{
+	uint32_t sum = 0, at = id;
+	if (id >= s->n_stacks && !TABLE_RESERVE(s->stacks, s->n_stacks, s->max_stacks, id + 1 - s->n_stacks))
+		return fail(s);
+	while (s->n_stacks <= id)
+		s->stacks[s->n_stacks++] = 0;
+	for (; at && !s->stacks[at]; at = matcher_frame(m, at).below)
+		sum = add(sum, s->ways[matcher_frame(m, at).to]);
+	sum = add(sum, at ? s->stacks[at] - 1 : 0);
+	for (at = id; at && !s->stacks[at];) {
+		struct frame frame = matcher_frame(m, at);
+		s->stacks[at] = sum + 1;
+		sum -= sum >= UNREACHED ? 0 : s->ways[frame.to];
+		at = frame.below;
+	}
+	return id ? s->stacks[id] - 1 : 0;
+}
+
+/* What is left of a lexeme in which a character was begun. */
+static uint32_t begun_length(struct shortest *s, const struct place *place, bool in_string)
+{
+	struct character_end ends[CHARACTER_MAX_ENDS];
+	size_t n_ends = character_ends(place->partial, ends), n_arcs = 0;
+	uint32_t best = UNREACHED;
+	for (size_t i = 0; i < n_ends; i++) {
+		uint32_t first = ends[i].range.first;
+		while (first <= ends[i].range.last && !s->failed) {
+			const struct arc *arcs = language_arcs(s->languages, place->language, &n_arcs);
+			size_t at = 0;
+			while (arcs && at + 1 < n_arcs && arcs[at].last < first)
+				at++;
+			if (!arcs)
+				return fail(s);
+			struct arc arc = arcs[at];
+			bool surrogates = first >= SURROGATES_FIRST && arc.last <= SURROGATES_LAST;
+			uint32_t length =
+			    arc.target == LANGUAGE_NONE || surrogates ? UNREACHED : length_of(s, arc.target, in_string);
+			best = add(length, ends[i].n_bytes) < best ? add(length, ends[i].n_bytes) : best;
+			first = arc.last + 1;
+		}
+	}
+	return best;
+}
+
+static uint32_t of_place(struct shortest *s, const struct matcher *m, const struct place *place)
+{
+	const struct network *n = s->network;
+	uint32_t best = UNREACHED, after = after_stack(s, m, place->stack);
+	if (place->language == LANGUAGE_NONE) {
+		for (uint32_t e = n->states[place->at].first_edge; e != NETWORK_NONE; e = n->edges[e].next) {
+			uint32_t way = n->edges[e].kind == EDGE_BYTE ? way_by(s, &n->edges[e]) : UNREACHED;
+			best = way < best ? way : best;
+		}
+		return add(best, after);
+	}
+	const struct network_edge *edge = &n->edges[place->at];
+	bool in_string = edge->kind == EDGE_STRING;
+	uint32_t length = place->partial ? begun_length(s, place, in_string) : length_of(s, place->language, in_string);
+	return add(add(length, in_string), add(s->ways[edge->to], after));
+}
+
+uint32_t shortest_of(struct shortest *s, const struct matcher *m, uint32_t state)
+{
+	uint32_t best = UNREACHED;
+	size_t n_places;
+	if (!s->ways && !s->failed)
+		find_ways(s);
+	if (matcher_accepts(m, state))
+		return 0;
+	const struct place *places = matcher_places(m, state, &n_places);
+	for (size_t i = 0; i < n_places && !s->failed; i++) {
+		uint32_t length = of_place(s, m, &places[i]);
+		best = length < best ? length : best;
+	}
+	return s->failed || best >= UNREACHED ? SHORTEST_UNKNOWN : best;
+}
+
+/* ---- life ---- */
+
+struct shortest *shortest_create(const struct network *network, struct languages *languages)
+{
+	struct shortest *s = calloc(1, sizeof *s);
+	if (s) {
+		s->network = network;
+		s->languages = languages;
+	}
+	return s;
+}
+
+void shortest_destroy(struct shortest *s)
+{
+	if (!s)
+		return;
+	free(s->ways);
+	free(s->lengths);
+	free(s->stacks);
+	free(s->nodes);
+	free(s->heap);
+	free(s->seen);
+	free(s);
+}
+
+size_t shortest_bytes(const struct shortest *s)
+{
+	return s ? sizeof *s + (s->ways ? s->network->n_states * sizeof *s->ways : 0) +
+	               (s->max_lengths + s->max_stacks + s->max_heap + s->max_seen) * sizeof(uint32_t) +
+	               s->max_nodes * sizeof *s->nodes
+	         : 0;
+}

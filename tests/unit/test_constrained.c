@@ -1,0 +1,417 @@
+/* The engine with constraints (engine/constraint.h) on the shipped model: whatever is drawn, however wildly, is what the
+ * constraint says; an answer ends where it can do nothing else; and its tokens are the same alone and in company. */
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "engine/engine.h"
+#include "model/plan.h"
+#include "text/grammar.h"
+#include "text/tokenizer.h"
+
+enum { N_PROMPT = 40, MAX_TOKENS = 200, MAX_TEXT = 8192, N_KINDS = 8, N_ROUNDS = 60 };
+
+static const struct source {
+	enum grammar_kind kind;
+	const char *text;
+} sources[N_KINDS] = {
+    {GRAMMAR_JSON_SCHEMA,
+     "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\",\"maxLength\":12},\"age\":"
+     "{\"type\":\"integer\",\"minimum\":0,\"maximum\":150}},\"required\":[\"name\",\"age\"],"
+     "\"additionalProperties\":false}"},
+    {GRAMMAR_REGEX, "[0-9]{3}-[a-zé]{2,9}(!|\\?)"},
+    {GRAMMAR_CHOICE, "[\"order\",\"orderId\",\"orders of magnitude\",\"no\"]"},
+    {GRAMMAR_GBNF, "root ::= item (\", \" item){0,3}\nitem ::= \"(\" item? \")\" | [a-c]"},
+    {GRAMMAR_JSON_SCHEMA,
+     "{\"type\":\"array\",\"maxItems\":4,\"items\":{\"oneOf\":[{\"const\":null},{\"type\":\"number\","
+     "\"multipleOf\":0.25,\"minimum\":-9,\"maximum\":9},{\"enum\":[\"\\\"\",\"\\u00e9\\n\"]}]}}"},
+    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"string\",\"format\":\"date\"}"},
+    {GRAMMAR_GBNF, "root ::= \"\""},
+    {GRAMMAR_JSON_SCHEMA, "{\"not\":{\"type\":[\"object\",\"array\",\"string\",\"number\"]}}"},
+};
+
+static struct grammar *compile(const struct source *source)
+{
+	struct error error = {0};
+	struct grammar *grammar = grammar_compile(source->kind, source->text, strlen(source->text), NULL, &error);
+	if (!grammar)
+		fail_msg("%s: %s", source->text, error.message);
+	return grammar;
+}
+
+static struct engine *open_engine(int n_parallel)
+{
+	struct error error = {0};
+	struct model_options model = {.path = "models/tallow-tiny",
+	                              .weights_auto = true,
+	                              .kv_auto = true,
+	                              .n_threads = 2,
+	                              .n_parallel = n_parallel,
+	                              .context = 512};
+	struct engine_options options = {.model = &model, .max_queue = 64};
+	struct engine *engine = engine_create(&options, &error);
+	assert_non_null(engine);
+	if (!engine_start(engine, &error) || !engine_wait_ready(engine, 600000, &error))
+		fail_msg("%s", error.message);
+	return engine;
+}
+
+/* ---- requests ---- */
+
+struct job {
+	int32_t prompt[N_PROMPT];
+	struct request request;
+	const struct source *source; /* NULL: none */
+	char text[MAX_TEXT];
+	size_t n_text;
+	int32_t tokens[MAX_TOKENS];
+	int n_tokens;
+	struct error error;
+	enum stop_reason stop_reason;
+};
+
+static void make_job(struct job *job, int number)
+{
+	static const struct logit_bias biases[] = {{.token = 20, .bias = 100}, {.token = 33, .bias = -100}};
+	*job = (struct job){.source = &sources[number % N_KINDS]};
+	for (int i = 0; i < N_PROMPT; i++)
+		job->prompt[i] = 300 + (i * 7 + number / N_KINDS * 13) % 500;
+	job->request = (struct request){
+	    .prompt = job->prompt,
+	    .n_prompt = N_PROMPT,
+	    .max_tokens = MAX_TOKENS,
+	    .sampling = {.temperature = number % 5 == 4 ? 0 : 2,
+	                 .top_p = number % 3 == 1 ? 0.9 : 1,
+	                 .top_k = number % 4 == 1 ? 5 : 0,
+	                 .repetition_penalty = number % 2 ? 1.3 : 1,
+	                 .mirostat_tau = number % 7 == 3 ? 4 : 0,
+	                 .mirostat_eta = 0.1,
+	                 .min_tokens = number % 6 == 5 ? 3 : 0,
+	                 .n_biases = number % 3,
+	                 .biases = biases,
+	                 .seed = (uint64_t)number,
+	                 .logprobs = number % 2,
+	                 .n_top_logprobs = 2},
+	    .ignore_eos = number % 4 == 2,
+	};
+	snprintf(job->request.job_id, sizeof job->request.job_id, "job-%d", number);
+}
+
+static struct stream *submit(struct engine *engine, struct job *job)
+{
+	struct error error = {0};
+	job->request.grammar = job->source ? compile(job->source) : NULL;
+	struct stream *stream = engine_submit(engine, &job->request, NULL, &error);
+	if (!stream)
+		fail_msg("%s", error.message);
+	return stream;
+}
+
+static void take(struct job *job, const struct event *event)
+{
+	if (event->type == EVENT_TOKEN) {
+		assert_true(job->n_tokens < MAX_TOKENS && job->n_text + event->n_text_bytes < MAX_TEXT);
+		job->tokens[job->n_tokens++] = event->token;
+		memcpy(job->text + job->n_text, event->text, event->n_text_bytes);
+		job->n_text += event->n_text_bytes;
+		if (event->logprobs)
+			assert_true(event->logprobs->logprob <= 0 && event->logprobs->logprob > LOGPROB_LEAST);
+	}
+	job->stop_reason = event->stop_reason;
+	job->error = event->error;
+}
+
+static void drain(struct stream *stream, struct job *job)
+{
+	struct event event = {0};
+	while (event.type != EVENT_END && event.type != EVENT_ERROR) {
+		if (stream_next(stream, &event))
+			take(job, &event);
+		else
+			poll(&(struct pollfd){.fd = stream_fd(stream), .events = POLLIN}, 1, -1);
+	}
+	stream_close(stream);
+}
+
+/* Whole where it ended by itself; else a beginning of what the constraint says. */
+static void check_text(const struct job *job)
+{
+	struct grammar *grammar = compile(job->source);
+	if (job->error.code != ERROR_NONE)
+		fail_msg("%s: %s", job->source->text, job->error.message);
+	if (!grammar_take(grammar, job->text, job->n_text))
+		fail_msg("%s may not be %.*s", job->source->text, (int)job->n_text, job->text);
+	assert_int_equal(job->stop_reason, grammar_complete(grammar) ? STOP_EOS : STOP_MAX_TOKENS);
+	grammar_destroy(grammar);
+}
+
+static struct job jobs[N_KINDS * N_ROUNDS], alone[N_KINDS];
+
+static void whatever_is_drawn_is_what_the_constraint_says(void **state)
+{
+	(void)state;
+	struct stream *streams[N_KINDS];
+	struct engine *engine = open_engine(N_KINDS);
+	for (int round = 0; round < N_ROUNDS; round++) {
+		struct job *of_round = &jobs[round * N_KINDS];
+		for (int i = 0; i < N_KINDS; i++) {
+			make_job(&of_round[i], round * N_KINDS + i);
+			streams[i] = submit(engine, &of_round[i]);
+		}
+		for (int i = 0; i < N_KINDS; i++) {
+			drain(streams[i], &of_round[i]);
+			check_text(&of_round[i]);
+		}
+	}
+	engine_destroy(engine);
+}
+
+static void tokens_do_not_depend_on_company(void **state)
+{
+	(void)state;
+	struct engine *engine = open_engine(1);
+	for (int i = 0; i < N_KINDS; i++) { /* those of the round before, in another engine */
+		make_job(&alone[i], (N_ROUNDS - 1) * N_KINDS + i);
+		drain(submit(engine, &alone[i]), &alone[i]);
+		const struct job *other = &jobs[(N_ROUNDS - 1) * N_KINDS + i];
+		assert_int_equal(alone[i].n_tokens, other->n_tokens);
+		assert_memory_equal(alone[i].tokens, other->tokens, (size_t)other->n_tokens * sizeof *other->tokens);
+	}
+	engine_destroy(engine);
+}
+
+/* ---- ends ---- */
+
+static void run(struct engine *engine, struct job *job, const struct source *source)
+{
+	static int n_jobs = 100000;
+	job->source = source;
+	snprintf(job->request.job_id, sizeof job->request.job_id, "job-%d", n_jobs++);
+	drain(submit(engine, job), job);
+}
+
+static void an_answer_ends_where_nothing_else_may_come(void **state)
+{
+	(void)state;
+	static const struct source empty = {GRAMMAR_REGEX, "(ab)?"}, one = {GRAMMAR_CHOICE, "[\"ab\"]"};
+	struct engine *engine = open_engine(2);
+	struct job job;
+	make_job(&job, 0);
+	job.request.ignore_eos = true;
+	job.request.sampling.min_tokens = 100;
+	run(engine, &job, &one); /* neither makes it go on */
+	assert_int_equal(job.error.code, ERROR_NONE);
+	assert_int_equal(job.stop_reason, STOP_EOS);
+	assert_int_equal(job.n_text, 2);
+	make_job(&job, 1); /* what may end at once, and shall have a token at least */
+	job.request.sampling.min_tokens = 1;
+	run(engine, &job, &empty);
+	assert_int_equal(job.n_text, 2);
+	make_job(&job, 2);
+	job.request.max_tokens = 1; /* whole at the last token: the end is no cut */
+	run(engine, &job, &(struct source){GRAMMAR_CHOICE, "[\"a\"]"});
+	assert_int_equal(job.stop_reason, STOP_EOS);
+	assert_int_equal(job.n_tokens, 1);
+	engine_destroy(engine);
+}
+
+static void stops_end_a_constrained_answer_too(void **state)
+{
+	(void)state;
+	static const struct source digits = {GRAMMAR_REGEX, "[0-9]{30}"};
+	struct engine *engine = open_engine(2);
+	struct job first, stopped;
+	make_job(&first, 0);
+	run(engine, &first, &digits);
+	assert_int_equal(first.n_text, 30);
+	make_job(&stopped, 0);
+	stopped.request.stops[0] = (struct stop_string){.text = first.text + 7, .n_bytes = 3};
+	stopped.request.n_stops = 1;
+	run(engine, &stopped, &digits);
+	assert_int_equal(stopped.stop_reason, STOP_SEQUENCE);
+	assert_true(stopped.n_text <= 7);
+	make_job(&stopped, 0);
+	stopped.request.sampling.stop_tokens = &first.tokens[0];
+	stopped.request.sampling.n_stop_tokens = 1;
+	run(engine, &stopped, &digits); /* a token with text of its own may end it where that may come */
+	assert_int_equal(stopped.stop_reason, STOP_EOS);
+	assert_int_equal(stopped.n_tokens, 0);
+	engine_destroy(engine);
+}
+
+/* Where a word is complete the text goes back, and the constraint with it. */
+static void words_that_must_not_come_make_no_other_text(void **state)
+{
+	(void)state;
+	static const struct source digits = {GRAMMAR_REGEX, "[0-9]{30}[ab]"};
+	static const struct bad_word words[] = {{"11", 2}, {"023", 3},  {"7", 1}, {"b", 1},
+	                                        {"90", 2}, {"9981", 4}, {"55", 2}};
+	struct engine *engine = open_engine(2);
+	int n_other = 0;
+	for (int i = 0; i < 40; i++) {
+		struct job plain, job;
+		make_job(&plain, i);
+		make_job(&job, i);
+		run(engine, &plain, &digits);
+		job.request.sampling.bad_words = words;
+		job.request.sampling.n_bad_words = sizeof words / sizeof *words;
+		job.request.whole = i % 2;
+		job.request.max_tokens = i % 2 ? 33 : MAX_TOKENS;
+		run(engine, &job, &digits);
+		check_text(&job);
+		assert_int_equal(job.n_text, 31);
+		for (size_t j = 0; j < sizeof words / sizeof *words; j++)
+			assert_null(memmem(job.text, job.n_text, words[j].text, words[j].n_bytes));
+		n_other += job.n_text != plain.n_text || memcmp(job.text, plain.text, job.n_text) != 0;
+	}
+	assert_true(n_other > 20);
+	engine_destroy(engine);
+}
+
+/* ---- whole outputs ---- */
+
+static const struct source long_ways[] = {
+    {GRAMMAR_JSON_SCHEMA,
+     "{\"type\":\"object\",\"properties\":{\"a\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"array\","
+     "\"items\":{\"enum\":[\"a long one\",\"another, which is longer\"]},\"minItems\":9}]},\"b\":{\"$ref\":"
+     "\"#\"}},\"required\":[\"a\"],\"additionalProperties\":false}"},
+    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"items\":{\"type\":\"array\",\"items\":{\"type\":\"number\"}}}"},
+    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"string\",\"minLength\":7,\"pattern\":\"^[é\\\\n\\\"a]*$\"}"},
+    {GRAMMAR_JSON_SCHEMA,
+     "{\"type\":\"string\",\"not\":{\"enum\":[\"\",\"a\"]},\"pattern\":\"^[\\u0000-\\u001f€]*$\"}"},
+    {GRAMMAR_REGEX, "(a|bc)*(dddd|[é-ü]{2}x*)"},
+    {GRAMMAR_GBNF, "root ::= \"(\" root \")\" | \"[\" root root \"]\" | [0-9]{3}"},
+    {GRAMMAR_JSON_OBJECT, ""},
+};
+enum { N_WAYS = sizeof long_ways / sizeof *long_ways };
+
+static struct grammar_vocabulary *read_vocabulary(void)
+{
+	struct error error = {0};
+	struct tokenizer *tokenizer = tokenizer_load("models/tallow-tiny", &error);
+	struct grammar_vocabulary *vocabulary = tokenizer ? grammar_vocabulary_create(tokenizer, &error) : NULL;
+	if (!vocabulary)
+		fail_msg("%s", error.message);
+	tokenizer_destroy(tokenizer);
+	return vocabulary;
+}
+
+/* After `text` and the byte; UINT32_MAX where it may not come. */
+static uint32_t left_after(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, const char *text,
+                           size_t n, int byte)
+{
+	char next = (char)byte;
+	grammar_restart(grammar);
+	assert_true(grammar_take(grammar, text, n));
+	return grammar_take(grammar, &next, 1) ? grammar_bytes_left(grammar, vocabulary) : UINT32_MAX;
+}
+
+/* The distance to the end is exact: it is 0 where the text may end, else one more than the least after any byte. */
+static void the_shortest_end_is_the_shortest(void **state)
+{
+	(void)state;
+	struct grammar_vocabulary *vocabulary = read_vocabulary();
+	for (int i = 0; i < N_WAYS; i++) {
+		struct grammar *grammar = compile(&long_ways[i]);
+		uint64_t random = (uint64_t)i * 77 + 5;
+		char text[64];
+		for (size_t n = 0; n < sizeof text; n++) {
+			grammar_restart(grammar);
+			assert_true(grammar_take(grammar, text, n));
+			uint32_t left = grammar_bytes_left(grammar, vocabulary), least = UINT32_MAX;
+			assert_int_equal(left == 0, grammar_complete(grammar));
+			int allowed[256], n_allowed = 0;
+			for (int byte = 0; byte < 256; byte++) {
+				uint32_t after = left_after(grammar, vocabulary, text, n, byte);
+				least = after < least ? after : least;
+				if (after != UINT32_MAX)
+					allowed[n_allowed++] = byte;
+			}
+			if (left > 0 && least + 1 != left)
+				fail_msg("%s: %u bytes from the end after \"%.*s\", %u after another", long_ways[i].text, left, (int)n,
+				         text, least);
+			if (n_allowed == 0)
+				break;
+			random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+			text[n] = (char)allowed[(random >> 33) % (uint64_t)n_allowed];
+		}
+		grammar_destroy(grammar);
+	}
+	grammar_vocabulary_destroy(vocabulary);
+}
+
+static void an_output_is_whole_however_little_room_there_is(void **state)
+{
+	(void)state;
+	static const int more[] = {0, 1, 2, 5, 17, 40, 90};
+	struct grammar_vocabulary *vocabulary = read_vocabulary();
+	struct engine *engine = open_engine(2);
+	for (int i = 0; i < N_WAYS * 7; i++) {
+		const struct source *source = &long_ways[i % N_WAYS];
+		struct grammar *grammar = compile(source);
+		struct job job;
+		make_job(&job, i);
+		uint32_t least = grammar_tokens_left(grammar, vocabulary);
+		assert_true(least > 0 && least <= grammar_bytes_left(grammar, vocabulary));
+		job.request.max_tokens = (int64_t)least + more[i % 7];
+		job.request.whole = true;
+		run(engine, &job, source);
+		assert_int_equal(job.error.code, ERROR_NONE);
+		if (!grammar_take(grammar, job.text, job.n_text) || !grammar_complete(grammar))
+			fail_msg("%s, in %d tokens: %.*s", source->text, (int)job.request.max_tokens, (int)job.n_text, job.text);
+		grammar_destroy(grammar);
+	}
+	grammar_vocabulary_destroy(vocabulary);
+	engine_destroy(engine);
+}
+
+static void too_little_room_is_told_with_the_number(void **state)
+{
+	(void)state;
+	struct grammar_vocabulary *vocabulary = read_vocabulary();
+	struct engine *engine = open_engine(2);
+	struct error error = {0};
+	struct job job;
+	char number[16];
+	make_job(&job, 0);
+	job.request.grammar = compile(&sources[0]);
+	job.request.whole = true;
+	uint32_t least = grammar_tokens_left(job.request.grammar, vocabulary);
+	job.request.max_tokens = (int64_t)least - 1;
+	assert_null(engine_submit(engine, &job.request, NULL, &error));
+	assert_int_equal(error.code, ERROR_CONSTRAINT);
+	snprintf(number, sizeof number, " %u tokens", least);
+	assert_non_null(strstr(error.message, number));
+	grammar_destroy(job.request.grammar); /* still the caller's */
+	grammar_vocabulary_destroy(vocabulary);
+	engine_destroy(engine);
+}
+
+static int quiet(void **state)
+{
+	(void)state;
+	log_init(LOG_OFF, LOG_FORMAT_PLAIN);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(whatever_is_drawn_is_what_the_constraint_says),
+	    cmocka_unit_test(tokens_do_not_depend_on_company),
+	    cmocka_unit_test(an_answer_ends_where_nothing_else_may_come),
+	    cmocka_unit_test(stops_end_a_constrained_answer_too),
+	    cmocka_unit_test(words_that_must_not_come_make_no_other_text),
+	    cmocka_unit_test(the_shortest_end_is_the_shortest),
+	    cmocka_unit_test(an_output_is_whole_however_little_room_there_is),
+	    cmocka_unit_test(too_little_room_is_told_with_the_number),
+	};
+	return cmocka_run_group_tests(tests, quiet, NULL);
+}
