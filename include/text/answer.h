@@ -47,7 +47,8 @@ struct answer_reading {
 	const struct answer_tools *offered;       /* borrowed; NULL: none were offered, and no calls are looked for */
 	bool in_reasoning;                        /* the prompt ended with the tag that opens reasoning */
 	bool in_call;                             /* the prompt ended with what opens a call */
-	bool single_call;                         /* further calls are left out */
+	bool only_row;    /* `tools` itself is looked for and no other form: the model is held to it */
+	bool single_call; /* further calls are left out */
 };
 
 /* From a request's `tools`: [{"type":"function","function":{"name","parameters"}}] or [{"name","parameters"}]; what is none

@@ -21,19 +21,90 @@ static void check_tools(const struct json *tools, struct field_checker *check)
 	}
 }
 
-/* False for none. */
-static bool read_choice(const struct json *choice, struct field_checker *check)
+/* ---- what may, and what must be called ---- */
+
+static void add_name(struct generation *generation, const struct tool_name **list, const struct json *name,
+                     struct error *error)
 {
-	static const char *const known[] = {"auto", "required", "none"};
-	const char *text = json_string(choice, NULL);
-	if (!choice)
+	size_t n_bytes = 0;
+	const char *text = json_string(name, &n_bytes);
+	struct tool_name *added = arena_alloc(&generation->arena, sizeof *added);
+	if (added) {
+		added->name = arena_strdup(&generation->arena, text, n_bytes);
+		added->next = *list;
+	}
+	if (!added || !added->name)
+		error_set(error, ERROR_MEMORY, "no memory for the request");
+	else
+		*list = added;
+}
+
+void answer_must_call(struct generation *generation, const struct json *name, struct error *error)
+{
+	struct asked_answer *answer = &generation->asked.answer;
+	answer->must_call = true;
+	if (name)
+		add_name(generation, &answer->allowed, name, error);
+}
+
+void answer_strict_read(struct generation *generation, const struct json *name, const struct json *strict,
+                        struct error *error)
+{
+	bool is_strict = false;
+	if (json_bool(strict, &is_strict) && is_strict && json_string(name, NULL))
+		add_name(generation, &generation->asked.answer.strict, name, error);
+}
+
+static bool text_is(const struct json *value, const char *text)
+{
+	const char *given = json_string(value, NULL);
+	return given && strcmp(given, text) == 0;
+}
+
+static const struct json *name_of(const struct json *function)
+{
+	const struct json *inner = json_get(function, "function");
+	const struct json *name = json_get(inner ? inner : function, "name");
+	return json_string(name, NULL) ? name : NULL;
+}
+
+/* Several that may be called: what is not among them is not, where something must be. */
+static void read_allowed(struct field_checker *check, const struct json *choice, struct generation *generation,
+                         struct error *error)
+{
+	const struct json *inner = json_get(choice, "allowed_tools"), *from = inner ? inner : choice;
+	const struct json *tools = json_get(from, "tools");
+	bool must = text_is(json_get(from, "mode"), "required");
+	if (json_count(tools) == 0)
+		field_error(check, "tool_choice", "allowed_tools", NULL, "tool_choice.allowed_tools must have tools");
+	for (const struct json *tool = json_first(tools); tool; tool = json_next(tool)) {
+		if (!name_of(tool))
+			field_error(check, "tool_choice", "allowed_tools", NULL,
+			            "tool_choice.allowed_tools: each of tools must be a function with a name");
+		else if (must)
+			answer_must_call(generation, name_of(tool), error);
+	}
+}
+
+bool answer_choice_read(struct field_checker *check, struct generation *generation, struct error *error)
+{
+	const struct json *choice = field_get(check, "tool_choice");
+	if (!choice || text_is(choice, "auto"))
 		return true;
-	for (size_t i = 0; text && i < sizeof known / sizeof *known; i++)
-		if (strcmp(text, known[i]) == 0)
-			return strcmp(text, "none") != 0;
-	if (json_type(choice) != JSON_OBJECT)
+	if (text_is(choice, "none"))
+		return false;
+	if (text_is(choice, "required"))
+		answer_must_call(generation, NULL, error);
+	else if (text_is(json_get(choice, "type"), "allowed_tools"))
+		read_allowed(check, choice, generation, error);
+	else if (json_type(choice) == JSON_OBJECT && name_of(choice))
+		answer_must_call(generation, name_of(choice), error);
+	else
 		field_error(check, "tool_choice", "one of none, auto, required", NULL,
 		            "tool_choice must be none, auto, required, or an object that names a function");
+	if (generation->asked.answer.must_call && !text_is(choice, "required") &&
+	    !text_is(json_get(choice, "type"), "allowed_tools"))
+		generation->asked.answer.single_call = true;
 	return true;
 }
 
@@ -43,10 +114,16 @@ void answer_fields_read(struct field_checker *check, const struct request_limits
 	struct asked_answer *answer = &generation->asked.answer;
 	bool parallel = true;
 	field_bool(check, "parallel_tool_calls", &parallel);
-	*answer = (struct asked_answer){.reads = true, .settings = limits->answers, .single_call = !parallel};
+	answer->reads = true;
+	answer->settings = limits->answers;
+	answer->single_call = !parallel;
 	const struct json *tools = field_get(check, "tools");
 	check_tools(tools, check);
-	if (!read_choice(field_get(check, "tool_choice"), check) || json_count(tools) == 0)
+	for (const struct json *tool = json_first(tools); tool; tool = json_next(tool)) {
+		const struct json *function = json_get(tool, "function"), *from = function ? function : tool;
+		answer_strict_read(generation, json_get(from, "name"), json_get(from, "strict"), error);
+	}
+	if (!answer_choice_read(check, generation, error) || json_count(tools) == 0)
 		return;
 	answer->offered = answer_tools_read(tools, &generation->arena);
 	if (!answer->offered)

@@ -186,8 +186,6 @@ static void refuse(struct field_checker *check, const struct asked_constraint *a
 static void note(struct generation *generation, const struct grammar_report *report, struct error *error)
 {
 	struct bytes out = {0};
-	json_open(&out);
-	json_field_key(&out, "notes");
 	bytes_append_text(&out, "[");
 	for (size_t i = 0; i < report->n_notes; i++) {
 		if (i > 0)
@@ -198,9 +196,9 @@ static void note(struct generation *generation, const struct grammar_report *rep
 		json_close(&out);
 	}
 	bytes_append_text(&out, "]");
-	json_close(&out);
-	generation->asked.constraints = out.failed ? NULL : arena_strdup(&generation->arena, out.data, out.n_bytes);
-	if (!generation->asked.constraints)
+	struct asked_constraint *asked = &generation->asked.constraint;
+	asked->notes = out.failed ? NULL : arena_strdup(&generation->arena, out.data, out.n_bytes);
+	if (!asked->notes)
 		error_set(error, ERROR_MEMORY, "no memory for the request");
 	bytes_free(&out);
 }
@@ -209,7 +207,13 @@ void constraint_fields_conclude(struct field_checker *check, struct generation *
 {
 	struct asked_constraint *asked = &generation->asked.constraint;
 	struct grammar_report report = {0};
+	const struct asked_answer *answer = &generation->asked.answer;
 	read_whole(check, "complete", field_get(check, "complete"), generation);
+	if (answer->must_call && !answer->offered)
+		field_error(check, "tool_choice", "needs(tools)", NULL, "tool_choice asks for a call, and there are no tools");
+	if (answer->must_call && asked->wanted)
+		field_error(check, asked->field, "not_with(tool_choice)", NULL,
+		            "%s: tool_choice says already that the answer is a call", asked->field);
 	if (!asked->wanted || check->n_errors > 0 || error->code != ERROR_NONE)
 		return;
 	struct error refusal = {0};

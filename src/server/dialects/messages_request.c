@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/dialects/answer_fields.h"
 #include "server/dialects/constraint_fields.h"
 #include "server/dialects/conversation.h"
 #include "server/dialects/reading.h"
@@ -14,6 +15,8 @@ enum { PLACE_BYTES = 64 };
 
 struct messages_reader {
 	struct field_checker *check;
+	struct generation *generation; /* NULL: nothing is generated */
+	struct error *error;
 	struct conversation writer;
 	char place[PLACE_BYTES]; /* of what is being read: "messages.3.content.0" */
 };
@@ -215,10 +218,16 @@ static void read_messages(struct messages_reader *reader)
 /* False: the answer may not call any. */
 static bool read_tool_choice(struct messages_reader *reader)
 {
-	const struct json *choice = field_get(reader->check, "tool_choice");
+	const struct json *choice = field_get(reader->check, "tool_choice"), *name = json_get(choice, "name");
 	snprintf(reader->place, sizeof reader->place, "tool_choice");
-	if (choice && !is_type(choice, "auto") && !is_type(choice, "none"))
-		bad(reader, "unsupported", "is not supported by this server other than as {\"type\":\"auto\"} or \"none\"");
+	bool names = is_type(choice, "tool") && json_string(name, NULL);
+	if (choice && !is_type(choice, "auto") && !is_type(choice, "none") && !is_type(choice, "any") && !names)
+		bad(reader, "one of auto, any, tool, none",
+		    "must be an object whose type is auto, any, none, or tool with a name");
+	if (reader->generation && (names || is_type(choice, "any")))
+		answer_must_call(reader->generation, names ? name : NULL, reader->error);
+	if (reader->generation && names)
+		reader->generation->asked.answer.single_call = true;
 	return !is_type(choice, "none");
 }
 
@@ -241,6 +250,8 @@ static void read_tools(struct messages_reader *reader)
 		if (!json_string(name, NULL)) {
 			bad(reader, "required", "must be an object with a name");
 		} else if (wanted) {
+			if (reader->generation)
+				answer_strict_read(reader->generation, name, json_get(tool, "strict"), reader->error);
 			if (!any) {
 				json_field_key(out, "tools");
 				bytes_append_text(out, "[");
@@ -268,9 +279,10 @@ static void read_thinking(struct messages_reader *reader)
 		json_field_text(out, "reasoning_effort", "high");
 }
 
-bool messages_read_conversation(struct field_checker *check, struct json **made, struct error *error)
+bool messages_read_conversation(struct field_checker *check, struct generation *generation, struct json **made,
+                                struct error *error)
 {
-	struct messages_reader reader = {.check = check};
+	struct messages_reader reader = {.check = check, .generation = generation, .error = error};
 	read_messages(&reader);
 	conversation_end_messages(&reader.writer);
 	snprintf(reader.place, sizeof reader.place, "messages");
@@ -304,7 +316,7 @@ bool messages_parse(const struct json *body, const struct request_limits *limits
 	constraint_format_read(check, "output_format", field_get(check, "output_format"), false, generation, error);
 	constraint_format_read(check, "output_config.format", json_get(field_get(check, "output_config"), "format"), false,
 	                       generation, error);
-	if (check->n_errors > 0 || !messages_read_conversation(check, &asked->made_conversation, error))
+	if (check->n_errors > 0 || !messages_read_conversation(check, generation, &asked->made_conversation, error))
 		return false;
 	asked->conversation = asked->made_conversation;
 	bool single = false;

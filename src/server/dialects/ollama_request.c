@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/dialects/answer_fields.h"
 #include "server/dialects/constraint_fields.h"
 #include "server/dialects/conversation.h"
 #include "server/dialects/reading.h"
@@ -226,18 +227,21 @@ static void read_messages(struct reading *reading, struct conversation *writer)
 		read_message(check, writer, message, index++);
 }
 
-static void read_tools(struct field_checker *check, struct bytes *out)
+static void read_tools(struct reading *reading, struct bytes *out)
 {
+	struct field_checker *check = reading->check;
 	const struct json *tools = field_get(check, "tools");
+	bool wanted = answer_choice_read(check, reading->generation, reading->error);
 	if (tools && json_type(tools) != JSON_ARRAY)
 		field_error(check, "tools", "type(array)", NULL, "tools must be an array (got %s)",
 		            json_type_name(json_type(tools)));
-	if (json_count(tools) == 0)
+	if (json_count(tools) == 0 || !wanted)
 		return;
 	json_field_key(out, "tools");
 	bytes_append_text(out, "[");
 	for (const struct json *tool = json_first(tools); tool; tool = json_next(tool)) {
 		const struct json *function = json_get(tool, "function"), *name = json_get(function, "name");
+		answer_strict_read(reading->generation, name, json_get(function, "strict"), reading->error);
 		if (json_string(name, NULL))
 			conversation_write_tool(out, name, json_get(function, "description"), json_get(function, "parameters"));
 		else if (check->n_errors == 0)
@@ -254,7 +258,7 @@ bool ollama_parse_chat(const struct json *body, const struct request_limits *lim
 	struct conversation writer = {0};
 	read_messages(&reading, &writer);
 	conversation_end_messages(&writer);
-	read_tools(check, &writer.out);
+	read_tools(&reading, &writer.out);
 	return finish(&reading, &writer);
 }
 

@@ -118,8 +118,9 @@ void reading_answer(struct reading *reading, bool single_call)
 {
 	struct asked *asked = reading->asked;
 	const struct json *tools = json_get(asked->made_conversation, "tools");
-	asked->answer =
-	    (struct asked_answer){.reads = true, .settings = reading->limits->answers, .single_call = single_call};
+	asked->answer.reads = true;
+	asked->answer.settings = reading->limits->answers;
+	asked->answer.single_call |= single_call;
 	if (json_count(tools) == 0)
 		return;
 	asked->answer.offered = answer_tools_read(tools, &reading->generation->arena);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/dialects/answer_fields.h"
 #include "server/dialects/constraint_fields.h"
 #include "server/dialects/conversation.h"
 #include "server/dialects/reading.h"
@@ -217,6 +218,7 @@ static void write_tools(struct responses_reader *reader, const struct json *tool
 			bad(reader, "required", "must have a name, as a string");
 		} else if (is_type(tool, "function")) {
 			remember_place(reader, name, space);
+			answer_strict_read(reader->reading->generation, name, json_get(tool, "strict"), reader->reading->error);
 			conversation_write_tool(out, name, json_get(tool, "description"), json_get(tool, "parameters"));
 		}
 	}
@@ -224,23 +226,21 @@ static void write_tools(struct responses_reader *reader, const struct json *tool
 
 static void read_tools(struct responses_reader *reader)
 {
-	const struct json *tools = field_get(reader->check, "tools"), *choice = field_get(reader->check, "tool_choice");
+	const struct json *tools = field_get(reader->check, "tools");
 	struct bytes *out = &reader->writer.out, list = {0};
 	snprintf(reader->place, sizeof reader->place, "tools");
 	if (tools && json_type(tools) != JSON_ARRAY)
 		bad(reader, "type(array)", "must be an array");
 	bytes_append_text(&list, "[");
 	write_tools(reader, tools, NULL, &list);
-	if (list.n_bytes > 1 && !text_is(choice, "none")) {
+	bool wanted = answer_choice_read(reader->check, reader->reading->generation, reader->reading->error);
+	if (list.n_bytes > 1 && wanted) {
 		json_field_key(out, "tools");
 		bytes_append(out, list.data, list.n_bytes);
 		bytes_append_text(out, "]");
 	}
 	out->failed |= list.failed;
 	bytes_free(&list);
-	snprintf(reader->place, sizeof reader->place, "tool_choice");
-	if (choice && !text_is(choice, "auto") && !text_is(choice, "none"))
-		bad(reader, "unsupported", "is not supported by this server other than as auto or none");
 }
 
 /* ---- how to answer ---- */

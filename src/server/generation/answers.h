@@ -28,11 +28,21 @@ struct answer_settings {
 	enum reasoning_output reasoning;
 };
 
+/* A tool's name, in a list. */
+struct tool_name {
+	const char *name;
+	const struct tool_name *next;
+};
+
 struct asked_answer {
 	bool reads; /* the answer is taken apart; else it is text and nothing else */
 	struct answer_settings settings;
 	const struct answer_tools *offered; /* NULL: none may be called */
 	bool single_call;
+	bool is_held;                    /* calls are written in one form: a constraint leaves no other */
+	bool must_call;                  /* the answer is a call, or several */
+	const struct tool_name *allowed; /* what may be called then; NULL: all that is offered */
+	const struct tool_name *strict;  /* whose arguments are held to their schemas, whenever they are called */
 };
 
 /* "auto", "none" or a name of text/tool_format.h. */

@@ -308,9 +308,10 @@ bool generation_submit(struct generation *generation, const struct sender *sende
 	generation->owner = sender->owner;
 	snprintf(generation->request_id, sizeof generation->request_id, "%s", sender->request_id);
 	generation->tokenizer = engine_tokenizer(engine);
+	asked->answer.is_held = constraints_hold(asked);
 	if (choose_what_is_open(generation, error) && name_model(generation, engine, error) &&
-	    encode_prompts(generation, engine, error) && make_choices(generation, error) &&
-	    prepare_readers(generation, error))
+	    encode_prompts(generation, engine, error) && constraints_prepare(generation, error) &&
+	    make_choices(generation, error) && prepare_readers(generation, error))
 		submit(generation, sender, engine, retry_after_s, error);
 	if (!asked->echoes_prompt)
 		free_prompts(generation);

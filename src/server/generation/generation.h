@@ -52,6 +52,7 @@ struct asked_constraint {
 	size_t n_bytes;
 	const char *field; /* of the body, that it stood in */
 	bool whole;        /* complete at max_tokens */
+	const char *notes; /* JSON array of what is worth knowing of it; NULL: nothing */
 };
 
 /* Checked; every field is in range. */

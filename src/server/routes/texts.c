@@ -191,7 +191,7 @@ static bool count_tokens(struct text_request *request, struct error *error)
 {
 	struct json *made = NULL;
 	struct token_ids ids = {0};
-	bool ok = messages_read_conversation(&request->check, &made, error) &&
+	bool ok = messages_read_conversation(&request->check, NULL, &made, error) &&
 	          generation_encode_chat(request->exchange->server->engine, made, false, NULL, NULL, &ids, error);
 	if (ok) {
 		json_open(&request->body);

@@ -12,6 +12,9 @@
  * all. */
 bool answer_row_counts(const struct answer_reading *reading, const struct tool_format *row);
 
+/* A schema's type is a string, or one of its types is. */
+bool answer_schema_is_string(const struct json *schema);
+
 bool answer_tools_have(const struct answer_tools *tools, const char *name, size_t n_name);
 /* The tool's schema says that this parameter is a string: its plain text is never read as another value. */
 bool answer_tools_is_string(const struct answer_tools *tools, const char *name, size_t n_name, const char *parameter,

@@ -28,8 +28,7 @@ static bool is(const struct json *value, const char *text)
 	return given && n_bytes == strlen(text) && memcmp(given, text, n_bytes) == 0;
 }
 
-/* Its type, or one of them. */
-static bool may_be_string(const struct json *schema)
+bool answer_schema_is_string(const struct json *schema)
 {
 	const struct json *type = json_get(schema, "type");
 	for (const struct json *item = json_first(type); item; item = json_next(item))
@@ -49,7 +48,7 @@ static bool read_parameters(struct tool *tool, const struct json *schema, struct
 		const char *name = json_key(property, &parameter->n_name);
 		if (!name)
 			continue; /* no object */
-		parameter->is_string = may_be_string(property);
+		parameter->is_string = answer_schema_is_string(property);
 		parameter->name = arena_strdup(arena, name, parameter->n_name);
 		if (!parameter->name)
 			return false;
@@ -91,6 +90,8 @@ const struct answer_tools *answer_tools_read(const struct json *list, struct are
 bool answer_row_counts(const struct answer_reading *reading, const struct tool_format *row)
 {
 	const struct tool_format *wanted = reading->tools;
+	if (reading->only_row)
+		return reading->offered && row == wanted;
 	return wanted && reading->offered &&
 	       (strcmp(row->name, wanted->name) == 0 || strcmp(wanted->name, "generic") == 0 ||
 	        strcmp(row->name, "generic") == 0);

@@ -13,8 +13,6 @@
 #include "text/grammar/vocabulary.h"
 #include "text/unicode.h"
 
-enum { COMPILE_STEPS = 20 << 20 };
-
 /* ---- reports ---- */
 
 static void add_remark(struct grammar_remark **list, size_t *n, size_t *max, const char *pointer, const char *why)
@@ -109,8 +107,8 @@ static bool choice_read(struct grammar *g, const char *source, size_t n_bytes, s
 	return ok;
 }
 
-static bool read_source(struct grammar *g, enum grammar_kind kind, const char *source, size_t n_bytes,
-                        struct grammar_report *report)
+bool grammar_read_source(struct grammar *g, enum grammar_kind kind, const char *source, size_t n_bytes,
+                         struct grammar_report *report)
 {
 	static const char object[] = "{\"type\":\"object\"}";
 	size_t valid = kind == GRAMMAR_JSON_OBJECT ? n_bytes : unicode_valid_prefix(source, n_bytes);
@@ -133,8 +131,7 @@ static bool read_source(struct grammar *g, enum grammar_kind kind, const char *s
 	return false;
 }
 
-/* Trims the network and sets up the matcher. */
-static bool make_ready(struct grammar *g, struct grammar_report *report)
+bool grammar_make_ready(struct grammar *g, struct grammar_report *report)
 {
 	if (!network_trim(&g->network, g->languages)) {
 		const char *why = languages_failed(g->languages);
@@ -155,6 +152,15 @@ static bool make_ready(struct grammar *g, struct grammar_report *report)
 	return !matcher_failed(g->matcher);
 }
 
+void grammar_set_error(const struct grammar_report *report, struct error *error)
+{
+	if (report->n_refused > 0)
+		error_set(error, ERROR_CONSTRAINT, "%.120s%s%.300s", report->refused[0].pointer,
+		          *report->refused[0].pointer ? ": " : "", report->refused[0].why);
+	else
+		error_set(error, ERROR_MEMORY, "not enough memory for a constraint");
+}
+
 struct grammar *grammar_compile(enum grammar_kind kind, const char *source, size_t n_bytes,
                                 struct grammar_report *report, struct error *error)
 {
@@ -162,14 +168,11 @@ struct grammar *grammar_compile(enum grammar_kind kind, const char *source, size
 	struct grammar *g = calloc(1, sizeof *g);
 	bool ok = g && (g->languages = languages_create()) != NULL;
 	if (ok) {
-		languages_allow(g->languages, COMPILE_STEPS);
-		ok = read_source(g, kind, source, n_bytes, to) && to->n_refused == 0 && make_ready(g, to);
+		languages_allow(g->languages, GRAMMAR_COMPILE_STEPS);
+		ok = grammar_read_source(g, kind, source, n_bytes, to) && to->n_refused == 0 && grammar_make_ready(g, to);
 	}
-	if (!ok && to->n_refused > 0)
-		error_set(error, ERROR_CONSTRAINT, "%.120s%s%.300s", to->refused[0].pointer,
-		          *to->refused[0].pointer ? ": " : "", to->refused[0].why);
-	else if (!ok)
-		error_set(error, ERROR_MEMORY, "not enough memory for a constraint of %zu bytes", n_bytes);
+	if (!ok)
+		grammar_set_error(to, error);
 	grammar_report_free(&own);
 	if (ok)
 		return g;

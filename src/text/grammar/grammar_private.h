@@ -30,7 +30,15 @@ struct grammar {
 	size_t next_mask;
 };
 
-enum { GRAMMAR_TOKEN_STEPS = 8 << 20 }; /* between two tokens */
+enum { GRAMMAR_COMPILE_STEPS = 20 << 20, GRAMMAR_TOKEN_STEPS = 8 << 20 }; /* the latter: between two tokens */
+
+/* Reads a source of any kind; its rule is the network's root then. False where it was refused, or memory is short. */
+bool grammar_read_source(struct grammar *grammar, enum grammar_kind kind, const char *source, size_t n_bytes,
+                         struct grammar_report *report);
+/* Trims the network and sets up the matcher. */
+bool grammar_make_ready(struct grammar *grammar, struct grammar_report *report);
+/* The first refusal; where there is none memory was short. */
+void grammar_set_error(const struct grammar_report *report, struct error *error);
 
 /* Adds a remark; beyond GRAMMAR_MAX_REMARKS, or with `report` NULL, nothing. */
 void report_refusal(struct grammar_report *report, const char *pointer, const char *why);
