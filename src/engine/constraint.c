@@ -1,13 +1,21 @@
 #include "engine/constraint.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/sequence.h"
 
 bool constraint_create(struct constraint *constraint, struct grammar *grammar,
-                       const struct grammar_vocabulary *vocabulary, struct error *error)
+                       const struct grammar_vocabulary *vocabulary, atomic_size_t *total, struct error *error)
 {
-	*constraint = (struct constraint){.vocabulary = vocabulary};
+	*constraint = (struct constraint){.vocabulary = vocabulary, .total = total, .n_bytes = grammar_bytes(grammar)};
+	if (atomic_fetch_add(total, constraint->n_bytes) + constraint->n_bytes > CONSTRAINT_MAX_TOTAL_BYTES)
+		return error_set(
+		    error, ERROR_QUEUE_FULL,
+		    "the constraints of requests that run or wait take %zu KiB, and with this one's %zu KiB more than "
+		    "the %d MiB that there are for them",
+		    (atomic_load(total) - constraint->n_bytes) >> 10, constraint->n_bytes >> 10,
+		    CONSTRAINT_MAX_TOTAL_BYTES >> 20);
 	constraint->mask = calloc(grammar_mask_words(vocabulary), sizeof *constraint->mask);
 	if (!constraint->mask)
 		return error_set(error, ERROR_MEMORY, "no memory for the mask of a constraint");
@@ -17,9 +25,22 @@ bool constraint_create(struct constraint *constraint, struct grammar *grammar,
 
 void constraint_free(struct constraint *constraint)
 {
+	if (constraint->total)
+		atomic_fetch_sub(constraint->total, constraint->n_bytes);
 	grammar_destroy(constraint->grammar);
 	free(constraint->mask);
 	*constraint = (struct constraint){0};
+}
+
+/* What the grammar could not follow the text for. */
+static void note_failure(struct constraint *c)
+{
+	const char *why = grammar_failed(c->grammar);
+	bool memory = why && strcmp(why, "memory") == 0;
+	if (why)
+		error_set(&c->error, memory ? ERROR_MEMORY : ERROR_INFERENCE, "the constraint ran out of %s", why);
+	else
+		error_set(&c->error, ERROR_INFERENCE, "the constraint does not take a token that was drawn");
 }
 
 /* ---- masks ---- */
@@ -85,8 +106,10 @@ static void make_mask(struct sequence *sequence, const struct model_config *conf
 	struct error error = {0};
 	bool ok = c->exact ? grammar_mask_within(c->grammar, c->vocabulary, tokens_after(sequence), c->mask, &error)
 	                   : grammar_mask(c->grammar, c->vocabulary, c->mask, &error);
-	if (!ok && grammar_failed(c->grammar)) {
+	if (!ok && (grammar_failed(c->grammar) || error.code == ERROR_MEMORY)) {
 		c->error = error;
+		if (grammar_failed(c->grammar))
+			note_failure(c);
 		return;
 	}
 	add_shown(sequence); /* which may be all that can come */
@@ -134,10 +157,8 @@ void constraint_follow(struct sequence *sequence, const struct model_config *con
 	const char *shown = shown_text(sequence, token, &n_bytes);
 	bool ok = shown ? grammar_take(c->grammar, shown, n_bytes) : grammar_token(c->grammar, c->vocabulary, token);
 	c->over = ok && grammar_over(c->grammar);
-	const char *why = grammar_failed(c->grammar);
 	if (!ok)
-		error_set(&c->error, ERROR_INFERENCE, "the constraint %s%s", why ? "ran out of " : "does not take token ",
-		          why ? why : "that was drawn");
+		note_failure(c);
 }
 
 void constraint_retrace(struct sequence *sequence, const struct model_config *config)

@@ -12,6 +12,8 @@
 #ifndef TALLOW_ENGINE_CONSTRAINT_H
 #define TALLOW_ENGINE_CONSTRAINT_H
 
+#include <stdatomic.h>
+
 #include "model/config.h"
 #include "text/grammar.h"
 
@@ -21,6 +23,8 @@ struct constraint {
 	struct grammar *grammar;                     /* NULL: none, and the rest means nothing */
 	const struct grammar_vocabulary *vocabulary; /* the engine's */
 	uint32_t *mask;                              /* of the next token, grammar_mask_words of it */
+	atomic_size_t *total;                        /* bytes of all grammars of the engine ... */
+	size_t n_bytes;                              /* ... and what this one counts there */
 	bool whole;                                  /* the output is to be complete at its last token */
 	bool exact;         /* of one that is whole: the mask leaves nothing that could not be completed in time */
 	bool only_end;      /* nothing else may come next: there is no mask */
@@ -28,9 +32,12 @@ struct constraint {
 	struct error error; /* unless its code is NONE: what the sequence ends with */
 };
 
-/* Takes the grammar over when it succeeds. */
+enum { CONSTRAINT_MAX_TOTAL_BYTES = 512 << 20 };
+
+/* Takes the grammar over when it succeeds. `total` counts those of all requests that run or wait: QUEUE_FULL where they would
+ * take more than CONSTRAINT_MAX_TOTAL_BYTES together; else MEMORY. */
 bool constraint_create(struct constraint *constraint, struct grammar *grammar,
-                       const struct grammar_vocabulary *vocabulary, struct error *error) MUST_USE;
+                       const struct grammar_vocabulary *vocabulary, atomic_size_t *total, struct error *error) MUST_USE;
 void constraint_free(struct constraint *constraint);
 
 void constraint_make_mask(struct sequence *sequence, const struct model_config *config);

@@ -33,7 +33,8 @@ struct engine {
 
 	/* ---- any thread ---- */
 	atomic_int wanted_threads; /* 0 = no change */
-	atomic_bool hurry;         /* catching up ends at its next matrix */
+	atomic_size_t constraint_bytes;
+	atomic_bool hurry; /* catching up ends at its next matrix */
 
 	/* ---- guarded by a mutex of its own, which is held while it is made ---- */
 	pthread_mutex_t vocabulary_mutex;

@@ -229,7 +229,7 @@ static bool add_constraint(struct engine *engine, struct sequence *sequence, con
 	const struct grammar_vocabulary *vocabulary = vocabulary_of(engine, error);
 	if (!vocabulary || (request->whole && !check_room(sequence, request->grammar, vocabulary, error)))
 		return false;
-	bool ok = constraint_create(&sequence->constraint, request->grammar, vocabulary, error);
+	bool ok = constraint_create(&sequence->constraint, request->grammar, vocabulary, &engine->constraint_bytes, error);
 	sequence->constraint.whole = request->whole;
 	return ok;
 }

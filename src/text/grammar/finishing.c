@@ -140,9 +140,10 @@ bool grammar_mask_within(struct grammar *g, const struct grammar_vocabulary *v, 
 	memset(mask, 0, v->n_words * sizeof *mask);
 	walk(g, v, n_left, &known, mask);
 	free(known.of);
-	if (known.failed || grammar_failed(g))
-		return error_set(error, ERROR_INFERENCE, "the constraint ran out of %s",
-		                 grammar_failed(g) ? grammar_failed(g) : "memory");
+	if (known.failed)
+		return error_set(error, ERROR_MEMORY, "not enough memory for the mask of a constraint");
+	if (grammar_failed(g))
+		return error_set(error, ERROR_INFERENCE, "the constraint ran out of %s", grammar_failed(g));
 	if (grammar_complete(g))
 		for (int i = 0; i < v->n_ends; i++)
 			mask[v->ends[i] / 32] |= 1U << v->ends[i] % 32;
