@@ -167,6 +167,10 @@ struct request {
 	const int32_t *prompt;                 /* [n_prompt], copied by engine_submit */
 	int64_t n_prompt;                      /* >= 1 */
 	int64_t max_tokens;                    /* >= 0; 0 = the engine's */
+	/* What the output must be, at its start; NULL: anything. The engine's from when the request is accepted; of several
+	 * requests each has its own. */
+	struct grammar *grammar;
+	bool whole;               /* the output is complete after max_tokens: what the grammar's shortest takes is kept free */
 	bool embeds;              /* wants one vector and no tokens: max_tokens, sampling and stops do not count */
 	bool fit_pool;            /* fewer than max_tokens, where the KV pool could never hold all of them */
 	struct sampling sampling; /* its lists are copied */
@@ -181,10 +185,6 @@ struct request {
 	                       * nothing of the prompt is taken from the cache then */
 	bool prompt_only;    /* nothing is generated: END comes when the prompt is computed */
 	int priority;        /* -10..10, higher first */
-	struct grammar
-	    *grammar;        /* what the output must be, at its start; NULL: anything. The engine's from when the request is
-	                          * accepted; of several requests each has its own */
-	bool whole;          /* the output is complete after max_tokens: what the grammar's shortest takes is kept free */
 	int64_t deadline_ns; /* clock_ns() value; 0 = none */
 	uint64_t cache_key;  /* prefixes are shared among equal keys only */
 };

@@ -124,11 +124,9 @@ static void make_mask(struct sequence *sequence, const struct model_config *conf
 
 void constraint_make_mask(struct sequence *sequence, const struct model_config *config)
 {
-	enum { NEAR_TOKENS = 64 }; /* then most tokens would be drawn again */
 	struct constraint *c = &sequence->constraint;
-	uint32_t left = c->whole ? grammar_bytes_left(c->grammar, c->vocabulary) : 0;
-	bool is_near = left > tokens_after(sequence) || tokens_after(sequence) - left < NEAR_TOKENS;
-	c->exact = c->whole && (is_near || sequence->bad_words); /* whose tokens are drawn several at a time */
+	/* Once a token had to be drawn again the next ones would have to be, too. Those of bad_words are drawn several at a time. */
+	c->exact = c->whole && (c->exact || sequence->bad_words);
 	make_mask(sequence, config);
 }
 
