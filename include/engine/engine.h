@@ -142,7 +142,8 @@ const char *outcome_name(enum outcome outcome); /* "completed", ...; static */
 struct engine_metrics {
 	uint64_t requests[OUTCOME_COUNT];
 	uint64_t tokens_generated, prompt_tokens, cached_tokens; /* cached: those of prompt_tokens that nobody computed */
-	uint64_t pauses;                                         /* of running requests, for want of pages */
+	uint64_t forced_tokens; /* of tokens_generated, those that a constraint left no choice but */
+	uint64_t pauses;        /* of running requests, for want of pages */
 	/* Seconds: from submission to the first token; between tokens of a stream; until admission; from there to the first
 	 * token; from there to the end; all of it. */
 	struct histogram time_to_first_token, inter_token, queue, prefill, decode, request;
@@ -170,9 +171,9 @@ struct request {
 	/* What the output must be, at its start; NULL: anything. The engine's from when the request is accepted; of several
 	 * requests each has its own. */
 	struct grammar *grammar;
-	bool whole;               /* the output is complete after max_tokens: what the grammar's shortest takes is kept free */
-	bool embeds;              /* wants one vector and no tokens: max_tokens, sampling and stops do not count */
-	bool fit_pool;            /* fewer than max_tokens, where the KV pool could never hold all of them */
+	bool whole;    /* the output is complete after max_tokens: what the grammar's shortest takes is kept free */
+	bool embeds;   /* wants one vector and no tokens: max_tokens, sampling and stops do not count */
+	bool fit_pool; /* fewer than max_tokens, where the KV pool could never hold all of them */
 	struct sampling sampling; /* its lists are copied */
 	uint32_t choice;          /* which answer to its prompt this is: others draw otherwise (sampler.h) */
 	struct stop_string stops[STOP_MAX_STRINGS]; /* copied */

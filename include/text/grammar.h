@@ -92,6 +92,8 @@ int32_t grammar_token_at(const struct grammar_vocabulary *vocabulary, const char
  * that were met). */
 bool grammar_mask(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, uint32_t *mask,
                   struct error *error) MUST_USE;
+/* The one token that may come next, where it is easy to see that no other may and the text must go on; else -1. */
+int32_t grammar_forced_token(struct grammar *grammar, const struct grammar_vocabulary *vocabulary);
 bool grammar_token(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, int32_t id) MUST_USE;
 
 /* How many tokens a shortest completion takes: of its bytes in turn the longest token that they begin with. UINT32_MAX where

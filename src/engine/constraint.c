@@ -165,3 +165,22 @@ void constraint_retrace(struct sequence *sequence, const struct model_config *co
 	for (int64_t i = sequence->request.n_prompt; i < sequence->n_tokens; i++)
 		constraint_follow(sequence, config, sequence->tokens[i]);
 }
+
+int32_t constraint_forced(struct sequence *sequence, const struct model_config *config)
+{
+	const struct constraint *c = &sequence->constraint;
+	const struct sampling *sampling = &sequence->request.sampling;
+	if (!c->grammar || c->over || c->error.code != ERROR_NONE || sequence->bad_words || sampling->logprobs ||
+	    sampling->mirostat_tau > 0)
+		return -1;
+	int32_t token = grammar_forced_token(c->grammar, c->vocabulary);
+	if (token < 0 || token >= config->vocab_size || sequence_is_end(sequence, config, token))
+		return -1;
+	for (int i = 0; i < sequence->request.n_shown; i++) {
+		size_t n_bytes = 0;
+		const char *text = shown_text(sequence, sequence->request.shown[i], &n_bytes);
+		if (text && grammar_may_take(c->grammar, text, n_bytes))
+			return -1;
+	}
+	return token;
+}

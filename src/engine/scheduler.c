@@ -471,6 +471,13 @@ void scheduler_go_back(struct scheduler *s, int id, int64_t n_known)
 	entry->n_done = n_known - 1;
 }
 
+void scheduler_go_ahead(struct scheduler *s, int id, int64_t n_known)
+{
+	struct entry *entry = &s->entries[id];
+	assert(is_decoding(entry) && n_known >= entry->n_known && n_known < entry->request.n_total);
+	entry->n_known = n_known;
+}
+
 void scheduler_remove(struct scheduler *s, int id)
 {
 	assert(id >= 0 && id < s->n_entries && s->entries[id].state != ENTRY_FREE);

@@ -83,7 +83,7 @@ struct scheduler_slice {
 	int64_t position;
 	int n_rows;
 	bool last;  /* ends the prompt: its last row's logits give the first token */
-	bool again; /* tokens that were generated before a pause: decode rows, without logits */
+	bool again; /* tokens that were generated before a pause, or without steps: decode rows, without logits */
 };
 
 struct scheduler_step {
@@ -120,6 +120,8 @@ bool scheduler_plan(struct scheduler *scheduler, struct scheduler_step *step);
 void scheduler_report(struct scheduler *scheduler, const struct scheduler_step *step, int64_t elapsed_ns);
 /* Of what it generated only the first tokens stay, n_known with the prompt's, and the last of them is another one now. */
 void scheduler_go_back(struct scheduler *scheduler, int id, int64_t n_known);
+/* It has more tokens than its steps gave, n_known with the prompt's: those before the last are computed as after a pause. */
+void scheduler_go_ahead(struct scheduler *scheduler, int id, int64_t n_known);
 void scheduler_remove(struct scheduler *scheduler, int id);
 
 int scheduler_running(const struct scheduler *scheduler); /* those that pause included: they have their place */

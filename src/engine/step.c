@@ -100,8 +100,8 @@ static void adopt_cached(struct engine *engine, int id)
 	                     engine->decode_is_prefill ? sequence->n_settled : sequence->request.n_prompt);
 	int64_t n_known = (int64_t)sequence->n_published * page_tokens;
 	int64_t n_new = scheduler_skip(engine->scheduler, id, n_known);
-	if (sequence->was_paused)
-		return; /* what it finds it may have computed itself */
+	if (sequence->was_paused || sequence->n_tokens > sequence->request.n_prompt)
+		return; /* what it finds it may have computed itself, or is none of the prompt's */
 	sequence->cached_tokens += n_new;
 	engine->metrics.cached_tokens += (uint64_t)n_new;
 }
@@ -306,6 +306,26 @@ static bool take_token(struct engine *engine, const struct forward_span *span, s
 	                     outcome);
 }
 
+/* Tokens that must come, up to as many as one step computes as rows of one sequence; true when it has ended with one. */
+static bool take_forced(struct engine *engine, struct sequence *sequence, int64_t *n_forced, enum outcome *outcome)
+{
+	enum { MOST_AT_ONCE = 15 };
+	for (*n_forced = 0; *n_forced < MOST_AT_ONCE; ++*n_forced) {
+		engine_in_step = false; /* see pick_constrained */
+		int32_t token = constraint_forced(sequence, &engine->config);
+		if (token >= 0)
+			constraint_follow(sequence, &engine->config, token);
+		engine_in_step = true;
+		if (token < 0)
+			return false;
+		if (sequence_take(sequence, token, NULL, &engine->config, clock_ns(), outcome)) {
+			++*n_forced;
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Locked. The first token that was drawn may be the end, which is none of the answer's. */
 static void observe_tokens(struct engine *engine, const struct sequence *sequence, int64_t n_new, int64_t previous_ns)
 {
@@ -351,7 +371,7 @@ static bool take_hidden(struct engine *engine, const struct forward_span *span, 
 }
 
 /* What follows from one span; true when its sequence has ended, with its outcome. */
-static bool take_span(struct engine *engine, int i, enum outcome *outcome)
+static bool take_span(struct engine *engine, int i, int64_t *n_forced, enum outcome *outcome)
 {
 	const struct forward_span *span = &engine->spans[i];
 	struct sequence *sequence = engine->sequences[engine->span_owners[i]];
@@ -362,7 +382,8 @@ static bool take_span(struct engine *engine, int i, enum outcome *outcome)
 		return take_hidden(engine, span, sequence, outcome);
 	if (!ok || (sequence->request.prompt_only && span->logit_row >= 0))
 		return sequence_end_prompt(sequence, ok, clock_ns(), outcome);
-	return span->logit_row >= 0 && take_token(engine, span, sequence, outcome);
+	return span->logit_row >= 0 &&
+	       (take_token(engine, span, sequence, outcome) || take_forced(engine, sequence, n_forced, outcome));
 }
 
 static void push_span(struct engine *engine, int i)
@@ -371,14 +392,18 @@ static void push_span(struct engine *engine, int i)
 	struct sequence *sequence = engine->sequences[id];
 	int64_t previous_ns = sequence->last_token_ns;
 	int64_t n_before = sequence->n_settled, n_known = engine->spans[i].position + engine->spans[i].n_rows + 1;
+	int64_t n_forced = 0;
 	enum outcome outcome;
 	engine_in_step = true;
-	bool ended = take_span(engine, i, &outcome);
+	bool ended = take_span(engine, i, &n_forced, &outcome);
 	engine_in_step = false;
 	pthread_mutex_lock(&engine->mutex);
 	observe_tokens(engine, sequence, sequence->n_settled - n_before, previous_ns);
 	if (sequence->bad_words && !ended && !engine->spans[i].cancelled && sequence->n_tokens < n_known)
 		scheduler_go_back(engine->scheduler, id, sequence->n_tokens);
+	engine->metrics.forced_tokens += (uint64_t)n_forced;
+	if (n_forced > 0 && !ended)
+		scheduler_go_ahead(engine->scheduler, id, sequence->n_tokens);
 	if (ended) {
 		remove_sequence(engine, id, outcome, clock_ns());
 		engine->span_owners[i] = -1; /* the id may be another's from here on */

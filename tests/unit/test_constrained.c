@@ -246,6 +246,68 @@ static void stops_end_a_constrained_answer_too(void **state)
 	engine_destroy(engine);
 }
 
+/* ---- forced tokens ---- */
+
+/* Characters that no token of the vocabulary is made of: most bytes have one way to go on. */
+static const struct source forced_ways[] = {
+    {GRAMMAR_GBNF,
+     "root ::= (a | b){6}\na ::= \"\\x01\\x02\\x03☃☄\\x04\\x05\\x06\\x07\"\nb ::= \"\\x0e\\x0f\\x10𝄞\\x11\\x12\""},
+    {GRAMMAR_JSON_SCHEMA,
+     "{\"type\":\"object\",\"properties\":{\"☃☄★☃☄★𝄞𝄢𝄪\":{\"enum\":[1,25]},\"₮₾₮₾₮₾\":{\"type\":\"boolean\"}"
+     "}"
+     ","
+     "\"required\":[\"☃☄★☃☄★𝄞𝄢𝄪\",\"₮₾₮₾₮₾\"],\"additionalProperties\":false}"},
+};
+
+static uint64_t count_forced(struct engine *engine)
+{
+	struct engine_metrics metrics;
+	engine_metrics(engine, &metrics);
+	return metrics.forced_tokens;
+}
+
+/* Whoever asks for log-probabilities has a step for each token. */
+static void forced_tokens_are_those_that_would_be_drawn(void **state)
+{
+	(void)state;
+	enum { N_JOBS = 24, N_TOGETHER = 3 };
+	static struct job forced[N_JOBS];
+	struct stream *streams[N_TOGETHER];
+	struct engine *engine = open_engine(N_TOGETHER);
+	uint64_t n_tokens = 0, n_forced;
+	for (int i = 0; i < N_JOBS; i += N_TOGETHER) {
+		for (int j = i; j < i + N_TOGETHER; j++) {
+			make_job(&forced[j], j);
+			forced[j].source = &forced_ways[j % 2];
+			forced[j].request.sampling.logprobs = false;
+			forced[j].request.sampling.mirostat_tau = 0;
+			forced[j].request.max_tokens = j % 5 ? MAX_TOKENS : 20; /* also cut in the middle of a run */
+			streams[j - i] = submit(engine, &forced[j]);
+		}
+		for (int j = i; j < i + N_TOGETHER; j++) {
+			drain(streams[j - i], &forced[j]);
+			assert_int_equal(forced[j].error.code, ERROR_NONE);
+			n_tokens += (uint64_t)forced[j].n_tokens;
+		}
+	}
+	n_forced = count_forced(engine);
+	if (n_forced * 10 < n_tokens * 3)
+		fail_msg("%llu of %llu tokens are forced", (unsigned long long)n_forced, (unsigned long long)n_tokens);
+	for (int i = 0; i < N_JOBS; i++) {
+		struct job drawn;
+		make_job(&drawn, i);
+		drawn.request.sampling.logprobs = true;
+		drawn.request.sampling.mirostat_tau = 0;
+		drawn.request.max_tokens = forced[i].request.max_tokens;
+		run(engine, &drawn, forced[i].source);
+		assert_int_equal(drawn.n_tokens, forced[i].n_tokens);
+		assert_memory_equal(drawn.tokens, forced[i].tokens, (size_t)drawn.n_tokens * sizeof *drawn.tokens);
+		assert_int_equal(drawn.stop_reason, forced[i].stop_reason);
+	}
+	assert_true(count_forced(engine) == n_forced);
+	engine_destroy(engine);
+}
+
 /* Where a word is complete the text goes back, and the constraint with it. */
 static void words_that_must_not_come_make_no_other_text(void **state)
 {
@@ -408,6 +470,7 @@ int main(void)
 	    cmocka_unit_test(tokens_do_not_depend_on_company),
 	    cmocka_unit_test(an_answer_ends_where_nothing_else_may_come),
 	    cmocka_unit_test(stops_end_a_constrained_answer_too),
+	    cmocka_unit_test(forced_tokens_are_those_that_would_be_drawn),
 	    cmocka_unit_test(words_that_must_not_come_make_no_other_text),
 	    cmocka_unit_test(the_shortest_end_is_the_shortest),
 	    cmocka_unit_test(an_output_is_whole_however_little_room_there_is),

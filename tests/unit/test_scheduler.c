@@ -70,6 +70,31 @@ static void short_prompt_is_one_slice_then_decodes(void **state)
 	scheduler_destroy(s);
 }
 
+/* What came without steps is computed in one, as decode rows without logits, but for the last, which decodes. */
+static void tokens_that_came_by_themselves_are_caught_up_with(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(2, 100);
+	struct scheduler_step step;
+	int id = add(s, 10, 60, 0, 0);
+	assert_true(plan(s, 0, &step));
+	scheduler_report(s, &step, 1000);
+	scheduler_go_ahead(s, id, 10 + 1 + 7);
+	assert_true(plan(s, 1, &step));
+	assert_int_equal(step.n_decode, 0);
+	assert_int_equal(step.n_slices, 1);
+	assert_true(step.slices[0].again && !step.slices[0].last);
+	assert_int_equal(step.slices[0].position, 10);
+	assert_int_equal(step.slices[0].n_rows, 7);
+	scheduler_report(s, &step, 1000);
+	assert_true(plan(s, 2, &step));
+	assert_int_equal(step.n_slices, 0);
+	assert_int_equal(step.n_decode, 1);
+	scheduler_remove(s, id);
+	assert_int_equal(scheduler_free_pages(s), 100);
+	scheduler_destroy(s);
+}
+
 static void slices_end_at_tiles(void **state)
 {
 	(void)state;
@@ -587,6 +612,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(short_prompt_is_one_slice_then_decodes),
+	    cmocka_unit_test(tokens_that_came_by_themselves_are_caught_up_with),
 	    cmocka_unit_test(slices_end_at_tiles),
 	    cmocka_unit_test(gap_of_running_streams_is_bounded),
 	    cmocka_unit_test(admission_wants_the_prompt_and_a_page),

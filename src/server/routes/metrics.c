@@ -59,6 +59,8 @@ static void write_engine_counters(struct bytes *out, const struct engine_metrics
 		write_labelled(out, "worker_requests_total", "outcome", outcome_name((enum outcome)i), metrics->requests[i]);
 	write_counter(out, "worker_tokens_generated_total", "Tokens generated.", metrics->tokens_generated);
 	write_counter(out, "worker_prompt_tokens_total", "Tokens of admitted prompts.", metrics->prompt_tokens);
+	write_counter(out, "worker_forced_tokens_total", "Generated tokens that a constraint left no choice but.",
+	              metrics->forced_tokens);
 	write_counter(out, "worker_cached_tokens_total", "Prompt tokens taken from the prefix cache.",
 	              metrics->cached_tokens);
 	write_counter(out, "worker_pauses_total", "Pauses of running requests, for want of pages.", metrics->pauses);
