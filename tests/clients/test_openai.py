@@ -7,6 +7,7 @@ import time
 import urllib.request
 
 import openai
+import pydantic
 import pytest
 
 URL, KEY, MODEL = os.environ["URL"], os.environ["TALLOW_API_KEY"], "tallow-tiny"
@@ -82,6 +83,37 @@ def test_chat_logprobs():
     tokens = answer.choices[0].logprobs.content
     assert len(tokens) == answer.usage.completion_tokens and all(len(token.top_logprobs) == 3 for token in tokens)
     assert b"".join(bytes(token.bytes) for token in tokens).decode() == answer.choices[0].message.content
+
+
+class City(pydantic.BaseModel):
+    name: str = pydantic.Field(max_length=8)
+    people: int = pydantic.Field(ge=0, le=9999)
+    kind: str | None = pydantic.Field(max_length=4)
+
+
+def test_structured_output():
+    """The client makes the schema of a class, and an object of the answer."""
+    wild = {"model": MODEL, "temperature": 2, "seed": 5}
+    choice = client().chat.completions.parse(messages=HELLO, response_format=City, max_tokens=80, **wild).choices[0]
+    assert choice.finish_reason == "stop" and isinstance(choice.message.parsed, City)
+    with client().chat.completions.stream(messages=HELLO, response_format=City, max_tokens=80, **wild) as stream:
+        assert stream.get_final_completion().choices[0].message.parsed == choice.message.parsed
+    assert isinstance(client().responses.parse(model=MODEL, input="Once", text_format=City, max_output_tokens=80).output_parsed, City)
+
+
+def test_a_call_that_must_be_made():
+    tools = [openai.pydantic_function_tool(City, name="look_up")]
+    choice = client().chat.completions.parse(messages=HELLO, tools=tools, tool_choice="required", parallel_tool_calls=False,
+                                             max_tokens=120, model=MODEL, temperature=1, seed=2).choices[0]
+    (call,) = choice.message.tool_calls
+    assert choice.finish_reason == "tool_calls" and isinstance(call.function.parsed_arguments, City)
+
+
+def test_a_schema_that_cannot_be_enforced():
+    schema = {"type": "object", "properties": {"a": {"$ref": "https://example.com/"}}}
+    with pytest.raises(openai.BadRequestError, match="/properties/a/"):
+        client().chat.completions.create(messages=HELLO, response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
+                                         **GREEDY)
 
 
 def test_asynchronously():
