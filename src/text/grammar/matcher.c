@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "text/grammar/characters.h"
+#include "text/grammar/language_private.h"
 #include "text/grammar/table.h"
 
 enum {
@@ -244,8 +245,13 @@ static void reach(struct matcher *m, uint32_t state, uint32_t stack)
 {
 	m->n_visits = 0;
 	visit(m, state, stack);
-	for (size_t i = 0; i < m->n_visits && !m->failed; i++)
+	for (size_t i = 0; i < m->n_visits && !m->failed; i++) {
+		if (!language_take_steps(m->languages, 1)) {
+			fail(m, "steps: the grammar can be read in too many ways");
+			return;
+		}
 		look_at_state(m, m->visits[i].state, m->visits[i].stack);
+	}
 }
 
 /* ---- steps ---- */
@@ -279,6 +285,8 @@ static uint32_t make_step(struct matcher *m, uint32_t state, unsigned char byte)
 {
 	uint32_t first = m->states[state].first_place, n = m->states[state].n_places;
 	begin_state(m);
+	if (!language_take_steps(m->languages, n))
+		fail(m, "steps: the grammar can be read in too many ways");
 	for (uint32_t i = 0; i < n && !m->failed; i++)
 		step_place(m, m->places[first + i], byte);
 	uint32_t next = finish_state(m);
