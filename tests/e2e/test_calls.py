@@ -114,6 +114,47 @@ def test_a_call_that_breaks_off_is_text(port):
     assert cut["stop_reason"] == "max_tokens"
 
 
+@pytest.fixture(scope="module")
+def hermes(text_model, tmp_path_factory):
+    from conftest import Worker
+
+    folder = tmp_path_factory.mktemp("strict")
+    starts = {"<go:%s>" % name: text for name, text in SCRIPTS.items()}
+    one = Worker(["--tool-format", "hermes"], scripted_model.write(folder / "scripted", text_model, starts, TEMPLATE), folder / "log")
+    yield one.port
+    assert one.stop() == 0, one.log()
+
+
+def said(answer):
+    """Blocks without what is each answer's own."""
+    return [{k: v for k, v in block.items() if k not in ("id", "signature")} for block in answer["content"]]
+
+
+@pytest.mark.parametrize("script", ["thinks", "calls", "two"])
+def test_strict_tools_change_nothing_of_what_is_right(hermes, script):
+    """Reasoning, text and calls of a model that does as it should: its grammar takes them as they are."""
+    port = hermes
+    schema = dict(SCHEMA, additionalProperties=False)
+    strict = {"tools": [{"name": "get_weather", "input_schema": schema, "strict": True}]}
+    free = good(message(port, script, tools=[{"name": "get_weather", "input_schema": schema}]))
+    held = good(message(port, script, **strict))
+    assert said(held) == said(free)
+    assert held["stop_reason"] == free["stop_reason"] and "constraints" not in held
+    assert free.get("constraints") == {"unconstrained_tools": ["get_weather"]}
+
+
+def test_where_the_form_of_calls_is_not_known_strict_tools_are_not_held(port):
+    answer = good(message(port, "calls", tools=[{"name": "get_weather", "input_schema": SCHEMA, "strict": True}]))
+    assert answer["content"][-1]["input"] == ARGUMENTS and answer["constraints"] == {"unconstrained_tools": ["get_weather"]}
+
+
+def test_a_strict_tool_mends_a_call_that_is_none(hermes):
+    """The script breaks off where a value should be; the grammar leaves it no way to."""
+    held = good(message(hermes, "broken", tools=[{"name": "get_weather", "input_schema": {
+        "type": "object", "properties": {"city": {"enum": ["Paris", "Oslo"]}}, "required": ["city"], "additionalProperties": False}, "strict": True}]))
+    assert held["content"][-1]["input"]["city"] in ("Paris", "Oslo")
+
+
 # ---- Responses ----
 
 KINDS.update({

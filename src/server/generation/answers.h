@@ -39,10 +39,11 @@ struct asked_answer {
 	struct answer_settings settings;
 	const struct answer_tools *offered; /* NULL: none may be called */
 	bool single_call;
-	bool is_held;                    /* calls are written in one form: a constraint leaves no other */
+	bool is_held;                    /* a constraint leaves calls one form only */
 	bool must_call;                  /* the answer is a call, or several */
 	const struct tool_name *allowed; /* what may be called then; NULL: all that is offered */
-	const struct tool_name *strict;  /* whose arguments are held to their schemas, whenever they are called */
+	/* Whose arguments are held to their schemas whenever they are called, if the model's form of calls is known. */
+	const struct tool_name *strict;
 };
 
 /* "auto", "none" or a name of text/tool_format.h. */

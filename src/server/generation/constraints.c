@@ -8,7 +8,7 @@ enum { MAX_TOOLS = 512, SHOWN_NAME_BYTES = 64, MAX_SHOWN_NAMES = 64 };
 
 bool constraints_hold(const struct asked *asked)
 {
-	return asked->constraint.wanted || asked->answer.must_call || asked->answer.strict;
+	return asked->constraint.wanted || asked->answer.must_call;
 }
 
 /* ---- tools ---- */
@@ -21,15 +21,16 @@ static bool is_among(const struct tool_name *list, const char *name)
 	return false;
 }
 
-static bool fill_tool(struct call_tool *out, const struct json *tool, int index, const struct asked_answer *asked)
+static bool fill_tool(struct call_tool *out, const struct json *tool, int index, const struct generation *generation)
 {
+	const struct asked_answer *asked = &generation->asked.answer;
 	const struct json *function = json_get(tool, "function"), *from = function ? function : tool;
 	const struct json *schema = json_get(from, "parameters");
 	*out = (struct call_tool){.index = index, .schema = schema ? schema : json_get(from, "input_schema")};
 	out->name = json_string(json_get(from, "name"), &out->n_name);
 	if (!out->name)
 		return false;
-	out->enforced = asked->must_call || is_among(asked->strict, out->name);
+	out->enforced = asked->must_call || (generation->reading.only_row && is_among(asked->strict, out->name));
 	return !asked->must_call || !asked->allowed || is_among(asked->allowed, out->name);
 }
 
@@ -40,7 +41,7 @@ static int list_tools(const struct generation *generation, struct call_tool tool
 	int n = 0, index = 0;
 	for (const struct json *tool = json_first(json_get(asked->conversation, "tools")); tool && n < MAX_TOOLS;
 	     tool = json_next(tool), index++)
-		if (fill_tool(&tools[n], tool, index, &asked->answer) &&
+		if (fill_tool(&tools[n], tool, index, generation) &&
 		    (tools[n].enforced || call_grammar_takes_name(tools[n].name, tools[n].n_name)))
 			n++;
 	return n;
@@ -62,32 +63,45 @@ static grammar_part calls_part(struct grammar *g, const struct generation *gener
 
 /* ---- answers ---- */
 
-/* Text that the reader takes for text, then perhaps calls. Where nothing but a brace marks a call, text begins with none. */
-static grammar_part chosen_part(struct grammar *g, const struct generation *generation, struct grammar_report *report)
+/* Text that the reader takes for text, then perhaps calls. Where nothing but a brace marks a call, text begins with none. A
+ * tag that opens reasoning is none of this text. */
+static grammar_part chosen_text(struct grammar *g, const struct generation *generation, struct grammar_report *report)
 {
-	static const char no_brace[] = "[ \\n\\r\\t]*([^ \\n\\r\\t{](.|\\n|\\r)*)?";
+	static const char no_brace[] = "[ \\n\\r\\t]*([^ \\n\\r\\t{<](.|\\n|\\r)*)?";
 	const struct tool_format *row = generation->reading.tools;
+	const struct reasoning_format *reasoning = generation->reading.reasoning;
 	const char *trigger = row->open[0] ? row->open[0] : row->call_open[0];
 	grammar_part calls = calls_part(g, generation, report), empty = grammar_part_text(g, "", 0);
 	if (!trigger) {
 		grammar_part text = grammar_part_source(g, GRAMMAR_REGEX, no_brace, sizeof no_brace - 1, report);
 		return grammar_part_either(g, (grammar_part[]){text, calls}, 2);
 	}
-	grammar_part text = grammar_part_without(g, &trigger, 1);
+	const char *words[] = {trigger, reasoning ? reasoning->open : NULL};
+	grammar_part text = grammar_part_without(g, words, reasoning ? 2 : 1);
 	grammar_part perhaps = grammar_part_either(g, (grammar_part[]){empty, calls}, 2);
 	return generation->reading.in_call ? calls : grammar_part_sequence(g, (grammar_part[]){text, perhaps}, 2);
 }
 
-/* Behind reasoning, where that is open, its end. */
+/* The rest of reasoning, then the answer. */
 static grammar_part after_reasoning(struct grammar *g, const struct answer_reading *reading, grammar_part answer)
 {
-	if (!reading->in_reasoning || answer == GRAMMAR_PART_NONE)
-		return answer;
 	grammar_part line_ends[] = {grammar_part_text(g, "", 0), grammar_part_text(g, "\n", 1),
 	                            grammar_part_text(g, "\n\n", 2)};
 	grammar_part parts[] = {grammar_part_until(g, reading->reasoning->close), grammar_part_either(g, line_ends, 3),
 	                        answer};
-	return grammar_part_sequence(g, parts, 3);
+	return answer == GRAMMAR_PART_NONE ? answer : grammar_part_sequence(g, parts, 3);
+}
+
+/* The same behind reasoning that the model may begin by itself. */
+static grammar_part chosen_part(struct grammar *g, const struct generation *generation, struct grammar_report *report)
+{
+	const struct answer_reading *reading = &generation->reading;
+	grammar_part text = chosen_text(g, generation, report);
+	if (!reading->reasoning || reading->in_reasoning || text == GRAMMAR_PART_NONE)
+		return text;
+	const char *open = reading->reasoning->open;
+	grammar_part parts[] = {grammar_part_text(g, open, strlen(open)), after_reasoning(g, reading, text)};
+	return grammar_part_either(g, (grammar_part[]){text, grammar_part_sequence(g, parts, 2)}, 2);
 }
 
 static struct grammar *put_together(const struct generation *generation, struct error *error)
@@ -109,7 +123,9 @@ static struct grammar *put_together(const struct generation *generation, struct 
 	} else {
 		answer = chosen_part(g, generation, &report);
 	}
-	g = grammar_finish(g, after_reasoning(g, reading, answer), &report, error);
+	if (reading->in_reasoning)
+		answer = after_reasoning(g, reading, answer);
+	g = grammar_finish(g, answer, &report, error);
 	grammar_report_free(&report);
 	return g;
 }
@@ -141,7 +157,7 @@ static bool write_unconstrained(const struct generation *generation, struct byte
 	for (const struct json *tool = json_first(json_get(generation->asked.conversation, "tools")); tool;
 	     tool = json_next(tool)) {
 		struct call_tool one;
-		if (!fill_tool(&one, tool, 0, asked) || one.enforced || n == MAX_SHOWN_NAMES)
+		if (!fill_tool(&one, tool, 0, generation) || one.enforced || n == MAX_SHOWN_NAMES)
 			continue;
 		bytes_append_text(out, n++ > 0 ? "," : "[");
 		json_write_string(out, one.name, one.n_name < SHOWN_NAME_BYTES ? one.n_name : SHOWN_NAME_BYTES);
@@ -200,7 +216,7 @@ static bool check_calls(const struct generation *generation, struct error *error
 bool constraints_prepare(struct generation *generation, struct error *error)
 {
 	struct asked *asked = &generation->asked;
-	bool chooses = asked->answer.strict && generation->reading.offered && generation->reading.tools;
+	bool chooses = asked->answer.strict && generation->reading.only_row;
 	if (!tell(generation, error) || !check_calls(generation, error))
 		return false;
 	if (!asked->answer.must_call && !chooses && (!asked->constraint.wanted || is_plain(generation)))

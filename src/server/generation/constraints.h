@@ -19,7 +19,8 @@
 
 enum { CONSTRAINTS_MAX_BYTES = 256 << 20 }; /* of all choices of a request */
 
-/* Whether calls, where there are some, are written in one form that is certain. */
+/* Whether calls, where there are some, are written in one form that is certain, whatever form that is. A template that tells
+ * none leaves the model all of them ("generic"): strict tools are held there only then. */
 bool constraints_hold(const struct asked *asked);
 
 /* Makes the generation's grammar, where it is more than the constraint alone, and says in asked.constraints what is worth

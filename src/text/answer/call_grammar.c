@@ -399,5 +399,7 @@ grammar_part call_grammar(struct grammar *g, const struct call_shape *shape, str
 	add(&row, calls);
 	if (format->close[0])
 		add_words(&row, format, format->close, true, report);
+	else if (calls != call)
+		add_gap(&row); /* whoever has begun it may yet end there */
 	return finish(&row);
 }
