@@ -204,7 +204,7 @@ cpus cpus-short: test-deps ## unit and a few end-to-end tests as other CPUs, emu
 	@tests/tools/cpus.sh $(if $(filter cpus,$@),full,short) $(BIN) $(BUILD)/tests
 
 # Beside a worker of their own; what they need is fetched from the registries into build/clients.
-.PHONY: schemathesis clients clients-agents clients-cli real-chat
+.PHONY: schemathesis random-schemas clients clients-agents clients-cli real-chat
 clients: all ## official clients and frameworks against the running server; aider, too, where MODEL=path is given
 	@tests/tools/venv.sh build/clients/openai tests/clients/openai.txt
 	@mkdir -p build/clients/js && cp tests/clients/package.json tests/clients/openai.test.mjs build/clients/js
@@ -234,6 +234,12 @@ schemathesis: all ## check the running server against /openapi.json (SCHEMATHESI
 	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model models/tallow-tiny --max-tokens 16 --context 256 --queue 1000" \
 	 sh -c 'cd build/clients && schemathesis/bin/schemathesis --config-file ../../tests/clients/schemathesis.toml run "$$URL/openapi.json" \
 	 -H "Authorization: Bearer secret" --exclude-path /shutdown $(or $(SCHEMATHESIS_ARGS),-n 50 --seed 1)'
+
+SCHEMAS := 100000 1
+random-schemas: all ## outputs held to random schemas, judged by jsonschema (SCHEMAS="how-many first-seed" MODEL=path)
+	@tests/tools/venv.sh build/clients/schemas tests/clients/schemas.txt
+	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model $(if $(filter command line,$(origin MODEL)),$(MODEL),models/tallow-tiny) --parallel 4" \
+	 build/clients/schemas/bin/python tests/clients/random_schemas.py $(SCHEMAS)
 
 real-chat: all ## ten questions to a real chat model: its answers are those of transformers (MODEL=file.gguf TRANSFORMERS=python)
 	$(if $(filter %.gguf,$(MODEL)),,$(error real-chat needs MODEL=file.gguf))
