@@ -105,9 +105,11 @@ uint32_t grammar_bytes_left(struct grammar *grammar, const struct grammar_vocabu
  * completed with n_left + 1 before. Slower. */
 bool grammar_mask_within(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, uint32_t n_left,
                          uint32_t *mask, struct error *error) MUST_USE;
-/* Is the token one of those? It is one of grammar_mask's. */
+/* Is the token one of those? It is one of grammar_mask's. And bytes that come as one token. */
 bool grammar_token_within(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, int32_t id,
                           uint32_t n_left) MUST_USE;
+bool grammar_text_within(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, const char *text,
+                         size_t n_bytes, uint32_t n_left) MUST_USE;
 
 /* ---- instances ---- */
 

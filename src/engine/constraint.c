@@ -62,18 +62,6 @@ static const char *shown_text(const struct sequence *sequence, int32_t token, si
 	return NULL;
 }
 
-static void add_shown(struct sequence *sequence)
-{
-	struct constraint *c = &sequence->constraint;
-	for (int i = 0; i < sequence->request.n_shown; i++) {
-		size_t n_bytes = 0;
-		int32_t token = sequence->request.shown[i];
-		const char *text = shown_text(sequence, token, &n_bytes);
-		if (text && grammar_may_take(c->grammar, text, n_bytes))
-			set_token(c, token, true);
-	}
-}
-
 /* The model's tokens that end answers are no text, though some vocabularies have bytes for them. */
 static void set_ends(struct sequence *sequence, const struct model_config *config, bool may_come)
 {
@@ -97,6 +85,21 @@ static uint32_t tokens_after(const struct sequence *sequence)
 {
 	int64_t left = sequence->n_total - sequence->n_tokens - 1;
 	return left < UINT32_MAX ? (uint32_t)left : UINT32_MAX - 1;
+}
+
+static void add_shown(struct sequence *sequence)
+{
+	struct constraint *c = &sequence->constraint;
+	for (int i = 0; i < sequence->request.n_shown; i++) {
+		size_t n_bytes = 0;
+		int32_t token = sequence->request.shown[i];
+		const char *text = shown_text(sequence, token, &n_bytes);
+		bool may_come =
+		    text && (c->exact ? grammar_text_within(c->grammar, c->vocabulary, text, n_bytes, tokens_after(sequence))
+		                      : grammar_may_take(c->grammar, text, n_bytes));
+		if (may_come)
+			set_token(c, token, true);
+	}
 }
 
 static void make_mask(struct sequence *sequence, const struct model_config *config)
@@ -136,8 +139,10 @@ bool constraint_has_time(struct sequence *sequence, const struct model_config *c
 	if (!c->whole || c->exact || token < 0 || sequence_is_end(sequence, config, token))
 		return true;
 	size_t n_bytes = 0;
-	if (shown_text(sequence, token, &n_bytes) ||
-	    grammar_token_within(c->grammar, c->vocabulary, token, tokens_after(sequence)))
+	const char *shown = shown_text(sequence, token, &n_bytes);
+	bool within = shown ? grammar_text_within(c->grammar, c->vocabulary, shown, n_bytes, tokens_after(sequence))
+	                    : grammar_token_within(c->grammar, c->vocabulary, token, tokens_after(sequence));
+	if (within)
 		return true;
 	c->exact = true;
 	make_mask(sequence, config);

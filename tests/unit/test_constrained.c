@@ -246,17 +246,54 @@ static void stops_end_a_constrained_answer_too(void **state)
 	engine_destroy(engine);
 }
 
+/* Control tokens that are tags of calls are text where a grammar has their spelling, as few tokens as they are. */
+static void a_shown_control_token_is_its_spelling(void **state)
+{
+	(void)state;
+	enum { TAG = 3 };
+	static const struct logit_bias bias = {.token = TAG, .bias = 100};
+	struct error error = {0};
+	struct tokenizer *tokenizer = tokenizer_load("models/tallow-tiny", &error);
+	assert_non_null(tokenizer);
+	size_t n_tag;
+	const char *tag = tokenizer_token_text(tokenizer, TAG, &n_tag);
+	assert_true(tag && tokenizer_is_special(tokenizer, TAG));
+	char grammar[200], expected[100];
+	snprintf(grammar, sizeof grammar, "root ::= \"%.*s\" [a-c]{2} | \"%.*s\" [d-f]{60}", (int)n_tag, tag, (int)n_tag,
+	         tag);
+	struct engine *engine = open_engine(2);
+	for (int whole = 0; whole < 2; whole++) {
+		struct job job;
+		make_job(&job, 0);
+		job.request.shown[job.request.n_shown++] = TAG;
+		job.request.sampling.biases = &bias;
+		job.request.sampling.n_biases = 1;
+		job.request.whole = whole;
+		job.request.max_tokens = whole ? 14 : MAX_TOKENS; /* no room for the longer one */
+		run(engine, &job, &(struct source){GRAMMAR_GBNF, grammar});
+		assert_int_equal(job.error.code, ERROR_NONE);
+		assert_int_equal(job.tokens[0], TAG);
+		snprintf(expected, sizeof expected, "%.*s", (int)n_tag, tag);
+		assert_memory_equal(job.text, expected, n_tag);
+		assert_int_equal(job.stop_reason, STOP_EOS);
+		if (whole)
+			assert_int_equal(job.n_text, n_tag + 2);
+	}
+	engine_destroy(engine);
+	tokenizer_destroy(tokenizer);
+}
+
 /* ---- forced tokens ---- */
 
 /* Characters that no token of the vocabulary is made of: most bytes have one way to go on. */
 static const struct source forced_ways[] = {
     {GRAMMAR_GBNF,
      "root ::= (a | b){6}\na ::= \"\\x01\\x02\\x03☃☄\\x04\\x05\\x06\\x07\"\nb ::= \"\\x0e\\x0f\\x10𝄞\\x11\\x12\""},
-    {GRAMMAR_JSON_SCHEMA,
-     "{\"type\":\"object\",\"properties\":{\"☃☄★☃☄★𝄞𝄢𝄪\":{\"enum\":[1,25]},\"₮₾₮₾₮₾\":{\"type\":\"boolean\"}"
-     "}"
-     ","
-     "\"required\":[\"☃☄★☃☄★𝄞𝄢𝄪\",\"₮₾₮₾₮₾\"],\"additionalProperties\":false}"},
+    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"object\",\"properties\":{"
+                          "\"☃☄★☃☄★𝄞𝄢𝄪\":{\"enum\":[1,25]},"
+                          "\"₮₾₮₾₮₾\":{\"type\":\"boolean\"}},"
+                          "\"required\":[\"☃☄★☃☄★𝄞𝄢𝄪\",\"₮₾₮₾₮₾\"],"
+                          "\"additionalProperties\":false}"},
 };
 
 static uint64_t count_forced(struct engine *engine)
@@ -470,6 +507,7 @@ int main(void)
 	    cmocka_unit_test(tokens_do_not_depend_on_company),
 	    cmocka_unit_test(an_answer_ends_where_nothing_else_may_come),
 	    cmocka_unit_test(stops_end_a_constrained_answer_too),
+	    cmocka_unit_test(a_shown_control_token_is_its_spelling),
 	    cmocka_unit_test(forced_tokens_are_those_that_would_be_drawn),
 	    cmocka_unit_test(words_that_must_not_come_make_no_other_text),
 	    cmocka_unit_test(the_shortest_end_is_the_shortest),

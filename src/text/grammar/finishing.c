@@ -89,8 +89,16 @@ uint32_t grammar_bytes_left(struct grammar *g, const struct grammar_vocabulary *
 
 bool grammar_token_within(struct grammar *g, const struct grammar_vocabulary *v, int32_t id, uint32_t n_left)
 {
+	size_t n_bytes;
+	const char *text = grammar_token_bytes(v, id, &n_bytes);
+	return text && grammar_text_within(g, v, text, n_bytes, n_left);
+}
+
+bool grammar_text_within(struct grammar *g, const struct grammar_vocabulary *v, const char *text, size_t n_bytes,
+                         uint32_t n_left)
+{
 	uint32_t state = g->state;
-	bool within = grammar_token(g, v, id) && fits(g, v, g->state, n_left);
+	bool within = grammar_take(g, text, n_bytes) && fits(g, v, g->state, n_left);
 	g->state = state;
 	return within;
 }
