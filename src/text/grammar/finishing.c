@@ -77,13 +77,13 @@ static bool fits(struct grammar *g, const struct grammar_vocabulary *v, uint32_t
 
 uint32_t grammar_tokens_left(struct grammar *g, const struct grammar_vocabulary *v)
 {
-	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
+	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
 	return tokens_from(g, v, g->state);
 }
 
 uint32_t grammar_bytes_left(struct grammar *g, const struct grammar_vocabulary *v)
 {
-	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
+	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
 	return v->has_bytes ? bytes_from(g, g->state) : UINT32_MAX;
 }
 
@@ -143,7 +143,7 @@ bool grammar_mask_within(struct grammar *g, const struct grammar_vocabulary *v, 
 {
 	struct verdicts known = {0};
 	uint32_t any = 0;
-	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
+	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
 	g->state = matcher_tidy(g->matcher, g->state);
 	memset(mask, 0, v->n_words * sizeof *mask);
 	walk(g, v, n_left, &known, mask);

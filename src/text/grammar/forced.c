@@ -39,7 +39,7 @@ int32_t grammar_forced_token(struct grammar *g, const struct grammar_vocabulary 
 	int byte = grammar_complete(g) ? -1 : only_byte(g, g->state);
 	size_t root = byte < 0 ? v->all.n_nodes : find_root(&v->all, byte);
 	int32_t only = -1;
-	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
+	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
 	for (size_t i = root; i < v->all.n_nodes && (i == root || nodes[i].depth > 1);) {
 		const struct token_node *node = &nodes[i];
 		states[node->depth] = matcher_step(g->matcher, states[node->depth - 1], node->byte);

@@ -205,7 +205,7 @@ void grammar_restart(struct grammar *g)
 bool grammar_take(struct grammar *g, const char *bytes, size_t n_bytes)
 {
 	uint32_t state = g->state;
-	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
+	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
 	for (size_t i = 0; i < n_bytes && state; i++)
 		state = matcher_step(g->matcher, state, (unsigned char)bytes[i]);
 	if (!state)
@@ -338,7 +338,7 @@ bool grammar_mask(struct grammar *g, const struct grammar_vocabulary *v, uint32_
 		memcpy(mask, known->words, v->n_words * sizeof *mask);
 		return true;
 	}
-	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
+	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
 	g->state = matcher_tidy(g->matcher, g->state);
 	make_mask(g, v, mask);
 	if (grammar_failed(g))

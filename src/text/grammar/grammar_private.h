@@ -30,7 +30,8 @@ struct grammar {
 	size_t next_mask;
 };
 
-enum { GRAMMAR_COMPILE_STEPS = 20 << 20, GRAMMAR_TOKEN_STEPS = 8 << 20 }; /* the latter: between two tokens */
+/* Between two tokens there may be many, but not between each two of many. */
+enum { GRAMMAR_COMPILE_STEPS = 20 << 20, GRAMMAR_TOKEN_STEPS = 8 << 20, GRAMMAR_REFILL_STEPS = 1 << 19 };
 
 /* Reads a source of any kind; its rule is the network's root then. False where it was refused, or memory is short. */
 bool grammar_read_source(struct grammar *grammar, enum grammar_kind kind, const char *source, size_t n_bytes,

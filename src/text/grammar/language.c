@@ -25,6 +25,11 @@ void languages_allow(struct languages *l, uint64_t n_steps)
 	l->steps_left = n_steps;
 }
 
+void languages_refill(struct languages *l, uint64_t n_more, uint64_t most)
+{
+	l->steps_left = l->steps_left + n_more < most ? l->steps_left + n_more : most;
+}
+
 bool language_take_steps(struct languages *l, uint64_t n)
 {
 	if (l->failed)

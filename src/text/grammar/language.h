@@ -31,6 +31,8 @@ void languages_destroy(struct languages *languages);
 const char *languages_failed(const struct languages *languages);
 /* Steps that may be taken from now on; one is about the derivative of one small term. */
 void languages_allow(struct languages *languages, uint64_t n_steps);
+/* So many more, but not more than `most` in all. */
+void languages_refill(struct languages *languages, uint64_t n_more, uint64_t most);
 
 size_t languages_bytes(const struct languages *languages);
 
