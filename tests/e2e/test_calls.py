@@ -20,6 +20,7 @@ SCRIPTS = {
              % json.dumps(ARGUMENTS, ensure_ascii=False),
     "two": "<tool_call>{\"name\":\"get_weather\",\"arguments\":{\"days\":12}}</tool_call>\n<tool_call>"
            "{\"name\":\"get_weather\",\"arguments\":{\"days\":13}}</tool_call>\n",
+    "fenced": "```json\n{\"name\": \"get_weather\", \"arguments\": {\"days\": 6}}\n```",
     "broken": "Well:\n<tool_call>{\"name\": \"get_weather\", \"arguments\": {\"city\": }}</tool_call>",
 }
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
@@ -130,7 +131,7 @@ def said(answer):
     return [{k: v for k, v in block.items() if k not in ("id", "signature")} for block in answer["content"]]
 
 
-@pytest.mark.parametrize("script", ["thinks", "calls", "two"])
+@pytest.mark.parametrize("script", ["thinks", "calls", "two", "fenced"])
 def test_strict_tools_change_nothing_of_what_is_right(hermes, script):
     """Reasoning, text and calls of a model that does as it should: its grammar takes them as they are."""
     port = hermes

@@ -43,8 +43,7 @@ void answers_prepare(const struct asked_answer *asked, const struct chat_templat
 	reading->offered = settings->no_tools ? NULL : asked->offered;
 	reading->tools = settings->tools ? settings->tools : style.tools;
 	reading->single_call = asked->single_call;
-	bool form_known = reading->tools && strcmp(reading->tools->name, "generic") != 0;
-	reading->only_row = reading->offered && reading->tools && (asked->is_held || (asked->strict && form_known));
+	reading->only_row = reading->offered && reading->tools && asked->is_held;
 	/* What a message ends with opens nothing. */
 	const struct template_run *last = rendering->n_runs ? &rendering->runs[rendering->n_runs - 1] : NULL;
 	if (last && !last->from_data)

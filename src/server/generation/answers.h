@@ -42,7 +42,7 @@ struct asked_answer {
 	bool is_held;                    /* a constraint leaves calls one form only */
 	bool must_call;                  /* the answer is a call, or several */
 	const struct tool_name *allowed; /* what may be called then; NULL: all that is offered */
-	/* Whose arguments are held to their schemas whenever they are called, if the model's form of calls is known. */
+	/* Whose arguments are held to their schemas whenever they are called in the model's own form, if that is known. */
 	const struct tool_name *strict;
 };
 

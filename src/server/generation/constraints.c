@@ -21,6 +21,13 @@ static bool is_among(const struct tool_name *list, const char *name)
 	return false;
 }
 
+/* In the model's own form of calls. One whose marks it forgets is read all the same where it has the choice, but not held. */
+static bool holds_strict(const struct generation *generation)
+{
+	const struct answer_reading *reading = &generation->reading;
+	return reading->offered && reading->tools && (reading->only_row || strcmp(reading->tools->name, "generic") != 0);
+}
+
 static bool fill_tool(struct call_tool *out, const struct json *tool, int index, const struct generation *generation)
 {
 	const struct asked_answer *asked = &generation->asked.answer;
@@ -30,7 +37,7 @@ static bool fill_tool(struct call_tool *out, const struct json *tool, int index,
 	out->name = json_string(json_get(from, "name"), &out->n_name);
 	if (!out->name)
 		return false;
-	out->enforced = asked->must_call || (generation->reading.only_row && is_among(asked->strict, out->name));
+	out->enforced = asked->must_call || (holds_strict(generation) && is_among(asked->strict, out->name));
 	return !asked->must_call || !asked->allowed || is_among(asked->allowed, out->name);
 }
 
@@ -216,7 +223,7 @@ static bool check_calls(const struct generation *generation, struct error *error
 bool constraints_prepare(struct generation *generation, struct error *error)
 {
 	struct asked *asked = &generation->asked;
-	bool chooses = asked->answer.strict && generation->reading.only_row;
+	bool chooses = asked->answer.strict && holds_strict(generation);
 	if (!tell(generation, error) || !check_calls(generation, error))
 		return false;
 	if (!asked->answer.must_call && !chooses && (!asked->constraint.wanted || is_plain(generation)))
