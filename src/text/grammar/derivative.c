@@ -5,7 +5,7 @@
 #include "text/grammar/language_private.h"
 #include "text/unicode.h"
 
-enum { MAX_STEPS = 100000 };
+enum { MAX_STEPS = 100000, MAX_FREE_TERMS = 1000 };
 
 /* ---- derivatives ---- */
 
@@ -287,8 +287,53 @@ bool language_matches(struct languages *l, uint32_t term, const char *text, size
 	return l->terms[term].has_empty;
 }
 
-uint32_t language_freedom(const struct languages *l, uint32_t term)
+/* Level by level: is every arc of every term on it alive? */
+static uint32_t search_freedom(struct languages *l, uint32_t start)
+{
+	uint32_t queue[MAX_FREE_TERMS], n_queue = 1, level_end = 1, depth = 0, search = ++l->free_search;
+	queue[0] = start;
+	for (uint32_t at = 0; at < n_queue; at++) {
+		if (at == level_end) {
+			depth++;
+			level_end = n_queue;
+		}
+		if (!arcs_ready(l, queue[at]))
+			return depth;
+		const struct term t = l->terms[queue[at]];
+		uint32_t first = 0;
+		for (uint32_t i = 0; i < t.n_arcs; i++) {
+			struct arc arc = l->arcs[t.first_arc + i];
+			bool surrogates = first >= SURROGATES_FIRST && arc.last <= SURROGATES_LAST;
+			first = arc.last + 1;
+			if (surrogates || l->terms[arc.target].free_search == search)
+				continue;
+			if (!language_is_live(l, arc.target) || n_queue == MAX_FREE_TERMS)
+				return depth;
+			l->terms[arc.target].free_search = search;
+			queue[n_queue++] = arc.target;
+		}
+	}
+	return LANGUAGE_NO_MAX;
+}
+
+uint32_t language_freedom(struct languages *l, uint32_t term)
+{
+	struct term *t = &l->terms[term];
+	if (t->kind == KIND_REPEAT && t->a == LANGUAGE_ANY)
+		return t->max;
+	if (!t->knows_freedom) {
+		uint32_t freedom = search_freedom(l, term);
+		l->terms[term].freedom = freedom;
+		l->terms[term].knows_freedom = true;
+	}
+	return l->terms[term].freedom;
+}
+
+uint32_t language_run(const struct languages *l, uint32_t term, uint32_t *max)
 {
 	const struct term *t = &l->terms[term];
-	return t->kind == KIND_REPEAT && t->a == LANGUAGE_ANY ? t->max : 0;
+	if (t->kind != KIND_REPEAT || l->terms[t->a].kind != KIND_CLASS)
+		return LANGUAGE_NONE;
+	*max = t->max;
+	return t->a;
 }

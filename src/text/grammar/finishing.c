@@ -131,9 +131,10 @@ static void walk(struct grammar *g, const struct grammar_vocabulary *v, uint32_t
 			i = node->skip;
 			continue;
 		}
-		if (node->token >= 0 && may_end_at(g, v, states[node->depth], n_left, known))
-			for (int32_t id = node->token; id >= 0; id = v->same[id])
-				mask[id / 32] |= 1U << id % 32;
+		uint32_t first = node->first, last = node[1].first;
+		if (first < last && may_end_at(g, v, states[node->depth], n_left, known))
+			for (; first < last; first++)
+				mask[v->all.ids[first] / 32] |= 1U << v->all.ids[first] % 32;
 		i++;
 	}
 }

@@ -47,9 +47,10 @@ int32_t grammar_forced_token(struct grammar *g, const struct grammar_vocabulary 
 			i = node->skip;
 			continue;
 		}
-		if (node->token >= 0 && (only >= 0 || v->same[node->token] >= 0))
+		uint32_t n_tokens = node[1].first - node->first;
+		if (n_tokens > 1 || (n_tokens > 0 && only >= 0))
 			return -1;
-		only = node->token >= 0 ? node->token : only;
+		only = n_tokens > 0 ? v->all.ids[node->first] : only;
 		i++;
 	}
 	return grammar_failed(g) ? -1 : only;

@@ -10,7 +10,6 @@
 #include "text/grammar/pattern.h"
 #include "text/grammar/shortest.h"
 #include "text/grammar/table.h"
-#include "text/grammar/vocabulary.h"
 #include "text/unicode.h"
 
 /* ---- reports ---- */
@@ -186,6 +185,8 @@ void grammar_destroy(struct grammar *g)
 		return;
 	for (size_t i = 0; i < GRAMMAR_MASKS; i++)
 		free(g->masks[i].words);
+	for (size_t i = 0; i < GRAMMAR_INSIDES; i++)
+		free(g->insides[i].words);
 	matcher_destroy(g->matcher);
 	shortest_destroy(g->shortest);
 	network_free(&g->network);
@@ -244,6 +245,8 @@ size_t grammar_bytes(const struct grammar *g)
 	size_t masks = 0;
 	for (size_t i = 0; i < GRAMMAR_MASKS; i++)
 		masks += g->masks[i].n_words * sizeof(uint32_t);
+	for (size_t i = 0; i < GRAMMAR_INSIDES; i++)
+		masks += g->insides[i].n_words * sizeof(uint32_t);
 	return sizeof *g + masks + shortest_bytes(g->shortest) + g->arena.used_bytes + matcher_bytes(g->matcher) +
 	       languages_bytes(g->languages) + g->network.max_states * sizeof *g->network.states +
 	       g->network.max_edges * sizeof *g->network.edges;
@@ -254,101 +257,4 @@ bool grammar_token(struct grammar *g, const struct grammar_vocabulary *v, int32_
 	size_t n_bytes;
 	const char *bytes = grammar_token_bytes(v, id, &n_bytes);
 	return bytes && grammar_take(g, bytes, n_bytes);
-}
-
-/* ---- masks ---- */
-
-static void walk(const struct grammar_vocabulary *v, struct matcher *m, uint32_t state, const struct token_trie *trie,
-                 uint32_t *mask)
-{
-	uint32_t states[VOCABULARY_MAX_TOKEN + 1];
-	const uint32_t *tables[VOCABULARY_MAX_TOKEN + 1];
-	const struct token_node *nodes = trie->nodes;
-	size_t n = trie->n_nodes;
-	states[0] = state;
-	tables[0] = matcher_next(m, state);
-	for (size_t i = 0; i < n;) {
-		const struct token_node *node = &nodes[i];
-		uint32_t depth = node->depth, next = tables[depth - 1] ? tables[depth - 1][node->byte] : 0;
-		if (next == 0) {
-			next = matcher_step(m, states[depth - 1], node->byte);
-			tables[depth - 1] = matcher_next(m, states[depth - 1]);
-			next = next ? next : MATCHER_DEAD;
-		}
-		if (next == MATCHER_DEAD) {
-			i = node->skip;
-			continue;
-		}
-		for (int32_t id = node->token; id >= 0; id = v->same[id])
-			mask[id / 32] |= 1U << id % 32;
-		states[depth] = next;
-		tables[depth] = matcher_next(m, next);
-		i++;
-	}
-}
-
-static void make_mask(struct grammar *g, const struct grammar_vocabulary *v, uint32_t *mask)
-{
-	uint32_t freedom = matcher_freedom(g->matcher, g->state);
-	const struct slice *slice = NULL;
-	for (int i = 0; i < VOCABULARY_SLICES; i++)
-		if (v->slices[i].max_chars <= freedom)
-			slice = &v->slices[i];
-	if (slice)
-		memcpy(mask, slice->mask, v->n_words * sizeof *mask);
-	else
-		memset(mask, 0, v->n_words * sizeof *mask);
-	walk(v, g->matcher, g->state, slice ? &slice->others : &v->all, mask);
-	if (matcher_accepts(g->matcher, g->state))
-		for (int i = 0; i < v->n_ends; i++)
-			mask[v->ends[i] / 32] |= 1U << v->ends[i] % 32;
-}
-
-static const struct known_mask *find_mask(const struct grammar *g, const struct grammar_vocabulary *v)
-{
-	for (size_t i = 0; i < GRAMMAR_MASKS; i++) {
-		const struct known_mask *known = &g->masks[i];
-		if (known->words && known->state == g->state && known->vocabulary == v && known->age == matcher_age(g->matcher))
-			return known;
-	}
-	return NULL;
-}
-
-/* Without memory it is made again next time. */
-static void keep_mask(struct grammar *g, const struct grammar_vocabulary *v, const uint32_t *mask)
-{
-	struct known_mask *known = &g->masks[g->next_mask++ % GRAMMAR_MASKS];
-	if (known->n_words != v->n_words) {
-		free(known->words);
-		known->words = malloc((v->n_words + 1) * sizeof *known->words);
-		known->n_words = known->words ? v->n_words : 0;
-	}
-	if (!known->words)
-		return;
-	memcpy(known->words, mask, v->n_words * sizeof *mask);
-	known->vocabulary = v;
-	known->state = g->state;
-	known->age = matcher_age(g->matcher);
-}
-
-bool grammar_mask(struct grammar *g, const struct grammar_vocabulary *v, uint32_t *mask, struct error *error)
-{
-	const struct known_mask *known = find_mask(g, v);
-	if (known) {
-		memcpy(mask, known->words, v->n_words * sizeof *mask);
-		return true;
-	}
-	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
-	g->state = matcher_tidy(g->matcher, g->state);
-	make_mask(g, v, mask);
-	if (grammar_failed(g))
-		return error_set(error, ERROR_INFERENCE, "the constraint ran out of %s", grammar_failed(g));
-	uint32_t any = 0;
-	for (size_t i = 0; i < v->n_words; i++)
-		any |= mask[i];
-	if (!any && !grammar_complete(g))
-		return error_set(error, ERROR_INFERENCE,
-		                 "no token of the vocabulary can follow what the constraint has accepted");
-	keep_mask(g, v, mask);
-	return true;
 }

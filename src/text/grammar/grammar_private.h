@@ -7,12 +7,12 @@
 #include "text/grammar/matcher.h"
 #include "text/grammar/network.h"
 
-enum { GRAMMAR_MASKS = 16 };
+enum { GRAMMAR_MASKS = 16, GRAMMAR_INSIDES = 16 };
 
-/* A mask that was made, for a state and a vocabulary. */
+/* A mask that was made: of a state of some age, or of plain tokens inside of a JSON string, for what may come there. */
 struct known_mask {
 	const struct grammar_vocabulary *vocabulary;
-	uint32_t state;
+	uint32_t key; /* state; language */
 	uint64_t age;
 	uint32_t *words;
 	size_t n_words;
@@ -26,8 +26,8 @@ struct grammar {
 	struct arena arena;        /* names in the network */
 	bool keeps_points;         /* 1.0 is not 1 to draft 4: instances keep a point */
 	struct shortest *shortest; /* NULL until asked for (finishing.c) */
-	struct known_mask masks[GRAMMAR_MASKS];
-	size_t next_mask;
+	struct known_mask masks[GRAMMAR_MASKS], insides[GRAMMAR_INSIDES];
+	size_t next_mask, next_inside;
 };
 
 /* Between two tokens there may be many, but not between each two of many. */

@@ -67,7 +67,10 @@ uint32_t language_after(struct languages *languages, uint32_t term, uint32_t cod
 /* Is there a live derivative by a character in first..last? */
 bool language_lives_in(struct languages *languages, uint32_t term, uint32_t first, uint32_t last);
 bool language_matches(struct languages *languages, uint32_t term, const char *text, size_t n_bytes);
-/* How many characters of whatever kind it takes at least, whichever they are; LANGUAGE_NO_MAX for LANGUAGE_ALL. */
-uint32_t language_freedom(const struct languages *languages, uint32_t term);
+/* So many characters of whatever kind may come, one after the other, and a string of the language is still begun; at least
+ * that many, where a search does not end soon. LANGUAGE_NO_MAX: any number. */
+uint32_t language_freedom(struct languages *languages, uint32_t term);
+/* Is it so many characters of one class, which is returned? *max of them at most. LANGUAGE_NONE where it is not. */
+uint32_t language_run(const struct languages *languages, uint32_t term, uint32_t *max);
 
 #endif

@@ -14,10 +14,13 @@ enum life { LIFE_UNKNOWN, LIFE_LIVE, LIFE_DEAD };
 struct term {
 	uint8_t kind, life;
 	bool has_empty;
-	bool plain;         /* without both, not, multiples: it has a string unless it is NONE */
-	uint32_t a, b;      /* parts; or first and number of `words`; multiples: the residue's halves */
-	uint32_t min, max;  /* repeat; multiples: how far the number was read, and which numbers (`steps`) */
-	uint32_t first_arc; /* UINT32_MAX until asked for */
+	bool knows_freedom;
+	uint32_t freedom;     /* language_freedom */
+	uint32_t free_search; /* the search for it that saw the term last */
+	bool plain;           /* without both, not, multiples: it has a string unless it is NONE */
+	uint32_t a, b;        /* parts; or first and number of `words`; multiples: the residue's halves */
+	uint32_t min, max;    /* repeat; multiples: how far the number was read, and which numbers (`steps`) */
+	uint32_t first_arc;   /* UINT32_MAX until asked for */
 	uint32_t n_arcs;
 };
 
@@ -47,7 +50,7 @@ struct languages {
 	size_t max_queue, max_parents;
 	uint32_t *seen; /* [n] the search that saw a term last */
 	size_t max_seen, n_seen;
-	uint32_t search;
+	uint32_t search, free_search;
 	struct table_index index;
 	uint64_t steps_left;
 	const char *failed;

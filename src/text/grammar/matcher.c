@@ -1,11 +1,9 @@
-#include "text/grammar/matcher.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 #include "text/grammar/characters.h"
 #include "text/grammar/language_private.h"
-#include "text/grammar/table.h"
+#include "text/grammar/matcher_private.h"
 
 enum {
 	MAX_PLACES = 1 << 14,  /* of one state */
@@ -14,38 +12,6 @@ enum {
 	TIDY_STATES = 1 << 13, /* kept between masks */
 	MAX_STACKS = 1 << 22,
 	N_BYTES = 256,
-};
-
-/* A state of the network to look at, and the visit before to the same one. */
-struct visit {
-	uint32_t state, stack, same;
-};
-
-struct match_state {
-	uint32_t first_place, n_places;
-	uint32_t *next; /* [256] 0: not yet asked, MATCHER_DEAD, or a state; NULL until one is asked for */
-	bool accepts;
-};
-
-struct matcher {
-	const struct network *network;
-	struct languages *languages;
-	struct match_state *states; /* the first is none */
-	size_t n_states, max_states;
-	struct place *places;
-	size_t n_places, max_places;
-	struct table_index index;
-	struct frame *frames;
-	size_t n_frames, max_frames;
-	struct table_index frame_index;
-	/* The state that is being made: its places lie at the end of `places`. */
-	size_t made_first;
-	bool made_accepts;
-	struct visit *visits;
-	size_t n_visits, max_visits;
-	uint32_t *last_visit; /* [states of the network] the last visit to each, if it is one to it */
-	uint64_t age;
-	const char *failed;
 };
 
 static void fail(struct matcher *m, const char *why)
@@ -315,28 +281,45 @@ uint32_t matcher_step(struct matcher *m, uint32_t state, unsigned char byte)
 	return make_step(m, state, byte);
 }
 
-const uint32_t *matcher_next(const struct matcher *m, uint32_t state)
-{
-	return m->states[state].next;
-}
-
 bool matcher_accepts(const struct matcher *m, uint32_t state)
 {
 	return m->states[state].accepts;
 }
 
-uint32_t matcher_freedom(const struct matcher *m, uint32_t state)
+uint32_t matcher_freedom(struct matcher *m, uint32_t state)
 {
-	const struct match_state *s = &m->states[state];
-	uint32_t most = 0;
-	for (uint32_t i = 0; i < s->n_places; i++) {
-		const struct place *p = &m->places[s->first_place + i];
-		if (p->language == LANGUAGE_NONE || p->partial != 0 || m->network->edges[p->at].kind != EDGE_STRING)
+	struct match_state s = m->states[state];
+	if (s.asked)
+		return s.freedom;
+	for (uint32_t i = 0; i < s.n_places; i++) {
+		const struct place *p = &m->places[s.first_place + i];
+		if (p->language == LANGUAGE_NONE || p->partial != 0)
 			continue;
 		uint32_t freedom = language_freedom(m->languages, p->language);
-		most = freedom > most ? freedom : most;
+		s.freedom = freedom > s.freedom ? freedom : s.freedom;
 	}
-	return most;
+	m->states[state].freedom = s.freedom;
+	m->states[state].asked = true;
+	return s.freedom;
+}
+
+uint32_t matcher_inside(struct matcher *m, uint32_t edge, uint32_t language)
+{
+	begin_state(m);
+	put_place(m, (struct place){edge, language, 0, 0});
+	return finish_state(m);
+}
+
+uint32_t matcher_outside(struct matcher *m, uint32_t state)
+{
+	const struct match_state s = m->states[state];
+	begin_state(m);
+	for (uint32_t i = 0; i < s.n_places && !m->failed; i++) {
+		struct place place = m->places[s.first_place + i];
+		if (!place_is_in_string(m, &place))
+			put_place(m, place);
+	}
+	return finish_state(m);
 }
 
 static void add_order(uint32_t order, uint32_t *orders, size_t *n, size_t max)

@@ -36,12 +36,14 @@ const char *matcher_failed(const struct matcher *matcher); /* NULL, or what ran 
 
 uint32_t matcher_start(struct matcher *matcher);
 uint32_t matcher_step(struct matcher *matcher, uint32_t state, unsigned char byte);
-/* What is known of a state's steps, [256]: 0 not yet asked, MATCHER_DEAD, or where a byte leads; NULL before the first. */
-#define MATCHER_DEAD UINT32_MAX
-const uint32_t *matcher_next(const struct matcher *matcher, uint32_t state);
+#define MATCHER_DEAD UINT32_MAX /* in tables of steps that are known (matcher_private.h) */
 bool matcher_accepts(const struct matcher *matcher, uint32_t state);
-/* So many characters of a JSON string that need no escape may come, whichever they are. */
-uint32_t matcher_freedom(const struct matcher *matcher, uint32_t state);
+/* So many characters that need no escape in a JSON string may come, whichever they are. */
+uint32_t matcher_freedom(struct matcher *matcher, uint32_t state);
+/* The state of being in a JSON string (an edge of that kind) with that to come, and what of a state is in none, or in the
+ * middle of a character; 0: nothing. */
+uint32_t matcher_inside(struct matcher *matcher, uint32_t edge, uint32_t language);
+uint32_t matcher_outside(struct matcher *matcher, uint32_t state);
 /* Forgets all states but this one where there are too many; returns its new id. */
 uint32_t matcher_tidy(struct matcher *matcher, uint32_t state);
 /* Counts up whenever tidying changes the meaning of ids. */

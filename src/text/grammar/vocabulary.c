@@ -8,8 +8,6 @@
 #include "text/grammar/table.h"
 #include "text/tokenizer_private.h"
 
-static const uint32_t slice_chars[VOCABULARY_SLICES] = {8, 32, LANGUAGE_NO_MAX};
-
 /* A token while the tries are made. */
 struct entry {
 	const char *text;
@@ -65,84 +63,128 @@ static int by_text(const void *a, const void *b)
 	return order ? order : (x->id > y->id) - (x->id < y->id);
 }
 
-/* Tokens with bytes, sorted; of those with the same ones the first, with the others chained behind it. */
-static struct entry *sorted_entries(struct grammar_vocabulary *v, size_t *n_entries)
+/* Tokens with bytes, sorted. */
+static struct entry *sorted_entries(const struct grammar_vocabulary *v, size_t *n_entries)
 {
 	struct entry *entries = malloc((v->n_ids + 1) * sizeof *entries);
-	size_t n = 0, kept = 0;
+	size_t n = 0;
 	for (size_t id = 0; entries && id < v->n_ids; id++) {
 		size_t n_bytes;
 		const char *text = grammar_token_bytes(v, (int32_t)id, &n_bytes);
-		v->same[id] = -1;
 		if (text && n_bytes <= VOCABULARY_MAX_TOKEN)
 			entries[n++] = (struct entry){text, (uint32_t)n_bytes, (int32_t)id, plain_chars(text, n_bytes)};
 	}
 	if (!entries)
 		return NULL;
 	qsort(entries, n, sizeof *entries, by_text);
-	for (size_t i = 0; i < n; i++) {
-		if (kept && entries[kept - 1].n_bytes == entries[i].n_bytes &&
-		    memcmp(entries[kept - 1].text, entries[i].text, entries[i].n_bytes) == 0) {
-			v->same[entries[i].id] = v->same[entries[kept - 1].id];
-			v->same[entries[kept - 1].id] = entries[i].id;
-		} else {
-			entries[kept++] = entries[i];
-		}
-	}
-	*n_entries = kept;
+	*n_entries = n;
 	return entries;
 }
 
-/* Plain tokens of up to `without` characters are left out (0: none). */
-static bool make_trie(struct token_trie *trie, const struct entry *entries, size_t n_entries, uint32_t without)
-{
+/* ---- tries ---- */
+
+enum { ALL_TOKENS, PLAIN_TOKENS, OTHER_TOKENS };
+
+/* A trie that is being made. */
+struct making {
+	struct token_trie *trie;
 	uint32_t open[VOCABULARY_MAX_TOKEN]; /* [depth - 1] the node on the way to the last token */
-	uint32_t n_open = 0;
-	const char *last = NULL;
-	for (size_t i = 0; i < n_entries; i++) {
-		const struct entry *entry = &entries[i];
-		if (entry->n_chars > 0 && entry->n_chars <= without)
-			continue;
-		uint32_t shared = 0;
-		while (shared < n_open && shared < entry->n_bytes && entry->text[shared] == last[shared])
-			shared++;
-		while (n_open > shared)
-			trie->nodes[open[--n_open]].skip = (uint32_t)trie->n_nodes;
-		if (!TABLE_RESERVE(trie->nodes, trie->n_nodes, trie->max_nodes, entry->n_bytes))
-			return false;
-		for (; n_open < entry->n_bytes; n_open++) {
-			open[n_open] = (uint32_t)trie->n_nodes;
-			trie->nodes[trie->n_nodes++] =
-			    (struct token_node){0, -1, (uint16_t)(n_open + 1), (uint8_t)entry->text[n_open]};
-		}
-		if (n_open > 0)
-			trie->nodes[open[n_open - 1]].token = entry->id;
-		last = entry->text;
+	uint32_t n_open;
+};
+
+static void close_to(struct making *making, uint32_t depth)
+{
+	while (making->n_open > depth)
+		making->trie->nodes[making->open[--making->n_open]].skip = (uint32_t)making->trie->n_nodes;
+}
+
+static bool is_continuation(char byte)
+{
+	return ((uint8_t)byte & 0xC0) == 0x80;
+}
+
+/* Behind the bytes that it shares with the token before. */
+static bool add_token(struct making *making, const struct entry *entry, uint32_t shared)
+{
+	struct token_trie *trie = making->trie;
+	close_to(making, shared);
+	if (!TABLE_RESERVE(trie->nodes, trie->n_nodes, trie->max_nodes, entry->n_bytes + 1))
+		return false;
+	for (; making->n_open < entry->n_bytes; making->n_open++) {
+		making->open[making->n_open] = (uint32_t)trie->n_nodes;
+		trie->nodes[trie->n_nodes++] = (struct token_node){.first = (uint32_t)trie->n_ids,
+		                                                   .depth = (uint16_t)(making->n_open + 1),
+		                                                   .byte = (uint8_t)entry->text[making->n_open]};
 	}
-	while (n_open > 0)
-		trie->nodes[open[--n_open]].skip = (uint32_t)trie->n_nodes;
+	trie->ids[trie->n_ids++] = entry->id;
+	uint16_t rest = 0; /* characters are counted where they begin */
+	for (uint32_t i = entry->n_bytes; i-- > 0;) {
+		struct token_node *node = &trie->nodes[making->open[i]];
+		bool amid = i + 1 < entry->n_bytes && is_continuation(entry->text[i + 1]);
+		node->rest = amid ? UINT16_MAX : node->rest > rest ? node->rest : rest;
+		rest = (uint16_t)(rest + !is_continuation(entry->text[i]));
+	}
 	return true;
 }
 
-static bool make_slice(struct grammar_vocabulary *v, struct slice *slice, uint32_t max_chars,
-                       const struct entry *entries, size_t n_entries)
+static bool make_trie(struct token_trie *trie, const struct entry *entries, size_t n_entries, int which)
 {
-	slice->max_chars = max_chars;
-	slice->mask = calloc(v->n_words, sizeof *slice->mask);
-	for (size_t i = 0; slice->mask && i < n_entries; i++)
-		if (entries[i].n_chars > 0 && entries[i].n_chars <= max_chars)
-			for (int32_t id = entries[i].id; id >= 0; id = v->same[id])
-				slice->mask[id / 32] |= 1U << id % 32;
-	return slice->mask && make_trie(&slice->others, entries, n_entries, max_chars);
+	struct making making = {.trie = trie};
+	const struct entry *last = NULL;
+	trie->ids = malloc((n_entries + 1) * sizeof *trie->ids);
+	if (!trie->ids || !TABLE_RESERVE(trie->nodes, trie->n_nodes, trie->max_nodes, 1))
+		return false;
+	for (size_t i = 0; i < n_entries; i++) {
+		const struct entry *entry = &entries[i];
+		if (which != ALL_TOKENS && (entry->n_chars > 0) != (which == PLAIN_TOKENS))
+			continue;
+		uint32_t shared = 0;
+		while (last && shared < making.n_open && shared < entry->n_bytes && entry->text[shared] == last->text[shared])
+			shared++;
+		if (!add_token(&making, entry, shared))
+			return false;
+		last = entry;
+	}
+	close_to(&making, 0);
+	trie->nodes[trie->n_nodes] = (struct token_node){.first = (uint32_t)trie->n_ids};
+	return true;
+}
+
+/* ---- slices ---- */
+
+/* One for each length that plain tokens have; those longer than the last are plain no more. */
+static bool make_slices(struct grammar_vocabulary *v, struct entry *entries, size_t n_entries)
+{
+	bool seen[VOCABULARY_MAX_TOKEN + 1] = {false};
+	for (size_t i = 0; i < n_entries; i++)
+		seen[entries[i].n_chars] = true;
+	for (uint32_t n = 1; n <= VOCABULARY_MAX_TOKEN && v->n_slices < VOCABULARY_SLICES; n++) {
+		if (!seen[n])
+			continue;
+		struct slice *slice = &v->slices[v->n_slices];
+		slice->max_chars = n;
+		slice->mask = calloc(v->n_words, sizeof *slice->mask);
+		if (!slice->mask)
+			return false;
+		if (v->n_slices++ > 0)
+			memcpy(slice->mask, slice[-1].mask, v->n_words * sizeof *slice->mask);
+		for (size_t i = 0; i < n_entries; i++)
+			if (entries[i].n_chars == n)
+				slice->mask[entries[i].id / 32] |= 1U << entries[i].id % 32;
+	}
+	uint32_t most = v->n_slices ? v->slices[v->n_slices - 1].max_chars : 0;
+	for (size_t i = 0; i < n_entries; i++)
+		entries[i].n_chars = entries[i].n_chars > most ? 0 : entries[i].n_chars;
+	return true;
 }
 
 static bool make_tries(struct grammar_vocabulary *v)
 {
 	size_t n_entries = 0;
 	struct entry *entries = sorted_entries(v, &n_entries);
-	bool ok = entries && make_trie(&v->all, entries, n_entries, 0);
-	for (int i = 0; i < VOCABULARY_SLICES && ok; i++)
-		ok = make_slice(v, &v->slices[i], slice_chars[i], entries, n_entries);
+	bool ok = entries && make_slices(v, entries, n_entries) && make_trie(&v->all, entries, n_entries, ALL_TOKENS) &&
+	          make_trie(&v->plain, entries, n_entries, PLAIN_TOKENS) &&
+	          make_trie(&v->others, entries, n_entries, OTHER_TOKENS);
 	free(entries);
 	return ok;
 }
@@ -164,9 +206,8 @@ struct grammar_vocabulary *grammar_vocabulary_create(const struct tokenizer *tok
 		v->n_ids = (size_t)tokenizer_vocab_size(tokenizer);
 		v->n_words = (v->n_ids + 31) / 32;
 		v->starts = calloc(v->n_ids + 1, sizeof *v->starts);
-		v->same = calloc(v->n_ids + 1, sizeof *v->same);
 	}
-	bool memory = v && v->starts && v->same;
+	bool memory = v && v->starts;
 	bool ok = memory && read_texts(v, tokenizer, error);
 	if (ok) {
 		const int32_t *ends = tokenizer_end_ids(tokenizer, &v->n_ends);
@@ -183,28 +224,35 @@ struct grammar_vocabulary *grammar_vocabulary_create(const struct tokenizer *tok
 	return NULL;
 }
 
+static void free_trie(struct token_trie *trie)
+{
+	free(trie->nodes);
+	free(trie->ids);
+}
+
 void grammar_vocabulary_destroy(struct grammar_vocabulary *v)
 {
 	if (!v)
 		return;
-	for (int i = 0; i < VOCABULARY_SLICES; i++) {
+	for (size_t i = 0; i < v->n_slices; i++)
 		free(v->slices[i].mask);
-		free(v->slices[i].others.nodes);
-	}
-	free(v->all.nodes);
+	free_trie(&v->all);
+	free_trie(&v->plain);
+	free_trie(&v->others);
 	free(v->starts);
-	free(v->same);
 	bytes_free(&v->texts);
 	free(v);
 }
 
+static size_t trie_bytes(const struct token_trie *trie)
+{
+	return trie->max_nodes * sizeof *trie->nodes + trie->n_ids * sizeof *trie->ids;
+}
+
 size_t grammar_vocabulary_bytes(const struct grammar_vocabulary *v)
 {
-	size_t bytes = sizeof *v + v->n_ids * (sizeof *v->starts + sizeof *v->same) + v->texts.capacity +
-	               v->all.max_nodes * sizeof *v->all.nodes;
-	for (int i = 0; i < VOCABULARY_SLICES; i++)
-		bytes += v->n_words * sizeof(uint32_t) + v->slices[i].others.max_nodes * sizeof(struct token_node);
-	return bytes;
+	return sizeof *v + v->n_ids * sizeof *v->starts + v->texts.capacity + trie_bytes(&v->all) + trie_bytes(&v->plain) +
+	       trie_bytes(&v->others) + v->n_slices * v->n_words * sizeof(uint32_t);
 }
 
 size_t grammar_mask_words(const struct grammar_vocabulary *v)
@@ -224,7 +272,7 @@ int32_t grammar_token_at(const struct grammar_vocabulary *v, const char *text, s
 			i = nodes[i].skip;
 			continue;
 		}
-		best = nodes[i].token >= 0 ? nodes[i].token : best;
+		best = nodes[i + 1].first > nodes[i].first ? v->all.ids[nodes[i].first] : best;
 		depth++;
 		i++;
 	}
