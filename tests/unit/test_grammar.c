@@ -378,41 +378,81 @@ static void what_was_accepted_can_go_on_and_is_json(void **state)
 
 /* ---- tokens ---- */
 
-/* The mask is what following each token says, in states along a text. */
+struct masks_test {
+	const struct tokenizer *tokenizer;
+	struct grammar_vocabulary *vocabulary;
+	uint32_t *mask;
+	int32_t n_ids;
+};
+
+static bool ends_answers(const struct masks_test *t, int32_t id)
+{
+	int n_ends;
+	const int32_t *ends = tokenizer_end_ids(t->tokenizer, &n_ends);
+	for (int i = 0; i < n_ends; i++)
+		if (ends[i] == id)
+			return true;
+	return false;
+}
+
+/* In each state along a text. */
+static void check_masks(const struct masks_test *t, const char *schema, const char *text, size_t n_bytes)
+{
+	struct error error = {0};
+	struct grammar *grammar = compile(GRAMMAR_JSON_SCHEMA, schema), *other = compile(GRAMMAR_JSON_SCHEMA, schema);
+	for (size_t n = 0; n <= n_bytes; n++) {
+		assert_true(grammar_mask(grammar, t->vocabulary, t->mask, &error));
+		for (int32_t id = 0; id < t->n_ids; id++) {
+			grammar_restart(other);
+			assert_true(grammar_take(other, text, n));
+			bool may = ends_answers(t, id) ? grammar_complete(other) : grammar_token(other, t->vocabulary, id);
+			if ((t->mask[id / 32] >> id % 32 & 1) != may)
+				fail_msg("%s after %.*s: token %d must %sfollow", schema, (int)n, text, (int)id, may ? "" : "not ");
+		}
+		if (n < n_bytes)
+			assert_true(grammar_take(grammar, text + n, 1));
+	}
+	grammar_destroy(grammar);
+	grammar_destroy(other);
+}
+
+/* The mask is what following each token says: along a text, and along random ones of schemas whose strings are any, of one
+ * class, of some length, or of a shape. */
 static void masks_are_what_following_says(void **state)
 {
 	(void)state;
+	static const char *const shapes[] = {
+	    "{\"type\":\"string\",\"maxLength\":12}",
+	    "{\"type\":\"string\",\"pattern\":\"^[a-z\u00e0-\u00ff ]{2,9}$\"}",
+	    "{\"type\":\"string\",\"pattern\":\"^[^aeiou]*$\",\"maxLength\":7}",
+	    "{\"type\":\"string\",\"pattern\":\"^(th|in|co).{0,4}(e|er)$\"}",
+	    "{\"not\":{\"enum\":[\"the\",\"in\",7]},\"type\":[\"string\",\"number\"]}",
+	    "{\"properties\":{\"the\":{\"const\":1},\"then\":{}},\"additionalProperties\":{\"enum\":[true]},\"type\":"
+	    "\"object\"}",
+	};
+	static const char text[] = "{\"a\":\"xy \\n\xC3\xA9\",\"b\":-0.25,\"c\":{\"b\":0}}";
 	struct error error = {0};
 	struct tokenizer *tokenizer = tokenizer_load("models/tallow-tiny", &error);
 	assert_non_null(tokenizer);
-	struct grammar_vocabulary *vocabulary = grammar_vocabulary_create(tokenizer, &error);
-	assert_non_null(vocabulary);
-	uint32_t *mask = calloc(grammar_mask_words(vocabulary), sizeof *mask);
-	int32_t n_ids = tokenizer_vocab_size(tokenizer);
-	static const char text[] = "{\"a\":\"xy \\n\xC3\xA9\",\"b\":-0.25,\"c\":{\"b\":0}}";
-	struct grammar *grammar = compile(GRAMMAR_JSON_SCHEMA, walked[1]), *other = compile(GRAMMAR_JSON_SCHEMA, walked[1]);
-	for (size_t n = 0; n < sizeof text; n++) {
-		assert_true(grammar_mask(grammar, vocabulary, mask, &error));
-		for (int32_t id = 0; id < n_ids; id++) {
-			grammar_restart(other);
-			assert_true(grammar_take(other, text, n));
-			bool ends = false;
-			int n_ends;
-			const int32_t *end_ids = tokenizer_end_ids(tokenizer, &n_ends);
-			for (int i = 0; i < n_ends; i++)
-				ends |= end_ids[i] == id;
-			bool may = ends ? grammar_complete(other) : grammar_token(other, vocabulary, id);
-			assert_int_equal(mask[id / 32] >> id % 32 & 1, may);
-		}
-		if (n + 1 < sizeof text)
-			assert_true(grammar_take(grammar, text + n, 1));
+	struct masks_test t = {.tokenizer = tokenizer, .n_ids = tokenizer_vocab_size(tokenizer)};
+	t.vocabulary = grammar_vocabulary_create(tokenizer, &error);
+	assert_non_null(t.vocabulary);
+	t.mask = calloc(grammar_mask_words(t.vocabulary), sizeof *t.mask);
+	check_masks(&t, walked[1], text, sizeof text - 1);
+	struct bytes random = {0};
+	uint64_t seed = 11;
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes + sizeof walked / sizeof *walked; i++) {
+		size_t n_shapes = sizeof shapes / sizeof *shapes;
+		const char *schema = i < n_shapes ? shapes[i] : walked[i - n_shapes];
+		struct grammar *grammar = compile(GRAMMAR_JSON_SCHEMA, schema);
+		walk(grammar, &seed, 8, &random);
+		check_masks(&t, schema, random.data, random.n_bytes < 24 ? random.n_bytes : 24);
+		grammar_destroy(grammar);
 	}
-	assert_true(grammar_complete(grammar));
-	grammar_destroy(grammar);
-	grammar_destroy(other);
-	grammar_vocabulary_destroy(vocabulary);
+	bytes_free(&random);
+	grammar_vocabulary_destroy(t.vocabulary);
 	tokenizer_destroy(tokenizer);
-	free(mask);
+	free(t.mask);
 }
 
 static void canonical_texts_have_the_schemas_order(void **state)
@@ -421,6 +461,11 @@ static void canonical_texts_have_the_schemas_order(void **state)
 	static const struct {
 		const char *schema, *value, *text;
 	} list[] = {
+	    /* Which of two orders fits shows behind the object. */
+	    {"{\"oneOf\":[{\"properties\":{\"o\":{\"properties\":{\"b\":{},\"c\":{},\"a\":{}}},\"v\":{\"const\":1}},"
+	     "\"required\":[\"v\"]},{\"properties\":{\"o\":{\"properties\":{\"a\":{},\"b\":{}}},\"v\":{\"const\":2}},"
+	     "\"required\":[\"v\"]}]}",
+	     "{\"v\":2,\"o\":{\"c\":0,\"b\":0,\"a\":0}}", "{\"o\":{\"a\":0,\"b\":0,\"c\":0},\"v\":2}"},
 	    {"{\"properties\":{\"a\":{},\"b\":{}}}", "{\"z\": 1.50e1, \"b\": [ ], \"a\": \"\\u0041\\/\\u00e9\"}",
 	     "{\"a\":\"A/\xC3\xA9\",\"b\":[],\"z\":15}"},
 	    {"{\"anyOf\":[{\"properties\":{\"a\":{\"const\":1},\"b\":{}}},{\"properties\":{\"b\":{},\"a\":{\"const\":2}}}]"

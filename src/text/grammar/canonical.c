@@ -1,5 +1,6 @@
-/* An instance as the text that a constraint wants: the matcher is asked, at each object, in which order the schemas that are
- * still possible there name its members. */
+/* An instance as the text that a constraint wants: the matcher is asked, at each object, in which orders the schemas that are
+ * still possible there name its members. Where the text goes wrong further on, the last object that had another order takes
+ * it, and the text is written anew. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +11,19 @@
 #include "text/grammar/numbers.h"
 #include "text/grammar/table.h"
 
-enum { MAX_ORDERS = 32, MAX_TRIES = 256 };
+enum { MAX_ORDERS = 32, MAX_TRIES = 1000 };
+
+/* Of an object: which of its orders is taken. */
+struct turn {
+	size_t taken, n_orders;
+};
 
 struct writer {
 	struct grammar *g;
 	struct bytes *out;
-	int tries; /* orders that may still be tried */
+	struct turn *turns; /* of objects as they come; those from `at` on are not known yet */
+	size_t n_turns, max_turns, at;
+	bool as_given; /* the members' own order, whatever is accepted */
 };
 
 /* Appends and follows; a state of 0 stays 0. */
@@ -61,10 +69,15 @@ static uint32_t put_number(struct writer *w, uint32_t state, const struct json *
 
 static uint32_t put_value(struct writer *w, uint32_t state, const struct json *value);
 
+static bool goes_on(const struct writer *w, uint32_t state)
+{
+	return state || w->as_given;
+}
+
 static uint32_t put_array(struct writer *w, uint32_t state, const struct json *array)
 {
 	state = put(w, state, "[", 1);
-	for (const struct json *item = json_first(array); item; item = json_next(item)) {
+	for (const struct json *item = json_first(array); item && goes_on(w, state); item = json_next(item)) {
 		if (item != json_first(array))
 			state = put(w, state, ",", 1);
 		state = put_value(w, state, item);
@@ -105,7 +118,7 @@ static void rank_members(const struct writer *w, struct member *members, size_t 
 
 static uint32_t put_members(struct writer *w, uint32_t state, const struct member *members, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && goes_on(w, state); i++) {
 		if (i > 0)
 			state = put(w, state, ",", 1);
 		state = put_string(w, state, members[i].name, members[i].n_name);
@@ -128,11 +141,59 @@ static void sort_orders(const struct writer *w, uint32_t *orders, size_t n)
 		}
 }
 
+/* The members in each of the orders, [n_orders, n]: where two are the same only one stays. Returns how many there are. */
+static size_t arrange(const struct writer *w, struct member *members, size_t n, const uint32_t *orders, size_t n_orders)
+{
+	size_t kept = 0;
+	for (size_t k = 0; k < n_orders; k++) {
+		struct member *here = members + kept * n;
+		if (kept > 0 && n > 0)
+			memcpy(here, members, n * sizeof *here);
+		rank_members(w, here, n, orders[k]);
+		bool known = false;
+		for (size_t other = 0; other < kept && !known; other++) {
+			known = true;
+			for (size_t i = 0; i < n && known; i++)
+				known = members[other * n + i].index == here[i].index;
+		}
+		kept += !known;
+	}
+	return kept;
+}
+
+/* Which of so many orders the object takes this time. */
+static size_t take_turn(struct writer *w, size_t n_orders)
+{
+	if (w->at == w->n_turns) {
+		if (!TABLE_RESERVE(w->turns, w->n_turns, w->max_turns, 1)) {
+			w->out->failed = true;
+			return 0;
+		}
+		w->turns[w->n_turns++] = (struct turn){0, n_orders};
+	}
+	return w->turns[w->at++].taken;
+}
+
+/* The last object that has another order takes it; false where none has. */
+static bool next_turn(struct writer *w)
+{
+	for (; w->n_turns > 0; w->n_turns--) {
+		struct turn *last = &w->turns[w->n_turns - 1];
+		if (++last->taken < last->n_orders)
+			return true;
+	}
+	return false;
+}
+
 static uint32_t put_object(struct writer *w, uint32_t state, const struct json *object)
 {
-	size_t n = json_count(object), start, i = 0;
-	uint32_t orders[MAX_ORDERS], after = 0;
-	struct member *members = calloc(n + 1, sizeof *members);
+	size_t n = json_count(object), i = 0;
+	uint32_t orders[MAX_ORDERS + 1];
+	state = put(w, state, "{", 1);
+	size_t n_orders = state ? matcher_orders(w->g->matcher, state, orders, MAX_ORDERS) : 0;
+	sort_orders(w, orders, n_orders);
+	orders[n_orders++] = NETWORK_NONE; /* its own */
+	struct member *members = calloc(n_orders * n + 1, sizeof *members);
 	if (!members) {
 		w->out->failed = true;
 		return 0;
@@ -141,21 +202,11 @@ static uint32_t put_object(struct writer *w, uint32_t state, const struct json *
 		members[i] = (struct member){.value = member, .index = i};
 		members[i].name = json_key(member, &members[i].n_name);
 	}
-	state = put(w, state, "{", 1);
-	start = w->out->n_bytes;
-	size_t n_orders = state ? matcher_orders(w->g->matcher, state, orders, MAX_ORDERS) : 0;
-	sort_orders(w, orders, n_orders);
-	for (size_t k = 0; k <= n_orders && !after && w->tries > 0 && !w->out->failed; k++) {
-		w->tries -= k > 0;
-		w->out->n_bytes = start;
-		/* Where none fits, the object's own order, last, stays in `out`. */
-		rank_members(w, members, n, k < n_orders ? orders[k] : NETWORK_NONE);
-		after = put_members(w, state, members, n);
-		if (!state)
-			break;
-	}
+	n_orders = arrange(w, members, n, orders, n_orders);
+	size_t turn = w->as_given ? 0 : take_turn(w, n_orders);
+	state = put_members(w, state, members + turn * n, n);
 	free(members);
-	return after;
+	return state;
 }
 
 static uint32_t put_value(struct writer *w, uint32_t state, const struct json *value)
@@ -184,8 +235,23 @@ static uint32_t put_value(struct writer *w, uint32_t state, const struct json *v
 
 bool grammar_canonical(struct grammar *g, const struct json *value, struct bytes *out)
 {
-	struct writer w = {g, out, MAX_TRIES};
+	struct writer w = {.g = g, .out = out};
+	size_t start = out->n_bytes;
+	uint32_t state = 0;
 	grammar_restart(g);
-	uint32_t state = put_value(&w, g->state, value);
-	return state && matcher_accepts(g->matcher, state) && !out->failed;
+	for (int tries = 0; tries < MAX_TRIES && !state && !out->failed; tries++) {
+		if (tries > 0 && !next_turn(&w))
+			break;
+		out->n_bytes = start;
+		w.at = 0;
+		state = put_value(&w, g->state, value);
+		state = state && matcher_accepts(g->matcher, state) ? state : 0;
+	}
+	if (!state && !out->failed) {
+		out->n_bytes = start;
+		w.as_given = true;
+		(void)put_value(&w, 0, value);
+	}
+	free(w.turns);
+	return state && !out->failed;
 }
