@@ -132,6 +132,10 @@ $(BUILD)/src/server/routes/openapi.o: src/server/routes/openapi.json
 # registers and then have too few for a tile: half of the instructions of a quantised product were spills. (On x86-64 it
 # does not do so by itself.)
 $(BUILD)/src/kernels/%.o: CFLAGS_release += -O3 -fno-schedule-insns
+# It would also put off the sums of a tile until all products are there, or sum these in a tree: twice to four times the
+# registers that there are.
+$(BUILD)/src/kernels/%_quant.o $(BUILD)/src/kernels/%_vnni.o $(BUILD)/src/kernels/neon%.o: \
+    CFLAGS_release += -fno-tree-ter -fno-tree-reassoc
 
 # The loops over numbers share nothing but what the pool hands them, and would take minutes when every load is watched.
 UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_quant.o avx2_vnni.o avx512.o \

@@ -31,8 +31,11 @@ const struct block_type *block_type_find(uint32_t ggml_id); /* NULL when the num
 /* "F32, F16, ...": the types that are supported, for messages.. */
 const char *block_type_supported(void);
 
-/* The two 6-bit numbers (0..63) by which a block of Q4_K multiplies its scale and its minimum in its group 0..7 of 32 values. */
+/* The two 6-bit numbers (0..63) by which a block of Q4_K or Q5_K multiplies its scale and its minimum in its group 0..7 of 32
+ * values. */
 void block_q4_k_factors(const void *block, int group, unsigned char *scale, unsigned char *minimum);
+/* The number (-32..31) by which a block of Q3_K multiplies its scale in its group 0..15 of 16 values. */
+int block_q3_k_factor(const void *block, int group);
 
 /* out[n_values] in f32. `type` is one that files hold; n_values a multiple of its block's. `blocks` may be unaligned. Cannot fail. */
 void block_dequantise(enum dtype type, const void *blocks, float *out, size_t n_values);

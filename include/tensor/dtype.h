@@ -40,7 +40,14 @@
 #define DTYPE_MADE_TABLE(X)                                                                                            \
 	X(DTYPE_Q8, "Q8", 32, 34, -1)                                                                                      \
 	X(DTYPE_Q4, "Q4", 32, 18, -1)                                                                                      \
+	X(DTYPE_Q41, "Q41", 32, 20, -1)                                                                                    \
+	X(DTYPE_Q50, "Q50", 32, 22, -1)                                                                                    \
+	X(DTYPE_Q51, "Q51", 32, 24, -1)                                                                                    \
+	X(DTYPE_IQ4N, "IQ4N", 32, 18, -1)                                                                                  \
+	X(DTYPE_Q2K, "Q2K", 256, 84, -1)                                                                                   \
+	X(DTYPE_Q3K, "Q3K", 256, 116, -1)                                                                                  \
 	X(DTYPE_Q4K, "Q4K", 256, 148, -1)                                                                                  \
+	X(DTYPE_Q5K, "Q5K", 256, 180, -1)                                                                                  \
 	X(DTYPE_Q6K, "Q6K", 256, 212, -1)                                                                                  \
 	X(DTYPE_BF16T, "BF16T", 1, 2, -1)
 

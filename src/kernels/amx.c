@@ -280,14 +280,14 @@ ALWAYS_INLINE __m512i pair_of(__m512 even, __m512 odd)
 	return _mm512_permutexvar_epi16(zip, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
-/* Q8 and Q4: the bits of a stored value are put beside the exponent of 2^15, which is cheaper than to convert them. What
+/* Q8 and Q4, which are these bits and no more: the bits of a stored value are put beside the exponent of 2^15, which is cheaper than to convert them. What
  * this adds is taken away with the zero, and nothing is rounded: scales have 11 bits, 2^15 + zero has at most 13. */
 enum { SPLICE = 1 << 15 };
 #define SPLICE_BITS 0x47000000 /* SPLICE as f32; its mantissa's bit 8 is worth 1 */
 
 ALWAYS_INLINE bool splices(const enum dtype type)
 {
-	return !quant_is_super(type);
+	return type == DTYPE_Q8 || type == DTYPE_Q4;
 }
 
 /* Input i of four, for each output: SPLICE + the value stored. */
@@ -314,20 +314,23 @@ ALWAYS_INLINE __m512 converted(__m512i bytes, const int i)
 ALWAYS_INLINE __m512 scales_of(const enum dtype type, const uint16_t *scales, const unsigned char *head, int group,
                                int half, __m512 *below)
 {
-	const __m512 zero = _mm512_set1_ps(-(float)((splices(type) ? SPLICE : 0) + quant_of(type)->zero));
+	const struct quant_traits *traits = quant_of(type);
+	const __m512 zero = _mm512_set1_ps(-(float)((splices(type) ? SPLICE : 0) + traits->zero));
 	const unsigned char *factors = head + QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS;
+	const unsigned char *of_half = factors + (quant_parts(type) == 2 ? half : 0) * QUANT_OUTPUTS;
+	const unsigned char *at = quant_is_super(type) ? head : (const void *)(scales + group * quant_group_scales(type));
 	assert(quant_is_super(type) ? head != NULL : scales != NULL);
-	__m512 scale = quant_scales(quant_is_super(type) ? head : (const void *)(scales + group * QUANT_OUTPUTS));
-	if (quant_of(type)->scale == SCALE_UNSIGNED)
+	__m512 scale = quant_scales(at), minimum = quant_scales(at + (traits->minimum ? 2 * QUANT_OUTPUTS : 0));
+	if (traits->scale == SCALE_UNSIGNED) {
 		scale = _mm512_mul_ps(scale, quant_unsigned(factors));
-	if (quant_of(type)->scale == SCALE_SIGNED)
-		scale = _mm512_mul_ps(scale, quant_signed(factors + (quant_parts(type) == 2 ? half : 0) * QUANT_OUTPUTS));
-	if (quant_of(type)->minimum) {
-		*below = _mm512_mul_ps(quant_scales(head + 2 * QUANT_OUTPUTS), quant_unsigned(factors + QUANT_OUTPUTS));
-		*below = _mm512_sub_ps(_mm512_setzero_ps(), *below);
-		return scale;
+		minimum = _mm512_mul_ps(minimum, quant_unsigned(factors + QUANT_OUTPUTS));
+	} else if (traits->scale == SCALE_NIBBLES) {
+		scale = _mm512_mul_ps(scale, quant_nibbles(of_half, false));
+		minimum = _mm512_mul_ps(minimum, quant_nibbles(of_half, true));
+	} else if (traits->scale == SCALE_SIGNED) {
+		scale = _mm512_mul_ps(scale, quant_signed(of_half));
 	}
-	*below = _mm512_mul_ps(scale, zero);
+	*below = traits->minimum ? _mm512_sub_ps(_mm512_setzero_ps(), minimum) : _mm512_mul_ps(scale, zero);
 	return scale;
 }
 
@@ -335,20 +338,23 @@ ALWAYS_INLINE void pack_quant(uint16_t *strip, const enum dtype type, const unsi
                               int first_group, int n_groups, ptrdiff_t ahead)
 {
 	enum { FOUR = 4 * AMX_SIDE };
-	const ptrdiff_t scales_ahead = ahead / (ptrdiff_t)quant_block_bytes(type) * QUANT_OUTPUTS;
+	const struct quant_traits *traits = quant_of(type);
+	const int n_scales = quant_group_scales(type);
+	const ptrdiff_t scales_ahead = ahead / (ptrdiff_t)quant_block_bytes(type) * n_scales;
 	for (int group = first_group; group < first_group + n_groups; group++, strip += STEP_ELEMENTS) {
 		const unsigned char *head, *block = quant_block(type, data, group, &head);
 		for (size_t line = 0; line < quant_block_bytes(type); line += ROW_BYTES)
 			_mm_prefetch((const char *)block + ahead + (ptrdiff_t)line, _MM_HINT_T0);
 		if (!quant_is_super(type))
-			_mm_prefetch((const char *)(scales + group * QUANT_OUTPUTS + scales_ahead), _MM_HINT_T0);
+			_mm_prefetch((const char *)(scales + group * n_scales + scales_ahead), _MM_HINT_T0);
 		for (int half = 0; half < 2; half++) {
 			__m512 below, scale = scales_of(type, scales, head, group, half, &below);
-			qi high = quant_of(type)->high_bits ? quant_load(block + (quant_of(type)->low_bits + half) * ROW_BYTES)
-			                                    : _mm512_setzero_si512();
 			for (int j = 0; j < 4; j++) {
-				qi stored = quant_load(block + (quant_of(type)->low_bits == 8 ? 4 * half + j : j) * ROW_BYTES);
-				qi bytes = quant_bits(type) == 8 ? stored : quant_few_bits(type, stored, high, j, half);
+				const int word = 4 * half + j;
+				qi stored = quant_load(block + quant_word_row(traits->low_bits, word) * ROW_BYTES), high = stored;
+				if (traits->high_bits)
+					high = quant_load(block + (traits->low_bits + quant_word_row(traits->high_bits, word)) * ROW_BYTES);
+				qi bytes = quant_stored(type, stored, high, word);
 				__m512 value[4];
 #pragma GCC unroll 4
 				for (int i = 0; i < 4; i++)
@@ -391,7 +397,7 @@ static struct strips strips_at(const struct amx_widened *p, int output)
 	for (int i = 0; i < 2; i++) {
 		size_t strip = (size_t)output / AMX_SIDE + (output + AMX_SIDE < p->n_outputs ? (size_t)i : 0);
 		strips.data[i] = p->w + strip * quant_strip_bytes(p->type, p->n_groups);
-		strips.scales[i] = p->scales ? p->scales + strip * (size_t)p->n_groups * QUANT_OUTPUTS : NULL;
+		strips.scales[i] = p->scales ? p->scales + strip * (size_t)quant_strip_scales(p->type, p->n_groups) : NULL;
 	}
 	return strips;
 }

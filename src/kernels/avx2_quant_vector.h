@@ -20,13 +20,18 @@ typedef __m256 qf;
 #define QUANT_VECTORS(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
 
 #define quant_load(p)     _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define quant_float(v)    _mm256_cvtepi32_ps(v)
 #define quant_scales(p)   _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 #define quant_unsigned(p) _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
 #define quant_signed(p)   _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
-#define qf_zero()         _mm256_setzero_ps()
-#define qf_set1(x)        _mm256_set1_ps(x)
-#define qf_mul(a, b)      _mm256_mul_ps(a, b)
-#define qf_fma(a, b, c)   _mm256_fmadd_ps(a, b, c)
+#define quant_nibbles(p, high)                                                                                         \
+	_mm256_cvtepi32_ps(_mm256_and_si256(                                                                               \
+	    _mm256_srli_epi32(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))), (high) ? 4 : 0),  \
+	    _mm256_set1_epi32(15)))
+#define qf_zero()       _mm256_setzero_ps()
+#define qf_set1(x)      _mm256_set1_ps(x)
+#define qf_mul(a, b)    _mm256_mul_ps(a, b)
+#define qf_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
 
 ALWAYS_INLINE void qf_store(float *out, qf v, int n)
 {
@@ -46,13 +51,20 @@ ALWAYS_INLINE qi quant_x(const int8_t *values)
 	return _mm256_set1_epi32(four);
 }
 
-ALWAYS_INLINE qi quant_few_bits(const enum dtype type, qi stored, qi high, const int j, const int half)
+ALWAYS_INLINE qi quant_take(qi v, const int shift, const int mask)
 {
-	qi low = _mm256_and_si256(half ? _mm256_srli_epi16(stored, 4) : stored, _mm256_set1_epi8(15));
-	if (!quant_of(type)->high_bits)
-		return low;
-	qi bits = j < 2 ? _mm256_slli_epi16(high, 4 - 2 * j) : _mm256_srli_epi16(high, 2 * j - 4);
-	return _mm256_or_si256(low, _mm256_and_si256(bits, _mm256_set1_epi8(0x30)));
+	qi moved = shift < 0 ? _mm256_slli_epi16(v, -shift) : shift > 0 ? _mm256_srli_epi16(v, shift) : v;
+	return _mm256_and_si256(moved, _mm256_set1_epi8((char)mask));
 }
+
+#define quant_merge(a, b) _mm256_or_si256(a, b)
+
+ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
+{
+	__m128i table = _mm_load_si128((const __m128i *)(const void *)levels);
+	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), places);
+}
+
+#include "kernels/quant_values.inc"
 
 #endif

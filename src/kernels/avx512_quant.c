@@ -8,41 +8,35 @@
 
 #define QUANT_FUNCTION avx512_quant
 
-ALWAYS_INLINE bool sums_16_bits(const enum dtype type)
+ALWAYS_INLINE bool is_wide(const enum dtype type)
 {
-	return quant_bits(type) == 4;
+	return quant_largest(type) == 255;
 }
 
-ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, qi high, const int j, const int half)
+#define QUANT_STEPS(type) (is_wide(type) ? 1 : 0x7fff / (2 * 127 * quant_largest(type)))
+
+ALWAYS_INLINE qi quant_weights(const enum dtype type, qi low, qi high, const int word)
 {
-	return quant_bits(type) == 8 ? _mm512_xor_si512(stored, _mm512_set1_epi8((char)0x80))
-	                             : quant_few_bits(type, stored, high, j, half);
+	qi stored = quant_stored(type, low, high, word);
+	return is_wide(type) ? _mm512_xor_si512(stored, _mm512_set1_epi8((char)0x80)) : stored;
 }
 
 ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
 {
-	return sums_16_bits(type) || quant_bits(type) == 8 ? _mm512_setzero_si512() : _mm512_set1_epi32(first);
+	return is_wide(type) ? _mm512_setzero_si512() : _mm512_set1_epi32(first);
 }
 
 ALWAYS_INLINE qi quant_step(const enum dtype type, qi sum, qi w, qi x)
 {
-	if (sums_16_bits(type))
+	if (!is_wide(type))
 		return _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x));
-	qi pairs;
-	if (quant_bits(type) == 8) {
-		qi signed_x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
-		pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(w), signed_x);
-	} else {
-		pairs = _mm512_maddubs_epi16(w, x);
-	}
-	return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+	qi signed_x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
+	return _mm512_maddubs_epi16(_mm512_abs_epi8(w), signed_x);
 }
 
-ALWAYS_INLINE qf quant_finish(const enum dtype type, qi sum, int32_t first)
+ALWAYS_INLINE qi quant_fold(qi sum, qi brief)
 {
-	if (sums_16_bits(type))
-		sum = _mm512_add_epi32(_mm512_madd_epi16(sum, _mm512_set1_epi16(1)), _mm512_set1_epi32(first));
-	return _mm512_cvtepi32_ps(sum);
+	return _mm512_add_epi32(sum, _mm512_madd_epi16(brief, _mm512_set1_epi16(1)));
 }
 
 #include "kernels/quant_body.inc"

@@ -24,9 +24,14 @@ typedef __m512 qf;
 #define QUANT_VECTORS(rows) ((rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
 
 #define quant_load(p)     _mm512_loadu_si512(p)
+#define quant_float(v)    _mm512_cvtepi32_ps(v)
 #define quant_scales(p)   _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define quant_unsigned(p) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define quant_signed(p)   _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
+#define quant_nibbles(p, high)                                                                                         \
+	_mm512_cvtepi32_ps(_mm512_and_si512(                                                                               \
+	    _mm512_srli_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))), (high) ? 4 : 0),  \
+	    _mm512_set1_epi32(15)))
 
 #define qf_zero()       _mm512_setzero_ps()
 #define qf_set1(x)      _mm512_set1_ps(x)
@@ -45,14 +50,22 @@ ALWAYS_INLINE qi quant_x(const int8_t *values)
 	return _mm512_set1_epi32(four);
 }
 
-/* Four values per lane from row j, as they are stored; not of 8-bit weights. */
-ALWAYS_INLINE qi quant_few_bits(const enum dtype type, qi stored, qi high, const int j, const int half)
+ALWAYS_INLINE qi quant_take(qi v, const int shift, const int mask)
 {
-	qi low = _mm512_and_si512(half ? _mm512_srli_epi16(stored, 4) : stored, _mm512_set1_epi8(15));
-	if (!quant_of(type)->high_bits)
-		return low;
-	qi bits = j < 2 ? _mm512_slli_epi16(high, (unsigned)(4 - 2 * j)) : _mm512_srli_epi16(high, (unsigned)(2 * j - 4));
-	return _mm512_or_si512(low, _mm512_and_si512(bits, _mm512_set1_epi8(0x30)));
+	qi moved = shift < 0   ? _mm512_slli_epi16(v, (unsigned)-shift)
+	           : shift > 0 ? _mm512_srli_epi16(v, (unsigned)shift)
+	                       : v;
+	return _mm512_and_si512(moved, _mm512_set1_epi8((char)mask));
 }
+
+#define quant_merge(a, b) _mm512_or_si512(a, b)
+
+ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
+{
+	__m128i table = _mm_load_si128((const __m128i *)(const void *)levels);
+	return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), places);
+}
+
+#include "kernels/quant_values.inc"
 
 #endif

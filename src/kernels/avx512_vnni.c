@@ -5,10 +5,9 @@
 
 #define QUANT_FUNCTION avx512_vnni_quant
 
-ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, qi high, const int j, const int half)
-{
-	return quant_bits(type) == 8 ? stored : quant_few_bits(type, stored, high, j, half);
-}
+#define QUANT_STEPS(type)                    0
+#define quant_weights(type, low, high, word) quant_stored(type, low, high, word)
+#define quant_fold(sum, brief)               ((void)(brief), sum)
 
 ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
 {
@@ -20,12 +19,6 @@ ALWAYS_INLINE qi quant_step(const enum dtype type, qi sum, qi w, qi x)
 {
 	(void)type;
 	return _mm512_dpbusd_epi32(sum, w, x);
-}
-
-ALWAYS_INLINE qf quant_finish(const enum dtype type, qi sum, int32_t first)
-{
-	(void)type, (void)first;
-	return _mm512_cvtepi32_ps(sum);
 }
 
 #include "kernels/quant_body.inc"

@@ -8,6 +8,7 @@
 #include "kernels/amx.h"
 #include "kernels/kernel_set.h"
 #include "kernels/layout.h"
+#include "kernels/repack.h"
 #include "tensor/block.h"
 
 enum dtype weight_served_type(enum dtype type)
@@ -115,7 +116,7 @@ static unsigned char *block_of(const struct weight *to, int64_t first, int group
 {
 	unsigned char *strip = weight_strip(to, first, scales);
 	assert(*scales);
-	*scales += group * QUANT_OUTPUTS;
+	*scales += group * quant_group_scales(to->type);
 	return strip + (size_t)group * quant_block_bytes(to->type);
 }
 
@@ -136,108 +137,6 @@ static void quantise_outputs(const struct conversion *conversion, int64_t first,
 			unsigned char *block = block_of(to, first, (int)((k + j) / QUANT_GROUP), &scales);
 			set->transpose(lanes[0], QUANT_OUTPUTS, rows[0] + j, WIDE, QUANT_OUTPUTS, QUANT_GROUP);
 			set->quantise_block(to->type, (const void *)lanes, block, scales);
-		}
-	}
-}
-
-/* Blocks of Q8_0 and Q4_0 hold a scale and then the values of one output in the order of ours, where each four bytes of
- * them are followed by those of the next output; Q4_0 has the same values in the low halves and counts from -8, too. */
-static void repack_outputs(const struct conversion *conversion, int64_t first, int64_t n_outputs)
-{
-	const struct weight *from = conversion->from, *to = conversion->to;
-	const size_t block_bytes = (size_t)dtype_info(from->type)->block_bytes;
-	const bool bytes = quant_bits(to->type) == 8;
-	const uint32_t zeros = bytes ? 0 : 0x88888888u, flip = bytes ? 0x80808080u : 0; /* value + 128 */
-	const int n_groups = quant_groups(from->n_in), n_words = (int)(block_bytes - sizeof(uint16_t)) / 4;
-	for (int group = 0; group < n_groups; group++) {
-		uint16_t *scales;
-		unsigned char *block = block_of(to, first, group, &scales);
-		for (int64_t lane = 0; lane < QUANT_OUTPUTS; lane++) {
-			const unsigned char *stored =
-			    (const unsigned char *)from->data + (size_t)((first + lane) * n_groups + group) * block_bytes;
-			scales[lane] = 0;
-			if (lane < n_outputs)
-				memcpy(&scales[lane], stored, sizeof *scales);
-			for (int word = 0; word < n_words; word++) {
-				uint32_t four = zeros;
-				if (lane < n_outputs)
-					memcpy(&four, stored + sizeof *scales + 4 * word, 4);
-				four ^= flip;
-				memcpy(block + word * 4 * QUANT_OUTPUTS + 4 * lane, &four, 4);
-			}
-		}
-	}
-}
-
-/* Eight words of four values each, from bytes that hold other values besides. */
-static void take_words(uint32_t words[8], const unsigned char *bytes, int shift, uint32_t mask)
-{
-	memcpy(words, bytes, 8 * sizeof *words);
-	for (int i = 0; i < 8; i++)
-		words[i] = words[i] >> shift & mask;
-}
-
-static void put_word(unsigned char *block, int row, int lane, uint32_t word)
-{
-	memcpy(block + row * 4 * QUANT_OUTPUTS + 4 * lane, &word, sizeof word);
-}
-
-/* One output of a super-block of Q4_K (tensor/block.c has its layout). */
-static void repack_q4_k(unsigned char *head, int lane, const unsigned char *stored)
-{
-	memcpy(head + 2 * lane, stored, 2);
-	memcpy(head + 2 * (QUANT_OUTPUTS + lane), stored + 2, 2);
-	unsigned char *block = head + QUANT_HEAD_BYTES, *factors = head + QUANT_HEAD_FACTORS + lane;
-	for (int group = 0; group < QUANT_SUPER_GROUPS; group++, factors += 2 * QUANT_OUTPUTS) {
-		uint32_t words[8];
-		take_words(words, stored + 16 + group / 2 * 32, group % 2 * 4, 0x0f0f0f0f);
-		for (int row = 0; row < 4; row++)
-			put_word(block, row, lane, words[row] | words[row + 4] << 4);
-		block_q4_k_factors(stored, group, &factors[0], &factors[QUANT_OUTPUTS]);
-		block += quant_block_bytes(DTYPE_Q4K);
-	}
-}
-
-/* One output of a super-block of Q6_K. */
-static void repack_q6_k(unsigned char *head, int lane, const unsigned char *stored)
-{
-	memcpy(head + 2 * lane, stored + 208, 2);
-	memset(head + 2 * (QUANT_OUTPUTS + lane), 0, 2);
-	unsigned char *block = head + QUANT_HEAD_BYTES, *factors = head + QUANT_HEAD_FACTORS + lane;
-	for (int i = 0; i < 2 * QUANT_SUPER_GROUPS; i++)
-		factors[i * QUANT_OUTPUTS] = stored[192 + i];
-	for (int group = 0; group < QUANT_SUPER_GROUPS; group++, block += quant_block_bytes(DTYPE_Q6K)) {
-		uint32_t low[8], high[8];
-		take_words(low, stored + group / 4 * 64 + group % 2 * 32, group % 4 / 2 * 4, 0x0f0f0f0f);
-		take_words(high, stored + 128 + group / 4 * 32, group % 4 * 2, 0x03030303);
-		for (int row = 0; row < 4; row++)
-			put_word(block, row, lane, low[row] | low[row + 4] << 4);
-		for (int half = 0; half < 2; half++) {
-			const uint32_t *bits = high + 4 * half;
-			put_word(block, 4 + half, lane, bits[0] | bits[1] << 2 | bits[2] << 4 | bits[3] << 6);
-		}
-	}
-}
-
-/* One output of a super-block as its file has it, to its lane. */
-typedef void repack_function(unsigned char *head, int lane, const unsigned char *stored);
-static repack_function *const repacks[DTYPE_COUNT] = {[DTYPE_Q4K] = repack_q4_k, [DTYPE_Q6K] = repack_q6_k};
-
-/* What pads the outputs is zero: its scales are. */
-static void repack_supers(const struct conversion *conversion, int64_t first, int64_t n_outputs)
-{
-	const struct weight *from = conversion->from, *to = conversion->to;
-	const size_t stored_bytes = (size_t)dtype_info(from->type)->block_bytes;
-	const int n_supers = (int)(from->n_in / QUANT_SUPER);
-	uint16_t *scales;
-	unsigned char *head = weight_strip(to, first, &scales);
-	for (int super = 0; super < n_supers; super++, head += quant_strip_bytes(to->type, QUANT_SUPER_GROUPS)) {
-		if (n_outputs < QUANT_OUTPUTS)
-			memset(head, 0, quant_strip_bytes(to->type, QUANT_SUPER_GROUPS));
-		for (int lane = 0; lane < n_outputs; lane++) {
-			const unsigned char *stored =
-			    (const unsigned char *)from->data + (size_t)((first + lane) * n_supers + super) * stored_bytes;
-			repacks[to->type](head, lane, stored);
 		}
 	}
 }
@@ -289,10 +188,8 @@ static void convert_task(void *context, int task, int worker)
 		tile_outputs(conversion, first, n_outputs);
 	else if (!quant_is(conversion->to->type))
 		convert_rows(conversion, first, n_outputs);
-	else if (quant_is_super(conversion->to->type))
-		repack_supers(conversion, first, n_outputs);
-	else if (weight_served_type(conversion->from->type) == conversion->to->type)
-		repack_outputs(conversion, first, n_outputs);
+	else if (quant_of(conversion->to->type)->stored == conversion->from->type)
+		repack_outputs(conversion->from, conversion->to, first, (int)n_outputs);
 	else
 		quantise_outputs(conversion, first, n_outputs);
 }
@@ -303,7 +200,7 @@ void weight_convert(const struct kernels *kernels, struct pool *pool, const stru
 	assert(from->layout == LAYOUT_ROWS && !quant_is(from->type) && (uintptr_t)memory % 64 == 0);
 	*to = (struct weight){
 	    .type = type, .layout = weight_layout(type), .n_out = from->n_out, .n_in = from->n_in, .data = memory};
-	assert(!quant_is_super(type) || weight_served_type(from->type) == type);
+	assert(!quant_is(type) || type == DTYPE_Q8 || type == DTYPE_Q4 || quant_of(type)->stored == from->type);
 	if (quant_is(type) && !quant_is_super(type))
 		to->scales = (unsigned char *)memory + quant_data_bytes(type, from->n_out, from->n_in);
 	struct conversion conversion = {.kernels = kernels, .from = from, .to = to};

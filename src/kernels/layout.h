@@ -16,7 +16,9 @@ static inline unsigned char *weight_strip(const struct weight *weight, int64_t o
 {
 	int64_t index = output / QUANT_OUTPUTS;
 	int n_groups = quant_groups(weight->n_in);
-	*scales = quant_is_super(weight->type) ? NULL : (uint16_t *)weight->scales + index * n_groups * QUANT_OUTPUTS;
+	*scales = quant_is_super(weight->type)
+	              ? NULL
+	              : (uint16_t *)weight->scales + index * quant_strip_scales(weight->type, n_groups);
 	return (unsigned char *)weight->data + (size_t)index * quant_strip_bytes(weight->type, n_groups);
 }
 

@@ -1,8 +1,8 @@
 /* A quarter of a block of quantised weights in 128-bit vectors: what every quant_function on them shares.
  *
  * Who includes it defines QUANT_FUNCTION and quant_multiply(sum, w, x), which adds to each of 4 sums the four products of
- * signed bytes that lie in its lane, and then includes quant_body.inc. 8-bit weights become signed bytes and need no offset;
- * those of 4 and 6 bits are small enough as they are stored.
+ * signed bytes that lie in its lane, and then includes quant_body.inc. Values that take a byte become signed and need no offset;
+ * others are small enough as they are stored.
  */
 #ifndef TALLOW_KERNELS_NEON_QUANT_VECTOR_H
 #define TALLOW_KERNELS_NEON_QUANT_VECTOR_H
@@ -27,6 +27,9 @@ typedef float32x4_t qf;
 
 #define quant_load(p)             vreinterpretq_s32_u8(vld1q_u8(p))
 #define quant_scales(p)           vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8((const void *)(p))))
+#define quant_float(v)            vcvtq_f32_s32(v)
+#define QUANT_STEPS(type)         0
+#define quant_fold(sum, brief)    ((void)(brief), sum)
 #define quant_step(type, s, w, x) ((void)(type), quant_multiply(s, w, x))
 #define qf_zero()                 vdupq_n_f32(0)
 #define qf_set1(x)                vdupq_n_f32(x)
@@ -70,27 +73,36 @@ ALWAYS_INLINE qf quant_signed(const unsigned char *p)
 	return vcvtq_f32_s32(vmovl_s16(vreinterpret_s16_u16(load_bytes(p, true))));
 }
 
-ALWAYS_INLINE qi quant_weights(const enum dtype type, qi stored, qi high, const int j, const int half)
+ALWAYS_INLINE qf quant_nibbles(const unsigned char *p, const bool high)
 {
-	uint8x16_t bytes = vreinterpretq_u8_s32(stored);
-	if (quant_bits(type) == 8)
-		return vreinterpretq_s32_u8(veorq_u8(bytes, vdupq_n_u8(0x80)));
-	uint8x16_t low = half ? vshrq_n_u8(bytes, 4) : vandq_u8(bytes, vdupq_n_u8(15));
-	if (!quant_of(type)->high_bits)
-		return vreinterpretq_s32_u8(low);
-	uint8x16_t bits = vshlq_u8(vreinterpretq_u8_s32(high), vdupq_n_s8((int8_t)(4 - 2 * j))); /* to the right below 0 */
-	return vreinterpretq_s32_u8(vorrq_u8(low, vandq_u8(bits, vdupq_n_u8(0x30))));
+	uint16x4_t bytes = load_bytes(p, false);
+	return vcvtq_f32_u32(vmovl_u16(high ? vshr_n_u16(bytes, 4) : vand_u16(bytes, vdup_n_u16(15))));
+}
+
+ALWAYS_INLINE qi quant_take(qi v, const int shift, const int mask)
+{
+	uint8x16_t moved = shift ? vshlq_u8(vreinterpretq_u8_s32(v), vdupq_n_s8((int8_t)-shift)) : vreinterpretq_u8_s32(v);
+	return vreinterpretq_s32_u8(vandq_u8(moved, vdupq_n_u8((uint8_t)mask)));
+}
+
+#define quant_merge(a, b) vorrq_s32(a, b)
+
+ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
+{
+	return vreinterpretq_s32_u8(vqtbl1q_u8(vld1q_u8(levels), vreinterpretq_u8_s32(places)));
+}
+
+#include "kernels/quant_values.inc"
+
+ALWAYS_INLINE qi quant_weights(const enum dtype type, qi low, qi high, const int word)
+{
+	qi stored = quant_stored(type, low, high, word);
+	return quant_largest(type) == 255 ? veorq_s32(stored, vreinterpretq_s32_u8(vdupq_n_u8(0x80))) : stored;
 }
 
 ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
 {
-	return vdupq_n_s32(quant_bits(type) == 8 ? 0 : first);
-}
-
-ALWAYS_INLINE qf quant_finish(const enum dtype type, qi sum, int32_t first)
-{
-	(void)type, (void)first;
-	return vcvtq_f32_s32(sum);
+	return vdupq_n_s32(quant_largest(type) == 255 ? 0 : first);
 }
 
 #endif

@@ -1,34 +1,39 @@
 /* Products with weights of few bits: the layouts, and what an instruction set brings.
  *
- * Weights (LAYOUT_INTERLEAVED) are blocks of 16 outputs x 32 inputs, so that one lane of a vector is one output:
+ * Weights (LAYOUT_INTERLEAVED) are blocks of 16 outputs x 32 inputs, so that one lane of a vector is one output. Word w of
+ * an output are its inputs 4w ... 4w+3, a byte each; a plane holds some bits of all values, in rows of 64 bytes, a word of
+ * each output beside the next. A plane of
  *
- *     Q8   8 rows of 64 bytes; row j holds, for each output, inputs 4j ... 4j+3 as value + 128
- *     Q4   4 rows of 64 bytes; row j holds inputs 4j ... 4j+3 in the low nibbles and 16+4j ... 16+4j+3 in the high ones,
- *          each as value + 8
+ *     8 bits   8 rows; row j has word j
+ *     4 bits   4 rows; row j has word j in the low halves of its bytes and word j + 4 in the high ones
+ *     2 bits   2 rows; row h has word 4h + j in bits 2j and 2j+1 of its bytes
+ *     1 bit    1 row; word w is in bit w of its bytes
  *
- * data is [n_blocks][n_groups] of them, scales [n_blocks][n_groups][16] in f16; weight = scale * value. What pads the
- * last outputs and inputs is zero. Values are stored unsigned because the dot-product instructions multiply unsigned by
- * signed bytes; what that adds is taken away through `offset` of the activations, once per group.
+ * and a block is a plane of the low bits and, for some types, one of the high bits. What they make is unsigned because the
+ * dot-product instructions multiply unsigned by signed bytes: value + zero, or a place in a table of such (quant_levels).
+ * What zero adds is taken away through `offset` of the activations, once per group. Where scales are 16-bit floats, data
+ * is [n_blocks][n_groups] of blocks, scales [n_blocks][n_groups][16] in f16, or [n_groups][2][16] with minimums behind;
  *
- * Q4_K and Q6_K of GGUF files become super-blocks of 16 outputs x 256 inputs: a head of QUANT_HEAD_BYTES,
+ *     weight = scale * value - minimum
  *
- *     scale[16] in f16, minimum scale[16] in f16 (Q4K),
- *     Q4K  for each of 8 groups, factor[16] and minimum[16] in unsigned bytes
- *     Q6K  for each of 16 halves of groups, factor[16] in signed bytes
+ * and what pads the last outputs and inputs is zero.
  *
- * and then 8 blocks of 32 inputs:
+ * Types of super-blocks of GGUF files become super-blocks of 16 outputs x 256 inputs: a head of QUANT_HEAD_BYTES,
  *
- *     Q4K  as Q4, each as it is;      weight = scale * factor * value - minimum scale * minimum
- *     Q6K  4 rows as Q4 with the low 4 bits of value + 32, then 2 rows with the high bits: in row h, inputs 16h+4j ...
- *          16h+4j+3 have bits 2j and 2j+1;    weight = scale * factor * value
+ *     scale[16] in f16, minimum scale[16] in f16 (zeros where there is no minimum),
+ *     for each of 8 groups two rows of 16 bytes:
+ *         SCALE_UNSIGNED   factor and minimum factor
+ *         SCALE_SIGNED     factor of each half of the group
+ *         SCALE_NIBBLES    of each half, factor in the low 4 bits and minimum factor in the high ones
  *
- * Nothing in them is rounded. There are no scales elsewhere.
+ * and then 8 blocks of 32 inputs; scale and minimum are those of the head times the factors. There are none elsewhere.
+ * Nothing in what is made of a file's blocks is rounded.
  *
- * Activations are rounded to 8 bits in the same groups, each with its own scale. The sum over a group (Q6K: over half
- * of it) is an exact integer, and groups are added in ascending order,
+ * Activations are rounded to 8 bits in the same groups, each with its own scale. The sum over the inputs that share a
+ * scale is an exact integer, and these parts are added in ascending order,
  *
- *     out = fma((float)integer * x.scale, w.scale, out)        w.scale = scale * factor, exact
- *     out = fma(-x.scale * (float)x.offset, minimum, out)      Q4K; minimum = minimum scale * minimum, exact
+ *     out = fma((float)integer * x.scale, scale, out)
+ *     out = fma(-x.scale * (float)sum of x, minimum, out)      for types with a minimum
  *
  * so that all sets give the same bits, whatever the number of rows.
  */
@@ -45,7 +50,9 @@
 
 enum {
 	QUANT_GROUP = 32,
+	QUANT_WORDS = QUANT_GROUP / 4, /* of an output in a block */
 	QUANT_OUTPUTS = 16,
+	QUANT_ROW_BYTES = 4 * QUANT_OUTPUTS,
 	QUANT_SUPER_GROUPS = 8, /* of a super-block */
 	QUANT_SUPER = QUANT_SUPER_GROUPS * QUANT_GROUP,
 	QUANT_HEAD_FACTORS = 4 * QUANT_OUTPUTS, /* where the factors begin in the head of a super-block */
@@ -57,20 +64,36 @@ enum quant_scale_kind {
 	SCALE_F16,      /* beside the data, an f16 for each output's group */
 	SCALE_UNSIGNED, /* in the head of its super-block: an unsigned byte times the super-block's f16 */
 	SCALE_SIGNED,   /* the same with a signed byte */
+	SCALE_NIBBLES,  /* the same with 4 bits */
 };
 
-/* A row for each type: its name in files; the bits of a value in the first plane of a block (8, or 4: two inputs in a byte)
- * and in the second (0 or 2), a plane of n bits being n rows; what is added to a value to store it; how many inputs share a
- * scale (a group, or its half); where the scale is; whether a minimum is taken away. */
+/* What stored values stand for. */
+enum quant_levels {
+	LEVELS_EVEN, /* themselves */
+	LEVELS_NL,   /* places in the table of IQ4_NL */
+	LEVELS_COUNT
+};
+
+/* A row for each type: its name in files; bits of its planes, the low one (8, 4 or 2) and the high one (0, 1 or 2); what
+ * values are; what is added to a value; how many inputs share a scale (a group, or its half); where the scale is; whether a
+ * minimum is taken away. Halves with scales of their own and a high plane of 2 bits go together. */
 #define QUANT_TABLE(X)                                                                                                 \
-	X(DTYPE_Q8, DTYPE_Q8_0, 8, 0, 128, 32, SCALE_F16, false)                                                           \
-	X(DTYPE_Q4, DTYPE_Q4_0, 4, 0, 8, 32, SCALE_F16, false)                                                             \
-	X(DTYPE_Q4K, DTYPE_Q4_K, 4, 0, 0, 32, SCALE_UNSIGNED, true)                                                        \
-	X(DTYPE_Q6K, DTYPE_Q6_K, 4, 2, 32, 16, SCALE_SIGNED, false)
+	X(DTYPE_Q8, DTYPE_Q8_0, 8, 0, LEVELS_EVEN, 128, 32, SCALE_F16, false)                                              \
+	X(DTYPE_Q4, DTYPE_Q4_0, 4, 0, LEVELS_EVEN, 8, 32, SCALE_F16, false)                                                \
+	X(DTYPE_Q41, DTYPE_Q4_1, 4, 0, LEVELS_EVEN, 0, 32, SCALE_F16, true)                                                \
+	X(DTYPE_Q50, DTYPE_Q5_0, 4, 1, LEVELS_EVEN, 16, 32, SCALE_F16, false)                                              \
+	X(DTYPE_Q51, DTYPE_Q5_1, 4, 1, LEVELS_EVEN, 0, 32, SCALE_F16, true)                                                \
+	X(DTYPE_IQ4N, DTYPE_IQ4_NL, 4, 0, LEVELS_NL, 128, 32, SCALE_F16, false)                                            \
+	X(DTYPE_Q2K, DTYPE_Q2_K, 2, 0, LEVELS_EVEN, 0, 16, SCALE_NIBBLES, true)                                            \
+	X(DTYPE_Q3K, DTYPE_Q3_K, 2, 1, LEVELS_EVEN, 4, 16, SCALE_SIGNED, false)                                            \
+	X(DTYPE_Q4K, DTYPE_Q4_K, 4, 0, LEVELS_EVEN, 0, 32, SCALE_UNSIGNED, true)                                           \
+	X(DTYPE_Q5K, DTYPE_Q5_K, 4, 1, LEVELS_EVEN, 0, 32, SCALE_UNSIGNED, true)                                           \
+	X(DTYPE_Q6K, DTYPE_Q6_K, 4, 2, LEVELS_EVEN, 32, 16, SCALE_SIGNED, false)
 
 struct quant_traits {
 	enum dtype stored;
 	int low_bits, high_bits;
+	enum quant_levels levels;
 	int zero;
 	int scale_inputs;
 	enum quant_scale_kind scale;
@@ -81,6 +104,11 @@ static const struct quant_traits quant_traits[DTYPE_COUNT] = {
 #define X(type, ...) [type] = {__VA_ARGS__},
     QUANT_TABLE(X)
 #undef X
+};
+
+/* By place: level + zero. */
+static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
+    [LEVELS_NL] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241},
 };
 
 /* x = scale * value; offset: quant_offset of the values. */
@@ -139,39 +167,48 @@ static inline bool quant_is_super(enum dtype type)
 	return quant_of(type)->scale != SCALE_F16;
 }
 
+/* The largest stored value, as far as bits tell. */
+static inline int quant_largest(enum dtype type)
+{
+	return quant_of(type)->levels ? 255 : (1 << quant_bits(type)) - 1;
+}
+
 /* Parts of a group that have a scale each: 1 or 2. */
 static inline int quant_parts(enum dtype type)
 {
 	return QUANT_GROUP / quant_of(type)->scale_inputs;
 }
 
-/* What a product needs to know about a group of activations, from the sums of its halves, of at most 16 * 127 each. With a
- * minimum: the sum itself; with two parts: the two sums; else what stored values add to its integer, to be taken away. */
+/* What a product needs to know about a group of activations, from the sums of its halves, of at most 16 * 127 each. With two
+ * parts: the two sums; with a minimum: the sum itself; else what stored values add to its integer, to be taken away. */
 static inline int32_t quant_offset(enum dtype type, int32_t low_sum, int32_t high_sum)
 {
-	if (quant_of(type)->minimum)
-		return low_sum + high_sum;
 	if (quant_parts(type) == 2)
 		return low_sum + high_sum * 65536;
+	if (quant_of(type)->minimum)
+		return low_sum + high_sum;
 	return -quant_of(type)->zero * (low_sum + high_sum);
+}
+
+/* The sum of a part of the activations, of types that have two, or a minimum. */
+static inline int32_t quant_part_sum(enum dtype type, int32_t offset, int part)
+{
+	int16_t low = (int16_t)offset;
+	return quant_parts(type) == 1 ? offset : part ? (offset - low) / 65536 : low;
 }
 
 /* Where the integer of a part of a group starts. */
 static inline int32_t quant_first(enum dtype type, int32_t offset, int part)
 {
-	if (quant_of(type)->minimum)
+	if (quant_of(type)->zero == 0)
 		return 0;
-	if (quant_parts(type) == 2) {
-		int16_t low = (int16_t)offset;
-		return -quant_of(type)->zero * (part ? (offset - low) / 65536 : low);
-	}
-	return offset;
+	return quant_parts(type) == 2 ? -quant_of(type)->zero * quant_part_sum(type, offset, part) : offset;
 }
 
 /* Bytes of 16 outputs x 32 inputs. */
 static inline size_t quant_block_bytes(enum dtype type)
 {
-	return (size_t)QUANT_OUTPUTS * QUANT_GROUP / 8 * (size_t)quant_bits(type);
+	return (size_t)QUANT_ROW_BYTES * (size_t)quant_bits(type);
 }
 
 /* Bytes of 16 outputs: n_groups is a multiple of QUANT_SUPER_GROUPS for super-blocks. */
@@ -179,6 +216,17 @@ static inline size_t quant_strip_bytes(enum dtype type, int n_groups)
 {
 	size_t blocks = (size_t)n_groups * quant_block_bytes(type);
 	return blocks + (quant_is_super(type) ? (size_t)(n_groups / QUANT_SUPER_GROUPS) * QUANT_HEAD_BYTES : 0);
+}
+
+/* Scales of 16 outputs in a group, with the minimums behind them; none of super-blocks. */
+static inline int quant_group_scales(enum dtype type)
+{
+	return quant_is_super(type) ? 0 : quant_of(type)->minimum ? 2 * QUANT_OUTPUTS : QUANT_OUTPUTS;
+}
+
+static inline int quant_strip_scales(enum dtype type, int n_groups)
+{
+	return n_groups * quant_group_scales(type);
 }
 
 /* The block of a group within its strip; *head: that of its super-block, or NULL. */
@@ -193,18 +241,41 @@ static inline const unsigned char *quant_block(enum dtype type, const unsigned c
 	return *head + QUANT_HEAD_BYTES + (size_t)(group % QUANT_SUPER_GROUPS) * quant_block_bytes(type);
 }
 
+/* Where a plane of so many bits has a word: the row, and the lowest bit in its bytes. */
+static inline int quant_word_row(int bits, int word)
+{
+	return bits == 8 ? word : bits == 4 ? word % 4 : bits == 2 ? word / 4 : 0;
+}
+
+static inline int quant_word_shift(int bits, int word)
+{
+	return bits == 8 ? 0 : bits == 4 ? word / 4 * 4 : bits == 2 ? word % 4 * 2 : word;
+}
+
+/* Word i of those of a part, in the order of the rows that have them. */
+static inline int quant_word_at(int bits, int i, int part, int n_parts)
+{
+	if (n_parts == 2)
+		return part * QUANT_WORDS / 2 + i;
+	return bits == 4 ? i / 2 + i % 2 * 4 : i;
+}
+
+/* The bits of value k of an output that a plane has. */
+static inline int quant_plane_bits(const unsigned char *plane, int bits, int lane, int k)
+{
+	int byte = plane[quant_word_row(bits, k / 4) * QUANT_ROW_BYTES + lane * 4 + k % 4];
+	return byte >> quant_word_shift(bits, k / 4) & ((1 << bits) - 1);
+}
+
 /* Value k of an output in a block. */
 static inline int quant_value(enum dtype type, const unsigned char *block, int lane, int k)
 {
-	enum { ROW = 4 * QUANT_OUTPUTS, HALF = QUANT_GROUP / 2 };
 	const struct quant_traits *traits = quant_of(type);
-	const unsigned char *at = block + lane * 4 + k % 4, *second = at + traits->low_bits * ROW;
-	if (traits->low_bits == 8)
-		return at[k / 4 * ROW] - traits->zero;
-	int j = k % HALF / 4, both = at[j * ROW], value = k < HALF ? both & 15 : both >> 4;
+	int stored = quant_plane_bits(block, traits->low_bits, lane, k);
 	if (traits->high_bits)
-		value |= (second[k / HALF * ROW] >> 2 * j & 3) << 4;
-	return value - traits->zero;
+		stored |= quant_plane_bits(block + traits->low_bits * QUANT_ROW_BYTES, traits->high_bits, lane, k)
+		          << traits->low_bits;
+	return (traits->levels ? quant_levels[traits->levels][stored] : stored) - traits->zero;
 }
 
 /* What value k of an output in a group is multiplied by, and what is then taken away. */
@@ -217,7 +288,8 @@ static inline struct quant_scale quant_scale(enum dtype type, const uint16_t *sc
 	const struct quant_traits *traits = quant_of(type);
 	if (traits->scale == SCALE_F16) {
 		assert(scales);
-		return (struct quant_scale){f16_to_f32(scales[group * QUANT_OUTPUTS + lane]), 0};
+		scales += group * quant_group_scales(type) + lane;
+		return (struct quant_scale){f16_to_f32(scales[0]), traits->minimum ? f16_to_f32(scales[QUANT_OUTPUTS]) : 0};
 	}
 	assert(head);
 	uint16_t scale, minimum;
@@ -225,6 +297,9 @@ static inline struct quant_scale quant_scale(enum dtype type, const uint16_t *sc
 	unsigned char factor = factors[k / traits->scale_inputs * QUANT_OUTPUTS];
 	memcpy(&scale, head + 2 * lane, sizeof scale);
 	memcpy(&minimum, head + 2 * (QUANT_OUTPUTS + lane), sizeof minimum);
+	if (traits->scale == SCALE_NIBBLES)
+		return (struct quant_scale){f16_to_f32(scale) * (float)(factor & 15),
+		                            f16_to_f32(minimum) * (float)(factor >> 4)};
 	return (struct quant_scale){
 	    f16_to_f32(scale) * (traits->scale == SCALE_SIGNED ? (float)(int8_t)factor : (float)factor),
 	    traits->minimum ? f16_to_f32(minimum) * (float)factors[QUANT_OUTPUTS] : 0,

@@ -172,13 +172,15 @@ static void dot_bf16(const struct dot_block *block)
 static void quant_part(enum dtype type, const struct quant_group *x, const unsigned char *block,
                        const struct quant_scale scales[QUANT_OUTPUTS], int from, int to, float *total)
 {
+	int part = from / quant_of(type)->scale_inputs;
 	for (int lane = 0; lane < QUANT_OUTPUTS; lane++) {
 		int32_t sum = 0;
 		for (int k = from; k < to; k++)
 			sum += quant_value(type, block, lane, k) * x->values[k];
 		total[lane] = fmaf((float)sum * x->scale, scales[lane].scale, total[lane]);
 		if (quant_of(type)->minimum)
-			total[lane] = fmaf(-x->scale * (float)x->offset, scales[lane].minimum, total[lane]);
+			total[lane] =
+			    fmaf(-x->scale * (float)quant_part_sum(type, x->offset, part), scales[lane].minimum, total[lane]);
 	}
 }
 
@@ -205,8 +207,8 @@ void scalar_quant(enum dtype type, const struct quant_product *p)
 			size_t index = (size_t)(o / QUANT_OUTPUTS);
 			float total[QUANT_OUTPUTS] = {0};
 			quant_outputs(type, p->x + (size_t)r * p->x_stride, p->w + index * quant_strip_bytes(type, p->n_groups),
-			              p->scales ? p->scales + index * (size_t)p->n_groups * QUANT_OUTPUTS : NULL, p->n_groups,
-			              total);
+			              p->scales ? p->scales + index * (size_t)quant_strip_scales(type, p->n_groups) : NULL,
+			              p->n_groups, total);
 			int n = p->n_outputs - o < QUANT_OUTPUTS ? p->n_outputs - o : QUANT_OUTPUTS;
 			memcpy(p->out + (size_t)r * p->out_stride + (size_t)o, total, (size_t)n * sizeof *total);
 		}

@@ -175,6 +175,13 @@ static void dequantise_q2_k(const void *blocks, float *out, size_t n_values)
 	}
 }
 
+int block_q3_k_factor(const void *block, int group)
+{
+	const unsigned char *scales = (const unsigned char *)block + 96;
+	int low4 = scales[group % 8] >> (group / 8 * 4) & 15, high2 = scales[8 + group % 4] >> (group / 4 * 2) & 3;
+	return (low4 | high2 << 4) - 32;
+}
+
 /* high bits[32], quants[64], scales[12], d. The quants lie as in Q2_K; bit g of high byte j belongs to value j of the
  * g-th 32 and takes 4 away where it is 0. Scale g, from -32: its low 4 bits in the halves of bytes 0..7, its high 2 bits
  * in bytes 8..11. */
@@ -183,13 +190,11 @@ static void dequantise_q3_k(const void *blocks, float *out, size_t n_values)
 	const unsigned char *block = blocks;
 	assert(n_values % SUPER == 0);
 	for (size_t i = 0; i < n_values; i += SUPER, block += 110) {
-		const unsigned char *scales = block + 96;
 		float d = half_at(block + 108);
 		for (int group = 0; group < 16; group++) {
 			const unsigned char *quants = block + 32 + group / 8 * 32 + group % 2 * 16, *high = block + group % 2 * 16;
 			int shift = group % 8 / 2 * 2;
-			int low4 = scales[group % 8] >> (group / 8 * 4) & 15, high2 = scales[8 + group % 4] >> (group / 4 * 2) & 3;
-			float scale = d * (float)((low4 | high2 << 4) - 32);
+			float scale = d * (float)block_q3_k_factor(block, group);
 			for (int j = 0; j < 16; j++) {
 				int below = high[j] >> (group / 2) & 1 ? 0 : 4;
 				*out++ = scale * (float)((quants[j] >> shift & 3) - below);

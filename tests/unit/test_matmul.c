@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "kernels/convert.h"
 #include "kernels/product.h"
+#include "kernels/quant.h"
 #include "random_blocks.h"
 
 enum { MAX_ROWS = 320, MOST_ROWS = 1024, GUARD = 64 };
@@ -34,7 +35,7 @@ static size_t bytes_of(enum dtype type)
 
 static bool is_quant(enum dtype type)
 {
-	return type == DTYPE_Q8 || type == DTYPE_Q4 || type == DTYPE_Q4K || type == DTYPE_Q6K;
+	return quant_is(type);
 }
 
 static const struct block_scales *find_block_scales(enum dtype type)
@@ -74,7 +75,7 @@ static struct matrix make_quant_matrix(struct shape shape, enum dtype type, uint
 		from = (struct matrix){.values = random_floats(n, seed)};
 		from.weight = (struct weight){.type = DTYPE_F32, .n_out = shape.n_out, .n_in = shape.n_in, .data = from.values};
 	} else {
-		from = make_block_matrix(shape, type == DTYPE_Q4K ? DTYPE_Q4_K : DTYPE_Q6_K, seed);
+		from = make_block_matrix(shape, quant_of(type)->stored, seed);
 	}
 	assert_true(weight_bytes(type, shape.n_out, shape.n_in, &n_bytes));
 	matrix.memory = aligned_alloc(64, n_bytes);
@@ -362,8 +363,8 @@ static void check_shape(const struct context *context, struct shape shape, enum 
 /* Blocks of GGUF files have whole blocks in a row, and one way of being multiplied: fewer shapes say as much. */
 static void check_type(struct context *context, enum isa isa, enum compute compute, enum dtype type)
 {
-	bool is_super = type == DTYPE_Q4K || type == DTYPE_Q6K;
-	int64_t block = find_block_scales(type) || is_super ? dtype_info(type)->block_elements : 1;
+	bool is_super = quant_is_super(type), in_blocks = is_quant(type) && type != DTYPE_Q8 && type != DTYPE_Q4;
+	int64_t block = find_block_scales(type) || in_blocks ? dtype_info(type)->block_elements : 1;
 	bool rounded = matmul_input_bytes(context->set, type, 1, 64) > 0;
 	assert_false(rounded && (compute == COMPUTE_F32 || find_block_scales(type)));
 	context->decode = !rounded ? NO_ROUNDING : is_quant(type) ? TO_8_BITS : TO_BF16; /* BF16T, too */
@@ -734,12 +735,14 @@ static void test_paths(void **state)
 	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_BF16, "dot", "sgemm", 128},
 	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_Q5_1, "widened dot", "sgemm", 128},
 	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_Q8, "integers", "integers", 1},
+	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_Q51, "integers", "integers", 1},
 	    {ISA_AVX2VNNI, COMPUTE_AUTO, DTYPE_F16, "dot", "sgemm", 128},
 	    {ISA_AVX512BW, COMPUTE_AUTO, DTYPE_BF16, "dot", "dot", 1},
 	    {ISA_AVX512BW, COMPUTE_AUTO, DTYPE_Q6K, "integers", "integers", 1},
 	    {ISA_AMX, COMPUTE_AUTO, DTYPE_BF16, "tiles, few rows", "tiles, many rows", 1},
 	    {ISA_AMX, COMPUTE_AUTO, DTYPE_BF16T, "tiles, many rows", "tiles, many rows", 1},
 	    {ISA_AMX, COMPUTE_AUTO, DTYPE_Q4K, "integers", "tiles, many rows", 1},
+	    {ISA_AMX, COMPUTE_AUTO, DTYPE_Q2K, "integers", "tiles, many rows", 1},
 	    {ISA_AMX, COMPUTE_F32, DTYPE_BF16, "dot", "dot", 1},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -2,7 +2,10 @@
  * as matmul.c calls them. */
 #include "kernel_check.h"
 
+#include <math.h>
+
 #include "base/platform.h"
+#include "kernels/amx.h"
 #include "kernels/kernel_set.h"
 
 #if defined(__x86_64__)
@@ -16,7 +19,7 @@ quant_function avx2_vnni_other_encoding;
 #pragma GCC pop_options
 #endif
 
-enum { MAX_ROWS = 21, MAX_OUTPUTS = 64, MAX_GROUPS = 16, GUARD = 8 };
+enum { MAX_ROWS = 21, MAX_OUTPUTS = 64, MAX_GROUPS = 16, MAX_SCALES = 2 * MAX_OUTPUTS * MAX_GROUPS, GUARD = 8 };
 
 static uint32_t random_bits(uint64_t *state)
 {
@@ -57,40 +60,55 @@ static void fill(struct quant_group *x, unsigned char *w, uint16_t *scales, enum
 		w[i] = byte;
 	}
 	fill_heads(w, type, &state);
-	for (int i = 0; i < MAX_OUTPUTS * MAX_GROUPS; i++)
+	for (int i = 0; i < MAX_SCALES; i++)
 		scales[i] = f32_to_f16(random_float(&state));
 }
 
-static void check_function(quant_function *function)
+/* One shape: every number of rows gives what the scalar function gives for all of them. */
+static void check_shape(enum dtype type, struct quant_product product, quant_function *const *functions, size_t n_bytes,
+                        float *expected)
+{
+	float *out = product.out;
+	memset(expected, 0xff, n_bytes);
+	product.n_rows = MAX_ROWS;
+	product.out = expected;
+	scalar_quant(type, &product);
+	product.out = out;
+	for (; *functions; functions++)
+		for (int rows = 1; rows <= MAX_ROWS; rows++) {
+			size_t written = (size_t)rows * product.out_stride * sizeof(float);
+			memset(out, 0xff, n_bytes);
+			product.n_rows = rows;
+			(*functions)(type, &product);
+			assert_memory_equal(out, expected, written);
+			for (size_t i = written / sizeof(float); i < n_bytes / sizeof(float); i++)
+				assert_true(isnan(out[i])); /* nothing beyond its outputs */
+		}
+}
+
+static void check_functions(quant_function *const *functions)
 {
 	static const int output_counts[] = {1, 4, 7, 8, 9, 15, 16, 17, 31, 40, 47, 64}, group_counts[] = {1, 3, 10};
 	static const int super_counts[] = {8, 16, 16};
 	struct quant_group *x = allocate(MAX_ROWS * MAX_GROUPS * sizeof *x);
 	unsigned char *w = allocate((size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP);
-	uint16_t *scales = allocate((size_t)MAX_OUTPUTS * MAX_GROUPS * sizeof *scales);
+	uint16_t *scales = allocate((size_t)MAX_SCALES * sizeof *scales);
 	size_t n_bytes = (size_t)MAX_ROWS * (MAX_OUTPUTS + GUARD) * sizeof(float);
 	float *out = allocate(n_bytes), *expected = allocate(n_bytes);
 	for (int type = DTYPE_Q8; type <= DTYPE_Q6K; type++) {
 		const int *groups = quant_is_super((enum dtype)type) ? super_counts : group_counts;
 		fill(x, w, scales, (enum dtype)type);
-		for (int rows = 1; rows <= MAX_ROWS; rows++)
-			for (int i = 0; i < 3 * 12; i++) {
-				struct quant_product product = {.x = x,
-				                                .x_stride = MAX_GROUPS,
-				                                .n_rows = rows,
-				                                .w = w,
-				                                .scales = groups == super_counts ? NULL : scales,
-				                                .n_outputs = output_counts[i / 3],
-				                                .n_groups = groups[i % 3],
-				                                .out = out,
-				                                .out_stride = MAX_OUTPUTS + GUARD};
-				memset(out, 0xff, n_bytes);
-				memset(expected, 0xff, n_bytes);
-				function((enum dtype)type, &product);
-				product.out = expected;
-				scalar_quant((enum dtype)type, &product);
-				assert_memory_equal(out, expected, n_bytes);
-			}
+		for (int i = 0; i < 3 * 12; i++) {
+			struct quant_product product = {.x = x,
+			                                .x_stride = MAX_GROUPS,
+			                                .w = w,
+			                                .scales = groups == super_counts ? NULL : scales,
+			                                .n_outputs = output_counts[i / 3],
+			                                .n_groups = groups[i % 3],
+			                                .out = out,
+			                                .out_stride = MAX_OUTPUTS + GUARD};
+			check_shape((enum dtype)type, product, functions, n_bytes, expected);
+		}
 	}
 	free(x);
 	free(w);
@@ -103,31 +121,69 @@ static void every_function_gives_the_scalar_bits(void **state)
 {
 	(void)state;
 	struct platform_cpu cpu;
+	quant_function *functions[8] = {scalar_quant}; /* itself: the test is one on any CPU */
+	int n = 1;
 	platform_cpu(&cpu);
 #if defined(__x86_64__)
 	bool has_avx2 = cpu.avx2 && cpu.fma && cpu.f16c, has_avx512 = has_avx2 && cpu.avx512f && cpu.avx512bw;
 	if (has_avx2)
-		check_function(avx2_quant);
+		functions[n++] = avx2_quant;
 	if (has_avx2 && cpu.avx_vnni)
-		check_function(avx2_vnni_quant);
+		functions[n++] = avx2_vnni_quant;
 	if (has_avx512 && cpu.avx512vl && cpu.avx512_vnni)
-		check_function(avx2_vnni_other_encoding);
+		functions[n++] = avx2_vnni_other_encoding;
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq)
-		check_function(avx512_quant);
+		functions[n++] = avx512_quant;
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq && cpu.avx512_vnni)
-		check_function(avx512_vnni_quant);
+		functions[n++] = avx512_vnni_quant;
 #elif defined(__aarch64__)
-	check_function(neon_quant);
+	functions[n++] = neon_quant;
 	if (cpu.neon_dotprod)
-		check_function(neon_dotprod_quant);
+		functions[n++] = neon_dotprod_quant;
 #endif
-	check_function(scalar_quant); /* so that the test itself is one on any CPU: nothing beyond its outputs is written */
+	check_functions(functions);
+}
+
+/* What is packed for tiles, which the packing itself does not need, is the weight rounded to bf16; a minimum may be taken away
+ * with one rounding less than in f32. */
+static void packing_for_tiles_rounds_each_weight_once(void **state)
+{
+	(void)state;
+	struct platform_cpu cpu;
+	platform_cpu(&cpu);
+	if (!amx || !cpu.avx512_bf16 || !cpu.avx512bw || !cpu.avx512vl || !cpu.avx512dq)
+		skip();
+	struct quant_group *x = allocate(MAX_ROWS * MAX_GROUPS * sizeof *x);
+	unsigned char *w = allocate((size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP);
+	uint16_t *scales = allocate((size_t)MAX_SCALES * sizeof *scales);
+	uint16_t *packed = allocate((size_t)MAX_GROUPS * QUANT_GROUP * QUANT_OUTPUTS * sizeof *packed);
+	for (int made = DTYPE_Q8; made <= DTYPE_Q6K; made++) {
+		enum dtype type = (enum dtype)made;
+		fill(x, w, scales, type);
+		amx->pack_quant(packed, type, w, quant_is_super(type) ? NULL : scales, 0, MAX_GROUPS, 0);
+		for (int i = 0; i < MAX_GROUPS * QUANT_GROUP * QUANT_OUTPUTS; i++) {
+			int k = i / (2 * QUANT_OUTPUTS) * 2 + i % 2, lane = i / 2 % QUANT_OUTPUTS, group = k / QUANT_GROUP;
+			const unsigned char *head, *block = quant_block(type, w, group, &head);
+			struct quant_scale scale = quant_scale(type, scales, head, group, lane, k % QUANT_GROUP);
+			float product = scale.scale * (float)quant_value(type, block, lane, k % QUANT_GROUP);
+			float value = product - scale.minimum, found = bf16_to_f32(packed[i]);
+			if (quant_of(type)->minimum)
+				assert_true(fabsf(found - value) <= fabsf(value) * 0x1.01p-8f + fabsf(product) * 0x1p-23f);
+			else
+				assert_true(found == bf16_to_f32(f32_to_bf16(value)));
+		}
+	}
+	free(x);
+	free(w);
+	free(scales);
+	free(packed);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_function_gives_the_scalar_bits),
+	    cmocka_unit_test(packing_for_tiles_rounds_each_weight_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
