@@ -44,10 +44,12 @@
 	X(DTYPE_Q50, "Q50", 32, 22, -1)                                                                                    \
 	X(DTYPE_Q51, "Q51", 32, 24, -1)                                                                                    \
 	X(DTYPE_IQ4N, "IQ4N", 32, 18, -1)                                                                                  \
+	X(DTYPE_FP4, "FP4", 32, 18, -1)                                                                                    \
 	X(DTYPE_Q2K, "Q2K", 256, 84, -1)                                                                                   \
 	X(DTYPE_Q3K, "Q3K", 256, 116, -1)                                                                                  \
 	X(DTYPE_Q4K, "Q4K", 256, 148, -1)                                                                                  \
 	X(DTYPE_Q5K, "Q5K", 256, 180, -1)                                                                                  \
+	X(DTYPE_IQ4X, "IQ4X", 256, 148, -1)                                                                                \
 	X(DTYPE_Q6K, "Q6K", 256, 212, -1)                                                                                  \
 	X(DTYPE_BF16T, "BF16T", 1, 2, -1)
 

@@ -320,7 +320,8 @@ ALWAYS_INLINE __m512 scales_of(const enum dtype type, const uint16_t *scales, co
 	const unsigned char *of_half = factors + (quant_parts(type) == 2 ? half : 0) * QUANT_OUTPUTS;
 	const unsigned char *at = quant_is_super(type) ? head : (const void *)(scales + group * quant_group_scales(type));
 	assert(quant_is_super(type) ? head != NULL : scales != NULL);
-	__m512 scale = quant_scales(at), minimum = quant_scales(at + (traits->minimum ? 2 * QUANT_OUTPUTS : 0));
+	__m512 scale = traits->scale == SCALE_BF16 ? quant_bf16_scales(at) : quant_scales(at),
+	       minimum = quant_scales(at + (traits->minimum ? 2 * QUANT_OUTPUTS : 0));
 	if (traits->scale == SCALE_UNSIGNED) {
 		scale = _mm512_mul_ps(scale, quant_unsigned(factors));
 		minimum = _mm512_mul_ps(minimum, quant_unsigned(factors + QUANT_OUTPUTS));

@@ -35,9 +35,26 @@ ALWAYS_INLINE qi quant_step(const enum dtype type, qi sum, qi w, qi x)
 	return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
 }
 
-ALWAYS_INLINE qi quant_fold(qi sum, qi brief)
+#define quant_ones() _mm256_set1_epi16(1)
+
+ALWAYS_INLINE qi quant_twice(const enum dtype type, const unsigned char *p)
 {
-	return _mm256_add_epi32(sum, _mm256_madd_epi16(brief, _mm256_set1_epi16(1)));
+	qi factors = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
+	if (quant_of(type)->scale == SCALE_NIBBLES)
+		factors = _mm256_and_si256(factors, _mm256_set1_epi32(15));
+	return _mm256_shuffle_epi8(factors, _mm256_set_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100, 0x0d0c0d0c,
+	                                                     0x09080908, 0x05040504, 0x01000100));
+}
+
+ALWAYS_INLINE qi quant_fold(qi sum, qi brief, qi factors)
+{
+	return _mm256_add_epi32(sum, _mm256_madd_epi16(brief, factors));
+}
+
+ALWAYS_INLINE qi quant_start_parts(const enum dtype type, qi a, qi b, int32_t offset)
+{
+	qi both = _mm256_mullo_epi16(_mm256_blend_epi16(a, b, 0xaa), _mm256_set1_epi16((short)-quant_of(type)->zero));
+	return _mm256_madd_epi16(both, _mm256_set1_epi32(offset));
 }
 
 #include "kernels/quant_body.inc"

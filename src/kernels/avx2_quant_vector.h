@@ -14,14 +14,17 @@
 typedef __m256i qi;
 typedef __m256 qf;
 
-#define QUANT_LANES         8
-#define QUANT_MAX_FEW_ROWS  4
-#define QUANT_MAX_ROWS      4
-#define QUANT_VECTORS(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
+#define QUANT_LANES          8
+#define QUANT_MAX_FEW_ROWS   4
+#define QUANT_MAX_ROWS(type) 4
+#define QUANT_VECTORS(rows)  ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
 
-#define quant_load(p)     _mm256_loadu_si256((const __m256i *)(const void *)(p))
-#define quant_float(v)    _mm256_cvtepi32_ps(v)
-#define quant_scales(p)   _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define quant_load(p)   _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define quant_float(v)  _mm256_cvtepi32_ps(v)
+#define quant_scales(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define quant_bf16_scales(p)                                                                                           \
+	_mm256_castsi256_ps(                                                                                               \
+	    _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))), 16))
 #define quant_unsigned(p) _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
 #define quant_signed(p)   _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
 #define quant_nibbles(p, high)                                                                                         \

@@ -18,14 +18,18 @@ typedef __m512 qf;
 
 #define QUANT_LANES 16
 /* Tiles that leave room for their sums in 32 registers. A few rows wait for memory, so that they share out its streams
- * and as many rows as possible share a weight; many rows share their loads of activations, too. */
-#define QUANT_MAX_FEW_ROWS  8
-#define QUANT_MAX_ROWS      6
-#define QUANT_VECTORS(rows) ((rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
+ * and as many rows as possible share a weight; many rows share their loads of activations, too, where a type needs no
+ * registers for minimums and factors. */
+#define QUANT_MAX_FEW_ROWS   8
+#define QUANT_MAX_ROWS(type) (quant_of(type)->minimum || quant_parts(type) == 2 ? 8 : 6)
+#define QUANT_VECTORS(rows)  ((rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
 
-#define quant_load(p)     _mm512_loadu_si512(p)
-#define quant_float(v)    _mm512_cvtepi32_ps(v)
-#define quant_scales(p)   _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
+#define quant_load(p)   _mm512_loadu_si512(p)
+#define quant_float(v)  _mm512_cvtepi32_ps(v)
+#define quant_scales(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
+#define quant_bf16_scales(p)                                                                                           \
+	_mm512_castsi512_ps(                                                                                               \
+	    _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p))), 16))
 #define quant_unsigned(p) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define quant_signed(p)   _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define quant_nibbles(p, high)                                                                                         \

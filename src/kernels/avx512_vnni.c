@@ -5,9 +5,7 @@
 
 #define QUANT_FUNCTION avx512_vnni_quant
 
-#define QUANT_STEPS(type)                    0
 #define quant_weights(type, low, high, word) quant_stored(type, low, high, word)
-#define quant_fold(sum, brief)               ((void)(brief), sum)
 
 ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
 {

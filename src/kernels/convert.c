@@ -58,8 +58,10 @@ static void widen_quant(const struct weight *weight, int64_t output, float *out)
 	for (int64_t i = 0; i < weight->n_in; i++) {
 		int group = (int)(i / QUANT_GROUP), k = (int)(i % QUANT_GROUP);
 		const unsigned char *head, *block = quant_block(weight->type, strip, group, &head);
-		struct quant_scale scale = quant_scale(weight->type, scales, head, group, lane, k);
-		out[i] = scale.scale * (float)quant_value(weight->type, block, lane, k) - scale.minimum;
+		int part = k / quant_of(weight->type)->scale_inputs;
+		struct quant_scale scale = quant_scale(weight->type, scales, head, group, lane, part);
+		float minimum = quant_of(weight->type)->minimum ? scale.minimum * (float)scale.minimum_factor : 0;
+		out[i] = scale.scale * (float)scale.factor * (float)quant_value(weight->type, block, lane, k) - minimum;
 	}
 }
 

@@ -12,7 +12,7 @@
  * and a block is a plane of the low bits and, for some types, one of the high bits. What they make is unsigned because the
  * dot-product instructions multiply unsigned by signed bytes: value + zero, or a place in a table of such (quant_levels).
  * What zero adds is taken away through `offset` of the activations, once per group. Where scales are 16-bit floats, data
- * is [n_blocks][n_groups] of blocks, scales [n_blocks][n_groups][16] in f16, or [n_groups][2][16] with minimums behind;
+ * is [n_blocks][n_groups] of blocks, scales [n_blocks][n_groups][16] in f16 or bf16, or [n_groups][2][16] with minimums behind;
  *
  *     weight = scale * value - minimum
  *
@@ -23,17 +23,18 @@
  *     scale[16] in f16, minimum scale[16] in f16 (zeros where there is no minimum),
  *     for each of 8 groups two rows of 16 bytes:
  *         SCALE_UNSIGNED   factor and minimum factor
- *         SCALE_SIGNED     factor of each half of the group
+ *         SCALE_SIGNED     factor, of each half of the group where it has two
  *         SCALE_NIBBLES    of each half, factor in the low 4 bits and minimum factor in the high ones
  *
  * and then 8 blocks of 32 inputs; scale and minimum are those of the head times the factors. There are none elsewhere.
  * Nothing in what is made of a file's blocks is rounded.
  *
- * Activations are rounded to 8 bits in the same groups, each with its own scale. The sum over the inputs that share a
- * scale is an exact integer, and these parts are added in ascending order,
+ * Activations are rounded to 8 bits in the same groups, each with its own scale. A group's integer is the sum of weight
+ * values times activations, the halves of a group first multiplied by their factors where they have some of their own:
+ * it is exact, also as a float. Groups are added in ascending order,
  *
  *     out = fma((float)integer * x.scale, scale, out)
- *     out = fma(-x.scale * (float)sum of x, minimum, out)      for types with a minimum
+ *     out = fma(-x.scale * (float)sum of x, minimum, out)      for types with a minimum; for each half that has one
  *
  * so that all sets give the same bits, whatever the number of rows.
  */
@@ -62,6 +63,7 @@ enum {
 /* Where the scale of a value is. */
 enum quant_scale_kind {
 	SCALE_F16,      /* beside the data, an f16 for each output's group */
+	SCALE_BF16,     /* the same in bf16: powers of 2 that f16 does not reach */
 	SCALE_UNSIGNED, /* in the head of its super-block: an unsigned byte times the super-block's f16 */
 	SCALE_SIGNED,   /* the same with a signed byte */
 	SCALE_NIBBLES,  /* the same with 4 bits */
@@ -71,6 +73,7 @@ enum quant_scale_kind {
 enum quant_levels {
 	LEVELS_EVEN, /* themselves */
 	LEVELS_NL,   /* places in the table of IQ4_NL */
+	LEVELS_E2M1, /* twice the numbers of 4 bits that have a sign, 2 bits of exponent and 1 of mantissa */
 	LEVELS_COUNT
 };
 
@@ -84,10 +87,12 @@ enum quant_levels {
 	X(DTYPE_Q50, DTYPE_Q5_0, 4, 1, LEVELS_EVEN, 16, 32, SCALE_F16, false)                                              \
 	X(DTYPE_Q51, DTYPE_Q5_1, 4, 1, LEVELS_EVEN, 0, 32, SCALE_F16, true)                                                \
 	X(DTYPE_IQ4N, DTYPE_IQ4_NL, 4, 0, LEVELS_NL, 128, 32, SCALE_F16, false)                                            \
+	X(DTYPE_FP4, DTYPE_MXFP4, 4, 0, LEVELS_E2M1, 12, 32, SCALE_BF16, false)                                            \
 	X(DTYPE_Q2K, DTYPE_Q2_K, 2, 0, LEVELS_EVEN, 0, 16, SCALE_NIBBLES, true)                                            \
 	X(DTYPE_Q3K, DTYPE_Q3_K, 2, 1, LEVELS_EVEN, 4, 16, SCALE_SIGNED, false)                                            \
 	X(DTYPE_Q4K, DTYPE_Q4_K, 4, 0, LEVELS_EVEN, 0, 32, SCALE_UNSIGNED, true)                                           \
 	X(DTYPE_Q5K, DTYPE_Q5_K, 4, 1, LEVELS_EVEN, 0, 32, SCALE_UNSIGNED, true)                                           \
+	X(DTYPE_IQ4X, DTYPE_IQ4_XS, 4, 0, LEVELS_NL, 128, 32, SCALE_SIGNED, false)                                         \
 	X(DTYPE_Q6K, DTYPE_Q6_K, 4, 2, LEVELS_EVEN, 32, 16, SCALE_SIGNED, false)
 
 struct quant_traits {
@@ -109,6 +114,7 @@ static const struct quant_traits quant_traits[DTYPE_COUNT] = {
 /* By place: level + zero. */
 static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
     [LEVELS_NL] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241},
+    [LEVELS_E2M1] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0},
 };
 
 /* x = scale * value; offset: quant_offset of the values. */
@@ -164,13 +170,14 @@ static inline bool quant_is(enum dtype type)
 /* In super-blocks, which have their scales with them. */
 static inline bool quant_is_super(enum dtype type)
 {
-	return quant_of(type)->scale != SCALE_F16;
+	return quant_of(type)->scale >= SCALE_UNSIGNED;
 }
 
-/* The largest stored value, as far as bits tell. */
+/* A bound on stored values: 255 where they fill a byte. */
 static inline int quant_largest(enum dtype type)
 {
-	return quant_of(type)->levels ? 255 : (1 << quant_bits(type)) - 1;
+	const enum quant_levels levels = quant_of(type)->levels;
+	return levels == LEVELS_NL ? 255 : levels == LEVELS_E2M1 ? 24 : (1 << quant_bits(type)) - 1;
 }
 
 /* Parts of a group that have a scale each: 1 or 2. */
@@ -180,21 +187,27 @@ static inline int quant_parts(enum dtype type)
 }
 
 /* What a product needs to know about a group of activations, from the sums of its halves, of at most 16 * 127 each. With two
- * parts: the two sums; with a minimum: the sum itself; else what stored values add to its integer, to be taken away. */
-static inline int32_t quant_offset(enum dtype type, int32_t low_sum, int32_t high_sum)
+ * parts: the two sums, 16 bits each; with a minimum: what it is multiplied by, as float; else what stored values add to its
+ * integer, to be taken away. */
+static inline int32_t quant_offset(enum dtype type, float scale, int32_t low_sum, int32_t high_sum)
 {
+	union {
+		float number;
+		int32_t bits;
+	} below = {.number = -scale * (float)(low_sum + high_sum)};
 	if (quant_parts(type) == 2)
-		return low_sum + high_sum * 65536;
-	if (quant_of(type)->minimum)
-		return low_sum + high_sum;
-	return -quant_of(type)->zero * (low_sum + high_sum);
+		return (int32_t)((uint32_t)low_sum & 0xffff) | high_sum * 65536;
+	return quant_of(type)->minimum ? below.bits : -quant_of(type)->zero * (low_sum + high_sum);
 }
 
-/* The sum of a part of the activations, of types that have two, or a minimum. */
-static inline int32_t quant_part_sum(enum dtype type, int32_t offset, int part)
+/* What the minimum of a part of a group is multiplied by. */
+static inline float quant_below(enum dtype type, const struct quant_group *x, int part)
 {
-	int16_t low = (int16_t)offset;
-	return quant_parts(type) == 1 ? offset : part ? (offset - low) / 65536 : low;
+	union {
+		int32_t bits;
+		float number;
+	} below = {.bits = x->offset};
+	return quant_parts(type) == 2 ? -x->scale * (float)(int16_t)(x->offset >> 16 * part) : below.number;
 }
 
 /* Where the integer of a part of a group starts. */
@@ -202,7 +215,7 @@ static inline int32_t quant_first(enum dtype type, int32_t offset, int part)
 {
 	if (quant_of(type)->zero == 0)
 		return 0;
-	return quant_parts(type) == 2 ? -quant_of(type)->zero * quant_part_sum(type, offset, part) : offset;
+	return quant_parts(type) == 2 ? -quant_of(type)->zero * (int16_t)(offset >> 16 * part) : offset;
 }
 
 /* Bytes of 16 outputs x 32 inputs. */
@@ -278,32 +291,38 @@ static inline int quant_value(enum dtype type, const unsigned char *block, int l
 	return (traits->levels ? quant_levels[traits->levels][stored] : stored) - traits->zero;
 }
 
-/* What value k of an output in a group is multiplied by, and what is then taken away. */
+/* What values of an output in a part of a group are multiplied by, and what is then taken away: numbers that the parts of a
+ * group share, except for their factors. */
 struct quant_scale {
 	float scale, minimum;
+	int factor, minimum_factor;
 };
 static inline struct quant_scale quant_scale(enum dtype type, const uint16_t *scales, const unsigned char *head,
-                                             int group, int lane, int k)
+                                             int group, int lane, int part)
 {
 	const struct quant_traits *traits = quant_of(type);
-	if (traits->scale == SCALE_F16) {
+	if (!quant_is_super(type)) {
 		assert(scales);
 		scales += group * quant_group_scales(type) + lane;
-		return (struct quant_scale){f16_to_f32(scales[0]), traits->minimum ? f16_to_f32(scales[QUANT_OUTPUTS]) : 0};
+		if (traits->scale == SCALE_BF16)
+			return (struct quant_scale){bf16_to_f32(scales[0]), 0, 1, 1};
+		return (struct quant_scale){f16_to_f32(scales[0]), traits->minimum ? f16_to_f32(scales[QUANT_OUTPUTS]) : 0, 1,
+		                            1};
 	}
 	assert(head);
 	uint16_t scale, minimum;
 	const unsigned char *factors = head + QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS + lane;
-	unsigned char factor = factors[k / traits->scale_inputs * QUANT_OUTPUTS];
+	unsigned char factor = factors[part * QUANT_OUTPUTS];
 	memcpy(&scale, head + 2 * lane, sizeof scale);
 	memcpy(&minimum, head + 2 * (QUANT_OUTPUTS + lane), sizeof minimum);
-	if (traits->scale == SCALE_NIBBLES)
-		return (struct quant_scale){f16_to_f32(scale) * (float)(factor & 15),
-		                            f16_to_f32(minimum) * (float)(factor >> 4)};
-	return (struct quant_scale){
-	    f16_to_f32(scale) * (traits->scale == SCALE_SIGNED ? (float)(int8_t)factor : (float)factor),
-	    traits->minimum ? f16_to_f32(minimum) * (float)factors[QUANT_OUTPUTS] : 0,
-	};
+	struct quant_scale made = {f16_to_f32(scale), f16_to_f32(minimum), factor, factors[QUANT_OUTPUTS]};
+	if (traits->scale == SCALE_SIGNED)
+		made.factor = (int8_t)factor;
+	if (traits->scale == SCALE_NIBBLES) {
+		made.factor = factor & 15;
+		made.minimum_factor = factor >> 4;
+	}
+	return made;
 }
 
 static inline int quant_groups(int64_t n_in)

@@ -3,6 +3,7 @@
 #include "kernels/repack.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "kernels/layout.h"
@@ -77,6 +78,17 @@ static void words_q5_1(const unsigned char *block, int group, uint32_t words[QUA
 	add_fifth_bits(words, block + 4);
 }
 
+static void words_mxfp4(const unsigned char *block, int group, uint32_t words[QUANT_WORDS])
+{
+	(void)group;
+	take_halves(words, block + 1);
+}
+
+static void words_iq4_xs(const unsigned char *block, int group, uint32_t words[QUANT_WORDS])
+{
+	take_halves(words, block + 8 + group * 16);
+}
+
 static void words_q2_k(const unsigned char *block, int group, uint32_t words[QUANT_WORDS])
 {
 	take_words(words, QUANT_WORDS, block + 16 + group / 4 * 32, group % 4 * 2, 0x03030303);
@@ -123,6 +135,12 @@ static void factors_q4_k(const unsigned char *block, int group, unsigned char fa
 	block_q4_k_factors(block, group, &factors[0], &factors[1]);
 }
 
+static void factors_iq4_xs(const unsigned char *block, int group, unsigned char factors[2])
+{
+	factors[0] = (unsigned char)block_iq4_xs_factor(block, group);
+	factors[1] = 0;
+}
+
 static void factors_q6_k(const unsigned char *block, int group, unsigned char factors[2])
 {
 	memcpy(factors, block + 192 + 2 * group, 2);
@@ -133,7 +151,7 @@ static void factors_q6_k(const unsigned char *block, int group, unsigned char fa
 static const struct repack {
 	void (*words)(const unsigned char *block, int group, uint32_t words[QUANT_WORDS]);
 	void (*factors)(const unsigned char *block, int group, unsigned char factors[2]); /* of super-blocks */
-	int scale_at, minimum_at;                                                         /* the f16 in the file's block */
+	int scale_at, minimum_at;                                                         /* in the file's block */
 	bool minimum_is_added;
 } repacks[DTYPE_COUNT] = {
     [DTYPE_Q8] = {words_q8_0, NULL, 0, 0, false},
@@ -142,10 +160,12 @@ static const struct repack {
     [DTYPE_Q50] = {words_q5_0, NULL, 0, 0, false},
     [DTYPE_Q51] = {words_q5_1, NULL, 0, 2, true},
     [DTYPE_IQ4N] = {words_q4_0, NULL, 0, 0, false},
+    [DTYPE_FP4] = {words_mxfp4, NULL, 0, 0, false},
     [DTYPE_Q2K] = {words_q2_k, factors_q2_k, 80, 82, false},
     [DTYPE_Q3K] = {words_q3_k, factors_q3_k, 108, 0, false},
     [DTYPE_Q4K] = {words_q4_k, factors_q4_k, 0, 2, false},
     [DTYPE_Q5K] = {words_q5_k, factors_q4_k, 0, 2, false},
+    [DTYPE_IQ4X] = {words_iq4_xs, factors_iq4_xs, 0, 0, false},
     [DTYPE_Q6K] = {words_q6_k, factors_q6_k, 208, 0, false},
 };
 
@@ -168,12 +188,15 @@ static void put_block(enum dtype type, unsigned char *block, int lane, const uin
 		put_plane(block + traits->low_bits * QUANT_ROW_BYTES, lane, traits->high_bits, traits->low_bits, words);
 }
 
-/* The f16 scale of a file's block and, 16 further on, its minimum, where the type has one. */
+/* The scale of a file's block and, 16 further on, its minimum, where the type has one. */
 static void put_scales(enum dtype type, unsigned char *scales, int lane, const unsigned char *stored)
 {
 	const struct repack *repack = &repacks[type];
-	uint16_t minimum;
-	memcpy(scales + 2 * lane, stored + repack->scale_at, 2);
+	uint16_t scale, minimum;
+	memcpy(&scale, stored + repack->scale_at, sizeof scale);
+	if (quant_of(type)->scale == SCALE_BF16)
+		scale = f32_to_bf16(ldexpf(1, stored[repack->scale_at] - 128)); /* exact */
+	memcpy(scales + 2 * lane, &scale, sizeof scale);
 	if (!quant_of(type)->minimum)
 		return;
 	memcpy(&minimum, stored + repack->minimum_at, sizeof minimum);

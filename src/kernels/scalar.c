@@ -168,34 +168,35 @@ static void dot_bf16(const struct dot_block *block)
 
 /* ---- few bits ---- */
 
-/* Adds the products of inputs [from, to) of a group for 16 outputs. */
-static void quant_part(enum dtype type, const struct quant_group *x, const unsigned char *block,
-                       const struct quant_scale scales[QUANT_OUTPUTS], int from, int to, float *total)
+/* One row by one output of a group. */
+static float quant_output(enum dtype type, const struct quant_group *x, const unsigned char *block,
+                          const struct quant_scale *parts, int lane, float total)
 {
-	int part = from / quant_of(type)->scale_inputs;
-	for (int lane = 0; lane < QUANT_OUTPUTS; lane++) {
+	const int inputs = quant_of(type)->scale_inputs, n_parts = quant_parts(type);
+	int32_t integer = 0;
+	for (int part = 0; part < n_parts; part++) {
 		int32_t sum = 0;
-		for (int k = from; k < to; k++)
+		for (int k = part * inputs; k < (part + 1) * inputs; k++)
 			sum += quant_value(type, block, lane, k) * x->values[k];
-		total[lane] = fmaf((float)sum * x->scale, scales[lane].scale, total[lane]);
-		if (quant_of(type)->minimum)
-			total[lane] =
-			    fmaf(-x->scale * (float)quant_part_sum(type, x->offset, part), scales[lane].minimum, total[lane]);
+		integer += sum * (n_parts == 2 ? parts[part].factor : 1);
 	}
+	total = fmaf((float)integer * x->scale, parts[0].scale * (n_parts == 2 ? 1 : (float)parts[0].factor), total);
+	for (int part = 0; part < n_parts && quant_of(type)->minimum; part++)
+		total = fmaf(quant_below(type, x, part), parts[part].minimum * (float)parts[part].minimum_factor, total);
+	return total;
 }
 
 /* One row by 16 outputs. */
 static void quant_outputs(enum dtype type, const struct quant_group *x, const unsigned char *strip,
                           const uint16_t *scales, int n_groups, float *total)
 {
-	int step = quant_of(type)->scale_inputs;
 	for (int group = 0; group < n_groups; group++, x++) {
 		const unsigned char *head, *block = quant_block(type, strip, group, &head);
-		for (int k = 0; k < QUANT_GROUP; k += step) {
-			struct quant_scale here[QUANT_OUTPUTS];
-			for (int lane = 0; lane < QUANT_OUTPUTS; lane++)
-				here[lane] = quant_scale(type, scales, head, group, lane, k);
-			quant_part(type, x, block, here, k, k + step, total);
+		for (int lane = 0; lane < QUANT_OUTPUTS; lane++) {
+			struct quant_scale parts[2] = {{0}};
+			for (int part = 0; part < quant_parts(type); part++)
+				parts[part] = quant_scale(type, scales, head, group, lane, part);
+			total[lane] = quant_output(type, x, block, parts, lane, total[lane]);
 		}
 	}
 }

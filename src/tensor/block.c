@@ -290,6 +290,13 @@ static void dequantise_q6_k(const void *blocks, float *out, size_t n_values)
 	}
 }
 
+int block_iq4_xs_factor(const void *block, int group)
+{
+	const unsigned char *at = block;
+	int low4 = at[4 + group / 2] >> (group % 2 * 4) & 15, high2 = at[2 + group / 4] >> (group % 4 * 2) & 3;
+	return (low4 | high2 << 4) - 32;
+}
+
 /* d, high bits of scales (16 bits, little endian), low bits of scales[4], quants[128]. Scale of group g of 32 values, from
  * -32: its low 4 bits in half g % 2 of byte g / 2, its high 2 bits in bits 2g and 2g + 1. The quants of each group lie as
  * in IQ4_NL and stand for the same levels. */
@@ -299,11 +306,8 @@ static void dequantise_iq4_xs(const void *blocks, float *out, size_t n_values)
 	assert(n_values % SUPER == 0);
 	for (size_t i = 0; i < n_values; i += SUPER, block += 136) {
 		float d = half_at(block);
-		for (int group = 0; group < 8; group++, out += QUANTS) {
-			int low4 = block[4 + group / 2] >> (group % 2 * 4) & 15,
-			    high2 = block[2 + group / 4] >> (group % 4 * 2) & 3;
-			levels_of_nibbles(block + 8 + group * 16, iq4_levels, d * (float)((low4 | high2 << 4) - 32), out);
-		}
+		for (int group = 0; group < 8; group++, out += QUANTS)
+			levels_of_nibbles(block + 8 + group * 16, iq4_levels, d * (float)block_iq4_xs_factor(block, group), out);
 	}
 }
 

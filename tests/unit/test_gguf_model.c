@@ -475,7 +475,7 @@ static void repacking_changes_no_value(void **state)
 			free(found);
 		}
 	}
-	assert_int_equal(n_repacked, 11);
+	assert_int_equal(n_repacked, 13);
 	pool_destroy(pool);
 	kernels_destroy(kernels);
 }

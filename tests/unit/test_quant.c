@@ -50,7 +50,7 @@ static void fill(struct quant_group *x, unsigned char *w, uint16_t *scales, enum
 			sums[k / (QUANT_GROUP / 2)] += value;
 		}
 		x[i].scale = random_float(&state);
-		x[i].offset = quant_offset(type, sums[0], sums[1]);
+		x[i].offset = quant_offset(type, x[i].scale, sums[0], sums[1]);
 	}
 	/* Every third block: the odd bytes as large as can be, the even ones as small. */
 	for (size_t i = 0; i < (size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP; i++) {
@@ -164,9 +164,11 @@ static void packing_for_tiles_rounds_each_weight_once(void **state)
 		for (int i = 0; i < MAX_GROUPS * QUANT_GROUP * QUANT_OUTPUTS; i++) {
 			int k = i / (2 * QUANT_OUTPUTS) * 2 + i % 2, lane = i / 2 % QUANT_OUTPUTS, group = k / QUANT_GROUP;
 			const unsigned char *head, *block = quant_block(type, w, group, &head);
-			struct quant_scale scale = quant_scale(type, scales, head, group, lane, k % QUANT_GROUP);
-			float product = scale.scale * (float)quant_value(type, block, lane, k % QUANT_GROUP);
-			float value = product - scale.minimum, found = bf16_to_f32(packed[i]);
+			int part = k % QUANT_GROUP / quant_of(type)->scale_inputs;
+			struct quant_scale scale = quant_scale(type, scales, head, group, lane, part);
+			float product = scale.scale * (float)scale.factor * (float)quant_value(type, block, lane, k % QUANT_GROUP);
+			float minimum = quant_of(type)->minimum ? scale.minimum * (float)scale.minimum_factor : 0;
+			float value = product - minimum, found = bf16_to_f32(packed[i]);
 			if (quant_of(type)->minimum)
 				assert_true(fabsf(found - value) <= fabsf(value) * 0x1.01p-8f + fabsf(product) * 0x1p-23f);
 			else
