@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/pool.h"
-#include "kernels/matmul.h"
+#include "kernels/kernels.h"
 
 struct ceilings {
 	double read_gb_s;      /* memory read by all threads, best loop */
@@ -24,9 +24,9 @@ struct read_probe;
 struct read_probe *read_probe_create(struct error *error) MUST_USE;
 void read_probe_destroy(struct read_probe *probe);
 
-/* Takes about a second for each attempt. ERROR_MEMORY. */
-bool ceilings_measure(struct pool *pool, const struct read_probe *probe, int n_attempts, struct ceilings *ceilings,
-                      struct error *error) MUST_USE;
+/* Of the instructions that the set uses; ISA_AUTO: that the CPU has. Takes about a second for each attempt. ERROR_MEMORY. */
+bool ceilings_measure(struct pool *pool, enum isa isa, const struct read_probe *probe, int n_attempts,
+                      struct ceilings *ceilings, struct error *error) MUST_USE;
 /* One pass of every loop; GB/s of the best. Raises the ceiling when it was faster. */
 double read_probe_run(const struct read_probe *probe, struct pool *pool, struct ceilings *ceilings);
 /* Microseconds that a parallel region takes in which every thread takes part and has nothing to do: the median of several

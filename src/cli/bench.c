@@ -117,7 +117,8 @@ static bool measure_all(const struct bench_options *options, const struct bench_
 	struct model_files *files = model_files_open(options->model.path, error);
 	struct pool *pool = files ? pool_create(report->n_threads, NULL, 0, error) : NULL;
 	struct read_probe *read = pool ? read_probe_create(error) : NULL;
-	bool ok = read && ceilings_measure(pool, read, options->quick ? 1 : 5, &report->ceilings, error);
+	bool ok = read && ceilings_measure(pool, (enum isa)options->model.isa, read, options->quick ? 1 : 5,
+	                                   &report->ceilings, error);
 	if (ok)
 		report->region_us = ceilings_region_us(pool);
 	if (ok && options->text_path)

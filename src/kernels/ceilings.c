@@ -202,8 +202,8 @@ double ceilings_region_us(struct pool *pool)
 	return seconds[BATCHES / 2] / REGIONS * 1e6;
 }
 
-bool ceilings_measure(struct pool *pool, const struct read_probe *probe, int n_attempts, struct ceilings *ceilings,
-                      struct error *error)
+bool ceilings_measure(struct pool *pool, enum isa isa, const struct read_probe *probe, int n_attempts,
+                      struct ceilings *ceilings, struct error *error)
 {
 	struct platform_cpu cpu;
 	platform_cpu(&cpu);
@@ -213,7 +213,7 @@ bool ceilings_measure(struct pool *pool, const struct read_probe *probe, int n_a
 	if (!measure_gemm(pool, n_attempts, ceilings, error))
 		return false;
 	for (const struct peak_loop_row *row = peak_loops; row < peak_loops + n_peak_loops; row++)
-		if (row->supported(&cpu))
+		if ((isa == ISA_AUTO || row->sets >> isa & 1) && row->supported(&cpu))
 			ceilings->gop_s[row->arithmetic] = measure_peak(pool, n_attempts, row->loop, row->operations);
 	return true;
 }

@@ -1,4 +1,4 @@
-/* Reading memory with AVX2. */
+/* Reading memory with AVX2, and how fast its products of bytes are. */
 #include "kernels/ceilings_simd.h"
 
 #if defined(__x86_64__)
@@ -20,5 +20,29 @@ uint64_t read_avx2(const unsigned char *data, size_t n_bytes)
 	uint64_t lanes[4];
 	memcpy(lanes, &a, sizeof lanes);
 	return lanes[0] ^ lanes[1] ^ lanes[2] ^ lanes[3];
+}
+
+/* The compiler may not know the values, else it would compute the result itself. */
+static volatile const char int8_one = 1;
+static volatile const short int16_one = 1;
+
+/* What 8-bit weights take without dot-product instructions. Those of few bits are added in 16 bits before they are
+ * multiplied to 32, and may go beyond this. */
+uint64_t peak_avx2_int8(int n_rounds)
+{
+	__m256i sums[PEAK_AVX2_CHAINS], x = _mm256_set1_epi8(int8_one), ones = _mm256_set1_epi16(int16_one);
+	for (int i = 0; i < PEAK_AVX2_CHAINS; i++)
+		sums[i] = _mm256_setzero_si256();
+	for (int round = 0; round < n_rounds; round++) {
+#pragma GCC unroll 8
+		for (int i = 0; i < PEAK_AVX2_CHAINS; i++) {
+			__asm__("" : "+x"(x)); /* once for each chain, although they are all the same */
+			__m256i pairs = _mm256_maddubs_epi16(x, x);
+			sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(pairs, ones));
+		}
+	}
+	for (int i = 1; i < PEAK_AVX2_CHAINS; i++)
+		sums[0] = _mm256_add_epi32(sums[0], sums[i]);
+	return (uint64_t)_mm256_extract_epi32(sums[0], 0);
 }
 #endif

@@ -1,4 +1,4 @@
-/* Reading memory with AVX-512. */
+/* Reading memory with AVX-512, and how fast its products of bytes are without VNNI. */
 #include "kernels/ceilings_simd.h"
 
 #if defined(__x86_64__)
@@ -49,5 +49,29 @@ uint64_t read_avx512_streams(const unsigned char *data, size_t n_bytes)
 			sums[j] = _mm512_add_epi64(sums[j], _mm512_loadu_si512(at));
 		}
 	return sum_lanes(_mm512_add_epi64(_mm512_add_epi64(sums[0], sums[1]), _mm512_add_epi64(sums[2], sums[3])));
+}
+
+/* The compiler may not know the values, else it would compute the result itself. */
+static volatile const char int8_one = 1;
+static volatile const short int16_one = 1;
+
+/* What 8-bit weights take without dot-product instructions. Those of few bits are added in 16 bits before they are
+ * multiplied to 32, and may go beyond this. */
+uint64_t peak_avx512_int8(int n_rounds)
+{
+	__m512i sums[PEAK_CHAINS], x = _mm512_set1_epi8(int8_one), ones = _mm512_set1_epi16(int16_one);
+	for (int i = 0; i < PEAK_CHAINS; i++)
+		sums[i] = _mm512_setzero_si512();
+	for (int round = 0; round < n_rounds; round++) {
+#pragma GCC unroll 16
+		for (int i = 0; i < PEAK_CHAINS; i++) {
+			__asm__("" : "+v"(x)); /* once for each chain, although they are all the same */
+			__m512i pairs = _mm512_maddubs_epi16(x, x);
+			sums[i] = _mm512_add_epi32(sums[i], _mm512_madd_epi16(pairs, ones));
+		}
+	}
+	for (int i = 1; i < PEAK_CHAINS; i++)
+		sums[0] = _mm512_add_epi32(sums[0], sums[i]);
+	return (uint64_t)_mm512_reduce_add_epi32(sums[0]);
 }
 #endif

@@ -32,7 +32,7 @@ const struct read_loop_row read_loops[] = {
 const int n_read_loops = sizeof read_loops / sizeof *read_loops;
 
 const struct peak_loop_row peak_loops[] = {
-    {ARITHMETIC_INT8, has_dotprod, peak_neon_dotprod, PEAK_CHAINS * sizeof(int8x16_t) * 2},
+    {ARITHMETIC_INT8, 1 << ISA_NEON, has_dotprod, peak_neon_dotprod, PEAK_CHAINS * sizeof(int8x16_t) * 2},
 };
 const int n_peak_loops = sizeof peak_loops / sizeof *peak_loops;
 #endif

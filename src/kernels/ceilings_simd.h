@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "base/platform.h"
-#include "kernels/matmul.h"
+#include "kernels/kernels.h"
 
 /* Reads n_bytes (a multiple of 1024), returns something that depends on every byte. */
 typedef uint64_t read_loop(const unsigned char *data, size_t n_bytes);
@@ -24,15 +24,17 @@ extern const int n_read_loops;
 
 /* Dot-product instructions from registers to registers, enough of them in flight. */
 typedef uint64_t peak_loop(int n_rounds);
-peak_loop peak_avx512_bf16, peak_avx512_vnni, peak_neon_dotprod;
+peak_loop peak_avx2_int8, peak_avx512_int8, peak_avx512_bf16, peak_avx512_vnni, peak_neon_dotprod;
+/* The last row of an arithmetic that the CPU and the set have is its ceiling. */
 struct peak_loop_row {
 	enum arithmetic arithmetic;
+	unsigned sets; /* those that use the instructions, as bits 1 << isa */
 	bool (*supported)(const struct platform_cpu *cpu);
 	peak_loop *loop;
 	double operations; /* of a round */
 };
 extern const struct peak_loop_row peak_loops[];
 extern const int n_peak_loops;
-enum { PEAK_CHAINS = 16 };
+enum { PEAK_CHAINS = 16, PEAK_AVX2_CHAINS = 8 };
 
 #endif
