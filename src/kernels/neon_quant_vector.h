@@ -21,6 +21,7 @@ typedef float32x4_t qf;
 
 /* A row of a block whole, so that weights are read in the order of their addresses. */
 #define QUANT_LANES          4
+#define QUANT_FAR_BYTES      1024
 #define QUANT_MAX_FEW_ROWS   4
 #define QUANT_MAX_ROWS(type) 4
 #define QUANT_VECTORS(rows)  ((void)(rows), 4)
