@@ -316,8 +316,9 @@ ALWAYS_INLINE __m512 scales_of(const enum dtype type, const uint16_t *scales, co
 {
 	const struct quant_traits *traits = quant_of(type);
 	const __m512 zero = _mm512_set1_ps(-(float)((splices(type) ? SPLICE : 0) + traits->zero));
-	const unsigned char *factors = head + QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS;
-	const unsigned char *of_half = factors + (quant_parts(type) == 2 ? half : 0) * QUANT_OUTPUTS;
+	const int place = QUANT_HEAD_FACTORS + group % QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS;
+	const unsigned char *factors = quant_is_super(type) ? head + place : NULL;
+	const unsigned char *of_half = factors && quant_parts(type) == 2 ? factors + half * QUANT_OUTPUTS : factors;
 	const unsigned char *at = quant_is_super(type) ? head : (const void *)(scales + group * quant_group_scales(type));
 	assert(quant_is_super(type) ? head != NULL : scales != NULL);
 	__m512 scale = traits->scale == SCALE_BF16 ? quant_bf16_scales(at) : quant_scales(at),

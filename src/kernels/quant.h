@@ -317,7 +317,7 @@ static inline struct quant_scale quant_scale(enum dtype type, const uint16_t *sc
 	memcpy(&minimum, head + 2 * (QUANT_OUTPUTS + lane), sizeof minimum);
 	struct quant_scale made = {f16_to_f32(scale), f16_to_f32(minimum), factor, factors[QUANT_OUTPUTS]};
 	if (traits->scale == SCALE_SIGNED)
-		made.factor = (int8_t)factor;
+		made.factor = (factor ^ 128) - 128;
 	if (traits->scale == SCALE_NIBBLES) {
 		made.factor = factor & 15;
 		made.minimum_factor = factor >> 4;

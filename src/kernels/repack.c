@@ -241,6 +241,7 @@ void repack_outputs(const struct weight *from, const struct weight *to, int64_t 
 				repack_super(type, strip, lane, stored);
 				continue;
 			}
+			assert(scales);
 			put_scales(type, (unsigned char *)scales, lane, stored);
 			repacks[type].words(stored, 0, words);
 			put_block(type, strip, lane, words);
