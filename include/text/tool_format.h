@@ -8,7 +8,8 @@
  *
  *     TOOL_OBJECT       {"<name_key>": "NAME", "<arguments_key>": {...}}, other members allowed
  *     TOOL_NAMED        NAME name_end {...}
- *     TOOL_PARAMETERS   NAME name_end ( <parameter=KEY> VALUE </parameter> )*, values as plain text; has a name_end
+ *     TOOL_PARAMETERS   NAME name_end ( key_open KEY key_close VALUE value_close )*, values as plain text: strings as they
+ *                       are, others as JSON (or as Python spells them)
  *
  * Rows that share a name are forms of one family and are read side by side, with those of "generic", which ask for a name that
  * the request has; the name is what `--tool-format` takes. A form is
@@ -33,10 +34,14 @@ struct tool_format {
 	enum tool_call_kind kind;
 	const char *name_key, *arguments_key;    /* TOOL_OBJECT */
 	const char *name_end[TOOL_FORMAT_WORDS]; /* of the others */
+	const char *id_prefix;                   /* NAME stands in the call's id: id_prefix NAME ":" number; NULL: alone */
+	const char *key_open;                    /* TOOL_PARAMETERS; its second byte is not that of call_close */
+	const char *key_close[TOOL_FORMAT_WORDS], *value_close;
 	const char *call_close[TOOL_FORMAT_WORDS];
 	const char *separator[TOOL_FORMAT_WORDS];
 	const char *close[TOOL_FORMAT_WORDS];
 	const char *content_name; /* "calling" it means plain text; NULL: there is no such name */
+	bool values_on_lines;     /* a line end before and one behind each value are layout */
 	bool known_names;  /* a call only where its name is one of the request's tools: nothing else marks it as one */
 	int id_characters; /* letters and digits in the id of a call, where templates insist; 0: any id */
 };

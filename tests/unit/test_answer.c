@@ -263,6 +263,17 @@ static void one_call_in_every_form(void **state)
 	    {"seed-oss",
 	     "<seed:tool_call>\n<function=get_weather>\n<parameter=city>Paris</parameter>\n<parameter=days>2</parameter>\n"
 	     "</function>\n</seed:tool_call>"},
+	    {"glm",
+	     "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Paris</arg_value>\n<arg_key>days</arg_key>\n"
+	     "<arg_value>2</arg_value>\n</tool_call>"},
+	    {"glm",
+	     "<tool_call>get_weather<arg_key>city</arg_key><arg_value>Paris</arg_value><arg_key>days</arg_key><arg_value>2"
+	     "</arg_value></tool_call>"},
+	    {"kimi",
+	     "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{\"city\": "
+	     "\"Paris\", \"days\": 2}<|tool_call_end|><|tool_calls_section_end|>"},
+	    {"minimax", "<minimax:tool_call>\n<invoke name=\"get_weather\">\n<parameter name=\"city\">Paris</parameter>\n"
+	                "<parameter name=\"days\">2</parameter>\n</invoke>\n</minimax:tool_call>"},
 	    {"generic", "```json\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}\n```"},
 	    {"generic", "{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\", \"days\": 2}}"},
 	};
@@ -297,6 +308,16 @@ static void several_calls(void **state)
 	check(state, "functionary-v3.2", ">>>all\nHi.\n>>>now\n{}>>>now\n{\"a\":1}", "Hi.now{};now{\"a\":1};");
 	check(state, "functionary-v3.1", "<function=now>{}</function><function=now>{\"a\":1}</function>",
 	      "now{};now{\"a\":1};");
+	check(state, "glm", "<tool_call>now\n</tool_call>\n<tool_call>now</tool_call>", "now{};now{};");
+	check(state, "kimi",
+	      "Hm.<|tool_calls_section_begin|><|tool_call_begin|>functions.now:0<|tool_call_argument_begin|>{}<|tool_call_"
+	      "end|>"
+	      "<|tool_call_begin|>now:12<|tool_call_argument_begin|>{\"a\":1}<|tool_call_end|><|tool_calls_section_end|>",
+	      "Hm.now{};now{\"a\":1};");
+	check(
+	    state, "minimax",
+	    "<minimax:tool_call>\n<invoke name=\"now\">\n</invoke>\n<invoke name=\"now\">\n</invoke>\n</minimax:tool_call>",
+	    "now{};now{};");
 	check(state, "phi4", "<|tool_call|>[{\"name\":\"now\",\"arguments\":{}},{\"name\":\"now\"}]<|/tool_call|>",
 	      "now{};now{};");
 	check(state, "qwen3-coder",
@@ -346,6 +367,14 @@ static void parameters_become_json(void **state)
 	      "get_weather{\"city\": \"São \\\"P\\\"\\n\\nline\\\\ </param \", \"days\": 12, \"tags\": [\"a\", {\"b\": "
 	      "null}], "
 	      "\"exact\": true, \"note\": \"5\"};");
+	/* Values as Python spells them; line ends that are no layout. */
+	check(state, "seed-oss",
+	      "<seed:tool_call><function=get_weather><parameter=any>{'a': [True, None, -2.5, 'it\\'s \"q\"'], \"b'\": "
+	      "'\\n\\xe9\\U0001f600'}</parameter><parameter=city>\n'x'\n</parameter><parameter=tags>['a]</parameter>"
+	      "<parameter=exact>False</parameter><parameter=unknown>'tis</parameter></function></seed:tool_call>",
+	      "get_weather{\"any\": {\"a\": [true, null, -2.5, \"it's \\\"q\\\"\"], \"b'\": "
+	      "\"\\n\\u00e9\\ud83d\\ude00\"}, \"city\": \"\\n'x'\\n\", \"tags\": \"['a]\", \"exact\": false, "
+	      "\"unknown\": \"'tis\"};");
 	check(state, "qwen3-coder",
 	      "<function=get_weather><parameter=any>{\"a\": "
 	      "1}</parameter><parameter=any>x}</parameter><parameter=days>\nmany\n"
@@ -533,11 +562,11 @@ static char *render(const struct chat_template *chat, const char *assistant)
 }
 
 /* The assistant's message with a call, in the form that the template takes. Caller frees. */
-static char *message_with_call(const struct chat_calls *calls, const char *arguments, bool two)
+static char *message_with_call(const struct chat_calls *calls, const char *id, const char *arguments, bool two)
 {
 	struct bytes text = {0}, call = {0};
-	bytes_append_text(
-	    &call, "{\"id\":\"abcdefghi\",\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"arguments\":");
+	bytes_append_format(
+	    &call, "{\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"arguments\":", id);
 	if (calls->as_object)
 		bytes_append_text(&call, arguments);
 	else
@@ -552,11 +581,22 @@ static char *message_with_call(const struct chat_calls *calls, const char *argum
 /* What the model would have had to write: what its message adds to the prompt, without the end of its turn. */
 static char *written_by_model(char *prompt, char *rendered)
 {
-	static const char *const ends[] = {
-	    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "</s>", "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>"};
+	static const char *const ends[] = {"<|im_end|>",
+	                                   "<|eot_id|>",
+	                                   "<|eom_id|>",
+	                                   "</s>",
+	                                   "<｜end▁of▁sentence｜>",
+	                                   "<|END_OF_TURN_TOKEN|>",
+	                                   "<seed:eos>",
+	                                   "<|end|>",
+	                                   "<SPECIAL_12>",
+	                                   "<|end_of_text|>",
+	                                   "[e~["};
 	size_t n = strlen(prompt);
-	if (n > 8 && strcmp(prompt + n - 8, "<think>\n") == 0 && strncmp(prompt, rendered, n) != 0)
-		n -= 8; /* which its history does not show */
+	char *think = n > 16 ? strstr(prompt + n - 16, "<think>") : NULL;
+	if (think && strncmp(prompt, rendered, n) != 0)
+		*think = 0; /* which its history does not show */
+	n = strlen(prompt);
 	assert_memory_equal(prompt, rendered, n);
 	char *answer = rendered + n;
 	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
@@ -581,10 +621,12 @@ static void check_template(const struct kit *kit, const char *path, const char *
 	two =
 	    two && calls.several && !strstr(path, "DeepSeek-R1-Distill"); /* which writes the end after the second alone */
 	struct answer_reading reading = {.reasoning = style.reasoning, .tools = style.tools, .offered = kit->tools};
-	char *prompt = render(chat, NULL), *message = message_with_call(&calls, arguments, two);
+	char *prompt = render(chat, NULL),
+	     *message = message_with_call(&calls, style.tools->id_prefix ? "functions.get_weather:0" : "abcdefghi",
+	                                  arguments, two);
 	char *rendered = render(chat, message), *answer = written_by_model(prompt, rendered);
 	answer_reading_begin(&reading, prompt, strlen(prompt));
-	reading.in_reasoning = false;
+	reading.in_reasoning = reading.in_reasoning || strncmp(answer, "</think>", 8) == 0;
 	struct bytes expected = {0};
 	for (int i = 0; i < 1 + two; i++)
 		bytes_append_format(&expected, "get_weather%s;", arguments);
@@ -594,6 +636,18 @@ static void check_template(const struct kit *kit, const char *path, const char *
 	free(message);
 	free(rendered);
 	chat_template_destroy(chat);
+}
+
+/* Every kind of arguments, one call and two. */
+static void check_template_file(const struct kit *kit, const char *path, const char *family)
+{
+	static const char *const arguments[] = {"{}", "{\"city\": \"Paris\"}",
+	                                        "{\"a\": {\"b\": [1, -2.5, true, null, []]}, \"é😀\": \"</tool_call> "
+	                                        "<tool_call> }{ [TOOL_CALLS] \\\"q\\\" \\\\ \\n ```\"}",
+	                                        "{\"note\": \"\\n two lines\\n\\n\", \"days\": -3, \"exact\": true}"};
+	for (size_t i = 0; i < sizeof arguments / sizeof *arguments; i++)
+		for (int two = 0; two < 2; two++)
+			check_template(kit, path, family, arguments[i], two);
 }
 
 static void what_published_templates_write_is_read_back(void **state)
@@ -615,19 +669,70 @@ static void what_published_templates_write_is_read_back(void **state)
 	    {"meetkai-functionary-medium-v3.2", "functionary-v3.2"},
 	    {"CohereForAI-c4ai-command-r7b-12-2024-tool_use", "command-r7b"},
 	};
-	static const char *const arguments[] = {"{}", "{\"city\": \"Paris\"}",
-	                                        "{\"a\": {\"b\": [1, -2.5, true, null, []]}, \"é😀\": \"</tool_call> "
-	                                        "<tool_call> }{ [TOOL_CALLS] \\\"q\\\" \\\\ \\n ```\"}"};
 	const char *fixtures = getenv("TALLOW_FIXTURES");
 	if (!fixtures)
 		skip();
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-		for (size_t j = 0; j < sizeof arguments / sizeof *arguments; j++)
-			for (int two = 0; two < 2; two++) {
-				char path[4096];
-				snprintf(path, sizeof path, "%s/chat/templates/%s.jinja", fixtures, cases[i][0]);
-				check_template(*state, path, cases[i][1], arguments[j], two);
-			}
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char path[4096];
+		snprintf(path, sizeof path, "%s/chat/templates/%s.jinja", fixtures, cases[i][0]);
+		check_template_file(*state, path, cases[i][1]);
+	}
+}
+
+/* Templates of our own that write calls as published ones do. */
+static void what_templates_write_is_read_back(void **state)
+{
+	static const char *const cases[][2] = {
+	    {"deepseek-v3.1", "deepseek"},
+	    {"glm", "glm"},
+	    {"kimi", "kimi"},
+	    {"minimax", "minimax"},
+	    {"mistral-args", "mistral"},
+	    {"mistral-ids", "mistral"},
+	    {"nemotron", "nemotron"},
+	    {"phi4", "phi4"},
+	    {"qwen3-coder", "qwen3-coder"},
+	    {"seed-oss", "seed-oss"},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char path[256];
+		snprintf(path, sizeof path, "tests/templates/calls/%s.jinja", cases[i][0]);
+		check_template_file(*state, path, cases[i][1]);
+	}
+}
+
+/* Published ones that the fixtures do not have: in a folder that TALLOW_TEMPLATES names (tests/README.md says where from). */
+static void what_further_published_templates_write_is_read_back(void **state)
+{
+	static const char *const cases[][2] = {
+	    {"Qwen3-Coder", "qwen3-coder"},
+	    {"ByteDance-Seed-OSS", "seed-oss"},
+	    {"Mistral-Small-3.2-24B-Instruct-2506", "mistral"},
+	    {"unsloth-mistral-Devstral-Small-2507", "mistral"},
+	    {"mistralai-Ministral-3-14B-Reasoning-2512", "mistral"},
+	    {"deepseek-ai-DeepSeek-V3.1", "deepseek"},
+	    {"GLM-4.6", "glm"},
+	    {"GLM-4.7-Flash", "glm"},
+	    {"moonshotai-Kimi-K2-Thinking", "kimi"},
+	    {"MiniMax-M2", "minimax"},
+	    {"NVIDIA-Nemotron-Nano-v2", "nemotron"},
+	    {"NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "qwen3-coder"},
+	    {"Qwen3.5-4B", "qwen3-coder"},
+	    {"Qwen-Qwen3-0.6B", "hermes"},
+	    {"Qwen-QwQ-32B", "hermes"},
+	    {"ibm-granite-granite-4.0", "hermes"},
+	    {"StepFun3.5-Flash", "qwen3-coder"},
+	    {"Bielik-11B-v3.0-Instruct", "hermes"},
+	    {"microsoft-Phi-4-mini-instruct", "phi4"},
+	};
+	const char *folder = getenv("TALLOW_TEMPLATES");
+	if (!folder)
+		skip();
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char path[4096];
+		snprintf(path, sizeof path, "%s/%s.jinja", folder, cases[i][0]);
+		check_template_file(*state, path, cases[i][1]);
+	}
 }
 
 int main(void)
@@ -651,7 +756,9 @@ int main(void)
 	    cmocka_unit_test(what_is_longer_than_a_call_may_be_is_content),
 	    cmocka_unit_test(deep_nesting_is_no_call),
 	    cmocka_unit_test(markers_are_the_words_of_a_family),
+	    cmocka_unit_test(what_templates_write_is_read_back),
 	    cmocka_unit_test(what_published_templates_write_is_read_back),
+	    cmocka_unit_test(what_further_published_templates_write_is_read_back),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

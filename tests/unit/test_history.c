@@ -107,6 +107,19 @@ static void ids_have_the_form_of_the_template(void **state)
 	check(&nine, "{\"role\":\"tool\",\"tool_call_id\":\"call_1\",\"content\":\"r\"}", expected.data);
 	bytes_free(&expected);
 	static const char call[] = CALLS("\"\"", "{\"function\":{\"name\":\"f\"}}");
+	struct history_style numbered = objects;
+	numbered.id_prefix = "functions.";
+	check(&numbered,
+	      CALLS("\"\"", CALL("a", "{}")) "," CALLS(
+	          "\"\"",
+	          CALL("b", "{}") "," CALL(
+	              "c", "{}")) ","
+	                          "{\"role\":\"tool\",\"tool_call_id\":\"c\"},{\"role\":\"tool\",\"tool_call_id\":\"x\"}",
+	      CALLS("\"\"", CALL("functions.f:0", "{}")) "," CALLS(
+	          "\"\"", CALL("functions.f:1", "{}") "," CALL("functions.f:2",
+	                                                       "{}")) ","
+	                                                              "{\"role\":\"tool\",\"tool_call_id\":\"functions.f:"
+	                                                              "2\"},{\"role\":\"tool\",\"tool_call_id\":\"x\"}");
 	check(&objects, call, CALLS("\"\"", "{\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{}}}"));
 	history_short_id("", 0, 9, id);
 	bytes_append_format(&expected, CALLS("\"\"", CALL("%s", "{}")), id);

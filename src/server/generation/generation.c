@@ -131,9 +131,11 @@ static bool render_prepared(struct engine *engine, const struct chat_template *c
                             struct rendering *out, struct error *error)
 {
 	bool with_tools = json_count(json_get(conversation, "tools")) > 0;
+	const struct tool_format *tools = chat_template_answers(chat, with_tools).tools;
 	struct history_style style = {
 	    .calls = chat_template_calls(chat, with_tools),
-	    .id_characters = chat_template_answers(chat, with_tools).tools->id_characters,
+	    .id_prefix = tools->id_prefix,
+	    .id_characters = tools->id_characters,
 	};
 	struct json *made;
 	bool ok = history_prepare(conversation, &style, &made, error) &&

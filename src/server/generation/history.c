@@ -5,11 +5,15 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "text/answer.h"
 
 struct rewriting {
 	const struct history_style *style;
 	const struct json *tools; /* that go to the system message */
 	struct bytes out;
+	/* Where ids have a prefix: calls of all messages so far, and the last message with calls. */
+	int n_numbered, first_number;
+	const struct json *numbered;
 	/* Of one message. */
 	struct bytes calls; /* items of tool_calls */
 	struct bytes odd;   /* calls that are none, as text */
@@ -44,12 +48,49 @@ void history_short_id(const char *id, size_t n_bytes, int n, char out[HISTORY_ID
 	}
 }
 
+static bool is_call(const struct json *call)
+{
+	return json_string(json_get(json_get(call, "function"), "name"), NULL) != NULL;
+}
+
+static void write_numbered_id(const struct rewriting *rewriting, const char *key, const struct json *call, int number,
+                              struct bytes *out)
+{
+	struct bytes id = {0};
+	const char *name = json_string(json_get(json_get(call, "function"), "name"), NULL);
+	bytes_append_format(&id, "%s%s:%d", rewriting->style->id_prefix, name, number);
+	json_field_key(out, key);
+	json_write_string(out, id.data ? id.data : "", id.n_bytes);
+	out->failed |= id.failed;
+	bytes_free(&id);
+}
+
+/* The id that the call of this id was given, of the last message with calls and of as many as an answer has; false: there is
+ * none. */
+static bool write_id_of_call(const struct rewriting *rewriting, const char *key, const char *id, struct bytes *out)
+{
+	int number = rewriting->first_number, n_seen = 0;
+	for (const struct json *call = json_first(rewriting->numbered); call && n_seen++ < ANSWER_MAX_CALLS;
+	     call = json_next(call)) {
+		if (!is_call(call))
+			continue;
+		if (text_is(json_get(call, "id"), id)) {
+			write_numbered_id(rewriting, key, call, number, out);
+			return true;
+		}
+		number++;
+	}
+	return false;
+}
+
 /* None stays none where any will do. */
 static void write_id(const struct rewriting *rewriting, const char *key, const struct json *id, struct bytes *out)
 {
 	char text[HISTORY_ID_BYTES] = "";
 	size_t n_bytes = 0;
 	const char *given = json_string(id, &n_bytes);
+	if (rewriting->style->id_prefix && given && write_id_of_call(rewriting, key, given, out))
+		return;
 	if (rewriting->style->id_characters > 0) {
 		history_short_id(given ? given : "", given ? n_bytes : 0, rewriting->style->id_characters, text);
 		json_field_text(out, key, text);
@@ -143,14 +184,17 @@ static void add_call(struct rewriting *rewriting, const struct json *call)
 {
 	const struct json *function = json_get(call, "function");
 	struct bytes *out = &rewriting->calls;
-	if (!json_string(json_get(function, "name"), NULL)) {
+	if (!is_call(call)) {
 		bytes_append_text(&rewriting->odd, rewriting->odd.n_bytes ? "\n" : "");
 		json_write_value(&rewriting->odd, call);
 		return;
 	}
 	bytes_append_text(out, rewriting->n_calls++ ? "," : "");
 	json_open(out);
-	write_id(rewriting, "id", json_get(call, "id"), out);
+	if (rewriting->style->id_prefix)
+		write_numbered_id(rewriting, "id", call, rewriting->n_numbered++, out);
+	else
+		write_id(rewriting, "id", json_get(call, "id"), out);
 	json_field_text(out, "type", "function");
 	write_function(rewriting, function, out);
 	json_close(out);
@@ -211,6 +255,10 @@ static void write_assistant(struct rewriting *rewriting, const struct json *mess
 	const struct json *call = is_list ? json_first(calls) : NULL;
 	struct bytes *out = &rewriting->out;
 	bytes_clear(&rewriting->odd);
+	if (json_count(calls) > 0) {
+		rewriting->numbered = calls;
+		rewriting->first_number = rewriting->n_numbered;
+	}
 	if (is_something(calls) && !is_list)
 		json_write_value(&rewriting->odd, calls);
 	for (bool first = true; first || call; first = false) {
@@ -286,7 +334,7 @@ static bool message_needs(const struct json *message, const struct history_style
 	if (text_is(json_get(message, "role"), "assistant"))
 		return json_get(message, "tool_calls") || json_string(json_get(message, "reasoning"), NULL) ||
 		       !is_something(json_get(message, "content"));
-	return style->id_characters > 0 && json_get(message, "tool_call_id");
+	return (style->id_prefix || style->id_characters > 0) && json_get(message, "tool_call_id");
 }
 
 static bool needs(const struct json *conversation, const struct history_style *style)

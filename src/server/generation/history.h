@@ -13,7 +13,8 @@
 
 struct history_style {
 	struct chat_calls calls;
-	int id_characters; /* of calls' ids, letters and digits; 0: any */
+	const char *id_prefix; /* calls' ids are this, the function's name, ":" and their number; NULL: as below */
+	int id_characters;     /* of calls' ids, letters and digits; 0: any */
 };
 
 /* *made is a copy, which the caller destroys; NULL where nothing had to be changed. Also in it: `reasoning` is

@@ -14,14 +14,12 @@ static bool is_name_byte(char byte)
 
 /* ---- words ---- */
 
-enum word_step { WORDS_MORE, WORDS_DONE, WORDS_BAD };
-
 static bool at_end(const struct word_place *place)
 {
 	return place->word == TOOL_FORMAT_WORDS || !place->words[place->word];
 }
 
-static enum word_step push_word(struct word_place *place, char byte)
+enum word_step word_place_push(struct word_place *place, char byte)
 {
 	if (strcmp(place->words[place->word], "*") == 0) {
 		if (is_name_byte(byte)) {
@@ -52,6 +50,11 @@ static int body_stage(const struct tool_format *format)
 	return format->kind == TOOL_OBJECT ? OBJECT : NAME;
 }
 
+static int stage_after_name(const struct tool_format *format)
+{
+	return format->kind == TOOL_PARAMETERS ? PARAMETERS : ARGUMENTS;
+}
+
 /* Enters a stage; one whose words are none is left at once. */
 static void enter(struct call_machine *machine, int stage)
 {
@@ -61,7 +64,7 @@ static void enter(struct call_machine *machine, int stage)
 	if (stage == CALL_OPEN && !format->call_open[0])
 		stage = body_stage(format);
 	if (stage == NAME_END && !format->name_end[0])
-		stage = ARGUMENTS;
+		stage = stage_after_name(format);
 	machine->stage = stage;
 	machine->words = (struct word_place){.words = stage == OPEN        ? format->open
 	                                              : stage == CALL_OPEN ? format->call_open
@@ -236,6 +239,20 @@ static unsigned push_arguments(struct call_machine *machine, char byte, struct b
 	return did | (step == JSON_BAD ? CALL_DEAD : step == JSON_DONE ? CALL_ENDED : 0);
 }
 
+/* Leaves of an id the name alone. */
+static void take_name_of_id(struct call_machine *machine, const char *prefix)
+{
+	size_t n_prefix = strlen(prefix), end = machine->n_name;
+	while (end > 0 && machine->name[end - 1] >= '0' && machine->name[end - 1] <= '9')
+		end--;
+	if (end > 0 && end < machine->n_name && machine->name[end - 1] == ':')
+		machine->n_name = end - 1;
+	if (machine->n_name >= n_prefix && memcmp(machine->name, prefix, n_prefix) == 0) {
+		machine->n_name -= n_prefix;
+		memmove(machine->name, machine->name + n_prefix, machine->n_name);
+	}
+}
+
 static unsigned push_name(struct call_machine *machine, const struct bytes *raw, struct bytes *out)
 {
 	const char *content = machine->format->content_name;
@@ -246,6 +263,10 @@ static unsigned push_name(struct call_machine *machine, const struct bytes *raw,
 		return json_is_space(byte) ? 0 : CALL_DEAD;
 	if (content && strlen(content) == machine->n_name && memcmp(content, machine->name, machine->n_name) == 0)
 		return CALL_CONTENT;
+	if (machine->format->id_prefix)
+		take_name_of_id(machine, machine->format->id_prefix);
+	if (machine->n_name == 0)
+		return CALL_DEAD;
 	machine->has_name = true;
 	enter(machine, NAME_END);
 	return call_machine_push(machine, raw, out);
@@ -265,13 +286,13 @@ unsigned call_machine_push(struct call_machine *machine, const struct bytes *raw
 	case PARAMETERS:
 		return parameters_push(machine, raw, out);
 	default:
-		step = push_word(&machine->words, byte);
+		step = word_place_push(&machine->words, byte);
 		break;
 	}
 	if (step != WORDS_DONE)
 		return step == WORDS_BAD ? CALL_DEAD : 0;
 	if (machine->stage == NAME_END)
-		machine->stage = machine->format->kind == TOOL_PARAMETERS ? PARAMETERS : ARGUMENTS;
+		machine->stage = stage_after_name(machine->format);
 	else
 		enter(machine, machine->stage + 1 == OBJECT ? body_stage(machine->format) : CALL_OPEN);
 	return 0;

@@ -35,6 +35,8 @@ struct word_place {
 	size_t at;    /* bytes of it that came */
 	bool in_wild; /* letters and digits that "*" stands for came */
 };
+enum word_step { WORDS_MORE, WORDS_DONE, WORDS_BAD };
+enum word_step word_place_push(struct word_place *place, char byte);
 
 struct call_machine {
 	const struct tool_format *format;

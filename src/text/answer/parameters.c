@@ -1,16 +1,12 @@
 /* Calls whose arguments are tags around plain text: each becomes a member of an object. A value is a string where the tool's
- * schema says so, else what it can be read as. One line end after its tag and one before the
- * closing one are layout.
+ * schema says so, else what it can be read as.
  */
 #include <string.h>
 
 #include "text/answer/call.h"
+#include "text/answer/python_value.h"
 
-enum place { BETWEEN, KEY, FIRST_BYTE, VALUE };
-
-static const char key_tag[] = "<parameter=";
-static const char end_tag[] = "\n</parameter>"; /* or without its line end */
-enum { N_END_TAG = sizeof end_tag - 1, N_PLAIN_END_TAG = N_END_TAG - 1 };
+enum place { BETWEEN, KEY, KEY_END, FIRST_BYTE, VALUE };
 
 /* Copies a text that is one JSON value and nothing else; otherwise `out` is as it was. */
 static bool copy_json(const char *text, size_t n_bytes, struct bytes *out)
@@ -39,36 +35,35 @@ static bool copy_json(const char *text, size_t n_bytes, struct bytes *out)
 	return false;
 }
 
-static bool text_is(const char *text, size_t n_bytes, const char *word)
+/* The same of a value as Python spells it; a string of its own would have no quotes. */
+static bool copy_python(const char *text, size_t n_bytes, struct bytes *out)
 {
-	return strlen(word) == n_bytes && memcmp(text, word, n_bytes) == 0;
+	struct bytes json = {0};
+	if (n_bytes == 0 || !strchr("[{TFN", text[0]))
+		return false;
+	python_value_to_json(text, n_bytes, &json);
+	bool good = !json.failed && json.n_bytes > 0 && copy_json(json.data, json.n_bytes, out);
+	bytes_free(&json);
+	return good;
 }
 
 static void write_value(const char *text, size_t n_bytes, struct bytes *out)
 {
-	if (copy_json(text, n_bytes, out))
+	if (copy_json(text, n_bytes, out) || copy_python(text, n_bytes, out))
 		return;
-	/* Templates write them as Python spells them. */
-	static const char *const words[][2] = {{"True", "true"}, {"False", "false"}, {"None", "null"}};
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		if (text_is(text, n_bytes, words[i][0])) {
-			bytes_append_text(out, words[i][1]);
-			return;
-		}
 	bytes_append_text(out, "\"");
 	arguments_escape(text, n_bytes, out);
 	bytes_append_text(out, "\"");
 }
 
-/* Bytes at the end that may begin the closing tag. */
-static size_t held_bytes(const char *text, size_t n_bytes)
+/* Bytes at the end that may begin the closing tag, with a line end before it where that is layout. */
+static size_t held_bytes(const struct tool_format *format, const char *text, size_t n_bytes)
 {
-	for (size_t n = n_bytes < N_END_TAG - 1 ? n_bytes : N_END_TAG - 1; n > 0; n--) {
-		const char *tail = text + n_bytes - n;
-		if (memcmp(tail, end_tag, n) == 0 || memcmp(tail, end_tag + 1, n) == 0)
-			return n;
-	}
-	return 0;
+	size_t n = strlen(format->value_close) - 1;
+	n = n < n_bytes ? n : n_bytes;
+	while (n > 0 && memcmp(text + n_bytes - n, format->value_close, n) != 0)
+		n--;
+	return n + (format->values_on_lines && n < n_bytes && text[n_bytes - n - 1] == '\n');
 }
 
 /* A string goes out as it comes. */
@@ -81,15 +76,16 @@ static void show(struct call_machine *machine, const struct bytes *raw, size_t e
 static void push_value(struct call_machine *machine, const struct bytes *raw, struct bytes *out)
 {
 	const char *text = raw->data + machine->text_start;
-	size_t n_bytes = raw->n_bytes - machine->text_start;
-	if (n_bytes < N_PLAIN_END_TAG || memcmp(text + n_bytes - N_PLAIN_END_TAG, end_tag + 1, N_PLAIN_END_TAG) != 0) {
+	size_t n_bytes = raw->n_bytes - machine->text_start, n_hidden = raw->n_bytes - machine->text_shown;
+	const struct tool_format *format = machine->format;
+	size_t n_close = strlen(format->value_close);
+	if (n_bytes < n_close || memcmp(text + n_bytes - n_close, format->value_close, n_close) != 0) {
 		if (machine->is_string)
-			show(machine, raw,
-			     raw->n_bytes - held_bytes(raw->data + machine->text_shown, raw->n_bytes - machine->text_shown), out);
+			show(machine, raw, raw->n_bytes - held_bytes(format, raw->data + machine->text_shown, n_hidden), out);
 		return;
 	}
-	n_bytes -= N_PLAIN_END_TAG;
-	if (n_bytes > 0 && text[n_bytes - 1] == '\n')
+	n_bytes -= n_close;
+	if (format->values_on_lines && n_bytes > 0 && text[n_bytes - 1] == '\n')
 		n_bytes--;
 	if (machine->is_string) {
 		show(machine, raw, machine->text_start + n_bytes, out);
@@ -110,13 +106,23 @@ static void begin_value(struct call_machine *machine, struct bytes *out)
 	machine->place = FIRST_BYTE;
 }
 
+static unsigned push_key_end(struct call_machine *machine, char byte, struct bytes *out)
+{
+	enum word_step step = word_place_push(&machine->words, byte);
+	if (step == WORDS_DONE)
+		begin_value(machine, out);
+	return step == WORDS_BAD ? CALL_DEAD : 0;
+}
+
 static unsigned push_key(struct call_machine *machine, char byte, struct bytes *out)
 {
-	if (byte == '>' && machine->n_parameter > 0) {
-		begin_value(machine, out);
-		return 0;
+	const char *const *close = machine->format->key_close;
+	if (byte == close[0][0] && machine->n_parameter > 0) {
+		machine->place = KEY_END;
+		machine->words = (struct word_place){.words = close};
+		return push_key_end(machine, byte, out);
 	}
-	if (byte == '>' || machine->n_parameter == sizeof machine->parameter)
+	if (byte == close[0][0] || machine->n_parameter == sizeof machine->parameter)
 		return CALL_DEAD;
 	machine->parameter[machine->n_parameter++] = byte;
 	return 0;
@@ -130,7 +136,7 @@ static unsigned push_tag(struct call_machine *machine, char byte, struct bytes *
 		return 0;
 	if (machine->n_tag == 1)
 		machine->at_end_tag = byte == end[1];
-	const char *tag = machine->n_tag > 0 && machine->at_end_tag ? end : key_tag;
+	const char *tag = machine->n_tag > 0 && machine->at_end_tag ? end : machine->format->key_open;
 	if (tag[machine->n_tag] != byte)
 		return CALL_DEAD;
 	if (tag[++machine->n_tag])
@@ -149,15 +155,19 @@ static unsigned push_tag(struct call_machine *machine, char byte, struct bytes *
 unsigned parameters_push(struct call_machine *machine, const struct bytes *raw, struct bytes *out)
 {
 	char byte = raw->data[raw->n_bytes - 1];
+	bool layout;
 	switch (machine->place) {
 	case BETWEEN:
 		return push_tag(machine, byte, out);
 	case KEY:
 		return push_key(machine, byte, out);
+	case KEY_END:
+		return push_key_end(machine, byte, out);
 	case FIRST_BYTE:
-		machine->text_start = machine->text_shown = byte == '\n' ? raw->n_bytes : raw->n_bytes - 1;
+		layout = machine->format->values_on_lines && byte == '\n';
+		machine->text_start = machine->text_shown = layout ? raw->n_bytes : raw->n_bytes - 1;
 		machine->place = VALUE;
-		if (byte == '\n')
+		if (layout)
 			return 0;
 		break;
 	default:

@@ -32,6 +32,8 @@ int answer_markers(const struct answer_reading *reading, const char *markers[ANS
 		add_markers(row->open, markers, &n_markers);
 		add_markers(row->call_open, markers, &n_markers);
 		add_markers(row->name_end, markers, &n_markers);
+		add_markers((const char *const[TOOL_FORMAT_WORDS]){row->key_open, row->value_close}, markers, &n_markers);
+		add_markers(row->key_close, markers, &n_markers);
 		add_markers(row->call_close, markers, &n_markers);
 		add_markers(row->separator, markers, &n_markers);
 		add_markers(row->close, markers, &n_markers);
