@@ -209,6 +209,8 @@ cpus cpus-short: test-deps ## unit and a few end-to-end tests as other CPUs, emu
 
 # Beside a worker of their own; what they need is fetched from the registries into build/clients.
 .PHONY: schemathesis random-schemas clients clients-agents clients-cli real-chat
+
+.PHONY: schemathesis clients clients-agents clients-cli compliance real-chat
 clients: all ## official clients and frameworks against the running server; aider, too, where MODEL=path is given
 	@tests/tools/venv.sh build/clients/openai tests/clients/openai.txt
 	@mkdir -p build/clients/js && cp tests/clients/package.json tests/clients/openai.test.mjs build/clients/js
@@ -233,6 +235,15 @@ clients-cli: all ## Codex and Claude Code (350 MB) in a network namespace of the
 	@TALLOW_API_KEY=secret unshare -n sh -c 'ip link set lo up && exec tests/tools/serve_for.sh $(BIN) \
 	 "--model build/clients/scripted" tests/clients/agents.sh \
 	 $(CLI)/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex $(CLI)/@anthropic-ai/claude-code-linux-x64/claude'
+COMPLIANCE_TESTS := basic-response,assistant-phase,streaming-response,system-prompt,tool-calling,multi-turn
+compliance: all ## the Open Responses compliance suite against the running server (SUITE=a checkout of openresponses/openresponses)
+	$(if $(wildcard $(SUITE)/bin/compliance-test.ts),,$(error compliance needs SUITE=a checkout of github.com/openresponses/openresponses))
+	@mkdir -p build/clients/compliance && cp -r $(SUITE)/bin $(SUITE)/src build/clients/compliance
+	@npm install --silent --no-audit --no-fund --no-package-lock --prefix build/clients/compliance bun@1.3.12 zod@3.25.76
+	@$(PYTHON) tests/clients/scripted.py build/clients/scripted
+	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model build/clients/scripted" \
+	 sh -c 'build/clients/compliance/node_modules/.bin/bun run build/clients/compliance/bin/compliance-test.ts \
+	 --base-url "$$URL/v1" --api-key secret --model scripted --filter $(COMPLIANCE_TESTS)'
 schemathesis: all ## check the running server against /openapi.json (SCHEMATHESIS_ARGS="-n 500 --seed 7")
 	@tests/tools/venv.sh build/clients/schemathesis tests/clients/schemathesis.txt
 	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model models/tallow-tiny --max-tokens 16 --context 256 --queue 1000" \

@@ -1,5 +1,5 @@
-"""scripted.py FOLDER: a model whose answer is the script that the last message names; with an agent's shell among its tools it
-calls that once, and is done."""
+"""scripted.py FOLDER: a model whose answer is the script that the last message names, or "plain", or "calls" with tools; with
+an agent's shell among its tools it calls that once, and is done."""
 
 import pathlib
 import sys
@@ -9,6 +9,7 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 import scripted_model  # noqa: E402
 
 TEMPLATE = ("{{ bos_token }}{% set ns = namespace(go=messages[-1].content, made=false) %}"
+            "{% if ns.go not in NAMES %}{{ ns.go }}{% set ns.go = 'calls' if tools else 'plain' %}{% endif %}"
             "{% for m in messages %}[{{ m.role }}]{% if m.role == 'tool' %}{% set ns.made = true %}{% endif %}{% endfor %}"
             "{% for t in tools or [] %}{% if t.function.name in ('Bash', 'exec_command') %}"
             "{% set ns.go = 'done' if ns.made else t.function.name %}{% endif %}{% endfor %}{{ '<go:' + ns.go + '>' }}")
@@ -26,4 +27,5 @@ SCRIPTS = {
 
 if __name__ == "__main__":
     scripted_model.write(pathlib.Path(sys.argv[1]), ROOT / "models/tallow-tiny",
-                         {"<go:%s>" % name: text for name, text in SCRIPTS.items()}, TEMPLATE)
+                         {"<go:%s>" % name: text for name, text in SCRIPTS.items()},
+                         TEMPLATE.replace("NAMES", str(list(SCRIPTS))))

@@ -199,6 +199,7 @@ def test_reasoning_items(port):
     whole = respond_both(port, "thinks")
     reasoning, said = whole["output"]
     assert reasoning["type"] == "reasoning" and reasoning["summary"] == []
+    assert "encrypted_content" not in reasoning  # null is no value of it in Open Responses
     assert reasoning["content"] == [{"type": "reasoning_text", "text": "Let me see: 1 < 2."}]
     assert said["content"][0]["text"] == "Hello there!"
     assert 0 < whole["usage"]["output_tokens_details"]["reasoning_tokens"] < whole["usage"]["output_tokens"]

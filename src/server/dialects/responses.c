@@ -176,7 +176,6 @@ static void write_item(const struct generation *generation, const struct item *i
 	if (item->kind == TELLING_REASONING) {
 		json_field_key(out, "summary");
 		bytes_append_text(out, "[]");
-		json_field_text(out, "encrypted_content", NULL);
 	}
 	json_close(out);
 }
