@@ -38,12 +38,13 @@ enum isa {
 enum compute { COMPUTE_AUTO, COMPUTE_F32 };
 
 /* The keys and values of one sequence in one layer, as attention sees them. Page i holds positions i*page_tokens ...
- * (i+1)*page_tokens-1; inside a page, keys lie at k_offset bytes as [n_kv_heads, page_tokens, head_dim] of `type`,
- * values at v_offset in the same shape. Pages and offsets are aligned to the type at least. */
+ * (i+1)*page_tokens-1; inside a page, keys lie at k_offset bytes as [n_kv_heads, page_tokens, head_dim] of `k_type`,
+ * values at v_offset in the same shape, of `v_type`. Pages and offsets are aligned to the types at least. */
 struct kv_view {
 	const unsigned char *const *pages; /* [ceil(positions / page_tokens)] */
 	size_t k_offset, v_offset;
-	enum dtype type; /* F32, F16, BF16, or Q8: blocks of 32 with an f16 scale before them; head_dim is a multiple */
+	/* F32, F16, BF16, or Q8: blocks of 32 with an f16 scale before them; head_dim is a multiple */
+	enum dtype k_type, v_type;
 	int page_tokens;
 	int n_kv_heads;
 	int head_dim;

@@ -19,10 +19,11 @@
 #include "tensor/dtype.h"
 
 struct kv_shape {
-	enum dtype type; /* F32, F16, BF16 or Q8 (blocks of 32 with an f16 scale before them: struct kv_view) */
+	/* F32, F16, BF16 or Q8 (blocks of 32 with an f16 scale before them: struct kv_view) */
+	enum dtype k_type, v_type;
 	int n_layers;
 	int n_kv_heads;
-	int head_dim;    /* a multiple of the type's block */
+	int head_dim;    /* a multiple of the types' blocks */
 	int page_tokens; /* a multiple of the prefill tile */
 };
 

@@ -137,9 +137,10 @@ static void print_plan(const struct model_plan *plan)
 	printf("  %-24s %12.1f MiB", "total", mib(plan->total_bytes));
 	if (plan->limit_bytes)
 		printf(" of %.1f MiB (%s)", mib(plan->limit_bytes), plan->limit_source ? plan->limit_source : "given");
-	printf("\n  context %" PRId64 " (%s), %d requests together, %d KV pages of %d tokens (%s), %d threads\n",
+	printf("\n  context %" PRId64 " (%s), %d requests together, %d KV pages of %d tokens (%s%s), %d threads\n",
 	       plan->context, context_reason(plan), plan->n_parallel, plan->n_kv_pages, plan->kv.page_tokens,
-	       dtype_info(plan->kv.type)->name, plan->n_threads);
+	       dtype_info(plan->kv.v_type)->name,
+	       plan->kv.k_type == plan->kv.v_type ? "" : "; keys F16, for they have biases", plan->n_threads);
 }
 
 void inspection_print(const struct inspection *found)
@@ -285,7 +286,8 @@ static void write_memory(struct bytes *out, const struct inspection *found)
 	json_field_int(out, "kv_pages", plan->n_kv_pages);
 	json_field_uint(out, "kv_page_bytes", plan->kv_page_bytes);
 	json_field_int(out, "kv_page_tokens", plan->kv.page_tokens);
-	json_field_text(out, "kv_type", dtype_info(plan->kv.type)->name);
+	json_field_text(out, "kv_type", dtype_info(plan->kv.v_type)->name);
+	json_field_text(out, "key_type", dtype_info(plan->kv.k_type)->name);
 	json_close(out);
 }
 

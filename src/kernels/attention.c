@@ -89,11 +89,11 @@ static const float *query_at(const struct attention_work *work, int row, int hea
 	return job->q + index * job->kv.head_dim;
 }
 
-/* Widens `n` rows of keys (or values) from position `first` on into buffers.rows. */
-static void widen_rows(const struct attention_work *work, size_t offset, int64_t first, int n)
+/* Widens `n` rows of keys (or values) of `type` from position `first` on into buffers.rows. */
+static void widen_rows(const struct attention_work *work, enum dtype type, size_t offset, int64_t first, int n)
 {
 	const struct kv_view *kv = &work->job->kv;
-	const struct dtype_info *info = dtype_info(kv->type);
+	const struct dtype_info *info = dtype_info(type);
 	size_t row_bytes = (size_t)kv->head_dim / (size_t)info->block_elements * (size_t)info->block_bytes;
 	bool dense = (size_t)kv->head_dim == work->buffers.width;
 	for (int done = 0; done < n;) {
@@ -104,10 +104,10 @@ static void widen_rows(const struct attention_work *work, size_t offset, int64_t
 		                            ((size_t)work->kv_head * (size_t)kv->page_tokens + (size_t)slot) * row_bytes;
 		float *to = work->buffers.rows + (size_t)done * work->buffers.width;
 		if (dense)
-			work->set->widen(to, from, kv->type, (int64_t)run * kv->head_dim);
+			work->set->widen(to, from, type, (int64_t)run * kv->head_dim);
 		else
 			for (int i = 0; i < run; i++)
-				work->set->widen(to + (size_t)i * work->buffers.width, from + (size_t)i * row_bytes, kv->type,
+				work->set->widen(to + (size_t)i * work->buffers.width, from + (size_t)i * row_bytes, type,
 				                 kv->head_dim);
 		done += run;
 	}
@@ -138,7 +138,7 @@ static void score_block(const struct attention_work *work, int64_t first_key, in
 	const struct attention_buffers *b = &work->buffers;
 	int n_padded = (int)round_up((size_t)n_keys, VECTOR_PAD);
 	size_t stride = (size_t)work->shape.n_keys;
-	widen_rows(work, job->kv.k_offset, first_key, n_keys);
+	widen_rows(work, job->kv.k_type, job->kv.k_offset, first_key, n_keys);
 	memset(b->rows + (size_t)n_keys * b->width, 0, (size_t)(n_padded - n_keys) * b->width * sizeof(float));
 	work->set->transpose(b->keys, stride, b->rows, b->width, n_padded, (int)b->width);
 	struct small_product scores = {
@@ -172,7 +172,7 @@ static void weigh_block(const struct attention_work *work, int64_t first_key, in
 {
 	const struct attention_job *job = work->job;
 	const struct attention_buffers *b = &work->buffers;
-	widen_rows(work, job->kv.v_offset, first_key, n_keys);
+	widen_rows(work, job->kv.v_type, job->kv.v_offset, first_key, n_keys);
 	for (int row = 0, n_rows; row < work->n_rows; row += n_rows) {
 		struct visible visible = visible_keys(work, row, first_key, n_keys), next = visible;
 		int query = row * work->n_heads;

@@ -220,6 +220,16 @@ static void rotate_head(const struct model *model, const struct layer *layer, fl
 	model->kernels->rope(head, angles->cosines + row * half, angles->sines + row * half, config->rotary_dim);
 }
 
+/* Keys (or values) of one head, number `index` of those that begin at `keys`. */
+static void store_head(const struct model *model, enum dtype type, unsigned char *keys, int64_t index, float *head)
+{
+	const struct dtype_info *info = dtype_info(type);
+	int64_t head_dim = model->config.head_dim;
+	size_t head_bytes = (size_t)(head_dim / info->block_elements) * (size_t)info->block_bytes;
+	kv_saturate(type, head, head_dim);
+	model->kernels->narrow(keys + (size_t)index * head_bytes, type, head, head_dim);
+}
+
 /* Rotates queries and keys of a row and stores its keys and values in its page. */
 static void rotate_and_store_row(struct step *step, const void *argument, int row)
 {
@@ -235,22 +245,15 @@ static void rotate_and_store_row(struct step *step, const void *argument, int ro
 	int64_t position = step->spans[i].position + (row - model->first_rows[i]);
 	unsigned char *page = kv_page_data(model->kv, step->spans[i].pages[position / shape->page_tokens]);
 	int64_t slot = position % shape->page_tokens;
-	size_t head_bytes = 0;
-	bool whole = dtype_bytes(shape->type, (size_t)head_dim, &head_bytes);
-	assert(whole);
-	(void)whole;
-
 	for (int64_t h = 0; h < config->n_heads; h++)
 		rotate_head(model, layer, model->work.q + (row * config->n_heads + h) * head_dim, V_NORM_Q, row);
 	for (int64_t h = 0; h < config->n_kv_heads; h++) {
 		float *k = model->work.k + (row * config->n_kv_heads + h) * head_dim;
 		float *v = model->work.v + (row * config->n_kv_heads + h) * head_dim;
-		size_t offset = (size_t)(h * shape->page_tokens + slot) * head_bytes;
+		int64_t index = h * shape->page_tokens + slot;
 		rotate_head(model, layer, k, V_NORM_K, row);
-		kv_saturate(shape->type, k, head_dim);
-		kv_saturate(shape->type, v, head_dim);
-		model->kernels->narrow(page + kv_k_offset(shape, layer_index) + offset, shape->type, k, head_dim);
-		model->kernels->narrow(page + kv_v_offset(shape, layer_index) + offset, shape->type, v, head_dim);
+		store_head(model, shape->k_type, page + kv_k_offset(shape, layer_index), index, k);
+		store_head(model, shape->v_type, page + kv_v_offset(shape, layer_index), index, v);
 	}
 }
 
@@ -301,7 +304,8 @@ static void attend(struct step *step, const struct layer *layer)
 		    .kv = {.pages = model->work.pages + model->first_pages[i],
 		           .k_offset = kv_k_offset(shape, layer_index),
 		           .v_offset = kv_v_offset(shape, layer_index),
-		           .type = shape->type,
+		           .k_type = shape->k_type,
+		           .v_type = shape->v_type,
 		           .page_tokens = shape->page_tokens,
 		           .n_kv_heads = shape->n_kv_heads,
 		           .head_dim = shape->head_dim},

@@ -23,19 +23,26 @@ struct kv_pool {
 	int *references;     /* [n_pages] */
 };
 
-/* Keys (or values) of one layer in one page. */
-static bool half_layer_bytes(const struct kv_shape *shape, size_t *n_bytes)
+/* Keys (or values) of one layer in one page, stored as `type`. */
+static bool half_layer_bytes(const struct kv_shape *shape, enum dtype type, size_t *n_bytes)
 {
 	size_t n;
 	return checked_mul((size_t)shape->n_kv_heads, (size_t)shape->page_tokens, &n) &&
-	       checked_mul(n, (size_t)shape->head_dim, &n) && dtype_bytes(shape->type, n, &n) && checked_add(n, 63, &n) &&
+	       checked_mul(n, (size_t)shape->head_dim, &n) && dtype_bytes(type, n, &n) && checked_add(n, 63, &n) &&
 	       (*n_bytes = n / 64 * 64, true);
+}
+
+static bool layer_bytes(const struct kv_shape *shape, size_t *n_bytes)
+{
+	size_t keys, values;
+	return half_layer_bytes(shape, shape->k_type, &keys) && half_layer_bytes(shape, shape->v_type, &values) &&
+	       checked_add(keys, values, n_bytes);
 }
 
 bool kv_page_bytes(const struct kv_shape *shape, size_t *n_bytes)
 {
 	size_t n;
-	if (!half_layer_bytes(shape, &n) || !checked_mul(n, 2 * (size_t)shape->n_layers, &n) ||
+	if (!layer_bytes(shape, &n) || !checked_mul(n, (size_t)shape->n_layers, &n) ||
 	    !checked_add(n, PAGE_ALIGN_BYTES - 1, &n))
 		return false;
 	*n_bytes = n / PAGE_ALIGN_BYTES * PAGE_ALIGN_BYTES;
@@ -45,19 +52,19 @@ bool kv_page_bytes(const struct kv_shape *shape, size_t *n_bytes)
 size_t kv_k_offset(const struct kv_shape *shape, int layer)
 {
 	size_t n = 0;
-	bool fits = half_layer_bytes(shape, &n);
+	bool fits = layer_bytes(shape, &n);
 	assert(fits);
 	(void)fits;
-	return n * 2 * (size_t)layer;
+	return n * (size_t)layer;
 }
 
 size_t kv_v_offset(const struct kv_shape *shape, int layer)
 {
 	size_t n = 0;
-	bool fits = half_layer_bytes(shape, &n);
+	bool fits = half_layer_bytes(shape, shape->k_type, &n);
 	assert(fits);
 	(void)fits;
-	return n * (2 * (size_t)layer + 1);
+	return kv_k_offset(shape, layer) + n;
 }
 
 /* The largest value that does not round to infinity; of Q8, whose scale is an f16, 127 times that. */

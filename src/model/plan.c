@@ -46,6 +46,22 @@ static bool resolve_context(const struct model_config *config, const struct mode
 	return true;
 }
 
+/* Keys with biases stay f16 where q8 is asked for: Qwen2.5's reach 211, and the scale of their group leaves nothing of the
+ * other values in it (measured on 0.5B: a divergence of 0.05, where values in 8 bits alone cost 0.0001). */
+static struct kv_shape resolve_kv(const struct model_config *config, const struct model_options *options,
+                                  const struct model_plan *plan)
+{
+	enum dtype type = !options->kv_auto ? options->kv_type : plan->weights.type == DTYPE_F32 ? DTYPE_F32 : DTYPE_F16;
+	return (struct kv_shape){
+	    .k_type = type == DTYPE_Q8 && config->qkv_bias ? DTYPE_F16 : type,
+	    .v_type = type,
+	    .n_layers = (int)config->n_layers,
+	    .n_kv_heads = (int)config->n_kv_heads,
+	    .head_dim = (int)config->head_dim,
+	    .page_tokens = plan->tile_rows > MIN_PAGE_TOKENS ? plan->tile_rows : MIN_PAGE_TOKENS,
+	};
+}
+
 /* Threads, sequences, context, page shape and rows of a step: everything but the number of pages. */
 static bool resolve_shapes(const struct model_config *config, const struct model_options *options,
                            const struct kernels *kernels, struct model_plan *plan, struct error *error)
@@ -62,24 +78,16 @@ static bool resolve_shapes(const struct model_config *config, const struct model
 			int tile = matmul_tile_rows(kernels, (enum dtype)type);
 			plan->tile_rows = tile > plan->tile_rows ? tile : plan->tile_rows;
 		}
-	int page_tokens = plan->tile_rows > MIN_PAGE_TOKENS ? plan->tile_rows : MIN_PAGE_TOKENS;
-	plan->kv = (struct kv_shape){
-	    .type = !options->kv_auto                 ? options->kv_type
-	            : plan->weights.type == DTYPE_F32 ? DTYPE_F32
-	                                              : DTYPE_F16,
-	    .n_layers = (int)config->n_layers,
-	    .n_kv_heads = (int)config->n_kv_heads,
-	    .head_dim = (int)config->head_dim,
-	    .page_tokens = page_tokens,
-	};
-	if (config->head_dim % dtype_info(plan->kv.type)->block_elements != 0)
+	plan->kv = resolve_kv(config, options, plan);
+	int block = dtype_info(plan->kv.v_type)->block_elements;
+	if (config->head_dim % block != 0)
 		return error_set(error, ERROR_USAGE,
-		                 "--kv q8 needs a head_dim that is a multiple of %d; this model's is %" PRId64,
-		                 dtype_info(plan->kv.type)->block_elements, config->head_dim);
+		                 "--kv q8 needs a head_dim that is a multiple of %d; this model's is %" PRId64, block,
+		                 config->head_dim);
 	if (!kv_page_bytes(&plan->kv, &plan->kv_page_bytes))
 		return error_set(error, ERROR_MEMORY, "a KV page of this model has more bytes than can be counted");
 
-	size_t context_rows = round_up((size_t)plan->context, (size_t)page_tokens);
+	size_t context_rows = round_up((size_t)plan->context, (size_t)plan->kv.page_tokens);
 	plan->max_prefill_rows = context_rows < MAX_PREFILL_ROWS ? (int)context_rows : MAX_PREFILL_ROWS;
 	/* Decode rows come first and each prefill span is rounded up on its own. */
 	plan->max_step_rows = (int)round_up((size_t)plan->n_parallel, MATMUL_ROW_PAD) + plan->max_prefill_rows +

@@ -64,6 +64,8 @@ def write_model(folder, config, tokenizer_from, block):
             "mlp.down_proj": [hidden, inner],
         }.items():
             shapes["model.layers.%d.%s.weight" % (i, name)] = shape
+            if config.get("attention_bias") and "attn" in name:
+                shapes["model.layers.%d.%s.bias" % (i, name)] = shape[:1]
     header, offset = {}, 0
     for name, shape in shapes.items():
         size = 4

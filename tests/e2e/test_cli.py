@@ -106,6 +106,19 @@ def test_inspect_a_model(tallow, text_model):
     assert json.loads(by_file.stdout)["config"] == found["config"]
 
 
+@pytest.mark.parametrize("biases, key_type, head_bytes", [(False, "Q8", 34 + 34), (True, "F16", 64 + 34)])
+def test_keys_with_biases_stay_f16(tallow, text_model, tmp_path, biases, key_type, head_bytes):
+    config = llama_config(hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, attention_bias=biases,
+                          num_key_value_heads=2, max_position_embeddings=64, vocab_size=1024)
+    folder = write_model(tmp_path / "model", config, text_model, None)
+    found = json.loads(tallow("inspect", folder, "--json", "--kv", "q8", "--isa", "scalar").stdout)["memory"]
+    assert (found["kv_type"], found["key_type"]) == ("Q8", key_type)
+    page = 2 * 2 * head_bytes * found["kv_page_tokens"]
+    assert found["kv_page_bytes"] == (page + 4095) // 4096 * 4096
+    said = tallow("inspect", folder, "--kv", "q8").stdout.decode()
+    assert ("keys F16, for they have biases" in said) == biases
+
+
 def test_parallel_is_chosen_from_threads_and_memory(tallow, slow_model):
     def chosen(*flags):
         result = tallow("inspect", slow_model, "--json", *flags)

@@ -7,12 +7,12 @@
 /* One sequence of n_positions with its own pages, keys and values both as stored and in f32. */
 struct sequence {
 	int n_positions, n_heads, n_kv_heads, head_dim, page_tokens;
-	enum dtype type;
+	enum dtype k_type, v_type;
 	int window; /* 0 = all */
 	unsigned char **pages;
 	int n_pages;
 	size_t v_offset;
-	float *q, *k, *v; /* [n_positions, heads, head_dim], k and v after rounding to `type` */
+	float *q, *k, *v; /* [n_positions, heads, head_dim], k and v after rounding to their types */
 };
 
 static size_t row_bytes_of(int head_dim, enum dtype type)
@@ -21,32 +21,38 @@ static size_t row_bytes_of(int head_dim, enum dtype type)
 	return (size_t)(head_dim / info->block_elements) * (size_t)info->block_bytes;
 }
 
-static void store(struct sequence *s, const struct kernels *oracle, float *rows, size_t offset)
+static void store(struct sequence *s, const struct kernels *oracle, float *rows, enum dtype type, size_t offset)
 {
-	size_t row_bytes = row_bytes_of(s->head_dim, s->type);
+	size_t row_bytes = row_bytes_of(s->head_dim, type);
 	for (int p = 0; p < s->n_positions; p++)
 		for (int h = 0; h < s->n_kv_heads; h++) {
 			float *row = rows + ((size_t)p * (size_t)s->n_kv_heads + (size_t)h) * (size_t)s->head_dim;
 			size_t slot = (size_t)h * (size_t)s->page_tokens + (size_t)(p % s->page_tokens);
 			unsigned char *to = s->pages[p / s->page_tokens] + offset + slot * row_bytes;
-			oracle->narrow(to, s->type, row, s->head_dim);
-			oracle->widen(row, to, s->type, s->head_dim);
+			oracle->narrow(to, type, row, s->head_dim);
+			oracle->widen(row, to, type, s->head_dim);
 		}
 }
 
 static struct sequence make_sequence(int n_positions, int n_heads, int n_kv_heads, int head_dim, int page_tokens,
-                                     enum dtype type, uint64_t seed)
+                                     enum dtype k_type, enum dtype v_type, uint64_t seed)
 {
 	struct kernels *oracle = open_set(ISA_SCALAR, COMPUTE_AUTO, 64);
-	struct sequence s = {n_positions, n_heads, n_kv_heads, head_dim, page_tokens, type, 0,
-	                     NULL,        0,       0,          NULL,     NULL,        NULL};
-	size_t half_page = (size_t)(n_kv_heads * page_tokens) * row_bytes_of(head_dim, type);
-	s.v_offset = half_page;
+	struct sequence s = {.n_positions = n_positions,
+	                     .n_heads = n_heads,
+	                     .n_kv_heads = n_kv_heads,
+	                     .head_dim = head_dim,
+	                     .page_tokens = page_tokens,
+	                     .k_type = k_type,
+	                     .v_type = v_type};
+	size_t page_rows = (size_t)(n_kv_heads * page_tokens);
+	s.v_offset = page_rows * row_bytes_of(head_dim, k_type);
+	size_t page_bytes = s.v_offset + page_rows * row_bytes_of(head_dim, v_type);
 	s.n_pages = (n_positions + page_tokens - 1) / page_tokens;
 	s.pages = allocate((size_t)s.n_pages * sizeof *s.pages);
 	for (int i = 0; i < s.n_pages; i++) {
-		s.pages[i] = allocate(half_page * 2);
-		memset(s.pages[i], 0xff, half_page * 2); /* NaN in every type: what was never written must never count */
+		s.pages[i] = allocate(page_bytes);
+		memset(s.pages[i], 0xff, page_bytes); /* NaN in every type: what was never written must never count */
 	}
 	size_t width = (size_t)n_positions * (size_t)head_dim;
 	s.q = random_floats(width * (size_t)n_heads, seed);
@@ -54,8 +60,8 @@ static struct sequence make_sequence(int n_positions, int n_heads, int n_kv_head
 	s.v = random_floats(width * (size_t)n_kv_heads, seed + 2);
 	for (size_t i = 0; i < width * (size_t)n_heads; i++)
 		s.q[i] *= 8; /* scores that differ enough for the maximum to move from block to block */
-	store(&s, oracle, s.k, 0);
-	store(&s, oracle, s.v, s.v_offset);
+	store(&s, oracle, s.k, k_type, 0);
+	store(&s, oracle, s.v, v_type, s.v_offset);
 	kernels_destroy(oracle);
 	return s;
 }
@@ -84,7 +90,8 @@ static struct attention_job job_of(const struct sequence *s, int first, int n_ro
 	    .kv = {.pages = (const unsigned char *const *)s->pages,
 	           .k_offset = 0,
 	           .v_offset = s->v_offset,
-	           .type = s->type,
+	           .k_type = s->k_type,
+	           .v_type = s->v_type,
 	           .page_tokens = s->page_tokens,
 	           .n_kv_heads = s->n_kv_heads,
 	           .head_dim = s->head_dim},
@@ -175,22 +182,25 @@ static void test_sets(void **state)
 	(void)state;
 	static const struct {
 		int n_positions, n_heads, n_kv_heads, head_dim, page_tokens;
-		enum dtype type;
+		enum dtype k_type, v_type;
 	} shapes[] = {
-	    {150, 8, 1, 64, 64, DTYPE_F16}, {150, 4, 4, 64, 32, DTYPE_BF16}, {130, 6, 2, 20, 128, DTYPE_F32},
-	    {70, 2, 1, 80, 32, DTYPE_F16},  {70, 14, 2, 8, 16, DTYPE_BF16},  {40, 2, 2, 300, 32, DTYPE_F16},
-	    {150, 8, 2, 64, 32, DTYPE_Q8},  {70, 2, 2, 32, 128, DTYPE_Q8},   {20, 100, 1, 16, 32, DTYPE_F32},
-	    {66, 2, 1, 128, 48, DTYPE_F32}, {1, 3, 3, 2, 32, DTYPE_F32},
+	    {150, 8, 1, 64, 64, DTYPE_F16, DTYPE_F16},  {150, 4, 4, 64, 32, DTYPE_BF16, DTYPE_BF16},
+	    {130, 6, 2, 20, 128, DTYPE_F32, DTYPE_F32}, {70, 2, 1, 80, 32, DTYPE_F16, DTYPE_F16},
+	    {70, 14, 2, 8, 16, DTYPE_BF16, DTYPE_BF16}, {40, 2, 2, 300, 32, DTYPE_F16, DTYPE_F16},
+	    {150, 8, 2, 64, 32, DTYPE_Q8, DTYPE_Q8},    {70, 2, 2, 32, 128, DTYPE_Q8, DTYPE_Q8},
+	    {20, 100, 1, 16, 32, DTYPE_F32, DTYPE_F32}, {66, 2, 1, 128, 48, DTYPE_F32, DTYPE_F32},
+	    {1, 3, 3, 2, 32, DTYPE_F32, DTYPE_F32},     {90, 4, 2, 64, 32, DTYPE_F16, DTYPE_Q8},
 	};
 	struct pool *pools[MAX_THREADS];
 	for (int i = 0; i < MAX_THREADS; i++)
 		pools[i] = open_pool(i + 1);
-	struct sequence other = make_sequence(90, 4, 2, 32, 32, DTYPE_F16, 1000);
+	struct sequence other = make_sequence(90, 4, 2, 32, 32, DTYPE_F16, DTYPE_F16, 1000);
 	for (int i = 0; i < N_ISAS; i++) {
 		struct kernels *set = open_set(all_isas[i], COMPUTE_AUTO, 512);
 		for (size_t j = 0; set && j < sizeof shapes / sizeof *shapes; j++) {
-			struct sequence s = make_sequence(shapes[j].n_positions, shapes[j].n_heads, shapes[j].n_kv_heads,
-			                                  shapes[j].head_dim, shapes[j].page_tokens, shapes[j].type, j * 10);
+			struct sequence s =
+			    make_sequence(shapes[j].n_positions, shapes[j].n_heads, shapes[j].n_kv_heads, shapes[j].head_dim,
+			                  shapes[j].page_tokens, shapes[j].k_type, shapes[j].v_type, j * 10);
 			/* Windows of one key, within a block, of whole blocks, over block borders, and longer than all. */
 			static const int windows[] = {0, 1, 7, 64, 65, 100, 1000};
 			for (size_t k = 0; k < sizeof windows / sizeof *windows; k++) {
@@ -211,8 +221,8 @@ static void test_future_is_not_read(void **state)
 {
 	(void)state;
 	struct pool *pool = open_pool(2);
-	struct sequence clean = make_sequence(100, 4, 2, 64, 32, DTYPE_F32, 5);
-	struct sequence broken = make_sequence(100, 4, 2, 64, 32, DTYPE_F32, 5);
+	struct sequence clean = make_sequence(100, 4, 2, 64, 32, DTYPE_F32, DTYPE_F32, 5);
+	struct sequence broken = make_sequence(100, 4, 2, 64, 32, DTYPE_F32, DTYPE_F32, 5);
 	size_t row_bytes = 64 * 4;
 	for (int p = 77; p < 100; p++)
 		for (int h = 0; h < 2; h++) {
@@ -245,8 +255,8 @@ static void test_what_lies_before_the_window_is_not_read(void **state)
 	(void)state;
 	enum { N = 150, WINDOW = 37, BROKEN = 20, WIDTH = 4 * 64 };
 	struct pool *pool = open_pool(2);
-	struct sequence clean = make_sequence(N, 4, 2, 64, 32, DTYPE_F32, 5);
-	struct sequence broken = make_sequence(N, 4, 2, 64, 32, DTYPE_F32, 5);
+	struct sequence clean = make_sequence(N, 4, 2, 64, 32, DTYPE_F32, DTYPE_F32, 5);
+	struct sequence broken = make_sequence(N, 4, 2, 64, 32, DTYPE_F32, DTYPE_F32, 5);
 	clean.window = broken.window = WINDOW;
 	size_t row_bytes = 64 * 4;
 	for (int h = 0; h < 2; h++) {

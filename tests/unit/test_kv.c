@@ -13,7 +13,7 @@
 #include "model_run.h"
 
 static const struct kv_shape shape = {
-    .type = DTYPE_F16, .n_layers = 3, .n_kv_heads = 2, .head_dim = 10, .page_tokens = 32};
+    .k_type = DTYPE_F16, .v_type = DTYPE_F16, .n_layers = 3, .n_kv_heads = 2, .head_dim = 10, .page_tokens = 32};
 
 static void pages_are_taken_once_and_come_back(void **state)
 {
@@ -55,11 +55,29 @@ static void layers_lie_side_by_side_in_a_page(void **state)
 	assert_true(kv_v_offset(&shape, 2) + half <= page_bytes);
 }
 
+/* Keys in another type than values: each half has its own size. */
+static void keys_and_values_may_be_of_two_types(void **state)
+{
+	(void)state;
+	const struct kv_shape mixed = {
+	    .k_type = DTYPE_F16, .v_type = DTYPE_Q8, .n_layers = 5, .n_kv_heads = 2, .head_dim = 64, .page_tokens = 32};
+	const size_t keys = 2 * 32 * 64 * 2, values = 2 * 32 * 2 * sizeof(uint16_t) + 2 * 32 * 64;
+	size_t page_bytes;
+	assert_true(kv_page_bytes(&mixed, &page_bytes));
+	assert_int_equal(kv_k_offset(&mixed, 3), 3 * (keys + values));
+	assert_int_equal(kv_v_offset(&mixed, 3), 3 * (keys + values) + keys);
+	assert_in_range(page_bytes, 5 * (keys + values), 5 * (keys + values) + 4095);
+}
+
 static void sizes_past_what_can_be_counted_are_refused(void **state)
 {
 	(void)state;
-	struct kv_shape huge = {
-	    .type = DTYPE_F32, .n_layers = 1 << 30, .n_kv_heads = 1 << 30, .head_dim = 1 << 30, .page_tokens = 128};
+	struct kv_shape huge = {.k_type = DTYPE_F32,
+	                        .v_type = DTYPE_F32,
+	                        .n_layers = 1 << 30,
+	                        .n_kv_heads = 1 << 30,
+	                        .head_dim = 1 << 30,
+	                        .page_tokens = 128};
 	size_t n;
 	struct error error;
 	assert_false(kv_page_bytes(&huge, &n));
@@ -156,6 +174,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(pages_are_taken_once_and_come_back),
 	    cmocka_unit_test(layers_lie_side_by_side_in_a_page),
+	    cmocka_unit_test(keys_and_values_may_be_of_two_types),
 	    cmocka_unit_test(sizes_past_what_can_be_counted_are_refused),
 	    cmocka_unit_test(pages_do_not_overlap),
 	    cmocka_unit_test(finite_values_stay_finite),
