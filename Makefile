@@ -208,9 +208,7 @@ cpus cpus-short: test-deps ## unit and a few end-to-end tests as other CPUs, emu
 	@tests/tools/cpus.sh $(if $(filter cpus,$@),full,short) $(BIN) $(BUILD)/tests
 
 # Beside a worker of their own; what they need is fetched from the registries into build/clients.
-.PHONY: schemathesis random-schemas clients clients-agents clients-cli real-chat
-
-.PHONY: schemathesis clients clients-agents clients-cli compliance real-chat
+.PHONY: schemathesis random-schemas clients clients-agents clients-cli compliance real-chat
 clients: all ## official clients and frameworks against the running server; aider, too, where MODEL=path is given
 	@tests/tools/venv.sh build/clients/openai tests/clients/openai.txt
 	@mkdir -p build/clients/js && cp tests/clients/package.json tests/clients/openai.test.mjs build/clients/js

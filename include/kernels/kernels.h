@@ -33,9 +33,10 @@ enum isa {
 	ISA_COUNT
 };
 
-/* How products treat activations. AUTO may round them to what the weights' fast instructions take (bf16 for bf16
- * weights, 8 bits for q8 and q4); F32 never rounds them. */
-enum compute { COMPUTE_AUTO, COMPUTE_F32 };
+/* How products treat activations. F32 never rounds them. FAST rounds to what the weights' fast instructions take: bf16 for
+ * bf16 weights, 8 bits for weights of few bits. FINE is the same, but 8 bits keep 8 more for what that takes away, as FAST
+ * does where an input asks for it (kernels/matmul.h): twice the arithmetic, the answers of F32. AUTO is FAST. */
+enum compute { COMPUTE_AUTO, COMPUTE_F32, COMPUTE_FAST, COMPUTE_FINE };
 
 /* The keys and values of one sequence in one layer, as attention sees them. Page i holds positions i*page_tokens ...
  * (i+1)*page_tokens-1; inside a page, keys lie at k_offset bytes as [n_kv_heads, page_tokens, head_dim] of `k_type`,
@@ -63,8 +64,8 @@ struct attention_job {
 
 struct kernels {
 	enum isa isa;
-	enum compute compute;
-	const char *name; /* as isa_parse takes it */
+	enum compute compute; /* not AUTO */
+	const char *name;     /* as isa_parse takes it */
 
 	/* out[i] = x[i] * weight[i] / sqrt(mean(x^2) + eps), one row of n. out may be x. (Zhang & Sennrich, 2019) */
 	void (*rms_norm)(float *out, const float *x, const float *weight, int64_t n, float eps);

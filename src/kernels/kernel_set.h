@@ -56,8 +56,9 @@ struct kernel_set {
 
 	/* Weights in few bits; the same bits in every set (quant.h). */
 	quant_function *quant;
-	/* Rounds a row of n activations to ceil(n / 32) groups for weights of this type. */
-	void (*quantise_row)(struct quant_group *out, const float *x, int64_t n, enum dtype type);
+	/* Rounds a row of n activations to ceil(n / 32) groups for weights of this type, and what that took away, too, unless
+	 * low is NULL: x = high + low. */
+	void (*quantise_row)(struct quant_group *high, struct quant_group *low, const float *x, int64_t n, enum dtype type);
 	/* Rounds one block of weights, given a lane per output, to Q8 or Q4; w and block are aligned to 64 bytes. */
 	void (*quantise_block)(enum dtype type, const float w[QUANT_GROUP][QUANT_OUTPUTS], unsigned char *block,
 	                       uint16_t *scales);

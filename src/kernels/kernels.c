@@ -144,7 +144,7 @@ struct kernels *kernels_create_for(const struct platform_cpu *cpu, enum isa isa,
 	}
 	struct isa_row row = row_of(isa, cpu);
 	const struct kernel_set *set = row.set;
-	bool rounds = compute == COMPUTE_AUTO;
+	bool rounds = compute != COMPUTE_F32;
 	*inner = (struct kernels_inner){
 	    .set = set,
 	    .amx = rounds && isa == ISA_AMX,
@@ -156,7 +156,7 @@ struct kernels *kernels_create_for(const struct platform_cpu *cpu, enum isa isa,
 	};
 	*kernels = (struct kernels){
 	    .isa = isa,
-	    .compute = compute,
+	    .compute = compute == COMPUTE_AUTO ? COMPUTE_FAST : compute,
 	    .name = isa_names[isa],
 	    .rms_norm = set->rms_norm,
 	    .rope = set->rope,

@@ -18,6 +18,14 @@ enum {
 	NARROW_OUTPUTS = 512, /* narrower weights are cut finer, for the sake of more tasks */
 };
 
+/* Activations for weights of few bits: rounded, and what that took away. */
+enum { QUANT_PLANES = 2 };
+
+static bool has_planes(const struct kernels *kernels, const struct matmul_input *input)
+{
+	return input->fine || kernels->compute == COMPUTE_FINE;
+}
+
 /* ---- rows ---- */
 
 static void prepare_bf16(const struct prepared_row *row)
@@ -27,14 +35,16 @@ static void prepare_bf16(const struct prepared_row *row)
 	memset(row->out + used, 0, bf16_row_bytes(row->n_in) - used);
 }
 
+/* Two planes, each as a row of its own; room for both in any case. */
 static size_t quant_row_bytes(int64_t n_in)
 {
-	return ((size_t)quant_groups(n_in) + 1) * sizeof(struct quant_group);
+	return QUANT_PLANES * ((size_t)quant_groups(n_in) + 1) * sizeof(struct quant_group);
 }
 
 static void prepare_quant(const struct prepared_row *row)
 {
-	row->kernels->inner->set->quantise_row((void *)row->out, row->x, row->n_in, row->type);
+	unsigned char *rest = row->has_planes ? row->out + row->stride_bytes / QUANT_PLANES : NULL;
+	row->kernels->inner->set->quantise_row((void *)row->out, (void *)rest, row->x, row->n_in, row->type);
 }
 
 /* ---- columns ---- */
@@ -45,25 +55,61 @@ static int64_t sgemm_columns(const struct region *region, const struct weight *w
 	return weight->n_out < NARROW_OUTPUTS ? TILE_COLUMNS_NARROW : TILE_COLUMNS;
 }
 
-static void quant_span(const struct region *region, const struct row_span *span, struct columns columns,
-                       const float *widened)
+/* Rows whose planes are multiplied at once: few, while weights come from memory, and then whole tiles of every set. */
+enum { QUANT_FEW_ROWS = DOT_FEW_ROWS / QUANT_PLANES, QUANT_MANY_ROWS = 24 };
+
+static struct quant_product quant_product_of(const struct region *region, struct columns columns, int first, int n_rows)
 {
-	(void)widened;
 	const struct weight *weight = region->weights[columns.index];
 	uint16_t *scales;
 	const unsigned char *strip = weight_strip(weight, columns.first, &scales);
-	struct quant_product product = {
-	    .x = prepared_at(region, span->first),
+	return (struct quant_product){
+	    .x = prepared_at(region, first),
 	    .x_stride = region->prepared_stride / sizeof(struct quant_group),
-	    .n_rows = span->n_rows,
+	    .n_rows = n_rows,
 	    .w = strip,
 	    .scales = scales,
 	    .n_outputs = (int)columns.n,
 	    .n_groups = quant_groups(weight->n_in),
-	    .out = output_at(region, columns, span->first),
+	    .out = output_at(region, columns, first),
 	    .out_stride = (size_t)weight->n_out,
 	};
-	region->kernels->inner->quant(weight->type, &product);
+}
+
+/* The planes of a row are two rows of one product, so that weights are read once, and what comes of them is added. */
+static void multiply_planes(const struct region *region, struct columns columns, int first, int n_rows)
+{
+	float planes[QUANT_PLANES * QUANT_MANY_ROWS][DOT_CHUNK];
+	struct quant_product product = quant_product_of(region, columns, first, n_rows);
+	float *out = product.out;
+	size_t out_stride = product.out_stride;
+	product.x_stride /= QUANT_PLANES;
+	product.n_rows *= QUANT_PLANES;
+	product.out = planes[0];
+	product.out_stride = DOT_CHUNK;
+	region->kernels->inner->quant(region->weights[columns.index]->type, &product);
+	for (int row = 0; row < n_rows; row++, out += out_stride) {
+		memcpy(out, planes[QUANT_PLANES * row], (size_t)columns.n * sizeof *out);
+		region->kernels->add(out, planes[QUANT_PLANES * row + 1], columns.n);
+	}
+}
+
+static void quant_span(const struct region *region, const struct row_span *span, struct columns columns,
+                       const float *widened)
+{
+	(void)widened;
+	if (!has_planes(region->kernels, region->input)) {
+		struct quant_product product = quant_product_of(region, columns, span->first, span->n_rows);
+		region->kernels->inner->quant(region->weights[columns.index]->type, &product);
+		return;
+	}
+	int end = span->first + span->n_rows, most = span->n_rows > QUANT_FEW_ROWS ? QUANT_MANY_ROWS : QUANT_FEW_ROWS;
+	for (int64_t column = 0; column < columns.n; column += DOT_CHUNK) {
+		int64_t left = columns.n - column;
+		struct columns piece = {columns.index, columns.first + column, left < DOT_CHUNK ? left : DOT_CHUNK};
+		for (int row = span->first; row < end; row += most)
+			multiply_planes(region, piece, row, end - row < most ? end - row : most);
+	}
 }
 
 static void dot_span(const struct region *region, const struct row_span *span, struct columns columns,
@@ -127,7 +173,7 @@ static const struct product_path paths[] = {
     /* The same with activations rounded to bf16. */
     [PATH_BF16_DOT] = {"bf16 dot", ARITHMETIC_BF16, BITS_BF16_DOT, .tile_rows = 1, .row_bytes = bf16_row_bytes,
                        .prepare = prepare_bf16, .multiply = bf16_dot_span},
-    /* Exact integers, activations rounded to 8 bits. */
+    /* Exact integers; activations rounded to 8 bits, and of fine ones what that took away, too. */
     [PATH_QUANT] = {"integers", ARITHMETIC_INT8, BITS_QUANT, .tile_rows = 1, .row_bytes = quant_row_bytes,
                     .prepare = prepare_quant, .multiply = quant_span},
     /* OpenBLAS on weights widened to f32, always in the same tiles (kernels/matmul.h says why). */
@@ -242,6 +288,7 @@ static void prepare_rows(void *context, int task, int worker)
 			    .out = (unsigned char *)input->prepared + (size_t)row * prepare->stride_bytes,
 			    .stride_bytes = prepare->stride_bytes,
 			    .row = row,
+			    .has_planes = has_planes(prepare->kernels, input),
 			});
 	}
 }

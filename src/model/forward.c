@@ -376,6 +376,7 @@ static void run_head(struct model *model, int n_rows)
 	    .n_in = model->config.hidden_size,
 	    .x = model->work.head_input,
 	    .type = model->weights.head.type,
+	    .fine = true, /* its errors are the logits' errors */
 	    .prepared = model->work.prepared,
 	};
 	matmul_input_prepare(model->kernels, model->pool, &input);

@@ -1,5 +1,5 @@
-"""What a model's answers lose to the arithmetic: `make accuracy MODEL=path`. For each type of weights and of keys and values,
-beside the same weights in f32 with an f32 cache:
+"""What a model's answers lose to the arithmetic: `make accuracy MODEL=path`. For each type of weights and of keys and values
+and each way to compute, beside the same weights in f32 with an f32 cache:
 
     KL        Kullback-Leibler divergence of whole distributions, mean over a text's tokens
     from file the same from the file's own values in f32: conversion and arithmetic
@@ -7,10 +7,10 @@ beside the same weights in f32 with an f32 cache:
     argmax    how often both find the same token likeliest
     answers   how many of ten everyday questions get the same answer, greedy, --tokens of it
 
-    python3 accuracy.py BINARY MODEL [--text FILE] [--bytes N] [--tokens N] [--forms auto:auto,auto:q8,q8:auto,...]
+    python3 accuracy.py BINARY MODEL [--text FILE] [--bytes N] [--tokens N] [--forms auto:auto:fast,q8:auto:fine,...]
                                      [--skip-answers] [-- FLAGS OF EVERY RUN]
 
-A form is WEIGHTS:KV. Python's standard library only; some minutes for a model of half a billion weights.
+A form is WEIGHTS:KV:COMPUTE. Python's standard library only; some minutes for a model of half a billion weights.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import urllib.error
 import urllib.request
 
 HELD_OUT = pathlib.Path(__file__).parents[1] / "text" / "held-out.txt"
-FORMS = "auto:auto,auto:q8,bf16:auto,q8:auto,q4:auto"
+FORMS = "auto:auto:fast,auto:auto:fine,auto:q8:fine,bf16:auto:fast,q8:auto:fast,q8:auto:fine,q4:auto:fast,q4:auto:fine"
 QUESTIONS = [
     "What is the capital of France?",
     "Write a haiku about the sea.",
@@ -84,8 +84,8 @@ class Judge:
         command = [self.arguments.binary, "perplexity", self.arguments.model, self.text, "--json", *flags, *self.arguments.flags]
         return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
-    def row(self, weights, kv):
-        form = ("--weights", weights, "--kv", kv)
+    def row(self, weights, kv, compute):
+        form = ("--weights", weights, "--kv", kv, "--compute", compute)
         same = self.perplexity(*form, "--same-weights")
         from_file = same["divergence_mean"] if weights == "auto" else self.perplexity(*form, "--reference")["divergence_mean"]
         equal = "-"
@@ -93,8 +93,8 @@ class Judge:
             # A file's own types are the same values in f32, and that is faster than to widen them for each token.
             exact = self.answers("--weights", "f32" if weights == "auto" else weights, "--compute", "f32", "--kv", "f32")
             equal = "%d of %d" % (sum(a == b for a, b in zip(self.answers(*form), exact)), len(exact))
-        return "%-8s %-5s %10.2e %10.2e %9.4f %8.2f%%  %s" % (
-            weights if weights != "auto" else same["weights"], kv, same["divergence_mean"], from_file, same["perplexity"],
+        return "%-8s %-5s %-7s %10.2e %10.2e %9.4f %8.2f%%  %s" % (
+            weights if weights != "auto" else same["weights"], kv, compute, same["divergence_mean"], from_file, same["perplexity"],
             100 * same["same_top"], equal)
 
 
@@ -117,7 +117,7 @@ def main():
         text.write(pathlib.Path(arguments.text).read_bytes()[:arguments.bytes])
         text.flush()
         judge = Judge(arguments, text.name)
-        print("%-8s %-5s %10s %10s %9s %9s  %s" % ("weights", "kv", "KL", "from file", "ppl", "argmax", "answers"), flush=True)
+        print("%-8s %-5s %-7s %10s %10s %9s %9s  %s" % ("weights", "kv", "compute", "KL", "from file", "ppl", "argmax", "answers"), flush=True)
         for form in arguments.forms.split(","):
             print(judge.row(*form.split(":")), flush=True)
 
