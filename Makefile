@@ -36,7 +36,7 @@ BLAS_INCLUDE = $(ROOT)/usr/include/$(MULTIARCH)/openblas-serial
 BLAS_WRAP   := -Wl,--wrap=blas_memory_alloc,--wrap=blas_memory_free
 
 # libmicrohttpd: linked statically, so that what it reads from a socket can be looked at before it is parsed
-# (src/server/http/gate.h). Debian builds it with TLS, which we do not use.
+# (src/server/http/gate.h). Debian builds it with GnuTLS, of which we use SHA-256 alone (src/base/digest.c).
 HTTP_LIBS   := -l:libmicrohttpd.a -lgnutls
 HTTP_WRAP   := -Wl,--wrap=recv
 LINK_PKGS   := $(filter-out libmicrohttpd,$(BUILD_PKGS))
@@ -73,7 +73,7 @@ SOURCES := $(sort $(wildcard src/*/*.c src/*/*/*.c))
 TESTS   := $(sort $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)))
 
 # CONFIG=neon: the layers that the NEON kernels matter to, with their tests, for AArch64 on another machine. Debian's
-# libraries for it are unpacked under ROOT (tests/tools/arm64_root.sh).
+# libraries for it are unpacked under ROOT (tests/tools/arm64_root.sh), GnuTLS not among them.
 ifeq ($(CONFIG),neon)
 ROOT      := $(BUILD)/root
 CC        := aarch64-linux-gnu-gcc
@@ -83,7 +83,7 @@ INCLUDES   = -Iinclude -Isrc -I$(BLAS_INCLUDE) -I$(ROOT)/usr/include
 LIBS       = $(BLAS_WRAP) $(BLAS_LIB) -L$(ROOT)/usr/lib/$(MULTIARCH) -lcjson -lm -lpthread
 CFLAGS_neon   = $(CFLAGS_release)
 LDFLAGS_neon := $(LDFLAGS_release) '-Wl,-rpath,$$ORIGIN/../root/usr/lib/$(MULTIARCH)'
-SOURCES   := $(sort $(wildcard $(foreach layer,base tensor kernels model,src/$(layer)/*.c src/$(layer)/*/*.c)))
+SOURCES   := $(filter-out src/base/digest.c,$(sort $(wildcard $(foreach layer,base tensor kernels model,src/$(layer)/*.c src/$(layer)/*/*.c))))
 TESTS     := $(patsubst %,$(BUILD)/tests/test_%,platform pool kernels quant matmul attention model)
 NEON_CPU  := max
 export TALLOW_RUNNER := qemu-aarch64-static -L /usr/$(MULTIARCH) -cpu $(NEON_CPU)

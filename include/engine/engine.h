@@ -20,6 +20,7 @@
 #ifndef TALLOW_ENGINE_ENGINE_H
 #define TALLOW_ENGINE_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -150,6 +151,11 @@ struct engine_metrics {
 };
 void engine_metrics(struct engine *engine, struct engine_metrics *metrics);
 
+/* The same of one owner's requests; the owner keeps it until engine_stop. Prompts count when they are queued. */
+struct account {
+	atomic_ullong requests[OUTCOME_COUNT], prompt_tokens, tokens_generated;
+};
+
 /* NULL until ready; borrowed until engine_destroy. */
 const struct tokenizer *engine_tokenizer(struct engine *engine);
 
@@ -163,7 +169,9 @@ enum { REQUEST_ID_BYTES = 64, JOB_ID_BYTES = 128, REQUEST_MAX_SHOWN = 64 };
 
 struct request {
 	char request_id[REQUEST_ID_BYTES + 1]; /* for the log */
-	uint64_t owner;                        /* whose job it is: names of jobs are each owner's own */
+	uint64_t owner;                        /* whose it is: owners take turns, and names of jobs are each one's own */
+	struct account *account;               /* what is done for it is counted here; NULL: nowhere */
+	int max_of_owner;                      /* requests of it that may run or wait, this one included; 0: any number */
 	char job_id[JOB_ID_BYTES + 1];         /* one active request of an owner may have it; "" is a name, too */
 	const int32_t *prompt;                 /* [n_prompt], copied by engine_submit */
 	int64_t n_prompt;                      /* >= 1 */
@@ -191,7 +199,7 @@ struct request {
 };
 
 /* Queues a copy of the request; never waits for a step. Caller closes the stream. NULL: LOADING, SHUTTING_DOWN, QUEUE_FULL
- * (the message says when to retry and *retry_after_s, which may be NULL, is set), CONTEXT_LENGTH (the prompt alone does not
+ * (or max_of_owner; the message says when to retry and *retry_after_s, which may be NULL, is set), CONTEXT_LENGTH (the prompt alone does not
  * fit; both counts), INVALID_REQUEST (a token that is none, more biases or
  * log-probabilities than may be), INSUFFICIENT_MEMORY (can never fit the pool), CONSTRAINT (max_tokens is less than the
  * shortest whole output takes), CONFLICT (the owner has an active job of that name), MEMORY, INTERNAL (no descriptor). One

@@ -16,6 +16,7 @@
 #include <stddef.h>
 
 #include "base/bytes.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "engine/engine.h"
 
@@ -24,13 +25,25 @@ struct server;
 /* What becomes of reasoning in chats: a text of its own, that under both of its names, or part of the content. */
 enum reasoning_output { REASONING_APART, REASONING_BOTH, REASONING_NONE };
 
+enum { KEY_NAME_BYTES = 32, KEY_MAX_BYTES = 256, KEYS_MAX = 256, KEY_HIGHEST_PRIORITY = 10 };
+
+/* An API key, which nobody needs to know who compares its digest. */
+struct api_key {
+	struct digest digest;          /* SHA-256 */
+	char name[KEY_NAME_BYTES + 1]; /* in /metrics; letters, digits and ._- ; each key's own */
+	int max_requests;              /* that run or wait at a time; 0: any number */
+	int64_t tokens_per_minute;     /* of prompts and answers; 0: any number */
+	int max_priority;              /* a request's priority counts up to this */
+	bool admin;                    /* where any key has it, /shutdown and /metrics are for those alone */
+};
+
 struct server_options {
-	const char *host;            /* "127.0.0.1", "::1", "0.0.0.0", "unix:/path.sock" */
-	int port;                    /* 0 = any free one */
-	int listen_fd;               /* inherited listening socket, or -1 */
-	const char *worker_id;       /* may be NULL */
-	const char *version;         /* of the program, told by /health and /info */
-	const char *const *api_keys; /* [n_api_keys]; none = open */
+	const char *host;               /* "127.0.0.1", "::1", "0.0.0.0", "unix:/path.sock" */
+	int port;                       /* 0 = any free one */
+	int listen_fd;                  /* inherited listening socket, or -1 */
+	const char *worker_id;          /* may be NULL */
+	const char *version;            /* of the program, told by /health and /info */
+	const struct api_key *api_keys; /* [n_api_keys], copied; none = open */
 	int n_api_keys;
 	bool insecure;           /* a non-loopback bind without a key is allowed */
 	const char *cors_origin; /* NULL = CORS off */
@@ -56,6 +69,6 @@ int server_port(const struct server *server); /* bound port; 0 for a Unix socket
 void server_drain(struct server *server);
 void server_stop(struct server *server); /* and frees */
 /* Replaces the accepted keys (SIGHUP); running streams go on. */
-bool server_set_keys(struct server *server, const char *const *keys, int n_keys, struct error *error) MUST_USE;
+bool server_set_keys(struct server *server, const struct api_key *keys, int n_keys, struct error *error) MUST_USE;
 
 #endif

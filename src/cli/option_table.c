@@ -122,7 +122,12 @@ const struct option_row option_rows[] = {
     {ROW("api-key", OPTION_TEXT, FOR_SERVE, "KEY", NULL, api_key,
          "key that requests must carry as `Authorization: Bearer KEY`; or LLORCH_API_TOKEN=KEY"),
      .source = FROM_ENVIRONMENT, .variable = "LLORCH_API_TOKEN"},
-    {ROW("api-key-file", OPTION_TEXT, FOR_SERVE, "FILE", NULL, api_key_file, "keys, one per line; reread on SIGHUP")},
+    {ROW("api-key-file", OPTION_TEXT, FOR_SERVE, "FILE", NULL, api_key_file,
+         "a key in each line, or its sha256:HEX, and then name=, concurrency=, tokens-per-minute=, max-priority=, "
+         "admin; "
+         "reread on SIGHUP")},
+    {ROW("shared-key-file", OPTION_FLAG, FOR_SERVE, NULL, NULL, shared_key_file,
+         "take a key file that others can read or change")},
     {ROW("share-cache", OPTION_FLAG, FOR_SERVE, NULL, NULL, share_cache,
          "requests with different keys may share cached prefixes (their timing then tells of each other)")},
     {ROW("insecure", OPTION_FLAG, FOR_SERVE, NULL, NULL, insecure, "serve other machines without a key")},

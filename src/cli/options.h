@@ -79,7 +79,9 @@ struct options {
 	int reasoning_format; /* enum reasoning_output */
 
 	/* access */
-	const char *api_key, *api_key_file, *cors_origin;
+	const char *api_key; /* the environment's own, which serve wipes */
+	const char *api_key_file, *cors_origin;
+	bool shared_key_file;
 
 	/* logits, bench */
 	const char *tokens, *npy, *text;

@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
 #include "base/log.h"
 #include "base/platform.h"
 #include "cli/commands.h"
+#include "cli/keys.h"
 #include "cli/setup.h"
 #include "cli/version.h"
 #include "engine/engine.h"
@@ -29,86 +29,6 @@ enum {
 	LEAST_THREADS = 16, /* beside those that compute: of the server, the engine, the log and a few connections */
 };
 
-enum { MAX_KEYS = 256, MAX_KEY_FILE_BYTES = 128 << 10 };
-
-/* ---- keys ---- */
-
-struct keys {
-	struct bytes file, variable; /* their lines, cut into texts */
-	const char *texts[MAX_KEYS + 1];
-	int n;
-};
-
-static bool read_key_file(const char *path, struct bytes *out, struct error *error)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char block[4096];
-	ssize_t n = fd < 0 ? -1 : 0;
-	out->max_bytes = MAX_KEY_FILE_BYTES;
-	while (fd >= 0 && !out->failed && (n = read(fd, block, sizeof block)) > 0)
-		bytes_append(out, block, (size_t)n);
-	int reason = errno;
-	if (fd >= 0)
-		close(fd);
-	if (n < 0)
-		return error_set(error, ERROR_USAGE, "cannot read --api-key-file %.200s: %s", path, strerror(reason));
-	if (out->failed)
-		return error_set(error, ERROR_USAGE, "--api-key-file %.200s has more than %d bytes", path, MAX_KEY_FILE_BYTES);
-	return true;
-}
-
-/* Cuts spaces and line ends around a key: `$(cat file)` and env files of other systems leave some. */
-static char *trim(char *text)
-{
-	text += strspn(text, " \t\r\n");
-	size_t n_bytes = strlen(text);
-	while (n_bytes > 0 && strchr(" \t\r\n", text[n_bytes - 1]))
-		text[--n_bytes] = '\0';
-	return text;
-}
-
-/* Lines without spaces around them; empty ones and those that begin with # are none. */
-static bool take_lines(struct keys *keys, const char *path, struct error *error)
-{
-	char *rest = keys->file.data, *line;
-	while ((line = strsep(&rest, "\n"))) {
-		line = trim(line);
-		if (line[0] == '\0' || line[0] == '#')
-			continue;
-		if (keys->n == MAX_KEYS)
-			return error_set(error, ERROR_USAGE, "--api-key-file %.200s has more than %d keys", path, MAX_KEYS);
-		keys->texts[keys->n++] = line;
-	}
-	return true;
-}
-
-static bool keys_load(struct keys *keys, const struct options *options, struct error *error)
-{
-	*keys = (struct keys){0};
-	if (options->api_key) {
-		bytes_append(&keys->variable, options->api_key, strlen(options->api_key) + 1);
-		if (keys->variable.failed)
-			return error_set(error, ERROR_MEMORY, "no memory for a key");
-		keys->texts[keys->n++] = trim(keys->variable.data);
-	}
-	const char *path = options->api_key_file;
-	if (!path)
-		return true;
-	if (!read_key_file(path, &keys->file, error) || (keys->file.data && !take_lines(keys, path, error)))
-		return false;
-	return keys->n > 0 || error_set(error, ERROR_USAGE, "--api-key-file %.200s holds no key", path);
-}
-
-static void keys_free(struct keys *keys)
-{
-	struct bytes *const owned[] = {&keys->file, &keys->variable};
-	for (int i = 0; i < 2; i++) {
-		if (owned[i]->data)
-			explicit_bzero(owned[i]->data, owned[i]->n_bytes);
-		bytes_free(owned[i]);
-	}
-}
-
 /* ---- what the worker asks of the server ---- */
 
 struct serving {
@@ -117,6 +37,7 @@ struct serving {
 	char worker_id[64];
 	char uri[300];
 	int listen_fd;
+	struct keys of_environment; /* none or one */
 };
 
 static void drain_server(void *context)
@@ -125,16 +46,47 @@ static void drain_server(void *context)
 	server_drain(serving->server);
 }
 
+/* The variable's key, after which there is nothing to find of it in the environment, not by /proc/PID/environ either. */
+static bool take_environment_key(struct serving *serving, struct error *error)
+{
+	static const char *const names[] = {"TALLOW_API_KEY", "LLORCH_API_TOKEN"};
+	const char *key = serving->options->api_key;
+	bool ok = !key || keys_add(&serving->of_environment, key, "default", error);
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		char *value = getenv(names[i]);
+		if (value)
+			explicit_bzero(value, strlen(value));
+		unsetenv(names[i]);
+	}
+	return ok;
+}
+
+/* All keys that are in force. Caller frees; NULL with *error. */
+static struct keys *load_keys(const struct serving *serving, struct error *error)
+{
+	const struct options *options = serving->options;
+	struct keys *keys = malloc(sizeof *keys);
+	if (!keys) {
+		error_set(error, ERROR_MEMORY, "no memory for the API keys");
+		return NULL;
+	}
+	*keys = serving->of_environment;
+	if (!options->api_key_file || keys_read(keys, options->api_key_file, options->shared_key_file, error))
+		return keys;
+	free(keys);
+	return NULL;
+}
+
 static bool reload_keys(void *context, struct error *error)
 {
 	struct serving *serving = context;
-	struct keys keys;
 	if (!serving->options->api_key_file)
 		return error_set(error, ERROR_USAGE, "there is no --api-key-file to reread");
-	bool ok = keys_load(&keys, serving->options, error) && server_set_keys(serving->server, keys.texts, keys.n, error);
+	struct keys *keys = load_keys(serving, error);
+	bool ok = keys && server_set_keys(serving->server, keys->list, keys->n, error);
 	if (ok)
-		log_event(LOG_INFO, "keys_reloaded", NULL, LOG_INT("keys", keys.n));
-	keys_free(&keys);
+		log_event(LOG_INFO, "keys_reloaded", NULL, LOG_INT("keys", keys->n));
+	free(keys);
 	return ok;
 }
 
@@ -241,17 +193,16 @@ static struct worker *create_worker(struct serving *serving, struct error *error
 static bool start_server(struct serving *serving, struct engine *engine, struct worker *worker, struct error *error)
 {
 	const struct options *options = serving->options;
-	struct keys keys;
-	bool ok = keys_load(&keys, options, error);
-	if (ok) {
+	struct keys *keys = load_keys(serving, error);
+	if (keys) {
 		struct server_options server_options = {
 		    .host = options->host,
 		    .port = (int)options->port,
 		    .listen_fd = serving->listen_fd,
 		    .worker_id = options->worker_id ? options->worker_id : serving->worker_id,
 		    .version = TALLOW_VERSION,
-		    .api_keys = keys.texts,
-		    .n_api_keys = keys.n,
+		    .api_keys = keys->list,
+		    .n_api_keys = keys->n,
 		    .insecure = options->insecure,
 		    .cors_origin = options->cors_origin,
 		    .strict_model = options->strict_model,
@@ -267,7 +218,7 @@ static bool start_server(struct serving *serving, struct engine *engine, struct 
 		};
 		serving->server = server_start(&server_options, engine, error);
 	}
-	keys_free(&keys);
+	free(keys);
 	return serving->server != NULL;
 }
 
@@ -305,6 +256,8 @@ bool serve_run(const struct options *options, struct error *error)
 	if (!worker_check_threads(n_compute + LEAST_THREADS, error))
 		return false;
 	struct serving serving = {.options = options, .listen_fd = worker_inherited_socket()};
+	if (!take_environment_key(&serving, error))
+		return false;
 	struct worker *worker = create_worker(&serving, error);
 	struct engine *engine = worker ? create_engine(options, error) : NULL;
 	bool ok = engine && run(&serving, engine, worker, error);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/turns.h"
+
 static const int64_t priority_aging_ns = 5000000000; /* five seconds of waiting are worth one step of priority */
 static const int64_t alone_budget_ns = 1000000000;   /* of a step in which nobody decodes */
 /* Prefill beside decoding gets at least this share of decoding's own time: that decoding alone fills the gap is no reason
@@ -23,6 +25,13 @@ struct entry {
 	int64_t n_known, n_done;
 	int64_t n_pages; /* that it was given */
 	uint64_t order;  /* of arrival while waiting, of admission while running */
+	int turn;        /* its owner's */
+};
+
+/* Of one owner: its first in line, -1: nobody waits. */
+struct head {
+	int id;
+	int64_t rank;
 };
 
 struct scheduler {
@@ -40,6 +49,9 @@ struct scheduler {
 	double request_ns;     /* from admission to removal, for Retry-After */
 	int64_t now_ns;
 	int64_t *admitted_ns; /* [n_entries] */
+
+	struct turns turns;
+	struct head *heads; /* [n_entries] of each owner, by its turn */
 
 	int *decode_ids, *admitted_ids, *prefill_ids, *paused_ids;
 	struct scheduler_slice *slices;
@@ -61,8 +73,9 @@ struct scheduler *scheduler_create(const struct scheduler_limits *limits)
 	s->prefill_ids = calloc(n, sizeof *s->prefill_ids);
 	s->paused_ids = calloc(n, sizeof *s->paused_ids);
 	s->slices = calloc(n, sizeof *s->slices);
-	if (!s->entries || !s->admitted_ns || !s->decode_ids || !s->admitted_ids || !s->prefill_ids || !s->paused_ids ||
-	    !s->slices) {
+	s->heads = calloc(n, sizeof *s->heads);
+	if (!turns_create(&s->turns, s->n_entries) || !s->heads || !s->entries || !s->admitted_ns || !s->decode_ids ||
+	    !s->admitted_ids || !s->prefill_ids || !s->paused_ids || !s->slices) {
 		scheduler_destroy(s);
 		return NULL;
 	}
@@ -80,6 +93,8 @@ void scheduler_destroy(struct scheduler *s)
 	free(s->prefill_ids);
 	free(s->paused_ids);
 	free(s->slices);
+	free(s->heads);
+	turns_destroy(&s->turns);
 	free(s);
 }
 
@@ -174,7 +189,12 @@ bool scheduler_add_all(struct scheduler *s, const struct scheduler_request *requ
 		while (s->entries[id].state != ENTRY_FREE)
 			id++; /* there are as many entries as places, here and in the queue */
 		s->entries[id] = (struct entry){
-		    .state = ENTRY_WAITING, .request = requests[i], .n_known = requests[i].n_prompt, .order = s->next_order++};
+		    .state = ENTRY_WAITING,
+		    .request = requests[i],
+		    .n_known = requests[i].n_prompt,
+		    .order = s->next_order++,
+		    .turn = turns_join(&s->turns, requests[i].owner),
+		};
 		s->n_waiting++;
 		s->waiting_tokens += requests[i].n_prompt;
 		ids[i] = id;
@@ -195,19 +215,44 @@ static int64_t effective_priority(const struct entry *entry, int64_t now_ns)
 	return entry->request.priority + (now_ns - entry->request.arrival_ns) / priority_aging_ns;
 }
 
-static int first_waiting(const struct scheduler *s, int64_t now_ns)
+/* Against other owners nobody gains by having waited while its own were served. */
+static int64_t rank_of(const struct scheduler *s, const struct entry *entry, int64_t now_ns)
 {
-	int best = -1;
+	int64_t since_ns = entry->request.arrival_ns, served_ns = s->turns.list[entry->turn].served_ns;
+	return entry->request.priority + (now_ns - (served_ns > since_ns ? served_ns : since_ns)) / priority_aging_ns;
+}
+
+/* Notes the first of each owner, and the highest rank that one of its requests has. */
+static void find_heads(struct scheduler *s, int64_t now_ns)
+{
+	for (int turn = 0; turn < s->n_entries; turn++)
+		s->heads[turn] = (struct head){.id = -1, .rank = INT64_MIN};
 	for (int id = 0; id < s->n_entries; id++) {
 		const struct entry *entry = &s->entries[id];
 		if (entry->state != ENTRY_WAITING)
 			continue;
+		struct head *head = &s->heads[entry->turn];
+		int64_t rank = rank_of(s, entry, now_ns);
+		head->rank = rank > head->rank ? rank : head->rank;
 		int64_t ahead =
-		    best < 0 ? 1 : effective_priority(entry, now_ns) - effective_priority(&s->entries[best], now_ns);
-		if (ahead > 0 || (ahead == 0 && entry->order < s->entries[best].order))
-			best = id;
+		    head->id < 0 ? 1 : effective_priority(entry, now_ns) - effective_priority(&s->entries[head->id], now_ns);
+		if (ahead > 0 || (ahead == 0 && entry->order < s->entries[head->id].order))
+			head->id = id;
 	}
-	return best;
+}
+
+static int first_waiting(struct scheduler *s, int64_t now_ns)
+{
+	int64_t best = INT64_MIN;
+	find_heads(s, now_ns);
+	for (int turn = 0; turn < s->n_entries; turn++)
+		best = s->heads[turn].rank > best ? s->heads[turn].rank : best;
+	turns_clear(&s->turns);
+	for (int turn = 0; turn < s->n_entries; turn++)
+		if (s->heads[turn].id >= 0 && s->heads[turn].rank == best)
+			turns_want(&s->turns, turn);
+	int turn = turns_next(&s->turns);
+	return turn < 0 ? -1 : s->heads[turn].id;
 }
 
 static void leave_queue(struct scheduler *s, const struct entry *entry)
@@ -305,6 +350,8 @@ static void let_in(struct scheduler *s, struct scheduler_admission *admission)
 		entry->state = ENTRY_RUNNING;
 		entry->order = s->next_order++;
 		s->admitted_ns[id] = s->now_ns;
+		turns_serve(&s->turns, entry->turn, s->now_ns);
+		turns_charge(&s->turns, entry->turn, entry->request.n_prompt);
 		admission->admitted[admission->n_admitted++] = id;
 	}
 }
@@ -452,6 +499,8 @@ void scheduler_report(struct scheduler *s, const struct scheduler_step *step, in
 		bool runs = entry->state == ENTRY_RUNNING; /* else removed meanwhile */
 		entry->n_done += runs;
 		entry->n_known += runs;
+		if (runs)
+			turns_charge(&s->turns, entry->turn, 1);
 	}
 	for (int i = 0; i < step->n_slices; i++) {
 		struct entry *entry = &s->entries[step->slices[i].id];
@@ -490,6 +539,7 @@ void scheduler_remove(struct scheduler *s, int id)
 		s->free_pages += entry->n_pages;
 		learn(&s->request_ns, (double)(s->now_ns - s->admitted_ns[id]));
 	}
+	turns_leave(&s->turns, entry->turn);
 	entry->state = ENTRY_FREE;
 }
 

@@ -10,7 +10,9 @@
  *     scheduler_remove(s, id);                             // ended or cancelled, in whatever phase
  *
  * Admission: in order of priority, then arrival; waiting raises priority by one every five seconds, so nobody
- * starves. A request is admitted when a place is free, and pages for its prompt and one more: what it will say is not known,
+ * starves. Owners (API keys) take turns where their first in line are alike, each after it had its share of tokens
+ * (turns.h), and only waiting for another owner's requests, not behind one's own, raises priority against others: whoever sends
+ * a hundred requests delays its own. A request is admitted when a place is free, and pages for its prompt and one more: what it will say is not known,
  * and max_tokens is far more most of the time. Nobody overtakes the first in line.
  *
  * Admitted means it will finish. Pages are given out as sequences grow, the oldest (by admission) first; where there is none
@@ -58,6 +60,7 @@ struct scheduler_request {
 	bool every_row; /* its prompt's rows cost more than others': while anyone decodes, a step has one tile of them */
 	int64_t arrival_ns;
 	uint64_t group; /* 0 = none */
+	uint64_t owner;
 };
 
 enum scheduler_refusal {

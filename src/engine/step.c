@@ -26,6 +26,8 @@ static void observe_outcome(struct engine *engine, const struct sequence *sequen
 	if (faulty || sequence->outcome == OUTCOME_COMPLETED)
 		engine_count_fault(engine, faulty);
 	metrics->requests[sequence->outcome]++;
+	if (sequence->request.account)
+		atomic_fetch_add(&sequence->request.account->requests[sequence->outcome], 1);
 	histogram_observe(&metrics->request, (double)(sequence->ended_ns - sequence->submitted_ns) / 1e9);
 	if (sequence->first_token_ns)
 		histogram_observe(&metrics->decode, (double)(sequence->ended_ns - sequence->first_token_ns) / 1e9);
@@ -333,6 +335,8 @@ static void observe_tokens(struct engine *engine, const struct sequence *sequenc
 	int64_t now_ns = sequence->last_token_ns;
 	if (n_new > 0) {
 		metrics->tokens_generated += (uint64_t)n_new;
+		if (sequence->request.account)
+			atomic_fetch_add(&sequence->request.account->tokens_generated, (unsigned long long)n_new);
 		rate_add(&engine->rate, now_ns, (uint64_t)n_new);
 	}
 	if (n_new > 0 && previous_ns)

@@ -104,11 +104,38 @@ static int retry_after(const struct engine *engine)
 	return (int)((scheduler_wait_estimate_ns(engine->scheduler) + 999999999) / 1000000000);
 }
 
+/* Locked. */
+static void count_rejected(struct engine *engine, const struct request *request)
+{
+	engine->metrics.requests[OUTCOME_REJECTED]++;
+	if (request->account)
+		atomic_fetch_add(&request->account->requests[OUTCOME_REJECTED], 1);
+}
+
+/* Whether the owner may have n more. Locked. */
+static bool check_share(struct engine *engine, const struct request *request, int n, int *retry_after_s,
+                        struct error *error)
+{
+	int n_of_owner = 0;
+	for (int id = 0; request->max_of_owner && id < engine->n_sequences; id++)
+		n_of_owner += engine->sequences[id] && engine->sequences[id]->request.owner == request->owner;
+	if (!request->max_of_owner || n_of_owner + n <= request->max_of_owner)
+		return true;
+	int seconds = retry_after(engine);
+	if (retry_after_s)
+		*retry_after_s = seconds;
+	count_rejected(engine, request);
+	return error_set(
+	    error, ERROR_QUEUE_FULL,
+	    "this key may have %d requests at a time, %d run or wait and %d more are asked for; try again in %d s",
+	    request->max_of_owner, n_of_owner, n, seconds);
+}
+
 /* Why the scheduler takes none of them. Locked. */
 static bool refuse(struct engine *engine, const struct sequence *sequence, int n, enum scheduler_refusal refusal,
                    int *retry_after_s, struct error *error)
 {
-	engine->metrics.requests[OUTCOME_REJECTED]++;
+	count_rejected(engine, &sequence->request);
 	if (refusal == SCHEDULER_NEVER_FITS)
 		return error_set(error, ERROR_INSUFFICIENT_MEMORY,
 		                 "prompt and max_tokens need %lld KV pages, the pool has %d: at most %lld tokens in all",
@@ -141,7 +168,7 @@ static uint64_t group_of(struct engine *engine, const struct request *requests, 
 static bool enqueue(struct engine *engine, const struct request *requests, struct sequence **sequences, int n,
                     int *retry_after_s, struct error *error)
 {
-	if (!may_submit(engine, requests, error))
+	if (!may_submit(engine, requests, error) || !check_share(engine, requests, n, retry_after_s, error))
 		return false;
 	enum scheduler_refusal refusal;
 	struct scheduler_request places[ENGINE_MAX_CHOICES];
@@ -154,12 +181,15 @@ static bool enqueue(struct engine *engine, const struct request *requests, struc
 		    .arrival_ns = sequences[0]->submitted_ns,
 		    .group = group_of(engine, requests, i, n, i > 0 ? places[i - 1].group : 0),
 		    .every_row = requests[i].prompt_logprobs,
+		    .owner = requests->owner,
 		};
 	if (!scheduler_add_all(engine->scheduler, places, n, ids, &refusal))
 		return refuse(engine, sequences[0], n, refusal, retry_after_s, error);
 	for (int i = 0; i < n; i++) {
 		sequences[i]->id = ids[i];
 		engine->sequences[ids[i]] = sequences[i];
+		if (requests[i].account)
+			atomic_fetch_add(&requests[i].account->prompt_tokens, (unsigned long long)requests[i].n_prompt);
 	}
 	return true;
 }

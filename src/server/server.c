@@ -180,7 +180,7 @@ int server_port(const struct server *server)
 	return server->listener.port;
 }
 
-bool server_set_keys(struct server *server, const char *const *keys, int n_keys, struct error *error)
+bool server_set_keys(struct server *server, const struct api_key *keys, int n_keys, struct error *error)
 {
 	/* A key file that is empty for a moment must not open the door. */
 	if (n_keys == 0)

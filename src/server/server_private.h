@@ -10,9 +10,9 @@
 #include "engine/engine.h"
 #include "server/generation/answers.h"
 #include "server/generation/jobs.h"
-#include "server/http/auth.h"
 #include "server/http/connections.h"
 #include "server/http/gate.h"
+#include "server/http/keys.h"
 #include "server/http/listener.h"
 #include "server/server.h"
 #include "server/watchdog.h"
@@ -92,9 +92,9 @@ struct exchange {
 	const struct dialect *dialect; /* the route's; the worker's while there is none */
 	char path_argument[PATH_ARGUMENT_BYTES + 1];
 	size_t n_path_argument;
-	char cors_origin[256]; /* to be named in the answer; "" = none */
-	uint64_t owner;        /* of the jobs that it makes, and whose it may see */
-	uint64_t cache_key;    /* of the API key, unless all share one prefix cache */
+	char cors_origin[256];    /* to be named in the answer; "" = none */
+	struct key_access access; /* whose jobs it makes and may see, and what else it may */
+	uint64_t cache_key;       /* of the API key, unless all share one prefix cache */
 	bool is_head;
 	bool preflight;
 	bool close_after;
@@ -128,6 +128,7 @@ struct route {
 	const char *method;  /* HEAD goes with GET, OPTIONS with all */
 	const char *methods; /* "GET, HEAD, OPTIONS": the Allow header */
 	bool open;           /* needs no key */
+	bool admin;          /* for admins' keys alone, where there are some */
 	bool quiet;          /* polled often: logged at debug level */
 	const struct dialect *dialect;
 	exchange_handler *handler;

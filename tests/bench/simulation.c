@@ -368,6 +368,9 @@ static void submit(struct world *world, struct client *client)
 	struct scheduler_request request = {.n_prompt = client->n_prompt,
 	                                    .n_total = client->n_total,
 	                                    .priority = simulation_priorities[client->level],
+	                                    .owner = world->options->n_owners ? (uint64_t)(client - world->clients) %
+	                                                                            (uint64_t)world->options->n_owners
+	                                                                      : 0,
 	                                    .arrival_ns = client->try_ns};
 	int id = scheduler_add(world->scheduler, &request, &refusal);
 	if (id >= 0) {

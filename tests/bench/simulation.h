@@ -31,6 +31,7 @@ struct simulation_options {
 	double long_share;  /* of prompts: 1,500 tokens to what the context holds; others have 16 to 1,000 */
 	double cancel_share;
 	int mean_output, max_tokens; /* generated; asked for */
+	int n_owners;                /* who sends them, in turn; 0: one */
 	int retries;                 /* a refused client comes back when it was told to, so often */
 };
 

@@ -1,5 +1,6 @@
 """Who may talk to the worker: keys, Host, Origin, where it listens."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -54,6 +55,7 @@ def test_a_key_is_taken_with_its_size(worker):
 
 def test_jobs_belong_to_their_key(worker, tmp_path):
     keys = tmp_path / "keys"
+    keys.touch(0o600)
     keys.write_text("first\nsecond\n")
     port = worker("--api-key-file", str(keys)).port
     first, second = ({"Authorization": "Bearer " + key} for key in ("first", "second"))
@@ -95,6 +97,7 @@ def test_without_keys_jobs_belong_to_all(shared_worker):
 
 def test_keys_are_read_again_on_sighup(worker, tmp_path):
     keys = tmp_path / "keys"
+    keys.touch(0o600)
     keys.write_text("first\nsecond\n")
     started = worker("--api-key-file", str(keys))
 
@@ -106,6 +109,93 @@ def test_keys_are_read_again_on_sighup(worker, tmp_path):
     started.process.send_signal(signal.SIGHUP)
     wait_until(lambda: status("third") == 200)
     assert status("first") == 401
+
+
+def test_a_key_file_is_for_its_owner(worker, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("first\n")
+    keys.chmod(0o644)
+    started = worker("--api-key-file", keys, wait=False)
+    assert started.wait_end() == 2 and "mode 644" in started.reason() and "first" not in started.log()
+    port = worker("--api-key-file", keys, "--shared-key-file").port
+    assert get(port, "/info", headers={"Authorization": "Bearer first"}).status == 200
+
+
+def test_a_key_of_the_environment_is_not_kept_there(worker):
+    started = worker(env={"TALLOW_API_KEY": "sesame-of-the-environment", "LLORCH_API_TOKEN": "another-sesame"})
+    environment = pathlib.Path("/proc/%d/environ" % started.pid).read_bytes()
+    assert b"sesame" not in environment and b"PATH=" in environment
+    assert get(started.port, "/info", headers={"Authorization": "Bearer sesame-of-the-environment"}).status == 200
+
+
+def test_what_a_key_may(worker, tmp_path):
+    """Digests, names, admins, so many requests at a time, so many tokens a minute, usage by name."""
+    keys = tmp_path / "keys"
+    keys.touch(0o600)
+    digest = hashlib.sha256(b"root-key").hexdigest()
+    keys.write_text("sha256:%s name=root admin\none name=team-a concurrency=2\ntwo tokens-per-minute=30\n" % digest)
+    port = worker("--api-key-file", keys).port
+    root, one, two = ({"Authorization": "Bearer " + key} for key in ("root-key", "one", "two"))
+    assert get(port, "/info", headers={"Authorization": "Bearer sha256:" + digest}).status == 401
+    body = {"prompt": "Once upon a time", "max_tokens": 2000, "ignore_eos": True}
+    streams = [Stream(port, "/execute", body, headers=one) for _ in range(2)]
+    refused = post(port, "/execute", body, headers=one)
+    assert refused.status == 429 and "may have 2 requests at a time" in refused.json()["error"]["message"]
+    assert int(refused.headers["retry-after"]) >= 1
+    # Others are not concerned; what is spent is spent.
+    assert post(port, "/execute", dict(body, max_tokens=40, stream=False), headers=two).json()["tokens_out"] == 40
+    poor = post(port, "/execute", dict(body, max_tokens=1), headers=two)
+    assert poor.status == 429 and "30 tokens a minute" in poor.json()["error"]["message"]
+    assert 1 <= int(poor.headers["retry-after"]) <= 61
+    for path, method in (("/metrics", "GET"), ("/shutdown", "POST")):
+        denied = request(port, method, path, headers=one)
+        assert denied.status == 403 and denied.json()["error"]["code"] == "FORBIDDEN"
+    for stream in streams:
+        stream.close()
+    wait_until(lambda: get(port, "/health").json()["active"] == 0)
+    told = dict(line.rsplit(" ", 1) for line in get(port, "/metrics", headers=root).body.decode().splitlines()
+                if line.startswith("worker_key_"))
+    assert told['worker_key_requests_total{key="team-a",outcome="cancelled"}'] == "2"
+    assert told['worker_key_requests_total{key="team-a",outcome="rejected"}'] == "1"
+    assert told['worker_key_requests_total{key="line-3",outcome="completed"}'] == "1"
+    assert told['worker_key_tokens_generated_total{key="line-3"}'] == "40"
+    assert told['worker_key_tokens_generated_total{key="root"}'] == "0"
+    assert int(told['worker_key_prompt_tokens_total{key="line-3"}']) > 0
+    assert request(port, "POST", "/shutdown", headers=root).status == 202
+
+
+def test_priorities_end_at_the_keys(worker, tmp_path):
+    """What a key asks for beyond its priority counts as that: it does not go before what others ask for with more."""
+    keys = tmp_path / "keys"
+    keys.touch(0o600)
+    keys.write_text("low max-priority=-5\nusual max-priority=0\n")
+    started = worker("--api-key-file", keys, "--parallel", "1")
+    low, usual = ({"Authorization": "Bearer " + key} for key in ("low", "usual"))
+    body = {"prompt": "Once", "max_tokens": 400, "ignore_eos": True}
+    first = Stream(started.port, "/execute", dict(body, job_id="first"), headers=usual)
+    assert next(first)[0] == "started"
+    urls = [(post(started.port, "/v1/inference", dict(body, job_id=name, max_tokens=1, priority=priority), headers=key)
+             .json()["sse_url"], key) for name, priority, key in (("low", 10, low), ("usual", 0, usual))]
+    first.close()
+    for url, key in urls:
+        with Stream(started.port, url, headers=key) as stream:
+            assert list(stream)[-1][0] == "end"
+    order = [event["job_id"] for event in started.events("request_end")]
+    assert order == ["first", "usual", "low"]
+
+
+@pytest.mark.parametrize("line, why", [
+    ("k name=", "line 1: a key's name has 1 to 32"), ("k name=a/b", "a key's name"), ("k concurrency=0", "concurrency is a number"),
+    ("k concurrency=+1", "concurrency is a number"), ("k tokens-per-minute=1e3", "tokens-per-minute is a number"),
+    ("k max-priority=11", "max-priority is a number from -10 to 10"), ("k adm", "after a key come name="),
+    ("a name=x\nb name=x", "two API keys have the name x"), ("sha256:12", "64 hex digits"), ("k" * 257, "257 bytes"),
+    ("# none", "holds no key"), ("a\0b", "NUL byte"), ("\n" * 5 + "k b", "line 6: after a key")])
+def test_key_files_in_error(worker, tmp_path, line, why):
+    keys = tmp_path / "keys"
+    keys.touch(0o600)
+    keys.write_text(line)
+    started = worker("--api-key-file", keys, wait=False)
+    assert started.wait_end() == 2 and why in started.reason(), started.reason()
 
 
 def test_an_open_door_needs_to_be_asked_for(worker):

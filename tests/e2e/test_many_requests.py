@@ -26,6 +26,7 @@ def counter(port, name):
 
 def test_prefixes_are_shared_per_key_or_by_all(worker, tmp_path):
     keys = tmp_path / "keys"
+    keys.touch(0o600)
     keys.write_text("first\nsecond\n")
     fields = {"prompt": "word " * 300, "max_tokens": 8, "temperature": 0}
 

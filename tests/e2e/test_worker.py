@@ -556,6 +556,7 @@ def test_model_that_cannot_be_loaded(worker, slow_model, tmp_path, damage):
 
 def test_keys_are_reread_on_sighup(worker, tmp_path):
     keys = tmp_path / "keys"
+    keys.touch(0o600)
     keys.write_text("# ours\nfirst\n\n  second \n")
     started = worker("--api-key-file", keys, env={"TALLOW_API_KEY": "from-environment"})
 

@@ -153,7 +153,7 @@ static void admission_wants_the_prompt_and_a_page(void **state)
 	struct scheduler *s = make(8, 10);
 	struct scheduler_step step;
 	enum scheduler_refusal refusal;
-	struct scheduler_request too_large = {10, 10 * PAGE + 1, 0, 0, 0, false};
+	struct scheduler_request too_large = {.n_prompt = 10, .n_total = 10 * PAGE + 1};
 	assert_int_equal(scheduler_add(s, &too_large, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_NEVER_FITS);
 	int a = add(s, 4 * PAGE, 9 * PAGE, 0, 0), b = add(s, 5 * PAGE, 6 * PAGE, 0, 0), c = add(s, 10, PAGE, 0, 0);
@@ -194,6 +194,88 @@ static void priority_goes_first_and_ages(void **state)
 	scheduler_destroy(s);
 }
 
+/* ---- owners ---- */
+
+static int add_of(struct scheduler *s, uint64_t owner, int64_t n_prompt, int priority, int64_t arrival_ns)
+{
+	enum scheduler_refusal refusal;
+	struct scheduler_request request = {.n_prompt = n_prompt,
+	                                    .n_total = n_prompt + 100,
+	                                    .priority = priority,
+	                                    .arrival_ns = arrival_ns,
+	                                    .owner = owner};
+	int id = scheduler_add(s, &request, &refusal);
+	assert_true(id >= 0);
+	return id;
+}
+
+/* Runs the one that is admitted now for n_out tokens; its id. */
+static int run_next(struct scheduler *s, int64_t now_ns, int n_out)
+{
+	struct scheduler_step step;
+	assert_true(plan(s, now_ns, &step));
+	assert_int_equal(admission.n_admitted, 1);
+	int id = admission.admitted[0];
+	for (int n = 0; n < n_out; n += step.n_slices == 0 || step.slices[0].last) {
+		assert_true(scheduler_plan(s, &step));
+		scheduler_report(s, &step, 1000);
+	}
+	scheduler_remove(s, id);
+	return id;
+}
+
+/* However many one owner sent before, and however long ago: another's first goes next. */
+static void a_crowd_delays_its_own(void **state)
+{
+	(void)state;
+	struct scheduler *s = make(1, 1000);
+	int crowd[6];
+	for (int i = 0; i < 6; i++)
+		crowd[i] = add_of(s, 1, 50, 0, 0);
+	assert_int_equal(run_next(s, 0, 20), crowd[0]);
+	assert_int_equal(run_next(s, 2 * second, 20), crowd[1]);
+	int other = add_of(s, 2, 400, 0, 3 * second);
+	assert_int_equal(run_next(s, 3 * second, 20), other);
+	/* One that is asked for with more urgency goes before, of whomever. */
+	int urgent = add_of(s, 1, 50, 1, 3 * second);
+	other = add_of(s, 2, 50, 0, 3 * second);
+	assert_int_equal(run_next(s, 4 * second, 20), urgent);
+	assert_int_equal(run_next(s, 4 * second, 20), other);
+	assert_int_equal(run_next(s, 63 * second, 20), crowd[2]);
+	other = add_of(s, 2, 400, 0, 63 * second);
+	assert_int_equal(run_next(s, 64 * second, 20), other);
+	/* Who has waited for others goes before who comes now. */
+	other = add_of(s, 2, 50, 0, 70 * second);
+	assert_int_equal(run_next(s, 70 * second, 20), crowd[3]);
+	assert_int_equal(run_next(s, 70 * second, 20), other);
+	assert_int_equal(run_next(s, 70 * second, 20), crowd[4]);
+	assert_int_equal(run_next(s, 70 * second, 20), crowd[5]);
+	scheduler_destroy(s);
+}
+
+/* Tokens are shared out, not requests: those of one owner are ten times as long. */
+static void owners_share_tokens(void **state)
+{
+	(void)state;
+	enum { OWNERS = 3, LONGEST = 1000, N_OUT = 40 };
+	static const int64_t prompts[OWNERS] = {LONGEST, 100, 300};
+	struct scheduler *s = make(1, 1000);
+	int64_t tokens[OWNERS] = {0};
+	int owner_of[16], n_waiting[OWNERS] = {0};
+	for (int i = 0; i < 600; i++) {
+		for (int owner = 0; owner < OWNERS; owner++)
+			for (; n_waiting[owner] < 2; n_waiting[owner]++)
+				owner_of[add_of(s, (uint64_t)owner + 7, prompts[owner], 0, i)] = owner;
+		int owner = owner_of[run_next(s, i, N_OUT)];
+		n_waiting[owner]--;
+		tokens[owner] += prompts[owner] + N_OUT;
+	}
+	for (int owner = 1; owner < OWNERS; owner++)
+		assert_in_range(tokens[owner] - tokens[0] + 3 * LONGEST, 0, 6 * LONGEST);
+	assert_true(tokens[0] > 20 * LONGEST);
+	scheduler_destroy(s);
+}
+
 static void queue_is_bounded_by_requests_and_tokens(void **state)
 {
 	(void)state;
@@ -204,7 +286,7 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 	assert_true(plan(s, 0, &step));
 	for (int i = 0; i < 8; i++)
 		assert_true(add(s, 1, 2, 0, 0) >= 0);
-	struct scheduler_request one_more = {1, 2, 0, 0, 0, false};
+	struct scheduler_request one_more = {.n_prompt = 1, .n_total = 2};
 	assert_int_equal(scheduler_add(s, &one_more, &refusal), -1);
 	assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
 	scheduler_destroy(s);
@@ -617,6 +699,8 @@ int main(void)
 	    cmocka_unit_test(gap_of_running_streams_is_bounded),
 	    cmocka_unit_test(admission_wants_the_prompt_and_a_page),
 	    cmocka_unit_test(priority_goes_first_and_ages),
+	    cmocka_unit_test(a_crowd_delays_its_own),
+	    cmocka_unit_test(owners_share_tokens),
 	    cmocka_unit_test(queue_is_bounded_by_requests_and_tokens),
 	    cmocka_unit_test(retry_after_counts_places_and_pages),
 	    cmocka_unit_test(several_come_together_or_not_at_all),

@@ -3,70 +3,148 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "server/http/auth.h"
+#include "server/http/keys.h"
 
 static struct head_text text(const char *c_string)
 {
 	return (struct head_text){c_string, c_string ? strlen(c_string) : 0};
 }
 
+static struct key_ring ring;
+
+static struct api_key key_of(const char *c_string, const char *name)
+{
+	struct api_key key = {.max_priority = KEY_HIGHEST_PRIORITY};
+	struct error error;
+	assert_true(digest_of(c_string, strlen(c_string), &key.digest, &error));
+	snprintf(key.name, sizeof key.name, "%s", name);
+	return key;
+}
+
+static void open_ring(const struct api_key *keys, int n_keys)
+{
+	struct error error;
+	assert_true(key_ring_init(&ring, keys, n_keys, &error));
+}
+
+static bool allows(struct head_text token)
+{
+	struct key_access access;
+	struct error error = {0};
+	bool allowed = key_ring_admit(&ring, token, &access, &error);
+	assert_true(allowed || error.code == ERROR_UNAUTHORIZED);
+	return allowed;
+}
+
+static struct key_access access_of(const char *token)
+{
+	struct key_access access;
+	struct error error;
+	assert_true(key_ring_admit(&ring, text(token), &access, &error));
+	return access;
+}
+
 static void keys_are_compared_whole(void **state)
 {
 	(void)state;
-	static const char *const keys[] = {"first-key", "second"};
-	struct key_ring ring;
-	struct error error;
-	assert_true(key_ring_init(&ring, keys, 2, &error));
-	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer first-key")), NULL));
-	assert_true(key_ring_allows(&ring, bearer_token(text("bearer  second ")), NULL));
+	open_ring((struct api_key[]){key_of("first-key", "a"), key_of("second", "b")}, 2);
+	assert_true(allows(bearer_token(text("Bearer first-key"))));
+	assert_true(allows(bearer_token(text("bearer  second "))));
 	static const char *const wrong[] = {
 	    NULL,      "",         "Bearer",        "Bearer ",      "Bearer first-ke", "Bearer first-key2",
 	    "secondX", "Basic xx", "Bearer SECOND", "Bearersecond", "Bearer a b",
 	};
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-		assert_false(key_ring_allows(&ring, bearer_token(text(wrong[i])), NULL));
+		assert_false(allows(bearer_token(text(wrong[i]))));
 	char overlong[1000] = "Bearer ";
 	memset(overlong + 7, 'k', sizeof overlong - 8);
-	assert_false(key_ring_allows(&ring, bearer_token(text(overlong)), NULL));
+	assert_false(allows(bearer_token(text(overlong))));
 	key_ring_free(&ring);
 }
 
 static void keys_can_be_replaced(void **state)
 {
 	(void)state;
-	static const char *const old[] = {"old"}, *const fresh[] = {"new"}, *const empty[] = {""};
-	struct key_ring ring;
 	struct error error;
-	assert_true(key_ring_init(&ring, old, 1, &error));
-	assert_false(key_ring_replace(&ring, empty, 1, &error));
+	struct api_key twice[] = {key_of("x", "a"), key_of("y", "a")}, fresh = key_of("new", "b"),
+	               back = key_of("newer", "a");
+	open_ring((struct api_key[]){key_of("old", "a")}, 1);
+	struct key_account *account = access_of("old").account;
+	assert_false(key_ring_replace(&ring, twice, 2, &error));
 	assert_int_equal(error.code, ERROR_USAGE);
-	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer old")), NULL));
-	assert_true(key_ring_replace(&ring, fresh, 1, &error));
-	assert_false(key_ring_allows(&ring, bearer_token(text("Bearer old")), NULL));
-	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer new")), NULL));
+	assert_true(allows(text("old")));
+	assert_true(key_ring_replace(&ring, &fresh, 1, &error));
+	assert_false(allows(text("old")));
+	assert_true(allows(text("new")));
+	assert_ptr_not_equal(access_of("new").account, account);
+	/* A name's usage goes on, whatever its key is by then. */
+	assert_true(key_ring_replace(&ring, &back, 1, &error));
+	assert_ptr_equal(access_of("newer").account, account);
 	key_ring_free(&ring);
 }
 
 static void jobs_belong_to_keys(void **state)
 {
 	(void)state;
-	static const char *const keys[] = {"first", "second"};
-	struct key_ring ring;
-	struct error error;
-	uint64_t first, first_again, second, nobody = 7;
-	assert_true(key_ring_init(&ring, keys, 2, &error));
-	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer first")), &first));
-	assert_true(key_ring_allows(&ring, bearer_token(text("bearer  first ")), &first_again));
-	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer second")), &second));
-	assert_true(first == first_again && first != second);
+	open_ring((struct api_key[]){key_of("first", "a"), key_of("second", "b")}, 2);
+	uint64_t first = access_of("first").owner;
+	assert_true(first == access_of("first").owner && first != access_of("second").owner && first != 0);
 	key_ring_free(&ring);
-	assert_true(key_ring_init(&ring, NULL, 0, &error));
-	assert_true(key_ring_allows(&ring, bearer_token(text("Bearer first")), &nobody));
-	assert_int_equal(nobody, 0);
+	open_ring(NULL, 0);
+	assert_true(access_of("first").owner == 0 && access_of("first").account == NULL);
+	key_ring_free(&ring);
+}
+
+static void admins_are_those_that_are_called_so(void **state)
+{
+	(void)state;
+	struct error error;
+	struct api_key keys[] = {key_of("first", "a"), key_of("second", "b")};
+	open_ring(keys, 2);
+	assert_true(access_of("first").admin && access_of("second").admin); /* nobody is more than others */
+	keys[1].admin = true;
+	keys[0].max_priority = -3;
+	keys[0].max_requests = 7;
+	assert_true(key_ring_replace(&ring, keys, 2, &error));
+	assert_false(access_of("first").admin);
+	assert_true(access_of("second").admin);
+	assert_true(access_of("first").max_priority == -3 && access_of("first").max_requests == 7);
+	assert_true(access_of("second").max_priority == KEY_HIGHEST_PRIORITY && access_of("second").max_requests == 0);
+	key_ring_free(&ring);
+	open_ring(NULL, 0);
+	assert_true(access_of(NULL).admin && access_of(NULL).max_priority == KEY_HIGHEST_PRIORITY);
+	key_ring_free(&ring);
+}
+
+static void tokens_come_back_with_time(void **state)
+{
+	(void)state;
+	const int64_t second = 1000000000, start = 1000 * second;
+	struct error error = {0};
+	struct api_key key = key_of("first", "a");
+	int retry_after_s = 0;
+	key.tokens_per_minute = 60;
+	open_ring(&key, 1);
+	struct key_access access = access_of("first");
+	assert_true(key_may_spend(&access, start, &retry_after_s, &error));
+	atomic_fetch_add(&access.account->account.prompt_tokens, 50);
+	assert_true(key_may_spend(&access, start, &retry_after_s, &error)); /* ten are left */
+	atomic_fetch_add(&access.account->account.tokens_generated, 30);
+	assert_false(key_may_spend(&access, start, &retry_after_s, &error)); /* twenty too many */
+	assert_int_equal(error.code, ERROR_QUEUE_FULL);
+	assert_in_range(retry_after_s, 21, 22);
+	assert_false(key_may_spend(&access, start + 19 * second, &retry_after_s, &error));
+	assert_in_range(retry_after_s, 1, 3);
+	assert_true(key_may_spend(&access, start + 22 * second, &retry_after_s, &error));
+	/* No more than a minute's is saved up. */
+	atomic_fetch_add(&access.account->account.tokens_generated, 61);
+	assert_false(key_may_spend(&access, start + 10000 * second, &retry_after_s, &error));
 	key_ring_free(&ring);
 }
 
@@ -74,13 +152,10 @@ static void jobs_belong_to_keys(void **state)
 static void sizes_count_not_ends(void **state)
 {
 	(void)state;
-	static const char *const keys[] = {"sesame"};
-	struct key_ring ring;
-	struct error error;
-	assert_true(key_ring_init(&ring, keys, 1, &error));
-	assert_true(key_ring_allows(&ring, bearer_token((struct head_text){"Bearer sesame!", 13}), NULL));
-	assert_false(key_ring_allows(&ring, bearer_token((struct head_text){"Bearer sesame\0x", 15}), NULL));
-	assert_false(key_ring_allows(&ring, bearer_token((struct head_text){"Bearer sesame", 12}), NULL));
+	open_ring((struct api_key[]){key_of("sesame", "a")}, 1);
+	assert_true(allows(bearer_token((struct head_text){"Bearer sesame!", 13})));
+	assert_false(allows(bearer_token((struct head_text){"Bearer sesame\0x", 15})));
+	assert_false(allows(bearer_token((struct head_text){"Bearer sesame", 12})));
 	key_ring_free(&ring);
 	assert_true(host_is_local((struct head_text){"localhost.evil", 9}, ""));
 	assert_false(host_is_local((struct head_text){"localhost\0.evil", 15}, ""));
@@ -92,16 +167,31 @@ static void sizes_count_not_ends(void **state)
 static void no_keys_let_all_in(void **state)
 {
 	(void)state;
-	struct key_ring ring;
-	struct error error;
-	assert_true(key_ring_init(&ring, NULL, 0, &error));
-	assert_true(key_ring_allows(&ring, bearer_token(text(NULL)), NULL));
+	open_ring(NULL, 0);
+	assert_true(allows(bearer_token(text(NULL))));
 	key_ring_free(&ring);
-	char overlong[KEY_MAX_BYTES + 2];
-	memset(overlong, 'k', sizeof overlong - 1);
-	overlong[sizeof overlong - 1] = '\0';
-	const char *keys[] = {overlong};
-	assert_false(key_ring_init(&ring, keys, 1, &error));
+}
+
+/* FIPS 180-2, appendix B. */
+static void digests_are_those_of_the_standard(void **state)
+{
+	(void)state;
+	struct error error;
+	struct digest digest, read;
+	char hex[DIGEST_HEX_BYTES];
+	assert_true(digest_of("abc", 3, &digest, &error));
+	digest_write(&digest, hex);
+	assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	hex[0] = 'B';
+	assert_true(digest_read(hex, &read));
+	assert_memory_equal(&read, &digest, sizeof digest);
+	hex[63] = 'g';
+	assert_false(digest_read(hex, &read) || digest_read("", &read) || digest_read("ba", &read));
+	struct digest_state *pieces = digest_begin(&error);
+	digest_add(pieces, "a", 1);
+	digest_add(pieces, "bc", 2);
+	digest_end(pieces, &read);
+	assert_memory_equal(&read, &digest, sizeof digest);
 }
 
 static void only_local_hosts_pass(void **state)
@@ -173,13 +263,11 @@ static void request_ids_must_be_plain(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(keys_are_compared_whole),
-	    cmocka_unit_test(keys_can_be_replaced),
-	    cmocka_unit_test(jobs_belong_to_keys),
-	    cmocka_unit_test(sizes_count_not_ends),
-	    cmocka_unit_test(no_keys_let_all_in),
-	    cmocka_unit_test(only_local_hosts_pass),
-	    cmocka_unit_test(only_own_and_named_origins_pass),
+	    cmocka_unit_test(keys_are_compared_whole),    cmocka_unit_test(keys_can_be_replaced),
+	    cmocka_unit_test(jobs_belong_to_keys),        cmocka_unit_test(admins_are_those_that_are_called_so),
+	    cmocka_unit_test(tokens_come_back_with_time), cmocka_unit_test(digests_are_those_of_the_standard),
+	    cmocka_unit_test(sizes_count_not_ends),       cmocka_unit_test(no_keys_let_all_in),
+	    cmocka_unit_test(only_local_hosts_pass),      cmocka_unit_test(only_own_and_named_origins_pass),
 	    cmocka_unit_test(request_ids_must_be_plain),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,20 @@ static void nobody_starves(void **state)
 	assert_true(low->waiting_ms.max < 300000);
 }
 
+/* The same where they are several owners'. */
+static void nobody_starves_among_owners(void **state)
+{
+	(void)state;
+	struct simulation_options options = hours(2);
+	options.requests_per_second = 4;
+	options.n_owners = 5;
+	run(&options);
+	const struct priority_result *low = &result.by_priority[PRIORITY_LOW], *high = &result.by_priority[PRIORITY_HIGH];
+	assert_true(tally_quantile(&low->waiting_ms, 0.5) > tally_quantile(&high->waiting_ms, 0.5));
+	assert_true(low->waiting_ms.max < 400000);
+	assert_true(result.late_gaps < 0.0001);
+}
+
 /* Decoding alone takes as long as the gap may be: prefill gets its share all the same. */
 static void newcomers_are_not_kept_out_by_slow_decoding(void **state)
 {
@@ -117,6 +131,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(gaps_stay_under_their_bound),
 	    cmocka_unit_test(nobody_starves),
+	    cmocka_unit_test(nobody_starves_among_owners),
 	    cmocka_unit_test(newcomers_are_not_kept_out_by_slow_decoding),
 	    cmocka_unit_test(few_pages_are_enough),
 	    cmocka_unit_test(retry_after_means_something),

@@ -248,6 +248,8 @@ static void fill_work(const struct generation *generation, const struct sender *
 	const struct asked *asked = &generation->asked;
 	*work = (struct request){
 	    .owner = sender->owner,
+	    .account = sender->account,
+	    .max_of_owner = sender->max_requests,
 	    .max_tokens = asked->max_tokens,
 	    .fit_pool = asked->fit_pool,
 	    .sampling = asked->sampling,
@@ -255,7 +257,7 @@ static void fill_work(const struct generation *generation, const struct sender *
 	    .ignore_eos = asked->ignore_eos,
 	    .prompt_only = asked->prompt_only,
 	    .whole = asked->constraint.whole && !asked->prompt_only,
-	    .priority = (int)asked->priority,
+	    .priority = (int)(asked->priority < sender->max_priority ? asked->priority : sender->max_priority),
 	    .deadline_ns = deadline_of(asked->deadline_ms, sender->received_ns),
 	    .cache_key = sender->cache_key,
 	};

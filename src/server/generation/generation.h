@@ -179,8 +179,11 @@ void generation_destroy(struct generation *generation); /* NULL is harmless */
 /* Who asks, and when. */
 struct sender {
 	const char *request_id;
-	uint64_t owner;     /* jobs belong to it; names of jobs are its own */
-	uint64_t cache_key; /* prefixes are shared among equal ones */
+	uint64_t owner;          /* jobs belong to it; names of jobs are its own */
+	struct account *account; /* NULL: nothing is counted for it alone */
+	int max_requests;        /* of the owner, at a time; 0: any number */
+	int max_priority;        /* what the request's is cut to */
+	uint64_t cache_key;      /* prefixes are shared among equal ones */
 	int64_t received_ns;
 };
 

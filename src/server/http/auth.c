@@ -1,74 +1,13 @@
-/* Keys, Host, Origin (auth.h). */
+/* Tokens, Host, Origin (auth.h). */
 #include "server/http/auth.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/hash.h"
 #include "engine/engine.h"
-
-static struct key *keys_copy(const char *const *keys, int n_keys, struct error *error)
-{
-	if (n_keys < 0 || n_keys > KEYS_MAX) {
-		error_set(error, ERROR_USAGE, "%d API keys given; at most %d are supported", n_keys, KEYS_MAX);
-		return NULL;
-	}
-	struct key *copy = calloc((size_t)n_keys + 1, sizeof *copy);
-	if (!copy) {
-		error_set(error, ERROR_MEMORY, "no memory for %d API keys", n_keys);
-		return NULL;
-	}
-	for (int i = 0; i < n_keys; i++) {
-		copy[i].n_bytes = strlen(keys[i]);
-		if (copy[i].n_bytes < 1 || copy[i].n_bytes > KEY_MAX_BYTES) {
-			error_set(error, ERROR_USAGE, "API key %d has %zu bytes; expected 1 to %d", i + 1, copy[i].n_bytes,
-			          KEY_MAX_BYTES);
-			free(copy);
-			return NULL;
-		}
-		memcpy(copy[i].text, keys[i], copy[i].n_bytes);
-	}
-	return copy;
-}
-
-bool key_ring_init(struct key_ring *ring, const char *const *keys, int n_keys, struct error *error)
-{
-	*ring = (struct key_ring){0};
-	ring->keys = keys_copy(keys, n_keys, error);
-	if (!ring->keys)
-		return false;
-	ring->n_keys = n_keys;
-	pthread_rwlock_init(&ring->lock, NULL);
-	return true;
-}
-
-void key_ring_free(struct key_ring *ring)
-{
-	if (!ring->keys)
-		return;
-	pthread_rwlock_destroy(&ring->lock);
-	explicit_bzero(ring->keys, ((size_t)ring->n_keys + 1) * sizeof *ring->keys);
-	free(ring->keys);
-	ring->keys = NULL;
-}
-
-bool key_ring_replace(struct key_ring *ring, const char *const *keys, int n_keys, struct error *error)
-{
-	struct key *fresh = keys_copy(keys, n_keys, error);
-	if (!fresh)
-		return false;
-	pthread_rwlock_wrlock(&ring->lock);
-	struct key *old = ring->keys;
-	int n_old = ring->n_keys;
-	ring->keys = fresh;
-	ring->n_keys = n_keys;
-	pthread_rwlock_unlock(&ring->lock);
-	explicit_bzero(old, ((size_t)n_old + 1) * sizeof *old);
-	free(old);
-	return true;
-}
+#include "server/server.h"
 
 struct head_text bearer_token(struct head_text authorization)
 {
@@ -89,26 +28,6 @@ struct head_text bearer_token(struct head_text authorization)
 static bool is_readable(struct head_text token)
 {
 	return token.at && token.n_bytes >= 1 && token.n_bytes <= KEY_MAX_BYTES;
-}
-
-bool key_ring_allows(struct key_ring *ring, struct head_text token, uint64_t *owner)
-{
-	struct key given = {0};
-	bool allowed = false, readable = is_readable(token);
-	if (readable) {
-		memcpy(given.text, token.at, token.n_bytes);
-		given.n_bytes = token.n_bytes;
-	}
-	pthread_rwlock_rdlock(&ring->lock);
-	bool open = ring->n_keys == 0;
-	/* No early way out: the time taken says nothing about which key was nearly right. */
-	for (int i = 0; readable && i < ring->n_keys; i++)
-		allowed |= bytes_equal_constant_time(ring->keys[i].text, given.text, KEY_MAX_BYTES) &
-		           (ring->keys[i].n_bytes == given.n_bytes);
-	pthread_rwlock_unlock(&ring->lock);
-	if (owner)
-		*owner = open ? 0 : token_identity(token);
-	return open || allowed;
 }
 
 uint64_t token_identity(struct head_text token)

@@ -6,6 +6,7 @@
  * has its body taken in (and dropped), up to a bound: closing a socket with unread data resets it, and a reset may
  * overtake the answer that says why.
  */
+#include "server/http/auth.h"
 #include "server/http/exchange.h"
 
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #include "base/platform.h"
 #include "server/dialects/dialect.h"
 #include "server/generation/generation.h"
+#include "server/http/auth.h"
 #include "server/server_private.h"
 
 /* Of one connection, in the kernel, which would let it grow to megabytes: more tokens than any stream has, so that a client
@@ -168,19 +170,23 @@ static bool check_body(struct exchange *exchange, const struct head *head)
 static bool check_key(struct exchange *exchange, const struct head *head)
 {
 	struct server *server = exchange->server;
+	struct error error = {0};
 	struct head_text header, token = {0};
 	if (head_find(head, "Authorization", &header) == 1)
 		token = bearer_token(header);
-	bool allowed = key_ring_allows(&server->keys, token, &exchange->owner);
+	bool allowed = key_ring_admit(&server->keys, token, &exchange->access, &error);
 	/* Anthropic's clients send theirs so; some send something else as a bearer's as well. */
 	if ((!allowed || !token.at) && head_find(head, "X-Api-Key", &header) == 1) {
 		token = header;
-		allowed = key_ring_allows(&server->keys, token, &exchange->owner);
+		allowed = key_ring_admit(&server->keys, token, &exchange->access, &error);
 	}
 	bool open = exchange->route && exchange->route->open;
-	if (!allowed && !open)
-		return refuse(exchange, ERROR_UNAUTHORIZED,
-		              "a valid API key is required (Authorization: Bearer ... or X-Api-Key)");
+	if (!allowed && !open) {
+		exchange->refusal = error;
+		return false;
+	}
+	if (exchange->route && exchange->route->admin && !exchange->access.admin)
+		return refuse(exchange, ERROR_FORBIDDEN, "this is for the keys that the key file calls admin");
 	if (!server->share_cache)
 		exchange->cache_key = token_identity(token);
 	return true;

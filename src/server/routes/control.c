@@ -8,7 +8,7 @@
 /* Whether the sender has such a job is no error either way: it may have ended a moment ago. */
 static enum MHD_Result cancel_job(struct exchange *exchange, const char *job_id, size_t n_bytes)
 {
-	bool active = engine_cancel(exchange->server->engine, exchange->owner, job_id);
+	bool active = engine_cancel(exchange->server->engine, exchange->access.owner, job_id);
 	struct bytes body = {0};
 	json_open(&body);
 	json_field_string(&body, "job_id", job_id, n_bytes);

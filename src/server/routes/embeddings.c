@@ -31,7 +31,12 @@ static bool submit(struct work *work, const struct embeddings_input *input, stru
 	struct engine *engine = exchange->server->engine;
 	const struct tokenizer *tokenizer = engine_tokenizer(engine);
 	struct token_ids encoded = {0};
-	struct request request = {.owner = exchange->owner, .cache_key = exchange->cache_key, .embeds = true};
+	const struct key_access *access = &exchange->access;
+	struct request request = {.owner = access->owner,
+	                          .account = access->account ? &access->account->account : NULL,
+	                          .max_of_owner = access->max_requests,
+	                          .cache_key = exchange->cache_key,
+	                          .embeds = true};
 	uint64_t number;
 	if (!tokenizer || !random_bytes(&number, sizeof number))
 		return error_set(error, tokenizer ? ERROR_INTERNAL : ERROR_LOADING, "%s",
@@ -110,6 +115,7 @@ static enum MHD_Result answer(struct work *work, const struct json *document)
 	int64_t n = work->status.embedding_size > 0 ? work->status.embedding_size : EMBEDDINGS_MAX_NUMBERS;
 	bool ok = embeddings_parse(&check, work->status.vocab_size, n, &work->asked, &error) &&
 	          server_serves_model(exchange->server, work->asked.model, work->status.model_name, &error) &&
+	          key_may_spend(&exchange->access, exchange->started_ns, &work->retry_after_s, &error) &&
 	          embed_all(work, &error);
 	for (int i = 0; i < AT_ONCE; i++)
 		stream_close(work->streams[i]);

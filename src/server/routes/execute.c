@@ -65,10 +65,10 @@ enum MHD_Result handle_job_stream(struct exchange *exchange)
 {
 	struct jobs *jobs = &exchange->server->jobs;
 	/* HEAD looks, and takes nothing. */
-	if (exchange->is_head && jobs_has(jobs, exchange->owner, exchange->path_argument))
+	if (exchange->is_head && jobs_has(jobs, exchange->access.owner, exchange->path_argument))
 		return respond_events(exchange, NULL);
 	struct generation *generation =
-	    exchange->is_head ? NULL : jobs_take(jobs, exchange->owner, exchange->path_argument);
+	    exchange->is_head ? NULL : jobs_take(jobs, exchange->access.owner, exchange->path_argument);
 	if (generation)
 		return generate_stream(exchange, generation);
 	struct error error;

@@ -45,13 +45,18 @@ static bool check_model(struct exchange *exchange, const char *asked, const char
 
 static bool submit(struct exchange *exchange, struct generation *generation, enum MHD_Result *result)
 {
+	const struct key_access *access = &exchange->access;
 	struct sender sender = {.request_id = exchange->request_id,
-	                        .owner = exchange->owner,
+	                        .owner = access->owner,
+	                        .account = access->account ? &access->account->account : NULL,
+	                        .max_requests = access->max_requests,
+	                        .max_priority = access->max_priority,
 	                        .cache_key = exchange->cache_key,
 	                        .received_ns = exchange->started_ns};
 	struct error error = {0};
 	int retry_after_s = 0;
-	if (generation_submit(generation, &sender, exchange->server->engine, &retry_after_s, &error))
+	if (key_may_spend(access, exchange->started_ns, &retry_after_s, &error) &&
+	    generation_submit(generation, &sender, exchange->server->engine, &retry_after_s, &error))
 		return true;
 	*result = respond_error(exchange, &error, retry_after_s);
 	return false;

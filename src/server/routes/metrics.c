@@ -2,6 +2,7 @@
 #include "server/routes/metrics.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 
 #include "base/json.h"
 #include "server/server_private.h"
@@ -123,6 +124,31 @@ void metrics_write(struct bytes *out, const struct engine_status *status, const 
 	write_http(out, http);
 }
 
+static void write_key_counter(struct bytes *out, const struct key_account *accounts, const char *name, const char *help,
+                              size_t offset)
+{
+	write_head(out, name, "counter", help);
+	for (const struct key_account *key = accounts; key; key = key->next) {
+		const atomic_ullong *counter = (const atomic_ullong *)((const char *)&key->account + offset);
+		write_labelled(out, name, "key", key->name, atomic_load(counter));
+	}
+}
+
+void metrics_write_keys(struct bytes *out, const struct key_account *accounts)
+{
+	if (!accounts)
+		return;
+	write_head(out, "worker_key_requests_total", "counter", "Requests of each API key that ended, by how.");
+	for (const struct key_account *key = accounts; key; key = key->next)
+		for (int i = 0; i < OUTCOME_COUNT; i++)
+			bytes_append_format(out, "worker_key_requests_total{key=\"%s\",outcome=\"%s\"} %llu\n", key->name,
+			                    outcome_name((enum outcome)i), atomic_load(&key->account.requests[i]));
+	write_key_counter(out, accounts, "worker_key_prompt_tokens_total", "Prompt tokens of each API key's requests.",
+	                  offsetof(struct account, prompt_tokens));
+	write_key_counter(out, accounts, "worker_key_tokens_generated_total", "Tokens generated for each API key.",
+	                  offsetof(struct account, tokens_generated));
+}
+
 enum MHD_Result handle_metrics(struct exchange *exchange)
 {
 	struct server *server = exchange->server;
@@ -137,5 +163,8 @@ enum MHD_Result handle_metrics(struct exchange *exchange)
 	bool known = platform_resident(&platform_default_roots, &resident);
 	struct bytes body = {0};
 	metrics_write(&body, &status, &metrics, &http, known ? &resident : NULL);
+	pthread_rwlock_rdlock(&server->keys.lock);
+	metrics_write_keys(&body, server->keys.all_accounts);
+	pthread_rwlock_unlock(&server->keys.lock);
 	return respond_bytes(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
 }

@@ -12,6 +12,9 @@ struct http_counts {
 };
 
 /* resident may be NULL where the system does not say. */
+struct key_account;
+/* Of each key, by name; nothing where there is none. */
+void metrics_write_keys(struct bytes *out, const struct key_account *accounts);
 void metrics_write(struct bytes *out, const struct engine_status *status, const struct engine_metrics *metrics,
                    const struct http_counts *http, const struct platform_resident *resident);
 
