@@ -67,6 +67,8 @@ struct server *server_start(const struct server_options *options, struct engine 
 uint64_t server_connection_bytes(int max_connections);
 int server_port(const struct server *server); /* bound port; 0 for a Unix socket */
 void server_drain(struct server *server);
+/* True when a job has an answer, or will have one, for which nobody came yet. */
+bool server_has_answers(struct server *server);
 void server_stop(struct server *server); /* and frees */
 /* Replaces the accepted keys (SIGHUP); running streams go on. */
 bool server_set_keys(struct server *server, const struct api_key *keys, int n_keys, struct error *error) MUST_USE;

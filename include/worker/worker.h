@@ -42,7 +42,8 @@ struct worker_service {
 	const char *uri; /* "http://127.0.0.1:8080", "unix:/path.sock" */
 	int port;        /* 0 for a Unix socket */
 	void *context;
-	void (*drain)(void *context);                            /* no new work; the engine is drained by the worker */
+	void (*drain)(void *context);       /* no new work; the engine is drained by the worker */
+	bool (*has_answers)(void *context); /* somebody may yet come for one; a drain waits for that, too */
 	bool (*reload_keys)(void *context, struct error *error); /* SIGHUP */
 };
 

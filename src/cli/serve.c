@@ -46,6 +46,12 @@ static void drain_server(void *context)
 	server_drain(serving->server);
 }
 
+static bool has_answers(void *context)
+{
+	struct serving *serving = context;
+	return server_has_answers(serving->server);
+}
+
 /* The variable's key, after which there is nothing to find of it in the environment, not by /proc/PID/environ either. */
 static bool take_environment_key(struct serving *serving, struct error *error)
 {
@@ -234,6 +240,7 @@ static bool run(struct serving *serving, struct engine *engine, struct worker *w
 	    .port = server_port(serving->server),
 	    .context = serving,
 	    .drain = drain_server,
+	    .has_answers = has_answers,
 	    .reload_keys = reload_keys,
 	};
 	bool ok = engine_start(engine, error) && worker_run(worker, engine, &service, error);

@@ -195,6 +195,11 @@ void server_drain(struct server *server)
 	atomic_store(&server->draining, true);
 }
 
+bool server_has_answers(struct server *server)
+{
+	return jobs_have_answers(&server->jobs);
+}
+
 void server_stop(struct server *server)
 {
 	if (!server)

@@ -239,7 +239,7 @@ static void begin_drain(struct worker *worker, const char *reason, int64_t now_n
 
 static void check_drain(struct worker *worker, int64_t now_ns)
 {
-	if (engine_idle(worker->engine)) {
+	if (engine_idle(worker->engine) && !worker->service->has_answers(worker->service->context)) {
 		worker->done = true;
 	} else if (now_ns >= worker->drain_deadline_ns) {
 		log_event(LOG_WARN, "shutdown_timeout", NULL, LOG_INT("timeout_ms", worker->options.shutdown_timeout_ms));

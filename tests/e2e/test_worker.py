@@ -239,6 +239,24 @@ def test_sigterm_while_loading(worker, big_model):
     pytest.fail("each was ready before the signal came")
 
 
+def test_a_drain_waits_for_answers_that_nobody_fetched(worker):
+    """A job that ended before its stream was opened is told all the same; one that was cancelled keeps nobody waiting."""
+    started = worker()
+    body = {"prompt": PROMPT, "max_tokens": 3, "ignore_eos": True}
+    url = post(started.port, "/v1/inference", dict(body, job_id="wanted")).json()["sse_url"]
+    wait_until(lambda: started.ended("wanted"))
+    started.process.terminate()
+    wait_until(lambda: started.events("draining"))
+    with Stream(started.port, url) as stream:
+        assert list(stream)[-1][0] == "end"
+    assert started.wait_end() == 0 and not started.events("shutdown_timeout")
+
+    started = worker()
+    post(started.port, "/v1/inference", dict(body, job_id="unwanted", max_tokens=2000))
+    assert post(started.port, "/cancel", {"job_id": "unwanted"}).json()["active"]
+    assert started.stop() == 0 and not started.events("shutdown_timeout")
+
+
 def test_sigterm_in_the_first_moments(worker):
     def holds_sigterm(pid):
         line = next(line for line in open("/proc/%d/status" % pid) if line.startswith("SigBlk:"))

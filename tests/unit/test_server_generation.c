@@ -129,6 +129,64 @@ static void jobs_are_found_by_owner_and_name(void **state)
 	generation_end(again);
 }
 
+/* A list that is full of jobs that run takes no more; those that ended make room, what failed first. */
+static void jobs_that_ended_make_room(void **state)
+{
+	(void)state;
+	struct jobs jobs;
+	struct error error = {0};
+	struct stream *streams[JOBS_MAX_WAITING + 2];
+	char name[16];
+	jobs_init(&jobs);
+	for (int i = 0; i < JOBS_MAX_WAITING; i++) {
+		snprintf(name, sizeof name, "j%d", i);
+		struct generation *job = make_generation(i % 2 ? 1 : 2, name);
+		streams[i] = job->stream;
+		assert_true(jobs_put(&jobs, job, &error));
+	}
+	assert_true(jobs_have_answers(&jobs));
+	struct generation *third = make_generation(3, "new"), *own = make_generation(1, "new");
+	streams[JOBS_MAX_WAITING] = third->stream;
+	streams[JOBS_MAX_WAITING + 1] = own->stream;
+	assert_false(jobs_put(&jobs, third, &error));
+	assert_int_equal(error.code, ERROR_QUEUE_FULL);
+	/* The second owner's j2 ends well and its j4 fails. */
+	struct event end = {.type = EVENT_END};
+	assert_true(stream_push_terminal(streams[2], &end));
+	stream_cancel(streams[4], ERROR_CANCELLED);
+	jobs_pull(&jobs);
+	assert_false(jobs_put(&jobs, own, &error)); /* what others ended is no place of its own */
+	assert_true(jobs_put(&jobs, third, &error));
+	assert_false(jobs_has(&jobs, 2, "j4"));
+	assert_true(jobs_has(&jobs, 2, "j2") && jobs_has(&jobs, 3, "new"));
+	assert_int_equal(jobs_count(&jobs), JOBS_MAX_WAITING);
+	stream_cancel(streams[5], ERROR_CANCELLED);
+	jobs_pull(&jobs);
+	assert_true(jobs_put(&jobs, own, &error));
+	assert_false(jobs_has(&jobs, 1, "j5"));
+	jobs_destroy(&jobs);
+	for (int i = 0; i < JOBS_MAX_WAITING + 2; i++)
+		stream_unref(streams[i]);
+}
+
+static void only_answers_are_waited_for(void **state)
+{
+	(void)state;
+	struct jobs jobs;
+	struct error error = {0};
+	struct generation *job = make_generation(1, "j");
+	jobs_init(&jobs);
+	assert_false(jobs_have_answers(&jobs));
+	assert_true(jobs_put(&jobs, job, &error));
+	assert_true(jobs_have_answers(&jobs));
+	stream_cancel(job->stream, ERROR_CANCELLED);
+	jobs_pull(&jobs);
+	assert_false(jobs_have_answers(&jobs));
+	struct stream *stream = job->stream;
+	jobs_destroy(&jobs);
+	stream_unref(stream);
+}
+
 static void jobs_that_nobody_opens_end(void **state)
 {
 	(void)state;
@@ -152,10 +210,9 @@ static void jobs_that_nobody_opens_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(kept_events_come_again_in_order),
-	    cmocka_unit_test(an_error_is_kept_too),
-	    cmocka_unit_test(jobs_are_found_by_owner_and_name),
-	    cmocka_unit_test(jobs_that_nobody_opens_end),
+	    cmocka_unit_test(kept_events_come_again_in_order),  cmocka_unit_test(an_error_is_kept_too),
+	    cmocka_unit_test(jobs_are_found_by_owner_and_name), cmocka_unit_test(jobs_that_ended_make_room),
+	    cmocka_unit_test(only_answers_are_waited_for),      cmocka_unit_test(jobs_that_nobody_opens_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,6 +51,53 @@ static struct job **jobs_find(struct jobs *jobs, uint64_t owner, const char *job
 	return link;
 }
 
+static bool has_failed(const struct job *job)
+{
+	return job->generation->backlog.has_last && job->generation->backlog.last.type == EVENT_ERROR;
+}
+
+static int count_of(const struct jobs *jobs, uint64_t owner)
+{
+	int n = 0;
+	for (const struct job *job = jobs->first; job; job = job->next)
+		n += job->generation->owner == owner;
+	return n;
+}
+
+/* Unlinks a job that has ended, one that failed before one that may be asked for, the oldest first (new ones are at the list's
+ * end); NULL: all of them run. owner: of that one alone, NULL: of all. */
+static struct job *take_ended(struct jobs *jobs, const uint64_t *owner)
+{
+	struct job **victim = NULL;
+	for (struct job **link = &jobs->first; *link; link = &(*link)->next) {
+		const struct job *job = *link;
+		if ((owner && job->generation->owner != *owner) || !generation_has_ended(job->generation))
+			continue;
+		if (!victim || (has_failed(job) && !has_failed(*victim)))
+			victim = link;
+	}
+	if (!victim)
+		return NULL;
+	struct job *job = *victim;
+	*victim = job->next;
+	job->next = NULL;
+	jobs->n_jobs--;
+	return job;
+}
+
+/* Locked. Whether there is a place for one more of the owner's; *out is the job that had to go for it, if one had. */
+static bool make_place(struct jobs *jobs, uint64_t owner, struct job **out)
+{
+	*out = NULL;
+	if (owner != 0 && count_of(jobs, owner) >= JOBS_MAX_OF_OWNER)
+		*out = take_ended(jobs, &owner);
+	else if (jobs->n_jobs >= JOBS_MAX_WAITING && !(*out = take_ended(jobs, &owner)))
+		*out = take_ended(jobs, NULL);
+	else if (jobs->n_jobs < JOBS_MAX_WAITING)
+		return true;
+	return *out != NULL;
+}
+
 bool jobs_put(struct jobs *jobs, struct generation *generation, struct error *error)
 {
 	struct job *job = calloc(1, sizeof *job);
@@ -59,20 +106,23 @@ bool jobs_put(struct jobs *jobs, struct generation *generation, struct error *er
 	job->generation = generation;
 	job->put_ns = clock_ns();
 	pthread_mutex_lock(&jobs->lock);
-	struct job **link = jobs_find(jobs, generation->owner, generation->job_id);
-	bool exists = *link != NULL;
-	bool full = jobs->n_jobs >= JOBS_MAX_WAITING;
+	struct job *gone = NULL;
+	bool exists = *jobs_find(jobs, generation->owner, generation->job_id) != NULL;
+	bool full = !exists && !make_place(jobs, generation->owner, &gone);
 	if (!exists && !full) {
-		*link = job;
+		*jobs_find(jobs, generation->owner, generation->job_id) = job;
 		jobs->n_jobs++;
 	}
 	pthread_mutex_unlock(&jobs->lock);
+	jobs_end(gone);
 	if (!exists && !full)
 		return true; // cppcheck-suppress memleak ; the list owns it
 	free(job);
 	if (exists)
 		return error_set(error, ERROR_CONFLICT, "a job of that name waits for its stream to be opened");
-	return error_set(error, ERROR_QUEUE_FULL, "%d jobs wait for their stream to be opened already", JOBS_MAX_WAITING);
+	return error_set(error, ERROR_QUEUE_FULL,
+	                 "too many jobs that run wait for their stream to be opened: at most %d may, %d of one key",
+	                 JOBS_MAX_WAITING, JOBS_MAX_OF_OWNER);
 }
 
 struct generation *jobs_take(struct jobs *jobs, uint64_t owner, const char *job_id)
@@ -106,6 +156,16 @@ int jobs_count(struct jobs *jobs)
 	int n_jobs = jobs->n_jobs;
 	pthread_mutex_unlock(&jobs->lock);
 	return n_jobs;
+}
+
+bool jobs_have_answers(struct jobs *jobs)
+{
+	bool any = false;
+	pthread_mutex_lock(&jobs->lock);
+	for (const struct job *job = jobs->first; job && !any; job = job->next)
+		any = !has_failed(job);
+	pthread_mutex_unlock(&jobs->lock);
+	return any;
 }
 
 int jobs_poll_list(struct jobs *jobs, struct pollfd *fds)
