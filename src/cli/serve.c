@@ -1,6 +1,6 @@
-/* `tallow serve`: engine, server and worker wired together. The order is the point: the log gets its thread before anybody
- * can wait for a reader, signals are blocked before any other thread starts (that one blocks them itself), the server listens
- * before the model is loaded, and the engine ends streams before the server stops.
+/* `tallow serve`: engine, server and worker wired together. The order is the point: the process that posts is forked
+ * while there is one thread, the log gets its own before anybody can wait for a reader, signals are blocked before any thread
+ * starts, the server listens before the model is loaded, and the engine ends streams before the server stops.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -257,16 +257,18 @@ bool serve_run(const struct options *options, struct error *error)
 	/* A connection has a thread, and threads would spread over many heaps, each of which keeps what it once had: resident
 	 * memory would creep up for thousands of requests. Nothing here allocates often enough to miss them. */
 	mallopt(M_ARENA_MAX, 1);
-	if (!log_start(error)) /* stopped by cli_main, which has the last word */
-		return false;
-	int n_compute = options->threads ? (int)options->threads : platform_usable_threads(&platform_default_roots);
-	if (!worker_check_threads(n_compute + LEAST_THREADS, error))
-		return false;
 	struct serving serving = {.options = options, .listen_fd = worker_inherited_socket()};
 	if (!take_environment_key(&serving, error))
 		return false;
+	/* It forks, and so comes before all threads: that of the log (which cli_main ends, having the last word), and those that
+	 * are tried. */
 	struct worker *worker = create_worker(&serving, error);
-	struct engine *engine = worker ? create_engine(options, error) : NULL;
+	int n_compute = options->threads ? (int)options->threads : platform_usable_threads(&platform_default_roots);
+	if (!worker || !log_start(error) || !worker_check_threads(n_compute + LEAST_THREADS, error)) {
+		worker_destroy(worker);
+		return false;
+	}
+	struct engine *engine = create_engine(options, error);
 	bool ok = engine && run(&serving, engine, worker, error);
 	engine_destroy(engine);
 	worker_destroy(worker);

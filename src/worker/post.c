@@ -1,59 +1,39 @@
-/* POSTs with libcurl's multi interface (post.h). */
+/* POSTs by way of the helper process (post.h). */
 #include "worker/post.h"
 
 #include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "worker/post_helper.h"
 
 struct poster {
-	CURLM *multi;
-	struct curl_slist *headers;
+	int fd; /* to the helper; -1: it is gone */
+	uint32_t next_id;
+	unsigned n_urls;
+	const char *urls[POST_MAX_URLS];
+	struct post *posts; /* that were begun and not freed */
 };
 
 struct post {
 	struct poster *poster;
-	CURL *easy;
+	struct post *next;
+	uint32_t id;
 	bool ended;
 	bool accepted;
-	char failure[CURL_ERROR_SIZE + 32];
+	char failure[POST_FAILURE_BYTES];
 };
 
-struct poster *poster_create(struct error *error)
-{
-	struct poster *poster = calloc(1, sizeof *poster);
-	if (!poster || curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
-		free(poster);
-		error_set(error, ERROR_INTERNAL, "cannot start the HTTP client");
-		return NULL;
-	}
-	poster->multi = curl_multi_init();
-	poster->headers = curl_slist_append(NULL, "Content-Type: application/json");
-	if (!poster->multi || !poster->headers) {
-		poster_destroy(poster);
-		error_set(error, ERROR_INTERNAL, "cannot start the HTTP client");
-		return NULL;
-	}
-	return poster;
-}
+/* ---- addresses ---- */
 
-void poster_destroy(struct poster *poster)
-{
-	if (!poster)
-		return;
-	curl_slist_free_all(poster->headers);
-	curl_multi_cleanup(poster->multi);
-	curl_global_cleanup();
-	free(poster);
-}
-
-static bool is_loopback(const char *host)
-{
-	return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0;
-}
-
-/* The host of an http(s) URL into `host`; false when it is none. */
-static bool url_host(const char *url, char *host, size_t capacity)
+bool post_url_host(const char *url, char *host, size_t capacity)
 {
 	CURLU *parsed = curl_url();
 	char *scheme = NULL, *name = NULL;
@@ -72,89 +52,146 @@ static bool url_host(const char *url, char *host, size_t capacity)
 bool post_check_url(const char *url, const char *flag, struct error *error)
 {
 	char host[256];
-	if (!url_host(url, host, sizeof host))
+	if (!post_url_host(url, host, sizeof host))
 		return error_set(error, ERROR_USAGE, "%s must be a URL as http://host:port/path (got \"%.200s\")", flag, url);
 	return true;
 }
 
-static size_t drop_body(char *data, size_t size, size_t n_items, void *context)
+/* ---- the helper ---- */
+
+/* In the child: nothing of the worker's stays open, or it would outlive the worker. */
+static _Noreturn void become_helper(int fd, const char *const *urls, unsigned n_urls)
 {
-	(void)data;
-	(void)context;
-	return size * n_items;
+	enum { OWN_FD = 3 };
+	int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int standard = 0; nothing >= 0 && standard <= 2; standard++)
+		dup2(nothing, standard);
+	if (fd != OWN_FD && dup2(fd, OWN_FD) < 0)
+		_exit(1);
+	close_range(OWN_FD + 1, ~0u, 0);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_NAME, "tallow-post", 0, 0, 0);
+	post_helper_run(OWN_FD, urls, n_urls);
+}
+
+struct poster *poster_create(const char *const *urls, unsigned n_urls, struct error *error)
+{
+	int ends[2];
+	struct poster *poster = calloc(1, sizeof *poster);
+	if (!poster || n_urls > POST_MAX_URLS) {
+		free(poster);
+		error_set(error, ERROR_MEMORY, "no memory for the worker");
+		return NULL;
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+		error_set(error, ERROR_INTERNAL, "cannot open a pair of sockets: %s", strerror(errno));
+		free(poster);
+		return NULL;
+	}
+	pid_t child = fork();
+	if (child == 0)
+		become_helper(ends[1], urls, n_urls);
+	close(ends[1]);
+	poster->fd = ends[0];
+	poster->n_urls = n_urls;
+	memcpy(poster->urls, urls, n_urls * sizeof *urls);
+	if (child > 0)
+		return poster;
+	error_set(error, ERROR_MEMORY, "cannot start the process that speaks to the orchestrator: %s", strerror(errno));
+	poster_destroy(poster);
+	return NULL;
+}
+
+void poster_destroy(struct poster *poster)
+{
+	if (!poster)
+		return;
+	if (poster->fd >= 0)
+		close(poster->fd); /* the helper ends */
+	free(poster);
+}
+
+static void lose_helper(struct poster *poster)
+{
+	if (poster->fd >= 0)
+		close(poster->fd);
+	poster->fd = -1;
+	for (struct post *post = poster->posts; post; post = post->next) {
+		if (!post->ended)
+			snprintf(post->failure, sizeof post->failure, "the process that sends has ended");
+		post->ended = true;
+	}
+}
+
+/* ---- posts ---- */
+
+static bool tell(const struct poster *poster, const struct post_message *message, const char *body)
+{
+	struct iovec parts[2] = {{.iov_base = (void *)message, .iov_len = sizeof *message},
+	                         {.iov_base = (void *)body, .iov_len = message->n_bytes}};
+	struct msghdr packet = {.msg_iov = parts, .msg_iovlen = message->n_bytes ? 2 : 1};
+	return sendmsg(poster->fd, &packet, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
 struct post *post_start(struct poster *poster, const char *url, const char *body, size_t n_bytes, int64_t timeout_ms)
 {
-	struct post *post = calloc(1, sizeof *post);
+	uint32_t number = 0;
+	while (number < poster->n_urls && strcmp(poster->urls[number], url) != 0)
+		number++;
+	struct post *post = number < poster->n_urls && n_bytes <= POST_MAX_BYTES ? calloc(1, sizeof *post) : NULL;
 	if (!post)
 		return NULL;
 	post->poster = poster;
-	post->easy = curl_easy_init();
-	if (!post->easy) {
-		free(post);
-		return NULL;
-	}
-	CURL *easy = post->easy;
-	char host[256] = "";
-	curl_easy_setopt(easy, CURLOPT_PRIVATE, post);
-	curl_easy_setopt(easy, CURLOPT_URL, url);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, poster->headers);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)n_bytes);
-	curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, body);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, drop_body);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "tallow");
-	/* A proxy for the outside world knows nothing of this machine's own addresses. */
-	if (url_host(url, host, sizeof host) && is_loopback(host))
-		curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-	if (curl_multi_add_handle(poster->multi, easy) != CURLM_OK) {
-		curl_easy_cleanup(easy);
-		free(post);
-		return NULL;
+	post->id = poster->next_id++;
+	post->next = poster->posts;
+	poster->posts = post;
+	struct post_message message = {
+	    .id = post->id, .url = number, .timeout_ms = timeout_ms, .n_bytes = (uint32_t)n_bytes};
+	if (poster->fd < 0 || !tell(poster, &message, body)) {
+		post->ended = true;
+		snprintf(post->failure, sizeof post->failure, "the process that sends does not answer");
 	}
 	return post;
 }
 
-static void note_end(CURL *easy, CURLcode code)
+/* What the helper has told so far. */
+static bool take_answers(struct poster *poster)
 {
-	struct post *post = NULL;
-	long status = 0;
-	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&post);
-	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-	post->ended = true;
-	/* Once a status is there the other side has decided, even if its body was cut. */
-	post->accepted = status >= 200 && status < 300;
-	if (status)
-		snprintf(post->failure, sizeof post->failure, "status %ld", status);
-	else
-		snprintf(post->failure, sizeof post->failure, "%s", curl_easy_strerror(code));
+	bool any = false;
+	for (;;) {
+		struct post_answer answer;
+		ssize_t n = poster->fd < 0 ? -1 : recv(poster->fd, &answer, sizeof answer, MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno == ECONNRESET)) {
+			lose_helper(poster);
+			return true;
+		}
+		if (n != sizeof answer)
+			return any;
+		any = true;
+		for (struct post *post = poster->posts; post; post = post->next)
+			if (post->id == answer.id && !post->ended) {
+				post->ended = true;
+				post->accepted = answer.accepted;
+				snprintf(post->failure, sizeof post->failure, "%.*s", POST_FAILURE_BYTES - 1, answer.failure);
+			}
+	}
 }
 
 void poster_wait(struct poster *poster, struct pollfd *fds, unsigned n_fds, int timeout_ms)
 {
 	enum { MAX_FDS = 8 };
-	struct curl_waitfd waits[MAX_FDS];
-	int running, n_left;
-	/* First on, then wait: a post that was just started has no socket yet that a wait could be about. */
-	curl_multi_perform(poster->multi, &running);
-	for (unsigned i = 0; i < n_fds && i < MAX_FDS; i++)
-		waits[i] = (struct curl_waitfd){.fd = fds[i].fd, .events = CURL_WAIT_POLLIN};
-	/* A post that ended at once must not wait for the time. */
-	CURLMsg *message = curl_multi_info_read(poster->multi, &n_left);
-	if (message) {
-		note_end(message->easy_handle, message->data.result);
-		timeout_ms = 0;
-	}
-	curl_multi_poll(poster->multi, waits, n_fds, timeout_ms, NULL);
-	for (unsigned i = 0; i < n_fds && i < MAX_FDS; i++)
-		fds[i].revents = waits[i].revents & CURL_WAIT_POLLIN ? POLLIN : 0;
-	curl_multi_perform(poster->multi, &running);
-	while ((message = curl_multi_info_read(poster->multi, &n_left)))
-		if (message->msg == CURLMSG_DONE)
-			note_end(message->easy_handle, message->data.result);
+	struct pollfd all[MAX_FDS + 1];
+	unsigned n = n_fds < MAX_FDS ? n_fds : MAX_FDS;
+	memcpy(all, fds, n * sizeof *fds);
+	all[n] = (struct pollfd){.fd = poster->fd, .events = POLLIN};
+	if (take_answers(poster))
+		timeout_ms = 0; /* what ended need not wait for the time */
+	if (poll(all, n + 1, timeout_ms) < 0)
+		for (unsigned i = 0; i <= n; i++)
+			all[i].revents = 0;
+	for (unsigned i = 0; i < n; i++)
+		fds[i].revents = all[i].revents;
+	take_answers(poster);
 }
 
 bool post_ended(const struct post *post)
@@ -176,7 +213,11 @@ void post_free(struct post *post)
 {
 	if (!post)
 		return;
-	curl_multi_remove_handle(post->poster->multi, post->easy);
-	curl_easy_cleanup(post->easy);
+	struct post **link = &post->poster->posts;
+	while (*link != post)
+		link = &(*link)->next;
+	*link = post->next;
+	if (!post->ended && post->poster->fd >= 0)
+		(void)tell(post->poster, &(struct post_message){.id = post->id, .url = POST_CANCEL}, NULL);
 	free(post);
 }

@@ -116,7 +116,14 @@ static bool open_poster(struct worker *worker, struct error *error)
 	if (!take_registry(worker, HIVE, options->hive_url, error) ||
 	    !take_registry(worker, QUEEN, options->queen_url, error))
 		return false;
-	worker->poster = poster_create(error);
+	const char *urls[] = {options->callback_url, options->heartbeat_url, worker->registry_urls[HIVE],
+	                      worker->registry_urls[QUEEN]};
+	const char *given[sizeof urls / sizeof urls[0]];
+	unsigned n_given = 0;
+	for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++)
+		if (urls[i])
+			given[n_given++] = urls[i];
+	worker->poster = poster_create(given, n_given, error);
 	return worker->poster != NULL;
 }
 

@@ -239,6 +239,19 @@ def test_sigterm_while_loading(worker, big_model):
     pytest.fail("each was ready before the signal came")
 
 
+def test_what_posts_ends_with_the_worker(worker, orchestrator):
+    """The process that speaks to the orchestrator is one child, which ends when the worker does, killed or not."""
+    for end in ("kill", "terminate"):
+        started = worker("--callback-url", orchestrator.url + "/up")
+        orchestrator.next_post()
+        children = pathlib.Path("/proc/%d/task/%d/children" % (started.pid, started.pid)).read_text().split()
+        assert len(children) == 1
+        getattr(started.process, end)()
+        started.wait_end()
+        wait_until(lambda: not os.path.exists("/proc/" + children[0]) or " Z " in
+                   pathlib.Path("/proc/%s/stat" % children[0]).read_text())
+
+
 def test_a_drain_waits_for_answers_that_nobody_fetched(worker):
     """A job that ended before its stream was opened is told all the same; one that was cancelled keeps nobody waiting."""
     started = worker()
