@@ -57,6 +57,8 @@ struct server_options {
 	void *shutdown_context;
 	/* Appends the object that /info has under `worker`; from any connection's thread. NULL: it has none. */
 	void (*describe_worker)(void *context, int port, const struct engine_status *status, struct bytes *out);
+	/* Likewise what it has under `sandbox`. */
+	void (*describe_sandbox)(void *context, struct bytes *out);
 	void *describe_context;
 };
 

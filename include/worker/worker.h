@@ -32,6 +32,10 @@ struct worker_options {
 	const char *hive_url, *queen_url; /* told by POST {url}/v1/worker-heartbeat, from the start to the end */
 	int64_t heartbeat_interval_ms;
 	int64_t shutdown_timeout_ms; /* how long running requests may go on after a drain began */
+	const char *const *readable; /* [n_readable] that may be read from worker_create on, with what is beneath; for that alone */
+	size_t n_readable;
+	bool no_sandbox;
+	bool binds_low_port; /* the port is below 1024 */
 	bool exit_with_parent;
 	bool follow_quota; /* tell the engine when affinity or the CPU quota give more or fewer threads */
 	bool show_bar;     /* loading is shown as a bar on standard error instead of log lines */
@@ -49,7 +53,8 @@ struct worker_service {
 
 /* Keeps the signals that the worker takes for later, from the first moment of the process on. */
 void worker_hold_signals(void);
-/* Blocks the signals that the worker takes and ignores those that would only hurt (SIGPIPE). Before any thread starts.
+/* Blocks the signals that the worker takes and ignores those that would only hurt (SIGPIPE), forks the process that posts, and
+ * gives up what is not needed to load and serve (worker/sandbox.h). Before any thread starts.
  * ERROR_USAGE for a URL that is not http or https. */
 struct worker *worker_create(const struct worker_options *options, struct error *error) MUST_USE;
 /* As SIGTERM; from any thread, any number of times. */
@@ -69,6 +74,10 @@ void worker_destroy(struct worker *worker); /* NULL is harmless; after the serve
 /* Appends what hive and queen are told of the worker: `{"id","model_id","device","port","status","implementation","version"}`.
  * `context` is the worker; any thread, from worker_create to worker_destroy. */
 void worker_describe(void *context, int port, const struct engine_status *status, struct bytes *out);
+
+/* Appends what the process gave up: `{"on","seccomp","landlock","no_new_privs","no_capabilities","not_dumpable","why_not"?}`. As
+ * worker_describe. */
+void worker_describe_sandbox(void *context, struct bytes *out);
 
 /* The listening socket that systemd (or any starter that speaks its protocol) handed down, or -1.
  * https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html */

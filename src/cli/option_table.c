@@ -128,6 +128,8 @@ const struct option_row option_rows[] = {
          "reread on SIGHUP")},
     {ROW("shared-key-file", OPTION_FLAG, FOR_SERVE, NULL, NULL, shared_key_file,
          "take a key file that others can read or change")},
+    {ROW("no-sandbox", OPTION_FLAG, FOR_SERVE, NULL, NULL, no_sandbox,
+         "keep the rights that serving does not need: connections, programs, files to write, core dumps")},
     {ROW("share-cache", OPTION_FLAG, FOR_SERVE, NULL, NULL, share_cache,
          "requests with different keys may share cached prefixes (their timing then tells of each other)")},
     {ROW("insecure", OPTION_FLAG, FOR_SERVE, NULL, NULL, insecure, "serve other machines without a key")},

@@ -81,7 +81,7 @@ struct options {
 	/* access */
 	const char *api_key; /* the environment's own, which serve wipes */
 	const char *api_key_file, *cors_origin;
-	bool shared_key_file;
+	bool shared_key_file, no_sandbox;
 
 	/* logits, bench */
 	const char *tokens, *npy, *text;

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -175,9 +177,54 @@ static struct engine *create_engine(const struct options *options, struct error 
 	return engine_create(&engine_options, error);
 }
 
+/* ---- what may be read while serving ---- */
+
+enum { MAX_READABLE = 12 };
+
+struct readable {
+	const char *paths[MAX_READABLE];
+	size_t n;
+	char folders[3][PATH_MAX];
+};
+
+/* A path that is a folder, or that of a file: files beside it belong to it, and it may be replaced. */
+static void add_folder(struct readable *readable, int which, const char *path)
+{
+	struct stat info;
+	if (!path)
+		return;
+	char *folder = readable->folders[which];
+	snprintf(folder, PATH_MAX, "%s", path);
+	if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) {
+		char *slash = strrchr(folder, '/');
+		if (slash)
+			*(slash == folder ? slash + 1 : slash) = 0;
+		else
+			strcpy(folder, ".");
+	}
+	readable->paths[readable->n++] = folder;
+}
+
+static void list_readable(const struct options *options, struct readable *readable)
+{
+	/* Where a name has to be looked up: what the C library may want to read for it. */
+	static const char *const for_names[] = {"/etc", "/usr", "/lib", "/lib64", "/run", "/nix", "/gnu"};
+	struct in6_addr address;
+	bool numeric = strncmp(options->host, "unix:", 5) == 0 || inet_pton(AF_INET, options->host, &address) == 1;
+	readable->n = 0;
+	add_folder(readable, 0, options->model ? options->model : options->model_ref);
+	add_folder(readable, 1, options->chat_template);
+	add_folder(readable, 2, options->api_key_file);
+	for (size_t i = 0; !numeric && i < sizeof for_names / sizeof for_names[0]; i++)
+		readable->paths[readable->n++] = for_names[i];
+	tzset(); /* templates may ask for the time; its zone is a file */
+}
+
 static struct worker *create_worker(struct serving *serving, struct error *error)
 {
 	const struct options *options = serving->options;
+	struct readable readable;
+	list_readable(options, &readable);
 	snprintf(serving->worker_id, sizeof serving->worker_id, "tallow-%d", (int)getpid());
 	struct worker_options worker_options = {
 	    .worker_id = options->worker_id ? options->worker_id : serving->worker_id,
@@ -189,6 +236,10 @@ static struct worker *create_worker(struct serving *serving, struct error *error
 	    .queen_url = options->queen_url,
 	    .heartbeat_interval_ms = options->heartbeat_interval_ms,
 	    .shutdown_timeout_ms = options->shutdown_timeout_ms,
+	    .readable = readable.paths,
+	    .n_readable = readable.n,
+	    .no_sandbox = options->no_sandbox,
+	    .binds_low_port = options->port > 0 && options->port < 1024,
 	    .exit_with_parent = options->exit_with_parent,
 	    .follow_quota = options->threads == 0,
 	    .show_bar = isatty(STDERR_FILENO) && !setup_logs_are_json(options) && log_enabled(LOG_INFO),
@@ -220,6 +271,7 @@ static bool start_server(struct serving *serving, struct engine *engine, struct 
 		    .request_shutdown = shutdown_worker,
 		    .shutdown_context = worker,
 		    .describe_worker = worker_describe,
+		    .describe_sandbox = worker_describe_sandbox,
 		    .describe_context = worker,
 		};
 		serving->server = server_start(&server_options, engine, error);

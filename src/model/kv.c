@@ -127,6 +127,7 @@ struct kv_pool *kv_pool_create(const struct kv_shape *shape, int n_pages, struct
 		error_set(error, ERROR_MEMORY, "cannot map %zu bytes for %d KV pages", n_bytes, n_pages);
 		return NULL;
 	}
+	(void)madvise(base, n_bytes, MADV_DONTDUMP); /* what was asked and said is no part of a core dump */
 	for (int i = 0; i < n_pages; i++)
 		pool->free_pages[i] = n_pages - 1 - i;
 	atomic_init(&pool->n_free, n_pages);

@@ -93,6 +93,7 @@ static bool server_set_up(struct server *server, const struct server_options *op
 	server->request_shutdown = options->request_shutdown;
 	server->shutdown_context = options->shutdown_context;
 	server->describe_worker = options->describe_worker;
+	server->describe_sandbox = options->describe_sandbox;
 	server->describe_context = options->describe_context;
 	if (!copy_text(&server->worker_id, options->worker_id, error) ||
 	    !copy_text(&server->version, options->version, error) ||

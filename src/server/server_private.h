@@ -46,6 +46,7 @@ struct server {
 	void (*request_shutdown)(void *context);
 	void *shutdown_context;
 	void (*describe_worker)(void *context, int port, const struct engine_status *status, struct bytes *out);
+	void (*describe_sandbox)(void *context, struct bytes *out);
 	void *describe_context;
 
 	struct key_ring keys;

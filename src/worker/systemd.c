@@ -14,7 +14,9 @@
 
 enum { FIRST_HANDED_DOWN_FD = 3 };
 
-void systemd_notify(const char *state)
+static int notify_fd = -1; /* connected: once the worker serves there are no new sockets (sandbox.h) */
+
+void systemd_open(void)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -28,9 +30,18 @@ void systemd_notify(const char *state)
 	if (fd < 0)
 		return;
 	socklen_t n_address = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n_path);
-	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, n_address) < 0)
-		log_message(LOG_WARN, "systemd_notify_failed", "cannot send %s to NOTIFY_SOCKET: %s", state, strerror(errno));
+	if (connect(fd, (struct sockaddr *)&address, n_address) == 0) {
+		notify_fd = fd;
+		return;
+	}
+	log_message(LOG_WARN, "systemd_notify_failed", "cannot connect to NOTIFY_SOCKET: %s", strerror(errno));
 	close(fd);
+}
+
+void systemd_notify(const char *state)
+{
+	if (notify_fd >= 0 && send(notify_fd, state, strlen(state), MSG_NOSIGNAL) < 0)
+		log_message(LOG_WARN, "systemd_notify_failed", "cannot send %s to NOTIFY_SOCKET: %s", state, strerror(errno));
 }
 
 /* The number in an environment variable; -1 when there is none. */

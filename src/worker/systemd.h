@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+/* Connects to NOTIFY_SOCKET, for later. */
+void systemd_open(void);
 /* Sends "READY=1" and the like as one datagram to NOTIFY_SOCKET. */
 void systemd_notify(const char *state);
 /* How often WATCHDOG=1 is due: half of what systemd waits. 0 = never. */

@@ -24,6 +24,7 @@
 #include "worker/messages.h"
 #include "worker/post.h"
 #include "worker/process.h"
+#include "worker/sandbox.h"
 #include "worker/systemd.h"
 
 enum {
@@ -44,6 +45,7 @@ struct worker {
 	int signal_fd;
 	int shutdown_fd; /* eventfd: POST /shutdown */
 	struct parent parent;
+	struct sandbox sandbox;
 	struct poster *poster; /* NULL when there is no URL to tell anything */
 
 	struct engine *engine;
@@ -136,8 +138,12 @@ struct worker *worker_create(const struct worker_options *options, struct error 
 	}
 	worker->options = *options;
 	worker->signal_fd = worker->shutdown_fd = worker->parent.fd = -1;
-	if (open_descriptors(worker, error) && open_poster(worker, error))
+	if (open_descriptors(worker, error) && open_poster(worker, error)) {
+		systemd_open();
+		sandbox_init(&worker->sandbox, !options->no_sandbox);
+		sandbox_narrow_files(&worker->sandbox, options->readable, options->n_readable, options->binds_low_port);
 		return worker;
+	}
 	worker_destroy(worker);
 	return NULL;
 }
@@ -224,6 +230,12 @@ void worker_describe(void *context, int port, const struct engine_status *status
 	message_worker(out, &worker->options, port, status, false);
 }
 
+void worker_describe_sandbox(void *context, struct bytes *out)
+{
+	const struct worker *worker = context;
+	sandbox_describe(&worker->sandbox, out);
+}
+
 /* ---- drain ---- */
 
 static void begin_drain(struct worker *worker, const char *reason, int64_t now_ns)
@@ -272,6 +284,10 @@ static bool become_ready(struct worker *worker, const struct engine_status *stat
 {
 	load_view_update(&worker->view, status, now_ns);
 	load_view_end(&worker->view);
+	sandbox_close(&worker->sandbox);
+	if (worker->sandbox.why_not[0])
+		log_message(worker->sandbox.wanted ? LOG_WARN : LOG_INFO, "sandbox", "less than the whole sandbox: %s",
+		            worker->sandbox.why_not);
 	worker->phase = SERVING;
 	worker->threads = status->threads;
 	worker->look_due_ns = in_ms(now_ns, LOOK_INTERVAL_MS);

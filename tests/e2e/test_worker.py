@@ -239,6 +239,39 @@ def test_sigterm_while_loading(worker, big_model):
     pytest.fail("each was ready before the signal came")
 
 
+def status_fields(path):
+    return dict(line.split(":", 1) for line in pathlib.Path(path).read_text().splitlines())
+
+
+def test_the_sandbox_is_on_unless_it_is_not_wanted(worker, text_model, tmp_path):
+    """Of all threads; a model of links to files elsewhere is read all the same, as caches have them."""
+    elsewhere, links = tmp_path / "blobs", tmp_path / "snapshot"
+    elsewhere.mkdir()
+    links.mkdir()
+    for number, file in enumerate(text_model.iterdir()):
+        shutil.copy(file, elsewhere / str(number))
+        (links / file.name).symlink_to(os.path.join("..", "blobs", str(number)))
+    started = worker(model=links)
+    told = get(started.port, "/info").json()["sandbox"]
+    if told["on"] and told["seccomp"]:
+        with contextlib.closing(connect(started.port)):
+            tasks = list(pathlib.Path("/proc/%d/task" % started.pid).iterdir())
+            assert len(tasks) > 3
+            for task in tasks:
+                fields = status_fields(task / "status")
+                assert fields["Seccomp"].strip() == "2" and fields["NoNewPrivs"].strip() == "1", fields["Name"]
+                assert int(fields["CapEff"], 16) in (0, 4), fields["Name"]  # reading files is left to root
+        assert told["no_new_privs"] and told["not_dumpable"] and told["no_capabilities"]
+    else:  # an emulator, a sanitizer's build
+        assert told["why_not"] and started.events("sandbox")
+    assert execute(started.port, {"prompt": PROMPT, "max_tokens": 2})[-1][0] == "end"
+    started = worker("--no-sandbox", model=text_model)
+    assert get(started.port, "/info").json()["sandbox"] == {
+        "on": False, "seccomp": False, "landlock": 0, "no_new_privs": False, "no_capabilities": False,
+        "not_dumpable": False, "why_not": "--no-sandbox"}
+    assert status_fields("/proc/%d/status" % started.pid)["Seccomp"].strip() == "0"
+
+
 def test_what_posts_ends_with_the_worker(worker, orchestrator):
     """The process that speaks to the orchestrator is one child, which ends when the worker does, killed or not."""
     for end in ("kill", "terminate"):

@@ -134,6 +134,10 @@ enum MHD_Result handle_info(struct exchange *exchange)
 		json_field_key(&body, "worker");
 		server->describe_worker(server->describe_context, server->listener.port, &status, &body);
 	}
+	if (server->describe_sandbox) {
+		json_field_key(&body, "sandbox");
+		server->describe_sandbox(server->describe_context, &body);
+	}
 	write_endpoints(&body);
 	json_close(&body);
 	return respond_json(exchange, 200, &body);
