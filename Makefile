@@ -46,7 +46,9 @@ LINK_PKGS   := $(filter-out libmicrohttpd,$(BUILD_PKGS))
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith $(if $(WERROR),-Werror)
 # No contraction: a*b+c is rounded twice unless a kernel says fma, so that results do not depend on the compiler's mood.
 CFLAGS_common  := -std=gnu11 -D_GNU_SOURCE -g -ffp-contract=off -pthread $(WARNINGS)
-CFLAGS_release := -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2
+# Where jumps and returns may lead is marked for CPUs that check it (`make hardened` looks).
+CONTROL_FLOW = $(if $(filter x86_64%,$(MULTIARCH)),-fcf-protection=full)
+CFLAGS_release  = -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=3 $(CONTROL_FLOW)
 CFLAGS_debug   := -O0 -fno-omit-frame-pointer
 CFLAGS_asan    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_tsan    := -O1 -fno-omit-frame-pointer -fsanitize=thread
@@ -108,6 +110,7 @@ build: $(BIN)
 $(BIN): $(BUILD)/src/main.o $(OBJECTS)
 	@echo "  LD  $@"
 	@$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ $(LIBS) $(LDFLAGS)
+	@$(if $(filter release,$(CONFIG)),objcopy --only-keep-debug $@ $@.debug && strip --strip-unneeded $@ && cd $(@D) && objcopy --add-gnu-debuglink=$(@F).debug $(@F))
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -289,14 +292,17 @@ fuzz-corpus: fuzz-deps ## add what `make fuzz` found to tests/fuzz/corpus, as fe
 
 # ---- checks ----
 
-.PHONY: lint layers isa format
-lint: lint-deps layers isa ## clang-format, clang-tidy, cppcheck, layers, isa
+.PHONY: lint layers isa hardened format
+lint: lint-deps layers isa hardened ## clang-format, clang-tidy, cppcheck, layers, isa, hardened
 	@tests/lint/lint.sh
 layers: ## check the includes against the layer table
 	@$(PYTHON) tests/lint/layers.py
 isa: deps ## check that no object has an instruction beyond the set of its file
 	@$(SUBMAKE) build
 	@$(PYTHON) tests/lint/isa.py $(BUILD)
+hardened: deps ## check that the program is linked and compiled as it should be against attacks
+	@$(SUBMAKE) build
+	@$(PYTHON) tests/lint/hardened.py $(BIN) $(BUILD)
 format: ## rewrite the sources as clang-format wants them
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.inc')
 

@@ -209,8 +209,9 @@ static void list_readable(const struct options *options, struct readable *readab
 {
 	/* Where a name has to be looked up: what the C library may want to read for it. */
 	static const char *const for_names[] = {"/etc", "/usr", "/lib", "/lib64", "/run", "/nix", "/gnu"};
-	struct in6_addr address;
-	bool numeric = strncmp(options->host, "unix:", 5) == 0 || inet_pton(AF_INET, options->host, &address) == 1;
+	struct in_addr address;
+	/* A colon: a Unix socket, or the sixth version's. */
+	bool numeric = strchr(options->host, ':') || inet_pton(AF_INET, options->host, &address) == 1;
 	readable->n = 0;
 	add_folder(readable, 0, options->model ? options->model : options->model_ref);
 	add_folder(readable, 1, options->chat_template);

@@ -85,9 +85,10 @@ static void start(struct helper *helper, const struct post_message *message, con
 static void end(struct helper *helper, struct transfer *transfer)
 {
 	struct transfer **link = &helper->transfers;
-	while (*link != transfer)
+	while (*link && *link != transfer)
 		link = &(*link)->next;
-	*link = transfer->next;
+	if (*link)
+		*link = transfer->next;
 	curl_multi_remove_handle(helper->multi, transfer->easy);
 	curl_easy_cleanup(transfer->easy);
 	free(transfer);
