@@ -27,8 +27,12 @@ enum { PAGE_TOKENS = 4, MAX_OUTPUT = 32, MAX_PROMPT = 240, N_JOBS = 17, FEW_JOBS
 static struct kv_pool *make_pool(int n_pages)
 {
 	struct error error = {0};
-	struct kv_shape shape = {
-	    .type = DTYPE_F16, .n_layers = 1, .n_kv_heads = 1, .head_dim = 32, .page_tokens = PAGE_TOKENS};
+	struct kv_shape shape = {.k_type = DTYPE_F16,
+	                         .v_type = DTYPE_F16,
+	                         .n_layers = 1,
+	                         .n_kv_heads = 1,
+	                         .head_dim = 32,
+	                         .page_tokens = PAGE_TOKENS};
 	struct kv_pool *pool = kv_pool_create(&shape, n_pages, &error);
 	assert_non_null(pool);
 	return pool;
