@@ -202,11 +202,19 @@ static bool is_required(const struct json *schema, const char *name)
 	return false;
 }
 
-/* A string that may be anything, or one of an enum; false where the schema demands more. */
-static bool plain_string(struct grammar *g, const struct json *schema, grammar_part *value)
+/* Behind a value. */
+static void add_value_end(struct row *row, const struct tool_format *format)
+{
+	if (format->values_on_lines)
+		add_text(row, "\n");
+	add_text(row, format->value_close);
+}
+
+/* A string that may be anything, or one of an enum, and its end; false where the schema demands more. */
+static bool plain_string(struct grammar *g, const struct tool_format *format, const struct json *schema,
+                         grammar_part *value)
 {
 	static const char *const notes[] = {"type", "enum", "title", "description", "examples", "default", "$comment"};
-	static const char end[] = "</parameter>";
 	grammar_part choices[64];
 	size_t n_choices = 0;
 	for (const struct json *member = json_first(schema); member; member = json_next(member)) {
@@ -219,20 +227,21 @@ static bool plain_string(struct grammar *g, const struct json *schema, grammar_p
 	const struct json *list = json_get(schema, "enum");
 	for (const struct json *item = json_first(list); item; item = json_next(item)) {
 		const char *text = json_string(item, NULL);
-		if (!text || *text == '\n' || strstr(text, end) || n_choices == sizeof choices / sizeof *choices)
+		if (!text || *text == '\n' || strstr(text, format->value_close) ||
+		    n_choices == sizeof choices / sizeof *choices)
 			return false;
 		struct row row = {.g = g};
 		add_text(&row, text);
-		add_text(&row, "\n</parameter>");
+		add_value_end(&row, format);
 		choices[n_choices++] = finish(&row);
 	}
-	*value = list ? grammar_part_either(g, choices, n_choices) : grammar_part_until(g, end);
+	*value = list ? grammar_part_either(g, choices, n_choices) : grammar_part_until(g, format->value_close);
 	return true;
 }
 
 /* Another value is JSON, with the definitions of the whole in reach. */
-static grammar_part json_value(struct grammar *g, const struct call_tool *tool, const struct json *schema,
-                               const char *pointer, struct grammar_report *report)
+static grammar_part json_value(struct grammar *g, const struct tool_format *format, const struct call_tool *tool,
+                               const struct json *schema, const char *pointer, struct grammar_report *report)
 {
 	static const char *const around[] = {"$schema", "$defs", "definitions"};
 	struct bytes text = {0};
@@ -249,33 +258,45 @@ static grammar_part json_value(struct grammar *g, const struct call_tool *tool, 
 	bytes_append_text(&text, "]");
 	json_close(&text);
 	add(&row, read_schema(g, tool, &text, "/allOf/0", pointer, report));
-	add_text(&row, "\n</parameter>");
+	add_value_end(&row, format);
 	bytes_free(&text);
 	return finish(&row);
 }
 
-static grammar_part parameter(struct grammar *g, const struct call_tool *tool, const struct json *schema,
-                              struct grammar_report *report)
+/* From key_open to the value's first byte; the key is `name`, or any (NULL). */
+static void add_key(struct row *row, const struct tool_format *format, const char *name, struct grammar_report *report)
+{
+	static const char any[] = "[A-Za-z0-9_.-]{1,64}";
+	add_gap(row);
+	add_text(row, format->key_open);
+	if (name)
+		add_text(row, name);
+	else
+		add(row, grammar_part_source(row->g, GRAMMAR_REGEX, any, sizeof any - 1, report));
+	add_words(row, format, format->key_close, false, report);
+	if (format->values_on_lines)
+		add_text(row, "\n");
+}
+
+static grammar_part parameter(struct grammar *g, const struct tool_format *format, const struct call_tool *tool,
+                              const struct json *schema, struct grammar_report *report)
 {
 	const char *name = json_key(schema, NULL);
 	struct row row = {.g = g};
 	grammar_part value = GRAMMAR_PART_NONE;
 	char pointer[POINTER_BYTES];
 	snprintf(pointer, sizeof pointer, "/parameters/properties/%.200s", name);
-	if (strpbrk(name, ">\n") || !*name || strlen(name) > ANSWER_MAX_NAME_BYTES - 1)
+	if (strpbrk(name, "<>\"\n") || !*name || strlen(name) > ANSWER_MAX_NAME_BYTES - 1)
 		refuse_at(report, tool, pointer, "this name cannot stand in the model's form of calls");
 	if (answer_schema_is_string(schema)) {
-		if (!plain_string(g, schema, &value))
+		if (!plain_string(g, format, schema, &value))
 			refuse_at(
 			    report, tool, pointer,
 			    "strings stand as plain text in the model's form of calls: they can be anything or one of an enum");
 	} else {
-		value = json_value(g, tool, schema, pointer, report);
+		value = json_value(g, format, tool, schema, pointer, report);
 	}
-	add_gap(&row);
-	add_text(&row, "<parameter=");
-	add_text(&row, name);
-	add_text(&row, ">\n");
+	add_key(&row, format, name, report);
 	add(&row, value);
 	grammar_part written = finish(&row);
 	if (is_required(tool->schema, name))
@@ -283,7 +304,8 @@ static grammar_part parameter(struct grammar *g, const struct call_tool *tool, c
 	return grammar_part_either(g, (grammar_part[]){grammar_part_text(g, "", 0), written}, 2);
 }
 
-static grammar_part text_arguments(struct grammar *g, const struct call_tool *tool, struct grammar_report *report)
+static grammar_part text_arguments(struct grammar *g, const struct tool_format *format, const struct call_tool *tool,
+                                   struct grammar_report *report)
 {
 	const struct json *properties = json_get(tool->schema, "properties");
 	grammar_part all = grammar_part_text(g, "", 0);
@@ -298,20 +320,16 @@ static grammar_part text_arguments(struct grammar *g, const struct call_tool *to
 			refuse_at(report, tool, "/parameters/required", "it names a property that `properties` does not have");
 	for (const struct json *member = json_first(properties); member && report->n_refused == 0;
 	     member = json_next(member))
-		all = grammar_part_sequence(g, (grammar_part[]){all, parameter(g, tool, member, report)}, 2);
+		all = grammar_part_sequence(g, (grammar_part[]){all, parameter(g, format, tool, member, report)}, 2);
 	return report->n_refused ? GRAMMAR_PART_NONE : all;
 }
 
 /* Any parameters. */
-static grammar_part any_parameters(struct grammar *g, struct grammar_report *report)
+static grammar_part any_parameters(struct grammar *g, const struct tool_format *format, struct grammar_report *report)
 {
-	static const char name[] = "[A-Za-z0-9_.-]{1,64}";
 	struct row row = {.g = g};
-	add_gap(&row);
-	add_text(&row, "<parameter=");
-	add(&row, grammar_part_source(g, GRAMMAR_REGEX, name, sizeof name - 1, report));
-	add_text(&row, ">\n");
-	add(&row, grammar_part_until(g, "</parameter>"));
+	add_key(&row, format, NULL, report);
+	add(&row, grammar_part_until(g, format->value_close));
 	return grammar_part_repeat(g, grammar_part_text(g, "", 0), finish(&row));
 }
 
@@ -332,12 +350,18 @@ static grammar_part named_call(struct grammar *g, const struct call_shape *shape
                                struct grammar_report *report)
 {
 	const struct tool_format *format = shape->format;
+	static const char number[] = ":[0-9]{1,4}";
 	struct row row = {.g = g};
+	if (format->id_prefix)
+		add_text(&row, format->id_prefix);
 	add(&row, grammar_part_text(g, tool->name, tool->n_name));
+	if (format->id_prefix)
+		add(&row, grammar_part_source(g, GRAMMAR_REGEX, number, sizeof number - 1, report));
 	if (format->name_end[0])
 		add_words(&row, format, format->name_end, true, report);
 	if (format->kind == TOOL_PARAMETERS) {
-		add(&row, tool->enforced && tool->schema ? text_arguments(g, tool, report) : any_parameters(g, report));
+		add(&row, tool->enforced && tool->schema ? text_arguments(g, format, tool, report)
+		                                         : any_parameters(g, format, report));
 		return finish(&row);
 	}
 	add_gap(&row);
