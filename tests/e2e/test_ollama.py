@@ -253,7 +253,8 @@ def test_a_full_queue_and_an_error_in_a_stream(worker):
         assert int(answer.headers["retry-after"]) >= 1
         waiting.close()
     wait_until(lambda: get(one.port, "/health").json()["active"] == 0)
-    body = {"messages": HELLO, "options": {"temperature": 2, "num_predict": 7000}}
+    long = {"type": "string", "minLength": 5000}  # or the model would end it at once, now and then
+    body = {"messages": HELLO, "options": {"temperature": 2, "num_predict": 7000}, "format": long}
     with Stream(one.port, CHAT, body) as stream:
         assert "done" in json.loads(stream.answer.readline())
         one.process.terminate()
