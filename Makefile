@@ -268,6 +268,10 @@ faults: test-deps ## each allocation of loading and of requests of every dialect
 	@$(SUBMAKE) build/release/tests/test_faults
 	@TALLOW_FAULT_STRIDE=1 build/release/tests/test_faults
 
+.PHONY: conversation
+conversation: all ## twelve turns to 20,000 tokens: each computes what is new in it (MODEL=path CONVERSATION_ARGS="--weights q8")
+	@$(PYTHON) tests/tools/conversation.py $(BIN) $(MODEL) $(CONVERSATION_ARGS)
+
 .PHONY: accuracy
 accuracy: all ## KL, perplexity and answers of each weight and KV type beside f32 (MODEL=path ACCURACY_ARGS=...)
 	@$(PYTHON) tests/tools/accuracy.py $(BIN) $(MODEL) $(ACCURACY_ARGS)
