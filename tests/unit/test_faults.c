@@ -263,6 +263,38 @@ static void forget_numbers(struct result *result)
 	result->n_answer = n;
 }
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Which of several choices comes first depends on what steps cost: frames are compared in an order of their own. */
+static void sort_lines(struct result *result)
+{
+	enum { MAX_LINES = 4096 };
+	static char *lines[MAX_LINES];
+	size_t n_lines = 0, n = 0;
+	char *copy = strndup(result->answer, result->n_answer), *rest = copy;
+	assert_non_null(copy);
+	for (char *line; (line = strsep(&rest, "\n")) && n_lines < MAX_LINES;)
+		lines[n_lines++] = line;
+	qsort(lines, n_lines, sizeof *lines, by_text);
+	for (size_t i = 0; i < n_lines; i++) {
+		size_t length = strlen(lines[i]);
+		memcpy(result->answer + n, lines[i], length);
+		n += length;
+		if (n < result->n_answer)
+			result->answer[n++] = '\n';
+	}
+	free(copy);
+}
+
+static void normalise(struct result *result)
+{
+	forget_numbers(result);
+	sort_lines(result);
+}
+
 /* The engine frees what has ended after it has told so. */
 static bool memory_comes_back(long expected)
 {
@@ -310,13 +342,13 @@ static long check_request(int which, enum way way)
 	for (int i = 0; i < 2; i++)
 		ask(dialect, requests[which].body, way, &expected);
 	assert_true(expected.error.code == ERROR_NONE && !expected.broken && expected.n_answer > 0);
-	forget_numbers(&expected);
+	normalise(&expected);
 	long live = blocks_at_rest(), stride = fault_stride(3), n = 0;
 	for (bool reached = true; reached; n += stride) {
 		atomic_store(&n_left_to_fault, n);
 		ask(dialect, requests[which].body, way, &result);
 		reached = atomic_exchange(&n_left_to_fault, -1) < 0;
-		forget_numbers(&result);
+		normalise(&result);
 		if (result.error.code != ERROR_NONE && result.error.code != ERROR_MEMORY)
 			fail_msg("request %d, way %d, allocation %ld: %s: %s", which, way, n,
 			         error_info(result.error.code)->wire_name, result.error.message);
