@@ -32,7 +32,8 @@ struct worker_options {
 	const char *hive_url, *queen_url; /* told by POST {url}/v1/worker-heartbeat, from the start to the end */
 	int64_t heartbeat_interval_ms;
 	int64_t shutdown_timeout_ms; /* how long running requests may go on after a drain began */
-	const char *const *readable; /* [n_readable] that may be read from worker_create on, with what is beneath; for that alone */
+	const char *const
+	    *readable; /* [n_readable] that may be read from worker_create on, with what is beneath; for that alone */
 	size_t n_readable;
 	bool no_sandbox;
 	bool binds_low_port; /* the port is below 1024 */

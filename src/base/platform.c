@@ -194,14 +194,6 @@ double platform_cgroup_cpus(const struct platform_roots *roots)
 	return least_limit(roots, "cpu", visit_cpu_v1, visit_cpu_v2);
 }
 
-int platform_usable_threads(const struct platform_roots *roots)
-{
-	int cpus = platform_affinity_cpus();
-	double quota = platform_cgroup_cpus(roots);
-	int threads = quota > 0 && quota < cpus ? (int)quota : cpus;
-	return threads < 1 ? 1 : threads;
-}
-
 /* ---- memory ---- */
 
 /* "Name:  123 kB" of a proc file, in bytes; 0 when it is not there. */

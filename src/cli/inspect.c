@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/topology.h"
 #include "cli/commands.h"
 #include "cli/setup.h"
 #include "tensor/model_files.h"
@@ -87,6 +88,13 @@ static void look_at_memory(struct inspection *found, const struct model_options 
 	bool fits = (found->weights.state == PART_UNDERSTOOD || describe_weights(found, options, &found->memory.error)) &&
 	            model_plan(&found->config, &known, &found->sizes, &found->plan, &found->memory.error);
 	found->memory.state = fits ? PART_UNDERSTOOD : PART_REFUSED;
+	if (options->n_threads == 0) {
+		struct topology topology;
+		topology_read(&platform_default_roots, &topology);
+		topology_reason(&topology, found->threads_reason, sizeof found->threads_reason);
+	} else {
+		snprintf(found->threads_reason, sizeof found->threads_reason, "as --threads says");
+	}
 }
 
 /* Without files the config's error says why there are none, and holds for all. */

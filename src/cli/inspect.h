@@ -33,6 +33,7 @@ struct inspection {
 	int n_types;
 	struct weight_choices sizes; /* from the file, else from what the config says */
 	struct model_plan plan;      /* also when the memory does not suffice */
+	char threads_reason[128];    /* why it has so many */
 };
 
 void inspection_print(const struct inspection *found);

@@ -130,17 +130,18 @@ static const char *context_reason(const struct model_plan *plan)
 	return "";
 }
 
-static void print_plan(const struct model_plan *plan)
+static void print_plan(const struct model_plan *plan, const char *threads_reason)
 {
 	for (int i = 0; i < plan->n_lines; i++)
 		printf("  %-24s %12.1f MiB\n", plan->lines[i].name, mib(plan->lines[i].n_bytes));
 	printf("  %-24s %12.1f MiB", "total", mib(plan->total_bytes));
 	if (plan->limit_bytes)
 		printf(" of %.1f MiB (%s)", mib(plan->limit_bytes), plan->limit_source ? plan->limit_source : "given");
-	printf("\n  context %" PRId64 " (%s), %d requests together, %d KV pages of %d tokens (%s%s), %d threads\n",
+	printf("\n  context %" PRId64 " (%s), %d requests together, %d KV pages of %d tokens (%s%s), %d threads (%s)\n",
 	       plan->context, context_reason(plan), plan->n_parallel, plan->n_kv_pages, plan->kv.page_tokens,
 	       dtype_info(plan->kv.v_type)->name,
-	       plan->kv.k_type == plan->kv.v_type ? "" : "; keys F16, for they have biases", plan->n_threads);
+	       plan->kv.k_type == plan->kv.v_type ? "" : "; keys F16, for they have biases", plan->n_threads,
+	       threads_reason);
 }
 
 void inspection_print(const struct inspection *found)
@@ -163,7 +164,7 @@ void inspection_print(const struct inspection *found)
 		       is_repacked(found) ? ", repacked at load" : "");
 	if (found->config_part.state == PART_UNDERSTOOD) {
 		print_part("memory", &found->memory);
-		print_plan(&found->plan);
+		print_plan(&found->plan, found->threads_reason);
 	}
 }
 
@@ -283,6 +284,7 @@ static void write_memory(struct bytes *out, const struct inspection *found)
 	json_field_text(out, "context_reason", context_reason(plan));
 	json_field_int(out, "parallel", plan->n_parallel);
 	json_field_int(out, "threads", plan->n_threads);
+	json_field_text(out, "threads_reason", found->threads_reason);
 	json_field_int(out, "kv_pages", plan->n_kv_pages);
 	json_field_uint(out, "kv_page_bytes", plan->kv_page_bytes);
 	json_field_int(out, "kv_page_tokens", plan->kv.page_tokens);

@@ -48,7 +48,9 @@ const struct option_row option_rows[] = {
     {ROW("memory-limit", OPTION_SIZE, PLANS, "SIZE", "0", memory_limit_bytes,
          "bound on all memory; 0: the cgroup's limit, else nine tenths of what is available")},
     {ROW("threads", OPTION_INT, PLANS, "N", "0", threads,
-         "compute threads; 0: what affinity and the CPU quota give, followed while running"),
+         "compute threads; 0: one for each CPU in the affinity mask but those of efficiency cores, as far as the CPU "
+         "quota "
+         "goes, which is followed while running"),
      .max = 1024},
     {ROW("cpu-mask", OPTION_TEXT, LOADS, "LIST", NULL, cpu_mask, "run on these CPUs only, as 0-3,8")},
     {ROW("isa", OPTION_CHOICE, PLANS, "auto|scalar|avx2|avx2vnni|avx512bw|avx512vnni|avx512|amx|neon", "auto", isa,

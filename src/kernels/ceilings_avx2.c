@@ -36,7 +36,7 @@ uint64_t peak_avx2_int8(int n_rounds)
 	for (int round = 0; round < n_rounds; round++) {
 #pragma GCC unroll 8
 		for (int i = 0; i < PEAK_AVX2_CHAINS; i++) {
-			__asm__("" : "+x"(x)); /* once for each chain, although they are all the same */
+			PEAK_HIDE(x);
 			__m256i pairs = _mm256_maddubs_epi16(x, x);
 			sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(pairs, ones));
 		}

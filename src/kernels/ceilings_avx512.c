@@ -65,7 +65,7 @@ uint64_t peak_avx512_int8(int n_rounds)
 	for (int round = 0; round < n_rounds; round++) {
 #pragma GCC unroll 16
 		for (int i = 0; i < PEAK_CHAINS; i++) {
-			__asm__("" : "+v"(x)); /* once for each chain, although they are all the same */
+			PEAK_HIDE(x);
 			__m512i pairs = _mm512_maddubs_epi16(x, x);
 			sums[i] = _mm512_add_epi32(sums[i], _mm512_madd_epi16(pairs, ones));
 		}

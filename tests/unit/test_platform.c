@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/platform.h"
+#include "base/topology.h"
 
 #define GIB (1024.0 * 1024 * 1024)
 
@@ -277,6 +278,69 @@ static void clocks_tick_and_print(void **state)
 	assert_string_equal(text, "2000-02-28T23:59:59.999Z");
 }
 
+/* ---- topology ---- */
+
+static void put_cpu(const struct tree *tree, int cpu, const char *name, const char *text)
+{
+	char path[128];
+	snprintf(path, sizeof path, "devices/system/cpu/cpu%d/%s", cpu, name);
+	put_file(tree, path, text);
+}
+
+static void check_topology(const struct tree *tree, int n_cpus, struct topology wanted, const char *reason)
+{
+	int cpus[16];
+	char text[128];
+	struct topology found;
+	for (int i = 0; i < n_cpus; i++)
+		cpus[i] = i;
+	topology_read_for(&tree->roots, cpus, n_cpus, &found);
+	assert_int_equal(found.cpus, n_cpus);
+	assert_int_equal(found.cores, wanted.cores);
+	assert_int_equal(found.efficiency, wanted.efficiency);
+	assert_int_equal(found.threads, wanted.threads);
+	assert_string_equal(topology_reason(&found, text, sizeof text), reason);
+}
+
+static void a_machine_that_does_not_tell_has_a_thread_for_each_cpu(void **state)
+{
+	check_topology(*state, 4, (struct topology){.threads = 4}, "4 CPUs");
+	check_topology(*state, 1, (struct topology){.threads = 1}, "1 CPU");
+}
+
+static void hyperthreads_are_told_and_used(void **state)
+{
+	static const char *const siblings[] = {"0,4\n", "1,5\n", "2,6\n", "3,7\n"};
+	for (int cpu = 0; cpu < 8; cpu++)
+		put_cpu(*state, cpu, "topology/thread_siblings_list", siblings[cpu % 4]);
+	check_topology(*state, 8, (struct topology){.cores = 4, .threads = 8}, "8 CPUs of 4 cores");
+	/* Of these four each is alone in its core. */
+	check_topology(*state, 4, (struct topology){.cores = 4, .threads = 4}, "4 CPUs");
+}
+
+static void efficiency_cores_have_no_threads(void **state)
+{
+	/* Four cores with two hyperthreads each and four without, as a hybrid CPU of Intel has them. */
+	for (int cpu = 0; cpu < 12; cpu++) {
+		char list[32];
+		int first = cpu < 8 ? cpu / 2 * 2 : cpu, last = cpu < 8 ? first + 1 : cpu;
+		snprintf(list, sizeof list, "%d-%d\n", first, last);
+		put_cpu(*state, cpu, "topology/thread_siblings_list", list);
+	}
+	put_file(*state, "devices/cpu_atom/cpus", "8-11\n");
+	check_topology(*state, 12, (struct topology){.cores = 8, .efficiency = 4, .threads = 8},
+	               "12 CPUs of 8 cores, 4 of efficiency cores left out");
+}
+
+static void little_cores_have_no_threads_where_there_are_big_ones(void **state)
+{
+	for (int cpu = 0; cpu < 8; cpu++)
+		put_cpu(*state, cpu, "cpu_capacity", cpu < 4 ? "250\n" : cpu < 7 ? "870\n" : "1024\n");
+	check_topology(*state, 8, (struct topology){.efficiency = 4, .threads = 4},
+	               "8 CPUs, 4 of efficiency cores left out");
+	check_topology(*state, 4, (struct topology){.threads = 4}, "4 CPUs"); /* there are no others */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +353,10 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(hybrid_takes_the_least_of_both, make_tree, drop_tree),
 	    cmocka_unit_test_setup_teardown(nonsense_is_no_limit, make_tree, drop_tree),
 	    cmocka_unit_test_setup_teardown(resident_memory_comes_from_status, make_tree, drop_tree),
+	    cmocka_unit_test_setup_teardown(a_machine_that_does_not_tell_has_a_thread_for_each_cpu, make_tree, drop_tree),
+	    cmocka_unit_test_setup_teardown(hyperthreads_are_told_and_used, make_tree, drop_tree),
+	    cmocka_unit_test_setup_teardown(efficiency_cores_have_no_threads, make_tree, drop_tree),
+	    cmocka_unit_test_setup_teardown(little_cores_have_no_threads_where_there_are_big_ones, make_tree, drop_tree),
 	    cmocka_unit_test(this_machine_makes_sense),
 	    cmocka_unit_test(clocks_tick_and_print),
 	};

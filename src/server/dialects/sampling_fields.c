@@ -1,5 +1,6 @@
 #include "server/dialects/sampling_fields.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -301,6 +302,7 @@ static bool read_bad_words(struct field_checker *check, struct arena *arena, str
 		text = arena_strdup(arena, text, n_bytes);
 		if (!text)
 			return false;
+		assert(words); /* counted */
 		words[n_read++] = (struct bad_word){.text = text, .n_bytes = n_bytes};
 	}
 	sampling->bad_words = words;

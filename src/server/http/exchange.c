@@ -6,8 +6,8 @@
  * has its body taken in (and dropped), up to a bound: closing a socket with unread data resets it, and a reset may
  * overtake the answer that says why.
  */
-#include "server/http/auth.h"
 #include "server/http/exchange.h"
+#include "server/http/auth.h"
 
 #include <stdio.h>
 #include <stdlib.h>
