@@ -31,13 +31,15 @@ static bool own_words(struct sampling *sampling)
 		n_bytes += sampling->bad_words[i].n_bytes;
 	const struct bad_word *given = sampling->bad_words;
 	struct bad_word *own = n_list ? malloc(n_bytes) : NULL;
-	char *at = (char *)own + n_list;
 	sampling->bad_words = own;
-	for (int i = 0; own && i < sampling->n_bad_words; at += own[i++].n_bytes) {
+	if (!own)
+		return n_list == 0;
+	char *at = (char *)own + n_list;
+	for (int i = 0; i < sampling->n_bad_words; at += own[i++].n_bytes) {
 		own[i] = (struct bad_word){.text = at, .n_bytes = given[i].n_bytes};
 		memcpy(at, given[i].text, given[i].n_bytes);
 	}
-	return own || n_list == 0;
+	return true;
 }
 
 /* The lists become the sequence's own, all of them, whatever fails. */

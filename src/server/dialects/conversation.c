@@ -155,7 +155,7 @@ void conversation_call(struct conversation *writer, const struct json *id, const
 void conversation_call_text(struct conversation *writer, const struct json *id, const struct json *name,
                             const struct json *arguments)
 {
-	struct error error;
+	struct error error = {0};
 	size_t n_bytes = 0;
 	const char *text = json_string(arguments, &n_bytes);
 	struct json *object = NULL;
