@@ -314,7 +314,7 @@ static void check_all_pages_are_back(struct engine *engine)
 }
 
 static struct job alone[N_JOBS], together[N_JOBS];
-static int n_jobs = N_JOBS; /* an emulator has time for a few */
+static int n_jobs = N_JOBS; /* emulators and sanitizers have time for a few */
 
 static void check_same_answer(const struct job *job, const struct job *expected)
 {
@@ -956,6 +956,9 @@ static int quiet(void **state)
 {
 	(void)state;
 	log_init(LOG_OFF, LOG_FORMAT_PLAIN);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	n_jobs = FEW_JOBS;
+#endif
 	if (getenv("TALLOW_TEST_GOLDENS")) /* see test_model.c */
 		n_jobs = FEW_JOBS;
 	return 0;
