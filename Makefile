@@ -268,6 +268,13 @@ faults: test-deps ## each allocation of loading and of requests of every dialect
 	@$(SUBMAKE) build/release/tests/test_faults
 	@TALLOW_FAULT_STRIDE=1 build/release/tests/test_faults
 
+.PHONY: language-eval
+language-eval: all ## lm-evaluation-harness on a small task: log-likelihoods are those of transformers (MODEL=file.gguf TRANSFORMERS=python)
+	$(if $(filter %.gguf,$(MODEL)),,$(error language-eval needs MODEL=file.gguf))
+	@$(if $(TRANSFORMERS),:,tests/tools/venv.sh build/clients/language tests/clients/language.txt)
+	@tests/tools/serve_for.sh $(BIN) "--model $(MODEL) --compute f32 --kv f32 --context 2048" \
+	 $(or $(TRANSFORMERS),build/clients/language/bin/python) tests/clients/language_eval.py $(MODEL)
+
 .PHONY: conversation
 conversation: all ## twelve turns to 20,000 tokens: each computes what is new in it (MODEL=path CONVERSATION_ARGS="--weights q8")
 	@$(PYTHON) tests/tools/conversation.py $(BIN) $(MODEL) $(CONVERSATION_ARGS)

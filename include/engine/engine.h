@@ -235,7 +235,8 @@ struct event {
 	int64_t started_unix_ms;
 	int64_t prompt_tokens, cached_tokens;
 
-	/* TOKEN: one per generated token, EOS excluded. Text that was held back (half a character, the possible beginning of a
+	/* TOKEN: one per generated token, EOS excluded. (END has the EOS itself as token, with its logprobs, where the request asked
+	 * for these and a token ended the answer.) Text that was held back (half a character, the possible beginning of a
 	 * stop string) comes with a later token; while something is held the newest token's event waits for the next one,
 	 * so that the last event can carry what is left. */
 	int32_t token;

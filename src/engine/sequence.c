@@ -311,8 +311,15 @@ bool sequence_take(struct sequence *sequence, int32_t token, const struct token_
 	if (!sequence->first_token_ns)
 		sequence->first_token_ns = now_ns;
 	sequence->last_token_ns = now_ns;
-	if (token == SEQUENCE_OVER || sequence_is_end(sequence, config, token))
-		return finish(sequence, STOP_EOS, now_ns, outcome);
+	if (token == SEQUENCE_OVER || sequence_is_end(sequence, config, token)) {
+		bool ended = finish(sequence, STOP_EOS, now_ns, outcome);
+		if (logprobs && sequence->terminal.type == EVENT_END) {
+			sequence->end_logprobs = *logprobs;
+			sequence->terminal.token = token;
+			sequence->terminal.logprobs = &sequence->end_logprobs;
+		}
+		return ended;
+	}
 
 	int64_t index = sequence_output_tokens(sequence);
 	sequence->tokens[sequence->n_settled++] = token;

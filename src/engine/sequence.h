@@ -55,7 +55,8 @@ struct sequence {
 	struct pending_token pending;
 	bool ended; /* with this event: */
 	struct event terminal;
-	enum outcome outcome; /* once its pages and place are given back */
+	struct token_logprobs end_logprobs; /* of the token that ended it */
+	enum outcome outcome;               /* once its pages and place are given back */
 	int64_t ended_ns;
 	struct sequence *next_ended;
 

@@ -808,3 +808,17 @@ def test_the_publisher_has_defaults_where_an_api_has_none(worker, text_model, tm
     one = worker(model=model)
     assert one.events("generation_defaults")[0]["level"] == "warn"
     assert "top_k must be a number" in one.events("generation_defaults")[0]["message"]
+
+
+def test_the_token_that_ends_a_completion_has_its_log_probability(port):
+    """As the last of its lists, with no text of its own: harnesses count on one entry more than the prompt's at max_tokens 1."""
+    likely = {"logit_bias": {"2": 100}, "logprobs": 1}
+    whole = good(complete(port, echo=True, max_tokens=1, **likely))
+    choice, usage = whole["choices"][0], whole["usage"]
+    lists = choice["logprobs"]
+    assert choice["finish_reason"] == "stop" and usage["completion_tokens"] == 0
+    assert all(len(lists[name]) == usage["prompt_tokens"] + 1 for name in lists)
+    assert lists["tokens"][-1] == "</s>" and lists["token_logprobs"][-1] < 0
+    told = chunks(complete(port, stream=True, **likely))
+    assert [c["choices"][0]["logprobs"]["tokens"] for c in told if c["choices"][0].get("logprobs")] == [["</s>"]]
+    assert good(complete(port, logit_bias={"2": 100}))["choices"][0]["logprobs"] is None

@@ -269,11 +269,18 @@ static void frame_end(struct generation *generation, const struct form *form, co
 {
 	const struct choice *choice = &generation->choices[event->choice];
 	struct said said = {.choice = event->choice};
+	struct bytes logprobs = {0};
 	frame_echo(generation, form, event->choice, out);
 	if (choice->reader)
 		frame_parts(generation, form, event, said, out);
+	if (!form->chat && generation->asked.logprobs && event->logprobs) { /* of the EOS, which completions tell */
+		write_logprobs(generation, form, event, &logprobs);
+		said.logprobs = &logprobs;
+	}
 	said.reason = finish_reason(choice, choice->reader ? answer_reader_calls(choice->reader) : 0);
 	frame_choice(generation, form, &said, out);
+	out->failed |= logprobs.failed;
+	bytes_free(&logprobs);
 	if (!generation->finished)
 		return;
 	if (generation->asked.include_usage) {
