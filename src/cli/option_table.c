@@ -56,9 +56,9 @@ const struct option_row option_rows[] = {
     {ROW("isa", OPTION_CHOICE, PLANS, "auto|scalar|avx2|avx2vnni|avx512bw|avx512vnni|avx512|amx|neon", "auto", isa,
          "instruction set of the kernels")},
     {ROW("compute", OPTION_CHOICE, PLANS, "auto|f32|fast|fine", "auto", compute,
-         "f32: never round activations; for weights of few bits fine rounds them to 15 bits, fast (auto) to 8, but for "
-         "the "
-         "head")},
+         "f32: never round activations; for weights of few bits fine rounds them to 15 bits, fast to 8, but for the "
+         "head; "
+         "auto: to 15 where it matters most")},
 
     {ROW("chat-template", OPTION_TEXT, FOR_RENDER | FOR_SERVE, "FILE", NULL, chat_template,
          "a template in place of the model's")},

@@ -156,7 +156,7 @@ struct kernels *kernels_create_for(const struct platform_cpu *cpu, enum isa isa,
 	};
 	*kernels = (struct kernels){
 	    .isa = isa,
-	    .compute = compute == COMPUTE_AUTO ? COMPUTE_FAST : compute,
+	    .compute = compute,
 	    .name = isa_names[isa],
 	    .rms_norm = set->rms_norm,
 	    .rope = set->rope,

@@ -464,6 +464,15 @@ def test_same_weights_leave_the_arithmetic_alone(tallow, text_model, exact, low,
     assert perplexity(tallow, text_model, path, "--weights", "q4", "--reference")["divergence_mean"] > 5 * high
 
 
+def test_inputs_that_matter_most_are_fine_by_default(tallow, text_model, tmp_path):
+    """In a set that multiplies integers in prefill, too, whatever the CPU is."""
+    path = tmp_path / "text"
+    path.write_text(HELD_OUT.read_text()[:600])
+    fast, auto, fine = (perplexity(tallow, text_model, path, "--weights", "q8", "--same-weights", "--isa", "scalar", "--compute",
+                                   compute)["divergence_mean"] for compute in ("fast", "auto", "fine"))
+    assert fine < auto / 2 and auto < 0.8 * fast
+
+
 def test_perplexity_refuses(tallow, text_model, tmp_path):
     for arguments, said in ((("perplexity",), "a model is missing"), (("perplexity", text_model, tmp_path / "none"), "cannot read"),
                             (("perplexity", text_model, "--context", "1"), "--context must hold")):
