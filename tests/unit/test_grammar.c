@@ -183,6 +183,52 @@ static void schemas_are_enforced(void **state)
 	CHECK_ALL(list);
 }
 
+static struct bytes repeated(const char *start, const char *part, size_t n, const char *end)
+{
+	struct bytes text = {0};
+	bytes_append_text(&text, start);
+	for (size_t i = 0; i < n; i++)
+		bytes_append_text(&text, part);
+	bytes_append_text(&text, end);
+	return text;
+}
+
+/* Each level can be read in three ways, and so can all of them together: derivations that meet in a rule are followed once. */
+static void texts_of_many_readings_are_followed(void **state)
+{
+	(void)state;
+	static const struct {
+		enum grammar_kind kind;
+		const char *source, *open, *end;
+	} list[] = {
+	    {GRAMMAR_GBNF,
+	     "root ::= a | b\na ::= \"x\" | \"(\" a c | \"(\" b c\nb ::= \"x\" | \"(\" a \")\" | \"(\" b c\nc ::= d "
+	     "\")\"\nd ::= \"\"\n",
+	     "(", ")"},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"$ref\":\"#/$defs/"
+	     "n\",\"$defs\":{\"n\":{\"type\":[\"object\",\"null\"],\"anyOf\":[{\"properties\":{\"a\":{\"$ref\":"
+	     "\"#/$defs/n\"}}},{\"properties\":{\"a\":{\"$ref\":\"#/$defs/m\"}}},{\"type\":\"null\"}]},"
+	     "\"m\":{\"type\":[\"object\",\"null\"],\"anyOf\":[{\"properties\":{\"a\":{\"$ref\":\"#/$defs/m\"}}},"
+	     "{\"properties\":{\"a\":{\"$ref\":\"#/$defs/n\"}}}]}}}",
+	     "{\"a\":", "}"},
+	};
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+		enum { DEPTH = 60 };
+		struct grammar *grammar = compile(list[i].kind, list[i].source);
+		struct bytes text = repeated("", list[i].open, DEPTH, i == 0 ? "x" : "null");
+		for (int k = 0; k < DEPTH; k++) {
+			assert_false(takes(grammar, text.data));
+			bytes_append_text(&text, list[i].end);
+		}
+		assert_true(takes(grammar, text.data));
+		bytes_append_text(&text, list[i].end);
+		assert_false(takes(grammar, text.data));
+		bytes_free(&text);
+		grammar_destroy(grammar);
+	}
+}
+
 static void what_cannot_be_enforced_is_refused_where_it_stands(void **state)
 {
 	(void)state;
@@ -250,16 +296,6 @@ static void unknown_formats_are_noted(void **state)
 }
 
 /* ---- large and deep ---- */
-
-static struct bytes repeated(const char *start, const char *part, size_t n, const char *end)
-{
-	struct bytes text = {0};
-	bytes_append_text(&text, start);
-	for (size_t i = 0; i < n; i++)
-		bytes_append_text(&text, part);
-	bytes_append_text(&text, end);
-	return text;
-}
 
 static void deep_sources_are_refused(void **state)
 {
@@ -496,6 +532,7 @@ int main(void)
 	    cmocka_unit_test(choices_are_whole),
 	    cmocka_unit_test(gbnf_is_followed),
 	    cmocka_unit_test(schemas_are_enforced),
+	    cmocka_unit_test(texts_of_many_readings_are_followed),
 	    cmocka_unit_test(what_cannot_be_enforced_is_refused_where_it_stands),
 	    cmocka_unit_test(unknown_formats_are_noted),
 	    cmocka_unit_test(deep_sources_are_refused),

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,48 +11,21 @@ enum {
 	MAX_CLOSURE = 1 << 18, /* steps between two bytes */
 	MAX_STATES = 1 << 18,  /* of one mask's walk */
 	TIDY_STATES = 1 << 13, /* kept between masks */
-	MAX_STACKS = 1 << 22,
 	N_BYTES = 256,
 };
 
+/* Whether a bound was met or an allocation failed the C library knows (errno), or who noticed first. */
 static void fail(struct matcher *m, const char *why)
 {
+	const char *before = languages_failed(m->languages);
+	bool memory = errno == ENOMEM || (before && strcmp(before, "memory") == 0);
 	if (!m->failed)
-		m->failed = why;
+		m->failed = memory ? "memory" : why;
 }
 
 const char *matcher_failed(const struct matcher *m)
 {
 	return m->failed ? m->failed : languages_failed(m->languages);
-}
-
-/* ---- stacks ---- */
-
-static uint32_t hash_of_frame(const void *owner, uint32_t id)
-{
-	const struct frame *frame = &((const struct matcher *)owner)->frames[id];
-	uint32_t hash = table_hash(table_hash(TABLE_HASH_START, frame->to), frame->below);
-	return hash ^ hash >> 15;
-}
-
-/* 0 when it fails. */
-static uint32_t push_frame(struct matcher *m, uint32_t to, uint32_t below)
-{
-	if (m->n_frames >= MAX_STACKS || !TABLE_RESERVE(m->frames, m->n_frames, m->max_frames, 1) ||
-	    !table_index_room(&m->frame_index, hash_of_frame, m)) {
-		fail(m, "memory");
-		return 0;
-	}
-	m->frames[m->n_frames] = (struct frame){to, below};
-	uint32_t hash = hash_of_frame(m, (uint32_t)m->n_frames);
-	for (size_t at = hash & (m->frame_index.n_slots - 1); m->frame_index.slots[at];
-	     at = (at + 1) & (m->frame_index.n_slots - 1)) {
-		uint32_t id = m->frame_index.slots[at] - 1;
-		if (m->frames[id].to == to && m->frames[id].below == below)
-			return id;
-	}
-	table_index_put(&m->frame_index, hash, (uint32_t)m->n_frames);
-	return (uint32_t)m->n_frames++;
 }
 
 /* ---- states ---- */
@@ -94,9 +68,19 @@ static void sort_places(struct matcher *m)
 	m->n_places = m->made_first + kept;
 }
 
+static void settle_places(struct matcher *m)
+{
+	for (size_t i = m->made_first; i < m->n_places && !m->failed; i++) {
+		m->places[i].stack = stacks_settle(&m->stacks, m->places[i].stack);
+		if (m->places[i].stack == STACK_NONE)
+			fail(m, "memory: the grammar can be read in too many ways");
+	}
+}
+
 /* The state that was being made; 0 where it is none, or fails. */
 static uint32_t finish_state(struct matcher *m)
 {
+	settle_places(m);
 	sort_places(m);
 	size_t n = m->n_places - m->made_first;
 	if (m->failed || (n == 0 && !m->made_accepts)) {
@@ -128,6 +112,8 @@ static void begin_state(struct matcher *m)
 {
 	m->made_first = m->n_places;
 	m->made_accepts = false;
+	m->n_visits = 0;
+	stacks_begin(&m->stacks);
 }
 
 static void put_place(struct matcher *m, struct place place)
@@ -167,8 +153,36 @@ static void visit_call(struct matcher *m, const struct network_edge *edge, uint3
 {
 	const struct network *n = m->network;
 	/* Who would only return there returns to whom that returns: lists that end with themselves stay flat. */
-	uint32_t returns = only_returns(&n->states[edge->to]) ? stack : push_frame(m, edge->to, stack);
-	visit(m, n->rules[edge->value], returns);
+	struct stack_link link = {.to = edge->to, .stack = stack, .tail = only_returns(&n->states[edge->to])};
+	bool first;
+	uint32_t call = stacks_call(&m->stacks, edge->value, link, &first);
+	if (call == STACK_NONE)
+		fail(m, "memory");
+	else if (first)
+		visit(m, n->rules[edge->value], call);
+	else if (m->stacks.calls[call & ~STACK_CALL].ended)
+		visit(m, edge->to, stack);
+}
+
+/* A rule ends here: who wanted it goes on, and who wants it later (visit_call). */
+static void visit_ends(struct matcher *m, uint32_t stack)
+{
+	struct stacks *s = &m->stacks;
+	if (stack_is_call(stack)) {
+		struct stack_call *call = &s->calls[stack & ~STACK_CALL];
+		for (uint32_t i = call->ended ? STACK_NONE : call->first_link; i != STACK_NONE; i = s->links[i].next)
+			visit(m, s->links[i].to, s->links[i].stack);
+		call->ended = true;
+		return;
+	}
+	struct stack_set set = s->sets[stack];
+	for (uint32_t i = 0; i < set.n; i++) {
+		struct frame frame = s->frames[set.first + i];
+		if (frame.to == FRAME_BOTTOM)
+			m->made_accepts = true;
+		else
+			visit(m, frame.to, frame.below);
+	}
 }
 
 static void look_at_state(struct matcher *m, uint32_t id, uint32_t stack)
@@ -200,18 +214,16 @@ static void look_at_state(struct matcher *m, uint32_t id, uint32_t stack)
 	}
 	if (takes_bytes)
 		put_place(m, (struct place){id, LANGUAGE_NONE, 0, stack});
-	if (state->final && stack == 0)
-		m->made_accepts = true;
-	else if (state->final)
-		visit(m, m->frames[stack].to, m->frames[stack].below);
+	if (state->final)
+		visit_ends(m, stack);
 }
 
 /* Adds what can be reached from a state of the network to the state that is being made. */
 static void reach(struct matcher *m, uint32_t state, uint32_t stack)
 {
-	m->n_visits = 0;
+	size_t first = m->n_visits;
 	visit(m, state, stack);
-	for (size_t i = 0; i < m->n_visits && !m->failed; i++) {
+	for (size_t i = first; i < m->n_visits && !m->failed; i++) {
 		if (!language_take_steps(m->languages, 1)) {
 			fail(m, "steps: the grammar can be read in too many ways");
 			return;
@@ -306,7 +318,7 @@ uint32_t matcher_freedom(struct matcher *m, uint32_t state)
 uint32_t matcher_inside(struct matcher *m, uint32_t edge, uint32_t language)
 {
 	begin_state(m);
-	put_place(m, (struct place){edge, language, 0, 0});
+	put_place(m, (struct place){edge, language, 0, STACK_BOTTOM});
 	return finish_state(m);
 }
 
@@ -334,13 +346,15 @@ static void add_order(uint32_t order, uint32_t *orders, size_t *n, size_t max)
 size_t matcher_orders(const struct matcher *m, uint32_t state, uint32_t *orders, size_t max)
 {
 	const struct match_state *s = &m->states[state];
-	size_t n = 0;
+	size_t n = 0, n_frames;
 	for (uint32_t i = 0; i < s->n_places; i++) {
 		const struct place *p = &m->places[s->first_place + i];
 		if (p->language == LANGUAGE_NONE)
 			add_order(m->network->states[p->at].order, orders, &n, max);
-		if (p->stack)
-			add_order(m->network->states[m->frames[p->stack].to].order, orders, &n, max);
+		const struct frame *frames = matcher_frames(m, p->stack, &n_frames);
+		for (size_t k = 0; k < n_frames; k++)
+			if (frames[k].to != FRAME_BOTTOM)
+				add_order(m->network->states[frames[k].to].order, orders, &n, max);
 	}
 	return n;
 }
@@ -387,19 +401,18 @@ struct matcher *matcher_create(const struct network *network, struct languages *
 	m->languages = languages;
 	m->last_visit = calloc(network->n_states + 1, sizeof *m->last_visit);
 	if (!m->last_visit || !TABLE_RESERVE(m->states, m->n_states, m->max_states, 1) ||
-	    !TABLE_RESERVE(m->frames, m->n_frames, m->max_frames, 1)) {
+	    !stacks_create(&m->stacks, network->n_rules)) {
 		matcher_destroy(m);
 		return NULL;
 	}
 	m->states[m->n_states++] = (struct match_state){0};
-	m->frames[m->n_frames++] = (struct frame){0};
 	return m;
 }
 
 uint32_t matcher_start(struct matcher *m)
 {
 	begin_state(m);
-	reach(m, m->network->rules[m->network->root], 0);
+	reach(m, m->network->rules[m->network->root], STACK_BOTTOM);
 	return finish_state(m);
 }
 
@@ -412,8 +425,7 @@ void matcher_destroy(struct matcher *m)
 	free(m->states);
 	free(m->places);
 	free(m->index.slots);
-	free(m->frames);
-	free(m->frame_index.slots);
+	stacks_free(&m->stacks);
 	free(m->visits);
 	free(m->last_visit);
 	free(m);
@@ -425,9 +437,10 @@ const struct place *matcher_places(const struct matcher *m, uint32_t state, size
 	return m->places + m->states[state].first_place;
 }
 
-struct frame matcher_frame(const struct matcher *m, uint32_t id)
+const struct frame *matcher_frames(const struct matcher *m, uint32_t stack, size_t *n)
 {
-	return m->frames[id];
+	*n = m->stacks.sets[stack].n;
+	return m->stacks.frames + m->stacks.sets[stack].first;
 }
 
 size_t matcher_bytes(const struct matcher *m)
@@ -435,6 +448,6 @@ size_t matcher_bytes(const struct matcher *m)
 	size_t tables = 0;
 	for (size_t i = 0; i < m->n_states; i++)
 		tables += m->states[i].next ? N_BYTES * sizeof *m->states[i].next : 0;
-	return tables + m->max_states * sizeof *m->states + m->max_places * sizeof *m->places +
-	       m->max_frames * sizeof *m->frames + (m->index.n_slots + m->frame_index.n_slots) * sizeof(uint32_t);
+	return tables + m->max_states * sizeof *m->states + m->max_places * sizeof *m->places + stacks_bytes(&m->stacks) +
+	       m->index.n_slots * sizeof(uint32_t);
 }

@@ -1,6 +1,6 @@
 /* Follows a text through a network, byte by byte: all derivations at once.
  *
- * A place is where one derivation stands: what it reads and the stack of rules to return to. A state is a set of places;
+ * A place is where one derivation stands: what it reads and the stack of rules to return to (stacks.h). A state is a set of places;
  * equal sets have one id, and where a byte leads is remembered, so that most steps are one look-up. State 0 is none: no
  * derivation is left.
  *
@@ -15,6 +15,7 @@
 #define TALLOW_TEXT_GRAMMAR_MATCHER_H
 
 #include "text/grammar/network.h"
+#include "text/grammar/stacks.h"
 
 struct matcher;
 
@@ -22,11 +23,6 @@ struct matcher;
  * is its edge, `language` what is left of it, `partial` the character that was begun (characters.h). */
 struct place {
 	uint32_t at, language, partial, stack;
-};
-
-/* What a rule returns to when it ends; 0 is the bottom. */
-struct frame {
-	uint32_t to, below;
 };
 
 /* Borrows both until destroyed; NULL without memory. */
@@ -51,9 +47,10 @@ uint64_t matcher_age(const struct matcher *matcher);
 /* Orders of members (network_state.order) of the objects that the state's derivations stand in, doubles left out; at most
  * max of them. */
 size_t matcher_orders(const struct matcher *matcher, uint32_t state, uint32_t *orders, size_t max);
-/* What a state is made of, [*n]; borrowed until the next step. And a frame of its places' stacks, which never changes. */
+/* What a state is made of, [*n]; borrowed until the next step. And the frames of a stack, likewise: what an
+ * id means never changes. */
 const struct place *matcher_places(const struct matcher *matcher, uint32_t state, size_t *n);
-struct frame matcher_frame(const struct matcher *matcher, uint32_t id);
+const struct frame *matcher_frames(const struct matcher *matcher, uint32_t stack, size_t *n);
 size_t matcher_bytes(const struct matcher *matcher);
 
 #endif

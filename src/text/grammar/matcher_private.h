@@ -25,9 +25,7 @@ struct matcher {
 	struct place *places;
 	size_t n_places, max_places;
 	struct table_index index;
-	struct frame *frames;
-	size_t n_frames, max_frames;
-	struct table_index frame_index;
+	struct stacks stacks;
 	/* The state that is being made: its places lie at the end of `places`. */
 	size_t made_first;
 	bool made_accepts;

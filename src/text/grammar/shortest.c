@@ -18,7 +18,7 @@ struct shortest {
 	uint32_t *ways;    /* [states] to the end of the rule; NULL until asked for */
 	uint32_t *lengths; /* [2 * term + in_string] of its shortest string, plus one; 0: not known */
 	size_t n_lengths, max_lengths;
-	uint32_t *stacks; /* [frame] what must come after, plus one; 0: not known */
+	uint32_t *stacks; /* [n_stacks] what must come after each */
 	size_t n_stacks, max_stacks;
 	struct node *nodes; /* of a search: those that were reached ... */
 	size_t n_nodes, max_nodes;
@@ -236,23 +236,23 @@ static void find_ways(struct shortest *s)
 
 /* ---- derivations ---- */
 
+/* Of stacks with lower ids first: those below are among them. */
 static uint32_t after_stack(struct shortest *s, const struct matcher *m, uint32_t id)
 {
-	uint32_t sum = 0, at = id;
 	if (id >= s->n_stacks && !TABLE_RESERVE(s->stacks, s->n_stacks, s->max_stacks, id + 1 - s->n_stacks))
 		return fail(s);
-	while (s->n_stacks <= id)
-		s->stacks[s->n_stacks++] = 0;
-	for (; at && !s->stacks[at]; at = matcher_frame(m, at).below)
-		sum = add(sum, s->ways[matcher_frame(m, at).to]);
-	sum = add(sum, at ? s->stacks[at] - 1 : 0);
-	for (at = id; at && !s->stacks[at];) {
-		struct frame frame = matcher_frame(m, at);
-		s->stacks[at] = sum + 1;
-		sum -= sum >= UNREACHED ? 0 : s->ways[frame.to];
-		at = frame.below;
+	for (; s->n_stacks <= id; s->n_stacks++) {
+		size_t n;
+		const struct frame *frames = matcher_frames(m, (uint32_t)s->n_stacks, &n);
+		uint32_t best = UNREACHED;
+		for (size_t i = 0; i < n; i++) {
+			bool bottom = frames[i].to == FRAME_BOTTOM;
+			uint32_t sum = bottom ? 0 : add(s->ways[frames[i].to], s->stacks[frames[i].below]);
+			best = sum < best ? sum : best;
+		}
+		s->stacks[s->n_stacks] = best;
 	}
-	return id ? s->stacks[id] - 1 : 0;
+	return s->stacks[id];
 }
 
 /* What is left of a lexeme in which a character was begun. */
