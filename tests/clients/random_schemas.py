@@ -2,9 +2,11 @@
 whatever max_tokens, as content and as the arguments of a call. URL of the worker in $URL; arguments: how many, and a seed."""
 
 import concurrent.futures
+import datetime
 import json
 import os
 import random
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -12,8 +14,33 @@ import urllib.request
 import jsonschema
 
 NAMES = ["a", "name", "naïve", "x y", "order", "orderId", "\"q\"", "items"]
-FORMATS = ["date", "uuid", "ipv4"]  # that jsonschema judges by itself
+FORMATS = ["date", "time", "date-time", "email", "uuid", "ipv4"]
 PATTERNS = ["^[a-z]{1,4}$", "^(ab|c)+$", "^[^x]{0,5}$", "^\\d{2}-\\w$"]
+
+# jsonschema's formats of draft 2020-12: those of FormatChecker() are of all drafts, and there "time" is draft 3's, hh:mm:ss
+# without an offset.
+CHECKER = jsonschema.FormatChecker()
+CHECKER.checkers = dict(jsonschema.Draft202012Validator.FORMAT_CHECKER.checkers)
+
+
+def judge_leap_second(name):
+    """rfc3339-validator knows no second 60, which RFC 3339 (5.6, 5.7) allows where a leap second is put in: 23:59:60 UTC."""
+    judge, raises = CHECKER.checkers[name]
+
+    def check(value):
+        leap = isinstance(value, str) and re.search(r"(\d\d):(\d\d):60(?:\.\d+)?(?:[zZ]|([+-])(\d\d):(\d\d))$", value)
+        if not leap:
+            return judge(value)
+        hour, minute, sign, hours, minutes = leap.groups(default="0")
+        offset = datetime.timedelta(hours=int(hours), minutes=int(minutes)) * (-1 if sign == "-" else 1)
+        utc = datetime.timedelta(hours=int(hour), minutes=int(minute)) - offset
+        return utc % datetime.timedelta(days=1) == datetime.timedelta(hours=23, minutes=59) and judge(value.replace(":60", ":59"))
+
+    CHECKER.checkers[name] = (check, raises)
+
+
+judge_leap_second("time")
+judge_leap_second("date-time")
 
 
 def string(r):
@@ -105,7 +132,7 @@ def try_one(seed):
         assert choice["finish_reason"] == "length", (seed, choice)
         return "cut"
     value = json.loads(calls[0]["function"]["arguments"] if call else choice["message"]["content"])
-    if not jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).is_valid(value):
+    if not jsonschema.Draft202012Validator(schema, format_checker=CHECKER).is_valid(value):
         raise AssertionError("seed %d: %s is no %s" % (seed, json.dumps(value), json.dumps(schema)))
     return "kept"
 
