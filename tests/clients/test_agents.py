@@ -158,6 +158,8 @@ def test_ollama():
         assert call.function.name == "get_weather" and call.function.arguments == {"city": "Rome"}
     assert llama().chat(model="m", messages=say("thinks"), think=True).message.thinking == "Let me see."
     assert len(llama().embed(model="m", input=["a", "b"]).embeddings) == 2
-    for refused in (lambda: llama().pull("m"), lambda: llama().delete("m"), lambda: llama().chat(model="m", messages=say("plain"), format="json")):
+    assert isinstance(json.loads(llama().chat(model="m", messages=say("plain"), format="json").message.content), dict)
+    assert "city" in json.loads(llama().chat(model="m", messages=say("plain"), format=SCHEMA).message.content)
+    for refused in (lambda: llama().pull("m"), lambda: llama().delete("m"), lambda: llama().chat(model="m", messages=say("plain"), format={"$ref": "x:y"})):
         with pytest.raises(ollama.ResponseError):
             refused()
