@@ -9,7 +9,7 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 import scripted_model  # noqa: E402
 
 TEMPLATE = ("{{ bos_token }}{% set ns = namespace(go=messages[-1].content, made=false) %}"
-            "{% if ns.go not in NAMES %}{{ ns.go[:200] }}{% set ns.go = 'calls' if tools else 'plain' %}{% endif %}"
+            "{% if ns.go not in NAMES %}{% if not tools %}{{ ns.go }}{% endif %}{% set ns.go = 'calls' if tools else 'plain' %}{% endif %}"
             "{% for m in messages %}[{{ m.role }}]{% if m.role == 'tool' %}{% set ns.made = true %}{% endif %}{% endfor %}"
             "{% for t in tools or [] %}{% if t.function.name in ('Bash', 'exec_command') %}"
             "{% set ns.go = 'done' if ns.made else t.function.name %}{% endif %}{% endfor %}{{ '<go:' + ns.go + '>' }}")
