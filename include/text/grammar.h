@@ -52,11 +52,13 @@ struct grammar_remark {
 struct grammar_report {
 	struct grammar_remark *refused, *notes;
 	size_t n_refused, max_refused, n_notes, max_notes;
+	bool no_memory; /* some of it could not be written down, or read */
 };
 enum { GRAMMAR_MAX_REMARKS = 32, GRAMMAR_MAX_SOURCE_BYTES = 8 << 20 };
 void grammar_report_free(struct grammar_report *report);
 
-/* NULL: ERROR_CONSTRAINT with the first refusal (all of them are in `report`, which may be NULL), or ERROR_MEMORY. */
+/* NULL: ERROR_CONSTRAINT with the first refusal (all of them are in `report`, which may be NULL), or ERROR_MEMORY where an
+ * allocation failed: then what the report refuses says nothing of the source. */
 struct grammar *grammar_compile(enum grammar_kind kind, const char *source, size_t n_bytes,
                                 struct grammar_report *report, struct error *error) MUST_USE;
 void grammar_destroy(struct grammar *grammar); /* NULL is harmless */
@@ -71,7 +73,9 @@ bool grammar_may_take(struct grammar *grammar, const char *bytes, size_t n_bytes
 bool grammar_complete(const struct grammar *grammar);
 /* Complete, and nothing may follow. */
 bool grammar_over(const struct grammar *grammar);
-/* NULL, or what ran out (steps, memory) while following the text; nothing is accepted from then on. */
+/* NULL, or what ran out while following the text: GRAMMAR_NO_MEMORY (an allocation failed), steps, size; nothing is accepted
+ * from then on. */
+#define GRAMMAR_NO_MEMORY "memory"
 const char *grammar_failed(const struct grammar *grammar);
 /* Resident bytes, about. */
 size_t grammar_bytes(const struct grammar *grammar);
@@ -89,7 +93,7 @@ int32_t grammar_token_at(const struct grammar_vocabulary *vocabulary, const char
 
 /* Sets the bits of all tokens that may come next, and of those that end an answer where the text may end (a tokenizer may
  * name none). False with ERROR_INFERENCE when the text must go on and no token can (a vocabulary that lacks bytes, or bounds
- * that were met). */
+ * that were met), or with ERROR_MEMORY. */
 bool grammar_mask(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, uint32_t *mask,
                   struct error *error) MUST_USE;
 /* The one token that may come next, where it is easy to see that no other may and the text must go on; else -1. */
@@ -97,7 +101,7 @@ int32_t grammar_forced_token(struct grammar *grammar, const struct grammar_vocab
 bool grammar_token(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, int32_t id) MUST_USE;
 
 /* How many tokens a shortest completion takes: of its bytes in turn the longest token that they begin with. UINT32_MAX where
- * that is beyond the bounds, or the vocabulary lacks bytes for it. */
+ * that is beyond the bounds, the vocabulary lacks bytes for it, or memory ran out (grammar_failed). */
 uint32_t grammar_tokens_left(struct grammar *grammar, const struct grammar_vocabulary *vocabulary);
 /* Surely no more than so many: nothing is written down to find out. UINT32_MAX likewise. */
 uint32_t grammar_bytes_left(struct grammar *grammar, const struct grammar_vocabulary *vocabulary);

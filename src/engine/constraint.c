@@ -36,7 +36,7 @@ void constraint_free(struct constraint *constraint)
 static void note_failure(struct constraint *c)
 {
 	const char *why = grammar_failed(c->grammar);
-	bool memory = why && strcmp(why, "memory") == 0;
+	bool memory = why && strcmp(why, GRAMMAR_NO_MEMORY) == 0;
 	if (why)
 		error_set(&c->error, memory ? ERROR_MEMORY : ERROR_INFERENCE, "the constraint ran out of %s", why);
 	else

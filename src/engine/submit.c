@@ -241,6 +241,8 @@ static bool check_room(const struct sequence *sequence, struct grammar *grammar,
 	if ((int64_t)grammar_bytes_left(grammar, vocabulary) <= room)
 		return true;
 	uint32_t n_tokens = grammar_tokens_left(grammar, vocabulary);
+	if (n_tokens == UINT32_MAX && grammar_failed(grammar) && strcmp(grammar_failed(grammar), GRAMMAR_NO_MEMORY) == 0)
+		return error_set(error, ERROR_MEMORY, "no memory to find the constraint's shortest output");
 	if (n_tokens == UINT32_MAX)
 		return error_set(error, ERROR_CONSTRAINT,
 		                 "the constraint's shortest output cannot be found within bounds, so it cannot be kept "

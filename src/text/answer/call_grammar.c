@@ -54,6 +54,7 @@ static void refuse_at(struct grammar_report *report, const struct call_tool *too
 {
 	struct bytes place = {0};
 	bytes_append_format(&place, "/tools/%d%s", tool->index, pointer);
+	report->no_memory |= place.failed;
 	grammar_report_refuse(report, place.failed ? "" : place.data, why);
 	bytes_free(&place);
 }
@@ -64,6 +65,7 @@ static grammar_part read_schema(struct grammar *g, const struct call_tool *tool,
 {
 	struct grammar_report own = {0};
 	grammar_part part = GRAMMAR_PART_NONE;
+	report->no_memory |= schema->failed;
 	if (schema->failed)
 		return part;
 	part = grammar_part_source(g, GRAMMAR_JSON_SCHEMA, schema->data, schema->n_bytes, &own);
@@ -72,9 +74,11 @@ static grammar_part read_schema(struct grammar *g, const struct call_tool *tool,
 		struct bytes place = {0};
 		size_t n = strlen(prefix);
 		bytes_append_format(&place, "%s%s", pointer, strncmp(at, prefix, n) == 0 ? at + n : at);
+		report->no_memory |= place.failed;
 		refuse_at(report, tool, place.failed ? pointer : place.data, own.refused[i].why);
 		bytes_free(&place);
 	}
+	report->no_memory |= own.no_memory;
 	grammar_report_free(&own);
 	return part;
 }
@@ -147,6 +151,7 @@ static grammar_part object_call(struct grammar *g, const struct call_shape *shap
 	add_blank(&row);
 	add(&row, object_arguments(g, tool, report));
 	add_text(&row, "}");
+	report->no_memory |= name.failed;
 	bytes_free(&name);
 	return finish(&row);
 }

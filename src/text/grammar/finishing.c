@@ -27,7 +27,9 @@ static uint32_t bytes_from(struct grammar *g, uint32_t state)
 {
 	if (!g->shortest)
 		g->shortest = shortest_create(&g->network, g->languages);
-	return g->shortest ? shortest_of(g->shortest, g->matcher, state) : SHORTEST_UNKNOWN;
+	uint32_t bytes = g->shortest ? shortest_of(g->shortest, g->matcher, state) : SHORTEST_UNKNOWN;
+	g->no_memory |= !g->shortest || shortest_lacks_memory(g->shortest);
+	return bytes;
 }
 
 /* Appends the shortest text from a state on. */
@@ -51,6 +53,7 @@ static bool write_shortest(struct grammar *g, uint32_t state, struct bytes *out)
 		state = next;
 		left--;
 	}
+	g->no_memory |= out->failed;
 	return !out->failed;
 }
 
@@ -152,7 +155,7 @@ bool grammar_mask_within(struct grammar *g, const struct grammar_vocabulary *v, 
 	if (known.failed)
 		return error_set(error, ERROR_MEMORY, "not enough memory for the mask of a constraint");
 	if (grammar_failed(g))
-		return error_set(error, ERROR_INFERENCE, "the constraint ran out of %s", grammar_failed(g));
+		return grammar_set_failure(g, error);
 	if (grammar_complete(g))
 		for (int i = 0; i < v->n_ends; i++)
 			mask[v->ends[i] / 32] |= 1U << v->ends[i] % 32;

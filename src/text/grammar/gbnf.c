@@ -46,6 +46,12 @@ static void refuse(struct reader *r, size_t at, const char *why)
 	r->failed = true;
 }
 
+static void refuse_for_memory(struct reader *r)
+{
+	languages_note_no_memory(r->l);
+	r->failed = true;
+}
+
 /* ---- names ---- */
 
 static uint32_t hash_of_name(const void *owner, uint32_t id)
@@ -61,7 +67,7 @@ static uint32_t hash_of_name(const void *owner, uint32_t id)
 static struct name *find_name(struct reader *r, const char *text, size_t n)
 {
 	if (!TABLE_RESERVE(r->names, r->n_names, r->max_names, 1) || !table_index_room(&r->index, hash_of_name, r)) {
-		refuse(r, r->at, "it is too large");
+		refuse_for_memory(r);
 		return NULL;
 	}
 	r->names[r->n_names] = (struct name){.text = text, .n = n, .used_at = r->at};
@@ -155,7 +161,7 @@ static void read_literal(struct reader *r, uint32_t from, uint32_t to)
 	size_t n = 0, max = 0;
 	for (r->at++; !r->failed && r->at < r->n && peek(r) != '"' && peek(r) != '\n';) {
 		if (!TABLE_RESERVE(codes, n, max, 1)) {
-			refuse(r, r->at, "it is too large");
+			refuse_for_memory(r);
 			break;
 		}
 		codes[n++] = read_char(r);
@@ -180,7 +186,7 @@ static void read_class(struct reader *r, uint32_t from, uint32_t to)
 	r->at += negated;
 	while (!r->failed && r->at < r->n && peek(r) != ']') {
 		if (!TABLE_RESERVE(ranges, n, max, 1)) {
-			refuse(r, r->at, "it is too large");
+			refuse_for_memory(r);
 			break;
 		}
 		uint32_t first = read_char(r), last = first;

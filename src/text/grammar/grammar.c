@@ -14,29 +14,32 @@
 
 /* ---- reports ---- */
 
-static void add_remark(struct grammar_remark **list, size_t *n, size_t *max, const char *pointer, const char *why)
+static bool add_remark(struct grammar_remark **list, size_t *n, size_t *max, const char *pointer, const char *why)
 {
-	if (*n >= GRAMMAR_MAX_REMARKS || !table_reserve((void **)list, *n, max, 1, sizeof **list))
-		return;
+	if (*n >= GRAMMAR_MAX_REMARKS)
+		return true;
+	if (!table_reserve((void **)list, *n, max, 1, sizeof **list))
+		return false;
 	struct grammar_remark remark = {strdup(pointer), strdup(why)};
 	if (remark.pointer && remark.why) {
 		(*list)[(*n)++] = remark;
-		return;
+		return true;
 	}
 	free(remark.pointer);
 	free(remark.why);
+	return false;
 }
 
 void report_refusal(struct grammar_report *report, const char *pointer, const char *why)
 {
-	if (report)
-		add_remark(&report->refused, &report->n_refused, &report->max_refused, pointer, why);
+	if (report && !add_remark(&report->refused, &report->n_refused, &report->max_refused, pointer, why))
+		report->no_memory = true;
 }
 
 void report_note(struct grammar_report *report, const char *pointer, const char *why)
 {
-	if (report)
-		add_remark(&report->notes, &report->n_notes, &report->max_notes, pointer, why);
+	if (report && !add_remark(&report->notes, &report->n_notes, &report->max_notes, pointer, why))
+		report->no_memory = true;
 }
 
 static void free_remarks(struct grammar_remark *list, size_t n)
@@ -89,6 +92,8 @@ static bool choice_read(struct grammar *g, const char *source, size_t n_bytes, s
 	size_t n = json_count(choices), i = 0;
 	struct language_string *strings = n ? calloc(n, sizeof *strings) : NULL;
 	const char *why = !choices ? error.message : NULL;
+	if (error.code == ERROR_MEMORY || (n && !strings))
+		g->no_memory = true;
 	if (choices && (json_type(choices) != JSON_ARRAY || n == 0))
 		why = "choices must be an array of strings with at least one";
 	for (const struct json *choice = json_first(choices); choice && strings && !why; choice = json_next(choice), i++) {
@@ -134,6 +139,8 @@ bool grammar_make_ready(struct grammar *g, struct grammar_report *report)
 {
 	if (!network_trim(&g->network, g->languages)) {
 		const char *why = languages_failed(g->languages);
+		if (grammar_lacks_memory(g, report))
+			return false;
 		if (why && strcmp(why, "steps") == 0)
 			report_refusal(report, "", "it takes too many steps to find out what it allows");
 		else if (!why && !g->network.failed)
@@ -143,17 +150,26 @@ bool grammar_make_ready(struct grammar *g, struct grammar_report *report)
 		return false;
 	}
 	g->matcher = matcher_create(&g->network, g->languages);
+	g->no_memory |= !g->matcher;
 	if (!g->matcher)
 		return false;
 	g->state = matcher_start(g->matcher);
-	if (matcher_failed(g->matcher))
+	if (matcher_failed(g->matcher) && !grammar_lacks_memory(g, report))
 		report_refusal(report, "", matcher_failed(g->matcher));
 	return !matcher_failed(g->matcher);
 }
 
-void grammar_set_error(const struct grammar_report *report, struct error *error)
+bool grammar_lacks_memory(const struct grammar *g, const struct grammar_report *report)
 {
-	if (report->n_refused > 0)
+	const char *why = g->matcher ? matcher_failed(g->matcher) : NULL;
+	return g->no_memory || g->network.no_memory || (report && report->no_memory) ||
+	       languages_lack_memory(g->languages) || (why && strcmp(why, GRAMMAR_NO_MEMORY) == 0);
+}
+
+void grammar_set_error(const struct grammar *g, const struct grammar_report *report, struct error *error)
+{
+	bool memory = !g || !g->languages || grammar_lacks_memory(g, report);
+	if (report->n_refused > 0 && !memory)
 		error_set(error, ERROR_CONSTRAINT, "%.120s%s%.300s", report->refused[0].pointer,
 		          *report->refused[0].pointer ? ": " : "", report->refused[0].why);
 	else
@@ -168,10 +184,11 @@ struct grammar *grammar_compile(enum grammar_kind kind, const char *source, size
 	bool ok = g && (g->languages = languages_create()) != NULL;
 	if (ok) {
 		languages_allow(g->languages, GRAMMAR_COMPILE_STEPS);
-		ok = grammar_read_source(g, kind, source, n_bytes, to) && to->n_refused == 0 && grammar_make_ready(g, to);
+		ok = grammar_read_source(g, kind, source, n_bytes, to) && to->n_refused == 0 && grammar_make_ready(g, to) &&
+		     !to->no_memory;
 	}
 	if (!ok)
-		grammar_set_error(to, error);
+		grammar_set_error(g, to, error);
 	grammar_report_free(&own);
 	if (ok)
 		return g;
@@ -237,7 +254,13 @@ bool grammar_over(const struct grammar *g)
 
 const char *grammar_failed(const struct grammar *g)
 {
-	return matcher_failed(g->matcher);
+	return grammar_lacks_memory(g, NULL) ? GRAMMAR_NO_MEMORY : matcher_failed(g->matcher);
+}
+
+bool grammar_set_failure(const struct grammar *g, struct error *error)
+{
+	enum error_code code = grammar_lacks_memory(g, NULL) ? ERROR_MEMORY : ERROR_INFERENCE;
+	return error_set(error, code, "the constraint ran out of %s", grammar_failed(g));
 }
 
 size_t grammar_bytes(const struct grammar *g)

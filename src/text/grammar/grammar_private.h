@@ -28,6 +28,7 @@ struct grammar {
 	struct shortest *shortest; /* NULL until asked for (finishing.c) */
 	struct known_mask masks[GRAMMAR_MASKS], insides[GRAMMAR_INSIDES];
 	size_t next_mask, next_inside;
+	bool no_memory; /* for what none of the parts knows of */
 };
 
 /* Between two tokens there may be many, but not between each two of many. */
@@ -38,8 +39,12 @@ bool grammar_read_source(struct grammar *grammar, enum grammar_kind kind, const 
                          struct grammar_report *report);
 /* Trims the network and sets up the matcher. */
 bool grammar_make_ready(struct grammar *grammar, struct grammar_report *report);
-/* The first refusal; where there is none memory was short. */
-void grammar_set_error(const struct grammar_report *report, struct error *error);
+/* An allocation failed while it was made or used: what else was found says nothing then. `report` may be NULL. */
+bool grammar_lacks_memory(const struct grammar *grammar, const struct grammar_report *report);
+/* The first refusal, or that memory was short. `grammar` may be NULL. */
+void grammar_set_error(const struct grammar *grammar, const struct grammar_report *report, struct error *error);
+/* The grammar ran out of something between two tokens. False. */
+bool grammar_set_failure(const struct grammar *grammar, struct error *error);
 
 /* Adds a remark; beyond GRAMMAR_MAX_REMARKS, or with `report` NULL, nothing. */
 void report_refusal(struct grammar_report *report, const char *pointer, const char *why);

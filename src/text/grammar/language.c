@@ -20,6 +20,16 @@ const char *languages_failed(const struct languages *l)
 	return l->failed;
 }
 
+bool languages_lack_memory(const struct languages *l)
+{
+	return l->failed && strcmp(l->failed, LANGUAGE_NO_MEMORY) == 0;
+}
+
+void languages_note_no_memory(struct languages *l)
+{
+	language_fail(l, LANGUAGE_NO_MEMORY);
+}
+
 void languages_allow(struct languages *l, uint64_t n_steps)
 {
 	l->steps_left = n_steps;
@@ -75,9 +85,10 @@ static bool same_term(const struct languages *l, const struct term *a, const str
 /* The id of a term like `made`, whose list, when it has one, is the last in `words` (and is dropped if it is known). */
 static uint32_t intern(struct languages *l, struct term made)
 {
-	if (l->failed || l->n_terms >= MAX_TERMS || !TABLE_RESERVE(l->terms, l->n_terms, l->max_terms, 1) ||
-	    !table_index_room(&l->index, hash_of, l))
-		return language_fail(l, "memory");
+	if (l->failed || l->n_terms >= MAX_TERMS)
+		return language_fail(l, "size");
+	if (!TABLE_RESERVE(l->terms, l->n_terms, l->max_terms, 1) || !table_index_room(&l->index, hash_of, l))
+		return language_fail(l, LANGUAGE_NO_MEMORY);
 	made.first_arc = UINT32_MAX;
 	l->terms[l->n_terms] = made; /* where hash_of finds it */
 	uint32_t hash = hash_of(l, (uint32_t)l->n_terms);
@@ -96,7 +107,7 @@ static uint32_t intern(struct languages *l, struct term made)
 static bool push_word(struct languages *l, uint32_t word)
 {
 	if (!TABLE_RESERVE(l->words, l->n_words, l->max_words, 1)) {
-		language_fail(l, "memory");
+		language_fail(l, LANGUAGE_NO_MEMORY);
 		return false;
 	}
 	l->words[l->n_words++] = word;
@@ -158,7 +169,7 @@ uint32_t language_class(struct languages *l, const struct char_range *ranges, si
 {
 	struct char_range *sorted = malloc((n_ranges + 1) * sizeof *sorted);
 	if (!sorted)
-		return language_fail(l, "memory");
+		return language_fail(l, LANGUAGE_NO_MEMORY);
 	if (n_ranges)
 		memcpy(sorted, ranges, n_ranges * sizeof *sorted);
 	qsort(sorted, n_ranges, sizeof *sorted, by_first);
@@ -241,7 +252,7 @@ static bool push_parts(struct languages *l, enum kind kind, uint32_t id)
 	const struct term *term = &l->terms[id];
 	bool opens = term->kind == kind;
 	if (!TABLE_RESERVE(l->parts, l->n_parts, l->max_parts, opens ? term->b : 1)) {
-		language_fail(l, "memory");
+		language_fail(l, LANGUAGE_NO_MEMORY);
 		return false;
 	}
 	if (!opens) {
@@ -270,7 +281,7 @@ static bool join_classes(struct languages *l)
 		}
 		if (!TABLE_RESERVE(ranges, n_ranges, max_ranges, term->b / 2)) {
 			free(ranges);
-			language_fail(l, "memory");
+			language_fail(l, LANGUAGE_NO_MEMORY);
 			return false;
 		}
 		for (uint32_t k = 0; k < term->b; k += 2)
@@ -313,7 +324,7 @@ static uint32_t finish_parts(struct languages *l, enum kind kind)
 	if (absorbed || n < 2)
 		return absorbed ? absorbing : n == 1 ? l->parts[0] : neutral;
 	if (!TABLE_RESERVE(l->words, l->n_words, l->max_words, n))
-		return language_fail(l, "memory");
+		return language_fail(l, LANGUAGE_NO_MEMORY);
 	memcpy(l->words + start, l->parts, n * sizeof *l->words);
 	l->n_words += n;
 	bool any_empty = false, all_empty = true, plain = kind == KIND_EITHER;
@@ -407,7 +418,7 @@ static uint32_t tree_of(struct languages *l, const struct language_string *strin
 		}
 		if (!TABLE_RESERVE(parts, n_parts, max_parts, 1)) {
 			free(parts);
-			return language_fail(l, "memory");
+			return language_fail(l, LANGUAGE_NO_MEMORY);
 		}
 		parts[n_parts++] = term;
 		i = end;
@@ -456,7 +467,7 @@ static uint32_t multiples_at(struct languages *l, uint32_t which, uint32_t read,
 uint32_t language_multiples(struct languages *l, uint64_t step, uint32_t scale)
 {
 	if (!TABLE_RESERVE(l->multiples, l->n_multiples, l->max_multiples, 1))
-		return language_fail(l, "memory");
+		return language_fail(l, LANGUAGE_NO_MEMORY);
 	l->multiples[l->n_multiples] = (struct multiples){step, scale};
 	return multiples_at(l, (uint32_t)l->n_multiples++, READ_NOTHING, 0);
 }

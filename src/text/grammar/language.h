@@ -27,7 +27,11 @@ struct char_range {
 
 struct languages *languages_create(void); /* NULL without memory */
 void languages_destroy(struct languages *languages);
-/* NULL while all is well, else what ran out: "memory" or "steps". */
+/* NULL while all is well, else what ran out: LANGUAGE_NO_MEMORY (an allocation failed), "size" or "steps" (a bound was met). */
+#define LANGUAGE_NO_MEMORY "memory"
+bool languages_lack_memory(const struct languages *languages);
+/* For who fails to allocate what concerns them: notes it, unless something else was noted before. */
+void languages_note_no_memory(struct languages *languages);
 const char *languages_failed(const struct languages *languages);
 /* Steps that may be taken from now on; one is about the derivative of one small term. */
 void languages_allow(struct languages *languages, uint64_t n_steps);

@@ -139,7 +139,7 @@ bool network_recurses_left(struct network *network)
 		network->failed = !found;
 		recurses = !found || has_inner_call(&s);
 	} else {
-		network->failed = true;
+		network_lacks_memory(network);
 	}
 	free(s.nothing);
 	free(s.open);

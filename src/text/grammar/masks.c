@@ -207,7 +207,7 @@ bool grammar_mask(struct grammar *g, const struct grammar_vocabulary *v, uint32_
 	g->state = matcher_tidy(g->matcher, g->state);
 	make_mask(g, v, mask);
 	if (grammar_failed(g))
-		return error_set(error, ERROR_INFERENCE, "the constraint ran out of %s", grammar_failed(g));
+		return grammar_set_failure(g, error);
 	uint32_t any = 0;
 	for (size_t i = 0; i < v->n_words; i++)
 		any |= mask[i];

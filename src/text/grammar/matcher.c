@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,13 +13,15 @@ enum {
 	N_BYTES = 256,
 };
 
-/* Whether a bound was met or an allocation failed the C library knows (errno), or who noticed first. */
+#define TOO_MANY_STEPS "steps: the grammar can be read in too many ways"
+#define TOO_MANY_WAYS  "size: the grammar can be read in too many ways"
+
+/* Notes the first reason. */
 static void fail(struct matcher *m, const char *why)
 {
 	const char *before = languages_failed(m->languages);
-	bool memory = errno == ENOMEM || (before && strcmp(before, "memory") == 0);
 	if (!m->failed)
-		m->failed = memory ? "memory" : why;
+		m->failed = before ? before : why;
 }
 
 const char *matcher_failed(const struct matcher *m)
@@ -73,7 +74,7 @@ static void settle_places(struct matcher *m)
 	for (size_t i = m->made_first; i < m->n_places && !m->failed; i++) {
 		m->places[i].stack = stacks_settle(&m->stacks, m->places[i].stack);
 		if (m->places[i].stack == STACK_NONE)
-			fail(m, "memory: the grammar can be read in too many ways");
+			fail(m, m->stacks.no_memory ? LANGUAGE_NO_MEMORY : TOO_MANY_WAYS);
 	}
 }
 
@@ -87,9 +88,10 @@ static uint32_t finish_state(struct matcher *m)
 		m->n_places = m->made_first;
 		return 0;
 	}
-	if (n > MAX_PLACES || m->n_states >= MAX_STATES || !TABLE_RESERVE(m->states, m->n_states, m->max_states, 1) ||
+	bool too_many = n > MAX_PLACES || m->n_states >= MAX_STATES;
+	if (too_many || !TABLE_RESERVE(m->states, m->n_states, m->max_states, 1) ||
 	    !table_index_room(&m->index, hash_of_state, m)) {
-		fail(m, "memory: the grammar can be read in too many ways");
+		fail(m, too_many ? TOO_MANY_WAYS : LANGUAGE_NO_MEMORY);
 		m->n_places = m->made_first;
 		return 0;
 	}
@@ -119,7 +121,7 @@ static void begin_state(struct matcher *m)
 static void put_place(struct matcher *m, struct place place)
 {
 	if (!TABLE_RESERVE(m->places, m->n_places, m->max_places, 1)) {
-		fail(m, "memory");
+		fail(m, LANGUAGE_NO_MEMORY);
 		return;
 	}
 	m->places[m->n_places++] = place;
@@ -137,7 +139,7 @@ static void visit(struct matcher *m, uint32_t state, uint32_t stack)
 		if (m->visits[i].stack == stack)
 			return;
 	if (m->n_visits >= MAX_CLOSURE || !TABLE_RESERVE(m->visits, m->n_visits, m->max_visits, 1)) {
-		fail(m, "steps: the grammar can be read in too many ways");
+		fail(m, m->n_visits >= MAX_CLOSURE ? TOO_MANY_STEPS : LANGUAGE_NO_MEMORY);
 		return;
 	}
 	m->last_visit[state] = (uint32_t)m->n_visits;
@@ -157,7 +159,7 @@ static void visit_call(struct matcher *m, const struct network_edge *edge, uint3
 	bool first;
 	uint32_t call = stacks_call(&m->stacks, edge->value, link, &first);
 	if (call == STACK_NONE)
-		fail(m, "memory");
+		fail(m, LANGUAGE_NO_MEMORY);
 	else if (first)
 		visit(m, n->rules[edge->value], call);
 	else if (m->stacks.calls[call & ~STACK_CALL].ended)
@@ -225,7 +227,7 @@ static void reach(struct matcher *m, uint32_t state, uint32_t stack)
 	visit(m, state, stack);
 	for (size_t i = first; i < m->n_visits && !m->failed; i++) {
 		if (!language_take_steps(m->languages, 1)) {
-			fail(m, "steps: the grammar can be read in too many ways");
+			fail(m, TOO_MANY_STEPS);
 			return;
 		}
 		look_at_state(m, m->visits[i].state, m->visits[i].stack);
@@ -264,7 +266,7 @@ static uint32_t make_step(struct matcher *m, uint32_t state, unsigned char byte)
 	uint32_t first = m->states[state].first_place, n = m->states[state].n_places;
 	begin_state(m);
 	if (!language_take_steps(m->languages, n))
-		fail(m, "steps: the grammar can be read in too many ways");
+		fail(m, TOO_MANY_STEPS);
 	for (uint32_t i = 0; i < n && !m->failed; i++)
 		step_place(m, m->places[first + i], byte);
 	uint32_t next = finish_state(m);
@@ -283,7 +285,7 @@ uint32_t matcher_step(struct matcher *m, uint32_t state, unsigned char byte)
 	if (!m->states[state].next) {
 		m->states[state].next = calloc(N_BYTES, sizeof *m->states[state].next);
 		if (!m->states[state].next) {
-			fail(m, "memory");
+			fail(m, LANGUAGE_NO_MEMORY);
 			return 0;
 		}
 	}

@@ -14,10 +14,15 @@ void network_free(struct network *network)
 	*network = (struct network){0};
 }
 
+void network_lacks_memory(struct network *network)
+{
+	network->failed = network->no_memory = true;
+}
+
 uint32_t network_state(struct network *network)
 {
 	if (!TABLE_RESERVE(network->states, network->n_states, network->max_states, 1)) {
-		network->failed = true;
+		network_lacks_memory(network);
 		return 0;
 	}
 	network->states[network->n_states] = (struct network_state){.first_edge = NETWORK_NONE, .order = NETWORK_NONE};
@@ -27,7 +32,7 @@ uint32_t network_state(struct network *network)
 uint32_t network_rule(struct network *network)
 {
 	if (!TABLE_RESERVE(network->rules, network->n_rules, network->max_rules, 1)) {
-		network->failed = true;
+		network_lacks_memory(network);
 		return 0;
 	}
 	network->rules[network->n_rules] = network_state(network);
@@ -36,9 +41,12 @@ uint32_t network_rule(struct network *network)
 
 void network_edge(struct network *network, uint32_t from, enum edge_kind kind, uint32_t value, uint32_t to)
 {
-	if (network->failed || network->n_edges >= NETWORK_MAX_EDGES ||
-	    !TABLE_RESERVE(network->edges, network->n_edges, network->max_edges, 1)) {
+	if (network->failed || network->n_edges >= NETWORK_MAX_EDGES) {
 		network->failed = true;
+		return;
+	}
+	if (!TABLE_RESERVE(network->edges, network->n_edges, network->max_edges, 1)) {
+		network_lacks_memory(network);
 		return;
 	}
 	struct network_state *state = &network->states[from];
@@ -163,7 +171,7 @@ bool network_trim(struct network *network, struct languages *languages)
 		find_live(&t);
 		drop_edges(&t);
 	} else {
-		network->failed = true;
+		network_lacks_memory(network);
 	}
 	free(t.from);
 	free(t.next_into);

@@ -296,6 +296,8 @@ uint32_t number_texts(struct languages *l, const struct decimal *value)
 {
 	struct bytes text = {0};
 	decimal_write(&text, value);
+	if (text.failed)
+		languages_note_no_memory(l);
 	uint32_t zeros = language_repeat(l, language_char(l, '0', '0'), 0, LANGUAGE_NO_MAX), more = zeros;
 	if (decimal_is_integer(value)) {
 		uint32_t point = language_sequence(l, language_text(l, ".0", 2), zeros);

@@ -23,12 +23,12 @@ struct grammar *grammar_begin(struct error *error)
 struct grammar *grammar_finish(struct grammar *g, grammar_part root, struct grammar_report *report, struct error *error)
 {
 	struct grammar_report own = {0}, *to = report ? report : &own;
-	if (root == GRAMMAR_PART_NONE && to->n_refused == 0 && !g->network.failed && !languages_failed(g->languages))
+	if (root == GRAMMAR_PART_NONE && to->n_refused == 0 && !grammar_lacks_memory(g, to))
 		report_refusal(to, "", "no text satisfies it");
 	g->network.root = root;
-	bool ok = to->n_refused == 0 && root != GRAMMAR_PART_NONE && grammar_make_ready(g, to);
+	bool ok = to->n_refused == 0 && root != GRAMMAR_PART_NONE && grammar_make_ready(g, to) && !to->no_memory;
 	if (!ok)
-		grammar_set_error(to, error);
+		grammar_set_error(g, to, error);
 	grammar_report_free(&own);
 	if (ok)
 		return g;
@@ -187,7 +187,8 @@ static grammar_part words_part(struct grammar *g, const char *const *words, size
 	grammar_part part = begin_part(g, &start, &end);
 	bool ok = part != GRAMMAR_PART_NONE && make_tree(&tree, words, n_words);
 	uint32_t *states = ok ? calloc(tree.n_nodes, sizeof *states) : NULL;
-	g->network.failed |= !states;
+	if (!states)
+		network_lacks_memory(&g->network);
 	for (size_t i = 0; i < tree.n_nodes && states; i++) {
 		states[i] = i == 0 ? start : until && tree.nodes[i].is_word ? end : network_state(&g->network);
 		if (!until)

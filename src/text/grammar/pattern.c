@@ -46,10 +46,16 @@ static uint32_t refuse(struct parser *p, const char *why, size_t at)
 	return NO_NODE;
 }
 
+static uint32_t refuse_for_memory(struct parser *p)
+{
+	languages_note_no_memory(p->l);
+	return refuse(p, "no memory", p->at);
+}
+
 static uint32_t add_node(struct parser *p, struct node node)
 {
 	if (!TABLE_RESERVE(p->nodes, p->n_nodes, p->max_nodes, 1))
-		return refuse(p, "no memory", p->at);
+		return refuse_for_memory(p);
 	node.at = p->at;
 	node.next = NO_NODE;
 	p->nodes[p->n_nodes] = node;
@@ -280,7 +286,7 @@ static uint32_t compile_sequence(struct parser *p, const struct node *node, uint
 	if (!items || !starts) {
 		free(items);
 		free(starts);
-		refuse(p, "no memory", node->at);
+		refuse_for_memory(p);
 		return LANGUAGE_NONE;
 	}
 	size_t i = 0;
@@ -317,7 +323,7 @@ static uint32_t compile_either(struct parser *p, const struct node *node, uint32
 	size_t n = 0, max = 0;
 	for (uint32_t id = node->child; id != NO_NODE; id = p->nodes[id].next) {
 		if (!TABLE_RESERVE(branches, n, max, 1)) {
-			refuse(p, "no memory", node->at);
+			refuse_for_memory(p);
 			break;
 		}
 		branches[n++] = compile(p, id, rest, start);

@@ -25,6 +25,7 @@ struct ranges {
 static bool add_range(struct class_reader *r, struct ranges *ranges, uint32_t first, uint32_t last)
 {
 	if (!TABLE_RESERVE(ranges->list, ranges->n, ranges->max, 1)) {
+		languages_note_no_memory(r->l);
 		r->why = "no memory";
 		return false;
 	}

@@ -43,7 +43,11 @@ uint32_t schema_rule_of(struct schema *s, uint32_t *literals, size_t n_literals)
 	size_t n = n_literals;
 	if (!shorten(literals, &n))
 		return RULE_DEAD;
-	if (s->n_rules >= MAX_RULES || !TABLE_RESERVE(s->rules, s->n_rules, s->max_rules, 1) ||
+	if (s->n_rules >= MAX_RULES) {
+		schema_too_large(s);
+		return RULE_DEAD;
+	}
+	if (!TABLE_RESERVE(s->rules, s->n_rules, s->max_rules, 1) ||
 	    !TABLE_RESERVE(s->literals, s->n_literals, s->max_literals, n) ||
 	    !table_index_room(&s->rule_index, hash_of_rule, s)) {
 		schema_out_of_memory(s);
@@ -97,7 +101,9 @@ static void write_rules(struct schema *s)
 		schema_refuse(s, NULL, "no value satisfies it");
 	for (size_t i = 0; i < s->n_rules && !s->refused; i++) {
 		write_rule(s, i);
-		if (s->net->failed || languages_failed(s->l)) {
+		if (s->net->no_memory || languages_lack_memory(s->l)) {
+			schema_out_of_memory(s);
+		} else if (s->net->failed || languages_failed(s->l)) {
 			const char *why = languages_failed(s->l);
 			schema_refuse(s, NULL, why && strcmp(why, "steps") == 0 ? "it takes too many steps" : "it is too large");
 		}
@@ -122,6 +128,10 @@ bool schema_read(struct grammar *grammar, const char *source, size_t n_bytes, st
 	                   .arena = &grammar->arena,
 	                   .report = report};
 	s.document = json_parse(source, n_bytes, &(struct json_limits){.max_depth = MAX_NESTING}, &error);
+	if (!s.document && error.code == ERROR_MEMORY) {
+		languages_note_no_memory(s.l);
+		return false;
+	}
 	if (!s.document) {
 		report_refusal(report, "", error.message);
 		return false;

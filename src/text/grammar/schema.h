@@ -97,7 +97,8 @@ bool schema_find_resources(struct schema *schema);
 /* Refuses `value`, a part of the document (NULL: all of it). Once for each place. */
 void schema_refuse(struct schema *schema, const struct json *value, const char *format, ...) PRINTF_LIKE(3, 4);
 void schema_note(struct schema *schema, const struct json *value, const char *format, ...) PRINTF_LIKE(3, 4);
-void schema_out_of_memory(struct schema *schema);
+void schema_out_of_memory(struct schema *schema); /* an allocation failed */
+void schema_too_large(struct schema *schema);     /* a bound was met: refuses all of the document */
 
 /* A schema in place below another one (a keyword's value, or a part of it). */
 uint32_t schema_node(struct schema *schema, uint32_t above, const struct json *value);

@@ -59,6 +59,8 @@ static void remark(struct schema *s, const struct json *value, bool refuses, con
 		pointer.n_bytes = 0;
 	bytes_append(&pointer, "", 1);
 	const char *place = pointer.failed ? "" : pointer.data;
+	if (pointer.failed)
+		languages_note_no_memory(s->l);
 	if (s->report && refuses && !was_said(s->report->refused, s->report->n_refused, place, why))
 		report_refusal(s->report, place, why);
 	if (s->report && !refuses && !was_said(s->report->notes, s->report->n_notes, place, why))
@@ -84,6 +86,12 @@ void schema_note(struct schema *s, const struct json *value, const char *format,
 }
 
 void schema_out_of_memory(struct schema *s)
+{
+	languages_note_no_memory(s->l);
+	s->refused = true;
+}
+
+void schema_too_large(struct schema *s)
 {
 	if (!s->refused)
 		report_refusal(s->report, "", "it is too large");
@@ -310,8 +318,11 @@ static uint32_t hash_of_node(const void *owner, uint32_t id)
 
 static uint32_t intern_node(struct schema *s, struct schema_node node)
 {
-	if (s->n_nodes >= UINT32_MAX / 4 || !TABLE_RESERVE(s->nodes, s->n_nodes, s->max_nodes, 1) ||
-	    !table_index_room(&s->node_index, hash_of_node, s)) {
+	if (s->n_nodes >= UINT32_MAX / 4) {
+		schema_too_large(s);
+		return NODE_FALSE;
+	}
+	if (!TABLE_RESERVE(s->nodes, s->n_nodes, s->max_nodes, 1) || !table_index_room(&s->node_index, hash_of_node, s)) {
 		schema_out_of_memory(s);
 		return NODE_FALSE;
 	}

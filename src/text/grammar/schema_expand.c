@@ -51,7 +51,11 @@ void expansion_work(struct expansion *e, uint32_t parent, uint32_t literal, cons
 	for (size_t i = 0; i < e->n_work; i++)
 		if (e->work[i].literal == literal && e->work[i].frame == frame)
 			return;
-	if (e->n_work >= MAX_WORK || !TABLE_RESERVE(e->work, e->n_work, e->max_work, 1)) {
+	if (e->n_work >= MAX_WORK) {
+		schema_too_large(e->schema);
+		return;
+	}
+	if (!TABLE_RESERVE(e->work, e->n_work, e->max_work, 1)) {
 		schema_out_of_memory(e->schema);
 		return;
 	}

@@ -82,7 +82,7 @@ static uint32_t from_pattern(struct schema *s, const char *pattern)
 	struct pattern_fault fault;
 	uint32_t language = pattern_compile(s->l, pattern, strlen(pattern), true, &fault);
 	if (fault.why)
-		schema_out_of_memory(s);
+		schema_too_large(s);
 	return language;
 }
 

@@ -200,8 +200,12 @@ static void part_classes(struct object *o, uint32_t names, uint32_t literal, uns
 			continue;
 		uint32_t out = language_both(s->l, all, language_not(s->l, names));
 		bool splits = language_is_live(s->l, out);
-		if (splits && (o->n_classes >= MAX_CLASSES || !TABLE_RESERVE(o->classes, o->n_classes, o->max_classes, 1))) {
+		if (splits && o->n_classes >= MAX_CLASSES) {
 			schema_refuse(s, o->keyword, "the names of members fall into too many classes");
+			return;
+		}
+		if (splits && !TABLE_RESERVE(o->classes, o->n_classes, o->max_classes, 1)) {
+			schema_out_of_memory(s);
 			return;
 		}
 		if (splits) {
@@ -272,7 +276,8 @@ static uint32_t member_rule(struct object *o, const struct language_string *name
 		characters_escape(&escaped, name->text, name->n_bytes);
 		bytes_append(&escaped, "\"", 1);
 		network_bytes(s->net, inside, escaped.data ? escaped.data : "", escaped.n_bytes, after);
-		s->net->failed |= escaped.failed;
+		if (escaped.failed)
+			network_lacks_memory(s->net);
 		bytes_free(&escaped);
 	} else {
 		network_edge(s->net, inside, EDGE_STRING, names, after);

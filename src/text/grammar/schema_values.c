@@ -83,8 +83,10 @@ static uint32_t set_of_numbers(struct expansion *e, const struct atom *atom)
 			return LANGUAGE_NONE;
 		}
 		decimal_write(&text, &d);
+		if (text.failed)
+			languages_note_no_memory(l);
 		bool all_texts = atom->low || (e->schema->grammar->keeps_points && decimal_is_plain(&d));
-		uint32_t one = all_texts ? number_texts(l, &d) : language_text(l, text.data, text.n_bytes);
+		uint32_t one = all_texts ? number_texts(l, &d) : language_text(l, text.data ? text.data : "", text.n_bytes);
 		all = language_either(l, all, one);
 		bytes_free(&text);
 	}

@@ -27,7 +27,7 @@ struct shortest {
 	uint32_t *seen; /* [term] the search that looked at it last */
 	size_t n_seen, max_seen;
 	uint32_t search;
-	bool failed;
+	bool failed, no_memory;
 };
 
 /* Beyond UNREACHED nothing is told apart. */
@@ -40,6 +40,12 @@ static uint32_t fail(struct shortest *s)
 {
 	s->failed = true;
 	return UNREACHED;
+}
+
+static uint32_t lack_memory(struct shortest *s)
+{
+	s->no_memory = true;
+	return fail(s);
 }
 
 /* ---- characters ---- */
@@ -75,7 +81,7 @@ static void know_length(struct shortest *s, uint32_t term, bool in_string, uint3
 {
 	size_t at = (size_t)term * 2 + in_string;
 	if (at >= s->n_lengths && !TABLE_RESERVE(s->lengths, s->n_lengths, s->max_lengths, at + 1 - s->n_lengths)) {
-		s->failed = true;
+		lack_memory(s);
 		return;
 	}
 	while (s->n_lengths <= at)
@@ -97,9 +103,12 @@ static void swap(struct shortest *s, size_t a, size_t b)
 
 static void push(struct shortest *s, struct node node)
 {
-	if (s->n_nodes >= MAX_NODES || !TABLE_RESERVE(s->nodes, s->n_nodes, s->max_nodes, 1) ||
-	    !TABLE_RESERVE(s->heap, s->n_heap, s->max_heap, 1)) {
-		s->failed = true;
+	if (s->n_nodes >= MAX_NODES) {
+		fail(s);
+		return;
+	}
+	if (!TABLE_RESERVE(s->nodes, s->n_nodes, s->max_nodes, 1) || !TABLE_RESERVE(s->heap, s->n_heap, s->max_heap, 1)) {
+		lack_memory(s);
 		return;
 	}
 	s->nodes[s->n_nodes] = node;
@@ -146,7 +155,7 @@ static void push_arcs(struct shortest *s, uint32_t at, bool in_string)
 static bool is_first(struct shortest *s, uint32_t term)
 {
 	if (term >= s->n_seen && !TABLE_RESERVE(s->seen, s->n_seen, s->max_seen, term + 1 - s->n_seen)) {
-		s->failed = true;
+		lack_memory(s);
 		return false;
 	}
 	while (s->n_seen <= term)
@@ -217,7 +226,7 @@ static void find_ways(struct shortest *s)
 	size_t n_looks = 0;
 	s->ways = malloc((n->n_states + 1) * sizeof *s->ways);
 	if (!s->ways) {
-		s->failed = true;
+		lack_memory(s);
 		return;
 	}
 	for (size_t i = 0; i < n->n_states; i++)
@@ -240,7 +249,7 @@ static void find_ways(struct shortest *s)
 static uint32_t after_stack(struct shortest *s, const struct matcher *m, uint32_t id)
 {
 	if (id >= s->n_stacks && !TABLE_RESERVE(s->stacks, s->n_stacks, s->max_stacks, id + 1 - s->n_stacks))
-		return fail(s);
+		return lack_memory(s);
 	for (; s->n_stacks <= id; s->n_stacks++) {
 		size_t n;
 		const struct frame *frames = matcher_frames(m, (uint32_t)s->n_stacks, &n);
@@ -337,6 +346,11 @@ void shortest_destroy(struct shortest *s)
 	free(s->heap);
 	free(s->seen);
 	free(s);
+}
+
+bool shortest_lacks_memory(const struct shortest *s)
+{
+	return s->no_memory;
 }
 
 size_t shortest_bytes(const struct shortest *s)

@@ -24,6 +24,12 @@ static int by_frame(const void *a, const void *b)
 	return (x->below > y->below) - (x->below < y->below);
 }
 
+static uint32_t lack_memory(struct stacks *s)
+{
+	s->no_memory = true;
+	return STACK_NONE;
+}
+
 /* The set of the frames from `first` on, which are the last; they stay where it is new. */
 static uint32_t intern(struct stacks *s, size_t first)
 {
@@ -36,7 +42,7 @@ static uint32_t intern(struct stacks *s, size_t first)
 			frames[kept++] = frames[i];
 	s->n_frames = first + kept;
 	if (!TABLE_RESERVE(s->sets, s->n_sets, s->max_sets, 1) || !table_index_room(&s->index, hash_of_set, s))
-		return STACK_NONE;
+		return lack_memory(s);
 	s->sets[s->n_sets] = (struct stack_set){(uint32_t)first, (uint32_t)kept};
 	uint32_t hash = hash_of_set(s, (uint32_t)s->n_sets);
 	size_t mask = s->index.n_slots - 1;
@@ -51,9 +57,17 @@ static uint32_t intern(struct stacks *s, size_t first)
 	return (uint32_t)s->n_sets++;
 }
 
+static bool has_room(struct stacks *s, size_t n)
+{
+	if (s->n_frames + n > MAX_FRAMES)
+		return false;
+	s->no_memory |= !TABLE_RESERVE(s->frames, s->n_frames, s->max_frames, n);
+	return !s->no_memory;
+}
+
 static bool add_frames(struct stacks *s, const struct frame *frames, size_t n)
 {
-	if (s->n_frames + n > MAX_FRAMES || !TABLE_RESERVE(s->frames, s->n_frames, s->max_frames, n))
+	if (!has_room(s, n))
 		return false;
 	memcpy(s->frames + s->n_frames, frames, n * sizeof *frames);
 	s->n_frames += n;
@@ -62,7 +76,7 @@ static bool add_frames(struct stacks *s, const struct frame *frames, size_t n)
 
 static bool add_set(struct stacks *s, struct stack_set set)
 {
-	if (s->n_frames + set.n > MAX_FRAMES || !TABLE_RESERVE(s->frames, s->n_frames, s->max_frames, set.n))
+	if (!has_room(s, set.n))
 		return false;
 	memcpy(s->frames + s->n_frames, s->frames + set.first, set.n * sizeof *s->frames);
 	s->n_frames += set.n;
@@ -79,7 +93,7 @@ uint32_t stacks_call(struct stacks *s, uint32_t rule, struct stack_link link, bo
 	uint32_t call = s->last_call[rule];
 	*first = call >= s->n_calls || s->calls[call].rule != rule;
 	if (!TABLE_RESERVE(s->links, s->n_links, s->max_links, 1) || !TABLE_RESERVE(s->calls, s->n_calls, s->max_calls, 1))
-		return STACK_NONE;
+		return lack_memory(s);
 	if (*first) {
 		call = (uint32_t)s->n_calls++;
 		s->calls[call] = (struct stack_call){.rule = rule, .first_link = STACK_NONE, .stack = STACK_NONE};

@@ -54,6 +54,7 @@ struct stacks {
 	struct stack_link *links;
 	size_t n_links, max_links;
 	uint32_t *last_call; /* [rules] the last call of each, if it is one of it */
+	bool no_memory;      /* an allocation failed */
 };
 
 bool stacks_create(struct stacks *stacks, size_t n_rules); /* false without memory: free it */
@@ -71,7 +72,8 @@ static inline bool stack_is_call(uint32_t stack)
 void stacks_begin(struct stacks *stacks);
 /* The call of a rule, with one more who wants it, [*link]; `first`: it was not entered yet. STACK_NONE without memory. */
 uint32_t stacks_call(struct stacks *stacks, uint32_t rule, struct stack_link link, bool *first);
-/* The stack of a call, or the stack itself. STACK_NONE: a rule calls itself without a byte, or no memory. */
+/* The stack of a call, or the stack itself. STACK_NONE: a rule calls itself without a byte, there are
+ * too many, or no memory (no_memory says so). */
 uint32_t stacks_settle(struct stacks *stacks, uint32_t stack);
 
 #endif
