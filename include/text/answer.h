@@ -103,7 +103,7 @@ struct answer {
 	struct bytes texts; /* of the calls */
 };
 
-/* Reads all of a text. Fills `out` (zeroed), which the caller frees. ERROR_INTERNAL: no memory. */
+/* Reads all of a text. Fills `out` (zeroed), which the caller frees. ERROR_MEMORY, and `out` stays empty. */
 bool answer_read(const struct answer_reading *reading, const char *text, size_t n_bytes, struct answer *out,
                  struct error *error) MUST_USE;
 void answer_free(struct answer *answer); /* leaves a zeroed struct */

@@ -57,7 +57,7 @@ struct bad_words *bad_words_create(const struct sampling *sampling, const struct
 	    bytes_reserve(&words->text, longest + 2 * MAX_TOKEN_BYTES))
 		return words;
 	bad_words_destroy(words);
-	error_set(error, ERROR_INTERNAL, "no memory for the bad_words of a request");
+	error_set(error, ERROR_MEMORY, "no memory for the bad_words of a request");
 	return NULL;
 }
 
@@ -235,7 +235,7 @@ int64_t bad_words_draw(struct bad_words *words, struct sampler *sampler, float *
 	*place->mirostat = last->choices[last->at].mirostat;
 	if (!words->text.failed)
 		return words->n_held;
-	error_set(error, ERROR_INTERNAL, "no memory for the bad_words of a request");
+	error_set(error, ERROR_MEMORY, "no memory for the bad_words of a request");
 	return -1;
 }
 

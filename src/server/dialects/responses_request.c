@@ -319,7 +319,7 @@ static void echo_member(const struct json *object, const char *name, const char 
 /* With the members that the type demands. */
 static void echo_tool(const struct json *tool, struct bytes *out)
 {
-	if (out->data[out->n_bytes - 1] != '[')
+	if (out->n_bytes > 0 && out->data[out->n_bytes - 1] != '[')
 		bytes_append_text(out, ",");
 	if (!is_type(tool, "function")) {
 		json_write_value(out, tool);

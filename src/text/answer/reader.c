@@ -327,6 +327,9 @@ static void push_head(struct answer_reader *reader, char byte)
 		struct call_machine *candidate = &reader->candidates[i];
 		bytes_clear(&reader->scratch);
 		unsigned did = call_machine_push(candidate, &reader->raw, &reader->scratch);
+		reader->failed |= reader->scratch.failed;
+		if (reader->failed)
+			return;
 		if (did & CALL_DEAD)
 			continue;
 		if (did & CALL_CONTENT) {
@@ -342,7 +345,7 @@ static void push_head(struct answer_reader *reader, char byte)
 		n_left++;
 	}
 	reader->n_candidates = n_left;
-	reader->failed |= reader->raw.failed || reader->scratch.failed;
+	reader->failed |= reader->raw.failed;
 	if (n_left == 0 && !reader->failed)
 		fail_head(reader, byte);
 }

@@ -152,6 +152,8 @@ bool answer_read(const struct answer_reading *reading, const char *text, size_t 
 		out->calls[i].arguments = at + out->calls[i].n_name_bytes + 1;
 		at = out->calls[i].arguments + out->calls[i].n_arguments_bytes + 1;
 	}
+	if (!ok)
+		answer_free(out);
 	return ok || error_set(error, ERROR_MEMORY, "no memory to read an answer");
 }
 
