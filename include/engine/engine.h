@@ -95,6 +95,8 @@ struct engine_status {
 	const char *quant_kind;     /* "BF16", "Q4_K": of most bytes */
 	const char *tokenizer_kind; /* "bpe-byte-level" */
 	const char *isa;            /* "avx2" */
+	const char *fingerprint;    /* of model and settings (model/model.h) */
+	const char *model_sha256;   /* 64 hex digits, where the options demanded one; else NULL */
 	int threads;                /* that compute now */
 	int64_t vocab_size;
 	int64_t context_length; /* tokens of one request, prompt and answer */

@@ -16,13 +16,14 @@
 
 #include <stdatomic.h>
 
+#include "base/digest.h"
 #include "model/config.h"
 #include "model/kv.h"
 #include "model/plan.h"
 #include "model/weights.h"
 #include "tensor/model_files.h"
 
-enum load_stage { LOAD_CONFIG, LOAD_MAP, LOAD_BIND, LOAD_TOUCH, LOAD_CONVERT, LOAD_ALLOCATE, LOAD_DONE };
+enum load_stage { LOAD_CONFIG, LOAD_MAP, LOAD_BIND, LOAD_CHECK, LOAD_TOUCH, LOAD_CONVERT, LOAD_ALLOCATE, LOAD_DONE };
 const char *load_stage_name(enum load_stage stage); /* "config", "map", ... */
 
 /* Called from the loading thread (and only there), with bytes of the weight files; returning false stops the load with
@@ -47,6 +48,12 @@ const struct kernels *model_kernels(const struct model *model);
 enum dtype model_weight_type(const struct model *model);
 /* "BF16", "Q4_K": the type of most bytes, as they were loaded. A constant. */
 const char *model_quant_kind(const struct model *model);
+/* The model's SHA-256 (tensor/manifest.h) where the options demanded one, else NULL. */
+const struct digest *model_digest(const struct model *model);
+/* What answers depend on, in a few characters: "fp_" and 16 hex digits of the model, '_', and 8 of how it is computed (types,
+ * kernels, version). The first are those of model_digest where there is one; else of the names, types and shapes of the
+ * tensors, some bytes of each, and the sizes of the files: next to nothing is read for it. */
+const char *model_fingerprint(const struct model *model);
 /* True when weights of this process that lie in files have been lost (at once, without asking the file system), or lost or
  * written to: *error says of which file (tensor/weight_file.h). */
 bool model_files_lost(struct error *error);

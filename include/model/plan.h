@@ -40,6 +40,8 @@ struct model_options {
 	uint64_t tokenizer_bytes;
 	uint64_t http_bytes; /* connections; 0 where nothing is served */
 	int max_logit_rows;  /* rows of logits that one step may ask for; 0 = n_parallel */
+	const char *sha256;  /* what the model must be, as manifest_check takes it; NULL: anything */
+	const char *version; /* of the program: the fingerprint has it; may be NULL */
 };
 
 enum plan_kind { PLAN_MAPPED, PLAN_ALLOCATED };

@@ -32,6 +32,8 @@ void gguf_close(struct gguf_file *gguf);              /* NULL is harmless */
 const char *gguf_path(const struct gguf_file *gguf);  /* of the first file */
 size_t gguf_file_count(const struct gguf_file *gguf); /* of the split set */
 size_t gguf_bytes(const struct gguf_file *gguf);      /* mapped, headers included */
+/* File `index` of the set as it is mapped, borrowed until close; its path. NULL past the last. */
+const char *gguf_file_at(const struct gguf_file *gguf, size_t index, const void **data, size_t *n_bytes);
 
 /* ---- metadata (of the first file) ---- */
 

@@ -48,6 +48,9 @@ size_t weight_file_count(const struct weight_file *weights);
 const struct tensor *weight_file_at(const struct weight_file *weights, size_t index); /* in order of name */
 size_t weight_file_bytes(const struct weight_file *weights);                          /* mapped, headers included */
 
+/* The files as they are mapped: path, bytes (NULL when there are none), borrowed until close; NULL past the last. */
+const char *weight_file_part(const struct weight_file *weights, size_t index, const void **data, size_t *n_bytes);
+
 /* Reads every value. ERROR_MODEL names the first tensor with one that is not finite. */
 bool weight_file_check_finite(const struct weight_file *weights, struct error *error) MUST_USE;
 

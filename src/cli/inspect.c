@@ -11,6 +11,7 @@
 #include "base/topology.h"
 #include "cli/commands.h"
 #include "cli/setup.h"
+#include "tensor/manifest.h"
 #include "tensor/model_files.h"
 #include "tensor/weight_file.h"
 
@@ -153,8 +154,46 @@ static bool inspect(struct inspection *found, const struct options *options, str
 	return verdict(found, options, error);
 }
 
+/* ---- --manifest ---- */
+
+static bool make_manifest(const struct model_files *files, int n_threads, struct inspected_manifest *out,
+                          struct error *error)
+{
+	struct pool *pool =
+	    pool_create(n_threads ? n_threads : platform_usable_threads(&platform_default_roots), NULL, 0, error);
+	out->weights = pool ? weight_file_read(files, error) : NULL;
+	bool ok = out->weights && manifest_list(&out->files, files, out->weights, error) &&
+	          manifest_digest(&out->files, pool, NULL, NULL, error);
+	if (ok) {
+		out->tensors = calloc(weight_file_count(out->weights) + 1, sizeof *out->tensors);
+		ok = out->tensors ? manifest_tensors(out->weights, pool, out->tensors, error)
+		                  : error_set(error, ERROR_MEMORY, "no memory for the model's manifest");
+	}
+	pool_destroy(pool);
+	return ok;
+}
+
+static bool inspect_manifest(const char *path, const struct options *options, struct error *error)
+{
+	struct inspected_manifest found = {0};
+	struct model_files *files = model_files_open(path, error);
+	bool ok = files && make_manifest(files, (int)options->threads, &found, error);
+	if (ok && options->json)
+		inspection_print_manifest_json(&found);
+	else if (ok)
+		inspection_print_manifest(&found);
+	free(found.tensors);
+	manifest_free(&found.files);
+	weight_file_close(found.weights);
+	model_files_close(files);
+	return ok;
+}
+
 bool inspect_run(const struct options *options, struct error *error)
 {
+	const char *path = options->path ? options->path : options->model;
+	if (path && options->manifest)
+		return inspect_manifest(path, options, error);
 	struct inspection *found = calloc(1, sizeof *found);
 	if (!found)
 		return error_set(error, ERROR_MEMORY, "no memory to look at a model");

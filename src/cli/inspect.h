@@ -6,6 +6,8 @@
 #include "model/config.h"
 #include "model/plan.h"
 #include "model/weights.h"
+#include "tensor/manifest.h"
+#include "tensor/weight_file.h"
 #include "text/tokenizer.h"
 
 /* Unchecked: it is there and could be read, but what belongs in it is not known. */
@@ -36,6 +38,15 @@ struct inspection {
 	char threads_reason[128];    /* why it has so many */
 };
 
+/* What --manifest tells. */
+struct inspected_manifest {
+	struct weight_file *weights;
+	struct manifest files;
+	struct digest *tensors; /* in order of weight_file_at */
+};
+
+void inspection_print_manifest(const struct inspected_manifest *found);
+void inspection_print_manifest_json(const struct inspected_manifest *found);
 void inspection_print(const struct inspection *found);
 void inspection_print_json(const struct inspection *found);
 

@@ -1,6 +1,7 @@
 /* An inspection as a table and as JSON (inspect.h). */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/json.h"
@@ -303,6 +304,98 @@ void inspection_print_json(const struct inspection *found)
 	write_weights(&out, found);
 	if (found->config_part.state == PART_UNDERSTOOD)
 		write_memory(&out, found);
+	json_close(&out);
+	if (!out.failed)
+		puts(out.data);
+	bytes_free(&out);
+}
+
+/* ---- the manifest ---- */
+
+static const char *file_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
+/* A tensor's name may be anything; a line's end in it must not begin a line. */
+static void print_name(const char *name)
+{
+	for (; *name; name++)
+		putchar((unsigned char)*name < ' ' ? '?' : *name);
+}
+
+/* Lines for sha256sum -c, and for --model-sha256; what else there is to tell are its comments. */
+void inspection_print_manifest(const struct inspected_manifest *found)
+{
+	char hex[DIGEST_HEX_BYTES];
+	struct bytes lines = {0};
+	const struct tensor *tensor;
+	digest_write(&found->files.model, hex);
+	printf("# %s  the model: --model-sha256\n", hex);
+	manifest_write(&found->files, &lines);
+	printf("%s", lines.data && !lines.failed ? lines.data : "");
+	bytes_free(&lines);
+	for (size_t i = 0; (tensor = weight_file_at(found->weights, i)); i++) {
+		digest_write(&found->tensors[i], hex);
+		printf("# %s  %s: ", hex, file_name(tensor->file));
+		print_name(tensor->name);
+		printf(" %s", tensor->type_name);
+		for (int dim = 0; dim < tensor->n_dims; dim++)
+			printf("%s%" PRId64, dim ? ", " : " [", tensor->dims[dim]);
+		printf(tensor->n_dims ? "]\n" : "\n");
+	}
+}
+
+static void write_digest(struct bytes *out, const struct digest *digest)
+{
+	char hex[DIGEST_HEX_BYTES];
+	digest_write(digest, hex);
+	json_field_text(out, "sha256", hex);
+}
+
+static void write_manifest_tensor(struct bytes *out, const struct tensor *tensor, const struct digest *digest)
+{
+	json_open(out);
+	json_field_text(out, "name", tensor->name);
+	json_field_text(out, "file", file_name(tensor->file));
+	json_field_text(out, "type", tensor->type_name);
+	json_field_key(out, "shape");
+	bytes_append_text(out, "[");
+	for (int i = 0; i < tensor->n_dims; i++)
+		bytes_append_format(out, "%s%" PRId64, i ? "," : "", tensor->dims[i]);
+	bytes_append_text(out, "]");
+	json_field_uint(out, "bytes", tensor->n_bytes);
+	write_digest(out, digest);
+	json_close(out);
+}
+
+void inspection_print_manifest_json(const struct inspected_manifest *found)
+{
+	struct bytes out = {0};
+	const struct tensor *tensor;
+	json_open(&out);
+	json_field_text(&out, "path", found->files.where);
+	write_digest(&out, &found->files.model);
+	json_field_key(&out, "files");
+	bytes_append_text(&out, "[");
+	for (size_t i = 0; i < found->files.n_files; i++) {
+		const struct manifest_file *file = &found->files.files[i];
+		bytes_append_text(&out, i ? "," : "");
+		json_open(&out);
+		json_field_text(&out, "name", file->name);
+		json_field_uint(&out, "bytes", file->n_bytes);
+		write_digest(&out, &file->digest);
+		json_close(&out);
+	}
+	bytes_append_text(&out, "]");
+	json_field_key(&out, "tensors");
+	bytes_append_text(&out, "[");
+	for (size_t i = 0; (tensor = weight_file_at(found->weights, i)); i++) {
+		bytes_append_text(&out, i ? "," : "");
+		write_manifest_tensor(&out, tensor, &found->tensors[i]);
+	}
+	bytes_append_text(&out, "]");
 	json_close(&out);
 	if (!out.failed)
 		puts(out.data);

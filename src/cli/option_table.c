@@ -31,6 +31,9 @@ const struct option_row option_rows[] = {
          "the same as --model; beside it: what the model is called, unless --name says")},
     {ROW("name", OPTION_TEXT, FOR_SERVE, "NAME", NULL, name,
          "what the model is called in answers and callbacks; default that of its directory or GGUF file")},
+    {ROW("model-sha256", OPTION_TEXT, FOR_SERVE | FOR_GENERATE, "HEX|FILE", NULL, model_sha256,
+         "what the model must be, else 3: SHA-256 of its one file or of its manifest, or the manifest itself, as "
+         "inspect --manifest prints it")},
     {ROW("context", OPTION_INT, PLANS & ~FOR_LOGITS, "N", "0", context,
          "tokens per request; 0: the model's own as far as memory allows (perplexity: 512, bench: what it measures)"),
      .max = OPTION_NO_MAX},
@@ -106,6 +109,8 @@ const struct option_row option_rows[] = {
          "which hidden states make an embedding; auto: as the model says, else that of the last token")},
     {ROW("check-weights", OPTION_FLAG, FOR_INSPECT, NULL, NULL, check_weights,
          "read every weight and name the tensor that holds one that is not finite")},
+    {ROW("manifest", OPTION_FLAG, FOR_INSPECT, NULL, NULL, manifest,
+         "print SHA-256 of every file and tensor, as sha256sum would, and nothing else")},
     {ROW("strict-model", OPTION_FLAG, FOR_SERVE, NULL, NULL, strict_model,
          "OpenAI's routes refuse models of another name; default: the one model serves all names")},
     {ROW(

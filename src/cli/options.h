@@ -44,7 +44,8 @@ struct options {
 
 	/* model and memory */
 	const char *model, *name;
-	const char *model_ref; /* the orchestrator's word: the path where there is no `model`, else its name */
+	const char *model_sha256; /* hex digits, or the path of a manifest */
+	const char *model_ref;    /* the orchestrator's word: the path where there is no `model`, else its name */
 	int64_t context, parallel, threads;
 	uint64_t kv_memory_bytes, memory_limit_bytes;
 	const char *cpu_mask;
@@ -98,7 +99,7 @@ struct options {
 	/* switches */
 	bool help, version, quiet, json;
 	bool no_generation_defaults;
-	bool exit_with_parent, insecure, share_cache, strict_model, check_weights;
+	bool exit_with_parent, insecure, share_cache, strict_model, check_weights, manifest;
 	bool ignore_eos, stats;
 	bool no_special, parse_special, keep_special;
 	bool all, quick, reference, same_weights;

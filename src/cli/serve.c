@@ -184,7 +184,7 @@ enum { MAX_READABLE = 12 };
 struct readable {
 	const char *paths[MAX_READABLE];
 	size_t n;
-	char folders[3][PATH_MAX];
+	char folders[4][PATH_MAX];
 };
 
 /* A path that is a folder, or that of a file: files beside it belong to it, and it may be replaced. */
@@ -216,6 +216,8 @@ static void list_readable(const struct options *options, struct readable *readab
 	add_folder(readable, 0, options->model ? options->model : options->model_ref);
 	add_folder(readable, 1, options->chat_template);
 	add_folder(readable, 2, options->api_key_file);
+	if (options->model_sha256 && access(options->model_sha256, F_OK) == 0)
+		add_folder(readable, 3, options->model_sha256);
 	for (size_t i = 0; !numeric && i < sizeof for_names / sizeof for_names[0]; i++)
 		readable->paths[readable->n++] = for_names[i];
 	tzset(); /* templates may ask for the time; its zone is a file */

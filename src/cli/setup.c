@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/platform.h"
+#include "cli/version.h"
 #include "server/server.h"
 #include "text/tokenizer.h"
 
@@ -78,6 +79,8 @@ bool setup_model_options(const struct options *options, struct model_options *ou
 		return error_set(error, ERROR_USAGE, "--model is missing: a model directory, a .safetensors or a .gguf file");
 	*out = (struct model_options){
 	    .path = path,
+	    .sha256 = options->model_sha256,
+	    .version = TALLOW_VERSION,
 	    .isa = (enum isa)options->isa,
 	    .compute = (enum compute)options->compute,
 	    .n_threads = (int)options->threads,

@@ -75,10 +75,11 @@ struct engine {
 	struct sampling sampling;   /* requests' defaults; of no request, so it has no lists */
 	int n_sequences;
 	struct model_files *files;
-	struct model *model;        /* its config and plan; the rest is the engine's thread's */
-	struct model_config config; /* with the tokenizer's EOS */
-	struct engine_status facts; /* what engine_status says that does not change */
-	bool decode_is_prefill;     /* a decoded row has the bits of a prefilled one: pages of answers are shared, too */
+	struct model *model;                 /* its config and plan; the rest is the engine's thread's */
+	struct model_config config;          /* with the tokenizer's EOS */
+	char model_sha256[DIGEST_HEX_BYTES]; /* "" where nobody asked */
+	struct engine_status facts;          /* what engine_status says that does not change */
+	bool decode_is_prefill; /* a decoded row has the bits of a prefilled one: pages of answers are shared, too */
 
 	/* ---- the engine's thread alone ---- */
 	struct sampler *sampler;

@@ -120,7 +120,12 @@ static bool choose_sampling(struct engine *engine, struct error *error)
 static void note_facts(struct engine *engine, double load_seconds)
 {
 	const struct model_plan *plan = model_memory_plan(engine->model);
+	const struct digest *digest = model_digest(engine->model);
+	if (digest)
+		digest_write(digest, engine->model_sha256);
 	engine->facts = (struct engine_status){
+	    .fingerprint = model_fingerprint(engine->model),
+	    .model_sha256 = digest ? engine->model_sha256 : NULL,
 	    .load_seconds = load_seconds,
 	    .architecture = engine->config.architecture,
 	    .quant_kind = model_quant_kind(engine->model),

@@ -10,11 +10,12 @@
 #include "kernels/convert.h"
 #include "model/model_private.h"
 #include "model/rope.h"
+#include "tensor/manifest.h"
 #include "tensor/weight_file.h"
 
 const char *load_stage_name(enum load_stage stage)
 {
-	static const char *const names[] = {"config", "map", "bind", "touch", "convert", "allocate", "done"};
+	static const char *const names[] = {"config", "map", "bind", "check", "touch", "convert", "allocate", "done"};
 	return names[stage];
 }
 
@@ -132,6 +133,30 @@ static bool prepare_weights(struct model *model, const struct model_options *opt
 	return report(reporter, LOAD_ALLOCATE, preparation.total, preparation.total, error);
 }
 
+/* ---- is it the model that was asked for? ---- */
+
+static bool report_check(void *context, uint64_t done, uint64_t total)
+{
+	struct error error;
+	return report(context, LOAD_CHECK, done, total, &error);
+}
+
+/* Before anything is computed with: what is checked are the bytes that are mapped. */
+static bool check_digest(struct model *model, const struct model_options *options, const struct reporter *reporter,
+                         struct error *error)
+{
+	struct manifest manifest = {0};
+	const struct model_files *files = options->files ? options->files : model->own_files;
+	if (!options->sha256)
+		return true;
+	model->pinned = manifest_list(&manifest, files, model->file, error) &&
+	                manifest_digest(&manifest, model->pool, report_check, (void *)(uintptr_t)reporter, error) &&
+	                manifest_check(&manifest, options->sha256, error);
+	model->digest = manifest.model;
+	manifest_free(&manifest);
+	return model->pinned;
+}
+
 static bool create_kernels(struct model *model, const struct model_options *options, struct error *error)
 {
 	int n_threads = model->plan.n_threads;
@@ -171,8 +196,9 @@ struct model *model_open(const struct model_options *options, load_progress *pro
 		return NULL;
 	}
 	if (!map_and_bind(model, options, &reporter, error) || !plan_memory(model, options, error) ||
-	    !create_kernels(model, options, error) || !prepare_weights(model, options, &reporter, error) ||
-	    !allocate(model, error))
+	    !create_kernels(model, options, error) || !check_digest(model, options, &reporter, error) ||
+	    !prepare_weights(model, options, &reporter, error) || !allocate(model, error) ||
+	    !model_make_fingerprint(model, options, error))
 		goto fail;
 	if (!report(&reporter, LOAD_DONE, weight_file_bytes(model->file), weight_file_bytes(model->file), error))
 		goto fail;
@@ -229,6 +255,16 @@ enum dtype model_weight_type(const struct model *model)
 const char *model_quant_kind(const struct model *model)
 {
 	return dtype_info(model->plan.weights.kind)->name;
+}
+
+const struct digest *model_digest(const struct model *model)
+{
+	return model->pinned ? &model->digest : NULL;
+}
+
+const char *model_fingerprint(const struct model *model)
+{
+	return model->fingerprint;
 }
 
 int64_t model_rope_variant(const struct model *model, int64_t n_tokens)

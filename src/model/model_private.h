@@ -15,10 +15,16 @@ struct model {
 	struct kernels *kernels;
 	struct pool *pool;
 	struct kv_pool *kv;
+	bool pinned;          /* and so `digest` is known */
+	struct digest digest; /* of the model's files */
+	char fingerprint[32];
 	void *workspace_memory;
 	struct workspace work; /* pieces of workspace_memory */
 	int *first_rows;       /* [max_step_rows] per span of the running step: its first row */
 	int *first_pages;      /* [max_step_rows] ... its first slot in work.pages */
 };
+
+/* Fills the fingerprint in (fingerprint.c); once the weights are in memory, of which it reads a little. */
+bool model_make_fingerprint(struct model *model, const struct model_options *options, struct error *error) MUST_USE;
 
 #endif

@@ -20,7 +20,8 @@ struct gguf_file {
 	struct arena arena;
 	struct mapped_file *files; /* [n_files] */
 	size_t n_files;
-	bool borrowed; /* the bytes are the caller's */
+	const char **paths; /* [n_files], in the arena, of a set; NULL where there is one file */
+	bool borrowed;      /* the bytes are the caller's */
 	const char *path;
 	struct gguf_values values; /* of the first file */
 	struct gguf_tensors tensors;
@@ -143,8 +144,12 @@ static bool open_others(struct gguf_file *gguf, struct error *error)
 	if (!files)
 		return out_of_memory(gguf->path, error);
 	gguf->files = files;
+	gguf->paths = arena_array(&gguf->arena, (size_t)first.count, sizeof *gguf->paths);
+	if (!gguf->paths)
+		return out_of_memory(gguf->path, error);
+	gguf->paths[0] = gguf->path;
 	for (uint64_t number = 1; number < first.count; number++) {
-		const char *path = split_path(gguf, number, first.count, error);
+		const char *path = gguf->paths[number] = split_path(gguf, number, first.count, error);
 		if (!path || !add_file(gguf, path, &first, number, error))
 			return false;
 	}
@@ -232,6 +237,15 @@ size_t gguf_file_count(const struct gguf_file *gguf)
 size_t gguf_bytes(const struct gguf_file *gguf)
 {
 	return gguf->n_bytes;
+}
+
+const char *gguf_file_at(const struct gguf_file *gguf, size_t index, const void **data, size_t *n_bytes)
+{
+	if (index >= gguf->n_files)
+		return NULL;
+	*data = gguf->files[index].data;
+	*n_bytes = gguf->files[index].n_bytes;
+	return gguf->paths ? gguf->paths[index] : gguf->path;
 }
 
 /* ---- metadata ---- */

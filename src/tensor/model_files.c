@@ -30,6 +30,8 @@ static const char *const file_names[MODEL_FILE_COUNT] = {
     [MODEL_SPECIAL_TOKENS_MAP] = "special_tokens_map.json",
     [MODEL_ADDED_TOKENS] = "added_tokens.json",
     [MODEL_POOLING] = "1_Pooling/config.json",
+    [MODEL_CHAT_TEMPLATE] = "chat_template.jinja",
+    [MODEL_CHAT_TEMPLATE_JSON] = "chat_template.json",
 };
 
 static bool no_memory(struct error *error)

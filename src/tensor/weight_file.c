@@ -21,6 +21,7 @@ struct weight_file {
 	const char **paths;        /* [n_files], in the arena */
 	size_t n_files, capacity;
 	struct model_files *own_files; /* NULL where they are the caller's */
+	const struct gguf_file *gguf;  /* whose files they are; NULL: those above */
 	struct tensor_list tensors;    /* sorted by name */
 	size_t n_bytes;
 };
@@ -201,6 +202,7 @@ _Static_assert((int)GGUF_MAX_DIMS == (int)TENSOR_MAX_DIMS, "a tensor is a tensor
 static bool list_gguf(struct weight_file *weights, const struct gguf_file *gguf, struct error *error)
 {
 	size_t n = gguf_tensor_count(gguf);
+	weights->gguf = gguf;
 	weights->n_bytes = gguf_bytes(gguf);
 	weights->tensors.items = calloc(n + 1, sizeof *weights->tensors.items);
 	if (!weights->tensors.items)
@@ -309,4 +311,15 @@ const struct tensor *weight_file_at(const struct weight_file *weights, size_t in
 size_t weight_file_bytes(const struct weight_file *weights)
 {
 	return weights->n_bytes;
+}
+
+const char *weight_file_part(const struct weight_file *weights, size_t index, const void **data, size_t *n_bytes)
+{
+	if (weights->gguf)
+		return gguf_file_at(weights->gguf, index, data, n_bytes);
+	if (index >= weights->n_files)
+		return NULL;
+	*data = weights->files[index].data;
+	*n_bytes = weights->files[index].n_bytes;
+	return weights->paths[index];
 }

@@ -173,7 +173,7 @@ static void check_companions(const char *path, const char *directory)
 	static const char *const names[MODEL_FILE_COUNT] = {
 	    "config.json",           "generation_config.json",  "tokenizer.json",
 	    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-	    "1_Pooling/config.json"};
+	    "1_Pooling/config.json", "chat_template.jinja",     "chat_template.json"};
 	struct error error = {0};
 	struct model_files *files = model_files_open(path, &error);
 	if (!files)

@@ -80,6 +80,8 @@ static void write_head(const struct generation *generation, const char *prefix, 
 	json_field_text(out, "object", object);
 	json_field_int(out, "created", generation->started_unix_ms / 1000);
 	json_field_text(out, "model", generation->model);
+	if (generation->fingerprint)
+		json_field_text(out, "system_fingerprint", generation->fingerprint);
 }
 
 static void write_usage(const struct generation *generation, struct bytes *out)

@@ -239,6 +239,7 @@ static bool name_model(struct generation *generation, struct engine *engine, str
 	engine_status(engine, &status);
 	const char *name = status.model_name ? status.model_name : "";
 	generation->model = arena_strdup(&generation->arena, name, strlen(name));
+	generation->fingerprint = status.fingerprint;
 	return generation->model || error_set(error, ERROR_MEMORY, "no memory for the request");
 }
 

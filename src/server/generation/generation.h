@@ -148,6 +148,7 @@ struct generation {
 	char job_id[JOB_ID_BYTES + 1];
 	uint64_t owner; /* whose job it is */
 	const char *model;
+	const char *fingerprint; /* of model and settings (engine_status), or NULL; lives as long as the engine */
 	uint64_t seed;
 
 	const struct tokenizer *tokenizer; /* the engine's; once submitted */

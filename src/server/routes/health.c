@@ -123,6 +123,9 @@ enum MHD_Result handle_info(struct exchange *exchange)
 	json_field_text(&body, "model", status.model_name);
 	json_field_text(&body, "architecture", status.architecture);
 	json_field_text(&body, "quant_kind", status.quant_kind);
+	if (status.model_sha256)
+		json_field_text(&body, "model_sha256", status.model_sha256);
+	json_field_text(&body, "system_fingerprint", status.fingerprint);
 	json_field_text(&body, "isa", status.isa);
 	json_field_int(&body, "threads", status.threads);
 	json_field_int(&body, "context_length", status.context_length);
