@@ -301,6 +301,14 @@ fuzz-corpus: fuzz-deps ## add what `make fuzz` found to tests/fuzz/corpus, as fe
 	@$(SUBMAKE) CONFIG=fuzz fuzz-programs
 	@tests/tools/fuzz.sh keep build/fuzz 0 $(FUZZ_TARGETS)
 
+.PHONY: soak soak-connections fuzz-server
+soak: all ## 100,000 random requests, some cancelled or left: everything adds up (REQUESTS=n SEED=n SERVE_ARGS=; CONFIG=asan)
+	@$(PYTHON) tests/soak/soak.py $(BIN) --requests $(or $(REQUESTS),100000) --seed $(or $(SEED),1) --serve "$(SERVE_ARGS)"
+soak-connections: all ## idle, slow, hostile connections in numbers beside good ones (MINUTES=10 of it; CONFIG=asan)
+	@$(PYTHON) tests/soak/connections.py $(BIN) --minutes $(or $(MINUTES),10)
+fuzz-server: all ## mutated HTTP to the running server (SECONDS=60 SEED=n; CONFIG=asan)
+	@$(PYTHON) tests/soak/fuzz_server.py $(BIN) --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
+
 # ---- checks ----
 
 .PHONY: lint layers isa hardened format
@@ -321,7 +329,7 @@ format: ## rewrite the sources as clang-format wants them
 
 BENCH_MODEL := build/bench/tinyllama-1.1b
 
-.PHONY: bench bench-model bench-http bench-neighbours soak simulate maskbench profile
+.PHONY: bench bench-model bench-http bench-neighbours simulate maskbench profile
 bench: all bench-model build/bench/load ## measure on a TinyLlama-1.1B-shaped model, then the same over HTTP (BENCH_ARGS=...)
 	$(BIN) bench --model $(BENCH_MODEL) --weights bf16,q8,q4 --plot build/bench/roofline.svg $(BENCH_ARGS)
 	@$(MAKE) --no-print-directory bench-http
@@ -338,9 +346,6 @@ bench-http: all bench-model build/bench/load ## the same model over HTTP: latenc
 	@tests/bench/http.sh $(BIN) $(BENCH_MODEL) build/bench/load "--weights q8 $(SERVE_ARGS)" "--health --long-prompt 3000 $(LOAD_ARGS)"
 bench-neighbours: all bench-model ## speed beside 0, 1 and 3 busy processes per core (NEIGHBOURS_ARGS=--help)
 	@$(PYTHON) tests/bench/neighbours.py $(NEIGHBOURS_ARGS)
-# So small a KV pool that the prefix cache has touched all of it before resident memory is looked at first.
-soak: all build/bench/load ## 10,000 requests of every kind: resident memory must stay where it is
-	@tests/bench/http.sh $(BIN) models/tallow-tiny build/bench/load "--kv-memory 2MiB $(SERVE_ARGS)" "--soak 10000"
 build/bench/simulate: $(BUILD)/tests/bench/simulate.o $(BUILD)/tests/bench/simulation.o $(BUILD)/src/engine/scheduler.o
 	@mkdir -p $(@D)
 	@$(CC) -o $@ $^ -lm

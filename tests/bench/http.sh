@@ -12,6 +12,6 @@ while ! grep -q ready "$ready"; do
 done
 port=$(sed 's/.*"port":\([0-9]*\).*/\1/' "$ready")
 status=0
-"$3" --url "http://127.0.0.1:$port" --pid "$pid" $5 || status=$?
+"$3" --url "http://127.0.0.1:$port" $5 || status=$?
 curl -s --noproxy '*' "http://127.0.0.1:$port/metrics" | sed -n 's/^worker_memory_bytes{kind="\(planned\|resident\|peak\)"}/  memory, \1:/p'
 exit "$status"

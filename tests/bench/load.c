@@ -2,13 +2,10 @@
  *
  *     load --url http://127.0.0.1:8080 --clients 1,4,8,16 --requests 4 --prompt-tokens 128 --max-tokens 128
  *          [--health] [--long-prompt 4000] [--server tallow|llama]
- *     load --url ... --soak 10000 --pid N
  *
  * For each number of clients: time to first token, the gap between a stream's tokens, tokens per second of all
  * together. --health asks GET /health every 20 ms meanwhile. --long-prompt adds one client whose prompt has about that
- * many tokens, sent while the others stream. --server llama speaks to llama.cpp's llama-server instead. --soak sends
- * short requests of every kind (finished, left, cancelled, refused) and compares the resident memory of process N after
- * the last with that after the first thousand: exit 1 when it grew by more than 4 MiB.
+ * many tokens, sent while the others stream. --server llama speaks to llama.cpp's llama-server instead.
  */
 #include <curl/curl.h>
 #include <stdbool.h>
@@ -18,13 +15,11 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_CLIENTS = 256, LINE_BYTES = 4096, HEALTH_INTERVAL_MS = 20, SOAK_CLIENTS = 8, SOAK_WARM = 1000 };
-static const long soak_growth_kb = 4096;
+enum { MAX_CLIENTS = 256, LINE_BYTES = 4096, HEALTH_INTERVAL_MS = 20 };
 
 struct options {
 	const char *url, *clients, *server;
-	int requests, prompt_tokens, max_tokens, long_prompt, soak;
-	long pid;
+	int requests, prompt_tokens, max_tokens, long_prompt;
 	bool health;
 };
 
@@ -77,16 +72,13 @@ static double now(void)
 
 /* ---- one request ---- */
 
-enum ending { TO_THE_END, LEAVE, CANCEL, WRONG };
-
 struct load;
 
 struct client {
 	struct load *load;
 	CURL *easy;
 	int index, done;
-	bool busy, is_long, failed, left;
-	enum ending ending;
+	bool busy, is_long, failed;
 	double sent, last_token;
 	int n_tokens, prompt_tokens;
 	char line[LINE_BYTES];
@@ -140,7 +132,7 @@ static void read_line(struct client *client, const char *line)
 	}
 	if (strcmp(line, "event: token") == 0)
 		note_token(client);
-	else if (strcmp(line, "event: error") == 0 && client->ending == TO_THE_END)
+	else if (strcmp(line, "event: error") == 0)
 		client->failed = true;
 }
 
@@ -156,10 +148,6 @@ static size_t receive(char *data, size_t size, size_t n, void *context)
 			client->line[client->n_line++] = data[i];
 		}
 	}
-	if (client->ending == LEAVE && client->n_tokens >= 2) {
-		client->left = true;
-		return 0; /* libcurl closes the connection */
-	}
 	return size * n;
 }
 
@@ -170,7 +158,7 @@ static size_t discard(char *data, size_t size, size_t n, void *context)
 }
 
 /* A prompt that shares no beginning with another: of words. */
-static char *make_body(const struct load *load, int request, int n_words, int max_tokens, bool wrong)
+static char *make_body(const struct load *load, int request, int n_words, int max_tokens)
 {
 	static const char *const words[] = {"the", "red", "house", "and", "a",      "small", "dog", "went",
 	                                    "to",  "see", "his",   "old", "friend", "by",    "sea", "in"};
@@ -179,19 +167,15 @@ static char *make_body(const struct load *load, int request, int n_words, int ma
 	if (!body)
 		abort();
 	bool llama = strcmp(load->options->server, "llama") == 0;
-	n += (size_t)snprintf(body + n, capacity - n,
-	                      "{\"temperature\":%s,\"%s\":%d,\"ignore_eos\":true,\"stream\":true,%s\"prompt\":\"%d",
-	                      wrong ? "-1" : "0", llama ? "n_predict" : "max_tokens", max_tokens,
-	                      llama ? "\"cache_prompt\":false," : "", request);
+	n += (size_t)snprintf(
+	    body + n, capacity - n, "{\"temperature\":0,\"%s\":%d,\"ignore_eos\":true,\"stream\":true,%s\"prompt\":\"%d",
+	    llama ? "n_predict" : "max_tokens", max_tokens, llama ? "\"cache_prompt\":false," : "", request);
 	uint64_t state = (uint64_t)request * 2654435761u + 12345;
 	for (int i = 1; i < n_words; i++) {
 		state = state * 6364136223846793005u + 1442695040888963407u;
 		n += (size_t)snprintf(body + n, capacity - n, " %s", words[state >> 60]);
 	}
-	n += (size_t)snprintf(body + n, capacity - n, "\"");
-	if (!llama)
-		n += (size_t)snprintf(body + n, capacity - n, ",\"job_id\":\"load-%d\"", request);
-	snprintf(body + n, capacity - n, "}");
+	snprintf(body + n, capacity - n, "\"}");
 	return body;
 }
 
@@ -210,11 +194,11 @@ static void send_request(struct client *client, int n_words, int max_tokens)
 		client->easy = curl_easy_init();
 	else
 		curl_easy_reset(client->easy);
-	client->body = make_body(load, load->n_sent++, n_words, max_tokens, client->ending == WRONG);
+	client->body = make_body(load, load->n_sent++, n_words, max_tokens);
 	client->n_tokens = 0;
 	client->n_line = 0;
 	client->busy = true;
-	client->left = client->failed = false;
+	client->failed = false;
 	set_url(client->easy, load, strcmp(load->options->server, "llama") == 0 ? "/completion" : "/execute");
 	curl_easy_setopt(client->easy, CURLOPT_POSTFIELDS, client->body);
 	curl_easy_setopt(client->easy, CURLOPT_WRITEFUNCTION, receive);
@@ -224,26 +208,12 @@ static void send_request(struct client *client, int n_words, int max_tokens)
 	curl_multi_add_handle(load->multi, client->easy);
 }
 
-/* POST /cancel of the job that this client runs, on a connection of its own. */
-static void cancel(const struct load *load, int job)
-{
-	char body[64];
-	CURL *easy = curl_easy_init();
-	snprintf(body, sizeof body, "{\"job_id\":\"load-%d\"}", job);
-	set_url(easy, load, "/cancel");
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, discard);
-	curl_easy_perform(easy);
-	curl_easy_cleanup(easy);
-}
-
 static void finish_request(struct client *client, CURLcode result)
 {
 	long status = 0;
 	struct load *load = client->load;
 	curl_easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE, &status);
-	bool as_asked = client->ending == WRONG ? status == 400 : status == 200 && (result == CURLE_OK || client->left);
-	if (!as_asked || client->failed) {
+	if (status != 200 || result != CURLE_OK || client->failed) {
 		if (load->n_failed++ < 3)
 			fprintf(stderr, "request failed: %s, status %ld\n", curl_easy_strerror(result), status);
 	}
@@ -399,60 +369,6 @@ static int measure(const struct options *options, int n_clients, double words_pe
 	return failed;
 }
 
-/* ---- soak ---- */
-
-static long resident_kb(long pid)
-{
-	char path[64], line[256];
-	long kb = 0;
-	snprintf(path, sizeof path, "/proc/%ld/status", pid);
-	FILE *file = fopen(path, "r");
-	while (file && fgets(line, sizeof line, file))
-		if (sscanf(line, "VmRSS: %ld", &kb) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kb;
-}
-
-static bool start_soaking(struct load *load, struct client *client)
-{
-	if (load->n_sent >= load->options->soak)
-		return false;
-	client->ending = (enum ending)(load->n_sent % 10 == 3   ? LEAVE
-	                               : load->n_sent % 10 == 6 ? CANCEL
-	                               : load->n_sent % 10 == 9 ? WRONG
-	                                                        : TO_THE_END);
-	int job = load->n_sent;
-	send_request(client, 4 + job * 7 % 40, 1 + job % 12);
-	if (client->ending == CANCEL) {
-		int running;
-		curl_multi_perform(load->multi, &running);
-		cancel(load, job);
-	}
-	return true;
-}
-
-static int soak(const struct options *options)
-{
-	static struct load load;
-	struct options some = *options;
-	load_init(&load, &some, SOAK_CLIENTS);
-	double start = now();
-	some.soak = SOAK_WARM;
-	run(&load, start_soaking);
-	long before = resident_kb(options->pid);
-	some.soak = options->soak;
-	run(&load, start_soaking);
-	long after = resident_kb(options->pid);
-	printf("%d requests in %.0f s, %d not as asked\n", load.n_sent, now() - start, load.n_failed);
-	printf("resident after %d: %ld kB, after %d: %ld kB, grown by %ld kB (limit %ld)\n", SOAK_WARM, before, load.n_sent,
-	       after, after - before, soak_growth_kb);
-	bool ok = load.n_failed == 0 && before > 0 && after - before <= soak_growth_kb;
-	load_free(&load);
-	return ok ? 0 : 1;
-}
-
 /* ---- options ---- */
 
 static bool take_option(struct options *options, const char *name, const char *value)
@@ -466,8 +382,7 @@ static bool take_option(struct options *options, const char *name, const char *v
 	            {"--requests", NULL, &options->requests},
 	            {"--prompt-tokens", NULL, &options->prompt_tokens},
 	            {"--max-tokens", NULL, &options->max_tokens},
-	            {"--long-prompt", NULL, &options->long_prompt},
-	            {"--soak", NULL, &options->soak}};
+	            {"--long-prompt", NULL, &options->long_prompt}};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		if (strcmp(name, rows[i].name) != 0)
 			continue;
@@ -477,9 +392,7 @@ static bool take_option(struct options *options, const char *name, const char *v
 			*rows[i].number = atoi(value);
 		return true;
 	}
-	if (strcmp(name, "--pid") == 0)
-		options->pid = atol(value);
-	return strcmp(name, "--pid") == 0;
+	return false;
 }
 
 int main(int argc, char **argv)
@@ -496,13 +409,11 @@ int main(int argc, char **argv)
 			i++;
 		}
 	}
-	if (!options.url || (options.soak && options.pid <= 0)) {
-		fprintf(stderr, "load: --url is missing, or --pid of the worker to soak\n");
+	if (!options.url) {
+		fprintf(stderr, "load: --url is missing\n");
 		return 2;
 	}
 	curl_global_init(CURL_GLOBAL_DEFAULT);
-	if (options.soak)
-		return soak(&options);
 	int failed = 0;
 	double words_per_token = measure_words_per_token(&options);
 	for (const char *at = options.clients; *at;) {
