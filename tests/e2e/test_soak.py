@@ -1,4 +1,4 @@
-"""The short forms of `make soak` and its kin: some hundred requests, and all adds up."""
+"""The short forms of `make soak` and its kin: some hundred requests, connections and mutated heads, and all adds up."""
 
 import os
 import subprocess
@@ -20,3 +20,11 @@ def run(*arguments):
 
 def test_random_requests_add_up():
     assert "400 requests from 16 clients" in run("soak.py", "--requests", "400")
+
+
+def test_connections_in_numbers_come_and_go():
+    assert run("connections.py", "--parts", "crowd,storm", "--scale", "0.04").endswith("crowd,storm: 0 wrong\n")
+
+
+def test_mutated_http_is_answered_or_ended():
+    assert "300 connections" in run("fuzz_server.py", "--cases", "300")

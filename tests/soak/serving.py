@@ -21,6 +21,7 @@ class Worker:
     """`with Worker(binary, ["--queue", "8"]) as worker`: on a port of its own, with the shipped model."""
 
     def __init__(self, binary, arguments=()):
+        self.key = ""  # a header line, where one is needed for /metrics
         self.log_file = tempfile.NamedTemporaryFile(prefix="tallow-soak-", suffix=".log")
         environment = dict(os.environ)
         for name, value in SANITIZERS.items():
@@ -67,7 +68,7 @@ class Worker:
 
     def is_quiet(self):
         """Nothing runs, waits or is connected but who asks."""
-        told, numbers = health(self.port), metrics(self.port)
+        told, numbers = health(self.port), metrics(self.port, self.key)
         return told["active"] + told["queued"] == 0 and numbers["worker_http_connections"] == 1 and (
             numbers["worker_catching_up_answers"] == 0)
 
@@ -79,6 +80,17 @@ class Worker:
                 return True
             time.sleep(0.02)
         return False
+
+    def settled_facts(self, wanted=None):
+        """Descriptors and threads, once they are as wanted (or will not be), or stay what they are: a connection's thread
+        ends after its last answer, a job that nobody opens is given up after a minute."""
+        found = []
+        while self.is_alive() and len(found) < 20 * (100 if wanted else 10):
+            found.append((self.n_descriptors(), self.n_threads()))
+            if found[-1] == wanted or (not wanted and len(found) > 4 and len(set(found[-5:])) == 1):
+                break
+            time.sleep(0.05)
+        return found[-1] if found else None
 
     def stop(self):
         """By SIGTERM: the exit code, and what a sanitizer or an error wrote into the log."""

@@ -276,14 +276,6 @@ class Soak:
         if not self.worker.wait_quiet():
             self.book.complain("the worker does not come to rest: %r" % health(self.worker.port))
 
-    def facts(self):
-        """Descriptors and threads, once they stay what they are: a connection's thread ends after its last answer."""
-        found = []
-        while len(found) < 200 and (len(found) < 5 or len(set(found[-5:])) > 1):
-            found.append((self.worker.n_descriptors(), self.worker.n_threads()))
-            time.sleep(0.05)
-        return found[-1]
-
     def part(self, first, last, calm):
         """Requests of these numbers; then the counters, against what was seen."""
         self.book.sums.clear()
@@ -380,7 +372,7 @@ class Soak:
         n, calm = self.options.requests, max(1, int(self.options.requests * CALM_PART))
         start = time.monotonic()
         self.warm()
-        at_first = self.facts()
+        at_first = self.worker.settled_facts()
         self.part(0, calm, True)
         warm_kb = self.worker.resident_kb()
         for first in range(calm, n, BATCH):
@@ -388,7 +380,7 @@ class Soak:
             if n > BATCH:
                 print("  %d requests, resident %d kB" % (min(first + BATCH, n), self.worker.resident_kb()))
         seconds = time.monotonic() - start
-        at_last = self.facts()
+        at_last = self.worker.settled_facts(at_first)
         if at_last != at_first:
             self.book.complain("descriptors and threads: %r, then %r" % (at_first, at_last))
         last_kb = self.check_memory(n, warm_kb)

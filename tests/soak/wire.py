@@ -128,9 +128,9 @@ def health(port):
     return json.loads(ask(port, "GET", "/health")[2])
 
 
-def metrics(port):
-    """Every sample of /metrics: {name with labels: value}."""
-    status, _, body = ask(port, "GET", "/metrics")
+def metrics(port, key=""):
+    """Every sample of /metrics: {name with labels: value}. `key` is the header line of one, if any is needed."""
+    status, _, body = ask(port, "GET", "/metrics", extra=key + "Connection: close\r\n")
     if status != 200:
         raise Torn("/metrics: %d" % status)
     lines = [line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#")]
