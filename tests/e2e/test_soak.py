@@ -27,4 +27,4 @@ def test_connections_in_numbers_come_and_go():
 
 
 def test_mutated_http_is_answered_or_ended():
-    assert "300 connections" in run("fuzz_server.py", "--cases", "300")
+    assert "1000 connections" in run("fuzz_server.py", "--cases", "1000")
