@@ -26,6 +26,8 @@ TYPES = {
     "Q6_K": (14, 256, 210, 208, 1 / 2048, None, 0),
     "IQ4_NL": (20, 32, 18, 0, 1 / 127, None, 0),
     "IQ4_XS": (23, 256, 136, 0, 1 / 4096, None, 0),
+    "MXFP4": (39, 32, 17, None, 0, None, 0),
+    "BF16": (30, 32, 64, None, 0, None, 0),
 }
 F32 = 0
 U32_KEY, F32_KEY, STRING_KEY, ARRAY_KEY = 4, 6, 8, 9
@@ -85,9 +87,14 @@ def tensors():
 
 
 def blocks(kind, n):
-    _, _, n_bytes, scale_at, scale, minimum_at, minimum = TYPES[kind]
+    _, n_values, n_bytes, scale_at, scale, minimum_at, minimum = TYPES[kind]
     source = random.Random(7)
     data = bytearray(source.randbytes(n * n_bytes))
+    if kind == "BF16":
+        return b"".join(struct.pack("<f", source.uniform(-SIZE, SIZE))[2:] for _ in range(n * n_values))
+    if kind == "MXFP4":
+        data[::n_bytes] = bytes(source.choice((119, 120)) for _ in range(n))  # powers of 2: up to 6 times 2^(e - 127)
+        return bytes(data)
     for block in range(n):
         size = SIZE * source.uniform(0.5, 1.5)
         struct.pack_into("<e", data, block * n_bytes + scale_at, scale * size)
