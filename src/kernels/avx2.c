@@ -16,5 +16,7 @@
 #define TILE_ONE_ROW    8 /* measured, bf16 from memory: 26 GB/s; 16 with one */
 #define SET_OBJECT      avx2_set
 #define SET_QUANT       avx2_quant
+#define SET_SPLIT_DOT   avx2_split_dot
+#define SET_SPLIT_ROW   avx2_split_row
 #include "kernels/vector_body.inc"
 #endif

@@ -1,4 +1,4 @@
-/* Reading memory with AVX2, and how fast its products of bytes are. */
+/* Reading memory with AVX2, and how fast its products of bytes and of bf16 weights are. */
 #include "kernels/ceilings_simd.h"
 
 #if defined(__x86_64__)
@@ -44,5 +44,33 @@ uint64_t peak_avx2_int8(int n_rounds)
 	for (int i = 1; i < PEAK_AVX2_CHAINS; i++)
 		sums[0] = _mm256_add_epi32(sums[0], sums[i]);
 	return (uint64_t)_mm256_extract_epi32(sums[0], 0);
+}
+
+static volatile const int bf16_ones = 0x3F803F80;
+
+/* f32 products with weights that become floats on the way, by shift and mask: each of a tile's rows takes them as they are,
+ * as in avx2_bf16.c. */
+uint64_t peak_avx2_bf16(int n_rounds)
+{
+	enum { ROWS = 3, VECTORS = PEAK_AVX2_BF16_CHAINS / ROWS };
+	__m256 sums[ROWS][VECTORS];
+	__m256i pairs = _mm256_set1_epi32(bf16_ones), odd = _mm256_set1_epi32((int)0xffff0000);
+	__m256 x = _mm256_castsi256_ps(_mm256_and_si256(pairs, odd));
+	for (int i = 0; i < PEAK_AVX2_BF16_CHAINS; i++)
+		sums[i % ROWS][i / ROWS] = _mm256_setzero_ps();
+	for (int round = 0; round < n_rounds; round++) {
+#pragma GCC unroll 4
+		for (int i = 0; i < VECTORS; i++) {
+			PEAK_HIDE(pairs);
+			__m256 weights =
+			    _mm256_castsi256_ps(i % 2 == 0 ? _mm256_slli_epi32(pairs, 16) : _mm256_and_si256(pairs, odd));
+#pragma GCC unroll 3
+			for (int row = 0; row < ROWS; row++)
+				sums[row][i] = _mm256_fmadd_ps(x, weights, sums[row][i]);
+		}
+	}
+	for (int i = 1; i < PEAK_AVX2_BF16_CHAINS; i++)
+		sums[0][0] = _mm256_add_ps(sums[0][0], sums[i % ROWS][i / ROWS]);
+	return (uint64_t)_mm256_cvtss_f32(sums[0][0]);
 }
 #endif

@@ -24,7 +24,7 @@ extern const int n_read_loops;
 
 /* Dot-product instructions from registers to registers, enough of them in flight. */
 typedef uint64_t peak_loop(int n_rounds);
-peak_loop peak_avx2_int8, peak_avx512_int8, peak_avx512_bf16, peak_avx512_vnni, peak_neon_dotprod;
+peak_loop peak_avx2_int8, peak_avx2_bf16, peak_avx512_int8, peak_avx512_bf16, peak_avx512_vnni, peak_neon_dotprod;
 /* The last row of an arithmetic that the CPU and the set have is its ceiling. */
 struct peak_loop_row {
 	enum arithmetic arithmetic;
@@ -43,6 +43,6 @@ extern const int n_peak_loops;
 #define PEAK_HIDE(vector) __asm__("" : "+v"(vector))
 #endif
 
-enum { PEAK_CHAINS = 16, PEAK_AVX2_CHAINS = 8 };
+enum { PEAK_CHAINS = 16, PEAK_AVX2_CHAINS = 8, PEAK_AVX2_BF16_CHAINS = 12 };
 
 #endif

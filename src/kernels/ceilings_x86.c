@@ -58,9 +58,11 @@ static uint64_t peak_tiles(int n_rounds)
 
 /* 32 bf16 or 64 int8 in a vector, each multiplied and added. */
 enum { BF16_OPERATIONS = PEAK_CHAINS * 2 * 32, INT8_OPERATIONS = PEAK_CHAINS * 2 * 64 };
+enum { AVX2_SETS = 1 << ISA_AVX2 | 1 << ISA_AVX2VNNI, AVX2_BF16_OPERATIONS = PEAK_AVX2_BF16_CHAINS * 2 * 8 };
 enum { VNNI_SETS = 1 << ISA_AVX512VNNI | 1 << ISA_AVX512 | 1 << ISA_AMX, BF16_SETS = 1 << ISA_AVX512 | 1 << ISA_AMX };
 
 const struct peak_loop_row peak_loops[] = {
+    {ARITHMETIC_BF16, AVX2_SETS, has_avx2, peak_avx2_bf16, AVX2_BF16_OPERATIONS},
     {ARITHMETIC_BF16, BF16_SETS, has_bf16, peak_avx512_bf16, BF16_OPERATIONS},
     {ARITHMETIC_INT8, 1 << ISA_AVX2, has_avx2_without_vnni, peak_avx2_int8, PEAK_AVX2_CHAINS * 2 * 32},
     {ARITHMETIC_INT8, 1 << ISA_AVX512BW | 1 << ISA_AVX512, has_avx512, peak_avx512_int8, INT8_OPERATIONS},

@@ -40,6 +40,7 @@ struct small_product {
 enum {
 	VECTOR_PAD = 16,   /* floats in the widest vector */
 	BF16_PAD = 32,     /* bf16 in the widest vector */
+	SPLIT_STEP = 16,   /* inputs that split_row lays out together */
 	DOT_CHUNK = 64,    /* outputs of one task: a multiple of every set's tile width */
 	DOT_FEW_ROWS = 16, /* up to here weights stream from memory once and rows stay near */
 };
@@ -53,6 +54,10 @@ struct kernel_set {
 	void (*narrow)(void *stored, enum dtype type, const float *x, int64_t n);
 
 	dot_function *dot[DTYPE_COUNT]; /* by weight type, f32 activations; NULL where there is none */
+	/* The same with bf16 weights for rows of x that split_row has laid out: of each SPLIT_STEP inputs the even ones first,
+	 * zeros behind the last; out has room for n rounded up. NULL: there is nothing to be won. */
+	dot_function *split_dot;
+	void (*split_row)(float *out, const float *x, int64_t n);
 
 	/* Weights in few bits; the same bits in every set (quant.h). */
 	quant_function *quant;
@@ -89,6 +94,9 @@ struct kernels *kernels_create_for(const struct platform_cpu *cpu, enum isa isa,
 
 /* Products of bf16 activations with bf16 weights by vdpbf16ps; only where the CPU has it. */
 void avx512_bf16_dot(const struct dot_block *block);
+/* kernel_set's split_dot and split_row. */
+void avx2_split_dot(const struct dot_block *block);
+void avx2_split_row(float *out, const float *x, int64_t n);
 
 struct kernels_inner {
 	const struct kernel_set *set;

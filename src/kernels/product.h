@@ -50,7 +50,7 @@ struct prepared_row {
 };
 
 /* What a row's bits come from. Two paths of one kind give the same, so that a row's phase does not show. */
-enum product_bits { BITS_DOT, BITS_BF16_DOT, BITS_QUANT, BITS_SGEMM, BITS_TILES };
+enum product_bits { BITS_DOT, BITS_SPLIT_DOT, BITS_BF16_DOT, BITS_QUANT, BITS_SGEMM, BITS_TILES };
 
 struct product_path {
 	const char *name;
@@ -90,6 +90,11 @@ static inline float *output_at(const struct region *region, struct columns colum
 static inline size_t bf16_row_bytes(int64_t n_in)
 {
 	return (round_up((size_t)n_in, BF16_PAD) + BF16_PAD) * sizeof(uint16_t);
+}
+
+static inline size_t split_row_bytes(int64_t n_in)
+{
+	return (round_up((size_t)n_in, SPLIT_STEP) + SPLIT_STEP) * sizeof(float);
 }
 
 /* ---- amx_panels.c ---- */

@@ -367,7 +367,8 @@ static void check_type(struct context *context, enum isa isa, enum compute compu
 {
 	bool is_super = quant_is_super(type), in_blocks = is_quant(type) && type != DTYPE_Q8 && type != DTYPE_Q4;
 	int64_t block = find_block_scales(type) || in_blocks ? dtype_info(type)->block_elements : 1;
-	bool rounded = matmul_input_bytes(context->set, type, 1, 64) > 0;
+	enum product_bits bits = product_path(context->set, type, ROWS_DECODE)->bits;
+	bool rounded = bits != BITS_DOT && bits != BITS_SPLIT_DOT;
 	assert_false(rounded && (compute == COMPUTE_F32 || find_block_scales(type)));
 	enum rounding few_bits = context->set->compute == COMPUTE_FINE ? TO_TWO_PLANES : TO_8_BITS;
 	context->decode = !rounded ? NO_ROUNDING : is_quant(type) ? few_bits : TO_BF16; /* BF16T, too */
@@ -772,7 +773,9 @@ static void test_paths(void **state)
 	    {ISA_SCALAR, COMPUTE_AUTO, DTYPE_Q4, "integers", "integers", 1},
 	    {ISA_SCALAR, COMPUTE_F32, DTYPE_Q4, "widened dot", "widened dot", 1},
 	    {ISA_SCALAR, COMPUTE_AUTO, DTYPE_Q5_1, "widened dot", "widened dot", 1},
-	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_BF16, "dot", "sgemm", 128},
+	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_BF16, "split dot", "split dot", 1},
+	    {ISA_AVX2, COMPUTE_F32, DTYPE_BF16, "split dot", "split dot", 1},
+	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_F16, "dot", "sgemm", 128},
 	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_Q5_1, "widened dot", "sgemm", 128},
 	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_Q8, "integers", "integers", 1},
 	    {ISA_AVX2, COMPUTE_AUTO, DTYPE_Q51, "integers", "integers", 1},
