@@ -128,6 +128,12 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(ARCHIVE)
 # The scheduler's load, for its test and for `make simulate`.
 $(BUILD)/tests/test_simulation: $(BUILD)/tests/bench/simulation.o
 
+# --version tells the commit; the file changes, and the program with it, only when that does.
+COMMIT := $(or $(shell git -C . rev-parse --short=12 HEAD 2>/dev/null),unknown)$(if $(shell git status --porcelain -uno 2>/dev/null),+changes)
+$(if $(filter-out $(COMMIT),$(or $(shell cat build/commit 2>/dev/null),none)),$(shell mkdir -p build && echo '$(COMMIT)' >build/commit))
+$(BUILD)/src/cli/version.o: build/commit
+$(BUILD)/src/cli/version.o: CFLAGS_common += -DTALLOW_COMMIT='"$(COMMIT)"'
+
 # The assembler includes the description of the routes, which no dependency file tells.
 $(BUILD)/src/server/routes/openapi.o: src/server/routes/openapi.json
 
@@ -181,10 +187,17 @@ run: all ## start the worker, stream one completion, keep serving (MODEL=path PR
 	@tests/tools/run.sh "$(BIN)" "$(MODEL)" "$(PROMPT)" "$(PORT)"
 
 .PHONY: install uninstall
-install: all ## install to $(DESTDIR)$(PREFIX)/bin
+INSTALLED := bin/tallow share/man/man1/tallow.1 share/bash-completion/completions/tallow share/zsh/site-functions/_tallow \
+             share/fish/vendor_completions.d/tallow.fish
+install: all ## install to $(DESTDIR)$(PREFIX): the program, its man page, completions
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/tallow
+	@mkdir -p $(sort $(dir $(INSTALLED:%=$(DESTDIR)$(PREFIX)/%)))
+	$(BIN) manual >$(DESTDIR)$(PREFIX)/share/man/man1/tallow.1
+	$(BIN) completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tallow
+	$(BIN) completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_tallow
+	$(BIN) completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tallow.fish
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/tallow
+	rm -f $(INSTALLED:%=$(DESTDIR)$(PREFIX)/%)
 
 # ---- tests ----
 

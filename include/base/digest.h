@@ -26,4 +26,8 @@ struct digest_state *digest_begin(struct error *error) MUST_USE; /* NULL: ERROR_
 void digest_add(struct digest_state *state, const void *data, size_t n_bytes);
 void digest_end(struct digest_state *state, struct digest *out);
 
+/* Appends the name and version of the library behind this. */
+struct bytes;
+void digest_library_version(struct bytes *out);
+
 #endif

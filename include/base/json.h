@@ -85,4 +85,7 @@ void json_field_uint(struct bytes *out, const char *key, uint64_t value);
 void json_field_double(struct bytes *out, const char *key, double value);
 void json_field_bool(struct bytes *out, const char *key, bool value);
 
+/* Appends the name and version of the library behind this: "cJSON 1.7.15". */
+void json_library_version(struct bytes *out);
+
 #endif

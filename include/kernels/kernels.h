@@ -90,6 +90,10 @@ struct kernels {
 struct kernels *kernels_create(enum isa isa, enum compute compute, int n_threads, int64_t max_n_in,
                                struct error *error) MUST_USE;
 void kernels_destroy(struct kernels *kernels);
+const char *isa_name(enum isa isa);
+/* The first feature that `isa` needs and the CPU lacks, or NULL. */
+struct platform_cpu;
+const char *isa_missing_feature(enum isa isa, const struct platform_cpu *cpu);
 bool isa_parse(const char *name, enum isa *isa); /* auto|scalar|avx2|avx2vnni|avx512bw|avx512vnni|avx512|amx|neon */
 /* Bytes of scratch that kernels_create allocates for the workers (touched only as it is needed), for the memory plan.
  */
@@ -100,5 +104,6 @@ size_t kernels_scratch_bytes(int n_threads, int64_t max_n_in);
  * result depends on its own query and the keys and values of positions up to its own, never on how rows were grouped.
  * head_dim may not be more than the max_n_in of kernels_create (it never is: the output projection reads all heads). */
 void attention_run(const struct kernels *kernels, struct pool *pool, const struct attention_job *jobs, int n_jobs);
+
 
 #endif

@@ -88,4 +88,8 @@ void matmul_input_prepare(const struct kernels *kernels, struct pool *pool, stru
 void matmul_run(const struct kernels *kernels, struct pool *pool, const struct matmul_input *input,
                 const struct weight *const *weights, const float *const *biases, float *const *outputs, int n_weights);
 
+/* Appends the name and version of the BLAS that is linked. */
+struct bytes;
+void kernels_library_version(struct bytes *out);
+
 #endif

@@ -75,4 +75,8 @@ void server_stop(struct server *server); /* and frees */
 /* Replaces the accepted keys (SIGHUP); running streams go on. */
 bool server_set_keys(struct server *server, const struct api_key *keys, int n_keys, struct error *error) MUST_USE;
 
+/* Appends the name and version of the HTTP library. */
+struct bytes;
+void server_library_version(struct bytes *out);
+
 #endif

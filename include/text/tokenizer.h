@@ -84,4 +84,8 @@ const int32_t *tokenizer_end_ids(const struct tokenizer *tokenizer, int *n_ids);
 /* Resident bytes it owns, for the memory plan. */
 size_t tokenizer_bytes(const struct tokenizer *tokenizer);
 
+/* Appends the names and versions of the libraries that this layer uses. */
+struct bytes;
+void text_library_versions(struct bytes *out);
+
 #endif

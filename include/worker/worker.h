@@ -84,4 +84,7 @@ void worker_describe_sandbox(void *context, struct bytes *out);
  * https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html */
 int worker_inherited_socket(void);
 
+/* Appends the name and version of the library that posts. */
+void worker_library_version(struct bytes *out);
+
 #endif

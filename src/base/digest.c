@@ -2,6 +2,8 @@
 
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
+
+#include "base/bytes.h"
 #include <string.h>
 
 /* GnuTLS's handle is a pointer to what we do not see; ours is the same pointer under a name of its own. */
@@ -67,4 +69,9 @@ bool digest_read(const char *text, struct digest *out)
 		out->bytes[i] = (unsigned char)(high << 4 | low);
 	}
 	return text[2 * DIGEST_BYTES] == 0;
+}
+
+void digest_library_version(struct bytes *out)
+{
+	bytes_append_format(out, "GnuTLS %s", gnutls_check_version(NULL));
 }

@@ -289,3 +289,8 @@ bool json_uint64(const struct json *value, uint64_t *out)
 	*out = magnitude;
 	return true;
 }
+
+void json_library_version(struct bytes *out)
+{
+	bytes_append_format(out, "cJSON %s", cJSON_Version());
+}

@@ -7,78 +7,26 @@
 
 #include "base/log.h"
 #include "base/platform.h"
-#include "cli/bench.h"
 #include "cli/commands.h"
 #include "cli/option_values.h"
 #include "cli/setup.h"
 #include "cli/version.h"
 #include "worker/worker.h"
 
-struct command {
-	const char *name;
-	enum command_set bit;
-	const char *usage;
-	const char *summary;
-	bool (*run)(const struct options *options, struct error *error);
-};
-
-static bool bench_command(const struct options *options, struct error *error)
-{
-	struct bench_options bench = {
-	    .weights = options->weight_list,
-	    .prefill = options->prefill,
-	    .depths = options->depths,
-	    .streams = options->streams,
-	    .json = options->json,
-	    .quick = options->quick,
-	    .repeats = (int)options->repeats,
-	    .text_path = options->text,
-	    .plot_path = options->plot,
-	};
-	if (!setup_model_options(options, &bench.model, error))
-		return false;
-	return bench_run(&bench, error);
-}
-
-static const struct command commands[] = {
-    {"serve", FOR_SERVE, "tallow [serve] --model PATH [--port N] [--callback-url URL] ...",
-     "load a model and serve it over HTTP", serve_run},
-    {"generate", FOR_GENERATE, "tallow generate --model PATH -p TEXT ...", "continue a prompt on standard output",
-     generate_run},
-    {"inspect", FOR_INSPECT, "tallow inspect PATH ...",
-     "print what is understood of a model, and the memory it would take", inspect_run},
-    {"bench", FOR_BENCH, "tallow bench --model PATH ...", "measure prefill, decode and the tokenizer", bench_command},
-    {"tokenize", FOR_TOKENIZE, "tallow tokenize --model PATH < text", "turn standard input into token ids",
-     tokenize_run},
-    {"detokenize", FOR_DETOKENIZE, "tallow detokenize --model PATH < ids", "turn token ids into text", detokenize_run},
-    {"render", FOR_RENDER, "tallow render CONVERSATION.json --model PATH",
-     "print what a chat template makes of a conversation", render_run},
-    {"constrain", FOR_CONSTRAIN, "tallow constrain --model PATH --json-schema FILE [--check FILE]... [--json]",
-     "say what of a schema or grammar is enforced, and whether texts are accepted", constrain_run},
-    {"logits", FOR_LOGITS, "tallow logits --model PATH --tokens 1,403,407 ...",
-     "compute logits, to compare with any reference", logits_run},
-    {"perplexity", FOR_PERPLEXITY, "tallow perplexity MODEL FILE ...",
-     "measure how well a model predicts a text, and how far it is from f32", perplexity_run},
-};
-enum { N_COMMANDS = sizeof commands / sizeof *commands };
-
 /* ---- help ---- */
 
 static void print_help(const struct command *command, bool all)
 {
-	printf("tallow %s - a CPU inference worker for Llama, Mistral, Qwen and Phi-3 models\n\nusage: %s\n       %s.\n",
-	       TALLOW_VERSION, command->usage, command->summary);
+	printf("tallow %s - %s\n\nusage: %s\n       %s.\n", TALLOW_VERSION, CLI_WHAT_IT_IS, command->usage,
+	       command->summary);
 	if (all) {
 		printf("\nCommands (tallow COMMAND --help tells more)\n");
-		for (int i = 0; i < N_COMMANDS; i++)
+		for (int i = 0; i < n_commands; i++)
 			printf("  %-12s %s\n", commands[i].name, commands[i].summary);
 		printf("\nOptions of serve\n");
 	}
 	options_print(command->bit);
-	printf("Exit codes: 0 ended as asked, 1 refused by the chat template or the constraint, 2 usage, 3 model cannot be "
-	       "loaded, 4 not "
-	       "enough memory, 5 cannot bind,\n"
-	       "6 callback never accepted, 70 internal error.\n");
+	printf("Exit codes: %s\n", CLI_EXIT_CODES);
 }
 
 /* ---- choosing the command ---- */
@@ -86,7 +34,7 @@ static void print_help(const struct command *command, bool all)
 static const struct command *find_command(const char *name, struct error *error)
 {
 	const struct command *nearest = &commands[0];
-	for (int i = 0; i < N_COMMANDS; i++) {
+	for (int i = 0; i < n_commands; i++) {
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
 		if (edit_distance(commands[i].name, name) < edit_distance(nearest->name, name))
@@ -134,7 +82,7 @@ int cli_main(int argc, char **argv)
 		return report(&error, NULL);
 	if (options.help || options.version) {
 		if (options.version)
-			printf("tallow %s\n", TALLOW_VERSION);
+			version_print();
 		else
 			print_help(command, !named);
 		return 0;

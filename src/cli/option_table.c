@@ -1,4 +1,5 @@
 /* The table of all options (options.h). --help prints it in this order. */
+#include "cli/config_file.h"
 #include "cli/options.h"
 
 #define AT(field) offsetof(struct options, field)
@@ -22,6 +23,7 @@ const struct option_row option_rows[] = {
     {ROW("path", OPTION_PATH, FOR_PERPLEXITY, "MODEL", NULL, path, "model directory, .safetensors or .gguf file")},
     {ROW("path", OPTION_PATH, FOR_RENDER, "CONVERSATION", NULL, path,
          "JSON file: an object with messages, tools, documents, chat_template_kwargs, ...")},
+    {ROW("path", OPTION_PATH, FOR_COMPLETION, "bash|zsh|fish", NULL, path, "the shell")},
     {ROW("text", OPTION_PATH, FOR_PERPLEXITY, "FILE", NULL, text, "the text; - or none: standard input")},
 
     HEADING(PLANS | TEXTS | FOR_RENDER | FOR_CONSTRAIN, "Model"),
@@ -223,6 +225,9 @@ const struct option_row option_rows[] = {
     HEADING(FOR_ALL, "General"),
     {ROW("json", OPTION_FLAG, FOR_INSPECT | FOR_BENCH | FOR_PERPLEXITY | FOR_CONSTRAIN | TEXTS, NULL, NULL, json,
          "print JSON")},
+    {ROW("config", OPTION_TEXT, FOR_ALL, "FILE", NULL, config,
+         "options as lines `name = value`; environment and flags win; serve reads " CONFIG_FILE_DEFAULT
+         " if there is one")},
     {ROW("log-level", OPTION_CHOICE, PLANS, "debug|info|warn|error|off", "info", log_level,
          "least severe messages on standard error; other commands than serve start from warn")},
     {ROW("log-format", OPTION_CHOICE, PLANS, "auto|plain|json", "auto", log_format,

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "cli/config_file.h"
 #include "cli/option_values.h"
 
 enum { VARIABLE_BYTES = 64, QUOTE_BYTES = 100 };
@@ -169,13 +171,8 @@ static const struct option_row *find_letter(unsigned command, char letter)
 	return NULL;
 }
 
-static bool refuse_unknown(unsigned command, const char *argument, size_t n_name, struct error *error)
+static const struct option_row *nearest_row(unsigned command, const char *name)
 {
-	char name[64];
-	snprintf(name, sizeof name, "%.*s", (int)n_name, argument + strspn(argument, "-"));
-	if (strcmp(name, "api-key") == 0)
-		return error_set(error, ERROR_USAGE,
-		                 "a key on the command line can be read by every user; use TALLOW_API_KEY or --api-key-file");
 	const struct option_row *nearest = find_row(command, "help", 4); /* every command has it */
 	assert(nearest);
 	for (int i = 0; i < n_option_rows; i++) {
@@ -184,6 +181,17 @@ static bool refuse_unknown(unsigned command, const char *argument, size_t n_name
 		    edit_distance(name, row->name) < edit_distance(name, nearest->name))
 			nearest = row;
 	}
+	return nearest;
+}
+
+static bool refuse_unknown(unsigned command, const char *argument, size_t n_name, struct error *error)
+{
+	char name[64];
+	snprintf(name, sizeof name, "%.*s", (int)n_name, argument + strspn(argument, "-"));
+	if (strcmp(name, "api-key") == 0)
+		return error_set(error, ERROR_USAGE,
+		                 "a key on the command line can be read by every user; use TALLOW_API_KEY or --api-key-file");
+	const struct option_row *nearest = nearest_row(command, name);
 	if (find_row(FOR_ALL, name, strlen(name)))
 		return error_set(error, ERROR_USAGE, "--%s is an option of another command (nearest here: --%s)", name,
 		                 nearest->name);
@@ -191,7 +199,7 @@ static bool refuse_unknown(unsigned command, const char *argument, size_t n_name
 	                 nearest->name);
 }
 
-/* ---- defaults, environment, command line ---- */
+/* ---- defaults, file, environment, command line ---- */
 
 static bool set_defaults(struct options *options, unsigned command, struct error *error)
 {
@@ -202,6 +210,39 @@ static bool set_defaults(struct options *options, unsigned command, struct error
 		if (row->fallback && (row->commands & command) && !set_value(options, row, row->fallback))
 			return error_set(error, ERROR_INTERNAL, "the default of --%s is no value of its kind", row->name);
 	}
+	return true;
+}
+
+static bool set_from_entry(struct options *options, unsigned command, const struct config_entry *entry,
+                           struct error *error)
+{
+	char spelling[sizeof entry->where + VARIABLE_BYTES];
+	const struct option_row *row = find_row(command, entry->name, strlen(entry->name));
+	const struct option_row *anywhere = row ? row : find_row(FOR_ALL, entry->name, strlen(entry->name));
+	snprintf(spelling, sizeof spelling, "%s%.60s", entry->where, entry->name);
+	if (strcmp(entry->name, "api-key") == 0)
+		return error_set(error, ERROR_USAGE, "%s: keys do not belong here; use api-key-file", spelling);
+	if (!anywhere)
+		return error_set(error, ERROR_USAGE, "%sunknown option %.60s; the nearest is %s", entry->where, entry->name,
+		                 nearest_row(command, entry->name)->name);
+	if (anywhere->source == FROM_FLAG || strcmp(entry->name, "config") == 0)
+		return error_set(error, ERROR_USAGE, "%s is only for the command line", spelling);
+	if (!row)
+		return true; /* another command's */
+	bool repeats = row->kind == OPTION_TEXTS || row->kind == OPTION_FILES;
+	if (options->given[row - option_rows] != NOT_GIVEN && !repeats)
+		return error_set(error, ERROR_USAGE, "%s is given a second time", spelling);
+	if (!entry->value && row->kind != OPTION_FLAG)
+		return error_set(error, ERROR_USAGE, "%s needs a value: %.60s = %s", spelling, entry->name, row->value);
+	return take_value(options, row, GIVEN_BY_FILE, spelling, entry->value ? entry->value : "true", error);
+}
+
+static bool set_from_file(struct options *options, unsigned command, const struct config_file *file,
+                          struct error *error)
+{
+	for (int i = 0; file && i < file->n_entries; i++)
+		if (!set_from_entry(options, command, &file->entries[i], error))
+			return false;
 	return true;
 }
 
@@ -282,19 +323,37 @@ static bool set_from_arguments(struct options *options, unsigned command, int ar
 	return true;
 }
 
-bool options_parse(struct options *options, unsigned command, int argc, char **argv, struct error *error)
+/* A mistake on the command line is told before one around it, and with --help or --version none around it counts. */
+static bool set_all(struct options *options, unsigned command, const struct config_file *file, int argc, char **argv,
+                    struct error *error)
 {
-	struct error environment_error;
+	struct error around;
 	if (!set_defaults(options, command, error))
 		return false;
-	bool environment_ok = set_from_environment(options, command, &environment_error);
+	bool ok = set_from_file(options, command, file, &around) && set_from_environment(options, command, &around);
 	if (!set_from_arguments(options, command, argc, argv, error))
 		return false;
-	if (!environment_ok && !options->help && !options->version) {
-		*error = environment_error;
+	if (!ok && !options->help && !options->version) {
+		*error = around;
 		return false;
 	}
 	return true;
+}
+
+bool options_parse(struct options *options, unsigned command, int argc, char **argv, struct error *error)
+{
+	/* Twice where there is a file: flags and environment tell which, and then come over it. */
+	struct config_file file;
+	if (!set_all(options, command, NULL, argc, argv, error))
+		return false;
+	const char *path = options->config;
+	if (!path && command == FOR_SERVE && access(CONFIG_FILE_DEFAULT, F_OK) == 0)
+		path = CONFIG_FILE_DEFAULT;
+	if (!path || options->help || options->version)
+		return true;
+	bool ok = config_file_read(path, &file, error) && set_all(options, command, &file, argc, argv, error);
+	config_file_free(&file);
+	return ok;
 }
 
 bool options_given(const struct options *options, const char *name)
@@ -354,5 +413,6 @@ void options_print(unsigned command)
 		else if (has_rows_after(i, command))
 			printf("\n%s\n", row->help);
 	}
-	printf("\nEach --some-name can be set as TALLOW_SOME_NAME in the environment; the flag wins.\n");
+	printf("\nEach --some-name can be set as TALLOW_SOME_NAME in the environment or as `some-name = ...` in a --config "
+	       "file; the flag wins.\n");
 }

@@ -25,19 +25,21 @@ enum command_set {
 	FOR_PERPLEXITY = 128,
 	FOR_RENDER = 256,
 	FOR_CONSTRAIN = 512,
+	FOR_COMPLETION = 1024,
+	FOR_MANUAL = 2048,
 	FOR_ALL = ~0,
 };
 
-enum { OPTIONS_MAX_STOPS = 4, OPTIONS_MAX_FILES = 1024, OPTIONS_MAX_ROWS = 128 };
+enum { OPTIONS_MAX_STOPS = 4, OPTIONS_MAX_FILES = 1024, OPTIONS_MAX_ROWS = 160 };
 
-enum option_given { NOT_GIVEN, GIVEN_BY_ENVIRONMENT, GIVEN_BY_FLAG };
+enum option_given { NOT_GIVEN, GIVEN_BY_FILE, GIVEN_BY_ENVIRONMENT, GIVEN_BY_FLAG };
 
 struct option_files {
 	int n;
 	const char *paths[OPTIONS_MAX_FILES];
 };
 
-/* Values after defaults, environment and flags. Text is borrowed from argv and the environment. Numbers are in the
+/* Values after defaults, file, environment and flags, the later winning. Text is borrowed from them. Numbers are in the
  * ranges that the table gives; 0 means "chosen for you" where the table says so. */
 struct options {
 	const char *path; /* the first positional argument; `text` is perplexity's second */
@@ -96,6 +98,8 @@ struct options {
 	const char *json_schema, *regex, *grammar;
 	struct option_files checks;
 
+	const char *config; /* a file with options (config_file.h) */
+
 	/* switches */
 	bool help, version, quiet, json;
 	bool no_generation_defaults;
@@ -144,9 +148,10 @@ extern const struct option_row option_rows[];
 extern const int n_option_rows;
 
 /* argv[0] is skipped. ERROR_USAGE names the option, what it expects and what it got; unknown ones are answered with the
- * nearest name. With --help or --version the rest is not checked. */
+ * nearest name. With --help or --version the rest is not checked. A file with options is --config's, or for serve the one in
+ * /etc, if it is there; what it says of other commands' options is passed over. */
 bool options_parse(struct options *options, unsigned command, int argc, char **argv, struct error *error) MUST_USE;
-/* True when the option (by name) was set by flag or environment. */
+/* True when the option (by name) was set by flag, environment or file. */
 bool options_given(const struct options *options, const char *name);
 /* "TALLOW_MAX_TOKENS" of "max-tokens". */
 void option_variable(const struct option_row *row, char *out, size_t capacity);

@@ -83,8 +83,6 @@ extern const struct kernel_set avx2_set;
 extern const struct kernel_set avx512_set;
 extern const struct kernel_set neon_set;
 
-/* The first feature that `isa` needs and the CPU lacks, or NULL. */
-const char *isa_missing_feature(enum isa isa, const struct platform_cpu *cpu);
 /* Asks the system for the use of tiles, for all threads of the process; false where there are none. */
 bool tiles_enable(void);
 /* kernels_create for a CPU with these features, which need not be those of this one until a kernel is called. ISA_AUTO

@@ -16,6 +16,11 @@
 static const char *const isa_names[] = {"auto",       "scalar", "avx2", "avx2vnni", "avx512bw",
                                         "avx512vnni", "avx512", "amx",  "neon"};
 
+const char *isa_name(enum isa isa)
+{
+	return isa_names[isa];
+}
+
 bool isa_parse(const char *name, enum isa *isa)
 {
 	for (size_t i = 0; i < sizeof isa_names / sizeof *isa_names; i++)

@@ -7,6 +7,7 @@
 #include <cblas.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "kernels/convert.h"
 #include "kernels/layout.h"
 #include "kernels/product.h"
@@ -444,4 +445,13 @@ void matmul_run(const struct kernels *kernels, struct pool *pool, const struct m
 	assert(n_tasks <= INT32_MAX);
 	if (n_tasks && input->n_spans)
 		pool_run(pool, (int)n_tasks, matmul_task, &region);
+}
+
+void kernels_library_version(struct bytes *out)
+{
+	/* "OpenBLAS 0.3.21 NO_LAPACK ...": how it was built is not asked for. */
+	const char *config = openblas_get_config();
+	size_t n = strcspn(config, " ");
+	n += config[n] ? 1 + strcspn(config + n + 1, " ") : 0;
+	bytes_append(out, config, n);
 }

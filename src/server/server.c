@@ -213,3 +213,8 @@ void server_stop(struct server *server)
 	MHD_stop_daemon(server->daemon);
 	server_free(server);
 }
+
+void server_library_version(struct bytes *out)
+{
+	bytes_append_format(out, "libmicrohttpd %s", MHD_get_version());
+}

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "worker/post_helper.h"
+#include "worker/worker.h"
 
 struct poster {
 	int fd; /* to the helper; -1: it is gone */
@@ -220,4 +221,9 @@ void post_free(struct post *post)
 	if (!post->ended && post->poster->fd >= 0)
 		(void)tell(post->poster, &(struct post_message){.id = post->id, .url = POST_CANCEL}, NULL);
 	free(post);
+}
+
+void worker_library_version(struct bytes *out)
+{
+	bytes_append_format(out, "libcurl %s", curl_version_info(CURLVERSION_NOW)->version);
 }
