@@ -369,6 +369,12 @@ simulate: build/bench/simulate ## a day of made-up load on the scheduler in seco
 build/bench/maskbench: $(BUILD)/tests/bench/maskbench.o $(ARCHIVE)
 	@mkdir -p $(@D)
 	@$(CC) -o $@ $< -Wl,--start-group $(ARCHIVE) $(LIBS) -Wl,--end-group
+build/bench/sampling: $(BUILD)/tests/bench/sampling.o $(ARCHIVE)
+	@mkdir -p $(@D)
+	@$(CC) -o $@ $< -Wl,--start-group $(ARCHIVE) $(LIBS) -Wl,--end-group
+.PHONY: bench-sampling
+bench-sampling: build/bench/sampling ## CPU time of drawing a token at a vocabulary of 128,256, for requests of several kinds
+	@build/bench/sampling
 maskbench: build/bench/maskbench ## schemas of MaskBench (DATA=folder, not part of this repository; TOKENIZER=folder MASKBENCH_ARGS=--list)
 	$(if $(DATA),,$(error maskbench needs DATA=folder: maskbench/data of guidance-ai/jsonschemabench))
 	@build/bench/maskbench $(or $(TOKENIZER),$(or $(TALLOW_FIXTURES),../shared/fixtures)/tokenizers/llama-3.2) $(DATA) $(MASKBENCH_ARGS)

@@ -52,6 +52,12 @@ struct engine_options {
 	int max_gap_ms;                    /* bound on the pause between a running stream's tokens; 0 = 250 */
 };
 
+/* The most that constraints of requests take together, those that are being compiled included: a 32nd of the limit (0: none),
+ * within bounds. For model_options.constraint_bytes; half of it at least is for those that run or wait, a quarter at most for
+ * one. */
+enum { ENGINE_CONSTRAINT_BYTES = 512 << 20, ENGINE_MIN_CONSTRAINT_BYTES = 32 << 20 };
+uint64_t engine_constraint_bytes(uint64_t memory_limit_bytes);
+
 /* ---- life ---- */
 
 enum engine_state { ENGINE_CREATED, ENGINE_LOADING, ENGINE_READY, ENGINE_DRAINING, ENGINE_STOPPED, ENGINE_FAILED };

@@ -38,10 +38,12 @@ struct model_options {
 	uint64_t memory_limit_bytes;     /* 0 = no bound */
 	const char *memory_limit_source; /* what sets it, static, for who prints the plan; may be NULL */
 	uint64_t tokenizer_bytes;
-	uint64_t http_bytes; /* connections; 0 where nothing is served */
-	int max_logit_rows;  /* rows of logits that one step may ask for; 0 = n_parallel */
-	const char *sha256;  /* what the model must be, as manifest_check takes it; NULL: anything */
-	const char *version; /* of the program: the fingerprint has it; may be NULL */
+	uint64_t vocabulary_bytes; /* tokens as constraints look at them */
+	uint64_t constraint_bytes; /* the most that constraints take, compiling included; 0 where none are asked for */
+	uint64_t http_bytes;       /* connections; 0 where nothing is served */
+	int max_logit_rows;        /* rows of logits that one step may ask for; 0 = n_parallel */
+	const char *sha256;        /* what the model must be, as manifest_check takes it; NULL: anything */
+	const char *version;       /* of the program: the fingerprint has it; may be NULL */
 };
 
 enum plan_kind { PLAN_MAPPED, PLAN_ALLOCATED };

@@ -57,6 +57,12 @@ struct grammar_report {
 enum { GRAMMAR_MAX_REMARKS = 32, GRAMMAR_MAX_SOURCE_BYTES = 8 << 20 };
 void grammar_report_free(struct grammar_report *report);
 
+/* What one constraint may take from now on, compiled or followed, in this process: GRAMMAR_MAX_BYTES unless said; what would
+ * take more (or, as arrays double, half of it in one of them) is too large. As many as GRAMMAR_COMPILERS are compiled at a
+ * time, who else comes waits: so compiling takes that many times as much at most. */
+enum { GRAMMAR_MAX_BYTES = 64 << 20, GRAMMAR_COMPILERS = 2 };
+void grammars_allow(size_t max_bytes);
+
 /* NULL: ERROR_CONSTRAINT with the first refusal (all of them are in `report`, which may be NULL), or ERROR_MEMORY where an
  * allocation failed: then what the report refuses says nothing of the source. */
 struct grammar *grammar_compile(enum grammar_kind kind, const char *source, size_t n_bytes,

@@ -6,7 +6,8 @@
  *     grammar_part parts[] = {tag, body};
  *     g = grammar_finish(g, grammar_part_sequence(g, parts, 2), &report, &error);
  *
- * Making a part never fails by itself: what went wrong comes out with grammar_finish. Parts of one grammar share the bounds
+ * Making a part never fails by itself: what went wrong comes out with grammar_finish, which must follow: between the two the
+ * grammar is one of GRAMMAR_COMPILERS that are compiled. Parts of one grammar share the bounds
  * of one constraint. A part may stand in several places.
  */
 #ifndef TALLOW_TEXT_GRAMMAR_PARTS_H

@@ -14,6 +14,7 @@
 #include "tensor/manifest.h"
 #include "tensor/model_files.h"
 #include "tensor/weight_file.h"
+#include "text/grammar.h"
 
 /* The type that config.json says the weights are stored in. */
 static enum dtype stored_type(const struct model_config *config)
@@ -86,6 +87,11 @@ static void look_at_memory(struct inspection *found, const struct model_options 
 {
 	struct model_options known = *options;
 	known.tokenizer_bytes = found->loaded_tokenizer ? tokenizer_bytes(found->loaded_tokenizer) : 0;
+	struct error ignored; /* a tokenizer whose tokens have no bytes: no constraints */
+	struct grammar_vocabulary *vocabulary =
+	    found->loaded_tokenizer ? grammar_vocabulary_create(found->loaded_tokenizer, &ignored) : NULL;
+	known.vocabulary_bytes = vocabulary ? grammar_vocabulary_bytes(vocabulary) : 0;
+	grammar_vocabulary_destroy(vocabulary);
 	bool fits = (found->weights.state == PART_UNDERSTOOD || describe_weights(found, options, &found->memory.error)) &&
 	            model_plan(&found->config, &known, &found->sizes, &found->plan, &found->memory.error);
 	found->memory.state = fits ? PART_UNDERSTOOD : PART_REFUSED;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/platform.h"
 #include "cli/version.h"
+#include "engine/engine.h"
 #include "server/server.h"
 #include "text/tokenizer.h"
 
@@ -97,6 +98,7 @@ bool setup_model_options(const struct options *options, struct model_options *ou
 	out->memory_limit_source = "--memory-limit";
 	if (out->memory_limit_bytes == 0)
 		out->memory_limit_bytes = platform_memory_limit_bytes(&platform_default_roots, &out->memory_limit_source);
+	out->constraint_bytes = engine_constraint_bytes(out->memory_limit_bytes);
 	return true;
 }
 

@@ -5,18 +5,41 @@
 
 #include "engine/sequence.h"
 
-bool constraint_create(struct constraint *constraint, struct grammar *grammar,
-                       const struct grammar_vocabulary *vocabulary, atomic_size_t *total, struct error *error)
+/* What it holds now. */
+static size_t bytes_of(const struct constraint *c)
 {
-	*constraint = (struct constraint){.vocabulary = vocabulary, .total = total, .n_bytes = grammar_bytes(grammar)};
-	if (atomic_fetch_add(total, constraint->n_bytes) + constraint->n_bytes > CONSTRAINT_MAX_TOTAL_BYTES)
-		return error_set(
-		    error, ERROR_QUEUE_FULL,
-		    "the constraints of requests that run or wait take %zu KiB, and with this one's %zu KiB more than "
-		    "the %d MiB that there are for them",
-		    (atomic_load(total) - constraint->n_bytes) >> 10, constraint->n_bytes >> 10,
-		    CONSTRAINT_MAX_TOTAL_BYTES >> 20);
-	constraint->mask = calloc(grammar_mask_words(vocabulary), sizeof *constraint->mask);
+	return grammar_bytes(c->grammar) + grammar_mask_words(c->vocabulary) * sizeof *c->mask;
+}
+
+static bool add_bytes(struct constraint_memory *memory, size_t n_bytes)
+{
+	return atomic_fetch_add(&memory->n_bytes, n_bytes) + n_bytes <= memory->max_bytes;
+}
+
+static bool check_memory(const struct constraint *c, struct error *error)
+{
+	size_t max = c->memory->max_bytes, others = atomic_load(&c->memory->n_bytes) - c->n_bytes;
+	if (c->n_bytes > max)
+		return error_set(error, ERROR_CONSTRAINT, "the constraint takes %zu KiB, and there are %zu for all of them",
+		                 c->n_bytes >> 10, max >> 10);
+	return error_set(error, ERROR_QUEUE_FULL,
+	                 "the constraints of requests that run or wait take %zu KiB, and with this one's %zu KiB more than "
+	                 "the %zu that there are for them",
+	                 others >> 10, c->n_bytes >> 10, max >> 10);
+}
+
+bool constraint_create(struct constraint *constraint, struct grammar *grammar,
+                       const struct grammar_vocabulary *vocabulary, struct constraint_memory *memory,
+                       struct error *error)
+{
+	size_t n_words = grammar_mask_words(vocabulary);
+	*constraint = (struct constraint){.vocabulary = vocabulary,
+	                                  .memory = memory,
+	                                  .n_bytes = grammar_bytes(grammar) + n_words * sizeof *constraint->mask +
+	                                             CONSTRAINT_GROWTH_BYTES};
+	if (!add_bytes(memory, constraint->n_bytes))
+		return check_memory(constraint, error);
+	constraint->mask = calloc(n_words, sizeof *constraint->mask);
 	if (!constraint->mask)
 		return error_set(error, ERROR_MEMORY, "no memory for the mask of a constraint");
 	constraint->grammar = grammar;
@@ -25,11 +48,24 @@ bool constraint_create(struct constraint *constraint, struct grammar *grammar,
 
 void constraint_free(struct constraint *constraint)
 {
-	if (constraint->total)
-		atomic_fetch_sub(constraint->total, constraint->n_bytes);
+	if (constraint->memory)
+		atomic_fetch_sub(&constraint->memory->n_bytes, constraint->n_bytes);
 	grammar_destroy(constraint->grammar);
 	free(constraint->mask);
 	*constraint = (struct constraint){0};
+}
+
+/* It may have grown beyond what was counted. */
+static void count_growth(struct constraint *c)
+{
+	size_t n_bytes = bytes_of(c), before = c->n_bytes;
+	if (n_bytes <= before)
+		return;
+	c->n_bytes = n_bytes;
+	if (!add_bytes(c->memory, n_bytes - before) && c->error.code == ERROR_NONE)
+		error_set(&c->error, ERROR_MEMORY,
+		          "the constraint has grown to %zu KiB, and all of those that run would take more than %zu",
+		          n_bytes >> 10, c->memory->max_bytes >> 10);
 }
 
 /* What the grammar could not follow the text for. */
@@ -131,6 +167,7 @@ void constraint_make_mask(struct sequence *sequence, const struct model_config *
 	/* Once a token had to be drawn again the next ones would have to be, too. Those of bad_words are drawn several at a time. */
 	c->exact = c->whole && (c->exact || sequence->bad_words);
 	make_mask(sequence, config);
+	count_growth(c);
 }
 
 bool constraint_has_time(struct sequence *sequence, const struct model_config *config, int32_t token)
@@ -162,6 +199,7 @@ void constraint_follow(struct sequence *sequence, const struct model_config *con
 	c->over = ok && grammar_over(c->grammar);
 	if (!ok)
 		note_failure(c);
+	count_growth(c);
 }
 
 void constraint_retrace(struct sequence *sequence, const struct model_config *config)

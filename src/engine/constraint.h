@@ -19,12 +19,18 @@
 
 struct sequence;
 
+/* Of all requests of an engine that run or wait; any thread. */
+struct constraint_memory {
+	atomic_size_t n_bytes;
+	size_t max_bytes;
+};
+
 struct constraint {
 	struct grammar *grammar;                     /* NULL: none, and the rest means nothing */
 	const struct grammar_vocabulary *vocabulary; /* the engine's */
 	uint32_t *mask;                              /* of the next token, grammar_mask_words of it */
-	atomic_size_t *total;                        /* bytes of all grammars of the engine ... */
-	size_t n_bytes;                              /* ... and what this one counts there */
+	struct constraint_memory *memory;            /* the engine's */
+	size_t n_bytes;                              /* counted there */
 	bool whole;                                  /* the output is to be complete at its last token */
 	bool exact;         /* of one that is whole: the mask leaves nothing that could not be completed in time */
 	bool only_end;      /* nothing else may come next: there is no mask */
@@ -32,12 +38,15 @@ struct constraint {
 	struct error error; /* unless its code is NONE: what the sequence ends with */
 };
 
-enum { CONSTRAINT_MAX_TOTAL_BYTES = 512 << 20 };
+/* What a constraint may grow by while its text is followed is counted from the start; what it grows by beyond that when it
+ * has. */
+enum { CONSTRAINT_GROWTH_BYTES = 1 << 20 };
 
-/* Takes the grammar over when it succeeds. `total` counts those of all requests that run or wait: QUEUE_FULL where they would
- * take more than CONSTRAINT_MAX_TOTAL_BYTES together; else MEMORY. */
+/* Takes the grammar over when it succeeds. CONSTRAINT: it would take more than there is; QUEUE_FULL: with those of others;
+ * else MEMORY. */
 bool constraint_create(struct constraint *constraint, struct grammar *grammar,
-                       const struct grammar_vocabulary *vocabulary, atomic_size_t *total, struct error *error) MUST_USE;
+                       const struct grammar_vocabulary *vocabulary, struct constraint_memory *memory,
+                       struct error *error) MUST_USE;
 void constraint_free(struct constraint *constraint);
 
 void constraint_make_mask(struct sequence *sequence, const struct model_config *config);

@@ -33,12 +33,8 @@ struct engine {
 
 	/* ---- any thread ---- */
 	atomic_int wanted_threads; /* 0 = no change */
-	atomic_size_t constraint_bytes;
+	struct constraint_memory constraints;
 	atomic_bool hurry; /* catching up ends at its next matrix */
-
-	/* ---- guarded by a mutex of its own, which is held while it is made ---- */
-	pthread_mutex_t vocabulary_mutex;
-	struct grammar_vocabulary *vocabulary; /* NULL until somebody needs the bytes of tokens */
 
 	/* ---- guarded by the mutex ---- */
 	pthread_mutex_t mutex;
@@ -68,6 +64,8 @@ struct engine {
 
 	/* ---- made by the engine's thread; once `loaded`, read by all and changed by nobody ---- */
 	struct tokenizer *tokenizer;
+	struct grammar_vocabulary *vocabulary; /* for constraints and bad_words; NULL: see the next */
+	struct error vocabulary_error;
 	struct chat_template *chat_template; /* NULL: see the next */
 	struct error chat_error;
 	struct error pooling_error; /* where pooling is NONE */

@@ -28,7 +28,6 @@ struct engine *engine_create(const struct engine_options *options, struct error 
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_mutex_init(&engine->mutex, NULL);
-	pthread_mutex_init(&engine->vocabulary_mutex, NULL);
 	pthread_cond_init(&engine->work, NULL);
 	pthread_cond_init(&engine->changed, &monotonic);
 	pthread_condattr_destroy(&monotonic);
@@ -169,7 +168,6 @@ void engine_destroy(struct engine *engine)
 	pthread_cond_destroy(&engine->work);
 	pthread_cond_destroy(&engine->changed);
 	pthread_mutex_destroy(&engine->mutex);
-	pthread_mutex_destroy(&engine->vocabulary_mutex);
 	free(engine->path);
 	free(engine->name);
 	free(engine->template_path);

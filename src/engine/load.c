@@ -8,6 +8,7 @@
 #include "model/generation_defaults.h"
 #include "model/pooling.h"
 #include "text/chat_template.h"
+#include "text/grammar.h"
 
 static bool note_progress(void *context, enum load_stage stage, uint64_t done, uint64_t total)
 {
@@ -191,6 +192,32 @@ static bool load_chat_template(struct engine *engine, struct error *error)
 	return true;
 }
 
+uint64_t engine_constraint_bytes(uint64_t memory_limit_bytes)
+{
+	uint64_t share = memory_limit_bytes / 32;
+	if (share < ENGINE_MIN_CONSTRAINT_BYTES && memory_limit_bytes > 0)
+		return ENGINE_MIN_CONSTRAINT_BYTES;
+	return memory_limit_bytes == 0 || share > ENGINE_CONSTRAINT_BYTES ? ENGINE_CONSTRAINT_BYTES : share;
+}
+
+/* What constraints are made of, as the plan counts it. A model with tokens that have no bytes still completes prompts: false
+ * only when memory is short. */
+static bool prepare_constraints(struct engine *engine, struct model_options *options, struct error *error)
+{
+	size_t all = options->constraint_bytes ? options->constraint_bytes : ENGINE_CONSTRAINT_BYTES, one = all / 4;
+	one = one < GRAMMAR_MAX_BYTES ? one : GRAMMAR_MAX_BYTES;
+	grammars_allow(one);
+	engine->constraints.max_bytes = all - one * GRAMMAR_COMPILERS;
+	engine->vocabulary = grammar_vocabulary_create(engine->tokenizer, &engine->vocabulary_error);
+	if (engine->vocabulary)
+		options->vocabulary_bytes = grammar_vocabulary_bytes(engine->vocabulary);
+	else if (engine->vocabulary_error.code == ERROR_MEMORY)
+		*error = engine->vocabulary_error;
+	else
+		log_message(LOG_WARN, "vocabulary", "constraints are refused: %s", engine->vocabulary_error.message);
+	return engine->vocabulary || engine->vocabulary_error.code != ERROR_MEMORY;
+}
+
 bool engine_load(struct engine *engine, struct error *error)
 {
 	int64_t started_ns = clock_ns();
@@ -201,6 +228,8 @@ bool engine_load(struct engine *engine, struct error *error)
 		return false;
 	engine->tokenizer = tokenizer;
 	options.tokenizer_bytes = tokenizer_bytes(tokenizer);
+	if (!prepare_constraints(engine, &options, error))
+		return false;
 	engine->model = model_open(&options, note_progress, engine, error);
 	if (!engine->model)
 		return false;

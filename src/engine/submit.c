@@ -211,14 +211,11 @@ static bool reserve_embedding(const struct engine *engine, struct sequence *sequ
 	return sequence->vector && embedding_create(&sequence->embedding, n, error);
 }
 
-static const struct grammar_vocabulary *vocabulary_of(struct engine *engine, struct error *error)
+static const struct grammar_vocabulary *vocabulary_of(const struct engine *engine, struct error *error)
 {
-	pthread_mutex_lock(&engine->vocabulary_mutex);
 	if (!engine->vocabulary)
-		engine->vocabulary = grammar_vocabulary_create(engine->tokenizer, error);
-	const struct grammar_vocabulary *vocabulary = engine->vocabulary;
-	pthread_mutex_unlock(&engine->vocabulary_mutex);
-	return vocabulary;
+		*error = engine->vocabulary_error;
+	return engine->vocabulary;
 }
 
 static bool add_bad_words(struct engine *engine, struct sequence *sequence, struct error *error)
@@ -261,7 +258,7 @@ static bool add_constraint(struct engine *engine, struct sequence *sequence, con
 	const struct grammar_vocabulary *vocabulary = vocabulary_of(engine, error);
 	if (!vocabulary || (request->whole && !check_room(sequence, request->grammar, vocabulary, error)))
 		return false;
-	bool ok = constraint_create(&sequence->constraint, request->grammar, vocabulary, &engine->constraint_bytes, error);
+	bool ok = constraint_create(&sequence->constraint, request->grammar, vocabulary, &engine->constraints, error);
 	sequence->constraint.whole = request->whole;
 	return ok;
 }

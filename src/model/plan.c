@@ -168,6 +168,10 @@ static bool plan_with_kernels(const struct model_config *config, const struct mo
 	if (plan->tile_rows > 1)
 		add_line(plan, "OpenBLAS buffers", PLAN_ALLOCATED, openblas_thread_bytes * (uint64_t)plan->n_threads);
 	add_line(plan, "tokenizer", PLAN_ALLOCATED, options->tokenizer_bytes);
+	if (options->vocabulary_bytes)
+		add_line(plan, "tokens of constraints", PLAN_ALLOCATED, options->vocabulary_bytes);
+	if (options->constraint_bytes)
+		add_line(plan, "constraints", PLAN_ALLOCATED, options->constraint_bytes);
 	if (options->http_bytes)
 		add_line(plan, "HTTP connections", PLAN_ALLOCATED, options->http_bytes);
 	add_line(plan, "program and libraries", PLAN_ALLOCATED, libraries_bytes);

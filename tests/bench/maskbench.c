@@ -2,7 +2,8 @@
  * each valid instance accepted and each invalid one not, token by token, in the canonical form (include/text/grammar.h).
  * Compile and mask times are CPU time of this thread. The data are not part of this repository: `make maskbench DATA=folder`.
  *
- *     maskbench TOKENIZER_FOLDER DATA_FOLDER|FILE... [--list]     --list: a line for each schema that does not pass
+ *     maskbench TOKENIZER_FOLDER DATA_FOLDER|FILE... [--list]     --list: a line for each schema that does not pass,
+ *                                                                is slow or takes much memory
  *
  * Exit 1 when an invalid instance was accepted or a valid one was not.
  */
@@ -17,7 +18,7 @@
 #include "text/grammar.h"
 #include "text/tokenizer.h"
 
-enum { MAX_FILE_BYTES = 64 << 20 };
+enum { MAX_FILE_BYTES = 64 << 20, LARGE_BYTES = 8 << 20 };
 
 struct samples {
 	double *values;
@@ -167,6 +168,11 @@ static void try_file(struct bench *b, const char *path)
 		b->n_passed += passed;
 		size_t n_bytes = grammar_bytes(grammar);
 		b->n_bytes_max = n_bytes > b->n_bytes_max ? n_bytes : b->n_bytes_max;
+		if (n_bytes > LARGE_BYTES) {
+			char text[32];
+			snprintf(text, sizeof text, "%.1f MiB", (double)n_bytes / 1048576);
+			say(b, path, "large", "", text);
+		}
 	}
 	if (ms > 100) {
 		char text[32];

@@ -102,6 +102,7 @@ def test_inspect_a_model(tallow, text_model):
     assert found["config"]["layers"] == written["num_hidden_layers"]
     assert found["tokenizer"]["kind"].startswith("bpe") and found["weights"]["tensors"] > 0
     assert sum(found["memory"]["lines"].values()) == found["memory"]["total_bytes"] <= found["memory"]["limit_bytes"]
+    assert found["memory"]["lines"]["constraints"] >= 32 << 20 and found["memory"]["lines"]["tokens of constraints"] > 0
     by_file = tallow("inspect", "--json", text_model / "model.safetensors")
     assert json.loads(by_file.stdout)["config"] == found["config"]
 

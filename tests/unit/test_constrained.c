@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -46,7 +47,7 @@ static struct grammar *compile(const struct source *source)
 	return grammar;
 }
 
-static struct engine *open_engine(int n_parallel)
+static struct engine *open_engine_with(int n_parallel, uint64_t constraint_bytes)
 {
 	struct error error = {0};
 	struct model_options model = {.path = "models/tallow-tiny",
@@ -54,13 +55,19 @@ static struct engine *open_engine(int n_parallel)
 	                              .kv_auto = true,
 	                              .n_threads = 2,
 	                              .n_parallel = n_parallel,
-	                              .context = 512};
+	                              .context = 512,
+	                              .constraint_bytes = constraint_bytes};
 	struct engine_options options = {.model = &model, .max_queue = 64};
 	struct engine *engine = engine_create(&options, &error);
 	assert_non_null(engine);
 	if (!engine_start(engine, &error) || !engine_wait_ready(engine, 600000, &error))
 		fail_msg("%s", error.message);
 	return engine;
+}
+
+static struct engine *open_engine(int n_parallel)
+{
+	return open_engine_with(n_parallel, 0);
 }
 
 /* ---- requests ---- */
@@ -493,6 +500,60 @@ static void too_little_room_is_told_with_the_number(void **state)
 	engine_destroy(engine);
 }
 
+/* NULL where others have all that there is. */
+static struct stream *submit_if_it_fits(struct engine *engine, struct job *job, int number)
+{
+	struct error error = {0};
+	make_job(job, number);
+	job->request.grammar = compile(&sources[0]);
+	struct stream *stream = engine_submit(engine, &job->request, NULL, &error);
+	if (!stream) {
+		assert_int_equal(error.code, ERROR_QUEUE_FULL);
+		grammar_destroy(job->request.grammar);
+	}
+	return stream;
+}
+
+static void constraints_have_their_share_of_memory(void **state)
+{
+	enum { SHARE = 8 << 20, MOST = 16, N_WORDS = 20000 };
+	(void)state;
+	struct engine *engine = open_engine_with(1, SHARE);
+	struct stream *streams[MOST];
+	struct error error = {0};
+	int n = 0;
+	while (n < MOST && (streams[n] = submit_if_it_fits(engine, &jobs[n], n * N_KINDS)))
+		n++;
+	assert_true(n > 1 && n < MOST);
+	for (int i = 0; i < n; i++) {
+		drain(streams[i], &jobs[i]);
+		check_text(&jobs[i]);
+	}
+	/* What a sequence holds is given back behind its last event: as many fit again. */
+	for (int i = 0; i < n; i++) {
+		int left = 60000;
+		while (!(streams[i] = submit_if_it_fits(engine, &jobs[i], i * N_KINDS)) && --left > 0)
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		assert_non_null(streams[i]);
+	}
+	for (int i = 0; i < n; i++)
+		drain(streams[i], &jobs[i]);
+	/* One that alone takes more than its part is refused where it is compiled, for itself. */
+	static char words[N_WORDS * 20];
+	size_t at = 0;
+	for (int i = 0; i < N_WORDS; i++)
+		at += (size_t)snprintf(words + at, sizeof words - at, "%s\"%dword%d\"", i ? "," : "[", i * 7919 % N_WORDS, i);
+	snprintf(words + at, sizeof words - at, "]");
+	assert_null(grammar_compile(GRAMMAR_CHOICE, words, strlen(words), NULL, &error));
+	assert_int_equal(error.code, ERROR_CONSTRAINT);
+	assert_non_null(strstr(error.message, "too large"));
+	engine_destroy(engine);
+	grammars_allow(GRAMMAR_MAX_BYTES);
+	struct grammar *grammar = grammar_compile(GRAMMAR_CHOICE, words, strlen(words), NULL, &error);
+	assert_non_null(grammar);
+	grammar_destroy(grammar);
+}
+
 static int quiet(void **state)
 {
 	(void)state;
@@ -513,6 +574,7 @@ int main(void)
 	    cmocka_unit_test(the_shortest_end_is_the_shortest),
 	    cmocka_unit_test(an_output_is_whole_however_little_room_there_is),
 	    cmocka_unit_test(too_little_room_is_told_with_the_number),
+	    cmocka_unit_test(constraints_have_their_share_of_memory),
 	};
 	return cmocka_run_group_tests(tests, quiet, NULL);
 }

@@ -21,7 +21,7 @@ static bool put_arc(struct languages *l, struct arc_list *list, uint32_t last, u
 		return true;
 	}
 	if (!TABLE_RESERVE(list->arcs, list->n, list->max, 1)) {
-		language_fail(l, LANGUAGE_NO_MEMORY);
+		language_no_room(l);
 		return false;
 	}
 	list->arcs[list->n++] = (struct arc){last, target};
@@ -38,7 +38,7 @@ static bool walk_together(struct languages *l, uint32_t owner, const uint32_t *p
 	uint32_t *at = calloc(n_parts * 2, sizeof *at), *targets = at ? at + n_parts : NULL;
 	bool ok = at != NULL;
 	if (!ok)
-		language_fail(l, LANGUAGE_NO_MEMORY);
+		language_no_room(l);
 	for (size_t i = 0; i < n_parts && ok; i++)
 		ok = arcs_ready(l, parts[i]);
 	for (uint32_t last = 0; ok && last < LANGUAGE_MAX_CODE;) {
@@ -122,7 +122,7 @@ static bool make_arcs(struct languages *l, uint32_t id, struct arc_list *out)
 	}
 	uint32_t *parts = malloc(t.b * sizeof *parts); /* `words` may move */
 	if (!parts) {
-		language_fail(l, LANGUAGE_NO_MEMORY);
+		language_no_room(l);
 		return false;
 	}
 	memcpy(parts, &l->words[t.a], t.b * sizeof *parts);
@@ -137,8 +137,8 @@ static bool arcs_ready(struct languages *l, uint32_t id)
 		return true;
 	struct arc_list list = {0};
 	bool ok = language_take_steps(l, 1) && make_arcs(l, id, &list) && !l->failed;
-	if (ok && !TABLE_RESERVE(l->arcs, l->n_arcs, l->max_arcs, list.n)) {
-		language_fail(l, LANGUAGE_NO_MEMORY);
+	if (ok && !TABLE_GROW(l->account, l->arcs, l->n_arcs, l->max_arcs, list.n)) {
+		language_no_room(l);
 		ok = false;
 	}
 	if (ok) {
@@ -187,15 +187,15 @@ static bool enqueue(struct languages *l, size_t *n_queue, uint32_t id, uint32_t 
 	if (id < l->n_seen && l->seen[id] == l->search)
 		return true;
 	while (l->n_seen <= id) {
-		if (!TABLE_RESERVE(l->seen, l->n_seen, l->max_seen, 1)) {
-			language_fail(l, LANGUAGE_NO_MEMORY);
+		if (!TABLE_GROW(l->account, l->seen, l->n_seen, l->max_seen, 1)) {
+			language_no_room(l);
 			return false;
 		}
 		l->seen[l->n_seen++] = 0;
 	}
-	if (!TABLE_RESERVE(l->queue, *n_queue, l->max_queue, 1) ||
-	    !TABLE_RESERVE(l->parents, *n_queue, l->max_parents, 1)) {
-		language_fail(l, LANGUAGE_NO_MEMORY);
+	if (!TABLE_GROW(l->account, l->queue, *n_queue, l->max_queue, 1) ||
+	    !TABLE_GROW(l->account, l->parents, *n_queue, l->max_parents, 1)) {
+		language_no_room(l);
 		return false;
 	}
 	l->seen[id] = l->search;

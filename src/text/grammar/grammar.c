@@ -150,7 +150,9 @@ bool grammar_make_ready(struct grammar *g, struct grammar_report *report)
 		return false;
 	}
 	g->matcher = matcher_create(&g->network, g->languages);
-	g->no_memory |= !g->matcher;
+	if (!g->matcher && g->account.full)
+		report_refusal(report, "", "it is too large");
+	g->no_memory |= !g->matcher && !g->account.full;
 	if (!g->matcher)
 		return false;
 	g->state = matcher_start(g->matcher);
@@ -176,24 +178,38 @@ void grammar_set_error(const struct grammar *g, const struct grammar_report *rep
 		error_set(error, ERROR_MEMORY, "not enough memory for a constraint");
 }
 
+struct grammar *grammar_create(size_t max_bytes)
+{
+	struct grammar *g = calloc(1, sizeof *g);
+	if (!g)
+		return NULL;
+	g->account.max_bytes = max_bytes;
+	g->network.account = &g->account;
+	g->languages = languages_create(&g->account);
+	if (!g->languages) {
+		free(g);
+		return NULL;
+	}
+	languages_allow(g->languages, GRAMMAR_COMPILE_STEPS);
+	return g;
+}
+
 struct grammar *grammar_compile(enum grammar_kind kind, const char *source, size_t n_bytes,
                                 struct grammar_report *report, struct error *error)
 {
 	struct grammar_report own = {0}, *to = report ? report : &own;
-	struct grammar *g = calloc(1, sizeof *g);
-	bool ok = g && (g->languages = languages_create()) != NULL;
-	if (ok) {
-		languages_allow(g->languages, GRAMMAR_COMPILE_STEPS);
-		ok = grammar_read_source(g, kind, source, n_bytes, to) && to->n_refused == 0 && grammar_make_ready(g, to) &&
-		     !to->no_memory;
-	}
+	struct grammar *g = grammar_create(compiling_begin());
+	bool ok = g && grammar_read_source(g, kind, source, n_bytes, to) && to->n_refused == 0 &&
+	          grammar_make_ready(g, to) && !to->no_memory;
 	if (!ok)
 		grammar_set_error(g, to, error);
 	grammar_report_free(&own);
-	if (ok)
-		return g;
-	grammar_destroy(g);
-	return NULL;
+	if (!ok) {
+		grammar_destroy(g);
+		g = NULL;
+	}
+	compiling_end();
+	return g;
 }
 
 void grammar_destroy(struct grammar *g)
@@ -270,9 +286,7 @@ size_t grammar_bytes(const struct grammar *g)
 		masks += g->masks[i].n_words * sizeof(uint32_t);
 	for (size_t i = 0; i < GRAMMAR_INSIDES; i++)
 		masks += g->insides[i].n_words * sizeof(uint32_t);
-	return sizeof *g + masks + shortest_bytes(g->shortest) + g->arena.used_bytes + matcher_bytes(g->matcher) +
-	       languages_bytes(g->languages) + g->network.max_states * sizeof *g->network.states +
-	       g->network.max_edges * sizeof *g->network.edges;
+	return sizeof *g + masks + g->arena.used_bytes + g->account.n_bytes;
 }
 
 bool grammar_token(struct grammar *g, const struct grammar_vocabulary *v, int32_t id)

@@ -6,6 +6,7 @@
 #include "text/grammar.h"
 #include "text/grammar/matcher.h"
 #include "text/grammar/network.h"
+#include "text/grammar/table.h"
 
 enum { GRAMMAR_MASKS = 16, GRAMMAR_INSIDES = 16 };
 
@@ -19,6 +20,7 @@ struct known_mask {
 };
 
 struct grammar {
+	struct table_account account; /* of all but the masks */
 	struct languages *languages;
 	struct network network;
 	struct matcher *matcher;
@@ -34,6 +36,11 @@ struct grammar {
 /* Between two tokens there may be many, but not between each two of many. */
 enum { GRAMMAR_COMPILE_STEPS = 20 << 20, GRAMMAR_TOKEN_STEPS = 8 << 20, GRAMMAR_REFILL_STEPS = 1 << 19 };
 
+/* Waits until fewer than GRAMMAR_COMPILERS compile; returns what the constraint may take. Each needs its compiling_end. */
+size_t compiling_begin(void);
+void compiling_end(void);
+/* An empty one; NULL without memory. */
+struct grammar *grammar_create(size_t max_bytes);
 /* Reads a source of any kind; its rule is the network's root then. False where it was refused, or memory is short. */
 bool grammar_read_source(struct grammar *grammar, enum grammar_kind kind, const char *source, size_t n_bytes,
                          struct grammar_report *report);

@@ -25,9 +25,14 @@ bool languages_lack_memory(const struct languages *l)
 	return l->failed && strcmp(l->failed, LANGUAGE_NO_MEMORY) == 0;
 }
 
+uint32_t language_no_room(struct languages *l)
+{
+	return language_fail(l, l->account && l->account->full ? LANGUAGE_TOO_LARGE : LANGUAGE_NO_MEMORY);
+}
+
 void languages_note_no_memory(struct languages *l)
 {
-	language_fail(l, LANGUAGE_NO_MEMORY);
+	language_no_room(l);
 }
 
 void languages_allow(struct languages *l, uint64_t n_steps)
@@ -82,13 +87,12 @@ static bool same_term(const struct languages *l, const struct term *a, const str
 	return a->a == b->a && a->min == b->min && a->max == b->max;
 }
 
-/* The id of a term like `made`, whose list, when it has one, is the last in `words` (and is dropped if it is known). */
-static uint32_t intern(struct languages *l, struct term made)
+uint32_t language_intern(struct languages *l, struct term made)
 {
 	if (l->failed || l->n_terms >= MAX_TERMS)
-		return language_fail(l, "size");
-	if (!TABLE_RESERVE(l->terms, l->n_terms, l->max_terms, 1) || !table_index_room(&l->index, hash_of, l))
-		return language_fail(l, LANGUAGE_NO_MEMORY);
+		return language_fail(l, LANGUAGE_TOO_LARGE);
+	if (!TABLE_GROW(l->account, l->terms, l->n_terms, l->max_terms, 1) || !table_index_room(&l->index, hash_of, l))
+		return language_no_room(l);
 	made.first_arc = UINT32_MAX;
 	l->terms[l->n_terms] = made; /* where hash_of finds it */
 	uint32_t hash = hash_of(l, (uint32_t)l->n_terms);
@@ -106,25 +110,27 @@ static uint32_t intern(struct languages *l, struct term made)
 
 static bool push_word(struct languages *l, uint32_t word)
 {
-	if (!TABLE_RESERVE(l->words, l->n_words, l->max_words, 1)) {
-		language_fail(l, LANGUAGE_NO_MEMORY);
+	if (!TABLE_GROW(l->account, l->words, l->n_words, l->max_words, 1)) {
+		language_no_room(l);
 		return false;
 	}
 	l->words[l->n_words++] = word;
 	return true;
 }
 
-struct languages *languages_create(void)
+struct languages *languages_create(struct table_account *account)
 {
 	struct languages *l = calloc(1, sizeof *l);
 	if (!l)
 		return NULL;
+	l->account = l->index.account = account;
 	l->steps_left = UINT64_MAX;
 	const struct char_range any[] = {{0, SURROGATES_FIRST - 1}, {SURROGATES_LAST + 1, LANGUAGE_MAX_CODE}};
-	bool ok = intern(l, (struct term){.kind = KIND_CLASS, .plain = true}) == LANGUAGE_NONE &&
-	          intern(l, (struct term){.kind = KIND_EMPTY, .has_empty = true, .plain = true}) == LANGUAGE_EMPTY &&
-	          language_class(l, any, 2) == LANGUAGE_ANY &&
-	          language_repeat(l, LANGUAGE_ANY, 0, LANGUAGE_NO_MAX) == LANGUAGE_ALL;
+	bool ok =
+	    language_intern(l, (struct term){.kind = KIND_CLASS, .plain = true}) == LANGUAGE_NONE &&
+	    language_intern(l, (struct term){.kind = KIND_EMPTY, .has_empty = true, .plain = true}) == LANGUAGE_EMPTY &&
+	    language_class(l, any, 2) == LANGUAGE_ANY &&
+	    language_repeat(l, LANGUAGE_ANY, 0, LANGUAGE_NO_MAX) == LANGUAGE_ALL;
 	if (ok)
 		return l;
 	languages_destroy(l);
@@ -169,7 +175,7 @@ uint32_t language_class(struct languages *l, const struct char_range *ranges, si
 {
 	struct char_range *sorted = malloc((n_ranges + 1) * sizeof *sorted);
 	if (!sorted)
-		return language_fail(l, LANGUAGE_NO_MEMORY);
+		return language_no_room(l);
 	if (n_ranges)
 		memcpy(sorted, ranges, n_ranges * sizeof *sorted);
 	qsort(sorted, n_ranges, sizeof *sorted, by_first);
@@ -185,7 +191,7 @@ uint32_t language_class(struct languages *l, const struct char_range *ranges, si
 	free(sorted);
 	if (!ok)
 		return LANGUAGE_NONE;
-	return intern(
+	return language_intern(
 	    l, (struct term){.kind = KIND_CLASS, .plain = true, .a = (uint32_t)start, .b = (uint32_t)(l->n_words - start)});
 }
 
@@ -203,11 +209,11 @@ uint32_t language_sequence(struct languages *l, uint32_t first, uint32_t second)
 	if (second == LANGUAGE_EMPTY)
 		return first;
 	const struct term *a = &l->terms[first], *b = &l->terms[second];
-	return intern(l, (struct term){.kind = KIND_SEQUENCE,
-	                               .has_empty = a->has_empty && b->has_empty,
-	                               .plain = a->plain && b->plain,
-	                               .a = first,
-	                               .b = second});
+	return language_intern(l, (struct term){.kind = KIND_SEQUENCE,
+	                                        .has_empty = a->has_empty && b->has_empty,
+	                                        .plain = a->plain && b->plain,
+	                                        .a = first,
+	                                        .b = second});
 }
 
 uint32_t language_text(struct languages *l, const char *text, size_t n_bytes)
@@ -235,7 +241,7 @@ uint32_t language_repeat(struct languages *l, uint32_t term, uint32_t min, uint3
 		return term;
 	if (part->kind == KIND_REPEAT && part->min == 0 && part->max == LANGUAGE_NO_MAX)
 		return term;
-	return intern(
+	return language_intern(
 	    l, (struct term){
 	           .kind = KIND_REPEAT, .has_empty = min == 0, .plain = part->plain, .a = term, .min = min, .max = max});
 }
@@ -251,8 +257,8 @@ static bool push_parts(struct languages *l, enum kind kind, uint32_t id)
 {
 	const struct term *term = &l->terms[id];
 	bool opens = term->kind == kind;
-	if (!TABLE_RESERVE(l->parts, l->n_parts, l->max_parts, opens ? term->b : 1)) {
-		language_fail(l, LANGUAGE_NO_MEMORY);
+	if (!TABLE_GROW(l->account, l->parts, l->n_parts, l->max_parts, opens ? term->b : 1)) {
+		language_no_room(l);
 		return false;
 	}
 	if (!opens) {
@@ -281,7 +287,7 @@ static bool join_classes(struct languages *l)
 		}
 		if (!TABLE_RESERVE(ranges, n_ranges, max_ranges, term->b / 2)) {
 			free(ranges);
-			language_fail(l, LANGUAGE_NO_MEMORY);
+			language_no_room(l);
 			return false;
 		}
 		for (uint32_t k = 0; k < term->b; k += 2)
@@ -319,12 +325,14 @@ static uint32_t finish_parts(struct languages *l, enum kind kind)
 	uint32_t absorbing = kind == KIND_EITHER ? LANGUAGE_ALL : LANGUAGE_NONE;
 	if (kind == KIND_EITHER && !join_classes(l))
 		return LANGUAGE_NONE;
+	if (kind == KIND_BOTH && !language_join_multiples(l))
+		return LANGUAGE_NONE;
 	bool absorbed = tidy_parts(l, neutral, absorbing);
 	size_t n = l->n_parts, start = l->n_words;
 	if (absorbed || n < 2)
 		return absorbed ? absorbing : n == 1 ? l->parts[0] : neutral;
-	if (!TABLE_RESERVE(l->words, l->n_words, l->max_words, n))
-		return language_fail(l, LANGUAGE_NO_MEMORY);
+	if (!TABLE_GROW(l->account, l->words, l->n_words, l->max_words, n))
+		return language_no_room(l);
 	memcpy(l->words + start, l->parts, n * sizeof *l->words);
 	l->n_words += n;
 	bool any_empty = false, all_empty = true, plain = kind == KIND_EITHER;
@@ -334,11 +342,11 @@ static uint32_t finish_parts(struct languages *l, enum kind kind)
 		all_empty &= part->has_empty;
 		plain &= part->plain;
 	}
-	return intern(l, (struct term){.kind = (uint8_t)kind,
-	                               .has_empty = kind == KIND_EITHER ? any_empty : all_empty,
-	                               .plain = plain,
-	                               .a = (uint32_t)start,
-	                               .b = (uint32_t)n});
+	return language_intern(l, (struct term){.kind = (uint8_t)kind,
+	                                        .has_empty = kind == KIND_EITHER ? any_empty : all_empty,
+	                                        .plain = plain,
+	                                        .a = (uint32_t)start,
+	                                        .b = (uint32_t)n});
 }
 
 uint32_t language_either_of(struct languages *l, const uint32_t *terms, size_t n_terms)
@@ -375,7 +383,7 @@ uint32_t language_not(struct languages *l, uint32_t term)
 		return LANGUAGE_NONE;
 	if (l->terms[term].kind == KIND_NOT)
 		return l->terms[term].a;
-	return intern(l, (struct term){.kind = KIND_NOT, .has_empty = !l->terms[term].has_empty, .a = term});
+	return language_intern(l, (struct term){.kind = KIND_NOT, .has_empty = !l->terms[term].has_empty, .a = term});
 }
 
 static int by_text(const void *a, const void *b)
@@ -418,7 +426,7 @@ static uint32_t tree_of(struct languages *l, const struct language_string *strin
 		}
 		if (!TABLE_RESERVE(parts, n_parts, max_parts, 1)) {
 			free(parts);
-			return language_fail(l, LANGUAGE_NO_MEMORY);
+			return language_no_room(l);
 		}
 		parts[n_parts++] = term;
 		i = end;
@@ -436,61 +444,4 @@ uint32_t language_one_of(struct languages *l, struct language_string *strings, s
 		if (kept == 0 || by_text(&strings[kept - 1], &strings[i]) != 0)
 			strings[kept++] = strings[i];
 	return tree_of(l, strings, kept, 0);
-}
-
-/* ---- numbers that are multiples ---- */
-
-/* How far a number was read: nothing, a sign, digits before the point, or this and the digits after it. */
-enum { READ_NOTHING, READ_SIGN, READ_DIGITS, READ_POINT };
-
-static uint64_t times_power(uint64_t value, uint32_t power, uint64_t step)
-{
-	for (uint32_t i = 0; i < power; i++)
-		value = value * 10 % step;
-	return value;
-}
-
-static uint32_t multiples_at(struct languages *l, uint32_t which, uint32_t read, uint64_t residue)
-{
-	const struct multiples *m = &l->multiples[which];
-	uint32_t decimals = read > READ_POINT ? read - READ_POINT : 0;
-	bool whole = read == READ_DIGITS || decimals > 0;
-	uint32_t missing = decimals < m->scale ? m->scale - decimals : 0;
-	return intern(l, (struct term){.kind = KIND_MULTIPLES,
-	                               .has_empty = whole && times_power(residue, missing, m->step) == 0,
-	                               .a = (uint32_t)residue,
-	                               .b = (uint32_t)(residue >> 32),
-	                               .min = read,
-	                               .max = which});
-}
-
-uint32_t language_multiples(struct languages *l, uint64_t step, uint32_t scale)
-{
-	if (!TABLE_RESERVE(l->multiples, l->n_multiples, l->max_multiples, 1))
-		return language_fail(l, LANGUAGE_NO_MEMORY);
-	l->multiples[l->n_multiples] = (struct multiples){step, scale};
-	return multiples_at(l, (uint32_t)l->n_multiples++, READ_NOTHING, 0);
-}
-
-uint32_t language_multiples_after(struct languages *l, const struct term *t, uint32_t code)
-{
-	const struct multiples *m = &l->multiples[t->max];
-	uint64_t residue = (uint64_t)t->b << 32 | t->a;
-	if (code == '-')
-		return t->min == READ_NOTHING ? multiples_at(l, t->max, READ_SIGN, 0) : LANGUAGE_NONE;
-	if (code == '.')
-		return t->min == READ_DIGITS ? multiples_at(l, t->max, READ_POINT, residue) : LANGUAGE_NONE;
-	uint32_t digit = code - '0';
-	if (t->min < READ_POINT)
-		return multiples_at(l, t->max, READ_DIGITS, (residue * 10 + digit) % m->step);
-	if (t->min - READ_POINT < m->scale)
-		return multiples_at(l, t->max, t->min + 1, (residue * 10 + digit) % m->step);
-	/* Beyond the scale only zeros change nothing; the first of them still counts as a digit. */
-	return digit == 0 ? multiples_at(l, t->max, m->scale == 0 ? READ_POINT + 1 : t->min, residue) : LANGUAGE_NONE;
-}
-
-size_t languages_bytes(const struct languages *l)
-{
-	return sizeof *l + l->max_terms * sizeof *l->terms + l->max_arcs * sizeof *l->arcs +
-	       (l->max_words + l->max_queue + l->max_parents + l->max_seen + l->index.n_slots) * sizeof *l->words;
 }

@@ -20,25 +20,26 @@ enum { LANGUAGE_MAX_CODE = 0x10FFFF };
 #define LANGUAGE_NO_MAX UINT32_MAX
 
 struct languages;
+struct table_account;
 
 struct char_range {
 	uint32_t first, last;
 };
 
-struct languages *languages_create(void); /* NULL without memory */
+struct languages *languages_create(struct table_account *account); /* NULL without memory; the account is borrowed */
 void languages_destroy(struct languages *languages);
-/* NULL while all is well, else what ran out: LANGUAGE_NO_MEMORY (an allocation failed), "size" or "steps" (a bound was met). */
+/* NULL while all is well, else what ran out: LANGUAGE_NO_MEMORY (an allocation failed), LANGUAGE_TOO_LARGE or "steps" (a bound
+ * was met). */
 #define LANGUAGE_NO_MEMORY "memory"
+#define LANGUAGE_TOO_LARGE "size"
 bool languages_lack_memory(const struct languages *languages);
-/* For who fails to allocate what concerns them: notes it, unless something else was noted before. */
+/* For who fails to allocate what concerns them: notes it, or that their account is full, unless something was noted before. */
 void languages_note_no_memory(struct languages *languages);
 const char *languages_failed(const struct languages *languages);
 /* Steps that may be taken from now on; one is about the derivative of one small term. */
 void languages_allow(struct languages *languages, uint64_t n_steps);
 /* So many more, but not more than `most` in all. */
 void languages_refill(struct languages *languages, uint64_t n_more, uint64_t most);
-
-size_t languages_bytes(const struct languages *languages);
 
 /* ---- terms ---- */
 

@@ -35,6 +35,7 @@ struct multiples {
 };
 
 struct languages {
+	struct table_account *account;
 	struct term *terms;
 	size_t n_terms, max_terms;
 	uint32_t *words;
@@ -56,8 +57,14 @@ struct languages {
 	const char *failed;
 };
 
+/* The id of a term like `made`, whose list, when it has one, is the last in `words` (and is dropped if it is known). */
+uint32_t language_intern(struct languages *languages, struct term made);
+/* Of `parts` that must all hold: numbers that are multiples become one. False without memory. */
+bool language_join_multiples(struct languages *languages);
 /* Notes the first reason; LANGUAGE_NONE. */
 uint32_t language_fail(struct languages *languages, const char *why);
+/* What could not grow: no memory, or none of the account's. LANGUAGE_NONE. */
+uint32_t language_no_room(struct languages *languages);
 /* False when they ran out, which is then noted. */
 bool language_take_steps(struct languages *languages, uint64_t n);
 /* A term's arcs, [*n]; borrowed until the next derivative is made. NULL where they cannot be made. */

@@ -11,9 +11,12 @@ enum {
 	MAX_STATES = 1 << 18,  /* of one mask's walk */
 	TIDY_STATES = 1 << 13, /* kept between masks */
 	N_BYTES = 256,
+	TABLE_BYTES = N_BYTES * sizeof(uint32_t),
+	TIDY_SHARE = 4, /* of what a constraint may have: tables that take more of it are forgotten, too */
 };
 
 #define TOO_MANY_STEPS "steps: the grammar can be read in too many ways"
+#define TOO_MUCH       "size: following the text takes more memory than one constraint may have"
 #define TOO_MANY_WAYS  "size: the grammar can be read in too many ways"
 
 /* Notes the first reason. */
@@ -22,6 +25,11 @@ static void fail(struct matcher *m, const char *why)
 	const char *before = languages_failed(m->languages);
 	if (!m->failed)
 		m->failed = before ? before : why;
+}
+
+static void no_room(struct matcher *m)
+{
+	fail(m, m->account && m->account->full ? TOO_MUCH : LANGUAGE_NO_MEMORY);
 }
 
 const char *matcher_failed(const struct matcher *m)
@@ -73,8 +81,12 @@ static void settle_places(struct matcher *m)
 {
 	for (size_t i = m->made_first; i < m->n_places && !m->failed; i++) {
 		m->places[i].stack = stacks_settle(&m->stacks, m->places[i].stack);
-		if (m->places[i].stack == STACK_NONE)
-			fail(m, m->stacks.no_memory ? LANGUAGE_NO_MEMORY : TOO_MANY_WAYS);
+		if (m->places[i].stack != STACK_NONE)
+			continue;
+		if (m->stacks.no_memory || (m->account && m->account->full))
+			no_room(m);
+		else
+			fail(m, TOO_MANY_WAYS);
 	}
 }
 
@@ -89,9 +101,12 @@ static uint32_t finish_state(struct matcher *m)
 		return 0;
 	}
 	bool too_many = n > MAX_PLACES || m->n_states >= MAX_STATES;
-	if (too_many || !TABLE_RESERVE(m->states, m->n_states, m->max_states, 1) ||
+	if (too_many || !TABLE_GROW(m->account, m->states, m->n_states, m->max_states, 1) ||
 	    !table_index_room(&m->index, hash_of_state, m)) {
-		fail(m, too_many ? TOO_MANY_WAYS : LANGUAGE_NO_MEMORY);
+		if (too_many)
+			fail(m, TOO_MANY_WAYS);
+		else
+			no_room(m);
 		m->n_places = m->made_first;
 		return 0;
 	}
@@ -120,8 +135,8 @@ static void begin_state(struct matcher *m)
 
 static void put_place(struct matcher *m, struct place place)
 {
-	if (!TABLE_RESERVE(m->places, m->n_places, m->max_places, 1)) {
-		fail(m, LANGUAGE_NO_MEMORY);
+	if (!TABLE_GROW(m->account, m->places, m->n_places, m->max_places, 1)) {
+		no_room(m);
 		return;
 	}
 	m->places[m->n_places++] = place;
@@ -138,8 +153,12 @@ static void visit(struct matcher *m, uint32_t state, uint32_t stack)
 	for (uint32_t i = same; i != NETWORK_NONE; i = m->visits[i].same)
 		if (m->visits[i].stack == stack)
 			return;
-	if (m->n_visits >= MAX_CLOSURE || !TABLE_RESERVE(m->visits, m->n_visits, m->max_visits, 1)) {
-		fail(m, m->n_visits >= MAX_CLOSURE ? TOO_MANY_STEPS : LANGUAGE_NO_MEMORY);
+	if (m->n_visits >= MAX_CLOSURE) {
+		fail(m, TOO_MANY_STEPS);
+		return;
+	}
+	if (!TABLE_GROW(m->account, m->visits, m->n_visits, m->max_visits, 1)) {
+		no_room(m);
 		return;
 	}
 	m->last_visit[state] = (uint32_t)m->n_visits;
@@ -159,7 +178,7 @@ static void visit_call(struct matcher *m, const struct network_edge *edge, uint3
 	bool first;
 	uint32_t call = stacks_call(&m->stacks, edge->value, link, &first);
 	if (call == STACK_NONE)
-		fail(m, LANGUAGE_NO_MEMORY);
+		no_room(m);
 	else if (first)
 		visit(m, n->rules[edge->value], call);
 	else if (m->stacks.calls[call & ~STACK_CALL].ended)
@@ -278,17 +297,25 @@ static uint32_t make_step(struct matcher *m, uint32_t state, unsigned char byte)
 	return next;
 }
 
+static bool make_table(struct matcher *m, uint32_t state)
+{
+	if (account_take(m->account, TABLE_BYTES)) {
+		m->states[state].next = calloc(1, TABLE_BYTES);
+		m->n_tables += m->states[state].next != NULL;
+		if (m->states[state].next)
+			return true;
+		account_give(m->account, TABLE_BYTES);
+	}
+	no_room(m);
+	return false;
+}
+
 uint32_t matcher_step(struct matcher *m, uint32_t state, unsigned char byte)
 {
 	if (state == 0 || m->failed)
 		return 0;
-	if (!m->states[state].next) {
-		m->states[state].next = calloc(N_BYTES, sizeof *m->states[state].next);
-		if (!m->states[state].next) {
-			fail(m, LANGUAGE_NO_MEMORY);
-			return 0;
-		}
-	}
+	if (!m->states[state].next && !make_table(m, state))
+		return 0;
 	uint32_t known = m->states[state].next[byte];
 	if (known)
 		return known == MATCHER_DEAD ? 0 : known;
@@ -367,6 +394,8 @@ static void forget_states(struct matcher *m)
 {
 	for (size_t i = 0; i < m->n_states; i++)
 		free(m->states[i].next);
+	account_give(m->account, m->n_tables * TABLE_BYTES);
+	m->n_tables = 0;
 	m->n_states = 1;
 	m->states[0] = (struct match_state){0};
 	m->index.n_used = 0;
@@ -381,7 +410,8 @@ uint64_t matcher_age(const struct matcher *m)
 
 uint32_t matcher_tidy(struct matcher *m, uint32_t state)
 {
-	if (m->n_states <= TIDY_STATES || m->failed)
+	bool much = m->account && m->n_tables * TABLE_BYTES > m->account->max_bytes / TIDY_SHARE;
+	if ((m->n_states <= TIDY_STATES && !much) || m->failed)
 		return state;
 	struct match_state kept = m->states[state];
 	forget_states(m);
@@ -401,9 +431,11 @@ struct matcher *matcher_create(const struct network *network, struct languages *
 		return NULL;
 	m->network = network;
 	m->languages = languages;
-	m->last_visit = calloc(network->n_states + 1, sizeof *m->last_visit);
-	if (!m->last_visit || !TABLE_RESERVE(m->states, m->n_states, m->max_states, 1) ||
-	    !stacks_create(&m->stacks, network->n_rules)) {
+	m->account = m->index.account = network->account;
+	bool room = account_take(m->account, (network->n_states + 1) * sizeof *m->last_visit);
+	m->last_visit = room ? calloc(network->n_states + 1, sizeof *m->last_visit) : NULL;
+	if (!m->last_visit || !TABLE_GROW(m->account, m->states, m->n_states, m->max_states, 1) ||
+	    !stacks_create(&m->stacks, network->n_rules, m->account)) {
 		matcher_destroy(m);
 		return NULL;
 	}
@@ -443,13 +475,4 @@ const struct frame *matcher_frames(const struct matcher *m, uint32_t stack, size
 {
 	*n = m->stacks.sets[stack].n;
 	return m->stacks.frames + m->stacks.sets[stack].first;
-}
-
-size_t matcher_bytes(const struct matcher *m)
-{
-	size_t tables = 0;
-	for (size_t i = 0; i < m->n_states; i++)
-		tables += m->states[i].next ? N_BYTES * sizeof *m->states[i].next : 0;
-	return tables + m->max_states * sizeof *m->states + m->max_places * sizeof *m->places + stacks_bytes(&m->stacks) +
-	       m->index.n_slots * sizeof(uint32_t);
 }

@@ -25,7 +25,7 @@ struct place {
 	uint32_t at, language, partial, stack;
 };
 
-/* Borrows both until destroyed; NULL without memory. */
+/* Borrows both until destroyed; NULL without memory, or where the network's account is full. */
 struct matcher *matcher_create(const struct network *network, struct languages *languages);
 void matcher_destroy(struct matcher *matcher);
 const char *matcher_failed(const struct matcher *matcher); /* NULL, or what ran out */
@@ -40,7 +40,7 @@ uint32_t matcher_freedom(struct matcher *matcher, uint32_t state);
  * middle of a character; 0: nothing. */
 uint32_t matcher_inside(struct matcher *matcher, uint32_t edge, uint32_t language);
 uint32_t matcher_outside(struct matcher *matcher, uint32_t state);
-/* Forgets all states but this one where there are too many; returns its new id. */
+/* Forgets all states but this one where there are too many, or they take much; returns its new id. */
 uint32_t matcher_tidy(struct matcher *matcher, uint32_t state);
 /* Counts up whenever tidying changes the meaning of ids. */
 uint64_t matcher_age(const struct matcher *matcher);
@@ -51,6 +51,5 @@ size_t matcher_orders(const struct matcher *matcher, uint32_t state, uint32_t *o
  * id means never changes. */
 const struct place *matcher_places(const struct matcher *matcher, uint32_t state, size_t *n);
 const struct frame *matcher_frames(const struct matcher *matcher, uint32_t stack, size_t *n);
-size_t matcher_bytes(const struct matcher *matcher);
 
 #endif

@@ -20,8 +20,10 @@ struct match_state {
 struct matcher {
 	const struct network *network;
 	struct languages *languages;
+	struct table_account *account;
 	struct match_state *states; /* the first is none */
 	size_t n_states, max_states;
+	size_t n_tables; /* `next` of states */
 	struct place *places;
 	size_t n_places, max_places;
 	struct table_index index;

@@ -16,12 +16,13 @@ void network_free(struct network *network)
 
 void network_lacks_memory(struct network *network)
 {
-	network->failed = network->no_memory = true;
+	network->failed = true;
+	network->no_memory |= !(network->account && network->account->full);
 }
 
 uint32_t network_state(struct network *network)
 {
-	if (!TABLE_RESERVE(network->states, network->n_states, network->max_states, 1)) {
+	if (!TABLE_GROW(network->account, network->states, network->n_states, network->max_states, 1)) {
 		network_lacks_memory(network);
 		return 0;
 	}
@@ -31,7 +32,7 @@ uint32_t network_state(struct network *network)
 
 uint32_t network_rule(struct network *network)
 {
-	if (!TABLE_RESERVE(network->rules, network->n_rules, network->max_rules, 1)) {
+	if (!TABLE_GROW(network->account, network->rules, network->n_rules, network->max_rules, 1)) {
 		network_lacks_memory(network);
 		return 0;
 	}
@@ -45,7 +46,7 @@ void network_edge(struct network *network, uint32_t from, enum edge_kind kind, u
 		network->failed = true;
 		return;
 	}
-	if (!TABLE_RESERVE(network->edges, network->n_edges, network->max_edges, 1)) {
+	if (!TABLE_GROW(network->account, network->edges, network->n_edges, network->max_edges, 1)) {
 		network_lacks_memory(network);
 		return;
 	}

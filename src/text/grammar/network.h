@@ -45,14 +45,15 @@ struct network {
 	size_t n_rules, max_rules;
 	struct network_order *orders;
 	size_t n_orders, max_orders;
-	uint32_t root;  /* rule */
-	bool failed;    /* beyond NETWORK_MAX_EDGES, or ... */
-	bool no_memory; /* ... an allocation failed */
+	uint32_t root;                 /* rule */
+	struct table_account *account; /* may be NULL */
+	bool failed;                   /* beyond NETWORK_MAX_EDGES, or ... */
+	bool no_memory;                /* ... an allocation failed */
 };
 enum { NETWORK_MAX_EDGES = 2 << 20 };
 
 void network_free(struct network *network);
-/* For who fails to allocate what belongs to it. */
+/* For who fails to allocate what belongs to it: no memory, or its account is full. */
 void network_lacks_memory(struct network *network);
 uint32_t network_state(struct network *network);
 uint32_t network_rule(struct network *network); /* with a state to start from */

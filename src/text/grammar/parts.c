@@ -10,12 +10,10 @@ enum { N_BYTES = 256 };
 
 struct grammar *grammar_begin(struct error *error)
 {
-	struct grammar *g = calloc(1, sizeof *g);
-	if (g && (g->languages = languages_create())) {
-		languages_allow(g->languages, GRAMMAR_COMPILE_STEPS);
+	struct grammar *g = grammar_create(compiling_begin());
+	if (g)
 		return g;
-	}
-	grammar_destroy(g);
+	compiling_end();
 	error_set(error, ERROR_MEMORY, "not enough memory for a constraint");
 	return NULL;
 }
@@ -30,10 +28,12 @@ struct grammar *grammar_finish(struct grammar *g, grammar_part root, struct gram
 	if (!ok)
 		grammar_set_error(g, to, error);
 	grammar_report_free(&own);
-	if (ok)
-		return g;
-	grammar_destroy(g);
-	return NULL;
+	if (!ok) {
+		grammar_destroy(g);
+		g = NULL;
+	}
+	compiling_end();
+	return g;
 }
 
 void grammar_report_refuse(struct grammar_report *report, const char *pointer, const char *why)

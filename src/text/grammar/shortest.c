@@ -13,6 +13,7 @@ struct node {
 };
 
 struct shortest {
+	struct table_account *account;
 	const struct network *network;
 	struct languages *languages;
 	uint32_t *ways;    /* [states] to the end of the rule; NULL until asked for */
@@ -44,7 +45,7 @@ static uint32_t fail(struct shortest *s)
 
 static uint32_t lack_memory(struct shortest *s)
 {
-	s->no_memory = true;
+	s->no_memory |= !(s->account && s->account->full);
 	return fail(s);
 }
 
@@ -80,7 +81,8 @@ static uint32_t known_length(const struct shortest *s, uint32_t term, bool in_st
 static void know_length(struct shortest *s, uint32_t term, bool in_string, uint32_t length)
 {
 	size_t at = (size_t)term * 2 + in_string;
-	if (at >= s->n_lengths && !TABLE_RESERVE(s->lengths, s->n_lengths, s->max_lengths, at + 1 - s->n_lengths)) {
+	if (at >= s->n_lengths &&
+	    !TABLE_GROW(s->account, s->lengths, s->n_lengths, s->max_lengths, at + 1 - s->n_lengths)) {
 		lack_memory(s);
 		return;
 	}
@@ -107,7 +109,8 @@ static void push(struct shortest *s, struct node node)
 		fail(s);
 		return;
 	}
-	if (!TABLE_RESERVE(s->nodes, s->n_nodes, s->max_nodes, 1) || !TABLE_RESERVE(s->heap, s->n_heap, s->max_heap, 1)) {
+	if (!TABLE_GROW(s->account, s->nodes, s->n_nodes, s->max_nodes, 1) ||
+	    !TABLE_GROW(s->account, s->heap, s->n_heap, s->max_heap, 1)) {
 		lack_memory(s);
 		return;
 	}
@@ -154,7 +157,7 @@ static void push_arcs(struct shortest *s, uint32_t at, bool in_string)
 /* In this search. */
 static bool is_first(struct shortest *s, uint32_t term)
 {
-	if (term >= s->n_seen && !TABLE_RESERVE(s->seen, s->n_seen, s->max_seen, term + 1 - s->n_seen)) {
+	if (term >= s->n_seen && !TABLE_GROW(s->account, s->seen, s->n_seen, s->max_seen, term + 1 - s->n_seen)) {
 		lack_memory(s);
 		return false;
 	}
@@ -224,7 +227,8 @@ static void find_ways(struct shortest *s)
 {
 	const struct network *n = s->network;
 	size_t n_looks = 0;
-	s->ways = malloc((n->n_states + 1) * sizeof *s->ways);
+	if (account_take(s->account, (n->n_states + 1) * sizeof *s->ways))
+		s->ways = malloc((n->n_states + 1) * sizeof *s->ways);
 	if (!s->ways) {
 		lack_memory(s);
 		return;
@@ -248,7 +252,7 @@ static void find_ways(struct shortest *s)
 /* Of stacks with lower ids first: those below are among them. */
 static uint32_t after_stack(struct shortest *s, const struct matcher *m, uint32_t id)
 {
-	if (id >= s->n_stacks && !TABLE_RESERVE(s->stacks, s->n_stacks, s->max_stacks, id + 1 - s->n_stacks))
+	if (id >= s->n_stacks && !TABLE_GROW(s->account, s->stacks, s->n_stacks, s->max_stacks, id + 1 - s->n_stacks))
 		return lack_memory(s);
 	for (; s->n_stacks <= id; s->n_stacks++) {
 		size_t n;
@@ -330,6 +334,7 @@ struct shortest *shortest_create(const struct network *network, struct languages
 	struct shortest *s = calloc(1, sizeof *s);
 	if (s) {
 		s->network = network;
+		s->account = network->account;
 		s->languages = languages;
 	}
 	return s;
@@ -351,12 +356,4 @@ void shortest_destroy(struct shortest *s)
 bool shortest_lacks_memory(const struct shortest *s)
 {
 	return s->no_memory;
-}
-
-size_t shortest_bytes(const struct shortest *s)
-{
-	return s ? sizeof *s + (s->ways ? s->network->n_states * sizeof *s->ways : 0) +
-	               (s->max_lengths + s->max_stacks + s->max_heap + s->max_seen) * sizeof(uint32_t) +
-	               s->max_nodes * sizeof *s->nodes
-	         : 0;
 }

@@ -23,6 +23,5 @@ void shortest_destroy(struct shortest *shortest);
 /* SHORTEST_UNKNOWN where memory or steps ran out. */
 uint32_t shortest_of(struct shortest *shortest, const struct matcher *matcher, uint32_t state);
 bool shortest_lacks_memory(const struct shortest *shortest); /* an allocation failed; all is unknown from then on */
-size_t shortest_bytes(const struct shortest *shortest);
 
 #endif

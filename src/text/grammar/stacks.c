@@ -26,7 +26,7 @@ static int by_frame(const void *a, const void *b)
 
 static uint32_t lack_memory(struct stacks *s)
 {
-	s->no_memory = true;
+	s->no_memory |= !(s->account && s->account->full);
 	return STACK_NONE;
 }
 
@@ -41,7 +41,7 @@ static uint32_t intern(struct stacks *s, size_t first)
 		if (kept == 0 || by_frame(&frames[kept - 1], &frames[i]) != 0)
 			frames[kept++] = frames[i];
 	s->n_frames = first + kept;
-	if (!TABLE_RESERVE(s->sets, s->n_sets, s->max_sets, 1) || !table_index_room(&s->index, hash_of_set, s))
+	if (!TABLE_GROW(s->account, s->sets, s->n_sets, s->max_sets, 1) || !table_index_room(&s->index, hash_of_set, s))
 		return lack_memory(s);
 	s->sets[s->n_sets] = (struct stack_set){(uint32_t)first, (uint32_t)kept};
 	uint32_t hash = hash_of_set(s, (uint32_t)s->n_sets);
@@ -61,8 +61,10 @@ static bool has_room(struct stacks *s, size_t n)
 {
 	if (s->n_frames + n > MAX_FRAMES)
 		return false;
-	s->no_memory |= !TABLE_RESERVE(s->frames, s->n_frames, s->max_frames, n);
-	return !s->no_memory;
+	if (TABLE_GROW(s->account, s->frames, s->n_frames, s->max_frames, n))
+		return true;
+	lack_memory(s);
+	return false;
 }
 
 static bool add_frames(struct stacks *s, const struct frame *frames, size_t n)
@@ -92,7 +94,8 @@ uint32_t stacks_call(struct stacks *s, uint32_t rule, struct stack_link link, bo
 {
 	uint32_t call = s->last_call[rule];
 	*first = call >= s->n_calls || s->calls[call].rule != rule;
-	if (!TABLE_RESERVE(s->links, s->n_links, s->max_links, 1) || !TABLE_RESERVE(s->calls, s->n_calls, s->max_calls, 1))
+	if (!TABLE_GROW(s->account, s->links, s->n_links, s->max_links, 1) ||
+	    !TABLE_GROW(s->account, s->calls, s->n_calls, s->max_calls, 1))
 		return lack_memory(s);
 	if (*first) {
 		call = (uint32_t)s->n_calls++;
@@ -167,9 +170,11 @@ uint32_t stacks_settle(struct stacks *s, uint32_t stack)
 	return settled(s, stack);
 }
 
-bool stacks_create(struct stacks *s, size_t n_rules)
+bool stacks_create(struct stacks *s, size_t n_rules, struct table_account *account)
 {
-	s->last_call = calloc(n_rules + 1, sizeof *s->last_call);
+	s->account = s->index.account = account;
+	if (account_take(account, (n_rules + 1) * sizeof *s->last_call))
+		s->last_call = calloc(n_rules + 1, sizeof *s->last_call);
 	return s->last_call && add_frames(s, &(struct frame){FRAME_BOTTOM, STACK_BOTTOM}, 1) &&
 	       intern(s, 0) == STACK_BOTTOM;
 }
@@ -182,10 +187,4 @@ void stacks_free(struct stacks *s)
 	free(s->calls);
 	free(s->links);
 	free(s->last_call);
-}
-
-size_t stacks_bytes(const struct stacks *s)
-{
-	return s->max_sets * sizeof *s->sets + s->max_frames * sizeof *s->frames + s->index.n_slots * sizeof(uint32_t) +
-	       s->max_calls * sizeof *s->calls + s->max_links * sizeof *s->links;
 }

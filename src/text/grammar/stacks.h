@@ -53,13 +53,14 @@ struct stacks {
 	size_t n_calls, max_calls;
 	struct stack_link *links;
 	size_t n_links, max_links;
+	struct table_account *account;
 	uint32_t *last_call; /* [rules] the last call of each, if it is one of it */
 	bool no_memory;      /* an allocation failed */
 };
 
-bool stacks_create(struct stacks *stacks, size_t n_rules); /* false without memory: free it */
+bool stacks_create(struct stacks *stacks, size_t n_rules,
+                   struct table_account *account); /* false without memory: free it */
 void stacks_free(struct stacks *stacks);
-size_t stacks_bytes(const struct stacks *stacks);
 
 /* A call's name as a stack. */
 #define STACK_CALL (1U << 31)

@@ -1,4 +1,4 @@
-/* Growing arrays of the constraint engine: room for one more, doubled. */
+/* Growing arrays of the constraint engine: room for one more, doubled; and the account of a constraint's bytes. */
 #ifndef TALLOW_TEXT_GRAMMAR_TABLE_H
 #define TALLOW_TEXT_GRAMMAR_TABLE_H
 
@@ -10,6 +10,20 @@
 bool table_reserve(void **array, size_t n, size_t *capacity, size_t n_items, size_t item_bytes);
 #define TABLE_RESERVE(array, n, capacity, n_items)                                                                     \
 	table_reserve((void **)&(array), (n), &(capacity), (n_items), sizeof *(array))
+
+/* What the arrays of one constraint take together, and may: one thread at a time. */
+struct table_account {
+	size_t n_bytes, max_bytes;
+	bool full; /* something did not fit: it was no lack of memory */
+};
+/* Bytes that are to be allocated; false, and nothing taken, where they pass the bound. And bytes that were given back. */
+bool account_take(struct table_account *account, size_t n_bytes);
+void account_give(struct table_account *account, size_t n_bytes);
+/* As table_reserve; false also where the account has no room. `account` may be NULL. */
+bool table_grow(struct table_account *account, void **array, size_t n, size_t *capacity, size_t n_items,
+                size_t item_bytes);
+#define TABLE_GROW(account, array, n, capacity, n_items)                                                               \
+	table_grow((account), (void **)&(array), (n), &(capacity), (n_items), sizeof *(array))
 
 /* FNV-1a over 32-bit words. */
 static inline uint32_t table_hash(uint32_t hash, uint32_t value)
@@ -24,6 +38,7 @@ enum { TABLE_HASH_START = 0x11C9DC5 };
 struct table_index {
 	uint32_t *slots;
 	size_t n_slots, n_used;
+	struct table_account *account; /* may be NULL */
 };
 /* Doubles the slots where they are half full; `hash_of` gives an entry's hash. False without memory. */
 bool table_index_room(struct table_index *index, uint32_t (*hash_of)(const void *owner, uint32_t entry),
