@@ -53,6 +53,8 @@ int32_t kv_page_take(struct kv_pool *pool);
 /* One reference more, and one less, of a page that has some; with the last one it is free. */
 void kv_page_share(struct kv_pool *pool, int32_t page);
 void kv_page_release(struct kv_pool *pool, int32_t page);
+/* Zeroes what it holds; for who has its only reference, or one that is free. */
+void kv_page_wipe(struct kv_pool *pool, int32_t page);
 /* 0: it is free. */
 int kv_page_references(const struct kv_pool *pool, int32_t page);
 /* The page's bytes, aligned to 4096, valid until the pool is destroyed; to be used by who holds a reference. */

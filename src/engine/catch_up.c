@@ -94,6 +94,7 @@ static void compute_pages(struct engine *engine, struct catch_up *answer, struct
 	engine->n_catch_up_pages = n;
 	atomic_store(&engine->hurry, false); /* whoever came before this was planned for */
 	pthread_mutex_unlock(&engine->mutex);
+	prefix_cache_wipe(engine->cache);
 	model_forward(engine->model, &span, 1);
 	pthread_mutex_lock(&engine->mutex);
 	engine->n_catch_up_pages = 0;
@@ -113,7 +114,7 @@ bool catch_up_step(struct engine *engine)
 	int n_found = find_pages(engine, answer, &chain), n = n_found;
 	bool goes_on = n_found >= answer->n_known && n_found < answer->n_pages;
 	while (goes_on && n < answer->n_pages && n - n_found < (most > 1 ? most : 1) &&
-	       (answer->pages[n] = prefix_cache_take(engine->cache)) >= 0)
+	       (answer->pages[n] = prefix_cache_take(engine->cache, chain.key)) >= 0)
 		n++;
 	if (n > n_found)
 		compute_pages(engine, answer, chain, n_found, n);

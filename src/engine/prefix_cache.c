@@ -11,6 +11,9 @@ enum { NONE = -1 };
 /* One for each page of the pool. */
 struct entry {
 	bool cached;
+	bool written;               /* somebody took the page: it may hold what `key` wrote */
+	bool stale;                 /* it still holds what another key wrote */
+	uint64_t key;               /* of whoever took it last */
 	struct prefix_chain parent; /* where it was added */
 	uint64_t serial;
 	int32_t next;         /* of the same bucket */
@@ -27,7 +30,9 @@ struct prefix_cache {
 	size_t n_buckets;
 	int32_t newest, oldest;
 	uint64_t last_serial;
-	int n_unused; /* cached pages that nobody else holds */
+	int n_unused;   /* cached pages that nobody else holds */
+	int32_t *stale; /* [n_pages], n_stale of them: taken, and to be wiped */
+	int n_stale;
 };
 
 struct prefix_cache *prefix_cache_create(struct kv_pool *pool, int page_tokens)
@@ -44,7 +49,8 @@ struct prefix_cache *prefix_cache_create(struct kv_pool *pool, int page_tokens)
 	cache->entries = calloc((size_t)cache->n_pages, sizeof *cache->entries);
 	cache->tokens = calloc((size_t)cache->n_pages * (size_t)page_tokens, sizeof *cache->tokens);
 	cache->buckets = malloc(cache->n_buckets * sizeof *cache->buckets);
-	if (!cache->entries || !cache->tokens || !cache->buckets) {
+	cache->stale = malloc((size_t)cache->n_pages * sizeof *cache->stale);
+	if (!cache->entries || !cache->tokens || !cache->buckets || !cache->stale) {
 		prefix_cache_destroy(cache);
 		return NULL;
 	}
@@ -63,6 +69,7 @@ void prefix_cache_destroy(struct prefix_cache *cache)
 	free(cache->entries);
 	free(cache->tokens);
 	free(cache->buckets);
+	free(cache->stale);
 	free(cache);
 }
 
@@ -152,8 +159,11 @@ void prefix_cache_add(struct prefix_cache *cache, struct prefix_chain *chain, co
 	if (known == NONE) {
 		int32_t *bucket = bucket_of(cache, *chain, tokens);
 		assert(!cache->entries[page].cached);
-		cache->entries[page] =
-		    (struct entry){.cached = true, .parent = *chain, .serial = ++cache->last_serial, .next = *bucket};
+		struct entry *entry = &cache->entries[page];
+		entry->cached = true;
+		entry->parent = *chain;
+		entry->serial = ++cache->last_serial;
+		entry->next = *bucket;
 		memcpy(tokens_of(cache, page), tokens, (size_t)cache->page_tokens * sizeof *tokens);
 		*bucket = page;
 		link_newest(cache, page);
@@ -163,7 +173,19 @@ void prefix_cache_add(struct prefix_cache *cache, struct prefix_chain *chain, co
 	chain->serial = cache->entries[known].serial;
 }
 
-int32_t prefix_cache_take(struct prefix_cache *cache)
+/* Whoever has the page now has it with this key. */
+static void hand_over(struct prefix_cache *cache, int32_t page, uint64_t key)
+{
+	struct entry *entry = &cache->entries[page];
+	if (entry->written && entry->key != key && !entry->stale) {
+		entry->stale = true;
+		cache->stale[cache->n_stale++] = page;
+	}
+	entry->written = true;
+	entry->key = key;
+}
+
+int32_t prefix_cache_take(struct prefix_cache *cache, uint64_t key)
 {
 	int32_t page = kv_page_take(cache->pool);
 	for (int32_t old = cache->oldest; page < 0 && old != NONE; old = cache->entries[old].newer)
@@ -172,7 +194,19 @@ int32_t prefix_cache_take(struct prefix_cache *cache)
 			page = kv_page_take(cache->pool);
 			break;
 		}
+	if (page >= 0)
+		hand_over(cache, page, key);
 	return page;
+}
+
+void prefix_cache_wipe(struct prefix_cache *cache)
+{
+	while (cache->n_stale > 0) {
+		int32_t page = cache->stale[--cache->n_stale];
+		kv_page_wipe(cache->pool, page);
+		memset(tokens_of(cache, page), 0, (size_t)cache->page_tokens * sizeof *cache->tokens);
+		cache->entries[page].stale = false;
+	}
 }
 
 void prefix_cache_release(struct prefix_cache *cache, const int32_t *pages, int n)

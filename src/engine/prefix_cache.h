@@ -11,7 +11,9 @@
  * (catch_up.c).
  * It belongs to the engine layer because what to keep is policy; a page table entry is all that the model sees.
  *
- * The engine's thread uses it, under the engine's mutex.
+ * Memory, too, is one key's at a time: a page that passes from one key to another is zeroed on the way.
+ *
+ * The engine's thread uses it, under the engine's mutex but for what says otherwise.
  */
 #ifndef TALLOW_ENGINE_PREFIX_CACHE_H
 #define TALLOW_ENGINE_PREFIX_CACHE_H
@@ -36,8 +38,12 @@ int32_t prefix_cache_find(struct prefix_cache *cache, struct prefix_chain *chain
 /* `page` has been filled from tokens [page_tokens] behind the chain, which moves on. If the cache has such a page already
  * it keeps that one. */
 void prefix_cache_add(struct prefix_cache *cache, struct prefix_chain *chain, const int32_t *tokens, int32_t page);
-/* A page for new content, one reference; -1 when every page is held by a sequence. */
-int32_t prefix_cache_take(struct prefix_cache *cache);
+/* A page for new content of that key, one reference; -1 when every page is held by a sequence. Where another key wrote to it
+ * before, that is in it until prefix_cache_wipe. */
+int32_t prefix_cache_take(struct prefix_cache *cache, uint64_t key);
+/* Zeroes such pages: after the takes of a step, before anything is written to them. Takes a while, and touches nothing that
+ * other threads look at: to be called without the mutex. */
+void prefix_cache_wipe(struct prefix_cache *cache);
 /* A sequence gives its pages [n], in order, back. Those that the cache has were used now; of them the last will go first. */
 void prefix_cache_release(struct prefix_cache *cache, const int32_t *pages, int n);
 /* Pages that only the cache holds; right as long as all others that come from here are given back here. */

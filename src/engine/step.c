@@ -133,7 +133,7 @@ static void take_pages(struct engine *engine, int id, int64_t n_positions)
 {
 	struct sequence *sequence = engine->sequences[id];
 	while ((int64_t)sequence->n_pages * engine->facts.kv_page_tokens < n_positions) {
-		int32_t page = prefix_cache_take(engine->cache);
+		int32_t page = prefix_cache_take(engine->cache, sequence->chain.key);
 		assert(page >= 0 && sequence->n_pages < sequence->max_pages);
 		sequence->pages[sequence->n_pages++] = page;
 	}
@@ -465,6 +465,7 @@ static void compute_step(struct engine *engine, const struct scheduler_step *ste
 {
 	int n_spans = build_spans(engine, step);
 	begin_masks(engine, n_spans);
+	prefix_cache_wipe(engine->cache);
 	engine_in_step = true;
 	model_forward(engine->model, engine->spans, n_spans);
 	masker_wait(engine->masker);

@@ -183,6 +183,12 @@ void kv_page_release(struct kv_pool *pool, int32_t page)
 	atomic_store_explicit(&pool->n_free, n_free + 1, memory_order_relaxed);
 }
 
+void kv_page_wipe(struct kv_pool *pool, int32_t page)
+{
+	assert(kv_page_references(pool, page) <= 1);
+	memset(kv_page_data(pool, page), 0, pool->page_bytes);
+}
+
 int kv_page_references(const struct kv_pool *pool, int32_t page)
 {
 	assert(page >= 0 && page < pool->n_pages);

@@ -120,6 +120,7 @@ static bool prepare_weights(struct model *model, const struct model_options *opt
 		void *memory = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (memory == MAP_FAILED)
 			return error_set(error, ERROR_MEMORY, "cannot allocate %zu bytes of converted weights", n_bytes);
+		madvise(memory, n_bytes, MADV_DONTDUMP); /* they are in a file already */
 		madvise(memory, n_bytes, MADV_HUGEPAGE); /* where there are none, small pages do */
 		model->converted = preparation.next = memory;
 	}
@@ -172,6 +173,8 @@ static bool allocate(struct model *model, struct error *error)
 	const struct model_plan *plan = &model->plan;
 	void *memory = mmap(NULL, plan->workspace_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	model->workspace_memory = memory == MAP_FAILED ? NULL : memory;
+	if (model->workspace_memory) /* logits tell what is said */
+		(void)madvise(memory, plan->workspace_bytes, MADV_DONTDUMP);
 	model->first_rows = calloc((size_t)plan->max_step_rows, sizeof(int));
 	model->first_pages = calloc((size_t)plan->max_step_rows, sizeof(int));
 	if (!model->workspace_memory || !model->first_rows || !model->first_pages)

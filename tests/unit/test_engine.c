@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/platform.h"
 #include "engine/engine.h"
+#include "engine/engine_private.h"
 #include "engine/prefix_cache.h"
 #include "kernel_check.h"
 #include "model/plan.h"
@@ -44,7 +45,7 @@ static void fill(struct prefix_cache *cache, uint64_t key, const int32_t *tokens
 	struct prefix_chain chain = {.key = key};
 	int32_t pages[16];
 	for (int i = 0; i < n; i++) {
-		pages[i] = prefix_cache_take(cache);
+		pages[i] = prefix_cache_take(cache, key);
 		assert_true(pages[i] >= 0);
 		prefix_cache_add(cache, &chain, tokens + i * PAGE_TOKENS, pages[i]);
 	}
@@ -110,19 +111,68 @@ static void the_least_recently_used_make_room(void **state)
 	fill(cache, 0, tokens[0], 2);
 	fill(cache, 0, tokens[1], 2);
 	assert_int_equal(find(cache, 0, tokens[0], 2), 2); /* used again: 1 is the oldest now */
-	int32_t page = prefix_cache_take(cache);
+	int32_t page = prefix_cache_take(cache, 0);
 	assert_int_equal(find(cache, 0, tokens[1], 2), 1); /* its end went, its beginning is still of use */
 	assert_int_equal(find(cache, 0, tokens[0], 2), 2);
 	/* Pages that a sequence holds stay, however old. */
 	int32_t held[2] = {-1, -1};
 	assert_int_equal(take_chain(cache, (struct prefix_chain){0}, tokens[0], 2, held), 2);
-	int32_t second = prefix_cache_take(cache);
+	int32_t second = prefix_cache_take(cache, 0);
 	assert_true(second >= 0 && second != held[0] && second != held[1]);
-	assert_int_equal(prefix_cache_take(cache), -1);
+	assert_int_equal(prefix_cache_take(cache, 0), -1);
 	prefix_cache_release(cache, held, 2);
 	assert_int_equal(prefix_cache_pages(cache), 2);
-	assert_true(prefix_cache_take(cache) == held[1]); /* the end of a prefix goes before its beginning */
+	assert_true(prefix_cache_take(cache, 0) == held[1]); /* the end of a prefix goes before its beginning */
 	kv_page_release(pool, page);
+	prefix_cache_destroy(cache);
+	kv_pool_destroy(pool);
+}
+
+/* What the page holds: one byte, all over; -1 where it is not. */
+static int held(struct kv_pool *pool, int32_t page)
+{
+	const unsigned char *data = kv_page_data(pool, page);
+	for (size_t i = 0; i < 4096; i++)
+		if (data[i] != data[0])
+			return -1;
+	return data[0];
+}
+
+static void a_page_is_wiped_when_its_key_changes(void **state)
+{
+	(void)state;
+	int32_t tokens[2 * PAGE_TOKENS] = {5, 6, 7};
+	struct kv_pool *pool = make_pool(2);
+	struct prefix_cache *cache = prefix_cache_create(pool, PAGE_TOKENS);
+	int32_t pages[2] = {prefix_cache_take(cache, 1), prefix_cache_take(cache, 1)};
+	struct prefix_chain chain = {.key = 1};
+	for (int i = 0; i < 2; i++) {
+		memset(kv_page_data(pool, pages[i]), 7, 4096);
+		prefix_cache_add(cache, &chain, tokens + i * PAGE_TOKENS, pages[i]);
+	}
+	prefix_cache_release(cache, pages, 2);
+	int32_t again = prefix_cache_take(cache, 1); /* its own may stay */
+	prefix_cache_wipe(cache);
+	assert_int_equal(held(pool, again), 7);
+	prefix_cache_release(cache, &again, 1);
+	for (int i = 0; i < 2; i++)
+		pages[i] = prefix_cache_take(cache, 2); /* one from the pool, one that the cache gives up */
+	assert_int_equal(prefix_cache_take(cache, 2), -1);
+	prefix_cache_wipe(cache);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(held(pool, pages[i]), 0);
+		memset(kv_page_data(pool, pages[i]), 9, 4096);
+	}
+	prefix_cache_wipe(cache); /* once */
+	assert_int_equal(held(pool, pages[0]), 9);
+	/* There and back between two wipes: what the first key wrote goes all the same. */
+	prefix_cache_release(cache, pages, 2);
+	int32_t page = prefix_cache_take(cache, 1);
+	prefix_cache_release(cache, &page, 1);
+	assert_int_equal(prefix_cache_take(cache, 2), page);
+	prefix_cache_wipe(cache);
+	assert_int_equal(held(pool, page), 0);
+	prefix_cache_release(cache, &page, 1);
 	prefix_cache_destroy(cache);
 	kv_pool_destroy(pool);
 }
@@ -952,6 +1002,62 @@ static void a_storm_of_cancels_leaves_no_page_behind(void **state)
 	engine_destroy(engine);
 }
 
+/* ---- keys ---- */
+
+static bool is_zero(const unsigned char *data, size_t n_bytes)
+{
+	for (size_t i = 0; i < n_bytes; i++)
+		if (data[i])
+			return false;
+	return true;
+}
+
+/* Pages with a key for their first position, and none for their last. */
+static int count_half_filled(struct engine *engine)
+{
+	const struct kv_shape *shape = &model_memory_plan(engine->model)->kv;
+	const struct kv_pool *pool = model_kv(engine->model);
+	size_t n_key = 0;
+	int n = 0;
+	assert_true(dtype_bytes(shape->k_type, (size_t)shape->head_dim, &n_key));
+	for (int32_t page = 0; page < kv_pool_total(pool); page++) {
+		const unsigned char *keys = kv_page_data(pool, page);
+		n += !is_zero(keys, n_key) && is_zero(keys + n_key * (size_t)(shape->page_tokens - 1), n_key);
+	}
+	return n;
+}
+
+static void run_with_key(struct engine *engine, uint64_t key, int64_t n_prompt, int32_t first)
+{
+	struct job job;
+	make_job(&job, 0);
+	job.prompt[0] = first;
+	job.request.n_prompt = n_prompt;
+	job.request.max_tokens = 1; /* whose own key is never computed */
+	job.request.cache_key = key;
+	struct stream *stream = submit(engine, &job);
+	drain(stream, &job);
+	assert_int_equal(job.code, ERROR_NONE);
+	wait_until_idle(engine);
+	wait_until_caught_up(engine);
+}
+
+static void a_page_of_another_key_is_wiped_before_it_is_used(void **state)
+{
+	(void)state;
+	struct engine *engine = open_engine(&(struct setup){.n_threads = 1, .n_parallel = 1, .context = 256});
+	int64_t page_tokens = model_memory_plan(engine->model)->kv.page_tokens;
+	/* Until every page is full of the first key's. */
+	for (int i = 0; i < 2 * kv_pool_total(model_kv(engine->model)); i++)
+		run_with_key(engine, 1, page_tokens, 300 + i);
+	assert_int_equal(count_half_filled(engine), 0);
+	run_with_key(engine, 1, page_tokens - 2, 299);
+	assert_int_equal(count_half_filled(engine), 0); /* its own stays */
+	run_with_key(engine, 2, page_tokens - 2, 299);
+	assert_int_equal(count_half_filled(engine), 1);
+	engine_destroy(engine);
+}
+
 static int quiet(void **state)
 {
 	(void)state;
@@ -973,6 +1079,8 @@ int main(int n_arguments, char **arguments)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(prefixes_are_found_by_key_and_tokens),
 	    cmocka_unit_test(the_least_recently_used_make_room),
+	    cmocka_unit_test(a_page_is_wiped_when_its_key_changes),
+	    cmocka_unit_test(a_page_of_another_key_is_wiped_before_it_is_used),
 	    cmocka_unit_test(company_and_cache_do_not_change_the_text),
 	    cmocka_unit_test(rope_that_depends_on_the_length_does_not_mix),
 	    cmocka_unit_test(another_openblas_keeps_the_promise),
