@@ -34,6 +34,7 @@ class Ask:
     allowed: tuple = (200,)  # statuses; 429 besides, where there is something to be computed
     job_id: str = None
     stream_path: str = None  # where the answer of a job in two calls is
+    own_prompts: bool = False  # each of the n has one, and the usage is their sum
     refused_at_once: bool = False  # the scheduler takes none of it, and counts that
 
 
@@ -323,9 +324,9 @@ def embeddings(draw, number):
     texts = [words(draw, 12) for _ in range(draw.randint(1, 4))]
     if draw.random() < 0.5:
         return Ask("embeddings", "POST", "/v1/embeddings", {"input": texts, "dimensions": 4}, vectors(len(texts), "data"),
-                   len(texts))
+                   len(texts), own_prompts=True)
     return Ask("Ollama's embed", "POST", "/api/embed", {"model": "any", "input": texts}, vectors(len(texts), "embeddings"),
-               len(texts))
+               len(texts), own_prompts=True)
 
 
 def texts(draw, number):
