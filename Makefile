@@ -298,7 +298,7 @@ conversation: all ## twelve turns to 20,000 tokens: each computes what is new in
 accuracy: all ## KL, perplexity and answers of each weight and KV type beside f32 (MODEL=path ACCURACY_ARGS=...)
 	@$(PYTHON) tests/tools/accuracy.py $(BIN) $(MODEL) $(ACCURACY_ARGS)
 
-.PHONY: debug asan tsan fuzz fuzz-programs fuzz-corpus
+.PHONY: debug asan tsan tsan-e2e fuzz fuzz-programs fuzz-corpus
 debug: deps ## build with assertions and no optimisation
 	@$(SUBMAKE) CONFIG=debug build
 asan: test-deps ## unit tests and one end-to-end set under ASan and UBSan
@@ -307,6 +307,9 @@ asan: test-deps ## unit tests and one end-to-end set under ASan and UBSan
 tsan: test-deps ## unit tests under TSan
 	@$(SUBMAKE) CONFIG=tsan test-programs
 	@$(MAKE) --no-print-directory CONFIG=tsan unit
+tsan-e2e: test-deps ## end-to-end tests under TSan (E2E=files for some): an hour
+	@$(SUBMAKE) CONFIG=tsan build
+	@$(MAKE) --no-print-directory CONFIG=tsan e2e
 
 fuzz-programs: $(FUZZ_PROGRAMS)
 fuzz: fuzz-deps ## fuzz the parsers of model files, templates and requests from tests/fuzz/corpus (FUZZ_SECONDS=20 for each)

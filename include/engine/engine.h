@@ -201,6 +201,7 @@ struct request {
 	    prompt_logprobs; /* compute those of the prompt's tokens, with n_top_logprobs others each (stream_prompt_logprobs);
 	                       * nothing of the prompt is taken from the cache then */
 	bool prompt_only;    /* nothing is generated: END comes when the prompt is computed */
+	bool comes_again;    /* who sends it tries again where it is refused with QUEUE_FULL, which then is no rejection */
 	int priority;        /* -10..10, higher first */
 	int64_t deadline_ns; /* clock_ns() value; 0 = none */
 	uint64_t cache_key;  /* prefixes are shared among equal keys only */

@@ -104,9 +104,11 @@ static int retry_after(const struct engine *engine)
 	return (int)((scheduler_wait_estimate_ns(engine->scheduler) + 999999999) / 1000000000);
 }
 
-/* Locked. */
-static void count_rejected(struct engine *engine, const struct request *request)
+/* For now: there may be room later. Locked. */
+static void count_rejected(struct engine *engine, const struct request *request, bool for_now)
 {
+	if (for_now && request->comes_again)
+		return;
 	engine->metrics.requests[OUTCOME_REJECTED]++;
 	if (request->account)
 		atomic_fetch_add(&request->account->requests[OUTCOME_REJECTED], 1);
@@ -124,7 +126,7 @@ static bool check_share(struct engine *engine, const struct request *request, in
 	int seconds = retry_after(engine);
 	if (retry_after_s)
 		*retry_after_s = seconds;
-	count_rejected(engine, request);
+	count_rejected(engine, request, true);
 	return error_set(
 	    error, ERROR_QUEUE_FULL,
 	    "this key may have %d requests at a time, %d run or wait and %d more are asked for; try again in %d s",
@@ -135,7 +137,7 @@ static bool check_share(struct engine *engine, const struct request *request, in
 static bool refuse(struct engine *engine, const struct sequence *sequence, int n, enum scheduler_refusal refusal,
                    int *retry_after_s, struct error *error)
 {
-	count_rejected(engine, &sequence->request);
+	count_rejected(engine, &sequence->request, refusal == SCHEDULER_QUEUE_FULL);
 	if (refusal == SCHEDULER_NEVER_FITS)
 		return error_set(error, ERROR_INSUFFICIENT_MEMORY,
 		                 "prompt and max_tokens need %lld KV pages, the pool has %d: at most %lld tokens in all",

@@ -210,6 +210,11 @@ class Worker:
         self.process.wait(WAIT_S)
         self.process.stdout.close()
 
+    def check_sanitizers(self):
+        """A build with a sanitizer tells what it finds on standard error, also where no test looks."""
+        log = self.log()
+        assert "Sanitizer: " not in log and "runtime error: " not in log, log
+
     def wait_end(self):
         """Its exit code, when it ends of itself."""
         return self.process.wait(WAIT_S)
@@ -242,6 +247,8 @@ def worker(slow_model, tmp_path):
     yield start
     for one in started:
         one.kill()
+    for one in started:
+        one.check_sanitizers()
 
 
 @pytest.fixture(scope="session")
@@ -250,6 +257,7 @@ def shared_worker(slow_model, tmp_path_factory):
     one = Worker([], slow_model, tmp_path_factory.mktemp("shared") / "log")
     yield one
     assert one.stop() == 0, one.log()
+    one.check_sanitizers()
 
 
 # ---- the command line ----

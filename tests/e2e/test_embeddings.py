@@ -11,7 +11,7 @@ import pytest
 
 import gguf_writer
 from conftest import ROOT, Worker
-from http_client import Stream, post
+from http_client import Stream, get, post
 
 PATH = "/v1/embeddings"
 GOLDENS = json.loads((ROOT / "tests" / "models" / "shipped" / "embeddings.json").read_text())
@@ -107,6 +107,18 @@ def test_the_same_bits_in_company_and_from_the_cache(worker, text_model):
                 thread.join()
             assert found == [alone] * 4
         assert vector(port, text) == alone
+
+
+def test_texts_that_wait_for_each_other_are_no_rejections(worker):
+    """More texts than the queue has places go in one after another; who was refused was told so, and nobody was."""
+    port = worker("--parallel", "1", "--queue", "1").port
+    with Stream(port, "/execute", {"prompt": "Once", "max_tokens": 60, "ignore_eos": True}) as stream:
+        assert next(stream)[0] == "started"
+        assert len(embed(port, ["one", "two", "three", "four"], dimensions=4)["data"]) == 4
+        assert list(stream)[-1][0] == "end"
+    lines = get(port, "/metrics").body.decode().splitlines()
+    assert 'worker_requests_total{outcome="rejected"} 0' in lines
+    assert 'worker_requests_total{outcome="completed"} 5' in lines
 
 
 def test_what_is_refused(served):

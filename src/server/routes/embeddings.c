@@ -36,7 +36,8 @@ static bool submit(struct work *work, const struct embeddings_input *input, stru
 	                          .account = access->account ? &access->account->account : NULL,
 	                          .max_of_owner = access->max_requests,
 	                          .cache_key = exchange->cache_key,
-	                          .embeds = true};
+	                          .embeds = true,
+	                          .comes_again = work->n_submitted > work->n_done};
 	uint64_t number;
 	if (!tokenizer || !random_bytes(&number, sizeof number))
 		return error_set(error, tokenizer ? ERROR_INTERNAL : ERROR_LOADING, "%s",
