@@ -124,16 +124,16 @@ def draw_case(seed, number):
 
 
 def check_answers(data):
-    """Whole answers, one after another; the last may be cut where the client was taken for gone. Their number."""
-    n = 0
+    """Whole answers, one after another; the last may be cut where the client was taken for gone. Their statuses."""
+    statuses = []
     while data:
-        match = re.match(rb"HTTP/1\.[01] (\d{3}) [ -~]*\r\n((?:[!-9;-~]+: [ -~]*\r\n)+)\r\n", data)
+        match = re.match(rb"HTTP/1\.[01] (\d{3}) [ -~]*\r\n((?:[!-9;-~]+: [ -~]*\r\n)*)\r\n", data)
         if not match:
             raise Wrong("no answer in HTTP: %r" % data[:200])
         status, data = int(match[1]), data[match.end():]
         if status == 500:
             raise Wrong("a 500: %r %r" % (match[2], data[:200]))
-        n += 1
+        statuses.append(status)
         headers = {name.lower(): value for name, value in re.findall(rb"(\S+): (.*)\r\n", match[2])}
         if data.startswith(b"HTTP/1."):
             continue  # without a body: to HEAD, or 100
@@ -150,7 +150,7 @@ def check_answers(data):
                     break
         else:
             data = data[int(headers.get(b"content-length", 0)):]
-    return n
+    return statuses
 
 
 class Client(threading.Thread):
@@ -180,7 +180,7 @@ class Client(threading.Thread):
             fate = draw.random()
             if fate < 0.1:
                 (wire.reset if fate < 0.05 else wire.close)()
-                return 0
+                return []
             if fate < 0.999:
                 wire.half_close()
             try:  # else it waits for what follows, until the head's or the body's time is over
@@ -197,14 +197,15 @@ class Results:
     def __init__(self):
         self.lock = threading.Lock()
         self.recent = collections.deque(maxlen=4 * N_CLIENTS)
-        self.n_cases = self.n_answers = self.n_answered = 0
+        self.n_cases = self.n_answered = 0
+        self.statuses = collections.Counter()
         self.wrong = []
 
-    def add(self, n_answers):
+    def add(self, statuses):
         with self.lock:
             self.n_cases += 1
-            self.n_answers += n_answers
-            self.n_answered += n_answers > 0
+            self.n_answered += len(statuses) > 0
+            self.statuses.update(statuses)
 
     def complain(self, text):
         with self.lock:
@@ -298,8 +299,9 @@ def main():
             kb = check_worker(worker, before, warm_kb, results)
     if results.wrong:
         results.keep()
-    print("%d connections in %.0f s, seed %d: %d answered, %d answers; resident %d kB at last; %d wrong"
-          % (results.n_cases, time.monotonic() - start, options.seed, results.n_answered, results.n_answers, kb, len(results.wrong)))
+    print("%d connections in %.0f s, seed %d: %d answered (%s); resident %d kB at last; %d wrong"
+          % (results.n_cases, time.monotonic() - start, options.seed, results.n_answered,
+             ", ".join("%d: %d" % row for row in sorted(results.statuses.items())), kb, len(results.wrong)))
     return 1 if results.wrong else 0
 
 
