@@ -301,9 +301,9 @@ accuracy: all ## KL, perplexity and answers of each weight and KV type beside f3
 .PHONY: debug asan tsan tsan-e2e fuzz fuzz-programs fuzz-corpus
 debug: deps ## build with assertions and no optimisation
 	@$(SUBMAKE) CONFIG=debug build
-asan: test-deps ## unit tests and one end-to-end set under ASan and UBSan
+asan: test-deps ## unit tests and some end-to-end ones under ASan and UBSan
 	@$(SUBMAKE) CONFIG=asan test-programs
-	@$(MAKE) --no-print-directory CONFIG=asan unit e2e E2E="tests/e2e/test_http_execute.py tests/e2e/test_generate.py"
+	@$(MAKE) --no-print-directory CONFIG=asan unit e2e E2E="tests/e2e/test_http_execute.py tests/e2e/test_generate.py tests/e2e/test_soak.py"
 tsan: test-deps ## unit tests under TSan
 	@$(SUBMAKE) CONFIG=tsan test-programs
 	@$(MAKE) --no-print-directory CONFIG=tsan unit
