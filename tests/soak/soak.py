@@ -25,7 +25,7 @@ from wire import Torn, Wire, ask, health, metrics, written
 CALM_PART = 0.1
 HEALTH_INTERVAL_S = 0.05
 CONTEXT = 1024  # of the shipped model
-SERVE = ("--parallel", "8", "--queue", "6", "--kv-memory", "2MiB")
+SERVE = ("--parallel", "8", "--queue", "16", "--kv-memory", "2MiB")
 BATCH = 5000  # requests, after which all is compared
 LEAST_FOR_MEMORY = 20000  # requests: with fewer, memory is still growing into what 16 connections at a time take
 # What may be added to resident memory after the calm part: threads that are there once more at a time, and what malloc keeps
@@ -41,6 +41,7 @@ class Book:
         self.lock = threading.Lock()
         self.kinds = collections.Counter()
         self.fates = collections.Counter()
+        self.n_full = 0
         self.wrong = []
         self.sums = collections.defaultdict(lambda: [0, 0])
 
@@ -53,6 +54,10 @@ class Book:
         with self.lock:
             self.kinds[kind] += 1
             self.fates[fate] += 1
+
+    def note_full(self):
+        with self.lock:
+            self.n_full += 1
 
     def complain(self, text):
         with self.lock:
@@ -216,6 +221,8 @@ class Client(threading.Thread):
         if not (error.get("errors") or error.get("error")):
             raise Wrong("a refusal without a reason: %d %r" % (status, body[:200]))
         if status == 429 and request.n:
+            self.book.note_full()
+            time.sleep(0.01)
             # Of a list of embeddings some may have been computed before.
             self.book.add("rejected", 1)
             self.book.add("ended", 0, request.n - 1)
@@ -391,8 +398,8 @@ class Soak:
         self.check_end()
         for name, counts in (("kinds", self.book.kinds), ("fates", self.book.fates)):
             print(name + ": " + ", ".join("%d %s" % (count, what) for what, count in sorted(counts.items())))
-        print("%d requests from %d clients in %.0f s, seed %d; /health within %.0f ms; resident %d kB after %d, %d kB after all; "
-              "%d wrong" % (n, self.options.clients, seconds, self.options.seed, self.longest_s * 1e3, warm_kb, calm, last_kb,
+        print("%d requests from %d clients in %.0f s, seed %d; %d met a full queue; /health within %.0f ms; resident %d kB after %d, %d kB after all; "
+              "%d wrong" % (n, self.options.clients, seconds, self.options.seed, self.book.n_full, self.longest_s * 1e3, warm_kb, calm, last_kb,
                             len(self.book.wrong)))
         return 1 if self.book.wrong else 0
 
