@@ -134,8 +134,9 @@ $(if $(filter-out $(COMMIT),$(or $(shell cat build/commit 2>/dev/null),none)),$(
 $(BUILD)/src/cli/version.o: build/commit
 $(BUILD)/src/cli/version.o: CFLAGS_common += -DTALLOW_COMMIT='"$(COMMIT)"'
 
-# The assembler includes the description of the routes, which no dependency file tells.
+# The assembler includes the description of the routes and the page, which no dependency file tells.
 $(BUILD)/src/server/routes/openapi.o: src/server/routes/openapi.json
+$(BUILD)/src/server/routes/page.o: $(wildcard src/server/page/*)
 
 # The kernels' inner loops profit from -O3; nothing else does. On AArch64 gcc would move loads ahead before it hands out
 # registers and then have too few for a tile: half of the instructions of a quantised product were spills. (On x86-64 it

@@ -26,6 +26,8 @@ void bytes_append(struct bytes *bytes, const void *data, size_t n_bytes);
 /* Copies a C string, and what printf makes of a format. */
 void bytes_append_text(struct bytes *bytes, const char *text);
 void bytes_append_format(struct bytes *bytes, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Four characters for three bytes (RFC 4648). */
+void bytes_append_base64(struct bytes *bytes, const unsigned char *data, size_t n_bytes);
 /* Room for n_bytes more, so that appending them cannot fail; false (and `failed`) when memory or max_bytes forbid it. */
 bool bytes_reserve(struct bytes *bytes, size_t n_bytes);
 void bytes_clear(struct bytes *bytes); /* empty, not failed; keeps the memory and max_bytes */

@@ -47,6 +47,11 @@ struct server_options {
 	int n_api_keys;
 	bool insecure;           /* a non-loopback bind without a key is allowed */
 	const char *cors_origin; /* NULL = CORS off */
+	/* [n_allowed_hosts], each one name or several with commas between: hosts that are served and whose pages may ask, besides
+	 * local ones. Copied. */
+	const char *const *allowed_hosts;
+	int n_allowed_hosts;
+	bool no_page;            /* nothing at / */
 	bool strict_model;       /* OpenAI's routes refuse other models' names */
 	const char *tool_format; /* "auto" (NULL), "none", or a name of text/tool_format.h */
 	enum reasoning_output reasoning;
@@ -62,7 +67,7 @@ struct server_options {
 	void *describe_context;
 };
 
-/* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure or a format that there is not, ERROR_MEMORY
+/* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure, a format or host name that there is not, ERROR_MEMORY
  * where too few files may be open. The engine is borrowed until stop. */
 struct server *server_start(const struct server_options *options, struct engine *engine, struct error *error) MUST_USE;
 /* Memory that so many connections take when all are open, for the memory plan. */

@@ -1,6 +1,7 @@
 /* Byte buffer: grows by doubling and remembers its first failure. */
 #include "base/bytes.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,4 +78,16 @@ void bytes_free(struct bytes *bytes)
 {
 	free(bytes->data);
 	*bytes = (struct bytes){.max_bytes = bytes->max_bytes};
+}
+
+void bytes_append_base64(struct bytes *bytes, const unsigned char *data, size_t n_bytes)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	for (size_t i = 0; i < n_bytes; i += 3) {
+		size_t n = n_bytes - i < 3 ? n_bytes - i : 3;
+		uint32_t bits = (uint32_t)data[i] << 16 | (n > 1 ? (uint32_t)data[i + 1] << 8 : 0) | (n > 2 ? data[i + 2] : 0u);
+		char four[4] = {digits[bits >> 18], digits[bits >> 12 & 63], n > 1 ? digits[bits >> 6 & 63] : '=',
+		                n > 2 ? digits[bits & 63] : '='};
+		bytes_append(bytes, four, sizeof four);
+	}
 }

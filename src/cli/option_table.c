@@ -144,6 +144,10 @@ const struct option_row option_rows[] = {
     {ROW("insecure", OPTION_FLAG, FOR_SERVE, NULL, NULL, insecure, "serve other machines without a key")},
     {ROW("cors-origin", OPTION_TEXT, FOR_SERVE, "ORIGIN", NULL, cors_origin,
          "web pages of this origin may use the server; *: all")},
+    {ROW("allowed-host", OPTION_FILES, FOR_SERVE, "NAME", NULL, allowed_hosts,
+         "a proxy's or TLS name in front of the worker: its Host and its http and https pages are let in, as names of "
+         "this machine are; any number of times, or NAME,NAME")},
+    {ROW("no-page", OPTION_FLAG, FOR_SERVE, NULL, NULL, no_page, "no page for people at /")},
 
     HEADING(FOR_GENERATE, "Generation"),
     {ROW("prompt", OPTION_TEXT, FOR_GENERATE, "TEXT", NULL, prompt, "prompt; default standard input"), .letter = 'p'},

@@ -137,7 +137,7 @@ static bool take_value(struct options *options, const struct option_row *row, en
 	if (row->kind == OPTION_TEXTS && *given != by)
 		options->n_stops = 0;
 	if (row->kind == OPTION_FILES && *given != by)
-		options->checks.n = 0;
+		((struct option_files *)(void *)((char *)options + row->offset))->n = 0;
 	if (set_value(options, row, text)) {
 		*given = (unsigned char)by;
 		return true;

@@ -84,7 +84,8 @@ struct options {
 	/* access */
 	const char *api_key; /* the environment's own, which serve wipes */
 	const char *api_key_file, *cors_origin;
-	bool shared_key_file, no_sandbox;
+	struct option_files allowed_hosts; /* names */
+	bool shared_key_file, no_sandbox, no_page;
 
 	/* logits, bench */
 	const char *tokens, *npy, *text;
@@ -116,7 +117,7 @@ enum option_kind {
 	OPTION_FLAG,    /* bool */
 	OPTION_TEXT,    /* const char * */
 	OPTION_TEXTS,   /* repeatable: const char *[OPTIONS_MAX_STOPS], counted in n_stops */
-	OPTION_FILES,   /* repeatable: struct option_files */
+	OPTION_FILES,   /* repeatable: struct option_files, of paths or names */
 	OPTION_INT,     /* int64_t in min..max */
 	OPTION_UINT64,  /* uint64_t, every value */
 	OPTION_NUMBER,  /* double in min..max */

@@ -21,6 +21,7 @@
 #include "base/platform.h"
 #include "server/http/exchange.h"
 #include "server/http/refusal.h"
+#include "server/routes/page.h"
 #include "server/server_private.h"
 
 enum {
@@ -49,6 +50,37 @@ static bool copy_text(char **out, const char *text, struct error *error)
 	*out = text ? strdup(text) : NULL;
 	if (text && !*out)
 		return error_set(error, ERROR_MEMORY, "no memory for the server's options");
+	return true;
+}
+
+/* Adds each name of "a,b". */
+static bool copy_host_names(struct host_names *names, const char *text, struct error *error)
+{
+	while (true) {
+		size_t n_bytes = strcspn(text, ",");
+		if (!host_name_is_plain((struct head_text){text, n_bytes}))
+			return error_set(error, ERROR_USAGE,
+			                 "--allowed-host must be a name such as tallow.example or an address, without scheme, port "
+			                 "or path (got \"%.100s\")",
+			                 text);
+		char **grown = realloc(names->names, (size_t)(names->n + 1) * sizeof *grown);
+		if (grown)
+			names->names = grown;
+		char *name = grown ? strndup(text, n_bytes) : NULL;
+		if (!name)
+			return error_set(error, ERROR_MEMORY, "no memory for the server's options");
+		names->names[names->n++] = name;
+		if (text[n_bytes] == '\0')
+			return true;
+		text += n_bytes + 1;
+	}
+}
+
+static bool copy_all_host_names(struct host_names *names, const struct server_options *options, struct error *error)
+{
+	for (int i = 0; i < options->n_allowed_hosts; i++)
+		if (!copy_host_names(names, options->allowed_hosts[i], error))
+			return false;
 	return true;
 }
 
@@ -98,6 +130,8 @@ static bool server_set_up(struct server *server, const struct server_options *op
 	if (!copy_text(&server->worker_id, options->worker_id, error) ||
 	    !copy_text(&server->version, options->version, error) ||
 	    !copy_text(&server->cors_origin, options->cors_origin, error) ||
+	    !copy_all_host_names(&server->allowed_hosts, options, error) ||
+	    (!options->no_page && !page_policy(&server->page_policy, error)) ||
 	    !key_ring_init(&server->keys, options->api_keys, options->n_api_keys, error) ||
 	    !answer_settings_find(options->tool_format ? options->tool_format : "auto", &server->answers, error))
 		return false;
@@ -152,6 +186,10 @@ static void server_free(struct server *server)
 	free(server->worker_id);
 	free(server->version);
 	free(server->cors_origin);
+	for (int i = 0; i < server->allowed_hosts.n; i++)
+		free(server->allowed_hosts.names[i]);
+	free(server->allowed_hosts.names);
+	free(server->page_policy);
 	free(server);
 }
 

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "server/generation/answers.h"
 #include "server/generation/jobs.h"
+#include "server/http/auth.h"
 #include "server/http/connections.h"
 #include "server/http/gate.h"
 #include "server/http/keys.h"
@@ -37,8 +38,10 @@ struct server {
 	struct listener listener;
 
 	char *worker_id, *version, *cors_origin; /* NULL when not given */
-	bool share_cache;                        /* among API keys */
-	bool strict_model;                       /* requests for models of another name are refused */
+	struct host_names allowed_hosts;
+	char *page_policy; /* the page's Content-Security-Policy; NULL: no page is served */
+	bool share_cache;  /* among API keys */
+	bool strict_model; /* requests for models of another name are refused */
 	struct answer_settings answers;
 	int64_t started_unix_s;
 	size_t given_body_bytes; /* bound on a body; 0: by the context (exchange->max_body_bytes) */
@@ -156,6 +159,7 @@ exchange_handler handle_loading;
 exchange_handler handle_metrics;
 exchange_handler handle_embeddings;
 exchange_handler handle_openapi;
+exchange_handler handle_page;
 exchange_handler handle_models;
 exchange_handler handle_model;
 exchange_handler handle_tokenize;
@@ -173,6 +177,12 @@ exchange_handler handle_ollama_refused;
 
 /* Takes the buffer's memory. */
 enum MHD_Result respond_bytes(struct exchange *exchange, int status, const char *content_type, struct bytes *body);
+/* Bytes that outlive the server, with headers of their own: [n_headers]. */
+struct named_header {
+	const char *name, *value;
+};
+enum MHD_Result respond_static(struct exchange *exchange, const char *content_type, const void *data, size_t n_bytes,
+                               const struct named_header *headers, size_t n_headers);
 enum MHD_Result respond_json(struct exchange *exchange, int status, struct bytes *body);
 /* In the exchange's dialect. */
 enum MHD_Result respond_error(struct exchange *exchange, const struct error *error, int retry_after_s);

@@ -234,16 +234,65 @@ static void only_local_hosts_pass(void **state)
 static void only_own_and_named_origins_pass(void **state)
 {
 	(void)state;
+	static const struct host_names none;
 	bool cross;
-	assert_true(origin_is_allowed(text("http://127.0.0.1:80"), NULL, text("127.0.0.1:80"), &cross));
+	assert_true(origin_is_allowed(text("http://127.0.0.1:80"), NULL, text("127.0.0.1:80"), &none, &cross));
 	assert_false(cross);
-	assert_false(origin_is_allowed(text("http://127.0.0.1:81"), NULL, text("127.0.0.1:80"), &cross));
-	assert_false(origin_is_allowed(text("https://evil.example"), NULL, text("127.0.0.1:80"), &cross));
-	assert_false(origin_is_allowed(text("null"), NULL, text(NULL), &cross));
-	assert_true(origin_is_allowed(text("https://app.example"), "https://app.example", text("127.0.0.1:80"), &cross));
+	assert_false(origin_is_allowed(text("http://127.0.0.1:81"), NULL, text("127.0.0.1:80"), &none, &cross));
+	assert_false(origin_is_allowed(text("https://evil.example"), NULL, text("127.0.0.1:80"), &none, &cross));
+	assert_false(origin_is_allowed(text("null"), NULL, text(NULL), &none, &cross));
+	assert_true(
+	    origin_is_allowed(text("https://app.example"), "https://app.example", text("127.0.0.1:80"), &none, &cross));
 	assert_true(cross);
-	assert_false(origin_is_allowed(text("https://app.example.evil"), "https://app.example", text(NULL), &cross));
-	assert_true(origin_is_allowed(text("null"), "*", text(NULL), &cross));
+	assert_false(origin_is_allowed(text("https://app.example.evil"), "https://app.example", text(NULL), &none, &cross));
+	assert_true(origin_is_allowed(text("null"), "*", text(NULL), &none, &cross));
+}
+
+static void named_hosts_pass(void **state)
+{
+	(void)state;
+	char *texts[] = {"tallow.example", "[fe80::1]", "10.0.0.7"};
+	const struct host_names names = {texts, 3}, none = {0};
+	bool cross;
+	static const char *const named[] = {"tallow.example", "TALLOW.example:8443", "[fe80::1]:1", "10.0.0.7"};
+	static const char *const other[] = {"",           "tallow.example.evil",  "a.tallow.example", "tallow.example:x",
+	                                    "10.0.0.70",  "tallow.example:80:80", "fe80::1",          "tallow.example/",
+	                                    "x@10.0.0.7", "tallow.example:123456"};
+	for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
+		assert_true(host_is_named(text(named[i]), &names));
+		assert_false(host_is_named(text(named[i]), &none));
+		for (int secure = 0; secure < 2; secure++) {
+			char origin[100];
+			snprintf(origin, sizeof origin, "%s://%s", secure ? "https" : "HTTP", named[i]);
+			cross = true;
+			assert_true(origin_is_allowed(text(origin), NULL, text("127.0.0.1:80"), &names, &cross));
+			assert_false(cross);
+			assert_false(origin_is_allowed(text(origin), NULL, text("127.0.0.1:80"), &none, &cross));
+		}
+	}
+	for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
+		char origin[100];
+		snprintf(origin, sizeof origin, "https://%s", other[i]);
+		if (host_is_named(text(other[i]), &names) || origin_is_allowed(text(origin), NULL, text("x"), &names, &cross))
+			fail_msg("let in: %s", other[i]);
+	}
+	assert_false(origin_is_allowed(text("ftp://tallow.example"), NULL, text("x"), &names, &cross));
+	assert_false(origin_is_allowed(text("tallow.example"), NULL, text("x"), &names, &cross));
+}
+
+static void names_of_hosts_are_plain(void **state)
+{
+	(void)state;
+	static const char *const plain[] = {"a",        "tallow.example", "my_host-1",
+	                                    "10.0.0.7", "[::1]",          "xn--bcher-kva.example"};
+	static const char *const none[] = {"",    "*",   "*.example", "a:80", "http://a", "a/",
+	                                   "a b", "::1", "[]",        "[::1", "a,b",      "\xc3\xa4"};
+	for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
+		if (!host_name_is_plain(text(plain[i])))
+			fail_msg("refused: %s", plain[i]);
+	for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+		if (host_name_is_plain(text(none[i])))
+			fail_msg("taken: %s", none[i]);
 }
 
 static void request_ids_must_be_plain(void **state)
@@ -268,6 +317,7 @@ int main(void)
 	    cmocka_unit_test(tokens_come_back_with_time), cmocka_unit_test(digests_are_those_of_the_standard),
 	    cmocka_unit_test(sizes_count_not_ends),       cmocka_unit_test(no_keys_let_all_in),
 	    cmocka_unit_test(only_local_hosts_pass),      cmocka_unit_test(only_own_and_named_origins_pass),
+	    cmocka_unit_test(named_hosts_pass),           cmocka_unit_test(names_of_hosts_are_plain),
 	    cmocka_unit_test(request_ids_must_be_plain),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

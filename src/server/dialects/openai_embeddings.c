@@ -87,19 +87,6 @@ void embeddings_free(struct embeddings_asked *asked)
 
 /* ---- the answer ---- */
 
-/* Four characters for three bytes (RFC 4648). */
-static void write_base64(struct bytes *out, const unsigned char *data, size_t n_bytes)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	for (size_t i = 0; i < n_bytes; i += 3) {
-		size_t n = n_bytes - i < 3 ? n_bytes - i : 3;
-		uint32_t bits = (uint32_t)data[i] << 16 | (n > 1 ? (uint32_t)data[i + 1] << 8 : 0) | (n > 2 ? data[i + 2] : 0u);
-		char four[4] = {digits[bits >> 18], digits[bits >> 12 & 63], n > 1 ? digits[bits >> 6 & 63] : '=',
-		                n > 2 ? digits[bits & 63] : '='};
-		bytes_append(out, four, sizeof four);
-	}
-}
-
 /* Four bytes, little endian, whatever the machine. */
 static void put_float(unsigned char *out, float value)
 {
@@ -135,7 +122,7 @@ static void write_numbers(struct bytes *out, bool base64, const float *vector, i
 		int64_t at = i % AT_ONCE;
 		put_float(raw + 4 * at, vector[i] * scale);
 		if (at == AT_ONCE - 1 || i == n - 1)
-			write_base64(out, raw, 4 * (size_t)(at + 1));
+			bytes_append_base64(out, raw, 4 * (size_t)(at + 1));
 	}
 	bytes_append_text(out, base64 ? "\"" : "]");
 }

@@ -67,9 +67,47 @@ bool host_is_local(struct head_text host, const char *bound_host)
 	return head_text_is(name, bound_host);
 }
 
-bool origin_is_allowed(struct head_text origin, const char *cors_origin, struct head_text host, bool *cross_site)
+bool host_name_is_plain(struct head_text name)
+{
+	bool bracketed = name.n_bytes > 2 && name.at[0] == '[' && name.at[name.n_bytes - 1] == ']';
+	if (bracketed)
+		name = (struct head_text){name.at + 1, name.n_bytes - 2};
+	if (name.n_bytes < 1 || name.n_bytes > 253)
+		return false;
+	for (size_t i = 0; i < name.n_bytes; i++)
+		if (!isalnum((unsigned char)name.at[i]) && !memchr(bracketed ? ".:" : ".-_", name.at[i], bracketed ? 2 : 3))
+			return false;
+	return true;
+}
+
+bool host_is_named(struct head_text host, const struct host_names *names)
+{
+	struct head_text name = {host.at, host_length(host)};
+	for (int i = 0; i < names->n; i++)
+		if (name.n_bytes > 0 && head_text_is(name, names->names[i]))
+			return true;
+	return false;
+}
+
+/* What follows "http://" or "https://"; at == NULL where neither begins it. */
+static struct head_text origin_host(struct head_text origin)
+{
+	static const char *const schemes[] = {"http://", "https://"};
+	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+		size_t n = strlen(schemes[i]);
+		if (origin.n_bytes > n && strncasecmp(origin.at, schemes[i], n) == 0)
+			return (struct head_text){origin.at + n, origin.n_bytes - n};
+	}
+	return (struct head_text){0};
+}
+
+bool origin_is_allowed(struct head_text origin, const char *cors_origin, struct head_text host,
+                       const struct host_names *names, bool *cross_site)
 {
 	*cross_site = false;
+	struct head_text of_origin = origin_host(origin);
+	if (of_origin.at && host_is_named(of_origin, names))
+		return true;
 	if (host.at && origin.n_bytes == 7 + host.n_bytes && strncasecmp(origin.at, "http://", 7) == 0 &&
 	    strncasecmp(origin.at + 7, host.at, host.n_bytes) == 0)
 		return true;

@@ -104,15 +104,18 @@ static void name_request(struct exchange *exchange, const struct head *head)
 static bool check_host_and_origin(struct exchange *exchange, const struct head *head)
 {
 	struct server *server = exchange->server;
-	if (server->check_host && head->host.at && !host_is_local(head->host, server->listener.host))
+	if (server->check_host && head->host.at && !host_is_local(head->host, server->listener.host) &&
+	    !host_is_named(head->host, &server->allowed_hosts))
 		return refuse(exchange, ERROR_FORBIDDEN,
-		              "the Host header names another host; this server serves local ones only");
+		              "the Host header names another host; this server serves local ones only, and those that "
+		              "--allowed-host names");
 	struct head_text origin;
 	int n_origins = head_find(head, "Origin", &origin);
 	if (n_origins == 0)
 		return true;
 	bool cross_site;
-	if (n_origins > 1 || !origin_is_allowed(origin, server->cors_origin, head->host, &cross_site))
+	if (n_origins > 1 ||
+	    !origin_is_allowed(origin, server->cors_origin, head->host, &server->allowed_hosts, &cross_site))
 		return refuse(exchange, ERROR_FORBIDDEN, "requests from web pages of another origin are not allowed");
 	if (cross_site)
 		snprintf(exchange->cors_origin, sizeof exchange->cors_origin, "%.*s", (int)origin.n_bytes, origin.at);
@@ -196,6 +199,8 @@ static bool check_key(struct exchange *exchange, const struct head *head)
 static void check_access(struct exchange *exchange, const struct head *head)
 {
 	exchange->route = route_find(exchange, head->path);
+	if (exchange->route && exchange->route->handler == handle_page && !exchange->server->page_policy)
+		exchange->route = NULL;
 	exchange->dialect = exchange->route ? exchange->route->dialect : route_dialect(head->path);
 	if (head->expects_something) { /* nobody knows whether the body comes */
 		exchange->close_after = true;

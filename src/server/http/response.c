@@ -65,6 +65,18 @@ enum MHD_Result respond_bytes(struct exchange *exchange, int status, const char 
 	return respond_error(exchange, &error, 0);
 }
 
+enum MHD_Result respond_static(struct exchange *exchange, const char *content_type, const void *data, size_t n_bytes,
+                               const struct named_header *headers, size_t n_headers)
+{
+	struct MHD_Response *response = MHD_create_response_from_buffer(n_bytes, (void *)data, MHD_RESPMEM_PERSISTENT);
+	if (!response)
+		return MHD_NO;
+	add_header(response, "Content-Type", content_type);
+	for (size_t i = 0; i < n_headers; i++)
+		add_header(response, headers[i].name, headers[i].value);
+	return queue(exchange, 200, response);
+}
+
 enum MHD_Result respond_json(struct exchange *exchange, int status, struct bytes *body)
 {
 	bytes_append_text(body, "\n");

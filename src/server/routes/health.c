@@ -94,18 +94,20 @@ enum MHD_Result handle_ready(struct exchange *exchange)
 }
 
 /* ["POST /execute",...] */
-static void write_endpoints(struct bytes *body)
+static void write_endpoints(struct bytes *body, bool with_page)
 {
 	size_t n_routes;
 	const struct route *routes = routes_all(&n_routes);
 	json_field_key(body, "endpoints");
 	bytes_append_text(body, "[");
-	for (size_t i = 0; i < n_routes; i++) {
+	for (size_t i = 0, n = 0; i < n_routes; i++) {
+		if (routes[i].handler == handle_page && !with_page)
+			continue;
 		const char *path = routes[i].path;
 		const char *hole = strstr(path, "{}");
 		size_t n_before = hole ? (size_t)(hole - path) : strlen(path);
 		const char *argument = strncmp(path, "/v1/models", 10) == 0 ? "{id}" : "{job_id}";
-		bytes_append_format(body, "%s\"%s %.*s%s%s\"", i > 0 ? "," : "", routes[i].method, (int)n_before, path,
+		bytes_append_format(body, "%s\"%s %.*s%s%s\"", n++ > 0 ? "," : "", routes[i].method, (int)n_before, path,
 		                    hole ? argument : "", hole ? hole + 2 : "");
 	}
 	bytes_append_text(body, "]");
@@ -141,7 +143,7 @@ enum MHD_Result handle_info(struct exchange *exchange)
 		json_field_key(&body, "sandbox");
 		server->describe_sandbox(server->describe_context, &body);
 	}
-	write_endpoints(&body);
+	write_endpoints(&body, server->page_policy != NULL);
 	json_close(&body);
 	return respond_json(exchange, 200, &body);
 }

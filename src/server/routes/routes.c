@@ -42,6 +42,7 @@ static const struct route routes[] = {
     {"/tokenize", "POST", POST_METHODS, false, false, false, &openai_chat_dialect, handle_tokenize},
     {"/detokenize", "POST", POST_METHODS, false, false, false, &openai_chat_dialect, handle_detokenize},
     {"/apply-template", "POST", POST_METHODS, false, false, false, &openai_chat_dialect, handle_apply_template},
+    {"/", "GET", GET_METHODS, true, false, false, &worker_dialect, handle_page},
     {"/health", "GET", GET_METHODS, true, false, true, &worker_dialect, handle_health},
     {"/livez", "GET", GET_METHODS, true, false, true, &worker_dialect, handle_livez},
     {"/v1/ready", "GET", GET_METHODS, false, false, true, &worker_dialect, handle_ready},

@@ -1,0 +1,255 @@
+"use strict";
+/* What all views share: elements, the key, requests and their errors, event streams, numbers in words.
+ *
+ * What a model says is text and nothing else: it reaches the document through text nodes alone, and no part of it becomes a
+ * link, a picture or markup. The page's policy would stop what slipped through. */
+
+const $ = id => document.getElementById(id);
+
+/* make("p", {class: "x", onclick: f, "aria-label": "..."}, "text", element, ...) */
+function make(tag, attributes, ...children) {
+	const svg = ["svg", "path", "rect", "line", "polyline", "g"].includes(tag);
+	const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+	for (const [name, value] of Object.entries(attributes || {})) {
+		if (name.startsWith("on"))
+			element.addEventListener(name.slice(2), value);
+		else if (value === true)
+			element.setAttribute(name, "");
+		else if (value !== false && value !== null && value !== undefined)
+			element.setAttribute(name, value);
+	}
+	element.append(...children.filter(child => child !== null && child !== undefined && child !== false));
+	return element;
+}
+
+/* Said once by screen readers; never a token at a time. */
+function announce(text) {
+	$("announce").textContent = text;
+}
+
+/* ---- numbers in words ---- */
+
+const numbers = new Intl.NumberFormat("en");
+const count = n => numbers.format(n);
+const plural = (n, one, many) => `${count(n)} ${n === 1 ? one : many}`;
+
+function seconds(s) {
+	if (!Number.isFinite(s))
+		return "–";
+	if (s < 1)
+		return `${(s * 1000).toFixed(s < 0.01 ? 1 : 0)} ms`;
+	return s < 100 ? `${s.toFixed(s < 10 ? 2 : 1)} s` : `${Math.round(s)} s`;
+}
+
+function duration(s) {
+	const days = Math.floor(s / 86400), hours = Math.floor(s / 3600) % 24, minutes = Math.floor(s / 60) % 60;
+	if (days)
+		return `${plural(days, "day", "days")}, ${hours} h`;
+	if (hours)
+		return `${hours} h ${minutes} min`;
+	return minutes ? `${minutes} min ${Math.floor(s % 60)} s` : `${Math.floor(s)} s`;
+}
+
+function bytes(n) {
+	const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+	let unit = 0;
+	for (; n >= 1024 && unit < units.length - 1; unit++)
+		n /= 1024;
+	return `${n.toFixed(n < 10 && unit ? 1 : 0)} ${units[unit]}`;
+}
+
+function percent(p) {
+	if (p > 0 && p < 0.001)
+		return p < 0.00001 ? "under 0.001 %" : `${(p * 100).toFixed(3)} %`;
+	return `${(p * 100).toFixed(p > 0.9995 || p === 0 ? 0 : 1)} %`;
+}
+
+/* ---- the key: in this tab's session storage and nowhere else ---- */
+
+const KEY = "tallow-key";
+let waitingForKey = null;
+
+const storedKey = () => sessionStorage.getItem(KEY);
+
+/* Resolves to whether a key was given. Who asks while the dialog is open gets the same answer. */
+function askForKey(why) {
+	if (waitingForKey)
+		return waitingForKey;
+	waitingForKey = new Promise(resolve => {
+		const dialog = $("key-dialog");
+		$("key-why").textContent = `${why ? why + " " : ""}It stays in this tab, until you close it, and goes to this worker alone.`;
+		$("key").value = "";
+		$("key-forget").hidden = !storedKey();
+		dialog.onclose = () => {
+			waitingForKey = null;
+			$("key-button").hidden = false;
+			resolve(dialog.returnValue === "given");
+		};
+		dialog.returnValue = "";
+		dialog.showModal();
+	});
+	return waitingForKey;
+}
+
+function startKeyDialog() {
+	const dialog = $("key-dialog");
+	$("key-form").addEventListener("submit", event => {
+		event.preventDefault();
+		const key = $("key").value.trim();
+		if (!key)
+			return;
+		sessionStorage.setItem(KEY, key);
+		$("key").value = "";
+		dialog.close("given");
+		document.dispatchEvent(new Event("keychange"));
+	});
+	$("key-cancel").addEventListener("click", () => dialog.close(""));
+	$("key-forget").addEventListener("click", () => {
+		sessionStorage.removeItem(KEY);
+		dialog.close("");
+	});
+	$("key-button").addEventListener("click", () => askForKey());
+	$("key-button").hidden = !storedKey();
+}
+
+/* ---- requests ---- */
+
+/* What went wrong, in the worker's words. */
+class Problem extends Error {
+	constructor(message, status, code, retryAfter) {
+		super(message);
+		this.status = status;
+		this.code = code;
+		this.retryAfter = retryAfter;
+	}
+}
+
+function problemOf(value, status, retryAfter) {
+	const error = value && value.error;
+	let message = error && typeof error === "object" ? error.message : error;
+	const fields = value && (value.errors || value.fields);
+	if (!message && Array.isArray(fields))
+		message = fields.map(field => field.message).join("; ");
+	return new Problem(String(message || `the worker answered ${status}`), status, error && error.code, retryAfter);
+}
+
+/* A fetch of this worker with the key; anything but success is a Problem. quiet: without a key it fails and asks nobody. */
+async function call(path, { body, signal, quiet } = {}) {
+	for (;;) {
+		const headers = {};
+		const key = storedKey();
+		if (key)
+			headers.Authorization = `Bearer ${key}`;
+		if (body)
+			headers["Content-Type"] = "application/json";
+		let response;
+		try {
+			response = await fetch(path, { method: body ? "POST" : "GET", headers, signal, body: body && JSON.stringify(body), cache: "no-store",
+				credentials: "omit", redirect: "error" });
+		} catch (error) {
+			if (error.name === "AbortError")
+				throw error;
+			throw new Problem("The worker cannot be reached. Is it still running?", 0);
+		}
+		if (response.ok)
+			return response;
+		const problem = problemOf(await response.json().catch(() => null), response.status, Number(response.headers.get("Retry-After")) || 0);
+		if (response.status !== 401 || quiet)
+			throw problem;
+		if (!await askForKey(key ? "The key that was given is not one of this worker's." : ""))
+			throw new Problem("This worker asks for a key, and none was given.", 401);
+	}
+}
+
+/* The data of each event of a stream, parsed; ends with the stream or at [DONE]. */
+async function* eventsOf(response) {
+	const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+	let rest = "", data = [];
+	try {
+		for (;;) {
+			const { value, done } = await reader.read();
+			if (done)
+				return;
+			const lines = (rest + value).split("\n");
+			rest = lines.pop();
+			for (const line of lines) {
+				if (line.startsWith("data:")) {
+					data.push(line.slice(5).trimStart());
+				} else if (line === "" && data.length) {
+					const text = data.join("\n");
+					data = [];
+					if (text === "[DONE]")
+						return;
+					const event = JSON.parse(text);
+					if (event.error)
+						throw problemOf(event, 200);
+					yield event;
+				}
+			}
+		}
+	} finally {
+		reader.cancel().catch(() => {});
+	}
+}
+
+/* Calls `paint` once for each frame in which it was asked for; hidden pages have none, and wait for `now`. */
+function painter(paint) {
+	let asked = 0;
+	return {
+		soon() {
+			asked ||= requestAnimationFrame(() => {
+				asked = 0;
+				paint();
+			});
+		},
+		now() {
+			cancelAnimationFrame(asked);
+			asked = 0;
+			paint();
+		},
+	};
+}
+
+/* ---- JSON as people read it ---- */
+
+/* A JSON text with line breaks and indents; numbers and strings as they were written. Null for what is none. */
+function prettyJson(text) {
+	try {
+		JSON.parse(text);
+	} catch {
+		return null;
+	}
+	let out = "", depth = 0, before = "";
+	const line = () => "\n" + "  ".repeat(depth);
+	for (const [piece] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g)) {
+		if (piece === "{" || piece === "[") {
+			depth++;
+			out += piece + line();
+		} else if (piece === "}" || piece === "]") {
+			depth--;
+			out = before === "{" || before === "[" ? out.trimEnd() + piece : out + line() + piece;
+		} else {
+			out += piece === "," ? piece + line() : piece === ":" ? ": " : piece;
+		}
+		before = piece;
+	}
+	return out;
+}
+
+/* ---- settings that stay, which hold nothing that was said ---- */
+
+function remembered(name) {
+	try {
+		return localStorage.getItem(name);
+	} catch {
+		return null;
+	}
+}
+
+function remember(name, value) {
+	try {
+		localStorage.setItem(name, value);
+	} catch {
+		/* where nothing may be stored, it lasts as long as the page */
+	}
+}
