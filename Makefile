@@ -279,6 +279,12 @@ real-chat: all ## ten questions to a real chat model: its answers are those of t
 	@tests/tools/serve_for.sh $(BIN) "--model $(MODEL) --compute f32 --context 2048" \
 	 $(or $(TRANSFORMERS),build/clients/real/bin/python) tests/clients/real_chat.py $(MODEL)
 
+.PHONY: page-test
+page-test: all ## the page in a headless Chromium, with real clicks and axe-core; screenshots in build/page (CHAT_MODEL=path PYTEST_ARGS=...)
+	@tests/tools/install.sh "" "chromium chromedriver npm" "chromium chromium-driver npm"
+	@mkdir -p build/page && npm install --silent --no-audit --no-fund --no-package-lock --prefix build/page axe-core@4.10.3
+	@TALLOW_CHAT_MODEL=$(CHAT_MODEL) $(PYTHON) -m pytest -q -p no:cacheprovider -p no:xdist tests/page $(PYTEST_ARGS)
+
 .PHONY: faults
 faults: test-deps ## each allocation of loading and of requests of every dialect fails in its turn: some minutes
 	@$(SUBMAKE) build/release/tests/test_faults

@@ -285,11 +285,8 @@ function goOn(answer) {
 
 /* A setting that is wrong: nothing was sent. */
 function showProblem(problem) {
-	$("chat-notice").replaceChildren(make("p", {}, problem.message));
-	$("chat-notice").hidden = false;
+	$("chat-problem").textContent = problem.message;
 	announce(problem.message);
-	renderConversation();
-	scrollToEnd();
 }
 
 async function stream(answer, request) {
@@ -298,7 +295,7 @@ async function stream(answer, request) {
 	let first = 0, usage = null, reason = null;
 	answer.state = "waiting";
 	answer.facts = null;
-	$("chat-notice").hidden = true;
+	$("chat-problem").textContent = "";
 	$("send").hidden = true;
 	$("stop").hidden = false;
 	renderConversation();
@@ -338,8 +335,11 @@ async function stream(answer, request) {
 	chat.controller = null;
 	$("send").hidden = false;
 	$("stop").hidden = true;
+	const follow = atEnd();
 	paint.now();
 	renderConversation();
+	if (follow)
+		scrollToEnd();
 	announce(answer.state === "failed" ? `Failed: ${answer.facts}` : `${answer.state === "stopped" ? "Stopped. " : ""}The model said: ${answer.text.slice(0, 600)}${answer.calls.map(call => ` It calls ${call.name}.`).join("")}`);
 }
 
@@ -370,8 +370,9 @@ function answerFacts(answer, usage, reason, began, first) {
 	if (usage) {
 		const spent = (performance.now() - first) / 1000;
 		facts.push(plural(usage.completion_tokens, "token", "tokens"));
-		if (usage.completion_tokens > 1 && spent > 0)
-			facts.push(`${((usage.completion_tokens - 1) / spent).toFixed(1)} tokens/s`);
+		/* Where all came at once the clock tells nothing. */
+		if (usage.completion_tokens > 1 && spent > 0.02)
+			facts.push(`${shortNumber((usage.completion_tokens - 1) / spent)} tokens/s`);
 		const cached = usage.prompt_tokens_details?.cached_tokens;
 		facts.push(`prompt of ${count(usage.prompt_tokens)}${cached ? `, ${count(cached)} from the cache` : ""}`);
 	}
@@ -435,7 +436,7 @@ function startChat() {
 		stopAnswer();
 		chat.root = new Message(null, null);
 		chat.shown.clear();
-		$("chat-notice").hidden = true;
+		$("chat-problem").textContent = "";
 		renderConversation();
 		$("composer-text").focus();
 	});

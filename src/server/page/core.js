@@ -31,11 +31,14 @@ function announce(text) {
 
 const numbers = new Intl.NumberFormat("en");
 const count = n => numbers.format(n);
+const shortNumber = x => x.toFixed(x < 100 ? 1 : 0);
 const plural = (n, one, many) => `${count(n)} ${n === 1 ? one : many}`;
 
 function seconds(s) {
 	if (!Number.isFinite(s))
 		return "–";
+	if (s === 0)
+		return "0";
 	if (s < 1)
 		return `${(s * 1000).toFixed(s < 0.01 ? 1 : 0)} ms`;
 	return s < 100 ? `${s.toFixed(s < 10 ? 2 : 1)} s` : `${Math.round(s)} s`;
@@ -60,7 +63,7 @@ function bytes(n) {
 
 function percent(p) {
 	if (p > 0 && p < 0.001)
-		return p < 0.00001 ? "under 0.001 %" : `${(p * 100).toFixed(3)} %`;
+		return p < 0.00001 ? "< 0.001 %" : `${(p * 100).toFixed(3)} %`;
 	return `${(p * 100).toFixed(p > 0.9995 || p === 0 ? 0 : 1)} %`;
 }
 

@@ -128,7 +128,7 @@ function showSpeed(older, newer, spent) {
 	const tokens = rates((a, b, s) => (b.worker_tokens_generated_total - a.worker_tokens_generated_total) / s);
 	const prompts = rates((a, b, s) => (b.worker_prompt_tokens_total - a.worker_prompt_tokens_total - b.worker_cached_tokens_total + a.worker_cached_tokens_total) / s);
 	const now = tokens.slice(-3), recent = now.reduce((sum, x) => sum + x, 0) / Math.max(1, now.length);
-	setCard("speed", recent ? recent.toFixed(recent < 10 ? 1 : 0) : "0", `${count(newer.worker_tokens_generated_total)} generated and ${count(newer.worker_prompt_tokens_total)} read since the start`);
+	setCard("speed", recent ? shortNumber(recent) : "0", `${count(newer.worker_tokens_generated_total)} generated and ${count(newer.worker_prompt_tokens_total)} read since the start`);
 	drawLines(dashboard.cards.speed.svg, [{ class: "line second", values: prompts }, { class: "line", values: tokens }], 10);
 }
 
@@ -164,7 +164,7 @@ function showPages(newer) {
 	[...grid.children].forEach((cell, i) => { cell.className = i < nUsed ? "used" : i < nUsed + nCached ? "cached" : "free"; });
 	setCard("pages", total ? percent(used / total) : "–", "");
 	dashboard.cards.pages.small.replaceChildren(
-		...[["used", used, "in use"], ["cached", cached, "kept for prefixes"], ["free", free, "free"]].flatMap(([name, n, words]) => [make("span", { class: `key ${name}`, "aria-hidden": "true" }), `${count(n)} ${words}  `]));
+		...[["used", used, "in use"], ["cached", cached, "kept for prefixes"], ["free", free, "free"]].flatMap(([name, n, words]) => [make("span", { class: "key-words" }, make("span", { class: `key ${name}`, "aria-hidden": "true" }), `${count(n)} ${words}`), " "]));
 }
 
 function showCache(newer) {

@@ -70,7 +70,7 @@ async function askHealth() {
 	if (health.status === "healthy" && !worker.asked) {
 		worker.asked = true;
 		$("greeting-model").textContent = worker.name;
-		$("greeting-facts").textContent = `${health.quant_kind} weights, ${count(health.context_length)} tokens of context, on this worker alone`;
+		$("greeting-facts").textContent = `${health.quant_kind} weights, ${count(health.context_length)} tokens of context`;
 		askTemplate();
 	}
 	return health;
