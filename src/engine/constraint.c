@@ -16,12 +16,9 @@ static bool add_bytes(struct constraint_memory *memory, size_t n_bytes)
 	return atomic_fetch_add(&memory->n_bytes, n_bytes) + n_bytes <= memory->max_bytes;
 }
 
-static bool check_memory(const struct constraint *c, struct error *error)
+static bool refuse(const struct constraint *c, struct error *error)
 {
 	size_t max = c->memory->max_bytes, others = atomic_load(&c->memory->n_bytes) - c->n_bytes;
-	if (c->n_bytes > max)
-		return error_set(error, ERROR_CONSTRAINT, "the constraint takes %zu KiB, and there are %zu for all of them",
-		                 c->n_bytes >> 10, max >> 10);
 	return error_set(error, ERROR_QUEUE_FULL,
 	                 "the constraints of requests that run or wait take %zu KiB, and with this one's %zu KiB more than "
 	                 "the %zu that there are for them",
@@ -38,7 +35,7 @@ bool constraint_create(struct constraint *constraint, struct grammar *grammar,
 	                                  .n_bytes = grammar_bytes(grammar) + n_words * sizeof *constraint->mask +
 	                                             CONSTRAINT_GROWTH_BYTES};
 	if (!add_bytes(memory, constraint->n_bytes))
-		return check_memory(constraint, error);
+		return refuse(constraint, error);
 	constraint->mask = calloc(n_words, sizeof *constraint->mask);
 	if (!constraint->mask)
 		return error_set(error, ERROR_MEMORY, "no memory for the mask of a constraint");

@@ -42,7 +42,7 @@ struct constraint {
  * has. */
 enum { CONSTRAINT_GROWTH_BYTES = 1 << 20 };
 
-/* Takes the grammar over when it succeeds. CONSTRAINT: it would take more than there is; QUEUE_FULL: with those of others;
+/* Takes the grammar over when it succeeds. QUEUE_FULL: with those of others it would take more than there is;
  * else MEMORY. */
 bool constraint_create(struct constraint *constraint, struct grammar *grammar,
                        const struct grammar_vocabulary *vocabulary, struct constraint_memory *memory,

@@ -305,6 +305,19 @@ static bool check_prompt_logprobs(const struct request *requests, int n, struct 
 	                 (long long)n_tokens, ENGINE_MAX_PROMPT_LOGPROBS);
 }
 
+/* Those of all choices are alike: whether they fit beside each other when nobody else has any. */
+static bool check_constraints(const struct engine *engine, const struct request *requests, int n, struct error *error)
+{
+	size_t max = engine->constraints.max_bytes;
+	size_t one = requests->grammar ? grammar_bytes(requests->grammar) + CONSTRAINT_GROWTH_BYTES : 0;
+	return one <= max / (size_t)n ||
+	       error_set(error, ERROR_CONSTRAINT,
+	                 "%d choices under a constraint that takes %zu KiB with what it may grow by are more than the %zu "
+	                 "KiB that "
+	                 "there are for all constraints; ask for fewer choices, or raise --memory-limit",
+	                 n, one >> 10, max >> 10);
+}
+
 /* All of them in one stream, or none. */
 static bool submit(struct engine *engine, const struct request *requests, int n, struct stream *stream,
                    int *retry_after_s, struct error *error)
@@ -340,7 +353,8 @@ struct stream *engine_submit_all(struct engine *engine, const struct request *re
 	pthread_mutex_lock(&engine->mutex);
 	bool open = may_submit(engine, requests, error);
 	pthread_mutex_unlock(&engine->mutex);
-	open = open && check_prompt_logprobs(requests, n_requests, error);
+	open = open && check_prompt_logprobs(requests, n_requests, error) &&
+	       check_constraints(engine, requests, n_requests, error);
 	struct stream *stream = open ? stream_create(n_requests, error) : NULL;
 	if (stream && !submit(engine, requests, n_requests, stream, retry_after_s, error)) {
 		stream_unref(stream);

@@ -538,6 +538,17 @@ static void constraints_have_their_share_of_memory(void **state)
 	}
 	for (int i = 0; i < n; i++)
 		drain(streams[i], &jobs[i]);
+	/* Choices that never fit beside each other are refused for good. */
+	struct request choices[MOST];
+	for (int i = 0; i < MOST; i++) {
+		make_job(&jobs[i], 0);
+		choices[i] = jobs[0].request;
+		choices[i].grammar = compile(&sources[0]);
+	}
+	assert_null(engine_submit_all(engine, choices, MOST, NULL, &error));
+	assert_int_equal(error.code, ERROR_CONSTRAINT);
+	for (int i = 0; i < MOST; i++)
+		grammar_destroy(choices[i].grammar);
 	/* One that alone takes more than its part is refused where it is compiled, for itself. */
 	static char words[N_WORDS * 20];
 	size_t at = 0;
