@@ -16,15 +16,14 @@ enum {
 };
 
 #define TOO_MANY_STEPS "steps: the grammar can be read in too many ways"
-#define TOO_MUCH       "size: following the text takes more memory than one constraint may have"
+#define TOO_MUCH       "size: the grammar can be read in too many ways for the memory of one constraint"
 #define TOO_MANY_WAYS  "size: the grammar can be read in too many ways"
 
-/* Notes the first reason. */
+/* Notes the first reason; memory that was short before is the reason for all else. */
 static void fail(struct matcher *m, const char *why)
 {
-	const char *before = languages_failed(m->languages);
 	if (!m->failed)
-		m->failed = before ? before : why;
+		m->failed = languages_lack_memory(m->languages) ? LANGUAGE_NO_MEMORY : why;
 }
 
 static void no_room(struct matcher *m)
