@@ -54,6 +54,8 @@ struct worker_service {
 
 /* Keeps the signals that the worker takes for later, from the first moment of the process on. */
 void worker_hold_signals(void);
+/* They end the process again, as they do where there is no worker: for who creates one and does not run it. */
+void worker_release_signals(void);
 /* Blocks the signals that the worker takes and ignores those that would only hurt (SIGPIPE), forks the process that posts, and
  * gives up what is not needed to load and serve (worker/sandbox.h). Before any thread starts.
  * ERROR_USAGE for a URL that is not http or https. */

@@ -92,6 +92,8 @@ const struct option_row option_rows[] = {
     {ROW("backend", OPTION_CHOICE, FOR_SERVE, "cpu", "cpu", backend, "likewise")},
     {ROW("shutdown-timeout", OPTION_MS, FOR_SERVE, "TIME", "25s", shutdown_timeout_ms,
          "how long running requests may go on after SIGTERM")},
+    {ROW("check", OPTION_FLAG, FOR_SERVE, NULL, NULL, check_only,
+         "do all that comes before serving, tell whether it would be served, and end: nothing is posted")},
     {ROW("exit-with-parent", OPTION_FLAG, FOR_SERVE, NULL, NULL, exit_with_parent,
          "shut down when the parent process ends")},
 

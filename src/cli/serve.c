@@ -286,6 +286,24 @@ static bool start_server(struct serving *serving, struct engine *engine, struct 
 	return serving->server != NULL;
 }
 
+/* --check: as far as ready, and no further. */
+static bool check(struct serving *serving, struct engine *engine, struct worker *worker, struct error *error)
+{
+	worker_release_signals();
+	if (!start_server(serving, engine, worker, error))
+		return false;
+	describe_address(serving);
+	bool ok = engine_start(engine, error) && engine_wait_ready(engine, -1, error);
+	if (ok) {
+		struct engine_status status;
+		engine_status(engine, &status);
+		printf("ok: %s would be served at %s\n", status.model_name, serving->uri);
+	}
+	engine_stop(engine);
+	server_stop(serving->server);
+	return ok;
+}
+
 static bool run(struct serving *serving, struct engine *engine, struct worker *worker, struct error *error)
 {
 	if (!start_server(serving, engine, worker, error))
@@ -327,7 +345,7 @@ bool serve_run(const struct options *options, struct error *error)
 		return false;
 	}
 	struct engine *engine = create_engine(options, error);
-	bool ok = engine && run(&serving, engine, worker, error);
+	bool ok = engine && (options->check_only ? check : run)(&serving, engine, worker, error);
 	engine_destroy(engine);
 	worker_destroy(worker);
 	return ok;

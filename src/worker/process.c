@@ -30,6 +30,13 @@ void worker_hold_signals(void)
 	pthread_sigmask(SIG_BLOCK, &taken, NULL);
 }
 
+void worker_release_signals(void)
+{
+	sigset_t taken;
+	fill_taken(&taken);
+	pthread_sigmask(SIG_UNBLOCK, &taken, NULL);
+}
+
 int signals_open(struct error *error)
 {
 	sigset_t taken;

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -132,3 +133,24 @@ def test_version_tells_what_it_is_made_of(tallow):
     for library in ("libmicrohttpd", "cJSON", "OpenBLAS", "utf8proc", "PCRE2", "libcurl", "GnuTLS"):
         assert re.search(library + r" \d+\.\d+", told["libraries"]), told["libraries"]
     assert "scalar" in told["instruction sets here"].split()
+
+
+# ---- serve --check ----
+
+
+def test_what_would_be_served_is_checked(tallow, tmp_path, orchestrator):
+    result = tallow("serve", "--check", "--model", shipped_model(), "--port", "0", "--callback-url", orchestrator.url)
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(r"ok: tallow-tiny would be served at http://127\.0\.0\.1:\d+\n", result.stdout.decode().splitlines(True)[-1])
+    assert orchestrator.posts.empty()
+    folder = tmp_path / "broken"
+    shutil.copytree(shipped_model(), folder)
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-1000])
+    assert tallow("serve", "--check", "--model", folder, "--port", "0").returncode == 3
+    keys = tmp_path / "keys"
+    keys.write_text("a b c\n")
+    keys.chmod(0o600)
+    assert tallow("serve", "--check", "--model", shipped_model(), "--port", "0", "--api-key-file", keys).returncode == 2
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = tallow("serve", "--check", "--model", shipped_model(), "--port", str(taken.getsockname()[1]))
+        assert result.returncode == 5
