@@ -18,6 +18,7 @@
 #include "base/bytes.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/running.h"
 #include "engine/engine.h"
 
 struct server;
@@ -55,6 +56,7 @@ struct server_options {
 	bool strict_model;       /* OpenAI's routes refuse other models' names */
 	const char *tool_format; /* "auto" (NULL), "none", or a name of text/tool_format.h */
 	enum reasoning_output reasoning;
+	struct running *running;                 /* where it is noted what runs (base/running.h); NULL: nowhere */
 	bool share_cache;                        /* prefixes are shared among API keys */
 	size_t max_body_bytes;                   /* 0 = 32 bytes for each token of the context, at least 1 MB */
 	int max_connections;                     /* 0 = 1100 */
@@ -70,6 +72,9 @@ struct server_options {
 /* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure, a format or host name that there is not, ERROR_MEMORY
  * where too few files may be open. The engine is borrowed until stop. */
 struct server *server_start(const struct server_options *options, struct engine *engine, struct error *error) MUST_USE;
+/* The listening socket by itself, for server_options.listen_fd; the file of a Unix socket is the caller's to remove. -1:
+ * ERROR_BIND. */
+int server_listen(const char *host, int port, struct error *error) MUST_USE;
 /* Memory that so many connections take when all are open, for the memory plan. */
 uint64_t server_connection_bytes(int max_connections);
 int server_port(const struct server *server); /* bound port; 0 for a Unix socket */

@@ -22,6 +22,31 @@
 
 struct worker;
 
+/* ---- supervision: --supervise ---- */
+
+/* What outlives a worker that crashes (src/worker/supervised.h). */
+struct worker_memory;
+struct running; /* base/running.h */
+
+struct supervision {
+	int listen_fd;         /* listening; handed on to every worker */
+	const char *unix_path; /* to be removed at the end; NULL: none */
+	struct worker_memory *memory;
+	bool exit_with_parent; /* the supervisor's parent; a worker's is the supervisor, with which it ends */
+};
+
+/* NULL: ERROR_MEMORY. */
+struct worker_memory *supervisor_memory(struct error *error) MUST_USE;
+struct running *supervisor_running(struct worker_memory *memory);
+/* Becomes the supervisor, and returns true in each worker that it starts, which then serves as any other: with a process
+ * group of its own, and ended by the kernel when the supervisor is. The supervisor does not return: it passes SIGTERM, SIGINT and
+ * SIGHUP on, ends with the worker's exit code when that ends of itself, and starts another within a second when a signal ended
+ * it. Too many of those, and it ends with 70 and says so. While no worker listens it answers 503 itself. Before there is any
+ * thread. False: ERROR_INTERNAL. */
+bool supervisor_run(const struct supervision *options, struct error *error) MUST_USE;
+
+/* ---- the worker ---- */
+
 /* Texts are borrowed until worker_destroy; NULL where nothing was asked for. */
 struct worker_options {
 	const char *worker_id;
@@ -38,8 +63,10 @@ struct worker_options {
 	bool no_sandbox;
 	bool binds_low_port; /* the port is below 1024 */
 	bool exit_with_parent;
-	bool follow_quota; /* tell the engine when affinity or the CPU quota give more or fewer threads */
-	bool show_bar;     /* loading is shown as a bar on standard error instead of log lines */
+	bool follow_quota;            /* tell the engine when affinity or the CPU quota give more or fewer threads */
+	struct worker_memory *memory; /* of its supervisor; NULL: it has none */
+	bool logs_are_json;           /* and so is the report of a crash */
+	bool show_bar;                /* loading is shown as a bar on standard error instead of log lines */
 };
 
 /* What the worker tells others about the server, and what it asks of it. */
@@ -60,6 +87,8 @@ void worker_release_signals(void);
  * gives up what is not needed to load and serve (worker/sandbox.h). Before any thread starts.
  * ERROR_USAGE for a URL that is not http or https. */
 struct worker *worker_create(const struct worker_options *options, struct error *error) MUST_USE;
+/* Connections are accepted from now on: for the supervisor, if there is one. */
+void worker_listens(struct worker *worker);
 /* As SIGTERM; from any thread, any number of times. */
 void worker_request_shutdown(struct worker *worker);
 /* Whether so many threads can be had beside those that there are: all at once are tried. ERROR_MEMORY with the limit. */

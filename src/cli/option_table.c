@@ -96,6 +96,8 @@ const struct option_row option_rows[] = {
          "do all that comes before serving, tell whether it would be served, and end: nothing is posted")},
     {ROW("exit-with-parent", OPTION_FLAG, FOR_SERVE, NULL, NULL, exit_with_parent,
          "shut down when the parent process ends")},
+    {ROW("supervise", OPTION_FLAG, FOR_SERVE, NULL, NULL, supervise,
+         "a process of its own keeps the port and starts the worker again when it crashes")},
 
     HEADING(FOR_SERVE | FOR_INSPECT, "Requests"),
     {ROW("max-tokens", OPTION_INT, FOR_SERVE, "N", "2048", max_tokens, "cap and default of a request's max_tokens"),

@@ -104,7 +104,7 @@ struct options {
 	/* switches */
 	bool help, version, quiet, json;
 	bool no_generation_defaults;
-	bool check_only, exit_with_parent, insecure, share_cache, strict_model, check_weights, manifest;
+	bool check_only, exit_with_parent, supervise, insecure, share_cache, strict_model, check_weights, manifest;
 	bool ignore_eos, stats;
 	bool no_special, parse_special, keep_special;
 	bool all, quick, reference, same_weights;

@@ -39,7 +39,9 @@ struct serving {
 	char worker_id[64];
 	char uri[300];
 	int listen_fd;
-	struct keys of_environment; /* none or one */
+	bool handed_down;             /* by who started the process, and so bound to what that chose */
+	struct worker_memory *memory; /* with --supervise */
+	struct keys of_environment;   /* none or one */
 };
 
 static void drain_server(void *context)
@@ -128,11 +130,11 @@ static void describe_address(struct serving *serving)
 	const struct options *options = serving->options;
 	char bound[INET6_ADDRSTRLEN] = "";
 	const char *host = options->host;
-	if (strncmp(host, "unix:", 5) == 0 && serving->listen_fd < 0) {
+	if (strncmp(host, "unix:", 5) == 0 && !serving->handed_down) {
 		snprintf(serving->uri, sizeof serving->uri, "%s", host);
 		return;
 	}
-	if (serving->listen_fd >= 0 && inherited_host(serving->listen_fd, bound, sizeof bound))
+	if (serving->handed_down && inherited_host(serving->listen_fd, bound, sizeof bound))
 		host = bound;
 	if (options->advertise_host)
 		host = options->advertise_host;
@@ -228,7 +230,6 @@ static struct worker *create_worker(struct serving *serving, struct error *error
 	const struct options *options = serving->options;
 	struct readable readable;
 	list_readable(options, &readable);
-	snprintf(serving->worker_id, sizeof serving->worker_id, "tallow-%d", (int)getpid());
 	struct worker_options worker_options = {
 	    .worker_id = options->worker_id ? options->worker_id : serving->worker_id,
 	    .version = TALLOW_VERSION,
@@ -243,7 +244,9 @@ static struct worker *create_worker(struct serving *serving, struct error *error
 	    .n_readable = readable.n,
 	    .no_sandbox = options->no_sandbox,
 	    .binds_low_port = options->port > 0 && options->port < 1024,
-	    .exit_with_parent = options->exit_with_parent,
+	    .exit_with_parent = options->exit_with_parent && !serving->memory,
+	    .memory = serving->memory,
+	    .logs_are_json = setup_logs_are_json(options),
 	    .follow_quota = options->threads == 0,
 	    .show_bar = isatty(STDERR_FILENO) && !setup_logs_are_json(options) && log_enabled(LOG_INFO),
 	};
@@ -274,6 +277,7 @@ static bool start_server(struct serving *serving, struct engine *engine, struct 
 		    .share_cache = options->share_cache,
 		    .max_body_bytes = options->max_body_bytes,
 		    .max_connections = (int)options->max_connections,
+		    .running = serving->memory ? supervisor_running(serving->memory) : NULL,
 		    .request_shutdown = shutdown_worker,
 		    .shutdown_context = worker,
 		    .describe_worker = worker_describe,
@@ -309,6 +313,7 @@ static bool run(struct serving *serving, struct engine *engine, struct worker *w
 	if (!start_server(serving, engine, worker, error))
 		return false;
 	describe_address(serving);
+	worker_listens(worker);
 	log_event(LOG_INFO, "listening", NULL, LOG_TEXT("uri", serving->uri), LOG_INT("pid", getpid()),
 	          LOG_TEXT("version", TALLOW_VERSION));
 	struct worker_service service = {
@@ -328,13 +333,32 @@ static bool run(struct serving *serving, struct engine *engine, struct worker *w
 	return ok;
 }
 
+/* Returns in the worker alone. */
+static bool supervise(struct serving *serving, struct error *error)
+{
+	const struct options *options = serving->options;
+	bool is_unix = strncmp(options->host, "unix:", 5) == 0 && !serving->handed_down;
+	if (!serving->handed_down)
+		serving->listen_fd = server_listen(options->host, (int)options->port, error);
+	serving->memory = serving->listen_fd >= 0 ? supervisor_memory(error) : NULL;
+	if (!serving->memory)
+		return false;
+	return supervisor_run(&(struct supervision){.listen_fd = serving->listen_fd,
+	                                            .unix_path = is_unix ? options->host + 5 : NULL,
+	                                            .memory = serving->memory,
+	                                            .exit_with_parent = options->exit_with_parent},
+	                      error);
+}
+
 bool serve_run(const struct options *options, struct error *error)
 {
 	/* A connection has a thread, and threads would spread over many heaps, each of which keeps what it once had: resident
 	 * memory would creep up for thousands of requests. Nothing here allocates often enough to miss them. */
 	mallopt(M_ARENA_MAX, 1);
 	struct serving serving = {.options = options, .listen_fd = worker_inherited_socket()};
-	if (!take_environment_key(&serving, error))
+	serving.handed_down = serving.listen_fd >= 0;
+	snprintf(serving.worker_id, sizeof serving.worker_id, "tallow-%d", (int)getpid());
+	if (!take_environment_key(&serving, error) || (options->supervise && !supervise(&serving, error)))
 		return false;
 	/* It forks, and so comes before all threads: that of the log (which cli_main ends, having the last word), and those that
 	 * are tried. */

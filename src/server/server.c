@@ -45,6 +45,12 @@ uint64_t server_connection_bytes(int max_connections)
 
 /* ---- start ---- */
 
+int server_listen(const char *host, int port, struct error *error)
+{
+	struct listener listener;
+	return listener_open(&listener, host, port, -1, error) ? listener.fd : -1;
+}
+
 static bool copy_text(char **out, const char *text, struct error *error)
 {
 	*out = text ? strdup(text) : NULL;
@@ -119,6 +125,7 @@ static bool server_set_up(struct server *server, const struct server_options *op
 {
 	server->given_body_bytes = options->max_body_bytes;
 	server->share_cache = options->share_cache;
+	server->running = options->running;
 	server->strict_model = options->strict_model;
 	server->answers.reasoning = options->reasoning;
 	server->started_unix_s = clock_unix_ms() / 1000;

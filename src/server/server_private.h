@@ -60,6 +60,7 @@ struct server {
 	struct watchdog watchdog;
 
 	atomic_bool draining;
+	struct running *running; /* NULL: nobody wants to know */
 	atomic_bool shutdown_requested;
 	atomic_int n_answers;       /* being answered */
 	atomic_size_t body_bytes;   /* of bodies in memory */
@@ -116,6 +117,7 @@ struct exchange {
 	const char *load_stage; /* last progress that was told */
 	int64_t load_percent;
 
+	int running_place; /* of the request among those that run; -1: none */
 	bool ask_shutdown; /* once the answer is out */
 	bool answering, answered;
 	/* For the log line. */

@@ -25,6 +25,7 @@ static struct region regions[MAPPED_MAX_GUARDED];
 static atomic_int n_regions; /* entries that were ever used */
 static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct region *) first_lost;
+static struct sigaction before; /* who had the signal before us */
 
 /* Zeros from `page` to the region's end: what lies behind a cut is gone, too. */
 static bool fill_lost(struct region *region, uintptr_t page, uintptr_t end)
@@ -45,12 +46,16 @@ static void take_bus_error(int number, siginfo_t *info, void *context)
 		if (end && at >= regions[i].start && at < end && fill_lost(&regions[i], at / PAGE_BYTES * PAGE_BYTES, end))
 			return;
 	}
-	signal(number, SIG_DFL); /* not ours: it comes again and ends the process */
+	sigaction(number, &before, NULL); /* not ours: it comes again */
 }
 
 static void handle_bus_errors(void)
 {
 	struct sigaction action = {.sa_sigaction = take_bus_error, .sa_flags = SA_SIGINFO};
+	struct sigaction now;
+	if (sigaction(SIGBUS, NULL, &now) != 0 || now.sa_sigaction == take_bus_error)
+		return;
+	before = now;
 	sigaction(SIGBUS, &action, NULL);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/platform.h"
+#include "worker/supervised.h"
 
 static void write_identity(struct bytes *out, const struct worker_options *options,
                            const struct worker_service *service, const struct engine_status *status)
@@ -16,7 +17,8 @@ static void write_identity(struct bytes *out, const struct worker_options *optio
 	json_field_uint(out, "memory_bytes", status->planned_bytes);
 	json_field_text(out, "model", status->model_name);
 	json_field_int(out, "port", service->port);
-	json_field_int(out, "pid", getpid());
+	/* Of the process that was started, which is the one to send signals to. */
+	json_field_int(out, "pid", options->memory ? options->memory->supervisor : getpid());
 	json_field_text(out, "version", options->version);
 }
 

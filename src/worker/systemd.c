@@ -15,10 +15,19 @@
 enum { FIRST_HANDED_DOWN_FD = 3 };
 
 static int notify_fd = -1; /* connected: once the worker serves there are no new sockets (sandbox.h) */
+static pid_t main_pid;     /* whom systemd knows, where that is not this process */
+
+void systemd_relay(int fd, pid_t supervisor)
+{
+	if (notify_fd >= 0)
+		close(notify_fd);
+	notify_fd = fd;
+	main_pid = supervisor;
+}
 
 void systemd_open(void)
 {
-	const char *path = getenv("NOTIFY_SOCKET");
+	const char *path = main_pid ? NULL : getenv("NOTIFY_SOCKET");
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof address.sun_path)
 		return;
@@ -58,7 +67,7 @@ static long long number_of(const char *variable)
 int64_t systemd_watchdog_ms(void)
 {
 	long long limit_us = number_of("WATCHDOG_USEC"), pid = number_of("WATCHDOG_PID");
-	if (limit_us <= 0 || (pid > 0 && pid != getpid()))
+	if (limit_us <= 0 || (pid > 0 && pid != (main_pid ? main_pid : getpid())))
 		return 0;
 	return limit_us < 4000 ? 1 : limit_us / 2000;
 }

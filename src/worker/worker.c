@@ -19,12 +19,14 @@
 #include "base/log.h"
 #include "base/platform.h"
 #include "worker/callback.h"
+#include "worker/crash.h"
 #include "worker/heartbeat.h"
 #include "worker/load_view.h"
 #include "worker/messages.h"
 #include "worker/post.h"
 #include "worker/process.h"
 #include "worker/sandbox.h"
+#include "worker/supervised.h"
 #include "worker/systemd.h"
 
 enum {
@@ -137,6 +139,7 @@ struct worker *worker_create(const struct worker_options *options, struct error 
 		return NULL;
 	}
 	worker->options = *options;
+	crash_report(options->version, options->logs_are_json);
 	worker->signal_fd = worker->shutdown_fd = worker->parent.fd = -1;
 	if (open_descriptors(worker, error) && open_poster(worker, error)) {
 		systemd_open();
@@ -146,6 +149,12 @@ struct worker *worker_create(const struct worker_options *options, struct error 
 	}
 	worker_destroy(worker);
 	return NULL;
+}
+
+void worker_listens(struct worker *worker)
+{
+	if (worker->options.memory)
+		systemd_notify(TELLS_LISTENING);
 }
 
 void worker_request_shutdown(struct worker *worker)
@@ -270,7 +279,10 @@ static void check_drain(struct worker *worker, int64_t now_ns)
 
 static bool write_ready_line(struct worker *worker, const struct engine_status *status, struct error *error)
 {
+	struct worker_memory *memory = worker->options.memory;
 	struct bytes line = {0};
+	if (memory && atomic_exchange(&memory->ready_line, true))
+		return true; /* one line, whoever writes it */
 	message_ready_line(&line, &worker->options, worker->service, status);
 	if (line.failed)
 		return error_set(error, ERROR_MEMORY, "no memory for the ready line");
@@ -302,7 +314,7 @@ static bool become_ready(struct worker *worker, const struct engine_status *stat
 		heartbeat_begin(&worker->heartbeats[OURS], worker->options.heartbeat_url, worker->options.heartbeat_interval_ms,
 		                now_ns);
 	hurry_heartbeats(worker, now_ns);
-	if (!worker->options.callback_url)
+	if (!worker->options.callback_url || (worker->options.memory && worker->options.memory->callback_accepted))
 		return true;
 	struct bytes body = {0};
 	message_callback(&body, &worker->options, worker->service, status);
@@ -332,6 +344,8 @@ static bool check_load(struct worker *worker, int64_t now_ns, struct error *erro
 static bool step_callback(struct worker *worker, int64_t now_ns, struct error *error)
 {
 	callback_step(&worker->callback, worker->poster, now_ns);
+	if (worker->options.memory && worker->callback.state == CALLBACK_ACCEPTED)
+		worker->options.memory->callback_accepted = true;
 	if (worker->callback.state != CALLBACK_FAILED)
 		return true;
 	return error_set(error, ERROR_CALLBACK,

@@ -58,6 +58,9 @@ void generation_destroy(struct generation *generation)
 {
 	if (!generation)
 		return;
+	if (generation->running)
+		running_end(generation->running, generation->running_place,
+		            generation->finished && generation->error.code == ERROR_NONE);
 	free_prompts(generation);
 	grammar_destroy(generation->grammar);
 	if (generation->stream)

@@ -23,6 +23,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/running.h"
 #include "engine/engine.h"
 #include "server/generation/answers.h"
 #include "text/grammar.h"
@@ -146,7 +147,9 @@ struct generation {
 	struct telling telling;
 	char request_id[REQUEST_ID_BYTES + 1];
 	char job_id[JOB_ID_BYTES + 1];
-	uint64_t owner; /* whose job it is */
+	uint64_t owner;          /* whose job it is */
+	struct running *running; /* where it is noted that it runs, until it is destroyed; NULL: nowhere */
+	int running_place;
 	const char *model;
 	const char *fingerprint; /* of model and settings (engine_status), or NULL; lives as long as the engine */
 	uint64_t seed;

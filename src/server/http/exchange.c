@@ -81,6 +81,7 @@ static struct exchange *exchange_begin(struct server *server, struct MHD_Connect
 	exchange->dialect = &worker_dialect;
 	exchange->started_ns = head->begun_ns;
 	exchange->client_fd = peer->fd;
+	exchange->running_place = -1;
 	return exchange;
 }
 
@@ -275,9 +276,26 @@ static enum MHD_Result take_body(struct exchange *exchange, const char *data, si
 	return exchange->swallowed_bytes <= SWALLOW_MAX_BYTES ? MHD_YES : MHD_NO;
 }
 
+/* What comes with a body may be what ends the process. False: it did, twice. */
+static bool may_run(struct exchange *exchange)
+{
+	struct running *running = exchange->server->running;
+	if (!running || exchange->body.n_bytes == 0)
+		return true;
+	const struct head_text *path = &exchange->head->head.path;
+	uint64_t mark = running_mark(running, path->at, path->n_bytes, exchange->body.data, exchange->body.n_bytes);
+	if (!running_may(running, mark, clock_ns()))
+		return false;
+	exchange->running_place = running_begin(running, mark);
+	return true;
+}
+
 static enum MHD_Result answer(struct exchange *exchange)
 {
 	begin_answer(exchange);
+	if (exchange->refusal.code == ERROR_NONE && !may_run(exchange))
+		refuse(exchange, ERROR_INTERNAL,
+		       "the worker crashed twice while it ran this request, which is kept out for now");
 	if (exchange->refusal.code != ERROR_NONE)
 		return respond_error(exchange, &exchange->refusal, 0);
 	if (exchange->preflight)
@@ -355,6 +373,8 @@ void exchange_end(void *context, struct MHD_Connection *connection, void **slot,
 		atomic_fetch_add(&server->responses[exchange->answered ? exchange->status / 100 : 0], 1);
 	}
 	exchange_drop_body(exchange);
+	if (server->running)
+		running_end(server->running, exchange->running_place, completed);
 	generation_destroy(exchange->generation);
 	bytes_free(&exchange->out);
 	if (exchange->ask_shutdown && !atomic_exchange(&server->shutdown_requested, true) && server->request_shutdown)

@@ -1,0 +1,21 @@
+/* What a supervisor and its worker have between them. */
+#ifndef TALLOW_WORKER_SUPERVISED_H
+#define TALLOW_WORKER_SUPERVISED_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/running.h"
+
+/* Sent in place of a word to systemd: connections are accepted. */
+#define TELLS_LISTENING "X_TALLOW_LISTENING=1"
+
+/* In memory that outlives a worker. */
+struct worker_memory {
+	struct running *running;
+	pid_t supervisor;
+	atomic_bool ready_line, callback_accepted; /* have been told; workers that come later do not tell it again */
+};
+
+#endif
