@@ -31,19 +31,20 @@ def serving_pid(port):
     return get(port, "/info").json()["pid"]
 
 
-def is_healthy(port):
-    """Whoever asks is answered at any time; only what was accepted by a worker that then crashed is not."""
+def healthy_pid(port):
+    """Who serves, when somebody does. Whoever asks is answered at any time; only what was accepted by a worker that then
+    crashed is not."""
     try:
-        return get(port, "/health").status == 200
-    except (ConnectionResetError, http.client.HTTPException):
-        return False
+        return get(port, "/info").json()["pid"] if get(port, "/health").status == 200 else None
+    except (ConnectionResetError, http.client.HTTPException, KeyError):
+        return None
 
 
 def crash(one, signal_number=signal.SIGSEGV):
     """Crashes the worker and waits for the next one; its pid."""
     before = serving_pid(one.port)
     os.kill(before, signal_number)
-    wait_until(lambda: is_healthy(one.port) and serving_pid(one.port) != before)
+    wait_until(lambda: healthy_pid(one.port) not in (None, before))
     return serving_pid(one.port)
 
 
