@@ -29,6 +29,18 @@ def program():
     return os.environ.get("TALLOW_RUNNER", "").split() + [str((ROOT / os.environ.get("TALLOW_BINARY", "build/tallow")).resolve())]
 
 
+def has_sanitizer():
+    """Whether the binary was built with one."""
+    binary = pathlib.Path(program()[-1])
+    names = binary.read_bytes() if binary.is_file() else b""
+    return b"__asan_init" in names or b"__tsan_init" in names
+
+
+def not_sanitized(reason):
+    """For a test that cannot hold in a build with a sanitizer."""
+    return pytest.mark.skipif(has_sanitizer(), reason="a build with a sanitizer: " + reason)
+
+
 def shipped_model():
     """The model in models/, which is also what `make run` serves."""
     for config in sorted(ROOT.glob("models/*/config.json")):

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from conftest import Worker, clean_environment, program
+from conftest import Worker, clean_environment, not_sanitized, program
 from http_client import WAIT_S, Stream, connect, execute, get, health, post, wait_until
 
 PROMPT = "Once upon a time"
@@ -555,6 +555,7 @@ def test_memory_limit_too_small(worker):
     assert event["exit_code"] == 4 and event["code"] == "OUT_OF_MEMORY" and event["message"] in started.reason()
 
 
+@not_sanitized("it takes terabytes of addresses for itself")
 @pytest.mark.parametrize("mib", [160, 300, 600, 1500])
 def test_a_limit_of_the_address_space(worker, text_model, mib):
     """What a library takes is taken before ready: too little ends with 4 and a line, enough answers."""
