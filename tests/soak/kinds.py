@@ -9,10 +9,10 @@ import json
 
 WORDS = ("once upon a time there was the capital of France is Paris and a small brown fox ran over seven hills to sea "
          "where nobody knew what was written in old books about rivers, ships & the number 42; {\"a\": [1, true]}").split()
-GRAMMARS = [{"regex": "(yes|no|maybe)( [a-f]{1,4}){0,3}"}, {"choice": ["red", "green", "a longer choice"]},
-            {"grammar": 'root ::= "[" item ("," item){0,4} "]"\nitem ::= [0-9]{1,3}'},
-            {"json": {"type": "array", "items": {"enum": ["a", "b", 3]}, "maxItems": 4}}]
-SCHEMA = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}, "n": {"type": "integer", "minimum": 0,
+GRAMMARS = [{"regex": "(yes|no|maybe)( [a-f]{1,2}){0,2}"}, {"choice": ["red", "green", "a longer choice"]},
+            {"grammar": 'root ::= "[" item ("," item){0,2} "]"\nitem ::= [0-9]{1,2}'},
+            {"json": {"type": "array", "items": {"enum": ["a", "b", 3]}, "maxItems": 2}}]
+SCHEMA = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 4}, "n": {"type": "integer", "minimum": 0,
           "maximum": 99}}, "required": ["name", "n"], "additionalProperties": False}
 TOOLS = [{"type": "function", "function": {"name": name, "description": "What " + name + " does", "parameters": SCHEMA}}
          for name in ("look_up", "add")]
@@ -197,11 +197,11 @@ def any_json(data):
 # ---- requests ----
 
 
-def words(draw, most=40):
+def words(draw, most=16):
     return " ".join(draw.choice(WORDS) for _ in range(draw.randint(1, most)))
 
 
-def sampling(draw, most=24):
+def sampling(draw, most=10):
     fields = {"max_tokens": draw.randint(1, most), "temperature": draw.choice((0, 0.7, 1, 1.5)), "seed": draw.getrandbits(32)}
     if draw.random() < 0.2:
         fields.update(draw.choice(({"top_p": 0.9}, {"top_k": 20, "min_p": 0.02}, {"repetition_penalty": 1.2}, {"stop": [" the"]},
@@ -276,33 +276,33 @@ def chat(draw, number):
     kind = "chat"
     form = draw.random()
     if form < 0.2:
-        kind, body["tools"], body["max_tokens"] = "tools", TOOLS, 80
+        kind, body["tools"], body["max_tokens"] = "tools", TOOLS, 40
         body["tool_choice"] = draw.choice(("auto", "required", "none", {"type": "function", "function": {"name": "add"}}))
     elif form < 0.35:
         body.update(logprobs=True, top_logprobs=draw.randint(0, 5))
     elif form < 0.5:
-        kind, body["max_tokens"] = "chat of a schema", 90
+        kind, body["max_tokens"] = "chat of a schema", 40
         body["response_format"] = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
     return of_openai(draw, "/v1/chat/completions", kind, body, n, n * body["max_tokens"])
 
 
 def constrained(draw, number):
     stream = draw.random() < 0.5
-    body = dict(sampling(draw), prompt=words(draw), stream=stream, structured_outputs=draw.choice(GRAMMARS), max_tokens=60)
+    body = dict(sampling(draw), prompt=words(draw), stream=stream, structured_outputs=draw.choice(GRAMMARS), max_tokens=32)
     body.pop("stop", None)
     body.pop("bad_words", None)
-    return Ask("constrained", "POST", "/execute", body, worker_stream if stream else worker_whole, 1, 60)
+    return Ask("constrained", "POST", "/execute", body, worker_stream if stream else worker_whole, 1, 32)
 
 
 def responses(draw, number):
-    body = {"input": words(draw) if draw.random() < 0.5 else dialogue(draw), "max_output_tokens": draw.randint(1, 24),
+    body = {"input": words(draw) if draw.random() < 0.5 else dialogue(draw), "max_output_tokens": draw.randint(1, 10),
             "stream": draw.random() < 0.6, "temperature": draw.choice((0, 1))}
     return Ask("responses", "POST", "/v1/responses", body, responses_stream if body["stream"] else responses_whole, 1,
                body["max_output_tokens"])
 
 
 def messages(draw, number):
-    body = {"model": "any", "messages": [{"role": "user", "content": words(draw)}], "max_tokens": draw.randint(1, 24),
+    body = {"model": "any", "messages": [{"role": "user", "content": words(draw)}], "max_tokens": draw.randint(1, 10),
             "stream": draw.random() < 0.6}
     if draw.random() < 0.2:
         body["tools"] = [{"name": "add", "input_schema": SCHEMA}]
@@ -314,10 +314,10 @@ def messages(draw, number):
 
 def of_ollama(draw, number):
     stream = draw.random() < 0.6
-    body = {"model": "any", "stream": stream, "options": {"num_predict": draw.randint(1, 24), "seed": draw.getrandbits(31)}}
+    body = {"model": "any", "stream": stream, "options": {"num_predict": draw.randint(1, 10), "seed": draw.getrandbits(31)}}
     if draw.random() < 0.5:
-        return Ask("Ollama's chat", "POST", "/api/chat", dict(body, messages=dialogue(draw)), ollama(stream), 1, 24)
-    return Ask("Ollama's generate", "POST", "/api/generate", dict(body, prompt=words(draw)), ollama(stream), 1, 24)
+        return Ask("Ollama's chat", "POST", "/api/chat", dict(body, messages=dialogue(draw)), ollama(stream), 1, 10)
+    return Ask("Ollama's generate", "POST", "/api/generate", dict(body, prompt=words(draw)), ollama(stream), 1, 10)
 
 
 def embeddings(draw, number):
