@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Connections in numbers, slow ones, and hostile traffic beside good one.
 
-    connections.py [BINARY] [--minutes 10] [--parts crowd,storm,slow,siege] [--scale 1]
+    connections.py [BINARY] [--minutes 10] [--parts crowd,storm,slow,siege,readers] [--scale 1]
 
 crowd   1,000 idle connections and 64 streams, then more idle ones than there are places: newcomers are served.
 storm   500 connects a second for a minute that are closed or reset before, within or after a request.
 slow    senders of a byte a second, in the head and in the body, are cut off; readers that do not read end; others are served.
 siege   minutes of hostile traffic, in turns with calm, beside good clients: how long those wait, and the ratio of the two.
+readers the same, and long answers that nobody reads, by a key that may have one request at a time (only when named).
 
 Every part ends with the worker at rest, and its descriptors and threads back. Times are printed, and of them only the siege's
 ratio (at most 1.5 at p99) decides. --scale 0.05 makes numbers and durations that much smaller. Exit 1 when anything was wrong.
