@@ -15,11 +15,11 @@ import pytest
 from conftest import llama_config, shipped_model, write_model
 from http_client import Stream, WAIT_S, get, health, post, raw, request, status_of, wait_until
 
-OPEN = ["/health", "/livez"]
+OPEN = ["/", "/health", "/livez"]
 GUARDED = ["/v1/ready", "/info", "/metrics", "/v1/loading/progress", "/v1/inference/x/stream", "/nothing"]
 
 
-def test_every_route_but_two_needs_the_key(worker):
+def test_every_route_but_three_needs_the_key(worker):
     port = worker(env={"TALLOW_API_KEY": "sesame"}).port
     good = {"Authorization": "Bearer sesame"}
     for path in OPEN:

@@ -354,6 +354,21 @@ def test_the_key_is_asked_for_and_stays_in_the_session(browser, serve, scripted)
     assert page.js("return sessionStorage.length") == 0
 
 
+def test_numbers_for_admins_alone(browser, serve, tmp_path):
+    keys = tmp_path / "keys"
+    keys.touch(0o600)
+    keys.write_text("boss admin\nguest\n")
+    page = opened(browser, serve(shipped_model(), "--api-key-file", keys), "dashboard")
+    page.click("#dashboard-notice button")
+    page.type("#key", "guest")
+    page.press("Enter")
+    page.wait("document.getElementById('dashboard-notice').textContent.includes('admin')")
+    page.click("#key-button")
+    page.type("#key", "boss")
+    page.press("Enter")
+    page.wait("document.getElementById('dashboard-notice').hidden && document.getElementById('card-requests').textContent !== '–'")
+
+
 def test_a_model_without_a_template_has_a_playground(browser, serve, tmp_path):
     bare = tmp_path / "bare"
     bare.mkdir()
@@ -456,6 +471,8 @@ def test_looks_and_axe(browser, serve, scripted, scheme, width, height):
         settled(page)
     page.click(".message:nth-child(2) .thinking summary")
     look("calls")
+    page.js("document.getElementById('chat-scroll').scrollTop = 1e6")
+    look("results")
     page.js("document.getElementById('tools').value = '['")
     page.type("#composer-text", "plain")
     page.click("#send")

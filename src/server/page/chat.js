@@ -195,14 +195,26 @@ function setText(element, text) {
 		element.textContent = text;
 }
 
+/* Pages that came over plain HTTP from another machine have no clipboard. */
+function copyWithoutClipboard(text) {
+	const field = make("textarea", { class: "unseen", "aria-hidden": "true" });
+	field.value = text;
+	document.body.append(field);
+	field.select();
+	const copied = document.execCommand("copy");
+	field.remove();
+	return copied;
+}
+
 async function copyText(text, button) {
 	const name = button.textContent;
 	try {
 		await navigator.clipboard.writeText(text);
 		button.textContent = "Copied";
 	} catch {
-		button.textContent = "Not allowed";
+		button.textContent = copyWithoutClipboard(text) ? "Copied" : "Not allowed";
 	}
+	button.focus();
 	setTimeout(() => { button.textContent = name; }, 1500);
 }
 
@@ -292,7 +304,7 @@ function showProblem(problem) {
 async function stream(answer, request) {
 	const controller = chat.controller = new AbortController();
 	const began = performance.now();
-	let first = 0, usage = null, reason = null;
+	let first = 0, usage = null, reason = null, notes = null;
 	answer.state = "waiting";
 	answer.facts = null;
 	$("chat-problem").textContent = "";
@@ -309,7 +321,9 @@ async function stream(answer, request) {
 			scrollToEnd();
 	});
 	try {
-		for await (const chunk of eventsOf(await call("/v1/chat/completions", { body: request, signal: controller.signal }))) {
+		const response = await call("/v1/chat/completions", { body: request, signal: controller.signal });
+		notes = response.headers.get("X-Constraints");
+		for await (const chunk of eventsOf(response)) {
 			usage = chunk.usage || usage;
 			const choice = chunk.choices && chunk.choices[0];
 			if (!choice)
@@ -331,7 +345,7 @@ async function stream(answer, request) {
 	}
 	answer.cutShort = reason === "length";
 	if (answer.state !== "failed")
-		answer.facts = answerFacts(answer, usage, reason, began, first);
+		answer.facts = answerFacts(answer, usage, reason, began, first, notes);
 	chat.controller = null;
 	$("send").hidden = false;
 	$("stop").hidden = true;
@@ -363,7 +377,7 @@ function takeDelta(answer, choice) {
 
 const REASONS = { length: "no room for more", stop: null, tool_calls: null };
 
-function answerFacts(answer, usage, reason, began, first) {
+function answerFacts(answer, usage, reason, began, first, notes) {
 	const facts = [];
 	if (answer.state === "stopped")
 		facts.push("stopped");
@@ -380,6 +394,8 @@ function answerFacts(answer, usage, reason, began, first) {
 		facts.push(`first token after ${seconds((first - began) / 1000)}`);
 	if (reason in REASONS ? REASONS[reason] : reason)
 		facts.push(REASONS[reason] || reason);
+	if (notes)
+		facts.push(`constraints: ${notes}`);
 	return facts.join(" · ");
 }
 

@@ -136,6 +136,9 @@ function problemOf(value, status, retryAfter) {
 	return new Problem(String(message || `the worker answered ${status}`), status, error && error.code, retryAfter);
 }
 
+/* A proxy may have put the worker, and so this page, below a path of its own. */
+const relative = path => path.slice(1);
+
 /* A fetch of this worker with the key; anything but success is a Problem. quiet: without a key it fails and asks nobody. */
 async function call(path, { body, signal, quiet } = {}) {
 	for (;;) {
@@ -147,7 +150,7 @@ async function call(path, { body, signal, quiet } = {}) {
 			headers["Content-Type"] = "application/json";
 		let response;
 		try {
-			response = await fetch(path, { method: body ? "POST" : "GET", headers, signal, body: body && JSON.stringify(body), cache: "no-store",
+			response = await fetch(relative(path), { method: body ? "POST" : "GET", headers, signal, body: body && JSON.stringify(body), cache: "no-store",
 				credentials: "omit", redirect: "error" });
 		} catch (error) {
 			if (error.name === "AbortError")

@@ -162,7 +162,7 @@ function showPages(newer) {
 	const share = n => n ? Math.max(1, Math.round(n * cells / total)) : 0;
 	const nUsed = share(used), nCached = Math.min(cells - nUsed, share(cached));
 	[...grid.children].forEach((cell, i) => { cell.className = i < nUsed ? "used" : i < nUsed + nCached ? "cached" : "free"; });
-	setCard("pages", total ? percent(used / total) : "–", "");
+	setCard("pages", total ? `${percent(used / total)} in use` : "–", "");
 	dashboard.cards.pages.small.replaceChildren(
 		...[["used", used, "in use"], ["cached", cached, "kept for prefixes"], ["free", free, "free"]].flatMap(([name, n, words]) => [make("span", { class: "key-words" }, make("span", { class: `key ${name}`, "aria-hidden": "true" }), `${count(n)} ${words}`), " "]));
 }
@@ -202,7 +202,10 @@ function showWorker(health, newer) {
 
 const dashboardIsSeen = () => !document.hidden && !$("view-dashboard").hidden;
 
+/* What stands there already stays as it is, and so does the focus in it. */
 function dashboardNotice(text, ...more) {
+	if ($("dashboard-notice").firstChild?.textContent === text)
+		return;
 	$("dashboard-notice").replaceChildren(...(text ? [make("p", {}, text), ...more] : []));
 	$("dashboard-notice").hidden = !text;
 }

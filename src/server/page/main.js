@@ -40,6 +40,7 @@ function startPanel(view) {
 	});
 	panel.addEventListener("keydown", event => {
 		if (event.key === "Escape" && narrow.matches) {
+			event.preventDefault();
 			show(false);
 			button.focus();
 		}
@@ -58,7 +59,7 @@ function showState(status, word) {
 async function askHealth() {
 	let health;
 	try {
-		health = await (await fetch("/health", { cache: "no-store", credentials: "omit" })).json();
+		health = await (await fetch(relative("/health"), { cache: "no-store", credentials: "omit" })).json();
 	} catch {
 		showState("gone", "not there");
 		return null;

@@ -44,7 +44,7 @@ async function continuePrompt() {
 	}
 	const controller = playground.controller = new AbortController();
 	const began = performance.now();
-	let first = 0, usage = null, reason = null, state = "whole";
+	let first = 0, usage = null, reason = null, notes = null, state = "whole";
 	Object.assign(playground, { text: "", tokens: [], view: null });
 	$("output-box").replaceChildren();
 	$("output-box").setAttribute("aria-busy", "true");
@@ -54,7 +54,9 @@ async function continuePrompt() {
 	announce("The model continues the prompt");
 	const paint = painter(paintOutput);
 	try {
-		for await (const chunk of eventsOf(await call("/v1/completions", { body: request, signal: controller.signal }))) {
+		const response = await call("/v1/completions", { body: request, signal: controller.signal });
+		notes = response.headers.get("X-Constraints");
+		for await (const chunk of eventsOf(response)) {
 			usage = chunk.usage || usage;
 			const choice = chunk.choices && chunk.choices[0];
 			if (!choice)
@@ -79,7 +81,7 @@ async function continuePrompt() {
 	$("take-over").hidden = !playground.text;
 	facts.classList.toggle("wrong", state === "failed");
 	if (state !== "failed")
-		facts.textContent = answerFacts({ state }, usage, reason, began, first);
+		facts.textContent = answerFacts({ state }, usage, reason, began, first, notes);
 	announce(state === "failed" ? facts.textContent : `Continued: ${playground.text.slice(0, 600)}`);
 }
 
