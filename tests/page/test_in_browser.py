@@ -223,6 +223,7 @@ def test_an_output_held_to_a_schema(browser, serve):
     say(page, "Who are you?")
     text = texts(page)[-1]
     assert set(json.loads(text)) == {"name", "old"} and text.startswith('{\n  "name"')
+    page.screenshot(SHOTS / "schema-light-wide.png")
 
 
 def test_what_a_model_says_is_text(page):
@@ -359,6 +360,7 @@ def test_numbers_for_admins_alone(browser, serve, tmp_path):
     keys.touch(0o600)
     keys.write_text("boss admin\nguest\n")
     page = opened(browser, serve(shipped_model(), "--api-key-file", keys), "dashboard")
+    page.click("#key-cancel")
     page.click("#dashboard-notice button")
     page.type("#key", "guest")
     page.press("Enter")

@@ -375,7 +375,24 @@ function takeDelta(answer, choice) {
 	return Boolean(delta.content || delta.reasoning_content || delta.tool_calls);
 }
 
-const REASONS = { length: "no room for more", stop: null, tool_calls: null };
+/* What the worker says of how an output was held to its form. */
+function constraintNotes(text) {
+	let notes;
+	try {
+		notes = JSON.parse(text);
+	} catch {
+		return [text];
+	}
+	return Object.entries(notes).map(([name, value]) => {
+		if (name === "unconstrained_tools" && Array.isArray(value))
+			return `not held to its schema: ${value.join(", ")}`;
+		if (name === "notes" && Array.isArray(value))
+			return value.map(note => `${note.pointer || "/"}: ${note.why}`).join("; ");
+		return `${name}: ${JSON.stringify(value)}`;
+	});
+}
+
+const REASONS = { length: "as many tokens as there may be", stop: null, tool_calls: null };
 
 function answerFacts(answer, usage, reason, began, first, notes) {
 	const facts = [];
@@ -395,7 +412,7 @@ function answerFacts(answer, usage, reason, began, first, notes) {
 	if (reason in REASONS ? REASONS[reason] : reason)
 		facts.push(REASONS[reason] || reason);
 	if (notes)
-		facts.push(`constraints: ${notes}`);
+		facts.push(...constraintNotes(notes));
 	return facts.join(" · ");
 }
 
