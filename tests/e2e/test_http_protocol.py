@@ -303,7 +303,7 @@ def test_noise(shared_worker, data):
 
 
 @pytest.mark.parametrize("path", ["//health", "/%68ealth", "/x/../health", "/x/%2e%2e/health", "/health%00", "/health/",
-                                  "/HEALTH", "/", "/health;x", "/v1/inference//stream", "/v1/inference/%zz/stream"])
+                                  "/HEALTH", "/.", "/index.html", "/health;x", "/v1/inference//stream", "/v1/inference/%zz/stream"])
 def test_other_spellings_are_other_paths(shared_worker, path):
     answer = send(shared_worker, b"GET " + path.encode() + b" HTTP/1.1\r\n" + CLOSE + b"\r\n")
     assert status_of(answer) == 404 and error_code(answer) == "INVALID_REQUEST"

@@ -34,14 +34,18 @@ __asm__(".pushsection .rodata\n"
         "page_script_end:\n"
         ".ascii \"</script>\\n</body>\\n</html>\\n\"\n"
         "page_end: .byte 0\n"
+        ".balign 8\n"
+        "page_n_bytes: .quad page_end - page_begin\n"
+        "page_style_n_bytes: .quad page_style_end - page_style\n"
+        "page_script_n_bytes: .quad page_script_end - page_script\n"
         ".popsection\n");
-extern const char page_begin[], page_style[], page_style_end[], page_script[], page_script_end[], page_end[];
+extern const char page_begin[], page_style[], page_script[];
+extern const uint64_t page_n_bytes, page_style_n_bytes, page_script_n_bytes;
 
-static bool add_hash(struct bytes *policy, const char *directive, const char *begin, const char *end,
-                     struct error *error)
+static bool add_hash(struct bytes *policy, const char *directive, const char *text, size_t n_bytes, struct error *error)
 {
 	struct digest digest;
-	if (!digest_of(begin, (size_t)(end - begin), &digest, error))
+	if (!digest_of(text, n_bytes, &digest, error))
 		return false;
 	bytes_append_format(policy, "%s 'sha256-", directive);
 	bytes_append_base64(policy, digest.bytes, sizeof digest.bytes);
@@ -54,8 +58,8 @@ bool page_policy(char **out, struct error *error)
 	struct bytes policy = {0};
 	/* Pictures: the icon, which is part of the page. Trusted types: no text becomes markup, whatever the script says. */
 	bytes_append_text(&policy, "default-src 'none'; ");
-	bool ok = add_hash(&policy, "script-src", page_script, page_script_end, error) &&
-	          add_hash(&policy, "style-src", page_style, page_style_end, error);
+	bool ok = add_hash(&policy, "script-src", page_script, page_script_n_bytes, error) &&
+	          add_hash(&policy, "style-src", page_style, page_style_n_bytes, error);
 	bytes_append_text(&policy, "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
 	                           "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'");
 	if (ok && policy.failed)
@@ -77,6 +81,6 @@ enum MHD_Result handle_page(struct exchange *exchange)
 	    {"Cross-Origin-Resource-Policy", "same-origin"},
 	    {"Permissions-Policy", "camera=(), microphone=(), geolocation=()"},
 	};
-	return respond_static(exchange, "text/html; charset=utf-8", page_begin, (size_t)(page_end - page_begin), headers,
+	return respond_static(exchange, "text/html; charset=utf-8", page_begin, page_n_bytes, headers,
 	                      sizeof headers / sizeof headers[0]);
 }
