@@ -21,6 +21,7 @@ VNNI = AVX512 | {"avx512_vnni"}
 ALLOWED = {
     "src/base/platform": {"xsave"},  # xgetbv, where cpuid says that it is there
     "src/kernels/avx2": AVX2,
+    "src/kernels/avx2_bf16": AVX2,
     "src/kernels/avx2_quant": AVX2,
     "src/kernels/avx2_vnni": AVX2 | {"avx_vnni"},
     "src/kernels/avx512": AVX512,
