@@ -10,7 +10,8 @@
  * Same bits. A row's result depends on its own values, the weight, the phase of its span and, within a prefill span, on
  * its position modulo the tile; never on what other rows are in the batch, on threads, or on how a prompt was sliced at
  * tile borders. Kernels of our own reduce along K in one fixed order, whatever the phase. OpenBLAS, which does prefill
- * where it is faster (the AVX2 set, but for bf16), promises less (a row's bits change with its index in the panel and with the number
+ * where it is faster (in the AVX2 set, of what is neither bf16 nor repacked), promises less (a row's bits change with its
+ * index in the panel and with the number
  * of rows), so its products use one fixed tile: matmul_tile_rows rows, the last one of a prompt rounded up to a multiple of
  * MATMUL_ROW_PAD, and a fixed split of the columns. Rows that pad a tile are computed and thrown away: a prefill span
  * owns its rows rounded up to MATMUL_ROW_PAD in every buffer, whatever they hold.
