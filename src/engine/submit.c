@@ -311,11 +311,11 @@ static bool check_constraints(const struct engine *engine, const struct request 
 	size_t max = engine->constraints.max_bytes;
 	size_t one = requests->grammar ? grammar_bytes(requests->grammar) + CONSTRAINT_GROWTH_BYTES : 0;
 	return one <= max / (size_t)n ||
-	       error_set(error, ERROR_CONSTRAINT,
-	                 "%d choices under a constraint that takes %zu KiB with what it may grow by are more than the %zu "
-	                 "KiB that "
-	                 "there are for all constraints; ask for fewer choices, or raise --memory-limit",
-	                 n, one >> 10, max >> 10);
+	       error_set(
+	           error, ERROR_CONSTRAINT,
+	           "%d choices of a constraint that takes %zu KiB, with what it may grow by, are more than the %zu KiB "
+	           "of all constraints; ask for fewer choices, or raise --memory-limit",
+	           n, one >> 10, max >> 10);
 }
 
 /* All of them in one stream, or none. */
