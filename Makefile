@@ -17,7 +17,7 @@ BIN     := $(if $(filter release,$(CONFIG)),build/tallow,$(BUILD)/tallow)
 BUILD_PKGS  := libmicrohttpd libcjson libutf8proc libpcre2-8 libcurl
 BUILD_DEBS  := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libutf8proc-dev libpcre2-dev \
                libcurl4-openssl-dev libopenblas-serial-dev curl
-TEST_DEBS   := libcmocka-dev python3 python3-pytest python3-pytest-xdist
+TEST_DEBS   := libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-jsonschema
 LINT_DEBS   := clang-format clang-tidy cppcheck
 FUZZ_DEBS   := clang libclang-rt-14-dev
 QEMU_DEBS   := qemu-user-static
@@ -172,7 +172,7 @@ $(FUZZ_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/
 deps: ## install what the build needs, if it is missing
 	@tests/tools/install.sh "$(BUILD_PKGS)" "gcc curl $(BLAS_LIB)" "$(BUILD_DEBS)"
 test-deps: deps
-	@tests/tools/install.sh "cmocka" "$(PYTHON) pytest xdist" "$(TEST_DEBS)"
+	@tests/tools/install.sh "cmocka" "$(PYTHON) pytest xdist jsonschema" "$(TEST_DEBS)"
 fuzz-deps: deps
 	@tests/tools/install.sh "" "clang $(FUZZ_LIB)" "$(FUZZ_DEBS)"
 lint-deps: test-deps
