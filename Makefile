@@ -268,7 +268,7 @@ schemathesis: all ## check the running server against /openapi.json (SCHEMATHESI
 	 -H "Authorization: Bearer secret" --exclude-path /shutdown $(or $(SCHEMATHESIS_ARGS),-n 50 --seed 1)'
 
 SCHEMAS := 100000 1
-random-schemas: all ## outputs held to random schemas, judged by jsonschema (SCHEMAS="how-many first-seed" MODEL=path)
+random-schemas: all ## outputs and calls held to random schemas, judged by jsonschema (SCHEMAS="how-many first-seed" MODEL=path)
 	@tests/tools/venv.sh build/clients/schemas tests/clients/schemas.txt
 	@TALLOW_API_KEY=secret tests/tools/serve_for.sh $(BIN) "--model $(if $(filter command line,$(origin MODEL)),$(MODEL),models/tallow-tiny) --parallel 4" \
 	 build/clients/schemas/bin/python tests/clients/random_schemas.py $(SCHEMAS)
