@@ -66,7 +66,7 @@ const char *engine_state_name(enum engine_state state); /* "loading", ...; stati
 /* Copies the options. NULL with ERROR_MEMORY. */
 struct engine *engine_create(const struct engine_options *options, struct error *error) MUST_USE;
 /* Starts the engine's thread, which loads the model; how that ends is told by engine_wait_ready and engine_status. Once.
- * ERROR_INTERNAL when there is no thread. */
+ * ERROR_MEMORY when there is no thread. */
 bool engine_start(struct engine *engine, struct error *error) MUST_USE;
 /* Waits until loading ended or timeout_ms passed (-1 = for ever). True when ready; else *error is why: what made loading
  * fail (ERROR_MODEL, ERROR_MEMORY, ERROR_USAGE), ERROR_LOADING after the timeout, ERROR_SHUTTING_DOWN after a drain. */

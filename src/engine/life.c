@@ -94,7 +94,7 @@ bool engine_start(struct engine *engine, struct error *error)
 	int failed = pthread_create(&engine->thread, NULL, engine_main, engine);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (failed)
-		return error_set(error, ERROR_INTERNAL, "cannot start the engine's thread: %s", strerror(failed));
+		return error_set(error, ERROR_MEMORY, "cannot start the engine's thread: %s", strerror(failed));
 	engine->thread_runs = true;
 	return true;
 }

@@ -165,7 +165,8 @@ static bool daemon_start(struct server *server, struct error *error)
 	    (size_t)THREAD_STACK_BYTES, MHD_OPTION_NOTIFY_COMPLETED, exchange_end, server, MHD_OPTION_NOTIFY_CONNECTION,
 	    exchange_connection, server, MHD_OPTION_END);
 	if (!server->daemon)
-		return error_set(error, ERROR_INTERNAL, "the HTTP library cannot start: %s", strerror(errno));
+		return error_set(error, errno == EAGAIN || errno == ENOMEM ? ERROR_MEMORY : ERROR_INTERNAL,
+		                 "the HTTP library cannot start, with its thread: %s", strerror(errno));
 	server->listener.fd = -1; /* the daemon's now */
 	return true;
 }

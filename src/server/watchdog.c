@@ -80,7 +80,7 @@ bool watchdog_start(struct watchdog *watchdog, struct connections *connections, 
 	if (watchdog->running)
 		return true;
 	close(watchdog->wake_fd);
-	return error_set(error, ERROR_INTERNAL, "cannot start the server's watchdog thread: %s", strerror(failure));
+	return error_set(error, ERROR_MEMORY, "cannot start the server's watchdog thread: %s", strerror(failure));
 }
 
 void watchdog_stop(struct watchdog *watchdog)

@@ -49,7 +49,13 @@ void systemd_open(void)
 
 void systemd_notify(const char *state)
 {
-	if (notify_fd >= 0 && send(notify_fd, state, strlen(state), MSG_NOSIGNAL) < 0)
+	if (notify_fd < 0)
+		return;
+	ssize_t n;
+	do
+		n = send(notify_fd, state, strlen(state), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
 		log_message(LOG_WARN, "systemd_notify_failed", "cannot send %s to NOTIFY_SOCKET: %s", state, strerror(errno));
 }
 

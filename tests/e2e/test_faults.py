@@ -1,8 +1,240 @@
-"""What goes wrong around a worker and is none of its requests' doing: signals, descriptors, disks, clocks, memory dumps."""
+"""What goes wrong around a worker and is none of its requests' doing: reads cut short, interrupted calls, full disks, no
+descriptors, no threads, clocks that jump, a process that is stopped, memory dumps. Memory that runs out is unit
+test_faults's."""
 
+import http.client
+import json
+import os
 import pathlib
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import time
 
-from http_client import execute
+import pytest
+
+from conftest import ROOT, Worker
+from http_client import WAIT_S, Stream, connect, execute, get, post, read_all, text_of, wait_until
+
+SHORT = {"prompt": "Once upon a time", "max_tokens": 12, "temperature": 0, "ignore_eos": True}
+LONG = dict(SHORT, max_tokens=200)
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory):
+    """shim("short,eintr"): the environment in which a worker meets that (shim.c)."""
+    if "TALLOW_RUNNER" in os.environ:
+        pytest.skip("what is preloaded would have to be the emulated machine's")
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        pytest.skip("no C compiler")
+    library = tmp_path_factory.mktemp("shim") / "shim.so"
+    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-o", library,
+                    ROOT / "tests/e2e/shim.c", "-ldl", "-pthread"], check=True)
+    return lambda what: {"LD_PRELOAD": str(library), "SHIM": what}
+
+
+def answers(port):
+    """What a few requests of several kinds get, without what differs from one time to the next."""
+    found = [text_of(execute(port, dict(SHORT, prompt="Once upon a time, " * n))) for n in (1, 20)]
+    found.append(post(port, "/execute", dict(SHORT, stream=False)).json()["text"])
+    chat = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8, "temperature": 0, "stream": True}
+    for line in post(port, "/v1/chat/completions", chat).body.decode().splitlines():
+        if line.startswith("data: {"):
+            found.append(json.loads(line[6:])["choices"][0]["delta"].get("content"))
+    found.append([error["field"] for error in post(port, "/execute", {"prompt": 1, "top_p": 2}).json()["errors"]])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+    for _ in range(2):  # chunked, twice on one connection
+        connection.request("POST", "/execute", body=iter([b'{"prompt":"a","max_tokens":3,', b'"temperature":0,"stream":false}']),
+                           encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
+        found.append(json.loads(connection.getresponse().read())["text"])
+    connection.close()
+    found.append(get(port, "/health").json()["status"])
+    return found
+
+
+@pytest.fixture(scope="session")
+def usual(text_model, tmp_path_factory):
+    """What the worker answers when nothing is wrong."""
+    one = Worker([], text_model, tmp_path_factory.mktemp("usual") / "log")
+    found = answers(one.port)
+    assert one.stop() == 0
+    return found
+
+
+# ---- calls that do less than they were asked, or nothing ----
+
+
+@pytest.mark.parametrize("what", ["short", "eintr", "short,eintr", "clock"])
+@pytest.mark.parametrize("extra", [[], ["--supervise"]])
+def test_the_system_at_its_worst(worker, shim, usual, text_model, orchestrator, tmp_path, what, extra):
+    """The same answers; callback, keys, heartbeats and the end as ever."""
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-that-is-long-enough-to-be-read-in-parts name=one\n")
+    keys.chmod(0o600)
+    one = worker("--callback-url", orchestrator.url + "/ready", "--heartbeat-url", orchestrator.url + "/beat",
+                 "--heartbeat-interval", "20ms", *extra, model=text_model, env=shim(what))
+    told = {}
+    while len(told) < 2:
+        told.update([(post["path"], post["body"]) for post in [orchestrator.next_post()]])
+    assert told["/ready"]["pid"] == one.pid and told["/beat"]["status"] == "healthy"
+    assert answers(one.port) == usual
+    one.process.send_signal(signal.SIGHUP)  # no key file: a line of the log
+    wait_until(lambda: one.events("keys_not_reloaded"))
+    assert one.stop() == 0, one.log()
+    locked = worker("--api-key-file", keys, *extra, model=text_model, env=shim(what))
+    assert get(locked.port, "/info").status == 401
+    allowed = {"Authorization": "Bearer a-key-that-is-long-enough-to-be-read-in-parts"}
+    assert get(locked.port, "/info", headers=allowed).status == 200
+    assert locked.stop() == 0, locked.log()
+
+
+def test_deadlines_are_no_clock_times(worker, shim, slow_model):
+    """A clock that jumps neither makes a deadline come nor keeps it away."""
+    one = worker(env=shim("clock"))
+    assert execute(one.port, dict(SHORT, deadline_ms=3600000))[-1][0] == "end"
+    name, last = execute(one.port, dict(LONG, max_tokens=2000, deadline_ms=100))[-1]
+    assert (name, last["code"]) == ("error", "DEADLINE_EXCEEDED")
+    assert get(one.port, "/health").json()["uptime_seconds"] < 1000000
+    assert one.stop() == 0
+
+
+# ---- outputs ----
+
+
+@pytest.mark.parametrize("extra", [[], ["--supervise"]])
+def test_a_full_disk_takes_no_line(worker, extra, text_model):
+    """Standard error, where the log goes, and standard output, where the ready line goes, have no space left."""
+    with open("/dev/full", "wb") as full, socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+        probe.close()
+        one = worker("--port", port, *extra, model=text_model, stderr=full, wait=False)
+
+        def healthy():
+            try:
+                return get(port, "/health").status == 200
+            except OSError:
+                return False
+
+        wait_until(healthy)
+        for _ in range(3):
+            assert execute(port, SHORT)[-1][0] == "end"
+        assert one.stop() == 0
+
+
+def test_a_ready_line_that_finds_no_space(text_model, tmp_path):
+    with open("/dev/full", "wb") as full, open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen([str(ROOT / os.environ.get("TALLOW_BINARY", "build/tallow")), "--model", str(text_model),
+                                    "--port", "0"], stdout=full, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: b"ready_line_unread" in (tmp_path / "log").read_bytes())
+        process.terminate()
+        assert process.wait(WAIT_S) == 0
+    finally:
+        process.kill()
+
+
+# ---- descriptors ----
+
+
+def test_no_descriptors_while_it_serves(worker):
+    """Streams that run go on; newcomers wait or are refused; when there are descriptors again, all is as before."""
+    one = worker("--parallel", "2")
+    expected = text_of(execute(one.port, SHORT))
+    streams = [Stream(one.port, "/execute", dict(LONG, seed=i)) for i in range(2)]
+    for stream in streams:
+        assert next(stream)[0] == "started"
+    n_open = len(os.listdir("/proc/%d/fd" % one.pid))
+    before = resource.prlimit(one.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (n_open, before[1]))
+    newcomers = [connect(one.port) for _ in range(20)]
+    for newcomer in newcomers:
+        newcomer.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    for stream in streams:
+        assert list(stream)[-1][0] == "end"
+        stream.close()
+    resource.prlimit(one.pid, resource.RLIMIT_NOFILE, before)
+    for newcomer in newcomers:
+        answer = read_all(newcomer)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 200 "), answer
+        newcomer.close()
+    assert text_of(execute(one.port, SHORT)) == expected
+    assert get(one.port, "/health").status == 200
+    wait_until(lambda: len(os.listdir("/proc/%d/fd" % one.pid)) < n_open)
+    assert one.stop() == 0
+
+
+# ---- threads ----
+
+
+def test_threads_that_cannot_be_started(worker, shim, text_model):
+    """Whichever thread of the start it is: the worker says so and ends with 4, or does without and serves."""
+    codes = []
+    for n in range(0, 60, 1):
+        one = worker("--threads", "2", model=text_model, env=shim("threads=%d" % n), wait=False)
+        line = one.process.stdout.readline()
+        if line:
+            port = json.loads(line)["port"]
+            codes.append(0)
+            try:
+                get(port, "/livez")
+            except (OSError, http.client.HTTPException):
+                pass  # a connection without a thread is closed
+            assert one.stop() == 0, one.log()
+            if sum(code == 0 for code in codes) > 2:
+                break
+        else:
+            codes.append(one.wait_end())
+            assert codes[-1] == 4 and "thread" in one.reason(), (n, codes[-1], one.log())
+    assert codes.count(4) > 15 and codes[-1] == 0
+
+
+def test_no_threads_while_it_serves(worker, shim, tmp_path):
+    """A connection for which there is no thread is closed; what runs goes on, and later ones are served."""
+    flag = tmp_path / "no-threads"
+    one = worker("--no-sandbox", env=shim("file=%s" % flag))
+    with Stream(one.port, "/execute", LONG) as stream:
+        assert next(stream)[0] == "started"
+        flag.write_text("")
+        for _ in range(5):
+            with connect(one.port) as newcomer:
+                newcomer.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert read_all(newcomer) == b""
+        flag.unlink()
+        assert get(one.port, "/livez").status == 200
+        assert list(stream)[-1][0] == "end"
+    assert one.stop() == 0
+
+
+# ---- a process that is stopped ----
+
+
+@pytest.mark.parametrize("extra", [[], ["--supervise"]])
+def test_a_process_that_is_stopped_and_goes_on(worker, extra):
+    """In the middle of streams, again and again: nothing is lost, nobody is cancelled, the same text."""
+    one = worker("--parallel", "4", *extra)
+    bodies = [dict(LONG, seed=i, temperature=1) for i in range(3)]
+    expected = [text_of(execute(one.port, body)) for body in bodies]
+    pid = get(one.port, "/info").json()["pid"]
+    streams = [Stream(one.port, "/execute", body) for body in bodies]
+    events = [[next(stream)] for stream in streams]
+    for _ in range(10):
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.02)
+        os.kill(pid, signal.SIGCONT)
+        for stream, got in zip(streams, events):
+            got.append(next(stream))
+    for stream, got, text in zip(streams, events, expected):
+        got += list(stream)
+        assert got[-1][0] == "end" and text_of(got) == text
+        stream.close()
+    assert get(one.port, "/health").status == 200
+    assert one.stop() == 0
+
+
+# ---- memory dumps ----
 
 
 def anonymous_mappings(pid):
@@ -16,9 +248,6 @@ def anonymous_mappings(pid):
         elif fields[0] == "VmFlags:" and size is not None:
             found.append((size, set(fields[1:])))
     return found
-
-
-# ---- memory dumps ----
 
 
 def test_keys_and_values_are_in_no_core_dump(worker):

@@ -22,6 +22,16 @@ enum {
 ssize_t __real_recv(int fd, void *buffer, size_t n_bytes, int flags);
 ssize_t __wrap_recv(int fd, void *buffer, size_t n_bytes, int flags);
 
+/* recv(2) that is not interrupted. */
+static ssize_t receive(int fd, void *buffer, size_t n_bytes, int flags)
+{
+	ssize_t n;
+	do
+		n = __real_recv(fd, buffer, n_bytes, flags);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 /* ---- which sockets have a gate ---- */
 
 static pthread_rwlock_t table_lock = PTHREAD_RWLOCK_INITIALIZER;
@@ -108,8 +118,8 @@ static void drop_the_rest(int fd, int64_t until_ns)
 	char dropped[PIECE_BYTES];
 	size_t n_dropped = 0;
 	while (n_dropped <= LINGER_MAX_BYTES) {
-		ssize_t n_bytes = __real_recv(fd, dropped, sizeof dropped, MSG_DONTWAIT);
-		if (n_bytes == 0 || (n_bytes < 0 && errno != EINTR && errno != EAGAIN))
+		ssize_t n_bytes = receive(fd, dropped, sizeof dropped, MSG_DONTWAIT);
+		if (n_bytes == 0 || (n_bytes < 0 && errno != EAGAIN))
 			return;
 		if (n_bytes < 0 && !wait_for(fd, POLLIN, until_ns))
 			return;
@@ -138,10 +148,17 @@ static ssize_t fail(int number)
 	return -1;
 }
 
-/* Takes exactly the n_bytes that a peek has seen; they cannot be fewer now, since nobody else reads this socket. */
+/* Takes exactly the n_bytes that a peek has seen; they are still there, since nobody else reads this socket. */
 static bool consume(struct gate *gate, char *out, size_t n_bytes)
 {
-	return __real_recv(gate->fd, out, n_bytes, MSG_DONTWAIT) == (ssize_t)n_bytes;
+	while (n_bytes > 0) {
+		ssize_t n = receive(gate->fd, out, n_bytes, MSG_DONTWAIT);
+		if (n <= 0)
+			return false;
+		out += n;
+		n_bytes -= (size_t)n;
+	}
+	return true;
 }
 
 void gate_close(struct gate *gate)
@@ -208,8 +225,8 @@ static ssize_t read_head(struct gate *gate, char *out, size_t max_bytes)
 {
 	for (;;) {
 		char piece[PIECE_BYTES];
-		ssize_t n_bytes = __real_recv(gate->fd, piece, sizeof piece, MSG_PEEK | MSG_DONTWAIT);
-		if (n_bytes < 0 && (errno == EINTR || (errno == EAGAIN && gate->reading))) {
+		ssize_t n_bytes = receive(gate->fd, piece, sizeof piece, MSG_PEEK | MSG_DONTWAIT);
+		if (n_bytes < 0 && errno == EAGAIN && gate->reading) {
 			(void)wait_for(gate->fd, POLLIN, 0);
 			continue;
 		}
@@ -235,7 +252,7 @@ static ssize_t read_head(struct gate *gate, char *out, size_t max_bytes)
 
 static ssize_t read_body(struct gate *gate, char *out, size_t max_bytes)
 {
-	ssize_t n_bytes = __real_recv(gate->fd, out, max_bytes < gate->left ? max_bytes : (size_t)gate->left, 0);
+	ssize_t n_bytes = receive(gate->fd, out, max_bytes < gate->left ? max_bytes : (size_t)gate->left, 0);
 	if (n_bytes > 0)
 		gate->left -= (uint64_t)n_bytes;
 	if (gate->left == 0)
@@ -251,7 +268,7 @@ static ssize_t read_chunks(struct gate *gate, char *out, size_t max_bytes)
 		return fail(ENOBUFS);
 	size_t n_wanted = max_bytes - CHUNK_FRAME_BYTES;
 	ssize_t n_bytes =
-	    __real_recv(gate->fd, piece, n_wanted < sizeof piece ? n_wanted : sizeof piece, MSG_PEEK | MSG_DONTWAIT);
+	    receive(gate->fd, piece, n_wanted < sizeof piece ? n_wanted : sizeof piece, MSG_PEEK | MSG_DONTWAIT);
 	if (n_bytes <= 0)
 		return n_bytes;
 	size_t n_data;
@@ -297,5 +314,5 @@ static ssize_t gate_read(struct gate *gate, char *out, size_t max_bytes)
 ssize_t __wrap_recv(int fd, void *buffer, size_t n_bytes, int flags)
 {
 	struct gate *gate = flags == 0 ? table_get(fd) : NULL;
-	return gate ? gate_read(gate, buffer, n_bytes) : __real_recv(fd, buffer, n_bytes, flags);
+	return gate ? gate_read(gate, buffer, n_bytes) : receive(fd, buffer, n_bytes, flags);
 }
