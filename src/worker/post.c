@@ -131,7 +131,11 @@ static bool tell(const struct poster *poster, const struct post_message *message
 	struct iovec parts[2] = {{.iov_base = (void *)message, .iov_len = sizeof *message},
 	                         {.iov_base = (void *)body, .iov_len = message->n_bytes}};
 	struct msghdr packet = {.msg_iov = parts, .msg_iovlen = message->n_bytes ? 2 : 1};
-	return sendmsg(poster->fd, &packet, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+	ssize_t n;
+	do
+		n = sendmsg(poster->fd, &packet, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n >= 0;
 }
 
 struct post *post_start(struct poster *poster, const char *url, const char *body, size_t n_bytes, int64_t timeout_ms)

@@ -1,6 +1,7 @@
 #include "worker/post_helper.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +31,9 @@ static void answer(const struct helper *helper, uint32_t id, bool accepted, cons
 {
 	struct post_answer message = {.id = id, .accepted = accepted};
 	snprintf(message.failure, sizeof message.failure, "%s", failure);
-	if (send(helper->fd, &message, sizeof message, MSG_NOSIGNAL) < 0)
-		_exit(0); /* nobody is there any more */
+	while (send(helper->fd, &message, sizeof message, MSG_NOSIGNAL) < 0)
+		if (errno != EINTR)
+			_exit(0); /* nobody is there any more */
 }
 
 static size_t drop_body(char *data, size_t size, size_t n_items, void *context)
