@@ -172,12 +172,15 @@ def test_edit_branch_and_regenerate(page):
     assert not page.all(".message")
 
 
-def test_an_answer_is_stopped_in_its_middle(browser, serve, slow_model):
-    template = ROOT / "build/page/lines.jinja"
+def slow_worker(serve, slow_model):
+    """A model that says nothing sensible, a token in milliseconds: what streams can be seen in its middle."""
+    template = SHOTS / "lines.jinja"
     template.write_text("{% for m in messages %}{{ m.content }}\n{% endfor %}")
-    worker = serve(slow_model, "--chat-template", template)
-    page = opened(browser, worker)
-    page.one("#chat-ignore_eos")
+    return serve(slow_model, "--chat-template", template, "--tool-format", "hermes")
+
+
+def test_an_answer_is_stopped_in_its_middle(browser, serve, slow_model):
+    page = opened(browser, slow_worker(serve, slow_model))
     page.js("document.getElementById('chat-ignore_eos').checked = true")
     for stop in (lambda: page.click("#stop"), lambda: page.press("Escape")):
         say(page, "Once upon a time", wait=False)
@@ -212,6 +215,31 @@ def test_calls_of_tools_and_their_results(page):
     page.click(".results button")
     settled(page)
     assert texts(page, "tool") == ["21 degrees"] and texts(page)[-1] == SCRIPTS["sunny"]
+
+
+def test_arguments_and_json_are_shown_as_they_stream(browser, serve, slow_model):
+    page = opened(browser, slow_worker(serve, slow_model))
+    tools = [{"type": "function", "function": {"name": "note", "parameters": {
+        "type": "object", "properties": {"text": {"type": "string", "minLength": 300}}, "required": ["text"], "additionalProperties": False}}}]
+    page.js("document.getElementById('tools').value = arguments[0]; document.getElementById('tool-choice').value = 'required'", json.dumps(tools))
+    say(page, "Write", wait=False)
+    part = page.wait("document.querySelector('.message[aria-busy=true] .call pre')?.textContent.length > 20 && "
+                     "document.querySelector('.message[aria-busy=true] .call pre')?.textContent")
+    assert part.startswith('{"text"') and page.js("return document.querySelector('.call-name code').textContent") == "note"
+    page.press("Escape")
+    settled(page)
+    page.click("#new-chat")
+    schema = tools[0]["function"]["parameters"]
+    page.js("document.getElementById('tools').value = ''; const kind = document.getElementById('chat-form-kind'); kind.value = 'json_schema'; "
+            "kind.dispatchEvent(new Event('change')); document.getElementById('chat-form-source').value = arguments[0]", json.dumps(schema))
+    say(page, "Write", wait=False)
+    part = page.wait("document.querySelector('.message[aria-busy=true] .text.json')?.textContent.length > 20 && "
+                     "document.querySelector('.message[aria-busy=true] .text.json')?.textContent")
+    assert part.startswith('{"text"')
+    page.press("Escape")
+    settled(page)
+    # Cut short it is no JSON, and stays as it came.
+    assert texts(page)[-1].startswith('{"text"')
 
 
 def test_an_output_held_to_a_schema(browser, serve):
