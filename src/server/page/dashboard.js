@@ -88,7 +88,7 @@ function addCard(id, title, ...content) {
 const CELLS = 256;
 
 function startDashboard() {
-	addCard("speed", "Tokens per second", "big", "small", "svg");
+	addCard("speed", "Tokens per second", "big", "small", "svg", "note");
 	addCard("first", "Time to first token", "big", "small", "svg", "note");
 	addCard("gap", "Gap between tokens", "big", "small", "svg", "note");
 	addCard("requests", "Requests", "big", "small", "svg", "note");
@@ -118,6 +118,12 @@ function setCard(id, big, small, note) {
 		card.note.textContent = note;
 }
 
+/* What the colours of a card's picture mean: [class, words]. */
+function showKeys(id, keys) {
+	dashboard.cards[id].small.replaceChildren(...keys.flatMap(([name, words]) =>
+		[make("span", { class: "key-words" }, make("span", { class: `key ${name}`, "aria-hidden": "true" }), words), " "]));
+}
+
 /* What of the window, newest last, a function makes of neighbours. */
 function rates(of) {
 	const { samples } = dashboard;
@@ -128,7 +134,8 @@ function showSpeed(older, newer, spent) {
 	const tokens = rates((a, b, s) => (b.worker_tokens_generated_total - a.worker_tokens_generated_total) / s);
 	const prompts = rates((a, b, s) => (b.worker_prompt_tokens_total - a.worker_prompt_tokens_total - b.worker_cached_tokens_total + a.worker_cached_tokens_total) / s);
 	const now = tokens.slice(-3), recent = now.reduce((sum, x) => sum + x, 0) / Math.max(1, now.length);
-	setCard("speed", recent ? shortNumber(recent) : "0", `${count(newer.worker_tokens_generated_total)} generated and ${count(newer.worker_prompt_tokens_total)} read since the start`);
+	setCard("speed", recent ? shortNumber(recent) : "0", `${count(newer.worker_tokens_generated_total)} generated and ${count(newer.worker_prompt_tokens_total)} read since the start`,
+		"Line: generated. Dashed: read of prompts.");
 	drawLines(dashboard.cards.speed.svg, [{ class: "line second", values: prompts }, { class: "line", values: tokens }], 10);
 }
 
@@ -145,7 +152,7 @@ function showRequests(newer) {
 	const ended = Object.entries(newer).filter(([key, n]) => key.startsWith("worker_requests_total") && n > 0)
 		.map(([key, n]) => `${count(n)} ${key.match(/"(.*)"/)[1]}`);
 	setCard("requests", `${count(active)} running, ${count(queued)} waiting`, ended.join(", ") || "none has ended yet",
-		`waited ${newer.worker_queue_seconds_count ? seconds(newer.worker_queue_seconds_sum / newer.worker_queue_seconds_count) : "–"} on average · ${plural(newer.worker_pauses_total, "pause", "pauses")}`);
+		`waited ${newer.worker_queue_seconds_count ? seconds(newer.worker_queue_seconds_sum / newer.worker_queue_seconds_count) : "–"} on average, ${plural(newer.worker_pauses_total, "pause", "pauses")}. Line: running. Dashed: waiting.`);
 	const values = name => dashboard.samples.map(sample => sample.values[name]);
 	drawLines(dashboard.cards.requests.svg, [{ class: "line second", values: values("worker_queued_requests") }, { class: "line", values: values("worker_active_requests") }], 2);
 }
@@ -163,8 +170,7 @@ function showPages(newer) {
 	const nUsed = share(used), nCached = Math.min(cells - nUsed, share(cached));
 	[...grid.children].forEach((cell, i) => { cell.className = i < nUsed ? "used" : i < nUsed + nCached ? "cached" : "free"; });
 	setCard("pages", total ? `${percent(used / total)} in use` : "–", "");
-	dashboard.cards.pages.small.replaceChildren(
-		...[["used", used, "in use"], ["cached", cached, "kept for prefixes"], ["free", free, "free"]].flatMap(([name, n, words]) => [make("span", { class: "key-words" }, make("span", { class: `key ${name}`, "aria-hidden": "true" }), `${count(n)} ${words}`), " "]));
+	showKeys("pages", [["used", `${count(used)} in use`], ["cached", `${count(cached)} kept for prefixes`], ["free", `${count(free)} free`]]);
 }
 
 function showCache(newer) {
@@ -182,7 +188,8 @@ function showMemory(newer) {
 	anonymous.style.width = `${100 * kind("anonymous") / whole}%`;
 	file.style.width = `${100 * kind("file") / whole}%`;
 	peak.style.left = `${100 * kind("peak") / whole}%`;
-	setCard("memory", `${bytes(resident)} of ${bytes(planned)}`, `${bytes(kind("anonymous"))} of its own, ${bytes(kind("file"))} of mapped files; at most ${bytes(kind("peak"))} so far`);
+	setCard("memory", `${bytes(resident)} of ${bytes(planned)}`, "");
+	showKeys("memory", [["used", `${bytes(kind("anonymous"))} its own`], ["mapped", `${bytes(kind("file"))} mapped files`], ["mark", `${bytes(kind("peak"))} at most so far`]]);
 }
 
 function showWorker(health, newer) {
