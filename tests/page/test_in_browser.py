@@ -163,6 +163,12 @@ def test_edit_branch_and_regenerate(page):
     # A second line on an edited branch goes on from it.
     say(page, "plain")
     assert texts(page) == [SCRIPTS["sunny"], SCRIPTS["plain"]]
+    # An answer can be written over, too: beside the one that was given.
+    page.click(".message.assistant:last-child .message-buttons button", "Edit")
+    page.clear(".editing textarea")
+    page.type(".editing textarea", "My own words.")
+    page.click(".editing button", "Keep")
+    assert texts(page) == [SCRIPTS["sunny"], "My own words."] and places(page) == ["2/2", "2/2"]
     # Escape leaves an edit as it was.
     page.click(".message.user:first-child .message-buttons button", "Edit")
     page.type(".editing textarea", " more")
@@ -366,6 +372,10 @@ def test_the_key_is_asked_for_and_stays_in_the_session(browser, serve, scripted)
     page.type("#key", "wrong")
     page.press("Enter")
     page.wait("document.getElementById('key-dialog').open && document.getElementById('key-why').textContent.includes('not one of')")
+    page.type("#key", "schlüssel")
+    page.press("Enter")
+    page.wait("document.getElementById('key-why').textContent.includes('ASCII')")
+    page.clear("#key")
     page.type("#key", "secret")
     page.click("#key-form .primary")
     page.wait("!document.getElementById('key-dialog').open")

@@ -101,6 +101,10 @@ function startKeyDialog() {
 		const key = $("key").value.trim();
 		if (!key)
 			return;
+		if (!/^[\x20-\x7e]+$/.test(key)) {
+			$("key-why").textContent = "A key is made of the letters, digits and signs of ASCII: no other can be sent.";
+			return;
+		}
 		sessionStorage.setItem(KEY, key);
 		$("key").value = "";
 		dialog.close("given");
