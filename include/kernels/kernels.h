@@ -105,5 +105,4 @@ size_t kernels_scratch_bytes(int n_threads, int64_t max_n_in);
  * head_dim may not be more than the max_n_in of kernels_create (it never is: the output projection reads all heads). */
 void attention_run(const struct kernels *kernels, struct pool *pool, const struct attention_job *jobs, int n_jobs);
 
-
 #endif

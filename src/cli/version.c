@@ -11,6 +11,11 @@
 #include "text/tokenizer.h"
 #include "worker/worker.h"
 
+/* The Makefile tells. */
+#ifndef TALLOW_COMMIT
+#define TALLOW_COMMIT "unknown"
+#endif
+
 static void print_libraries(void)
 {
 	static void (*const append[])(struct bytes *) = {server_library_version,  json_library_version,
