@@ -205,7 +205,9 @@ bool manifest_digest(struct manifest *manifest, struct pool *pool, manifest_prog
 {
 	size_t n = manifest->n_files, n_begun = 0;
 	struct reading *readings = calloc(n + 1, sizeof *readings);
-	bool ok = readings || no_memory(error);
+	if (!readings)
+		return no_memory(error);
+	bool ok = true;
 	while (ok && n_begun < n)
 		ok = begin_reading(&manifest->files[n_begun], &readings[n_begun], error), n_begun++;
 	ok = ok && read_all(readings, n, pool, progress, context, error);
@@ -397,11 +399,13 @@ bool manifest_check(const struct manifest *manifest, const char *expected, struc
 		return error_set(error, cause.code == ERROR_MEMORY ? ERROR_MEMORY : ERROR_USAGE,
 		                 "--model-sha256 is neither 64 hex digits nor a manifest: %.300s", cause.message);
 	bool *seen = calloc(manifest->n_files + 1, sizeof *seen);
-	bool ok = seen ? text.n_bytes <= MAX_MANIFEST_BYTES ||
-	                     error_set(error, ERROR_USAGE, "--model-sha256 %.200s: %zu bytes are no manifest", expected,
-	                               text.n_bytes)
-	               : no_memory(error);
-	ok = ok && check_lines(manifest, &text, expected, seen, error);
+	bool ok;
+	if (!seen)
+		ok = no_memory(error);
+	else if (text.n_bytes > MAX_MANIFEST_BYTES)
+		ok = error_set(error, ERROR_USAGE, "--model-sha256 %.200s: %zu bytes are no manifest", expected, text.n_bytes);
+	else
+		ok = check_lines(manifest, &text, expected, seen, error);
 	free(seen);
 	mapped_file_close(&text);
 	return ok;
