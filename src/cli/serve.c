@@ -29,6 +29,7 @@
 enum {
 	MAX_STOP_S = 60,    /* a step ends at its next matrix: milliseconds, where nothing hangs */
 	LEAST_THREADS = 16, /* beside those that compute: of the server, the engine, the log and a few connections */
+	LARGE_BLOCK_BYTES = 128 << 10,
 };
 
 /* ---- what the worker asks of the server ---- */
@@ -355,6 +356,9 @@ bool serve_run(const struct options *options, struct error *error)
 	/* A connection has a thread, and threads would spread over many heaps, each of which keeps what it once had: resident
 	 * memory would creep up for thousands of requests. Nothing here allocates often enough to miss them. */
 	mallopt(M_ARENA_MAX, 1);
+	/* What is large goes back to the kernel when it is freed. The C library would raise the bound with the largest block it
+	 * saw freed, and leave holes of that size in the heap. */
+	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
 	struct serving serving = {.options = options, .listen_fd = worker_inherited_socket()};
 	serving.handed_down = serving.listen_fd >= 0;
 	snprintf(serving.worker_id, sizeof serving.worker_id, "tallow-%d", (int)getpid());
