@@ -32,9 +32,9 @@ struct engine {
 	bool thread_runs;
 
 	/* ---- any thread ---- */
+	atomic_bool hurry;         /* catching up ends at its next matrix */
 	atomic_int wanted_threads; /* 0 = no change */
 	struct constraint_memory constraints;
-	atomic_bool hurry; /* catching up ends at its next matrix */
 
 	/* ---- guarded by the mutex ---- */
 	pthread_mutex_t mutex;
@@ -64,9 +64,9 @@ struct engine {
 
 	/* ---- made by the engine's thread; once `loaded`, read by all and changed by nobody ---- */
 	struct tokenizer *tokenizer;
-	struct grammar_vocabulary *vocabulary; /* for constraints and bad_words; NULL: see the next */
+	struct grammar_vocabulary *vocabulary; /* for constraints and bad_words; NULL: see its error */
+	struct chat_template *chat_template;   /* likewise */
 	struct error vocabulary_error;
-	struct chat_template *chat_template; /* NULL: see the next */
 	struct error chat_error;
 	struct error pooling_error; /* where pooling is NONE */
 	enum pooling pooling;       /* of embeddings, never AUTO */
@@ -75,8 +75,8 @@ struct engine {
 	struct model_files *files;
 	struct model *model;                 /* its config and plan; the rest is the engine's thread's */
 	struct model_config config;          /* with the tokenizer's EOS */
-	char model_sha256[DIGEST_HEX_BYTES]; /* "" where nobody asked */
 	struct engine_status facts;          /* what engine_status says that does not change */
+	char model_sha256[DIGEST_HEX_BYTES]; /* "" where nobody asked */
 	bool decode_is_prefill; /* a decoded row has the bits of a prefilled one: pages of answers are shared, too */
 
 	/* ---- the engine's thread alone ---- */

@@ -194,7 +194,7 @@ static grammar_part words_part(struct grammar *g, const char *const *words, size
 		if (!until)
 			g->network.states[states[i]].final = !tree.nodes[i].is_word;
 	}
-	for (size_t i = 0; i < tree.n_nodes && !g->network.failed; i++)
+	for (size_t i = 0; states && i < tree.n_nodes && !g->network.failed; i++)
 		for (int byte = 0; byte < N_BYTES && !tree.nodes[i].is_word; byte++) {
 			uint16_t next = tree.nodes[i].next[byte];
 			if (until || !tree.nodes[next].is_word)
