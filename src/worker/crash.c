@@ -28,6 +28,13 @@ static const char *program_version = "";
 static bool as_json;
 static atomic_flag reporting = ATOMIC_FLAG_INIT;
 
+/* A sanitizer's own report tells more. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const bool sanitizer_reports = true;
+#else
+static const bool sanitizer_reports = false;
+#endif
+
 static int note_image(struct dl_phdr_info *info, size_t size, void *context)
 {
 	(void)size;
@@ -130,11 +137,9 @@ static void take_crash(int number)
 
 void crash_report(const char *version, bool json)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	(void)version;
-	(void)json;
-#else
 	void *frame;
+	if (sanitizer_reports)
+		return;
 	struct sigaction action = {.sa_handler = take_crash, .sa_flags = SA_NODEFER};
 	program_version = version;
 	as_json = json;
@@ -143,5 +148,4 @@ void crash_report(const char *version, bool json)
 	dl_iterate_phdr(note_image, NULL);
 	for (int i = 0; i < N_SIGNALS; i++)
 		sigaction(signals[i], &action, NULL);
-#endif
 }
