@@ -30,6 +30,8 @@ const struct command commands[] = {
     {"inspect", FOR_INSPECT, "tallow inspect PATH ...",
      "print what is understood of a model, and the memory it would take", inspect_run},
     {"bench", FOR_BENCH, "tallow bench --model PATH ...", "measure prefill, decode and the tokenizer", bench_command},
+    {"doctor", FOR_DOCTOR, "tallow doctor [--json]", "tell what this machine gives, and what would make it give more",
+     doctor_run},
     {"tokenize", FOR_TOKENIZE, "tallow tokenize --model PATH < text", "turn standard input into token ids",
      tokenize_run},
     {"detokenize", FOR_DETOKENIZE, "tallow detokenize --model PATH < ids", "turn token ids into text", detokenize_run},

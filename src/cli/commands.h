@@ -36,6 +36,7 @@ bool render_run(const struct options *options, struct error *error) MUST_USE;
 bool perplexity_run(const struct options *options, struct error *error) MUST_USE;
 bool logits_run(const struct options *options, struct error *error) MUST_USE;
 bool completion_run(const struct options *options, struct error *error) MUST_USE;
+bool doctor_run(const struct options *options, struct error *error) MUST_USE;
 bool manual_run(const struct options *options, struct error *error) MUST_USE;
 
 #endif

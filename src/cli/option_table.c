@@ -231,8 +231,8 @@ const struct option_row option_rows[] = {
          "the same, with the reference's weights those that are measured: what the arithmetic costs")},
 
     HEADING(FOR_ALL, "General"),
-    {ROW("json", OPTION_FLAG, FOR_INSPECT | FOR_BENCH | FOR_PERPLEXITY | FOR_CONSTRAIN | TEXTS, NULL, NULL, json,
-         "print JSON")},
+    {ROW("json", OPTION_FLAG, FOR_INSPECT | FOR_DOCTOR | FOR_BENCH | FOR_PERPLEXITY | FOR_CONSTRAIN | TEXTS, NULL, NULL,
+         json, "print JSON")},
     {ROW("config", OPTION_TEXT, FOR_ALL, "FILE", NULL, config,
          "options as lines `name = value`; environment and flags win; serve reads " CONFIG_FILE_DEFAULT
          " if there is one")},

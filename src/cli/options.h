@@ -27,6 +27,7 @@ enum command_set {
 	FOR_CONSTRAIN = 512,
 	FOR_COMPLETION = 1024,
 	FOR_MANUAL = 2048,
+	FOR_DOCTOR = 4096,
 	FOR_ALL = ~0,
 };
 

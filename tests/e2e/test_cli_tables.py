@@ -1,5 +1,7 @@
-"""What is made of the tables of commands and options: files with options, completions, the man page, --version."""
+"""What is made of the tables of commands and options: files with options, completions, the man page, --version; and serve
+--check and doctor."""
 
+import json
 import re
 import shutil
 import socket
@@ -154,3 +156,20 @@ def test_what_would_be_served_is_checked(tallow, tmp_path, orchestrator):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = tallow("serve", "--check", "--model", shipped_model(), "--port", str(taken.getsockname()[1]))
         assert result.returncode == 5
+
+
+# ---- doctor ----
+
+
+def test_doctor_tells_what_the_machine_gives(tallow):
+    result = tallow("doctor", "--json")
+    assert result.returncode == 0 and result.stderr == b"", result.stderr
+    told = json.loads(result.stdout)
+    assert told["isa"] in told["instruction_sets"] and told["instruction_sets"][0] == "scalar"
+    assert 1 <= told["threads"] <= told["cpus"] and told["threads_reason"]
+    assert told["read_gb_s"] > 0 and told["gop_s"]["f32"] > 0 and told["region_us"] >= 0
+    assert told["memory_limit_bytes"] > 0 and told["memory_limit_source"] and all(isinstance(a, str) for a in told["advice"])
+    assert ("plain C" in " ".join(told["advice"])) == (told["isa"] == "scalar")
+    text = tallow("doctor").stdout.decode()
+    assert "%s (used)" % told["isa"] in text and "GB/s read" in text
+    assert "What would give more:" in text or "Nothing to change was found." in text
