@@ -187,7 +187,8 @@ void poster_wait(struct poster *poster, struct pollfd *fds, unsigned n_fds, int 
 	enum { MAX_FDS = 8 };
 	struct pollfd all[MAX_FDS + 1];
 	unsigned n = n_fds < MAX_FDS ? n_fds : MAX_FDS;
-	memcpy(all, fds, n * sizeof *fds);
+	if (n > 0)
+		memcpy(all, fds, n * sizeof *fds);
 	all[n] = (struct pollfd){.fd = poster->fd, .events = POLLIN};
 	if (take_answers(poster))
 		timeout_ms = 0; /* what ended need not wait for the time */
