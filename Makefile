@@ -102,7 +102,7 @@ endif
 
 .PHONY: all
 all: deps ## build the worker (the default)
-	@$(SUBMAKE) build
+	+@$(SUBMAKE) build
 
 .PHONY: build
 build: $(BIN)
@@ -205,7 +205,7 @@ uninstall: ## remove what install put there
 .PHONY: test unit e2e neon test-programs
 test-programs: $(TESTS) $(BIN)
 test: test-deps ## all tests, from nothing
-	@$(SUBMAKE) test-programs
+	+@$(SUBMAKE) test-programs
 	@$(MAKE) --no-print-directory unit e2e
 
 unit: $(TESTS) ## unit tests
@@ -217,13 +217,13 @@ e2e: $(BIN) ## end-to-end tests: start the real binary
 neon: ## unit tests of the kernels and the model on AArch64, in qemu; the kernels also on a CPU without dot products
 	@tests/tools/install.sh "" "aarch64-linux-gnu-gcc /usr/aarch64-linux-gnu/lib/libc.so qemu-aarch64-static" "$(NEON_DEBS)"
 	@tests/tools/arm64_root.sh build/neon/root "$(ARM64_DEBS)"
-	@$(SUBMAKE) CONFIG=neon unit
-	@$(SUBMAKE) CONFIG=neon unit NEON_CPU=cortex-a72 TESTS="build/neon/tests/test_kernels build/neon/tests/test_quant"
+	+@$(SUBMAKE) CONFIG=neon unit
+	+@$(SUBMAKE) CONFIG=neon unit NEON_CPU=cortex-a72 TESTS="build/neon/tests/test_kernels build/neon/tests/test_quant"
 
 .PHONY: cpus cpus-short
 cpus cpus-short: test-deps ## unit and a few end-to-end tests as other CPUs, emulated and of OpenBLAS; cpus-short is CI's part
 	@tests/tools/install.sh "" "qemu-x86_64-static" "$(QEMU_DEBS)"
-	@$(SUBMAKE) test-programs
+	+@$(SUBMAKE) test-programs
 	@tests/tools/cpus.sh $(if $(filter cpus,$@),full,short) $(BIN) $(BUILD)/tests
 
 # Beside a worker of their own; what they need is fetched from the registries into build/clients.
@@ -287,7 +287,7 @@ page-test: all ## the page in a headless Chromium, with real clicks and axe-core
 
 .PHONY: faults
 faults: test-deps ## each allocation of loading and of requests of every dialect fails in its turn: some minutes
-	@$(SUBMAKE) build/release/tests/test_faults
+	+@$(SUBMAKE) build/release/tests/test_faults
 	@TALLOW_FAULT_STRIDE=1 build/release/tests/test_faults
 
 .PHONY: language-eval
@@ -307,23 +307,23 @@ accuracy: all ## KL, perplexity and answers of each weight and KV type beside f3
 
 .PHONY: debug asan tsan tsan-e2e fuzz fuzz-programs fuzz-corpus
 debug: deps ## build with assertions and no optimisation
-	@$(SUBMAKE) CONFIG=debug build
+	+@$(SUBMAKE) CONFIG=debug build
 asan: test-deps ## unit tests and some end-to-end ones under ASan and UBSan
-	@$(SUBMAKE) CONFIG=asan test-programs
+	+@$(SUBMAKE) CONFIG=asan test-programs
 	@$(MAKE) --no-print-directory CONFIG=asan unit e2e E2E="tests/e2e/test_http_execute.py tests/e2e/test_generate.py tests/e2e/test_soak.py"
 tsan: test-deps ## unit tests under TSan
-	@$(SUBMAKE) CONFIG=tsan test-programs
+	+@$(SUBMAKE) CONFIG=tsan test-programs
 	@$(MAKE) --no-print-directory CONFIG=tsan unit
 tsan-e2e: test-deps ## end-to-end tests under TSan (E2E=files for some): an hour
-	@$(SUBMAKE) CONFIG=tsan build
+	+@$(SUBMAKE) CONFIG=tsan build
 	@$(MAKE) --no-print-directory CONFIG=tsan e2e
 
 fuzz-programs: $(FUZZ_PROGRAMS)
 fuzz: fuzz-deps ## fuzz the parsers of model files, templates and requests from tests/fuzz/corpus (FUZZ_SECONDS=20 for each)
-	@$(SUBMAKE) CONFIG=fuzz fuzz-programs
+	+@$(SUBMAKE) CONFIG=fuzz fuzz-programs
 	@tests/tools/fuzz.sh run build/fuzz "$(or $(FUZZ_SECONDS),20)" $(FUZZ_TARGETS)
 fuzz-corpus: fuzz-deps ## add what `make fuzz` found to tests/fuzz/corpus, as few files as reach the same
-	@$(SUBMAKE) CONFIG=fuzz fuzz-programs
+	+@$(SUBMAKE) CONFIG=fuzz fuzz-programs
 	@tests/tools/fuzz.sh keep build/fuzz 0 $(FUZZ_TARGETS)
 
 .PHONY: soak soak-connections fuzz-server
@@ -342,10 +342,10 @@ lint: lint-deps layers isa hardened ## clang-format, clang-tidy, cppcheck, layer
 layers: ## check the includes against the layer table
 	@$(PYTHON) tests/lint/layers.py
 isa: deps ## check that no object has an instruction beyond the set of its file
-	@$(SUBMAKE) build
+	+@$(SUBMAKE) build
 	@$(PYTHON) tests/lint/isa.py $(BUILD)
 hardened: deps ## check that the program is linked and compiled as it should be against attacks
-	@$(SUBMAKE) build
+	+@$(SUBMAKE) build
 	@$(PYTHON) tests/lint/hardened.py $(BIN) $(BUILD)
 format: ## rewrite the sources as clang-format wants them
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.inc')
