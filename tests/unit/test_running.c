@@ -81,7 +81,7 @@ static void there_is_an_end_of_places_and_none_of_crashes(void **state)
 {
 	(void)state;
 	struct running *running = make();
-	char body[16];
+	char body[32];
 	int n = 0;
 	while (snprintf(body, sizeof body, "%d", n) && running_begin(running, mark_of(running, body)) >= 0)
 		n++;
