@@ -376,7 +376,8 @@ def test_a_job_can_be_cancelled_before_its_stream_is_opened(shared_worker):
 
 def test_a_long_job_loses_nothing_before_it_is_opened(shared_worker):
     port = shared_worker.port
-    url = post(port, "/v1/inference", dict(LONG, job_id="long")).json()["sse_url"]
+    # So many that a slow machine is done within the minute that a job waits for its reader.
+    url = post(port, "/v1/inference", dict(LONG, job_id="long", max_tokens=200)).json()["sse_url"]
     wait_until(lambda: shared_worker.ended("long"))
     with Stream(port, url) as stream:
         events = list(stream)
