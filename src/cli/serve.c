@@ -362,7 +362,8 @@ bool serve_run(const struct options *options, struct error *error)
 	struct serving serving = {.options = options, .listen_fd = worker_inherited_socket()};
 	serving.handed_down = serving.listen_fd >= 0;
 	snprintf(serving.worker_id, sizeof serving.worker_id, "tallow-%d", (int)getpid());
-	if (!take_environment_key(&serving, error) || (options->supervise && !supervise(&serving, error)))
+	if (!take_environment_key(&serving, error) ||
+	    (options->supervise && !options->check_only && !supervise(&serving, error)))
 		return false;
 	/* It forks, and so comes before all threads: that of the log (which cli_main ends, having the last word), and those that
 	 * are tried. */

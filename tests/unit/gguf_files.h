@@ -70,6 +70,14 @@ static inline void put_key_array(struct bytes *out, const char *key, uint32_t ty
 	put_u64(out, n_items);
 }
 
+/* The head of a part of a split set that holds nothing else. */
+static inline void put_part_of_set(struct bytes *out, uint16_t number, uint16_t count)
+{
+	put_header(out, 0, 2);
+	put_key_u16(out, "split.no", number);
+	put_key_u16(out, "split.count", count);
+}
+
 /* One dimension. */
 static inline void put_tensor(struct bytes *out, const char *name, uint64_t n_values, uint32_t type, uint64_t offset)
 {

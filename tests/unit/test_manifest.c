@@ -64,9 +64,7 @@ static void write_weights(const char *name)
 static void write_gguf_part(const char *name, uint16_t number, uint16_t count)
 {
 	struct bytes file = {0};
-	put_header(&file, 0, 2);
-	put_key_u16(&file, "split.no", number);
-	put_key_u16(&file, "split.count", count);
+	put_part_of_set(&file, number, count);
 	file_write(at(name), file.data, file.n_bytes);
 	bytes_free(&file);
 }

@@ -303,8 +303,7 @@ function showProblem(problem) {
 
 async function stream(answer, request) {
 	const controller = chat.controller = new AbortController();
-	const began = performance.now();
-	let first = 0, usage = null, reason = null, notes = null;
+	const told = newTelling();
 	answer.state = "waiting";
 	answer.facts = null;
 	$("chat-problem").textContent = "";
@@ -321,31 +320,24 @@ async function stream(answer, request) {
 			scrollToEnd();
 	});
 	try {
-		const response = await call("/v1/chat/completions", { body: request, signal: controller.signal });
-		notes = response.headers.get("X-Constraints");
-		for await (const chunk of eventsOf(response)) {
-			usage = chunk.usage || usage;
-			const choice = chunk.choices && chunk.choices[0];
-			if (!choice)
-				continue;
-			reason = choice.finish_reason || reason;
-			if (takeDelta(answer, choice)) {
-				first ||= performance.now();
-				if (answer.state === "waiting") {
-					answer.state = "streaming";
-					shown.settle();
-				}
-				paint.soon();
+		await readChoices("/v1/chat/completions", { body: request, signal: controller.signal }, told, choice => {
+			if (!takeDelta(answer, choice))
+				return false;
+			if (answer.state === "waiting") {
+				answer.state = "streaming";
+				shown.settle();
 			}
-		}
+			paint.soon();
+			return true;
+		});
 		answer.state = "whole";
 	} catch (error) {
 		answer.state = controller.signal.aborted ? "stopped" : "failed";
 		answer.facts = controller.signal.aborted ? null : error.message + (error.retryAfter ? ` Try again in ${error.retryAfter} s.` : "");
 	}
-	answer.cutShort = reason === "length";
+	answer.cutShort = told.reason === "length";
 	if (answer.state !== "failed")
-		answer.facts = answerFacts(answer, usage, reason, began, first, notes);
+		answer.facts = answerFacts(answer, told);
 	chat.controller = null;
 	$("send").hidden = false;
 	$("stop").hidden = true;
@@ -394,7 +386,7 @@ function constraintNotes(text) {
 
 const REASONS = { length: "as many tokens as there may be", stop: null, tool_calls: null };
 
-function answerFacts(answer, usage, reason, began, first, notes) {
+function answerFacts(answer, { began, first, usage, reason, notes }) {
 	const facts = [];
 	if (answer.state === "stopped")
 		facts.push("stopped");

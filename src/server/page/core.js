@@ -202,6 +202,27 @@ async function* eventsOf(response) {
 	}
 }
 
+/* What a stream tells beside its text, filled in while it comes, so that it stands where the stream breaks off. */
+function newTelling() {
+	return { began: performance.now(), first: 0, usage: null, reason: null, notes: null };
+}
+
+/* Gives each choice of a stream to `take`, which says whether it brought something to show. */
+async function readChoices(path, options, told, take) {
+	const response = await call(path, options);
+	told.notes = response.headers.get("X-Constraints");
+	for await (const chunk of eventsOf(response)) {
+		told.usage = chunk.usage || told.usage;
+		const choice = chunk.choices && chunk.choices[0];
+		if (!choice)
+			continue;
+		told.reason = choice.finish_reason || told.reason;
+		const now = performance.now();
+		if (take(choice))
+			told.first ||= now;
+	}
+}
+
 /* Calls `paint` once for each frame in which it was asked for; hidden pages have none, and wait for `now`. */
 function painter(paint) {
 	let asked = 0;

@@ -43,8 +43,8 @@ async function continuePrompt() {
 		return;
 	}
 	const controller = playground.controller = new AbortController();
-	const began = performance.now();
-	let first = 0, usage = null, reason = null, notes = null, state = "whole";
+	const told = newTelling();
+	let state = "whole";
 	Object.assign(playground, { text: "", tokens: [], view: null });
 	$("output-box").replaceChildren();
 	$("output-box").setAttribute("aria-busy", "true");
@@ -54,21 +54,13 @@ async function continuePrompt() {
 	announce("The model continues the prompt");
 	const paint = painter(paintOutput);
 	try {
-		const response = await call("/v1/completions", { body: request, signal: controller.signal });
-		notes = response.headers.get("X-Constraints");
-		for await (const chunk of eventsOf(response)) {
-			usage = chunk.usage || usage;
-			const choice = chunk.choices && chunk.choices[0];
-			if (!choice)
-				continue;
-			reason = choice.finish_reason || reason;
+		await readChoices("/v1/completions", { body: request, signal: controller.signal }, told, choice => {
 			playground.text += choice.text;
 			playground.tokens.push(...completionTokens(choice.logprobs));
-			if (choice.text) {
-				first ||= performance.now();
+			if (choice.text)
 				paint.soon();
-			}
-		}
+			return choice.text !== "";
+		});
 	} catch (error) {
 		state = controller.signal.aborted ? "stopped" : "failed";
 		facts.textContent = error.message;
@@ -81,7 +73,7 @@ async function continuePrompt() {
 	$("take-over").hidden = !playground.text;
 	facts.classList.toggle("wrong", state === "failed");
 	if (state !== "failed")
-		facts.textContent = answerFacts({ state }, usage, reason, began, first, notes);
+		facts.textContent = answerFacts({ state }, told);
 	announce(state === "failed" ? facts.textContent : `Continued: ${playground.text.slice(0, 600)}`);
 }
 
