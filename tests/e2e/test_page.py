@@ -98,7 +98,7 @@ def test_no_page(worker):
 
 def test_every_path_that_it_asks_is_a_route(shared_worker, page):
     script = re.search(r"<script>(.*)</script>", page.body.decode(), re.DOTALL)[1]
-    asked = set(re.findall(r'(?:call|relative)\("(/[^"]*)"', script))
+    asked = set(re.findall(r'(?:call|readChoices|relative)\("(/[^"]*)"', script))
     assert asked == {"/v1/chat/completions", "/v1/completions", "/apply-template", "/info", "/metrics", "/health"}
     routes = {endpoint.split(" ")[1] for endpoint in get(shared_worker.port, "/info").json()["endpoints"]}
     assert asked <= routes and "/" in routes
