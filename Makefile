@@ -22,7 +22,8 @@ LINT_DEBS   := clang-format clang-tidy cppcheck
 FUZZ_DEBS   := clang libclang-rt-14-dev
 QEMU_DEBS   := qemu-user-static
 NEON_DEBS   := gcc-aarch64-linux-gnu libc6-dev-arm64-cross $(QEMU_DEBS)
-ARM64_DEBS  := libcmocka-dev libcmocka0 libcjson-dev libcjson1 libopenblas-serial-dev
+ARM64_DEBS  := libcmocka-dev libcmocka0 libcjson-dev libcjson1 libopenblas-serial-dev libgnutls28-dev \
+               libgnutls30 libnettle8 libhogweed6 libgmp10 libidn2-0 libunistring2 libp11-kit0 libtasn1-6 libffi8
 
 # libFuzzer itself; the name of a file that is not there when it is missing.
 FUZZ_LIB = $(or $(firstword $(wildcard /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a)),/usr/lib/libFuzzer.a)
@@ -75,17 +76,18 @@ SOURCES := $(sort $(wildcard src/*/*.c src/*/*/*.c))
 TESTS   := $(sort $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)))
 
 # CONFIG=neon: the layers that the NEON kernels matter to, with their tests, for AArch64 on another machine. Debian's
-# libraries for it are unpacked under ROOT (tests/tools/arm64_root.sh), GnuTLS not among them.
+# libraries for it are unpacked under ROOT (tests/tools/arm64_root.sh).
 ifeq ($(CONFIG),neon)
 ROOT      := $(BUILD)/root
 CC        := aarch64-linux-gnu-gcc
 AR        := aarch64-linux-gnu-ar
 MULTIARCH := aarch64-linux-gnu
 INCLUDES   = -Iinclude -Isrc -I$(BLAS_INCLUDE) -I$(ROOT)/usr/include
-LIBS       = $(BLAS_WRAP) $(BLAS_LIB) -L$(ROOT)/usr/lib/$(MULTIARCH) -lcjson -lm -lpthread
+LIBS       = $(BLAS_WRAP) $(BLAS_LIB) -L$(ROOT)/usr/lib/$(MULTIARCH) -lcjson -lgnutls -lm -lpthread
 CFLAGS_neon   = $(CFLAGS_release)
-LDFLAGS_neon := $(LDFLAGS_release) '-Wl,-rpath,$$ORIGIN/../root/usr/lib/$(MULTIARCH)'
-SOURCES   := $(filter-out src/base/digest.c,$(sort $(wildcard $(foreach layer,base tensor kernels model,src/$(layer)/*.c src/$(layer)/*/*.c))))
+LDFLAGS_neon := $(LDFLAGS_release) '-Wl,-rpath,$$ORIGIN/../root/usr/lib/$(MULTIARCH)' \
+                -Wl,-rpath-link,$(ROOT)/usr/lib/$(MULTIARCH),--disable-new-dtags # those of libraries, too, are found there
+SOURCES   := $(sort $(wildcard $(foreach layer,base tensor kernels model,src/$(layer)/*.c src/$(layer)/*/*.c)))
 TESTS     := $(patsubst %,$(BUILD)/tests/test_%,platform pool kernels quant matmul attention model)
 NEON_CPU  := max
 export TALLOW_RUNNER := qemu-aarch64-static -L /usr/$(MULTIARCH) -cpu $(NEON_CPU)

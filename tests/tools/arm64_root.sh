@@ -4,7 +4,8 @@
 #   arm64_root.sh folder "packages"
 set -eu
 root=$1
-[ -e "$root/complete" ] && exit 0
+[ "$(cat "$root/complete" 2>/dev/null)" = "$2" ] && exit 0
+rm -rf "$root"
 echo "Fetching for arm64: $2"
 mkdir -p "$root/apt/state/lists/partial" "$root/apt/cache/archives/partial" "$root/apt/packages"
 root=$(cd "$root" && pwd)
@@ -21,4 +22,4 @@ for package in "$root"/apt/packages/*.deb; do
 	dpkg-deb -x "$package" "$root"
 done
 rm -r "$root/apt"
-: >"$root/complete"
+echo "$2" >"$root/complete"
