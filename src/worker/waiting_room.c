@@ -8,7 +8,7 @@
 
 enum { PATIENCE_MS = 2000, ANSWER_BYTES = 600 };
 
-#define WORDS "the worker crashed and is being restarted"
+#define WORDS "the worker is being started; try again in a second"
 
 /* By the beginning of the path; the last is for all others. */
 static const struct form {
