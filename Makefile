@@ -14,9 +14,9 @@ BIN     := $(if $(filter release,$(CONFIG)),build/tallow,$(BUILD)/tallow)
 
 # ---- dependencies: each is asked for by pkg-config, installed only when missing ----
 
-BUILD_PKGS  := libmicrohttpd libcjson libutf8proc libpcre2-8 libcurl
+BUILD_PKGS  := libmicrohttpd libcjson libutf8proc libpcre2-8 libcurl zlib
 BUILD_DEBS  := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libutf8proc-dev libpcre2-dev \
-               libcurl4-openssl-dev libopenblas-serial-dev curl
+               libcurl4-openssl-dev libopenblas-serial-dev zlib1g-dev curl
 TEST_DEBS   := libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-jsonschema
 LINT_DEBS   := clang-format clang-tidy cppcheck
 FUZZ_DEBS   := clang libclang-rt-14-dev

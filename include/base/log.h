@@ -6,6 +6,8 @@
  * room are dropped; how many comes in a line "log_lines_dropped" in their place. A process that dies without log_stop
  * loses what is in the ring, a moment's worth where somebody reads.
  *
+ * With log_open lines go to a file instead; what is no line (the ready line, the bar, the reason of an end) does not.
+ *
  *     log_event(LOG_INFO, "request_end", request_id, LOG_INT("tokens_out", 12), LOG_MS("decode_ms", 80.5));
  *
  * plain:  12:30:01.123 info  request_end  req=ab12 tokens_out=12 decode_ms=80.5
@@ -14,6 +16,7 @@
 #ifndef TALLOW_BASE_LOG_H
 #define TALLOW_BASE_LOG_H
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,8 +39,18 @@ struct log_field {
 #define LOG_MS(k, v)     ((struct log_field){.key = (k), .kind = LOG_FIELD_DOUBLE, .number = (v)})
 #define LOG_NUMBER(k, v) LOG_MS(k, v)
 
+/* How the log's file is opened. Not blocking: a FIFO that nobody reads is an error. The sandbox lets files be opened for
+ * writing in this way alone. */
+enum { LOG_OPEN_FLAGS = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
+
 /* Once, before other threads start. */
 void log_init(enum log_level level, enum log_format format);
+/* Lines are appended to that file, which is made (0640) where it is not there; once, before log_start. ERROR_USAGE. */
+bool log_open(const char *path, struct error *error) MUST_USE;
+/* Opens the file again, after it was moved away; where it cannot be, lines go on to the old one. From any thread. */
+void log_reopen(void);
+/* Whether a line that is logged now is taken at once: for a process that may not wait and has no log_start. */
+bool log_has_room(void);
 /* From here on nobody who logs waits for a reader. ERROR_MEMORY when there is no thread for it. */
 bool log_start(struct error *error) MUST_USE;
 /* Waits until what was logged is written, at most a second; what is logged later is dropped. By one thread, last thing

@@ -88,5 +88,6 @@ bool server_set_keys(struct server *server, const struct api_key *keys, int n_ke
 /* Appends the name and version of the HTTP library. */
 struct bytes;
 void server_library_version(struct bytes *out);
+void server_compression_version(struct bytes *out);
 
 #endif

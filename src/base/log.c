@@ -125,7 +125,7 @@ void log_fields(enum log_level level, const char *event, const char *request_id,
 		return;
 	int saved_errno = errno; /* callers log first and look at errno after */
 	char line[LOG_LINE_BYTES];
-	writer_put(STDERR_FILENO, line, format_line(line, level, event, request_id, fields), NULL);
+	writer_put(WRITER_LOG, line, format_line(line, level, event, request_id, fields), NULL);
 	errno = saved_errno;
 }
 
@@ -134,7 +134,7 @@ void log_raw(int fd, const char *data, size_t n_bytes, const char *failure)
 	int saved_errno = errno;
 	for (size_t n; n_bytes > 0; data += n, n_bytes -= n) {
 		n = n_bytes < LOG_LINE_BYTES ? n_bytes : LOG_LINE_BYTES;
-		writer_put(fd, data, n, failure);
+		writer_put(fd == STDOUT_FILENO ? WRITER_OUTPUT : WRITER_ERRORS, data, n, failure);
 	}
 	errno = saved_errno;
 }
@@ -143,6 +143,21 @@ static size_t tell_dropped(uint64_t n_dropped, char *line)
 {
 	const struct log_field fields[] = {LOG_INT("lines", n_dropped), {.key = NULL}};
 	return format_line(line, LOG_WARN, "log_lines_dropped", NULL, fields);
+}
+
+bool log_open(const char *path, struct error *error)
+{
+	return writer_open(path, error);
+}
+
+void log_reopen(void)
+{
+	writer_reopen();
+}
+
+bool log_has_room(void)
+{
+	return writer_has_room();
 }
 
 bool log_start(struct error *error)

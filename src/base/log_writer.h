@@ -1,4 +1,4 @@
-/* The log's way out: bytes for standard output and standard error, from any thread.
+/* The log's way out: bytes for standard output, standard error and the log's own file, from any thread.
  *
  * Until writer_start, and in commands that never call it, a put is a write(2) of the caller. From then on it is a copy into
  * a bounded ring, and one thread writes: whoever logs never waits for whoever reads. The thread asks poll before each
@@ -24,8 +24,18 @@ typedef size_t writer_tell(uint64_t n_dropped, char *line);
 bool writer_start(writer_tell *tell, struct error *error) MUST_USE;
 /* Waits for what is in the ring, at most timeout_ms; what is put later is dropped. Harmless when it was not started. */
 void writer_stop(int timeout_ms);
-/* fd is 1 or 2; at most LOG_LINE_BYTES. `failure` (static) is logged as a warning when a write of these bytes fails; NULL:
- * nothing is. */
-void writer_put(int fd, const char *data, size_t n_bytes, const char *failure);
+/* WRITER_LOG is standard error until a file is opened for it. */
+enum writer_output { WRITER_OUTPUT, WRITER_ERRORS, WRITER_LOG, N_WRITER_OUTPUTS };
+
+/* The file, made where it is not there (0640), that lines of the log are appended to from now on; once, before writer_start.
+ * ERROR_USAGE when it cannot be opened. */
+bool writer_open(const char *path, struct error *error) MUST_USE;
+/* Opens it again, which may have been moved away; by the writer's thread, once that runs. When it cannot be opened the old
+ * one stays, and a line in it says why. Harmless without a file. */
+void writer_reopen(void);
+/* Whether the log would take a byte at once. */
+bool writer_has_room(void);
+/* At most LOG_LINE_BYTES. `failure` (static) is logged as a warning when a write of these bytes fails; NULL: nothing is. */
+void writer_put(enum writer_output output, const char *data, size_t n_bytes, const char *failure);
 
 #endif

@@ -240,6 +240,9 @@ const struct option_row option_rows[] = {
          "least severe messages on standard error; other commands than serve start from warn")},
     {ROW("log-format", OPTION_CHOICE, PLANS, "auto|plain|json", "auto", log_format,
          "auto: plain on a terminal, else JSON lines")},
+    {ROW("log-file", OPTION_TEXT, FOR_SERVE, "FILE", NULL, log_file,
+         "the log is appended there instead (the reason of an end is said on standard error, too); SIGUSR1 opens it "
+         "again")},
     {ROW("quiet", OPTION_FLAG, PLANS, NULL, NULL, quiet, "log errors only, show no progress"), .letter = 'q'},
     {ROW("help", OPTION_FLAG, FOR_ALL, NULL, NULL, help, "print this"), .letter = 'h', .source = FROM_FLAG},
     {ROW("version", OPTION_FLAG, FOR_ALL, NULL, NULL, version, "print the version"), .source = FROM_FLAG},

@@ -61,6 +61,7 @@ struct options {
 	/* log */
 	int log_level;  /* enum log_level */
 	int log_format; /* enum log_format */
+	const char *log_file;
 
 	/* sampling */
 	int n_stops;

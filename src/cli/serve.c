@@ -243,6 +243,7 @@ static struct worker *create_worker(struct serving *serving, struct error *error
 	    .shutdown_timeout_ms = options->shutdown_timeout_ms,
 	    .readable = readable.paths,
 	    .n_readable = readable.n,
+	    .log_file = options->log_file,
 	    .no_sandbox = options->no_sandbox,
 	    .binds_low_port = options->port > 0 && options->port < 1024,
 	    .exit_with_parent = options->exit_with_parent && !serving->memory,

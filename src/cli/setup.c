@@ -54,7 +54,8 @@ static bool set_cpus(const char *list, struct error *error)
 
 bool setup_logs_are_json(const struct options *options)
 {
-	return options->log_format == LOG_FORMAT_JSON || (options->log_format == LOG_FORMAT_AUTO && !isatty(STDERR_FILENO));
+	return options->log_format == LOG_FORMAT_JSON ||
+	       (options->log_format == LOG_FORMAT_AUTO && (options->log_file || !isatty(STDERR_FILENO)));
 }
 
 bool setup_process(const struct options *options, bool serves, struct error *error)
@@ -65,7 +66,9 @@ bool setup_process(const struct options *options, bool serves, struct error *err
 		level = LOG_WARN;
 	if (options->quiet && level < LOG_ERROR)
 		level = LOG_ERROR;
-	log_init(level, (enum log_format)options->log_format);
+	log_init(level, setup_logs_are_json(options) ? LOG_FORMAT_JSON : LOG_FORMAT_PLAIN);
+	if (options->log_file && !log_open(options->log_file, error))
+		return false;
 	return !options->cpu_mask || set_cpus(options->cpu_mask, error);
 }
 

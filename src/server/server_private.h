@@ -15,6 +15,7 @@
 #include "server/http/gate.h"
 #include "server/http/keys.h"
 #include "server/http/listener.h"
+#include "server/http/trace.h"
 #include "server/server.h"
 #include "server/watchdog.h"
 
@@ -93,6 +94,8 @@ struct exchange {
 	int64_t started_ns;
 
 	char request_id[REQUEST_ID_BYTES + 1];
+	struct trace trace;
+	bool takes_gzip;
 	const struct route *route;     /* NULL: no such path */
 	const struct dialect *dialect; /* the route's; the worker's while there is none */
 	char path_argument[PATH_ARGUMENT_BYTES + 1];

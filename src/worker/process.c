@@ -21,6 +21,7 @@ static void fill_taken(sigset_t *set)
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR1);
 }
 
 void worker_hold_signals(void)
@@ -33,6 +34,7 @@ void worker_hold_signals(void)
 void worker_release_signals(void)
 {
 	sigset_t taken;
+	signal(SIGUSR1, SIG_IGN); /* nothing to reopen for */
 	fill_taken(&taken);
 	pthread_sigmask(SIG_UNBLOCK, &taken, NULL);
 }
@@ -42,7 +44,6 @@ int signals_open(struct error *error)
 	sigset_t taken;
 	fill_taken(&taken);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGUSR1, SIG_IGN);
 	signal(SIGUSR2, SIG_IGN);
 	pthread_sigmask(SIG_BLOCK, &taken, NULL);
 	int fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -71,6 +72,7 @@ void signals_end_at_once(void)
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	signal(SIGHUP, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
 	pthread_sigmask(SIG_UNBLOCK, &taken, NULL);
 }
 

@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 
-/* Blocks SIGTERM, SIGINT and SIGHUP in this thread (and those it will start) and ignores SIGPIPE, SIGUSR1 and SIGUSR2,
- * which would end the process. Returns a descriptor that is readable when one of the blocked ones came, or -1. */
+/* Blocks SIGTERM, SIGINT, SIGHUP and SIGUSR1 in this thread (and those it will start) and ignores SIGPIPE and SIGUSR2, which
+ * would end the process. Returns a descriptor that is readable when one of the blocked ones came, or -1. */
 int signals_open(struct error *error) MUST_USE;
 /* The next signal that came, or 0. */
 int signals_next(int fd);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/log.h"
 
 /* Sanitizers trace the process at its end, and coverage is written to files then. */
 extern void __gcov_dump(void) __attribute__((weak));
@@ -38,10 +39,12 @@ static void note(struct sandbox *sandbox, const char *what, int reason)
 	snprintf(sandbox->why_not + n, sizeof sandbox->why_not - n, "%s%s: %s", n ? "; " : "", what, strerror(reason));
 }
 
-void sandbox_init(struct sandbox *sandbox, bool wanted)
+void sandbox_init(struct sandbox *sandbox, bool wanted, const char *log_file)
 {
 	const char *reason = wanted ? build_reason() : "--no-sandbox";
-	*sandbox = (struct sandbox){.wanted = reason == NULL};
+	struct stat info;
+	bool reopens = log_file && stat(log_file, &info) == 0 && S_ISREG(info.st_mode);
+	*sandbox = (struct sandbox){.wanted = reason == NULL, .log_file = reopens ? log_file : NULL};
 	if (reason)
 		snprintf(sandbox->why_not, sizeof sandbox->why_not, "%s", reason);
 }
@@ -89,7 +92,24 @@ static void allow_links(int rules, const char *folder, int depth, int *n_left)
 		closedir(entries);
 }
 
-static bool restrict_files(const char *const *paths, size_t n_paths)
+/* It may be moved away, and be made anew. */
+static void allow_log(int rules, const char *log_file)
+{
+	char folder[PATH_MAX];
+	snprintf(folder, sizeof folder, "%s", log_file);
+	char *slash = strrchr(folder, '/');
+	if (slash)
+		slash[slash == folder] = 0;
+	int fd = open(slash ? folder : ".", O_PATH | O_CLOEXEC);
+	struct landlock_path_beneath_attr rule = {
+	    .allowed_access = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG, .parent_fd = fd};
+	if (fd < 0)
+		return;
+	(void)syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+	close(fd);
+}
+
+static bool restrict_files(const char *log_file, const char *const *paths, size_t n_paths)
 {
 	/* Facts of the system that are read while serving, too: CPUs, quota, memory. */
 	static const char *const facts[] = {"/proc", "/sys", "/dev/null", "/dev/urandom"};
@@ -103,6 +123,8 @@ static bool restrict_files(const char *const *paths, size_t n_paths)
 	for (size_t i = 0; i < n_paths; i++)
 		if (allow_path(rules, paths[i]))
 			allow_links(rules, paths[i], 0, &n_left);
+	if (log_file)
+		allow_log(rules, log_file);
 	bool ok = syscall(SYS_landlock_restrict_self, rules, 0) == 0;
 	int reason = errno;
 	close(rules);
@@ -138,7 +160,7 @@ void sandbox_narrow_files(struct sandbox *sandbox, const char *const *paths, siz
 		return;
 	}
 	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	if (abi > 0 && restrict_files(paths, n_paths))
+	if (abi > 0 && restrict_files(sandbox->log_file, paths, n_paths))
 		sandbox->landlock_abi = abi;
 	else
 		note(sandbox, "landlock", errno);
@@ -276,7 +298,19 @@ static void check_no_address(struct program *program)
 	answer(program, REFUSED);
 }
 
-static void write_program(struct program *program)
+/* To read; or to append as the log does, which some may. */
+static void check_open(struct program *program, bool appends)
+{
+	emit(program, BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 5);
+	load(program, argument(2));
+	emit(program, BPF_JMP | BPF_JEQ | BPF_K, appends ? LOG_OPEN_FLAGS : O_RDONLY, 2, 0);
+	emit(program, BPF_JMP | BPF_JSET | BPF_K, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0, 1);
+	answer(program, REFUSED);
+	answer(program, SECCOMP_RET_ALLOW);
+}
+
+/* appends: whether files may be opened as the log opens its own. */
+static void write_program(struct program *program, bool appends)
 {
 	program->n = 0;
 	load(program, offsetof(struct seccomp_data, arch));
@@ -290,7 +324,7 @@ static void write_program(struct program *program)
 	check_bits(program, SYS_clone, 0, 0x00010000, true); /* CLONE_THREAD */
 	check_bits(program, SYS_mmap, 2, PROT_EXEC, false);
 	check_bits(program, SYS_mprotect, 2, PROT_EXEC, false);
-	check_bits(program, SYS_openat, 2, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND, false);
+	check_open(program, appends);
 	check_value(program, SYS_prctl, 0, PR_SET_NAME);
 	check_no_address(program);
 	/* Its arguments lie in memory, where they can change after a look; libraries then do with clone. */
@@ -307,7 +341,7 @@ void sandbox_close(struct sandbox *sandbox)
 	sandbox->not_dumpable = prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
 	if (!sandbox->not_dumpable)
 		note(sandbox, "dumpable", errno);
-	write_program(&program);
+	write_program(&program, sandbox->log_file && sandbox->landlock_abi > 0);
 	struct sock_fprog filter = {.len = program.n, .filter = program.code};
 	errno = ENOSYS;
 	sandbox->seccomp = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) == 0;

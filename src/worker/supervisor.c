@@ -68,10 +68,10 @@ static _Noreturn void give_up(struct supervisor *supervisor, const char *words)
 {
 	char line[300];
 	int n = snprintf(line, sizeof line, "tallow: %s\n", words);
-	if (may_tell()) {
+	if (log_has_room())
 		log_event(LOG_ERROR, "exit", NULL, LOG_INT("exit_code", EXIT_GAVE_UP), LOG_TEXT("message", words));
+	if (may_tell())
 		log_raw(STDERR_FILENO, line, (size_t)n, NULL);
-	}
 	systemd_notify("STOPPING=1");
 	end(supervisor, EXIT_GAVE_UP);
 }
@@ -153,7 +153,7 @@ static void take_crash(struct supervisor *supervisor, int number)
 	note_crash(supervisor, now_ns);
 	int n_running = running_crashed(supervisor->options->memory->running, now_ns);
 	int n = crashes_in_window(supervisor, now_ns);
-	if (may_tell())
+	if (log_has_room())
 		log_event(LOG_ERROR, "worker_crashed", NULL, LOG_INT("pid", supervisor->worker), LOG_INT("signal", number),
 		          LOG_TEXT("name", strsignal(number)), LOG_INT("requests", n_running), LOG_INT("crashes", n),
 		          LOG_NUMBER("after_seconds", (double)(now_ns - supervisor->started_ns) / 1e9));
@@ -174,7 +174,9 @@ static void take_crash(struct supervisor *supervisor, int number)
 
 static void pass_on(struct supervisor *supervisor, int number)
 {
-	if (number != SIGHUP)
+	if (number == SIGUSR1)
+		log_reopen();
+	else if (number != SIGHUP)
 		supervisor->stopping = true;
 	if (supervisor->worker > 0)
 		kill(supervisor->worker, number);
@@ -283,6 +285,7 @@ static bool open_all(struct supervisor *supervisor, struct error *error)
 	sigaddset(&taken, SIGTERM);
 	sigaddset(&taken, SIGINT);
 	sigaddset(&taken, SIGHUP);
+	sigaddset(&taken, SIGUSR1);
 	sigaddset(&taken, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &taken, NULL);
 	if (signalfd(supervisor->signal_fd, &taken, 0) < 0)

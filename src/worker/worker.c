@@ -143,7 +143,7 @@ struct worker *worker_create(const struct worker_options *options, struct error 
 	worker->signal_fd = worker->shutdown_fd = worker->parent.fd = -1;
 	if (open_descriptors(worker, error) && open_poster(worker, error)) {
 		systemd_open();
-		sandbox_init(&worker->sandbox, !options->no_sandbox);
+		sandbox_init(&worker->sandbox, !options->no_sandbox, options->log_file);
 		sandbox_narrow_files(&worker->sandbox, options->readable, options->n_readable, options->binds_low_port);
 		return worker;
 	}
@@ -446,7 +446,9 @@ static void take_signals(struct worker *worker, int64_t now_ns)
 {
 	struct error error = {0};
 	for (int number; (number = signals_next(worker->signal_fd)) != 0;) {
-		if (number != SIGHUP)
+		if (number == SIGUSR1)
+			log_reopen();
+		else if (number != SIGHUP)
 			begin_drain(worker, number == SIGTERM ? "SIGTERM" : "SIGINT", now_ns);
 		else if (!worker->service->reload_keys(worker->service->context, &error))
 			log_message(LOG_ERROR, "keys_not_reloaded", "%s", error.message);

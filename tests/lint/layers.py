@@ -30,7 +30,7 @@ ROOMS = {
                "routes": {"generation", "dialects", "http"}},
 }
 THIRD_PARTY = {
-    "cjson/": "base", "gnutls/": "base", "cblas.h": "kernels", "utf8proc.h": "text", "pcre2.h": "text", "microhttpd.h": "server",
+    "cjson/": "base", "gnutls/": "base", "cblas.h": "kernels", "utf8proc.h": "text", "pcre2.h": "text", "microhttpd.h": "server", "zlib.h": "server",
     "curl/": "worker",
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -197,6 +198,56 @@ static void long_lines_come_out_whole(void **state)
 	assert_string_equal(got, sent);
 }
 
+/* Waits for it; the file's text. */
+static const char *text_when_it_has(const char *path, const char *wanted)
+{
+	static char text[16384];
+	for (int i = 0; i < PATIENCE_MS; i++, usleep(1000)) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+		text[n > 0 ? n : 0] = 0;
+		if (fd >= 0)
+			close(fd);
+		if (fd >= 0 && strstr(text, wanted))
+			return text;
+	}
+	fail_msg("%s never held %s", path, wanted);
+	return NULL;
+}
+
+/* Once a file is opened nothing closes it, so this test is the last. */
+static void a_file_is_opened_again(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/tallow-log-XXXXXX", path[64], moved[64];
+	struct error error = {0};
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof path, "%s/log", folder);
+	snprintf(moved, sizeof moved, "%s/moved", folder);
+	log_init(LOG_INFO, LOG_FORMAT_JSON);
+	assert_false(log_open(folder, &error));
+	assert_int_equal(error.code, ERROR_USAGE);
+	assert_true(log_open(path, &error));
+	start();
+	log_event(LOG_INFO, "first", NULL);
+	text_when_it_has(path, "\"first\"}\n");
+	assert_int_equal(rename(path, moved), 0);
+	log_event(LOG_INFO, "second", NULL);
+	assert_non_null(strstr(text_when_it_has(moved, "\"second\"}\n"), "\"first\""));
+	log_reopen();
+	text_when_it_has(path, ""); /* it is there, and from then on the old one is done with */
+	log_event(LOG_INFO, "third", NULL);
+	const char *text = text_when_it_has(path, "\"third\"}\n");
+	assert_null(strstr(text, "second"));
+
+	/* Where it cannot be opened the old one stays, and says so. */
+	assert_int_equal(unlink(moved) | rename(path, moved) | mkdir(path, 0700), 0);
+	log_reopen();
+	assert_non_null(strstr(text_when_it_has(moved, "log_not_reopened"), path));
+	assert_int_equal(rmdir(path) | unlink(moved) | rmdir(folder), 0);
+	log_stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +255,7 @@ int main(void)
 	    cmocka_unit_test(the_end_is_bounded),
 	    cmocka_unit_test(a_reader_that_is_gone_is_told),
 	    cmocka_unit_test(long_lines_come_out_whole),
+	    cmocka_unit_test(a_file_is_opened_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

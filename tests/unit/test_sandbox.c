@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -23,6 +24,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "worker/sandbox.h"
 
 static const char *const reasons[][2] = {
@@ -51,7 +53,7 @@ static const char *const reasons[][2] = {
     {"mremap", "large blocks grow"},
     {"munmap", "and go"},
     {"newfstatat", "whether the model's files are what they were; files that are read"},
-    {"openat", "the key file, facts of /proc and cgroups; checked: to read"},
+    {"openat", "the key file, facts of /proc and cgroups; checked: to read, or the log file, as the log opens it"},
     {"poll", "streams and clients are waited for"},
     {"ppoll", "the same where there is no poll"},
     {"prctl", "checked: names of threads"},
@@ -157,6 +159,20 @@ static int try_files(const struct sandbox *sandbox)
 	return other < 0 && errno == EACCES ? ALL_WELL : 22;
 }
 
+/* Where the kernel keeps it to the log's folder the log is opened again as it is, and nothing else is opened to write. */
+static int try_log(const struct sandbox *sandbox, const char *log_file)
+{
+	rename(log_file, "x"); /* refused */
+	int again = open(log_file, LOG_OPEN_FLAGS, 0640);
+	if (sandbox->landlock_abi == 0)
+		return again < 0 && errno == EPERM ? ALL_WELL : 40;
+	if (again < 0 || write(again, "x", 1) != 1)
+		return 41;
+	if (!is_refused(open(log_file, O_WRONLY)) || !is_refused(open(log_file, LOG_OPEN_FLAGS | O_TRUNC, 0640)))
+		return 42;
+	return open("tests/new", LOG_OPEN_FLAGS, 0640) < 0 && errno == EACCES ? ALL_WELL : 43;
+}
+
 struct other_thread {
 	pthread_mutex_t gate;
 	bool refused;
@@ -172,14 +188,14 @@ static void *try_socket(void *context)
 	return NULL;
 }
 
-static int in_the_sandbox(void)
+static int in_the_sandbox(const char *log_file)
 {
 	static struct sandbox sandbox;
 	static struct other_thread other = {.gate = PTHREAD_MUTEX_INITIALIZER};
 	const char *paths[] = {"models", "not/there"};
 	pthread_t thread;
 	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
-	sandbox_init(&sandbox, true);
+	sandbox_init(&sandbox, true, log_file);
 	sandbox_narrow_files(&sandbox, paths, 2, false);
 	pthread_mutex_lock(&other.gate);
 	if (pthread_create(&thread, NULL, try_socket, &other) != 0)
@@ -193,16 +209,16 @@ static int in_the_sandbox(void)
 		return 32;
 	if (!sandbox.no_new_privileges || !sandbox.not_dumpable || !sandbox.no_capabilities)
 		return 33;
-	int calls = try_calls(listener);
-	return calls ? calls : try_files(&sandbox);
+	int result = try_calls(listener);
+	result = result ? result : try_files(&sandbox);
+	return result || !log_file ? result : try_log(&sandbox, log_file);
 }
 
-static void the_rest_is_refused(void **state)
+static void try_in_a_child(const char *log_file)
 {
-	(void)state;
 	pid_t child = fork();
 	if (child == 0)
-		_exit(in_the_sandbox());
+		_exit(in_the_sandbox(log_file));
 	int status;
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status));
@@ -211,12 +227,30 @@ static void the_rest_is_refused(void **state)
 	assert_int_equal(WEXITSTATUS(status), ALL_WELL);
 }
 
+static void the_rest_is_refused(void **state)
+{
+	(void)state;
+	try_in_a_child(NULL);
+}
+
+static void a_log_file_is_opened_again(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/tallow-sandbox-XXXXXX", path[64];
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof path, "%s/log", folder);
+	close(open(path, LOG_OPEN_FLAGS, 0640));
+	try_in_a_child(path);
+	unlink(path);
+	rmdir(folder);
+}
+
 static void what_is_not_there_is_told(void **state)
 {
 	(void)state;
 	struct sandbox sandbox;
 	struct bytes out = {0};
-	sandbox_init(&sandbox, false);
+	sandbox_init(&sandbox, false, NULL);
 	sandbox_narrow_files(&sandbox, NULL, 0, false);
 	sandbox_close(&sandbox);
 	sandbox_describe(&sandbox, &out);
@@ -231,6 +265,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(each_call_has_a_reason),
 	    cmocka_unit_test(the_rest_is_refused),
+	    cmocka_unit_test(a_log_file_is_opened_again),
 	    cmocka_unit_test(what_is_not_there_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,7 @@
 #include "base/platform.h"
 #include "server/dialects/dialect.h"
 #include "server/generation/generation.h"
-#include "server/http/auth.h"
+#include "server/http/compress.h"
 #include "server/server_private.h"
 
 /* Of one connection, in the kernel, which would let it grow to megabytes: more tokens than any stream has, so that a client
@@ -100,6 +100,15 @@ static void name_request(struct exchange *exchange, const struct head *head)
 		snprintf(exchange->request_id, sizeof exchange->request_id, "%.*s", (int)given.n_bytes, given.at);
 	else
 		request_id_choose(exchange->request_id, sizeof exchange->request_id);
+}
+
+/* What concerns the answer whatever it is. */
+static void note_wishes(struct exchange *exchange, const struct head *head)
+{
+	struct head_text value;
+	if (head_find(head, "traceparent", &value) == 1)
+		trace_parse(value, &exchange->trace);
+	exchange->takes_gzip = head_find(head, "Accept-Encoding", &value) == 1 && compress_is_asked(value);
 }
 
 static bool check_host_and_origin(struct exchange *exchange, const struct head *head)
@@ -232,6 +241,7 @@ static enum MHD_Result check_head(struct exchange *exchange)
 	const struct head *head = &exchange->head->head;
 	connection_enter(&exchange->server->connections, exchange->peer, CONNECTION_BODY);
 	name_request(exchange, head);
+	note_wishes(exchange, head);
 	exchange->max_body_bytes = body_bound(exchange->server);
 	check_access(exchange, head);
 	exchange->body.max_bytes = exchange->max_body_bytes + 1; /* the buffer's closing NUL */
@@ -325,15 +335,35 @@ enum MHD_Result exchange_step(void *context, struct MHD_Connection *connection, 
 
 /* ---- the end ---- */
 
+static int log_generation(const struct generation *generation, struct log_field *fields)
+{
+	int n = 0;
+	fields[n++] = LOG_TEXT("job_id", generation->job_id);
+	fields[n++] = LOG_INT("prompt_tokens", generation->prompt_tokens);
+	fields[n++] = LOG_INT("cached_tokens", generation->cached_tokens);
+	fields[n++] = LOG_INT("tokens_out", generation->tokens_out);
+	if (!generation->finished || generation->error.code != ERROR_NONE)
+		return n;
+	fields[n++] = LOG_TEXT("stop_reason", stop_reason_name(generation->stop_reason));
+	fields[n++] = LOG_MS("queue_ms", generation->queue_ms);
+	fields[n++] = LOG_MS("prefill_ms", generation->prefill_ms);
+	fields[n++] = LOG_MS("decode_ms", generation->decode_ms);
+	fields[n++] = LOG_MS("time_to_first_token_ms", generation->time_to_first_token_ms);
+	fields[n++] = LOG_NUMBER("tokens_per_second", generation->tokens_per_second);
+	return n;
+}
+
+/* The line of the access log: who asked for what, how it ended, tokens and times; no text of either side. */
 static void log_exchange(const struct exchange *exchange, bool completed)
 {
+	enum { MAX_FIELDS = 24 };
 	const struct generation *generation = exchange->generation;
 	const struct head_text *method = &exchange->head->head.method;
 	bool quiet = exchange->route && exchange->route->quiet && exchange->failure == ERROR_NONE;
 	enum log_level level = quiet ? LOG_DEBUG : LOG_INFO;
 	if (!log_enabled(level))
 		return;
-	struct log_field fields[12];
+	struct log_field fields[MAX_FIELDS];
 	int n = 0;
 	enum error_code failure =
 	    generation && generation->error.code != ERROR_NONE ? generation->error.code : exchange->failure;
@@ -347,13 +377,14 @@ static void log_exchange(const struct exchange *exchange, bool completed)
 		fields[n++] = LOG_TEXT("code", error_info(failure)->wire_name);
 	if (!completed)
 		fields[n++] = LOG_TEXT("ended", "client_gone");
-	if (generation) {
-		fields[n++] = LOG_TEXT("job_id", generation->job_id);
-		fields[n++] = LOG_INT("prompt_tokens", generation->prompt_tokens);
-		fields[n++] = LOG_INT("tokens_out", generation->tokens_out);
-		if (generation->finished && generation->error.code == ERROR_NONE)
-			fields[n++] = LOG_TEXT("stop_reason", stop_reason_name(generation->stop_reason));
+	if (exchange->access.account)
+		fields[n++] = LOG_TEXT("key", exchange->access.account->name);
+	if (exchange->trace.id[0] != '\0') {
+		fields[n++] = LOG_TEXT("trace_id", exchange->trace.id);
+		fields[n++] = LOG_TEXT("span_id", exchange->trace.span);
 	}
+	if (generation)
+		n += log_generation(generation, fields + n);
 	fields[n] = (struct log_field){.key = NULL};
 	log_fields(level, "request", exchange->request_id, fields);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/dialects/dialect.h"
+#include "server/http/compress.h"
 #include "server/server_private.h"
 
 static void add_header(struct MHD_Response *response, const char *name, const char *value)
@@ -19,9 +20,11 @@ static void add_common_headers(struct exchange *exchange, struct MHD_Response *r
 		add_header(response, exchange->dialect->named_header, exchange->request_id);
 	add_header(response, "Cache-Control", "no-store");
 	add_header(response, "X-Content-Type-Options", "nosniff");
+	if (exchange->trace.parent[0] != '\0')
+		add_header(response, "traceparent", exchange->trace.parent);
 	if (exchange->cors_origin[0] != '\0') {
 		add_header(response, "Access-Control-Allow-Origin", exchange->cors_origin);
-		add_header(response, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After, X-Constraints");
+		add_header(response, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After, X-Constraints, Traceparent");
 		add_header(response, "Vary", "Origin");
 	}
 	if (exchange->close_after || atomic_load(&exchange->server->draining))
@@ -39,24 +42,48 @@ static enum MHD_Result queue(struct exchange *exchange, int status, struct MHD_R
 	return queued;
 }
 
-/* Takes the buffer's memory; NULL when there is none for the answer. */
-static struct MHD_Response *response_from(struct bytes *body, const char *content_type)
+/* A whole body, compressed where the client takes that; takes the memory of one that is to be freed. NULL when there is no
+ * memory for the answer. */
+static struct MHD_Response *response_from(const struct exchange *exchange, const char *content_type, const void *data,
+                                          size_t n_bytes, enum MHD_ResponseMemoryMode memory)
 {
-	struct MHD_Response *response = NULL;
-	if (!body->failed)
-		response = MHD_create_response_from_buffer(body->n_bytes, body->data, MHD_RESPMEM_MUST_FREE);
+	struct bytes compressed = {0};
+	bool may = compress_is_worth(n_bytes);
+	bool packed = may && exchange->takes_gzip && compress_gzip(data, n_bytes, &compressed);
+	if (packed && memory == MHD_RESPMEM_MUST_FREE)
+		free((void *)data);
+	struct MHD_Response *response =
+	    packed ? MHD_create_response_from_buffer(compressed.n_bytes, compressed.data, MHD_RESPMEM_MUST_FREE)
+	           : MHD_create_response_from_buffer(n_bytes, (void *)data, memory);
 	if (!response) {
+		if (packed || memory == MHD_RESPMEM_MUST_FREE)
+			free(packed ? compressed.data : (void *)data);
+		return NULL;
+	}
+	add_header(response, "Content-Type", content_type);
+	if (packed)
+		add_header(response, "Content-Encoding", "gzip");
+	if (may)
+		add_header(response, "Vary", "Accept-Encoding");
+	return response;
+}
+
+/* The same of a buffer, whose memory it takes. */
+static struct MHD_Response *response_from_bytes(const struct exchange *exchange, const char *content_type,
+                                                struct bytes *body)
+{
+	if (body->failed) {
 		bytes_free(body);
 		return NULL;
 	}
+	struct bytes taken = *body;
 	*body = (struct bytes){0};
-	add_header(response, "Content-Type", content_type);
-	return response;
+	return response_from(exchange, content_type, taken.data, taken.n_bytes, MHD_RESPMEM_MUST_FREE);
 }
 
 enum MHD_Result respond_bytes(struct exchange *exchange, int status, const char *content_type, struct bytes *body)
 {
-	struct MHD_Response *response = response_from(body, content_type);
+	struct MHD_Response *response = response_from_bytes(exchange, content_type, body);
 	if (response)
 		return queue(exchange, status, response);
 	/* What is too large for memory may leave room for saying so. */
@@ -68,10 +95,9 @@ enum MHD_Result respond_bytes(struct exchange *exchange, int status, const char 
 enum MHD_Result respond_static(struct exchange *exchange, const char *content_type, const void *data, size_t n_bytes,
                                const struct named_header *headers, size_t n_headers)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer(n_bytes, (void *)data, MHD_RESPMEM_PERSISTENT);
+	struct MHD_Response *response = response_from(exchange, content_type, data, n_bytes, MHD_RESPMEM_PERSISTENT);
 	if (!response)
 		return MHD_NO;
-	add_header(response, "Content-Type", content_type);
 	for (size_t i = 0; i < n_headers; i++)
 		add_header(response, headers[i].name, headers[i].value);
 	return queue(exchange, 200, response);
@@ -91,7 +117,7 @@ enum MHD_Result respond_error(struct exchange *exchange, const struct error *err
 		retry_after_s = 1;
 	exchange->dialect->error(error, exchange->request_id, retry_after_s, &answer);
 	bytes_append_text(&answer.body, "\n");
-	struct MHD_Response *response = response_from(&answer.body, "application/json");
+	struct MHD_Response *response = response_from_bytes(exchange, "application/json", &answer.body);
 	if (!response)
 		return MHD_NO;
 	if (answer.retry_after_s > 0) {
@@ -125,8 +151,8 @@ enum MHD_Result respond_empty(struct exchange *exchange, int status)
 	if (exchange->route && exchange->cors_origin[0] != '\0') {
 		add_header(response, "Access-Control-Allow-Methods", exchange->route->methods);
 		add_header(response, "Access-Control-Allow-Headers",
-		           "Authorization, X-Api-Key, Content-Type, X-Request-Id, X-Correlation-ID, Anthropic-Version, "
-		           "Anthropic-Beta, Anthropic-Dangerous-Direct-Browser-Access");
+		           "Authorization, X-Api-Key, Content-Type, X-Request-Id, X-Correlation-ID, Traceparent, Tracestate, "
+		           "Anthropic-Version, Anthropic-Beta, Anthropic-Dangerous-Direct-Browser-Access");
 		add_header(response, "Access-Control-Max-Age", "600");
 	}
 	return queue(exchange, status, response);
