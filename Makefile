@@ -60,12 +60,6 @@ LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LDFLAGS_asan    := -fsanitize=address,undefined
 LDFLAGS_tsan    := -fsanitize=thread
 LDFLAGS_fuzz    := -fsanitize=fuzzer,address,undefined -Wl,--wrap=getrandom -Wl,--as-needed
-# libFuzzer comes with clang, and the kernels are written for gcc.
-ifeq ($(CONFIG),fuzz)
-CC := clang
-endif
-build/fuzz/src/kernels/%.o: CC := gcc
-build/fuzz/src/kernels/%.o: CFLAGS_fuzz := -O2
 
 INCLUDES = -Iinclude -Isrc -I$(BLAS_INCLUDE) $(shell pkg-config --cflags $(BUILD_PKGS) 2>/dev/null)
 LIBS     = $(BLAS_WRAP) $(BLAS_LIB) $(HTTP_WRAP) $(HTTP_LIBS) $(shell pkg-config --libs $(LINK_PKGS) 2>/dev/null) -lm -lpthread
@@ -94,6 +88,11 @@ export TALLOW_RUNNER := qemu-aarch64-static -L /usr/$(MULTIARCH) -cpu $(NEON_CPU
 export TALLOW_TEST_GOLDENS := gqa-f32 mha-f16-tied odd-sizes-bf16
 endif
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+# libFuzzer comes with clang, and the kernels are written for gcc: the release's, which nobody fuzzes.
+ifeq ($(CONFIG),fuzz)
+CC      := clang
+OBJECTS := $(OBJECTS:build/fuzz/src/kernels/%=build/release/src/kernels/%)
+endif
 
 export TALLOW_BINARY := $(BIN)
 ifneq ($(wildcard ../shared/fixtures),)
@@ -155,10 +154,13 @@ $(BUILD)/src/kernels/avx2_bf16.o: CFLAGS_release += -fira-algorithm=priority -fi
 UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_bf16.o avx2_quant.o avx2_vnni.o avx512.o \
               avx512_bf16.o avx512_quant.o avx512_vnni.o amx.o)
 $(UNWATCHED): CFLAGS_tsan := -O2
+# What they read and write is watched for addresses; with UBSan, too, they would be a third of what CI compiles.
+$(addprefix build/asan/src/kernels/,avx2_quant.o avx2_vnni.o avx512_quant.o avx512_vnni.o): \
+    CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address
 
 FUZZ_TARGETS  := answer config dialects gguf safetensors template tokenizer http grammar
 FUZZ_PROGRAMS := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
-FUZZ_OBJECTS  := $(filter $(foreach layer,base tensor kernels text model,$(BUILD)/src/$(layer)/%),$(OBJECTS)) \
+FUZZ_OBJECTS  := $(filter build/release/% $(foreach layer,base tensor text model,$(BUILD)/src/$(layer)/%),$(OBJECTS)) \
                  $(BUILD)/src/server/http/head.o $(BUILD)/src/server/http/chunks.o
 # What dialects fill in is submitted to the engine by the same room: all there is is linked.
 $(BUILD)/tests/fuzz_dialects: $(filter-out $(FUZZ_OBJECTS),$(OBJECTS))
@@ -322,9 +324,11 @@ tsan-e2e: test-deps ## end-to-end tests under TSan (E2E=files for some): an hour
 
 fuzz-programs: $(FUZZ_PROGRAMS)
 fuzz: fuzz-deps ## fuzz the parsers of model files, templates and requests from tests/fuzz/corpus (FUZZ_SECONDS=20 for each)
+	+@$(SUBMAKE) build
 	+@$(SUBMAKE) CONFIG=fuzz fuzz-programs
 	@tests/tools/fuzz.sh run build/fuzz "$(or $(FUZZ_SECONDS),20)" $(FUZZ_TARGETS)
 fuzz-corpus: fuzz-deps ## add what `make fuzz` found to tests/fuzz/corpus, as few files as reach the same
+	+@$(SUBMAKE) build
 	+@$(SUBMAKE) CONFIG=fuzz fuzz-programs
 	@tests/tools/fuzz.sh keep build/fuzz 0 $(FUZZ_TARGETS)
 
