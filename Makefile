@@ -14,9 +14,9 @@ BIN     := $(if $(filter release,$(CONFIG)),build/tallow,$(BUILD)/tallow)
 
 # ---- dependencies: each is asked for by pkg-config, installed only when missing ----
 
-BUILD_PKGS  := libmicrohttpd libcjson libutf8proc libpcre2-8 libcurl zlib
+BUILD_PKGS  := libmicrohttpd libcjson libutf8proc libpcre2-8 libcurl libedit zlib
 BUILD_DEBS  := gcc libc6-dev pkg-config libmicrohttpd-dev libcjson-dev libutf8proc-dev libpcre2-dev \
-               libcurl4-openssl-dev libopenblas-serial-dev zlib1g-dev curl
+               libcurl4-openssl-dev libedit-dev libopenblas-serial-dev zlib1g-dev curl
 TEST_DEBS   := libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-jsonschema
 LINT_DEBS   := clang-format clang-tidy cppcheck
 FUZZ_DEBS   := clang libclang-rt-14-dev
@@ -61,7 +61,8 @@ LDFLAGS_asan    := -fsanitize=address,undefined
 LDFLAGS_tsan    := -fsanitize=thread
 LDFLAGS_fuzz    := -fsanitize=fuzzer,address,undefined -Wl,--wrap=getrandom -Wl,--as-needed
 
-INCLUDES = -Iinclude -Isrc -I$(BLAS_INCLUDE) $(shell pkg-config --cflags $(BUILD_PKGS) 2>/dev/null)
+# (libedit's own header lies where all do; its flags would only point to another library's names for it.)
+INCLUDES = -Iinclude -Isrc -I$(BLAS_INCLUDE) $(shell pkg-config --cflags $(filter-out libedit,$(BUILD_PKGS)) 2>/dev/null)
 LIBS     = $(BLAS_WRAP) $(BLAS_LIB) $(HTTP_WRAP) $(HTTP_LIBS) $(shell pkg-config --libs $(LINK_PKGS) 2>/dev/null) -lm -lpthread
 ALL_CFLAGS = $(CFLAGS_common) $(CFLAGS_$(CONFIG)) $(INCLUDES) $(CFLAGS)
 

@@ -22,6 +22,15 @@ static inline int utf8_length(const unsigned char *text, size_t n_bytes)
 	return n;
 }
 
+/* The number of a character of `length` bytes, which utf8_length told. */
+static inline unsigned utf8_code(const unsigned char *text, int length)
+{
+	unsigned code = length == 1 ? text[0] : text[0] & (0x7Fu >> length);
+	for (int i = 1; i < length; i++)
+		code = code << 6 | (text[i] & 0x3F);
+	return code;
+}
+
 /* Writes the character's bytes, 1..4, and returns how many. `code` is a Unicode scalar value. */
 static inline int utf8_encode(unsigned code, char out[4])
 {

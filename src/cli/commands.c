@@ -25,6 +25,8 @@ static bool bench_command(const struct options *options, struct error *error)
 const struct command commands[] = {
     {"serve", FOR_SERVE, "tallow [serve] --model PATH [--port N] [--callback-url URL] ...",
      "load a model and serve it over HTTP", serve_run},
+    {"chat", FOR_CHAT, "tallow chat --model PATH ...", "talk with a model, at the terminal or through a pipe",
+     chat_run},
     {"generate", FOR_GENERATE, "tallow generate --model PATH -p TEXT ...", "continue a prompt on standard output",
      generate_run},
     {"inspect", FOR_INSPECT, "tallow inspect PATH ...",

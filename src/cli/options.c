@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -362,6 +363,38 @@ bool options_given(const struct options *options, const char *name)
 		if (options->given[i] != NOT_GIVEN && strcmp(option_rows[i].name, name) == 0)
 			return true;
 	return false;
+}
+
+/* ---- one option, later ---- */
+
+bool options_set(struct options *options, unsigned command, const char *name, const char *text, struct error *error)
+{
+	const struct option_row *row = find_row(command, name, strlen(name));
+	assert(row);
+	return take_value(options, row, GIVEN_BY_FLAG, name, text, error);
+}
+
+bool options_unset(struct options *options, unsigned command, const char *name, struct error *error)
+{
+	const struct option_row *row = find_row(command, name, strlen(name));
+	assert(row);
+	if (!take_value(options, row, GIVEN_BY_FLAG, name, row->fallback ? row->fallback : "0", error))
+		return false;
+	options->given[row - option_rows] = NOT_GIVEN;
+	return true;
+}
+
+void options_show(const struct options *options, unsigned command, const char *name, char *out, size_t capacity)
+{
+	const struct option_row *row = find_row(command, name, strlen(name));
+	assert(row);
+	const void *field = (const char *)options + row->offset;
+	if (row->kind == OPTION_NUMBER)
+		snprintf(out, capacity, "%g", *(const double *)field);
+	else if (row->kind == OPTION_UINT64)
+		snprintf(out, capacity, "%" PRIu64, *(const uint64_t *)field);
+	else
+		snprintf(out, capacity, "%" PRId64, *(const int64_t *)field);
 }
 
 /* ---- help ---- */

@@ -28,6 +28,9 @@ enum command_set {
 	FOR_COMPLETION = 1024,
 	FOR_MANUAL = 2048,
 	FOR_DOCTOR = 4096,
+	FOR_CHAT = 8192,
+	FOR_RUN = 16384,
+	FOR_LIST = 32768,
 	FOR_ALL = ~0,
 };
 
@@ -94,6 +97,9 @@ struct options {
 	const char *weight_list, *prefill, *depths, *streams, *plot;
 	int64_t slice, decode_from, repeats;
 
+	/* chat, run, list */
+	const char *system, *models_dir;
+
 	/* render */
 	const char *chat_template, *bos_token, *eos_token, *now;
 
@@ -156,6 +162,12 @@ extern const int n_option_rows;
 bool options_parse(struct options *options, unsigned command, int argc, char **argv, struct error *error) MUST_USE;
 /* True when the option (by name) was set by flag, environment or file. */
 bool options_given(const struct options *options, const char *name);
+/* One option later, as by its flag; back to its default; its value as text, for options of one number. The name is that of an
+ * option of the command. */
+bool options_set(struct options *options, unsigned command, const char *name, const char *text,
+                 struct error *error) MUST_USE;
+bool options_unset(struct options *options, unsigned command, const char *name, struct error *error) MUST_USE;
+void options_show(const struct options *options, unsigned command, const char *name, char *out, size_t capacity);
 /* "TALLOW_MAX_TOKENS" of "max-tokens". */
 void option_variable(const struct option_row *row, char *out, size_t capacity);
 /* The lines of --help about the options of a command, to standard output. */

@@ -30,8 +30,8 @@ ROOMS = {
                "routes": {"generation", "dialects", "http"}},
 }
 THIRD_PARTY = {
-    "cjson/": "base", "gnutls/": "base", "cblas.h": "kernels", "utf8proc.h": "text", "pcre2.h": "text", "microhttpd.h": "server", "zlib.h": "server",
-    "curl/": "worker",
+    "cjson/": "base", "gnutls/": "base", "cblas.h": "kernels", "utf8proc.h": "text", "pcre2.h": "text", "microhttpd.h": "server",
+    "zlib.h": "server", "curl/": "worker", "histedit.h": "cli",
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 

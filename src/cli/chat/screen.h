@@ -1,0 +1,50 @@
+/* Standard output as a person sees it. What a model says is hostile there: on a terminal a control character is shown and
+ * never sent, so that no text moves the cursor, retitles the window or answers in the user's name. Into a pipe or a file
+ * text goes as it is.
+ *
+ *     struct screen screen = screen_open();
+ *     screen_text(&screen, text, n_bytes);      // a piece, however it is cut: no half characters are written
+ *     screen_end_line(&screen);
+ *
+ * On a terminal whose locale has another character set than UTF-8 text is written in that; what it lacks is a '?'. The C locale
+ * names none and is taken for UTF-8.
+ */
+#ifndef TALLOW_CLI_CHAT_SCREEN_H
+#define TALLOW_CLI_CHAT_SCREEN_H
+
+#include <locale.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/bytes.h"
+
+struct screen {
+	bool terminal;       /* standard output is one ... */
+	bool colour;         /* ... that may be sent styles: NO_COLOR is empty, and it is not dumb */
+	locale_t locale;     /* of the terminal's characters; (locale_t)0: the C library's own */
+	const char *charset; /* its name where it is another than UTF-8; else NULL */
+	char held[4];        /* the beginning of a character, or a CR */
+	size_t n_held;
+	bool in_line; /* something stands in the line */
+};
+
+struct screen screen_open(void);
+void screen_close(struct screen *screen);
+
+/* Columns of the terminal; 80 where nobody knows. */
+int screen_columns(void);
+
+/* Text of a model or a file. */
+void screen_text(struct screen *screen, const char *text, size_t n_bytes);
+/* Writes what is held: nothing more comes of this text. */
+void screen_end_text(struct screen *screen);
+/* The same, and a line end, unless the line is empty. */
+void screen_end_line(struct screen *screen);
+/* What follows is dim, or plain again; nothing without colour. */
+void screen_dim(struct screen *screen, bool dim);
+
+/* A text as a terminal may be sent it: control characters in caret notation, those that turn the direction of writing around as
+ * <U+202E>. Whole characters only; lines and tabs stay. */
+void screen_make_harmless(const char *text, size_t n_bytes, struct bytes *out);
+
+#endif
