@@ -192,18 +192,8 @@ promtool: ## fetch the checker of /metrics, for its end-to-end test
 run: all ## start the worker, stream one completion, keep serving (MODEL=path PROMPT="..." PORT=n)
 	@tests/tools/run.sh "$(BIN)" "$(MODEL)" "$(PROMPT)" "$(PORT)"
 
-.PHONY: install uninstall
-INSTALLED := bin/tallow share/man/man1/tallow.1 share/bash-completion/completions/tallow share/zsh/site-functions/_tallow \
-             share/fish/vendor_completions.d/tallow.fish
-install: all ## install to $(DESTDIR)$(PREFIX): the program, its man page, completions
-	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/tallow
-	@mkdir -p $(sort $(dir $(INSTALLED:%=$(DESTDIR)$(PREFIX)/%)))
-	$(BIN) manual >$(DESTDIR)$(PREFIX)/share/man/man1/tallow.1
-	$(BIN) completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tallow
-	$(BIN) completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_tallow
-	$(BIN) completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tallow.fish
-uninstall: ## remove what install put there
-	rm -f $(INSTALLED:%=$(DESTDIR)$(PREFIX)/%)
+# install, uninstall, packages, containers
+include src/deploy/deploy.mk
 
 # ---- tests ----
 
