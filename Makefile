@@ -46,7 +46,9 @@ LINK_PKGS   := $(filter-out libmicrohttpd,$(BUILD_PKGS))
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith $(if $(WERROR),-Werror)
 # No contraction: a*b+c is rounded twice unless a kernel says fma, so that results do not depend on the compiler's mood.
-CFLAGS_common  := -std=gnu11 -D_GNU_SOURCE -g -ffp-contract=off -pthread $(WARNINGS)
+# Where it was built is not told: the same commit gives the same bytes (`make reproducible`).
+CFLAGS_common  := -std=gnu11 -D_GNU_SOURCE -g -ffile-prefix-map=$(CURDIR)=. -ffp-contract=off -pthread $(WARNINGS)
+export PWD     := $(CURDIR)
 # Where jumps and returns may lead is marked for CPUs that check it (`make hardened` looks).
 CONTROL_FLOW = $(if $(filter x86_64%,$(MULTIARCH)),-fcf-protection=full)
 CFLAGS_release  = -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=3 $(CONTROL_FLOW)
