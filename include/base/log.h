@@ -56,6 +56,8 @@ bool log_start(struct error *error) MUST_USE;
 /* Waits until what was logged is written, at most a second; what is logged later is dropped. By one thread, last thing
  * before the process ends; harmless without log_start. */
 void log_stop(void);
+/* How many lines found no room, since the process began. */
+uint64_t log_lines_dropped(void);
 bool log_level_parse(const char *name, enum log_level *level); /* debug|info|warn|error|off */
 bool log_enabled(enum log_level level);
 

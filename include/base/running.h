@@ -38,5 +38,7 @@ void running_end(struct running *running, int place, bool answered);
 
 /* The worker crashed: what it ran is under suspicion, once more. How many requests ran. */
 int running_crashed(struct running *running, int64_t now_ns);
+/* How often running_crashed was called. */
+unsigned running_crashes(const struct running *running);
 
 #endif

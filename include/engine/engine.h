@@ -148,8 +148,12 @@ enum outcome {
 };
 const char *outcome_name(enum outcome outcome); /* "completed", ...; static */
 
+enum stop_reason { STOP_MAX_TOKENS, STOP_EOS, STOP_SEQUENCE, STOP_CONTEXT, STOP_REASON_COUNT };
+const char *stop_reason_name(enum stop_reason reason); /* "max_tokens", "eos", "stop_sequence", "context"; static */
+
 struct engine_metrics {
 	uint64_t requests[OUTCOME_COUNT];
+	uint64_t answers[STOP_REASON_COUNT];                     /* of the completed ones, by why they ended */
 	uint64_t tokens_generated, prompt_tokens, cached_tokens; /* cached: those of prompt_tokens that nobody computed */
 	uint64_t forced_tokens; /* of tokens_generated, those that a constraint left no choice but */
 	uint64_t pauses;        /* of running requests, for want of pages */
@@ -233,8 +237,6 @@ int engine_retry_after(struct engine *engine);
  * its STARTED, TOKENs and END, interleaved with those of the others; an ERROR is the end of all of them. ---- */
 
 enum event_type { EVENT_STARTED, EVENT_TOKEN, EVENT_END, EVENT_ERROR };
-enum stop_reason { STOP_MAX_TOKENS, STOP_EOS, STOP_SEQUENCE, STOP_CONTEXT };
-const char *stop_reason_name(enum stop_reason reason); /* "max_tokens", "eos", "stop_sequence", "context"; static */
 
 struct event {
 	enum event_type type;

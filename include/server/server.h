@@ -53,6 +53,7 @@ struct server_options {
 	const char *const *allowed_hosts;
 	int n_allowed_hosts;
 	bool no_page;            /* nothing at / */
+	bool vllm_names;         /* /metrics has vLLM's names, too */
 	bool strict_model;       /* OpenAI's routes refuse other models' names */
 	const char *tool_format; /* "auto" (NULL), "none", or a name of text/tool_format.h */
 	enum reasoning_output reasoning;

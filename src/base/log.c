@@ -170,6 +170,11 @@ void log_stop(void)
 	writer_stop(STOP_TIMEOUT_MS);
 }
 
+uint64_t log_lines_dropped(void)
+{
+	return writer_dropped();
+}
+
 void log_message(enum log_level level, const char *event, const char *format, ...)
 {
 	if (!log_enabled(level))

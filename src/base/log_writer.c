@@ -47,6 +47,7 @@ static atomic_int mode = DIRECT;
 static writer_tell *tell_of;
 static uint64_t n_dropped; /* since it was last told */
 static uint64_t n_lost;    /* that could not be written; told when something can */
+static atomic_ullong n_dropped_ever;
 static bool stopping, ended;
 static bool reopening; /* the file, once its ring is empty or at a record's beginning */
 static int64_t deadline_ns;
@@ -360,4 +361,11 @@ void writer_put(enum writer_output output, const char *data, size_t n_bytes, con
 	pthread_mutex_unlock(&mutex);
 	if (room)
 		wake();
+	else
+		atomic_fetch_add(&n_dropped_ever, 1);
+}
+
+uint64_t writer_dropped(void)
+{
+	return atomic_load(&n_dropped_ever);
 }

@@ -37,5 +37,7 @@ void writer_reopen(void);
 bool writer_has_room(void);
 /* At most LOG_LINE_BYTES. `failure` (static) is logged as a warning when a write of these bytes fails; NULL: nothing is. */
 void writer_put(enum writer_output output, const char *data, size_t n_bytes, const char *failure);
+/* How many puts found no room, since the process began. */
+uint64_t writer_dropped(void);
 
 #endif

@@ -16,6 +16,7 @@ struct suspect {
 
 struct running {
 	uint64_t key[2];
+	atomic_uint n_crashes;
 	_Atomic uint64_t places[N_PLACES]; /* marks; 0: free */
 	struct suspect suspects[N_SUSPECTS];
 };
@@ -93,6 +94,7 @@ static struct suspect *suspect_for(struct running *running, uint64_t mark)
 int running_crashed(struct running *running, int64_t now_ns)
 {
 	int n = 0;
+	atomic_fetch_add(&running->n_crashes, 1);
 	for (int i = 0; i < N_PLACES; i++) {
 		uint64_t mark = atomic_exchange(&running->places[i], 0);
 		if (!mark)
@@ -105,4 +107,9 @@ int running_crashed(struct running *running, int64_t now_ns)
 		atomic_store(&suspect->last_ns, now_ns);
 	}
 	return n;
+}
+
+unsigned running_crashes(const struct running *running)
+{
+	return atomic_load(&running->n_crashes);
 }

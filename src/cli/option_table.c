@@ -159,6 +159,8 @@ const struct option_row option_rows[] = {
          "a proxy's or TLS name in front of the worker: its Host and its http and https pages are let in, as names of "
          "this machine are; any number of times, or NAME,NAME")},
     {ROW("no-page", OPTION_FLAG, FOR_SERVE, NULL, NULL, no_page, "no page for people at /")},
+    {ROW("metrics-vllm-names", OPTION_FLAG, FOR_SERVE, NULL, NULL, metrics_vllm_names,
+         "/metrics has vLLM's names beside its own, for endpoint pickers and dashboards that know those")},
 
     HEADING(SAMPLES, "Generation"),
     {ROW("prompt", OPTION_TEXT, FOR_GENERATE, "TEXT", NULL, prompt, "prompt; default standard input"), .letter = 'p'},

@@ -90,7 +90,7 @@ struct options {
 	const char *api_key; /* the environment's own, which serve wipes */
 	const char *api_key_file, *cors_origin;
 	struct option_files allowed_hosts; /* names */
-	bool shared_key_file, no_sandbox, no_page;
+	bool shared_key_file, no_sandbox, no_page, metrics_vllm_names;
 
 	/* logits, bench */
 	const char *tokens, *npy, *text;

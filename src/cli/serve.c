@@ -274,6 +274,7 @@ static bool start_server(struct serving *serving, struct engine *engine, struct 
 		    .n_allowed_hosts = options->allowed_hosts.n,
 		    .no_page = options->no_page,
 		    .strict_model = options->strict_model,
+		    .vllm_names = options->metrics_vllm_names,
 		    .tool_format = options->tool_format,
 		    .reasoning = (enum reasoning_output)options->reasoning_format,
 		    .share_cache = options->share_cache,

@@ -26,6 +26,8 @@ static void observe_outcome(struct engine *engine, const struct sequence *sequen
 	if (faulty || sequence->outcome == OUTCOME_COMPLETED)
 		engine_count_fault(engine, faulty);
 	metrics->requests[sequence->outcome]++;
+	if (sequence->outcome == OUTCOME_COMPLETED)
+		metrics->answers[sequence->terminal.stop_reason]++;
 	if (sequence->request.account)
 		atomic_fetch_add(&sequence->request.account->requests[sequence->outcome], 1);
 	histogram_observe(&metrics->request, (double)(sequence->ended_ns - sequence->submitted_ns) / 1e9);

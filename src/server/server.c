@@ -127,6 +127,7 @@ static bool server_set_up(struct server *server, const struct server_options *op
 	server->share_cache = options->share_cache;
 	server->running = options->running;
 	server->strict_model = options->strict_model;
+	server->vllm_names = options->vllm_names;
 	server->answers.reasoning = options->reasoning;
 	server->started_unix_s = clock_unix_ms() / 1000;
 	server->request_shutdown = options->request_shutdown;

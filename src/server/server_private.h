@@ -42,6 +42,7 @@ struct server {
 	struct host_names allowed_hosts;
 	char *page_policy; /* the page's Content-Security-Policy; NULL: no page is served */
 	bool share_cache;  /* among API keys */
+	bool vllm_names;   /* /metrics has vLLM's names, too */
 	bool strict_model; /* requests for models of another name are refused */
 	struct answer_settings answers;
 	int64_t started_unix_s;
@@ -63,9 +64,10 @@ struct server {
 	atomic_bool draining;
 	struct running *running; /* NULL: nobody wants to know */
 	atomic_bool shutdown_requested;
-	atomic_int n_answers;       /* being answered */
-	atomic_size_t body_bytes;   /* of bodies in memory */
-	atomic_ullong responses[6]; /* by first digit of the status; [0]: ended without one */
+	atomic_int n_answers;                     /* being answered */
+	atomic_size_t body_bytes;                 /* of bodies in memory */
+	atomic_ullong responses[6];               /* by first digit of the status; [0]: ended without one */
+	atomic_ullong errors[ERROR_INTERNAL + 1]; /* requests that ended with each */
 };
 
 struct dialect;
@@ -215,6 +217,9 @@ enum wait_result exchange_wait(const struct exchange *exchange, int event_fd, in
 bool server_serves_model(const struct server *server, const char *asked, const char *name, struct error *error);
 
 /* ---- routes/health.c ---- */
+
+/* "healthy", "loading", "draining", "unhealthy": what GET /health says. */
+const char *server_health(struct server *server, const struct engine_status *status);
 
 /* Draining or the engine no longer takes work. */
 bool server_is_draining(struct server *server, const struct engine_status *status);

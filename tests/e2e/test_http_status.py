@@ -57,7 +57,8 @@ def test_loading_progress_ends_when_ready(shared_worker):
     assert set(data) == {"type", "percent", "stage", "bytes_done", "bytes_total"}
 
 
-SAMPLE = re.compile(r'^([a-z_]+)(\{[a-z_]+="[^"]*"\})? ([0-9.e+-]+)$')
+LABEL = r'[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"'
+SAMPLE = re.compile(r'^([a-z0-9_:]+)(\{%s(?:,%s)*\})? ([0-9.e+-]+)$' % (LABEL, LABEL))
 
 
 def samples(port):
@@ -100,15 +101,65 @@ def test_metrics_count(worker):
     assert after['worker_kv_pages{state="free"}'] > 0
     assert after['worker_memory_bytes{kind="resident"}'] > 0
     assert after["worker_model_load_seconds"] > 0 and after["worker_uptime_seconds"] > 0
+    assert grew('worker_answers_total{stop_reason="max_tokens"}') == 2
+    assert grew('worker_errors_total{code="CANCELLED"}') == 1
+    assert after['worker_health{status="healthy"}'] == 1 and after["worker_ready"] == 1
 
 
-def test_metrics_pass_promtool(shared_worker):
+def check_metrics(port):
+    """promtool's complaints."""
     promtool = shutil.which("promtool") or shutil.which("build/tools/promtool")
     if not promtool:
         pytest.skip("promtool is not there: make promtool")
-    text = get(shared_worker.port, "/metrics").body
-    result = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True)
+    text = get(port, "/metrics").body
+    return subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True)
+
+
+def test_metrics_pass_promtool(shared_worker):
+    result = check_metrics(shared_worker.port)
     assert result.returncode == 0, result.stderr
+
+
+PICKERS = {"requests_waiting": "num_requests_waiting", "requests_running": "num_requests_running",
+           "kv_cache_usage_ratio": "kv_cache_usage_perc"}
+
+
+def test_what_endpoint_pickers_ask_for(worker):
+    """The model server protocol of the Gateway API Inference Extension, under our names and vLLM's."""
+    port = worker("--name", 'a "model"', "--metrics-vllm-names", "--parallel", "1").port
+    label = r'model_name="a \"model\""'
+    with Stream(port, "/execute", LONG) as running, Stream(port, "/execute", LONG):
+        assert next(running)[0] == "started"
+        wait_until(lambda: samples(port)["worker_requests_waiting{%s}" % label] == 1)
+        found = samples(port)
+        assert found["worker_requests_running{%s}" % label] == 1
+        assert 0 < found["worker_kv_cache_usage_ratio{%s}" % label] < 1
+        for ours, theirs in PICKERS.items():
+            assert found['vllm:%s{%s,engine="0"}' % (theirs, label)] == found["worker_%s{%s}" % (ours, label)]
+    pages = sum(value for name, value in found.items() if name.startswith("worker_kv_pages{"))
+    page_tokens = get(port, "/health").json()["kv_pages_total"] and re.search(
+        r'vllm:cache_config_info\{%s,block_size="(\d+)",num_gpu_blocks="%d"\} 1' % (re.escape(label), pages),
+        get(port, "/metrics").body.decode())
+    assert page_tokens and int(page_tokens.group(1)) > 0
+    assert found['vllm:lora_requests_info{max_lora="0",running_lora_adapters="",waiting_lora_adapters=""}'] > 1.7e9
+
+
+def test_vllms_names_are_there_when_asked_for(worker, shared_worker):
+    assert not [name for name in samples(shared_worker.port) if name.startswith("vllm:")]
+    port = worker("--metrics-vllm-names").port
+    execute(port, {"prompt": PROMPT, "max_tokens": 7, "ignore_eos": True})
+    wait_until(lambda: samples(port)['worker_requests_total{outcome="completed"}'] == 1)
+    found = samples(port)
+    of_model = '{model_name="slow",engine="0"'
+    assert found["vllm:generation_tokens_total%s}" % of_model] == 7
+    assert found["vllm:prompt_tokens_total%s}" % of_model] == found["worker_prompt_tokens_total"]
+    assert found['vllm:request_success_total%s,finished_reason="length"}' % of_model] == 1
+    for histogram in ("time_to_first_token_seconds", "e2e_request_latency_seconds", "request_queue_time_seconds"):
+        assert found["vllm:%s_count%s}" % (histogram, of_model)] == 1
+    # A colon in names is all that there is to complain about.
+    complaints = check_metrics(port).stderr.decode().splitlines()
+    assert complaints and all("':'" in line for line in complaints if "vllm" in line)
+    assert not [line for line in complaints if "worker_" in line], complaints
 
 
 def test_shutdown_is_asked_for_over_http(worker):

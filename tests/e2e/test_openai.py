@@ -96,6 +96,7 @@ def test_models_are_listed_and_looked_up(port):
     model = listing["data"][0]
     check_fields("Model", model)
     assert model["object"] == "model" and model["id"] == "tallow-tiny" and model["max_model_len"] == 1024
+    assert model["root"] == "tallow-tiny" and model["parent"] is None
     assert good(get(port, "/v1/models/tallow-tiny")) == model
     assert good(get(port, "/v1/models/gpt-4o")) == model
 

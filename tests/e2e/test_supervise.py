@@ -66,6 +66,7 @@ def test_a_crash_in_the_middle_of_streams(worker, signal_number):
             while True:
                 assert next(stream)[0] == "token"
     assert text_of(execute(one.port, SHORT)) == expected
+    assert b"\nworker_crashes_total 1\n" in get(one.port, "/metrics").body
     crashed, = one.events("worker_crashed")
     assert crashed["signal"] == signal_number and crashed["requests"] == 4
     assert one.stop() == 0

@@ -136,6 +136,7 @@ static void what_is_lost_is_told_in_its_place(void **state)
 	int64_t n_dropped;
 	assert_int_equal(check_lines(reading.text, &n_dropped), 2 * N_LINES);
 	assert_true(n_dropped > 0);
+	assert_int_equal(log_lines_dropped(), n_dropped);
 	free(reading.text);
 }
 

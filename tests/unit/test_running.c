@@ -43,7 +43,9 @@ static void twice_is_too_often(void **state)
 	struct running *running = make();
 	uint64_t poison = mark_of(running, "poison"), beside = mark_of(running, "beside");
 	int64_t now_ns = 5 * second_ns;
+	assert_int_equal(running_crashes(running), 0);
 	assert_int_equal(running_crashed(running, now_ns), 0);
+	assert_int_equal(running_crashes(running), 1);
 	for (int crash = 1; crash <= RUNNING_CRASHES; crash++) {
 		assert_true(running_may(running, poison, now_ns));
 		assert_true(running_begin(running, poison) >= 0 && running_begin(running, poison) >= 0); /* twice at a time */

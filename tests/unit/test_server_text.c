@@ -150,8 +150,13 @@ static double sample(const char *text, const char *name)
 static void metrics_are_complete_and_cumulative(void **state)
 {
 	(void)state;
-	struct engine_status status = {
-	    .active = 2, .queued = 3, .kv_pages_total = 10, .kv_pages_free = 4, .kv_pages_cached = 1};
+	struct engine_status status = {.model_name = "odd \"name\"\n\xff",
+	                               .kv_page_tokens = 16,
+	                               .active = 2,
+	                               .queued = 3,
+	                               .kv_pages_total = 10,
+	                               .kv_pages_free = 4,
+	                               .kv_pages_cached = 1};
 	struct engine_metrics metrics = {.tokens_generated = 99};
 	metrics.requests[OUTCOME_CANCELLED] = 5;
 	metrics.queue.counts[0] = 1;
@@ -159,10 +164,24 @@ static void metrics_are_complete_and_cumulative(void **state)
 	metrics.queue.counts[HISTOGRAM_BUCKETS] = 4;
 	metrics.queue.n = 7;
 	metrics.queue.sum_seconds = 12.5;
+	metrics.answers[STOP_EOS] = 6;
+	metrics.answers[STOP_SEQUENCE] = 1;
 	struct http_counts http = {.responses = {1, 0, 2, 0, 3, 0}, .connections = 6};
+	http.errors[ERROR_QUEUE_FULL] = 4;
+	http.errors[ERROR_NOT_FOUND] = 2; /* both are INVALID_REQUEST */
+	http.errors[ERROR_TEMPLATE] = 1;
 	struct platform_resident resident = {.total_bytes = 1000};
+	struct metrics_facts facts = {.status = &status,
+	                              .engine = &metrics,
+	                              .http = &http,
+	                              .resident = &resident,
+	                              .health = "draining",
+	                              .version = "1.2",
+	                              .crashes = 3,
+	                              .now_unix_s = 1234,
+	                              .vllm_names = true};
 	struct bytes out = {0};
-	metrics_write(&out, &status, &metrics, &http, &resident);
+	metrics_write(&out, &facts);
 	assert_false(out.failed);
 	static const char *const names[] = {
 	    "worker_requests_total",
@@ -183,6 +202,9 @@ static void metrics_are_complete_and_cumulative(void **state)
 	    "worker_memory_bytes",
 	    "worker_uptime_seconds",
 	    "worker_model_load_seconds",
+	    "vllm:time_to_first_token_seconds",
+	    "vllm:e2e_request_latency_seconds",
+	    "vllm:inter_token_latency_seconds",
 	};
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		char head[96];
@@ -196,6 +218,26 @@ static void metrics_are_complete_and_cumulative(void **state)
 	assert_true(sample(out.data, "worker_queue_seconds_count") == 7);
 	assert_true(sample(out.data, "worker_queue_seconds_sum") == 12.5);
 	assert_true(sample(out.data, "worker_memory_bytes{kind=\"resident\"}") == 1000);
+	assert_true(sample(out.data, "worker_health{status=\"draining\"}") == 1);
+	assert_true(sample(out.data, "worker_health{status=\"healthy\"}") == 0);
+	assert_true(sample(out.data, "worker_ready") == 0);
+	assert_true(sample(out.data, "worker_crashes_total") == 3);
+	assert_true(sample(out.data, "worker_errors_total{code=\"QUEUE_FULL\"}") == 4);
+	assert_true(sample(out.data, "worker_errors_total{code=\"INVALID_REQUEST\"}") == 3);
+	assert_null(strstr(out.data, "BIND_FAILED"));
+#define MODEL "model_name=\"odd \\\"name\\\"?\xef\xbf\xbd\""
+	assert_true(sample(out.data, "worker_requests_waiting{" MODEL "}") == 3);
+	assert_true(sample(out.data, "worker_requests_running{" MODEL "}") == 2);
+	assert_true(sample(out.data, "worker_kv_cache_usage_ratio{" MODEL "}") == 0.5);
+	assert_true(sample(out.data, "worker_cache_config_info{" MODEL ",block_size=\"16\",num_gpu_blocks=\"10\"}") == 1);
+	assert_true(sample(out.data, "vllm:cache_config_info{" MODEL ",block_size=\"16\",num_gpu_blocks=\"10\"}") == 1);
+	assert_true(sample(out.data, "vllm:lora_requests_info{max_lora=\"0\",running_lora_adapters=\"\",waiting_lora_"
+	                             "adapters=\"\"}") == 1234);
+	assert_true(sample(out.data, "vllm:kv_cache_usage_perc{" MODEL ",engine=\"0\"}") == 0.5);
+	assert_true(sample(out.data, "vllm:request_queue_time_seconds_count{" MODEL ",engine=\"0\"}") == 7);
+	assert_true(sample(out.data, "vllm:request_queue_time_seconds_bucket{" MODEL ",engine=\"0\",le=\"+Inf\"}") == 7);
+	assert_true(sample(out.data, "vllm:request_success_total{" MODEL ",engine=\"0\",finished_reason=\"stop\"}") == 7);
+#undef MODEL
 	assert_int_equal(out.data[out.n_bytes - 1], '\n');
 	bytes_free(&out);
 }

@@ -335,6 +335,13 @@ enum MHD_Result exchange_step(void *context, struct MHD_Connection *connection, 
 
 /* ---- the end ---- */
 
+/* Of the stream, or of the answer. */
+static enum error_code failure_of(const struct exchange *exchange)
+{
+	const struct generation *generation = exchange->generation;
+	return generation && generation->error.code != ERROR_NONE ? generation->error.code : exchange->failure;
+}
+
 static int log_generation(const struct generation *generation, struct log_field *fields)
 {
 	int n = 0;
@@ -365,8 +372,7 @@ static void log_exchange(const struct exchange *exchange, bool completed)
 		return;
 	struct log_field fields[MAX_FIELDS];
 	int n = 0;
-	enum error_code failure =
-	    generation && generation->error.code != ERROR_NONE ? generation->error.code : exchange->failure;
+	enum error_code failure = failure_of(exchange);
 	char shown_method[16]; /* the client's word: cut */
 	snprintf(shown_method, sizeof shown_method, "%.*s", (int)method->n_bytes, method->at);
 	fields[n++] = LOG_TEXT("method", shown_method);
@@ -402,6 +408,7 @@ void exchange_end(void *context, struct MHD_Connection *connection, void **slot,
 	    !exchange->peer->gate.refused) { /* else its body could not be read, which the gate told */
 		log_exchange(exchange, completed);
 		atomic_fetch_add(&server->responses[exchange->answered ? exchange->status / 100 : 0], 1);
+		atomic_fetch_add(&server->errors[failure_of(exchange)], 1);
 	}
 	exchange_drop_body(exchange);
 	if (server->running)

@@ -17,7 +17,7 @@ static bool is_loading(const struct engine_status *status)
 	return status->state == ENGINE_CREATED || status->state == ENGINE_LOADING;
 }
 
-static const char *health_name(struct server *server, const struct engine_status *status)
+const char *server_health(struct server *server, const struct engine_status *status)
 {
 	if (status->state == ENGINE_FAILED || status->stalled || status->unfit)
 		return "unhealthy";
@@ -36,7 +36,7 @@ enum MHD_Result handle_health(struct exchange *exchange)
 	struct server *server = exchange->server;
 	struct engine_status status;
 	engine_status(server->engine, &status);
-	const char *name = health_name(server, &status);
+	const char *name = server_health(server, &status);
 	struct bytes body = {0};
 	json_open(&body);
 	json_field_text(&body, "status", name);
@@ -79,7 +79,7 @@ enum MHD_Result handle_ready(struct exchange *exchange)
 	struct server *server = exchange->server;
 	struct engine_status status;
 	engine_status(server->engine, &status);
-	const char *name = health_name(server, &status);
+	const char *name = server_health(server, &status);
 	bool ready = strcmp(name, "healthy") == 0;
 	if (ready && status.queue_full) {
 		name = "busy";
@@ -134,7 +134,7 @@ enum MHD_Result handle_info(struct exchange *exchange)
 	json_field_int(&body, "max_tokens", status.max_tokens);
 	json_field_int(&body, "port", server->listener.port);
 	json_field_int(&body, "pid", getpid());
-	json_field_text(&body, "status", health_name(server, &status));
+	json_field_text(&body, "status", server_health(server, &status));
 	if (server->describe_worker) {
 		json_field_key(&body, "worker");
 		server->describe_worker(server->describe_context, server->listener.port, &status, &body);

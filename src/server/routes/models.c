@@ -18,6 +18,8 @@ static void write_model(const struct exchange *exchange, const struct engine_sta
 	json_field_text(body, "object", "model");
 	json_field_int(body, "created", exchange->server->started_unix_s);
 	json_field_text(body, "owned_by", "tallow");
+	json_field_text(body, "root", status->model_name);
+	json_field_text(body, "parent", NULL); /* adapters would have one */
 	if (status->context_length > 0)
 		json_field_int(body, "max_model_len", status->context_length);
 	json_close(body);
