@@ -282,6 +282,11 @@ page-test: all ## the page in a headless Chromium, with real clicks and axe-core
 	@mkdir -p build/page && npm install --silent --no-audit --no-fund --no-package-lock --prefix build/page axe-core@4.10.3
 	@TALLOW_CHAT_MODEL=$(CHAT_MODEL) $(PYTHON) -m pytest -q -p no:cacheprovider -p no:xdist tests/page $(PYTEST_ARGS)
 
+.PHONY: dashboards-test
+dashboards-test: all ## every query of the Grafana dashboard and every rule, asked of a Prometheus that scrapes a worker under load
+	@tests/tools/unpack.sh build/tools/prometheus prometheus
+	@$(PYTHON) tests/deploy/dashboards.py $(BIN) build/tools/prometheus/usr/bin/prometheus
+
 .PHONY: faults
 faults: test-deps ## each allocation of loading and of requests of every dialect fails in its turn: some minutes
 	+@$(SUBMAKE) build/release/tests/test_faults
