@@ -27,7 +27,7 @@
 #include "worker/worker.h"
 
 enum {
-	MAX_STOP_S = 60,    /* a step ends at its next matrix: milliseconds, where nothing hangs */
+	MAX_STOP_S = 20,    /* a step ends at its next matrix: milliseconds, a few seconds with the largest ones */
 	LEAST_THREADS = 16, /* beside those that compute: of the server, the engine, the log and a few connections */
 	LARGE_BLOCK_BYTES = 128 << 10,
 };

@@ -5,14 +5,19 @@
  *     clock     the clock of the day is ten years ahead, then ten years behind, with every look at it
  *     threads=N pthread_create fails from the (N + 1)th on
  *     file=PATH pthread_create fails while there is such a file
+ *     hang=PATH no step ends while there is such a file, and alarms come after a second; the clock that never goes back
+ *               goes on by two minutes once there is PATH.late, too
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,7 +29,8 @@
 
 static bool shorten, interrupt, jump;
 static int n_threads_left = -1;
-static const char *no_threads_file;
+static const char *no_threads_file, *hang_file;
+static char late_file[PATH_MAX];
 static atomic_uint n_calls;
 
 __attribute__((constructor)) static void read_settings(void)
@@ -35,11 +41,15 @@ __attribute__((constructor)) static void read_settings(void)
 	shorten = strstr(shim, "short");
 	interrupt = strstr(shim, "eintr");
 	jump = strstr(shim, "clock");
-	const char *threads = strstr(shim, "threads="), *file = strstr(shim, "file=");
+	const char *threads = strstr(shim, "threads="), *file = strstr(shim, "file="), *hang = strstr(shim, "hang=");
 	if (threads)
 		n_threads_left = atoi(threads + 8);
 	if (file)
 		no_threads_file = file + 5;
+	if (hang) {
+		hang_file = hang + 5;
+		snprintf(late_file, sizeof late_file, "%s.late", hang_file);
+	}
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -150,6 +160,28 @@ int accept4(int fd, struct sockaddr *address, socklen_t *n_address, int flags)
 	return interrupted() ? -1 : REAL(accept4)(fd, address, n_address, flags);
 }
 
+static bool is_there(const char *path)
+{
+	struct stat info;
+	int saved = errno;
+	bool there = path && stat(path, &info) == 0;
+	errno = saved;
+	return there;
+}
+
+/* Attention of every instruction set calls it. */
+float expf(float x)
+{
+	while (is_there(hang_file))
+		usleep(10000);
+	return REAL(expf)(x);
+}
+
+unsigned alarm(unsigned seconds)
+{
+	return REAL(alarm)(hang_file && seconds > 1 ? 1 : seconds);
+}
+
 static time_t offset(void)
 {
 	return !jump ? 0 : (next_number() % 2 ? 1 : -1) * 10 * 365 * 86400;
@@ -160,6 +192,8 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 	int failed = REAL(clock_gettime)(clock, now);
 	if (!failed && clock == CLOCK_REALTIME)
 		now->tv_sec += offset();
+	if (!failed && clock == CLOCK_MONOTONIC && hang_file && is_there(late_file))
+		now->tv_sec += 120;
 	return failed;
 }
 
@@ -181,8 +215,7 @@ time_t time(time_t *out)
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
 {
-	struct stat info;
-	if (n_threads_left == 0 || (no_threads_file && stat(no_threads_file, &info) == 0))
+	if (n_threads_left == 0 || is_there(no_threads_file))
 		return EAGAIN;
 	if (n_threads_left > 0)
 		n_threads_left--;

@@ -233,6 +233,62 @@ def test_a_process_that_is_stopped_and_goes_on(worker, extra):
     assert one.stop() == 0
 
 
+# ---- a step that does not end ----
+
+
+def falls_silent(notify):
+    """Whether systemd hears no more for five of its intervals: what is on its way may come, a second's worth of it."""
+    notify.settimeout(1)
+    try:
+        for _ in range(50):
+            notify.recv(1000)
+    except TimeoutError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_step_that_does_not_end(worker, shim, tmp_path, threads):
+    """/health and systemd's watchdog notice it, others are answered, and the shutdown's timeout holds."""
+    hang, name = tmp_path / "hang", str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(name)
+        notify.settimeout(WAIT_S)
+        one = worker("--shutdown-timeout", "100ms", "--threads", threads,
+                     env=dict(shim("hang=%s" % hang), NOTIFY_SOCKET=name, WATCHDOG_USEC="400000"))
+        with Stream(one.port, "/execute", LONG) as stream:
+            assert next(stream)[0] == "started"
+            hang.write_text("")
+            while notify.recv(1000) != b"WATCHDOG=1":
+                pass
+            assert get(one.port, "/health").status == 200  # a step may take a while
+            (tmp_path / "hang.late").write_text("")
+            wait_until(lambda: get(one.port, "/health").status == 503)
+            told = get(one.port, "/health").json()
+            assert told["status"] == "unhealthy" and "a step of the model has not ended" in told["reason"], told
+            assert falls_silent(notify)
+            assert get(one.port, "/livez").status == 200
+            one.process.terminate()
+            assert one.wait_end() == 70
+    assert one.events("shutdown_timeout")
+    assert "a step does not end" in one.log()
+
+
+def test_a_step_that_ends_after_all(worker, shim, tmp_path):
+    """The request is none the worse for it, and /health is well again."""
+    hang = tmp_path / "hang"
+    one = worker(env=shim("hang=%s" % hang))
+    expected = text_of(execute(one.port, SHORT))
+    (tmp_path / "hang.late").write_text("")
+    hang.write_text("")
+    with Stream(one.port, "/execute", SHORT) as stream:
+        assert next(stream)[0] == "started"
+        hang.unlink()
+        assert text_of(list(stream)) == expected
+    wait_until(lambda: get(one.port, "/health").status == 200)
+    assert one.stop() == 0
+
+
 # ---- memory dumps ----
 
 

@@ -42,6 +42,8 @@ enum MHD_Result handle_health(struct exchange *exchange)
 	json_field_text(&body, "status", name);
 	if (status.unfit)
 		json_field_text(&body, "reason", status.error.message);
+	else if (status.stalled)
+		json_field_text(&body, "reason", "a step of the model has not ended for a minute or longer");
 	if (is_loading(&status)) {
 		json_field_double(&body, "progress", load_progress(&status));
 		json_field_text(&body, "stage", status.load_stage);
