@@ -197,6 +197,10 @@ run: all ## start the worker, stream one completion, keep serving (MODEL=path PR
 # install, uninstall, packages, containers
 include src/deploy/deploy.mk
 
+.PHONY: reference
+reference: all ## write the table of options into README.md
+	@$(PYTHON) tests/tools/reference.py $(BIN)
+
 # ---- tests ----
 
 .PHONY: test unit e2e neon test-programs

@@ -47,6 +47,6 @@ const struct command commands[] = {
      "measure how well a model predicts a text, and how far it is from f32", perplexity_run},
     {"completion", FOR_COMPLETION, "tallow completion bash|zsh|fish",
      "print a script that completes commands and options", completion_run},
-    {"manual", FOR_MANUAL, "tallow manual", "print the man page", manual_run},
+    {"manual", FOR_MANUAL, "tallow manual [--markdown]", "print the man page", manual_run},
 };
 const int n_commands = sizeof commands / sizeof *commands;

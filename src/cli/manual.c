@@ -1,4 +1,5 @@
-/* `tallow manual`: the man page tallow(1), made of the tables of commands and options, in the macros of man(7). */
+/* `tallow manual`: the man page tallow(1), made of the tables of commands and options, in the macros of man(7); with
+ * --markdown the options alone, as README.md has them (`make reference`). */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,24 +44,29 @@ static void print_commands(void)
 }
 
 /* "serve, generate": which commands take a row; nothing where all do. */
-static void print_who(const struct option_row *row)
+static void who_takes(const struct option_row *row, char *out, size_t capacity)
 {
 	unsigned all = 0;
-	int n = 0;
+	size_t length = 0;
 	for (int i = 0; i < n_commands; i++)
 		all |= commands[i].bit;
+	*out = '\0';
 	if ((row->commands & all) == all)
 		return;
-	printf("\n(");
-	for (int i = 0; i < n_commands; i++)
+	for (int i = 0; i < n_commands && length < capacity; i++)
 		if (commands[i].bit & row->commands)
-			printf("%s%s", n++ ? ", " : "", commands[i].name);
-	printf(")");
+			length += (size_t)snprintf(out + length, capacity - length, "%s%s", length ? ", " : "", commands[i].name);
+}
+
+/* The default, where the row's text does not tell of it already. */
+static const char *told_default(const struct option_row *row)
+{
+	return row->fallback && (strcmp(row->fallback, "0") != 0 || !strstr(row->help, "0:")) ? row->fallback : NULL;
 }
 
 static void print_option(const struct option_row *row)
 {
-	char variable[64];
+	char variable[64], who[256];
 	printf(".TP\n");
 	if (row->kind == OPTION_PATH) {
 		printf(".I %s\n", row->value);
@@ -80,12 +86,14 @@ static void print_option(const struct option_row *row)
 		}
 	}
 	print_text(row->help);
-	if (row->fallback && (strcmp(row->fallback, "0") != 0 || !strstr(row->help, "0:"))) {
+	if (told_default(row)) {
 		printf(" [");
 		print_text(row->fallback);
 		printf("]");
 	}
-	print_who(row);
+	who_takes(row, who, sizeof who);
+	if (*who)
+		printf("\n(%s)", who);
 	printf("\n");
 }
 
@@ -104,6 +112,59 @@ static void print_options(void)
 	}
 }
 
+/* ---- Markdown ---- */
+
+/* A text within a cell: no bar ends it. In code (`ticks`) nothing else has a meaning. */
+static void print_cell(const char *text, bool ticks)
+{
+	for (; *text; text++) {
+		if (*text == '|' || (!ticks && (*text == '<' || *text == '*')))
+			putchar('\\');
+		putchar(*text);
+	}
+}
+
+static void print_markdown_option(const struct option_row *row)
+{
+	char variable[64], who[256];
+	printf("| `");
+	if (row->source == FROM_ENVIRONMENT) {
+		option_variable(row, variable, sizeof variable);
+		printf("%s=", variable);
+	} else if (row->kind != OPTION_PATH) {
+		printf("--%s", row->name);
+		if (row->letter)
+			printf("`, `-%c", row->letter);
+		if (row->value)
+			printf(" ");
+	}
+	if (row->value)
+		print_cell(row->value, true);
+	printf("` | ");
+	print_cell(row->help, false);
+	if (told_default(row)) {
+		printf(" [");
+		print_cell(row->fallback, false);
+		printf("]");
+	}
+	who_takes(row, who, sizeof who);
+	printf(" | %s |\n", *who ? who : "all");
+}
+
+static void print_markdown(void)
+{
+	static const char head[] = "| %s | | of |\n|---|---|---|\n";
+	printf(head, "Arguments");
+	for (int i = 0; i < n_option_rows; i++) {
+		if (option_rows[i].kind == OPTION_HEADING) {
+			printf("\n");
+			printf(head, option_rows[i].help);
+		} else {
+			print_markdown_option(&option_rows[i]);
+		}
+	}
+}
+
 bool manual_run(const struct options *options, struct error *error)
 {
 	static const char *const environment[] = {
@@ -115,7 +176,11 @@ bool manual_run(const struct options *options, struct error *error)
 	    "Blank lines and lines that begin with # count for nothing. What the file says of other commands' options is "
 	    "passed",
 	    "over; a name that no command knows is an error.", NULL};
-	(void)options, (void)error;
+	(void)error;
+	if (options->markdown) {
+		print_markdown();
+		return true;
+	}
 	printf(".\\\" Made by `tallow manual`.\n.TH TALLOW 1 \"\" \"tallow %s\" \"User Commands\"\n"
 	       ".SH NAME\ntallow \\- " CLI_WHAT_IT_IS "\n.SH SYNOPSIS\n.B tallow\n.RI [ command ]\n.RI [ options ]\n"
 	       ".SH DESCRIPTION\n"

@@ -249,6 +249,8 @@ const struct option_row option_rows[] = {
     {ROW("json", OPTION_FLAG,
          FOR_INSPECT | FOR_DOCTOR | FOR_BENCH | FOR_PERPLEXITY | FOR_CONSTRAIN | TEXTS | TALKS | FOR_LIST, NULL, NULL,
          json, "print JSON; of a chat an object for each answer")},
+    {ROW("markdown", OPTION_FLAG, FOR_MANUAL, NULL, NULL, markdown,
+         "print the options alone, as a table for README.md")},
     {ROW("config", OPTION_TEXT, FOR_ALL, "FILE", NULL, config,
          "options as lines `name = value`; environment and flags win; serve reads " CONFIG_FILE_DEFAULT
          " if there is one")},

@@ -115,7 +115,7 @@ struct options {
 	bool check_only, exit_with_parent, supervise, insecure, share_cache, strict_model, check_weights, manifest;
 	bool ignore_eos, stats;
 	bool no_special, parse_special, keep_special;
-	bool all, quick, reference, same_weights;
+	bool all, quick, reference, same_weights, markdown;
 
 	unsigned char given[OPTIONS_MAX_ROWS]; /* by row of the table: enum option_given */
 };

@@ -6,10 +6,11 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 
 import pytest
 
-from conftest import shipped_model
+from conftest import ROOT, program, shipped_model
 
 
 def one_line(result):
@@ -125,6 +126,17 @@ def test_the_man_page_has_every_command_and_option(tallow):
     if shutil.which("groff"):
         told = subprocess.run(["groff", "-man", "-ww", "-z", "-"], input=page.encode(), stderr=subprocess.PIPE, check=True)
         assert told.stderr == b""
+
+
+def test_readme_has_the_options_that_there_are(tallow):
+    tool = [sys.executable, str(ROOT / "tests/tools/reference.py")] + program()
+    told = subprocess.run(tool + ["--check"], stderr=subprocess.PIPE)
+    assert told.returncode == 0, told.stderr.decode()
+    table = tallow("manual", "--markdown").stdout.decode()
+    for command in commands_of(tallow):
+        for flag in re.findall(r"^ {2}(?:-.,| {3}) --([a-z0-9-]+)", tallow(command, "--help").stdout.decode(), re.M):
+            assert re.search(r"^\| `--%s[ `]" % flag, table, re.M), (command, flag)
+    assert len({line.count("|") - line.count("\\|") for line in table.splitlines() if line}) == 1  # as many cells everywhere
 
 
 def test_version_tells_what_it_is_made_of(tallow):
