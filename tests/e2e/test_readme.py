@@ -23,6 +23,7 @@ RAN_ELSEWHERE = {
     "make help": "by hand, 2026-11-29",
     "make install PREFIX=/usr/local": "by hand with DESTDIR, 2026-11-29",
     "ANTHROPIC_BASE_URL=http://127.0.0.1:8080 ANTHROPIC_AUTH_TOKEN=none ANTHROPIC_MODEL=local claude": "make clients-cli, 2026-11-29",
+    "TALLOW_API_KEY=none codex": "make clients-cli, 2026-11-29",
     "OPENAI_API_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=none ENABLE_OLLAMA_API=false open-webui serve --port 3000":
         "nothing: README says that it is untried",
     "tallow perplexity models/tallow-tiny tests/text/held-out.txt --reference": "test_cli: perplexity_*",
