@@ -113,6 +113,21 @@ def test_links_of_the_readme_lead_somewhere():
                 assert anchor in anchors(file.read_text()), (page, target)
 
 
+def test_the_tests_that_are_named_exist():
+    sources, n = {}, 0
+    for pattern in ("e2e/test_*.py", "unit/test_*.c"):
+        for path in (ROOT / "tests").glob(pattern):
+            sources[path.stem] = sources.get(path.stem, "") + path.read_text()
+    for page in (README, (ROOT / "tests/README.md").read_text()):
+        for file, names in re.findall(r"\b(test_\w+): ([\w*, ]+)", page):
+            for name in names.split(","):
+                name = name.strip()
+                if file in sources and re.fullmatch(r"[a-z]\w*_\w+\*?", name) and not name.startswith("test_"):
+                    assert name.rstrip("*") in sources[file], "tests/%s has no %s" % (file, name)
+                    n += 1
+    assert n > 200
+
+
 def anchors(text):
     """Of headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
