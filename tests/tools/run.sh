@@ -56,7 +56,7 @@ curl -sSN "http://127.0.0.1:$port/execute" -d "{\"prompt\":\"$json\",\"max_token
 	done
 cat <<END
 
-Serving. Try it from another terminal:
+Serving. Open http://127.0.0.1:$port/ in a browser, or try it from another terminal:
 
   curl -N http://127.0.0.1:$port/execute -d '{"prompt":"The capital of France is","max_tokens":20,"temperature":0}'
 
