@@ -193,6 +193,13 @@ def matches(pattern, said):
     return re.search(".*".join(re.escape(piece.strip()) for piece in pattern.split("\u2026")), said)
 
 
+def test_the_codes_that_are_named_exist():
+    part = README.split("\n### While it runs\n")[1].split("\n### ")[0]
+    table = (ROOT / "include/base/error.h").read_text()
+    codes = re.findall(r"`([A-Z]+_[A-Z_]+)`", part)
+    assert len(codes) >= 5 and all('"%s"' % code in table for code in codes), codes
+
+
 def test_every_message_that_ends_a_start_is_in_the_readme():
     known = list(patterns())
     assert len(known) > 100 and all(len(re.findall(r"\w", pattern)) >= 5 for pattern in known)
