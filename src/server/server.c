@@ -34,7 +34,6 @@ enum {
 	CONNECTION_RESIDENT_BYTES = 48 << 10, /* stack that is touched, buffers; measured with 1,000 of them */
 	CONNECTION_MEMORY_BYTES =
 	    32 << 10, /* the library's: a piece of the body, the answer's header, a piece of the answer */
-	INACTIVITY_TIMEOUT_S = 75,
 	STOP_GRACE_MS = 1000,
 };
 

@@ -29,7 +29,8 @@ enum {
 	/* Bodies in memory at once, all connections together: so many of the given or the least bound, and some of the largest. */
 	BODIES_IN_MEMORY = 64,
 	LARGEST_BODIES_IN_MEMORY = 4,
-	PING_INTERVAL_MS = 10000, /* the contract's bound is 15 s */
+	PING_INTERVAL_MS = 10000,  /* the contract's bound is 15 s */
+	INACTIVITY_TIMEOUT_S = 75, /* of a connection, in either direction; what it waits for us does not count */
 	PATH_ARGUMENT_BYTES = JOB_ID_BYTES,
 };
 

@@ -5,8 +5,8 @@
  *     clock     the clock of the day is ten years ahead, then ten years behind, with every look at it
  *     threads=N pthread_create fails from the (N + 1)th on
  *     file=PATH pthread_create fails while there is such a file
- *     hang=PATH no step ends while there is such a file, and alarms come after a second; the clock that never goes back
- *               goes on by two minutes once there is PATH.late, too
+ *     hang=PATH no step ends while there is such a file, and alarms come after a second; clocks that never go back
+ *               go on by two minutes once there is PATH.late, too
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -31,6 +31,7 @@ static bool shorten, interrupt, jump;
 static int n_threads_left = -1;
 static const char *no_threads_file, *hang_file;
 static char late_file[PATH_MAX];
+static atomic_bool hung;
 static atomic_uint n_calls;
 
 __attribute__((constructor)) static void read_settings(void)
@@ -172,8 +173,10 @@ static bool is_there(const char *path)
 /* Attention of every instruction set calls it. */
 float expf(float x)
 {
-	while (is_there(hang_file))
+	while (is_there(hang_file)) {
+		atomic_store(&hung, true);
 		usleep(10000);
+	}
 	return REAL(expf)(x);
 }
 
@@ -192,7 +195,9 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 	int failed = REAL(clock_gettime)(clock, now);
 	if (!failed && clock == CLOCK_REALTIME)
 		now->tv_sec += offset();
-	if (!failed && clock == CLOCK_MONOTONIC && hang_file && is_there(late_file))
+	bool goes_on = clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE || clock == CLOCK_MONOTONIC_RAW ||
+	               clock == CLOCK_BOOTTIME;
+	if (!failed && goes_on && atomic_load(&hung) && is_there(late_file))
 		now->tv_sec += 120;
 	return failed;
 }

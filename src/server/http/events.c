@@ -32,6 +32,15 @@ enum wait_result exchange_wait(const struct exchange *exchange, int event_fd, in
 	return WAIT_TIMEOUT;
 }
 
+/* The library measures how long a connection was inactive, and so counts against a client what it waited for the engine, or
+ * for its place: a form of stream that knows no pings would be cut where its prompt takes long. Set from nothing, the
+ * measure begins anew. */
+static void restart_inactivity(struct exchange *exchange)
+{
+	MHD_set_connection_option(exchange->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+	MHD_set_connection_option(exchange->connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)INACTIVITY_TIMEOUT_S);
+}
+
 /* Waits until there are bytes to send or the stream is over; false when the client is gone. */
 static bool fill(struct exchange *exchange)
 {
@@ -54,6 +63,7 @@ static bool fill(struct exchange *exchange)
 			return false;
 	}
 	exchange->next_ping_ns = clock_ns() + PING_INTERVAL_NS;
+	restart_inactivity(exchange);
 	return true;
 }
 
