@@ -2,6 +2,7 @@
 #include "server/watchdog.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -9,7 +10,7 @@
 
 #include "base/platform.h"
 
-enum { TICK_MS = 1000, STACK_BYTES = 256 << 10 };
+enum { TICK_MS = 1000, TRIM_TICKS = 5, STACK_BYTES = 256 << 10 };
 
 void watchdog_wake(struct watchdog *watchdog)
 {
@@ -41,15 +42,26 @@ static int sleep_ms(struct watchdog *watchdog, int64_t next_sweep_ns)
 	return left_ms > 0 ? (int)left_ms : 0;
 }
 
+/* What requests had on the heap lies between what lives longer, and is given back only when that is asked for: now and then,
+ * and when there is nothing left to do. A fraction of a millisecond, and pages that are wanted again are zeroed anew. */
+static void give_back_memory(void)
+{
+	malloc_trim(0);
+}
+
 static void *watchdog_main(void *context)
 {
 	struct watchdog *watchdog = context;
 	struct pollfd fds[1 + JOBS_MAX_WAITING];
 	int64_t next_sweep_ns = 0;
+	unsigned n_sweeps = 0;
 	while (!atomic_load(&watchdog->stop)) {
 		fds[0] = (struct pollfd){.fd = watchdog->wake_fd, .events = POLLIN};
 		nfds_t n_fds = 1 + (nfds_t)jobs_poll_list(watchdog->jobs, fds + 1);
-		int n_ready = poll(fds, n_fds, sleep_ms(watchdog, next_sweep_ns));
+		int timeout_ms = sleep_ms(watchdog, next_sweep_ns);
+		if (timeout_ms < 0)
+			give_back_memory();
+		int n_ready = poll(fds, n_fds, timeout_ms);
 		uint64_t count;
 		if (n_ready > 0 && (fds[0].revents & POLLIN) && read(watchdog->wake_fd, &count, sizeof count) < 0)
 			continue;
@@ -60,6 +72,8 @@ static void *watchdog_main(void *context)
 		next_sweep_ns = now_ns + TICK_MS * 1000000ll;
 		connections_sweep(watchdog->connections, now_ns);
 		jobs_sweep(watchdog->jobs, now_ns);
+		if (++n_sweeps % TRIM_TICKS == 0)
+			give_back_memory();
 	}
 	return NULL;
 }

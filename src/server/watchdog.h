@@ -1,6 +1,6 @@
 /* One thread for everything that must happen although no connection's thread is there to do it: deadlines of headers
  * and bodies, and the jobs whose stream is not open yet (their events are taken in, so that the engine does not see a
- * reader that does not read; in the end they are cancelled). */
+ * reader that does not read; in the end they are cancelled). It also gives freed memory back to the system. */
 #ifndef TALLOW_SERVER_WATCHDOG_H
 #define TALLOW_SERVER_WATCHDOG_H
 

@@ -1,5 +1,6 @@
 """The life of a worker as its orchestrator sees it: spawned, ready, asked, drained, ended. Contract: "Process"."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -691,6 +692,21 @@ def test_inherited_socket(worker, orchestrator):
 
 
 # ---- resting ----
+
+
+@not_sanitized("it keeps what was freed")
+def test_freed_memory_goes_back(worker, text_model):
+    """What a crowd of large requests took is the system's again once nobody is connected."""
+    started = worker(model=text_model)
+    body = {"messages": [{"role": "user", "content": "word"}] * 5000, "max_tokens": 1}
+    assert post(started.port, "/v1/chat/completions", body).status == 400  # longer than the context; read whole all the same
+    lines = lambda: pathlib.Path("/proc/%d/status" % started.pid).read_text().splitlines()
+    resident_kb = lambda: next(int(line.split()[1]) for line in lines() if line.startswith("VmRSS"))
+    time.sleep(2)  # that first one's memory has gone back, too
+    before = resident_kb()
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        assert [answer.status for answer in pool.map(lambda _: post(started.port, "/v1/chat/completions", body), range(24))] == [400] * 24
+    wait_until(lambda: resident_kb() < before + 2048)
 
 
 def test_idle_costs_no_cpu(worker):

@@ -48,6 +48,14 @@ class Worker:
     def resident_kb(self):
         return self.status_number("VmRSS")
 
+    def resident_at_rest_kb(self):
+        """The least of some seconds: what was freed is given back within one after the last connection."""
+        seen = []
+        for _ in range(30):
+            time.sleep(0.1)
+            seen.append(self.resident_kb())
+        return min(seen)
+
     def n_threads(self):
         return self.status_number("Threads")
 

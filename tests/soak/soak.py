@@ -366,7 +366,7 @@ class Soak:
         self.rest()
 
     def check_memory(self, n, warm_kb):
-        now_kb = self.worker.resident_kb()
+        now_kb = self.worker.resident_at_rest_kb()
         with open(self.options.binary, "rb") as file:
             program = file.read()
         limit = GROWTH_SANITIZED_KB if b"__asan_init" in program or b"__tsan_init" in program else GROWTH_KB
@@ -385,7 +385,7 @@ class Soak:
         self.warm()
         at_first = self.worker.settled_facts()
         self.part(0, calm, True)
-        warm_kb = self.worker.resident_kb()
+        warm_kb = self.worker.resident_at_rest_kb()
         for first in range(calm, n, BATCH):
             self.part(first, min(first + BATCH, n), False)
             if n > BATCH:
