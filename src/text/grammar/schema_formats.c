@@ -43,6 +43,11 @@
 	"[A-Za-z][A-Za-z0-9+.-]*:(//" AUTH(u) PATHS(u) "|/(" SEG(u) "+" PATHS(u) ")?|" SEG(u) "+" PATHS(u) "|)" TAIL(u, p)
 #define RELATIVE(u, p)                                                                                                 \
 	"(//" AUTH(u) PATHS(u) "|/(" SEG(u) "+" PATHS(u) ")?|([" UNRES(u) "@-]|" PCT ")+" PATHS(u) "|)" TAIL(u, p)
+/* RFC 6570 with its erratum 6937, which allows the apostrophe. */
+#define VARCHAR     "([A-Za-z0-9_]|" PCT ")"
+#define VARSPEC     VARCHAR "(\\.?" VARCHAR ")*(:[1-9][0-9]{0,3}|\\*)?"
+#define EXPRESSION  "\\{[+#./;?&=,!@|]?" VARSPEC "(," VARSPEC ")*\\}"
+#define TEMPLATE    "([!#$&'(-;=?-\\[\\]_a-z~" UCS PRIVATE "]|" PCT "|" EXPRESSION ")*"
 #define POINTER     "(/([^~/]|~[01])*)*"
 #define SECONDS     "[0-9]+S"
 #define MINUTES     "[0-9]+M(" SECONDS ")?"
@@ -70,7 +75,7 @@ static const struct {
     {"uri-reference", URI("", "") "|" RELATIVE("", ""), false},
     {"iri", URI(UCS, PRIVATE), false},
     {"iri-reference", URI(UCS, PRIVATE) "|" RELATIVE(UCS, PRIVATE), false},
-    {"uri-template", NULL, false},
+    {"uri-template", TEMPLATE, false},
     {"uuid", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", false},
     {"json-pointer", POINTER, false},
     {"relative-json-pointer", "(0|[1-9][0-9]*)(#|" POINTER ")", false},
