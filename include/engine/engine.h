@@ -71,6 +71,8 @@ bool engine_start(struct engine *engine, struct error *error) MUST_USE;
 /* Waits until loading ended or timeout_ms passed (-1 = for ever). True when ready; else *error is why: what made loading
  * fail (ERROR_MODEL, ERROR_MEMORY, ERROR_USAGE), ERROR_LOADING after the timeout, ERROR_SHUTTING_DOWN after a drain. */
 bool engine_wait_ready(struct engine *engine, int timeout_ms, struct error *error);
+/* The status says `leaving` from here on; work is accepted as before. Idempotent. */
+void engine_leave(struct engine *engine);
 /* No new work from here on (ERROR_SHUTTING_DOWN); what runs or waits goes on. Idempotent. */
 void engine_drain(struct engine *engine);
 /* True when nothing runs and nothing waits. */
@@ -87,6 +89,7 @@ struct engine_status {
 	enum engine_state state;
 	struct error error; /* when FAILED or unfit; else code NONE */
 	bool unfit;         /* loaded, but its answers are worth nothing: weights changed under it, or all of them fail */
+	bool leaving;       /* the process is about to drain, and who chooses among workers should take another */
 	bool stalled;       /* work is there, but the engine's thread made no step for too long */
 	const char *load_stage; /* "map", "touch", ... */
 	uint64_t load_bytes_done, load_bytes_total;

@@ -79,6 +79,7 @@ int server_listen(const char *host, int port, struct error *error) MUST_USE;
 /* Memory that so many connections take when all are open, for the memory plan. */
 uint64_t server_connection_bytes(int max_connections);
 int server_port(const struct server *server); /* bound port; 0 for a Unix socket */
+void server_leave(struct server *server);     /* answers end their connections from now on */
 void server_drain(struct server *server);
 /* True when a job has an answer, or will have one, for which nobody came yet. */
 bool server_has_answers(struct server *server);

@@ -56,6 +56,7 @@ struct worker_options {
 	const char *heartbeat_url;
 	const char *hive_url, *queen_url; /* told by POST {url}/v1/worker-heartbeat, from the start to the end */
 	int64_t heartbeat_interval_ms;
+	int64_t shutdown_delay_ms; /* how long new work is still accepted before a drain; health says that one has begun */
 	int64_t shutdown_timeout_ms; /* how long running requests may go on after a drain began */
 	const char *const
 	    *readable; /* [n_readable] that may be read from worker_create on, with what is beneath; for that alone */
@@ -75,6 +76,7 @@ struct worker_service {
 	const char *uri; /* "http://127.0.0.1:8080", "unix:/path.sock" */
 	int port;        /* 0 for a Unix socket */
 	void *context;
+	void (*leave)(void *context);       /* a drain is about to begin: connections are not kept */
 	void (*drain)(void *context);       /* no new work; the engine is drained by the worker */
 	bool (*has_answers)(void *context); /* somebody may yet come for one; a drain waits for that, too */
 	bool (*reload_keys)(void *context, struct error *error); /* SIGHUP */

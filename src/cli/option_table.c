@@ -97,6 +97,10 @@ const struct option_row option_rows[] = {
     {ROW("device", OPTION_CHOICE, FOR_SERVE, "cpu|0", "cpu", device,
          "what orchestrators pass; there is but one device")},
     {ROW("backend", OPTION_CHOICE, FOR_SERVE, "cpu", "cpu", backend, "likewise")},
+    {ROW("shutdown-delay", OPTION_MS, FOR_SERVE, "TIME", "0s", shutdown_delay_ms,
+         "after SIGTERM, go on serving for so long while /health says draining, so that balancers notice before "
+         "anything is "
+         "refused")},
     {ROW("shutdown-timeout", OPTION_MS, FOR_SERVE, "TIME", "25s", shutdown_timeout_ms,
          "how long running requests may go on after SIGTERM")},
     {ROW("check", OPTION_FLAG, FOR_SERVE, NULL, NULL, check_only,

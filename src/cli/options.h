@@ -78,7 +78,7 @@ struct options {
 	/* worker */
 	const char *worker_id, *host, *callback_url, *advertise_host, *heartbeat_url, *hive_url, *queen_url;
 	int device, backend; /* each means the CPU, whatever its spelling */
-	int64_t port, callback_timeout_ms, heartbeat_interval_ms, shutdown_timeout_ms;
+	int64_t port, callback_timeout_ms, heartbeat_interval_ms, shutdown_delay_ms, shutdown_timeout_ms;
 
 	/* requests */
 	int64_t max_tokens, max_queue, max_queued_tokens, max_gap_ms, max_connections;

@@ -45,6 +45,12 @@ struct serving {
 	struct keys of_environment;   /* none or one */
 };
 
+static void leave_server(void *context)
+{
+	struct serving *serving = context;
+	server_leave(serving->server);
+}
+
 static void drain_server(void *context)
 {
 	struct serving *serving = context;
@@ -240,6 +246,7 @@ static struct worker *create_worker(struct serving *serving, struct error *error
 	    .hive_url = options->hive_url,
 	    .queen_url = options->queen_url,
 	    .heartbeat_interval_ms = options->heartbeat_interval_ms,
+	    .shutdown_delay_ms = options->shutdown_delay_ms,
 	    .shutdown_timeout_ms = options->shutdown_timeout_ms,
 	    .readable = readable.paths,
 	    .n_readable = readable.n,
@@ -323,6 +330,7 @@ static bool run(struct serving *serving, struct engine *engine, struct worker *w
 	    .uri = serving->uri,
 	    .port = server_port(serving->server),
 	    .context = serving,
+	    .leave = leave_server,
 	    .drain = drain_server,
 	    .has_answers = has_answers,
 	    .reload_keys = reload_keys,

@@ -43,6 +43,7 @@ struct engine {
 	enum engine_state state;
 	enum load_stage load_stage;
 	struct error error; /* when FAILED */
+	bool leaving;
 	bool stopping;
 	bool loaded;         /* what the thread made while it loaded is there */
 	bool fault_is_final; /* nothing runs any more */

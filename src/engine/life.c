@@ -99,6 +99,13 @@ bool engine_start(struct engine *engine, struct error *error)
 	return true;
 }
 
+void engine_leave(struct engine *engine)
+{
+	pthread_mutex_lock(&engine->mutex);
+	engine->leaving = true;
+	pthread_mutex_unlock(&engine->mutex);
+}
+
 void engine_drain(struct engine *engine)
 {
 	pthread_mutex_lock(&engine->mutex);

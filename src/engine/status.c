@@ -45,6 +45,7 @@ void engine_status(struct engine *engine, struct engine_status *status)
 	status->state = engine->state;
 	status->unfit = loaded && engine->fault.code != ERROR_NONE;
 	status->error = status->unfit ? engine->fault : engine->error;
+	status->leaving = engine->leaving;
 	status->stalled = engine->step_started_ns && now_ns - engine->step_started_ns > stall_limit_ns;
 	status->load_stage = load_stage_name(engine->load_stage);
 	status->load_bytes_done = engine->load_bytes_done;

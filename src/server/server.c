@@ -237,8 +237,14 @@ bool server_set_keys(struct server *server, const struct api_key *keys, int n_ke
 
 /* ---- the end ---- */
 
+void server_leave(struct server *server)
+{
+	atomic_store(&server->leaving, true);
+}
+
 void server_drain(struct server *server)
 {
+	server_leave(server);
 	atomic_store(&server->draining, true);
 }
 

@@ -62,6 +62,7 @@ struct server {
 
 	struct watchdog watchdog;
 
+	atomic_bool leaving; /* connections are not kept */
 	atomic_bool draining;
 	struct running *running; /* NULL: nobody wants to know */
 	atomic_bool shutdown_requested;

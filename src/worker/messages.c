@@ -49,7 +49,7 @@ const char *message_status_name(const struct engine_status *status)
 	if (status->state == ENGINE_FAILED || status->stalled || status->unfit)
 		return "unhealthy";
 	if (status->state == ENGINE_READY)
-		return "healthy";
+		return status->leaving ? "draining" : "healthy";
 	return status->state == ENGINE_CREATED || status->state == ENGINE_LOADING ? "loading" : "draining";
 }
 
@@ -74,7 +74,7 @@ static const char *registered_status(const struct engine_status *status, bool st
 		return "stopped";
 	if (status->state == ENGINE_CREATED || status->state == ENGINE_LOADING)
 		return "starting";
-	if (status->state == ENGINE_DRAINING)
+	if (status->state == ENGINE_DRAINING || status->leaving)
 		return "stopping";
 	return status->active + status->queued > 0 ? "busy" : "ready";
 }

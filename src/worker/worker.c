@@ -1,6 +1,6 @@
-/* The worker's loop (include/worker/worker.h): one thread, one poll, three phases.
+/* The worker's loop (include/worker/worker.h): one thread, one poll, a few phases.
  *
- *     LOADING -> SERVING -> DRAINING -> return
+ *     LOADING -> SERVING -> (LEAVING, with a shutdown delay) -> DRAINING -> return
  *
  * Each turn first does what is due by the clock, then waits for a descriptor or for the next thing that is due.
  */
@@ -37,7 +37,7 @@ enum {
 	FAREWELL_MS = 500,         /* for hive and queen to hear that the worker ends */
 };
 
-enum phase { LOADING, SERVING, DRAINING };
+enum phase { LOADING, SERVING, LEAVING, DRAINING };
 
 /* Whom heartbeats go to: --heartbeat-url in our form once there is a model, hive and queen in theirs from start to end. */
 enum { OURS, HIVE, QUEEN, N_HEARTBEATS };
@@ -59,6 +59,7 @@ struct worker {
 	struct callback callback;
 	struct heartbeat heartbeats[N_HEARTBEATS];
 	char *registry_urls[N_HEARTBEATS]; /* of hive and queen, with their path */
+	int64_t leave_until_ns;
 	int64_t drain_deadline_ns;
 	int64_t look_due_ns;
 	int threads; /* last told to the engine */
@@ -247,13 +248,8 @@ void worker_describe_sandbox(void *context, struct bytes *out)
 
 /* ---- drain ---- */
 
-static void begin_drain(struct worker *worker, const char *reason, int64_t now_ns)
+static void drain(struct worker *worker, const char *reason, int64_t now_ns)
 {
-	if (worker->phase == DRAINING) {
-		log_event(LOG_WARN, "shutdown_forced", NULL, LOG_TEXT("reason", reason));
-		worker->done = worker->forced = true;
-		return;
-	}
 	worker->phase = DRAINING;
 	worker->drain_deadline_ns = in_ms(now_ns, worker->options.shutdown_timeout_ms);
 	worker->service->drain(worker->service->context);
@@ -263,6 +259,31 @@ static void begin_drain(struct worker *worker, const char *reason, int64_t now_n
 	log_event(LOG_INFO, "draining", NULL, LOG_TEXT("reason", reason),
 	          LOG_INT("timeout_ms", worker->options.shutdown_timeout_ms));
 	hurry_heartbeats(worker, now_ns); /* nobody should route to us for another interval */
+}
+
+/* Whoever routes to us looks now and then: until they all have, what comes is still served. */
+static void leave(struct worker *worker, const char *reason, int64_t now_ns)
+{
+	worker->phase = LEAVING;
+	worker->leave_until_ns = in_ms(now_ns, worker->options.shutdown_delay_ms);
+	engine_leave(worker->engine);
+	worker->service->leave(worker->service->context);
+	systemd_notify("STOPPING=1");
+	log_event(LOG_INFO, "leaving", NULL, LOG_TEXT("reason", reason),
+	          LOG_INT("delay_ms", worker->options.shutdown_delay_ms));
+	hurry_heartbeats(worker, now_ns);
+}
+
+static void begin_drain(struct worker *worker, const char *reason, int64_t now_ns)
+{
+	if (worker->phase == DRAINING || worker->phase == LEAVING) {
+		log_event(LOG_WARN, "shutdown_forced", NULL, LOG_TEXT("reason", reason));
+		worker->done = worker->forced = true;
+	} else if (worker->phase == SERVING && worker->options.shutdown_delay_ms > 0) {
+		leave(worker, reason, now_ns);
+	} else {
+		drain(worker, reason, now_ns);
+	}
 }
 
 static void check_drain(struct worker *worker, int64_t now_ns)
@@ -394,8 +415,8 @@ static void step_parent(struct worker *worker, bool readable, int64_t now_ns)
 		return;
 	parent_close(&worker->parent); /* it would stay readable for ever */
 	worker->options.exit_with_parent = false;
-	if (worker->phase != DRAINING)
-		begin_drain(worker, "parent ended", now_ns);
+	if (worker->phase != DRAINING) /* nobody is left who would route to us */
+		drain(worker, "parent ended", now_ns);
 }
 
 /* What is due by the clock. */
@@ -409,6 +430,8 @@ static bool step(struct worker *worker, int64_t now_ns, struct error *error)
 	step_look(worker, now_ns);
 	step_watchdog(worker, now_ns);
 	step_parent(worker, false, now_ns);
+	if (worker->phase == LEAVING && now_ns >= worker->leave_until_ns)
+		drain(worker, "shutdown delay over", now_ns);
 	if (worker->phase == DRAINING)
 		check_drain(worker, now_ns);
 	return true;
@@ -428,6 +451,8 @@ static int wait_ms(const struct worker *worker, int64_t now_ns)
 		due_ns = in_ms(now_ns, LOAD_POLL_MS);
 	if (worker->phase == DRAINING)
 		due_ns = in_ms(now_ns, DRAIN_POLL_MS);
+	if (worker->phase == LEAVING)
+		due_ns = worker->leave_until_ns;
 	if (worker->phase == SERVING) {
 		due_ns = callback_due_ns(&worker->callback);
 		due_ns = earlier(due_ns, worker->look_due_ns);
@@ -458,7 +483,7 @@ static void take_signals(struct worker *worker, int64_t now_ns)
 static void take_shutdown(struct worker *worker, int64_t now_ns)
 {
 	uint64_t count;
-	if (read(worker->shutdown_fd, &count, sizeof count) == sizeof count && worker->phase != DRAINING)
+	if (read(worker->shutdown_fd, &count, sizeof count) == sizeof count && worker->phase < LEAVING)
 		begin_drain(worker, "POST /shutdown", now_ns);
 }
 

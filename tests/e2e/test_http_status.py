@@ -186,6 +186,32 @@ def test_draining_refuses_new_work_and_finishes_the_old(worker):
     assert started.wait_end() == 0
 
 
+def test_a_delay_serves_on_while_balancers_are_told(worker, orchestrator):
+    started = worker("--shutdown-delay", "1h", "--heartbeat-url", orchestrator.url + "/beat", "--heartbeat-interval", "1h")
+    port = started.port
+    assert orchestrator.next_post()["body"]["status"] == "healthy"
+    started.process.send_signal(signal.SIGTERM)
+    assert orchestrator.next_post()["body"]["status"] == "draining"
+    assert get(port, "/health").status == 503 and health(port)["status"] == "draining"
+    assert get(port, "/v1/ready").status == 503 and get(port, "/livez").status == 200
+    assert samples(port)['worker_health{status="draining"}'] == 1
+    answer = post(port, "/execute", {"prompt": PROMPT, "max_tokens": 3, "stream": False})
+    assert answer.status == 200 and answer.headers["connection"] == "close"
+    started.process.send_signal(signal.SIGTERM)  # a second one ends it at once, as without
+    assert started.wait_end() == 0
+
+
+def test_after_the_delay_it_drains(worker):
+    started = worker("--shutdown-delay", "200ms", "--shutdown-timeout", "1h")
+    with Stream(started.port, "/execute", LONG) as stream:
+        assert next(stream)[0] == "started"
+        started.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: post(started.port, "/execute", {"prompt": PROMPT, "max_tokens": 1}).status == 503)
+        assert list(stream)[-1][0] == "end"
+    assert started.wait_end() == 0
+    assert [event["reason"] for event in started.events("draining")] == ["shutdown delay over"]
+
+
 def test_a_forced_shutdown_ends_streams_with_an_error(worker):
     started = worker("--shutdown-timeout", "0")
     with Stream(started.port, "/execute", LONG) as stream:

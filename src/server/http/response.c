@@ -27,7 +27,7 @@ static void add_common_headers(struct exchange *exchange, struct MHD_Response *r
 		add_header(response, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After, X-Constraints, Traceparent");
 		add_header(response, "Vary", "Origin");
 	}
-	if (exchange->close_after || atomic_load(&exchange->server->draining))
+	if (exchange->close_after || atomic_load(&exchange->server->leaving))
 		add_header(response, "Connection", "close");
 }
 

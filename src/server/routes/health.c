@@ -21,7 +21,7 @@ const char *server_health(struct server *server, const struct engine_status *sta
 {
 	if (status->state == ENGINE_FAILED || status->stalled || status->unfit)
 		return "unhealthy";
-	if (server_is_draining(server, status))
+	if (server_is_draining(server, status) || status->leaving)
 		return "draining";
 	return is_loading(status) ? "loading" : "healthy";
 }
