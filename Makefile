@@ -291,6 +291,14 @@ dashboards-test: all ## every query of the Grafana dashboard and every rule, ask
 	@tests/tools/unpack.sh build/tools/prometheus prometheus
 	@$(PYTHON) tests/deploy/dashboards.py $(BIN) build/tools/prometheus/usr/bin/prometheus
 
+.PHONY: balancers-test
+BALANCER_DEBS := haproxy nginx liblua5.3-0 libopentracing-c-wrapper0 libopentracing1
+balancers-test: all ## HAProxy and nginx before three workers in network namespaces: affinity, restarts under load, kills; as root (BALANCERS=nginx)
+	@tests/tools/install.sh "" "ip nsenter openssl" "iproute2 util-linux openssl"
+	@tests/tools/unpack.sh build/tools/balancers "$(BALANCER_DEBS)"
+	@unshare -n $(PYTHON) -u tests/deploy/balancers.py $(BIN) build/tools/balancers/usr/sbin/haproxy build/tools/balancers/usr/sbin/nginx \
+	 build/tools/balancers/usr/lib/$(MULTIARCH) $(BALANCERS)
+
 .PHONY: faults
 faults: test-deps ## each allocation of loading and of requests of every dialect fails in its turn: some minutes
 	+@$(SUBMAKE) build/release/tests/test_faults
