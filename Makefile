@@ -299,6 +299,11 @@ balancers-test: all ## HAProxy and nginx before three workers in network namespa
 	@unshare -n $(PYTHON) -u tests/deploy/balancers.py $(BIN) build/tools/balancers/usr/sbin/haproxy build/tools/balancers/usr/sbin/nginx \
 	 build/tools/balancers/usr/lib/$(MULTIARCH) $(BALANCERS)
 
+.PHONY: kubernetes-check
+kubernetes-check: all ## the manifests against the schemas of Kubernetes, their resources against the worker's plan
+	@tests/tools/venv.sh build/clients/kubernetes tests/deploy/kubernetes.txt
+	@build/clients/kubernetes/bin/python tests/deploy/kubernetes.py $(BIN)
+
 .PHONY: faults
 faults: test-deps ## each allocation of loading and of requests of every dialect fails in its turn: some minutes
 	+@$(SUBMAKE) build/release/tests/test_faults

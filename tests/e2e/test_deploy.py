@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, program
 from http_client import get
 
 DEPLOY = ROOT / "src/deploy"
@@ -54,3 +54,38 @@ def test_rules_pass_promtool():
     for command in (["check", "config", DEPLOY / "prometheus/prometheus.yml"], ["test", "rules", ROOT / "tests/deploy/alerts_test.yml"]):
         result = subprocess.run([promtool, *command], capture_output=True, text=True)
         assert result.returncode == 0, result.stdout + result.stderr
+
+
+# ---- options ----
+
+WORKER_COMMANDS = [(path, line) for path in sorted(DEPLOY.rglob("*")) if path.is_file() and path.parent.name in ("balancers", "kubernetes")
+                   for line in path.read_text().splitlines()]
+
+
+def test_options_that_are_named_exist():
+    known = set(re.findall(r"--[a-z0-9-]+", subprocess.run([*program(), "serve", "--help"], capture_output=True, text=True).stdout)) | {"--json"}
+    foreign = {"--from-literal", "--install", "--patch-file"}  # kubectl's and helm's
+    used = {option for _, line in WORKER_COMMANDS for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", line)}
+    assert len(used) > 10 and used - foreign <= known, used - foreign - known
+
+
+def milliseconds(text):
+    number, unit = re.fullmatch(r"(\d+)(ms|s|m)", text).groups()
+    return int(number) * {"ms": 1, "s": 1000, "m": 60000}[unit]
+
+
+def test_a_pod_is_given_the_time_that_its_worker_takes_to_end():
+    text = (DEPLOY / "kubernetes/deployment.yaml").read_text()
+    grace_s = int(re.search(r"terminationGracePeriodSeconds: (\d+)", text).group(1))
+    taken_ms = sum(milliseconds(re.search(r"- --shutdown-%s=(\S+)" % what, text).group(1)) for what in ("delay", "timeout"))
+    assert grace_s * 1000 >= taken_ms + 5000
+
+
+def test_the_deployments_command_line_is_taken(worker, text_model):
+    """Its own arguments, but for address, port and the model's place."""
+    text = (DEPLOY / "kubernetes/deployment.yaml").read_text()
+    arguments = re.findall(r"^ {12}- (\S+)$", text, re.M)
+    assert arguments[0] == "serve" and len(arguments) > 8
+    kept = [word for word in arguments[1:] if not word.startswith(("--model=", "--host=", "--port="))]
+    started = worker(*kept, model=text_model)
+    assert get(started.port, "/health").status == 200 and b"vllm:num_requests_waiting" in get(started.port, "/metrics").body
