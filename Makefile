@@ -304,6 +304,14 @@ kubernetes-check: all ## the manifests against the schemas of Kubernetes, their 
 	@tests/tools/venv.sh build/clients/kubernetes tests/deploy/kubernetes.txt
 	@build/clients/kubernetes/bin/python tests/deploy/kubernetes.py $(BIN)
 
+.PHONY: endpoint-picker-test
+endpoint-picker-test: all ## llm-d's endpoint picker with file discovery before three workers (ROUTER=a checkout of llm-d/llm-d-router; go)
+	$(if $(wildcard $(ROUTER)/cmd/epp),,$(error endpoint-picker-test needs ROUTER=a checkout of github.com/llm-d/llm-d-router))
+	@mkdir -p build/tools/endpoint-picker $(ROUTER)/cmd/tallow-pick && cp tests/deploy/pick.go $(ROUTER)/cmd/tallow-pick/main.go
+	@cd $(ROUTER) && go build -o $(CURDIR)/build/tools/endpoint-picker/ ./cmd/epp ./cmd/tallow-pick
+	@rm -r $(ROUTER)/cmd/tallow-pick
+	@$(PYTHON) -u tests/deploy/endpoint_picker.py $(BIN) build/tools/endpoint-picker/epp build/tools/endpoint-picker/tallow-pick
+
 .PHONY: faults
 faults: test-deps ## each allocation of loading and of requests of every dialect fails in its turn: some minutes
 	+@$(SUBMAKE) build/release/tests/test_faults
