@@ -13,6 +13,9 @@
 /* The file may be closed afterwards. Errors are ERROR_MODEL and name file and key. */
 struct tokenizer *tokenizer_load_gguf(const struct gguf_file *gguf, struct error *error) MUST_USE;
 
+/* Which of the two it is, from that key alone. ERROR_MODEL for others. */
+bool tokenizer_gguf_kind(const struct gguf_file *gguf, bool *sentencepiece, struct error *error) MUST_USE;
+
 /* The ids that end an answer, without repeats: those that eos_token_id, eot_token_id, eom_token_id and the list
  * eos_token_ids name, and the control tokens that are known as ends by their text ("<|eot_id|>", "<|im_end|>", ...),
  * because older files name only the end of the document. ERROR_MODEL for an id outside the vocabulary. */

@@ -27,6 +27,8 @@ extern const int n_commands;
 /* Each prints its result to standard output and returns false with the reason, which cli.c turns into a line and an exit
  * code. */
 bool serve_run(const struct options *options, struct error *error) MUST_USE;
+bool run_run(const struct options *options, struct error *error) MUST_USE;
+bool list_run(const struct options *options, struct error *error) MUST_USE;
 bool chat_run(const struct options *options, struct error *error) MUST_USE;
 bool generate_run(const struct options *options, struct error *error) MUST_USE;
 bool inspect_run(const struct options *options, struct error *error) MUST_USE;

@@ -74,10 +74,16 @@ bool setup_process(const struct options *options, bool serves, struct error *err
 
 /* ---- model options ---- */
 
+void setup_weights(int choice, struct model_options *out)
+{
+	static const enum dtype types[] = {DTYPE_F32, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8, DTYPE_Q4};
+	out->weights_auto = choice == 0;
+	out->weights_type = types[choice];
+}
+
 bool setup_model_options(const struct options *options, struct model_options *out, struct error *error)
 {
 	static const enum dtype kv_types[] = {DTYPE_F32, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8};
-	static const enum dtype weight_types[] = {DTYPE_F32, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8, DTYPE_Q4};
 	const char *path = options->model ? options->model : options->model_ref;
 	if (!path)
 		return error_set(error, ERROR_USAGE, "--model is missing: a model directory, a .safetensors or a .gguf file");
@@ -90,18 +96,26 @@ bool setup_model_options(const struct options *options, struct model_options *ou
 	    .n_threads = (int)options->threads,
 	    .context = options->context,
 	    .n_parallel = (int)options->parallel,
-	    .weights_auto = options->weights == 0,
-	    .weights_type = weight_types[options->weights],
 	    .kv_auto = options->kv == 0,
 	    .kv_type = kv_types[options->kv],
 	    .kv_memory_bytes = options->kv_memory_bytes,
 	    .memory_limit_bytes = options->memory_limit_bytes,
 	    .http_bytes = server_connection_bytes((int)options->max_connections),
 	};
+	setup_weights(options->weights, out);
 	out->memory_limit_source = "--memory-limit";
 	if (out->memory_limit_bytes == 0)
 		out->memory_limit_bytes = platform_memory_limit_bytes(&platform_default_roots, &out->memory_limit_source);
 	out->constraint_bytes = engine_constraint_bytes(out->memory_limit_bytes);
+	return true;
+}
+
+bool setup_talk_options(const struct options *options, struct model_options *out, struct error *error)
+{
+	if (!setup_model_options(options, out, error))
+		return false;
+	out->n_parallel = 1;
+	out->constraint_bytes = out->http_bytes = 0;
 	return true;
 }
 

@@ -281,20 +281,30 @@ static bool read_sentencepiece(const struct gguf_vocabulary *vocabulary, struct 
 	       (listed || gguf_merges_of_scores(vocabulary, out, error)) && read_ends(vocabulary, true, true, out, error);
 }
 
-static bool read_description(const struct gguf_file *gguf, struct tokenizer_description *out, struct error *error)
+bool tokenizer_gguf_kind(const struct gguf_file *gguf, bool *sentencepiece, struct error *error)
 {
-	const char *model = NULL, *architecture = "";
-	size_t n_model = 0, n_architecture = 0;
-	struct gguf_vocabulary vocabulary = {0};
-	if (!gguf_string(gguf, "tokenizer.ggml.model", &model, &n_model, error) ||
-	    !gguf_string(gguf, "general.architecture", &architecture, &n_architecture, error))
+	const char *model = NULL;
+	size_t n_model = 0;
+	if (!gguf_string(gguf, "tokenizer.ggml.model", &model, &n_model, error))
 		return false;
 	if (!model)
 		return error_set(error, ERROR_MODEL, "tokenizer.ggml.model is missing");
-	bool sentencepiece = is_text(model, n_model, "llama");
-	if (!sentencepiece && !is_text(model, n_model, "gpt2"))
+	*sentencepiece = is_text(model, n_model, "llama");
+	if (!*sentencepiece && !is_text(model, n_model, "gpt2"))
 		return error_set(error, ERROR_MODEL, "tokenizer.ggml.model \"%.*s\" is not supported, only llama and gpt2 are",
 		                 (int)(n_model < 60 ? n_model : 60), model);
+	return true;
+}
+
+static bool read_description(const struct gguf_file *gguf, struct tokenizer_description *out, struct error *error)
+{
+	bool sentencepiece;
+	const char *architecture = "";
+	size_t n_architecture = 0;
+	struct gguf_vocabulary vocabulary = {0};
+	if (!tokenizer_gguf_kind(gguf, &sentencepiece, error) ||
+	    !gguf_string(gguf, "general.architecture", &architecture, &n_architecture, error))
+		return false;
 	bool phi3 = sentencepiece && is_text(architecture, n_architecture, "phi3"); /* Phi-4 has another vocabulary */
 	return read_vocabulary(gguf, &vocabulary, &out->vocab, error) && read_added(&vocabulary, phi3, out, error) &&
 	       (sentencepiece ? read_sentencepiece : read_gpt2)(&vocabulary, out, error) &&

@@ -403,8 +403,9 @@ static void greet(const struct chat *chat, const struct engine_status *status)
 {
 	if (!chat->person || chat->options.quiet)
 		return;
-	chat_note(chat, "%s, %s, context %" PRId64 " tokens. /help lists commands, Ctrl-D ends.", status->model_name,
-	          status->quant_kind, status->context_length);
+	chat_note(chat, "%s, %s, context %" PRId64 " tokens.", status->model_name, status->quant_kind,
+	          status->context_length);
+	chat_note(chat, "/help lists commands, Ctrl-D ends.");
 	if (chat->screen.terminal && chat->screen.charset)
 		chat_note(chat, "This terminal's characters are %s: what it cannot show is a '?'.", chat->screen.charset);
 }

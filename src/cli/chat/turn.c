@@ -121,18 +121,38 @@ static bool wait_for_events(struct generation *generation, const struct turn_lis
 	return seen != SIGNAL_INTERRUPT && seen != SIGNAL_END;
 }
 
+/* The engine tells the times of answers that end by themselves. */
+struct times {
+	int64_t begun_ns, first_ns, last_ns;
+};
+
+static void note_times(const struct times *times, const struct generation *generation, struct turn *turn)
+{
+	double decode_s = (double)(times->last_ns - times->first_ns) / 1e9;
+	turn->time_to_first_token_ms = turn->prefill_ms = (double)(times->first_ns - times->begun_ns) / 1e6;
+	turn->decode_ms = decode_s * 1e3;
+	turn->tokens_per_second = decode_s > 0 ? (double)(generation->tokens_out - 1) / decode_s : 0;
+}
+
 static void follow(struct generation *generation, const struct turn_listener *listener, struct turn *turn)
 {
 	size_t whole_calls = 0;
 	struct event event;
+	struct times times = {.begun_ns = clock_ns()};
+	times.first_ns = times.last_ns = times.begun_ns;
 	while (!generation->finished) {
 		if (!wait_for_events(generation, listener) && !turn->stopped) {
 			turn->stopped = true;
 			stream_cancel(generation->stream, ERROR_CANCELLED);
 		}
-		while (generation_next(generation, &event))
+		while (generation_next(generation, &event)) {
+			if (event.type == EVENT_TOKEN)
+				times.last_ns = clock_ns();
+			if (event.type == EVENT_TOKEN && event.index == 0)
+				times.first_ns = times.last_ns;
 			if (event.type != EVENT_STARTED)
 				take_parts(generation, &event, listener, turn, &whole_calls);
+		}
 		if (!listener->pause(listener->context) && !turn->stopped) {
 			turn->stopped = true;
 			stream_cancel(generation->stream, ERROR_CANCELLED);
@@ -140,6 +160,8 @@ static void follow(struct generation *generation, const struct turn_listener *li
 	}
 	if (turn->calls.n_bytes > 0)
 		bytes_append_text(&turn->calls, "]");
+	if (turn->stopped)
+		note_times(&times, generation, turn);
 }
 
 static bool conclude(const struct generation *generation, struct turn *turn, struct error *error)
@@ -149,10 +171,12 @@ static bool conclude(const struct generation *generation, struct turn *turn, str
 	turn->cached_tokens = generation->cached_tokens;
 	turn->completion_tokens = generation->tokens_out;
 	turn->seed = generation->seed;
-	turn->prefill_ms = generation->prefill_ms;
-	turn->decode_ms = generation->decode_ms;
-	turn->time_to_first_token_ms = generation->time_to_first_token_ms;
-	turn->tokens_per_second = generation->tokens_per_second;
+	if (!turn->stopped) {
+		turn->prefill_ms = generation->prefill_ms;
+		turn->decode_ms = generation->decode_ms;
+		turn->time_to_first_token_ms = generation->time_to_first_token_ms;
+		turn->tokens_per_second = generation->tokens_per_second;
+	}
 	if (generation->error.code != ERROR_NONE && !(turn->stopped && generation->error.code == ERROR_CANCELLED)) {
 		*error = generation->error;
 		return false;
