@@ -23,6 +23,7 @@ struct lines {
 	EditLine *editor; /* NULL: lines come as the terminal or the pipe gives them */
 	HistoryW *history;
 	const char *prompt;
+	struct bytes *line;     /* that is being read */
 	enum line_read outcome; /* why the editor got no character */
 
 	char block[4096]; /* read, and not yet given, where there is no editor */
@@ -71,6 +72,22 @@ static void editor_changed(struct lines *lines, enum signal_seen seen)
 	el_wset(lines->editor, EL_REFRESH);
 }
 
+static void append_wide(struct bytes *line, const wchar_t *text, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		char bytes[4];
+		bytes_append(line, bytes, (size_t)utf8_encode((unsigned)text[i], bytes));
+	}
+}
+
+/* What was typed of a line that gets no end; the editor forgets it. */
+static int leave(struct lines *lines)
+{
+	const LineInfoW *typed = el_wline(lines->editor);
+	append_wide(lines->line, typed->buffer, (size_t)(typed->lastchar - typed->buffer));
+	return -1;
+}
+
 /* The editor's next character; 0 or less: there is none, and lines->outcome says why. */
 static int next_character(EditLine *editor, wchar_t *out)
 {
@@ -80,7 +97,7 @@ static int next_character(EditLine *editor, wchar_t *out)
 		char byte;
 		lines->outcome = wait_for_input(lines, editor_changed);
 		if (lines->outcome != LINE_READ)
-			return -1;
+			return leave(lines);
 		ssize_t n = read(STDIN_FILENO, &byte, 1);
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
@@ -127,19 +144,9 @@ static void open_editor(struct lines *lines)
 	el_source(lines->editor, NULL); /* the user's ~/.editrc */
 }
 
-static void append_wide(struct bytes *line, const wchar_t *text, size_t n)
+/* A line that got no end: the terminal is left as after others. */
+static enum line_read end_line(struct lines *lines)
 {
-	for (size_t i = 0; i < n; i++) {
-		char bytes[4];
-		bytes_append(line, bytes, (size_t)utf8_encode((unsigned)text[i], bytes));
-	}
-}
-
-/* A line that got no end: what was typed is in the editor's buffer. */
-static enum line_read leave_line(struct lines *lines, struct bytes *line)
-{
-	const LineInfoW *typed = el_wline(lines->editor);
-	append_wide(line, typed->buffer, (size_t)(typed->lastchar - typed->buffer));
 	el_wset(lines->editor, EL_PREP_TERM, 0);
 	fputs(lines->outcome == LINE_INTERRUPTED ? "^C\n" : "\n", stdout);
 	fflush(stdout);
@@ -150,10 +157,12 @@ static enum line_read leave_line(struct lines *lines, struct bytes *line)
 static enum line_read read_edited(struct lines *lines, struct bytes *line)
 {
 	int n = 0;
-	lines->outcome = LINE_ENDED; /* Ctrl-D, where nothing else is said */
 	const wchar_t *text = el_wgets(lines->editor, &n);
-	if (!text || n <= 0)
-		return leave_line(lines, line);
+	if (!text || n <= 0) {
+		if (lines->outcome == LINE_READ)
+			lines->outcome = LINE_ENDED; /* a character came, and it was Ctrl-D */
+		return end_line(lines);
+	}
 	append_wide(line, text, (size_t)n);
 	if (line->n_bytes > 0 && line->data[line->n_bytes - 1] == '\n')
 		line->data[--line->n_bytes] = '\0';
@@ -296,6 +305,7 @@ enum line_read lines_read(struct lines *lines, const char *prompt, struct bytes 
 	line->max_bytes = LINES_MAX_BYTES;
 	bytes_append(line, "", 0);
 	lines->prompt = prompt;
+	lines->line = line;
 	lines->number++;
 	locale_t before = uselocale(lines->screen->locale ? lines->screen->locale : LC_GLOBAL_LOCALE);
 	if (lines->history) {

@@ -188,14 +188,14 @@ static enum slash_outcome run_help(struct chat *chat, char *argument, struct byt
 
 static const struct slash commands[] = {
     {"help", "", "this list", run_help},
-    {"system", "TEXT", "what the model is told before all else; without a text: nothing", run_system},
+    {"system", "TEXT", "what the model is told before all else; no text: nothing", run_system},
     {"clear", "", "begin a new conversation; the system message stays", run_clear},
     {"undo", "", "take back what was said last, and its answer", run_undo},
     {"retry", "", "ask the same again", run_retry},
     {"save", "FILE", "write the conversation as JSON, which tallow render reads", run_save},
     {"load", "FILE", "go on with a conversation that was saved", run_load},
     {"stats", "", "tokens, speed, and how much of the context is used", run_stats},
-    {"set", "NAME VALUE", "change a setting (VALUE default: as before); alone: list them", run_set},
+    {"set", "NAME VALUE", "change a setting (default: as before); alone: list them", run_set},
     {"quit", "", "end, as Ctrl-D does", run_quit},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
@@ -208,9 +208,9 @@ static enum slash_outcome run_help(struct chat *chat, char *argument, struct byt
 		snprintf(call, sizeof call, "/%s %s", commands[i].name, commands[i].argument);
 		chat_note(chat, "  %-16s %s", call, commands[i].help);
 	}
-	chat_note(chat, "Several lines: end a line with \\, or put \"\"\" before the first and behind the last.");
+	chat_note(chat, "Several lines: end a line with \\, or put \"\"\" before and behind them.");
 	chat_note(chat, "A message that begins with a slash: put a space before it.");
-	chat_note(chat, "Ctrl-C stops an answer, or drops the line; twice at an empty line it ends the chat.");
+	chat_note(chat, "Ctrl-C stops an answer, or drops the line; twice at an empty line it ends.");
 	return SLASH_DONE;
 }
 
