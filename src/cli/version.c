@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/platform.h"
+#include "cli/chat/lines.h"
 #include "kernels/kernels.h"
 #include "server/server.h"
 #include "text/tokenizer.h"
@@ -19,8 +20,8 @@
 static void print_libraries(void)
 {
 	static void (*const append[])(struct bytes *) = {
-	    server_library_version, server_compression_version, json_library_version,  kernels_library_version,
-	    text_library_versions,  worker_library_version,     digest_library_version};
+	    server_library_version, server_compression_version, json_library_version,   kernels_library_version,
+	    text_library_versions,  worker_library_version,     digest_library_version, lines_library_version};
 	struct bytes names = {0};
 	for (size_t i = 0; i < sizeof append / sizeof *append; i++) {
 		bytes_append_text(&names, i ? ", " : "");

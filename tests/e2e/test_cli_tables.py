@@ -144,7 +144,7 @@ def test_version_tells_what_it_is_made_of(tallow):
     assert re.fullmatch(r"tallow \d+\.\d+\.\d+", lines[0])
     told = dict(line.split(": ", 1) for line in lines[1:])
     assert re.fullmatch(r"([0-9a-f]{12}(\+changes)?|unknown)", told["commit"]) and told["compiler"].startswith("gcc ")
-    for library in ("libmicrohttpd", "cJSON", "OpenBLAS", "utf8proc", "PCRE2", "libcurl", "GnuTLS"):
+    for library in ("libmicrohttpd", "cJSON", "OpenBLAS", "utf8proc", "PCRE2", "libcurl", "GnuTLS", "libedit"):
         assert re.search(library + r" \d+\.\d+", told["libraries"]), told["libraries"]
     assert "scalar" in told["instruction sets here"].split()
 

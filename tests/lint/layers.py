@@ -28,6 +28,7 @@ THROUGH = dict(DIRECT, engine={"model", "text", "kernels", "tensor"}, worker={"e
 ROOMS = {
     "server": {"generation": set(), "dialects": {"generation"}, "http": {"generation", "dialects"},
                "routes": {"generation", "dialects", "http"}},
+    "cli": {"chat": set(), "stores": set()},
 }
 THIRD_PARTY = {
     "cjson/": "base", "gnutls/": "base", "cblas.h": "kernels", "utf8proc.h": "text", "pcre2.h": "text", "microhttpd.h": "server",

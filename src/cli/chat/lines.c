@@ -342,7 +342,7 @@ void lines_remember(struct lines *lines, const char *text)
 	uselocale(before);
 }
 
-long lines_number(const struct lines *lines)
+void lines_library_version(struct bytes *out)
 {
-	return lines->number;
+	bytes_append_format(out, "libedit %d.%d", LIBEDIT_MAJOR, LIBEDIT_MINOR);
 }

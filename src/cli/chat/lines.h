@@ -33,7 +33,7 @@ void lines_close(struct lines *lines);
 enum line_read lines_read(struct lines *lines, const char *prompt, struct bytes *line, struct error *error) MUST_USE;
 /* What Ctrl-P and the cursor keys bring back: one line of UTF-8. */
 void lines_remember(struct lines *lines, const char *text);
-/* Of the last line, from 1; for messages. */
-long lines_number(const struct lines *lines);
+/* Appends the name and version of the library behind this. */
+void lines_library_version(struct bytes *out);
 
 #endif

@@ -50,7 +50,7 @@ static enum slash_outcome run_retry(struct chat *chat, char *argument, struct by
 		return SLASH_FAILED;
 	}
 	if (options_given(&chat->options, "seed"))
-		chat_note(chat, "The seed is fixed: the answer will be the same (/set seed default draws one each time).");
+		chat_note(chat, "The seed is fixed: what is the same gets the same answer (/set seed default).");
 	return SLASH_ASK;
 }
 
