@@ -35,6 +35,8 @@ MULTIARCH    = $(shell gcc -print-multiarch 2>/dev/null)
 BLAS_LIB     = $(ROOT)/usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a
 BLAS_INCLUDE = $(ROOT)/usr/include/$(MULTIARCH)/openblas-serial
 BLAS_WRAP   := -Wl,--wrap=blas_memory_alloc,--wrap=blas_memory_free
+# In place of two thirds of it, which nothing calls.
+BLAS_UNUSED  = $(BUILD)/openblas_unused.o
 
 # libmicrohttpd: linked statically, so that what it reads from a socket can be looked at before it is parsed
 # (src/server/http/gate.h). Debian builds it with GnuTLS, of which we use SHA-256 alone (src/base/digest.c).
@@ -65,7 +67,7 @@ LDFLAGS_fuzz    := -fsanitize=fuzzer,address,undefined -Wl,--wrap=getrandom -Wl,
 
 # (libedit's own header lies where all do; its flags would only point to another library's names for it.)
 INCLUDES = -Iinclude -Isrc -I$(BLAS_INCLUDE) $(shell pkg-config --cflags $(filter-out libedit,$(BUILD_PKGS)) 2>/dev/null)
-LIBS     = $(BLAS_WRAP) $(BLAS_LIB) $(HTTP_WRAP) $(HTTP_LIBS) $(shell pkg-config --libs $(LINK_PKGS) 2>/dev/null) -lm -lpthread
+LIBS     = $(BLAS_WRAP) $(BLAS_UNUSED) $(BLAS_LIB) $(HTTP_WRAP) $(HTTP_LIBS) $(shell pkg-config --libs $(LINK_PKGS) 2>/dev/null) -lm -lpthread
 ALL_CFLAGS = $(CFLAGS_common) $(CFLAGS_$(CONFIG)) $(INCLUDES) $(CFLAGS)
 
 # Layers, and rooms in them.
@@ -80,7 +82,7 @@ CC        := aarch64-linux-gnu-gcc
 AR        := aarch64-linux-gnu-ar
 MULTIARCH := aarch64-linux-gnu
 INCLUDES   = -Iinclude -Isrc -I$(BLAS_INCLUDE) -I$(ROOT)/usr/include
-LIBS       = $(BLAS_WRAP) $(BLAS_LIB) -L$(ROOT)/usr/lib/$(MULTIARCH) -lcjson -lgnutls -lm -lpthread
+LIBS       = $(BLAS_WRAP) $(BLAS_UNUSED) $(BLAS_LIB) -L$(ROOT)/usr/lib/$(MULTIARCH) -lcjson -lgnutls -lm -lpthread
 CFLAGS_neon   = $(CFLAGS_release)
 LDFLAGS_neon := $(LDFLAGS_release) '-Wl,-rpath,$$ORIGIN/../root/usr/lib/$(MULTIARCH)' \
                 -Wl,-rpath-link,$(ROOT)/usr/lib/$(MULTIARCH),--disable-new-dtags # those of libraries, too, are found there
@@ -111,7 +113,7 @@ all: deps ## build the worker (the default)
 .PHONY: build
 build: $(BIN)
 
-$(BIN): $(BUILD)/src/main.o $(OBJECTS)
+$(BIN): $(BUILD)/src/main.o $(OBJECTS) | $(BLAS_UNUSED)
 	@echo "  LD  $@"
 	@$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ $(LIBS) $(LDFLAGS)
 	@$(if $(filter release,$(CONFIG)),objcopy --only-keep-debug $@ $@.debug && strip --strip-unneeded $@ && cd $(@D) && objcopy --add-gnu-debuglink=$(@F).debug $(@F))
@@ -121,11 +123,15 @@ $(BUILD)/%.o: %.c
 	@echo "  CC  $<"
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+$(BLAS_UNUSED): src/kernels/openblas_unused.sh
+	@mkdir -p $(@D)
+	@src/kernels/openblas_unused.sh $(BLAS_LIB) >$(@:.o=.c) && $(CC) $(CFLAGS_common) $(CFLAGS_release) -c -o $@ $(@:.o=.c)
+
 # A test is linked with what it calls alone: with everything, the links would take as long as the compiler.
 ARCHIVE := $(BUILD)/objects.a
 $(ARCHIVE): $(OBJECTS)
 	@rm -f $@ && $(AR) rcsT $@ $^
-$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(ARCHIVE)
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(ARCHIVE) | $(BLAS_UNUSED)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $(filter %.o,$^) -lcmocka -Wl,--start-group $(ARCHIVE) $(LIBS) -Wl,--end-group
 
@@ -167,7 +173,7 @@ FUZZ_OBJECTS  := $(filter build/release/% $(foreach layer,base tensor text model
                  $(BUILD)/src/server/http/head.o $(BUILD)/src/server/http/chunks.o
 # What dialects fill in is submitted to the engine by the same room: all there is is linked.
 $(BUILD)/tests/fuzz_dialects: $(filter-out $(FUZZ_OBJECTS),$(OBJECTS))
-$(FUZZ_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/fuzz.o $(FUZZ_OBJECTS)
+$(FUZZ_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/fuzz.o $(FUZZ_OBJECTS) | $(BLAS_UNUSED)
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
 	@$(CC) $(LDFLAGS_$(CONFIG)) -o $@ $^ $(LIBS)
@@ -405,10 +411,10 @@ build/bench/simulate: $(BUILD)/tests/bench/simulate.o $(BUILD)/tests/bench/simul
 	@$(CC) -o $@ $^ -lm
 simulate: build/bench/simulate ## a day of made-up load on the scheduler in seconds: queue, gaps, fairness (SIMULATE_ARGS=--help)
 	@build/bench/simulate $(SIMULATE_ARGS)
-build/bench/maskbench: $(BUILD)/tests/bench/maskbench.o $(ARCHIVE)
+build/bench/maskbench: $(BUILD)/tests/bench/maskbench.o $(ARCHIVE) | $(BLAS_UNUSED)
 	@mkdir -p $(@D)
 	@$(CC) -o $@ $< -Wl,--start-group $(ARCHIVE) $(LIBS) -Wl,--end-group
-build/bench/sampling: $(BUILD)/tests/bench/sampling.o $(ARCHIVE)
+build/bench/sampling: $(BUILD)/tests/bench/sampling.o $(ARCHIVE) | $(BLAS_UNUSED)
 	@mkdir -p $(@D)
 	@$(CC) -o $@ $< -Wl,--start-group $(ARCHIVE) $(LIBS) -Wl,--end-group
 .PHONY: bench-sampling
