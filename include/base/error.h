@@ -25,6 +25,7 @@
 	X(ERROR_BIND, "BIND_FAILED", 500, "server_error", 5, false)                                                        \
 	X(ERROR_CALLBACK, "CALLBACK_FAILED", 500, "server_error", 6, false)                                                \
 	X(ERROR_INVALID_REQUEST, "INVALID_REQUEST", 400, "invalid_request_error", 70, false)                               \
+	X(ERROR_UNHEALTHY, "UNHEALTHY", 503, "server_error", 1, true)                                                      \
 	X(ERROR_TEMPLATE, "INVALID_REQUEST", 400, "invalid_request_error", 1, false)                                       \
 	X(ERROR_CONSTRAINT, "INVALID_REQUEST", 400, "invalid_request_error", 1, false)                                     \
 	X(ERROR_TOO_LARGE, "INVALID_REQUEST", 413, "invalid_request_error", 70, false)                                     \

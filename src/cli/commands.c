@@ -38,6 +38,8 @@ const struct command commands[] = {
     {"bench", FOR_BENCH, "tallow bench --model PATH ...", "measure prefill, decode and the tokenizer", bench_command},
     {"doctor", FOR_DOCTOR, "tallow doctor [--json]", "tell what this machine gives, and what would make it give more",
      doctor_run},
+    {"health", FOR_HEALTH, "tallow health [--host ADDRESS] [--port N]",
+     "ask the worker of this machine whether it is ready: 0, or 1 and why not", health_run},
     {"tokenize", FOR_TOKENIZE, "tallow tokenize --model PATH < text", "turn standard input into token ids",
      tokenize_run},
     {"detokenize", FOR_DETOKENIZE, "tallow detokenize --model PATH < ids", "turn token ids into text", detokenize_run},

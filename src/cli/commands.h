@@ -10,8 +10,8 @@
 
 #define CLI_WHAT_IT_IS "a CPU inference worker for Llama, Mistral, Qwen and Phi-3 models"
 #define CLI_EXIT_CODES                                                                                                 \
-	"0 ended as asked, 1 refused by the chat template or the constraint, 2 usage, 3 model cannot be loaded, 4 not "    \
-	"enough memory, 5 cannot bind, 6 callback never accepted, 70 internal error."
+	"0 ended as asked, 1 refused by the chat template or the constraint, or not healthy, 2 usage, 3 model "            \
+	"cannot be loaded, 4 not enough memory, 5 cannot bind, 6 callback never accepted, 70 internal error."
 
 struct command {
 	const char *name;
@@ -39,6 +39,7 @@ bool render_run(const struct options *options, struct error *error) MUST_USE;
 bool perplexity_run(const struct options *options, struct error *error) MUST_USE;
 bool logits_run(const struct options *options, struct error *error) MUST_USE;
 bool completion_run(const struct options *options, struct error *error) MUST_USE;
+bool health_run(const struct options *options, struct error *error) MUST_USE;
 bool doctor_run(const struct options *options, struct error *error) MUST_USE;
 bool manual_run(const struct options *options, struct error *error) MUST_USE;
 

@@ -171,7 +171,7 @@ bool manual_run(const struct options *options, struct error *error)
 	    "Each option can be set as TALLOW_ and its name in capitals, with _ in place of dashes: TALLOW_MAX_TOKENS.",
 	    "A flag wins over the environment, the environment over the file.", NULL};
 	static const char *const file[] = {
-	    "--config names a file of lines `name = value`, with the names of the flags; serve reads",
+	    "--config names a file of lines `name = value`, with the names of the flags; serve and health read",
 	    CONFIG_FILE_DEFAULT " where there is one and no other is named.",
 	    "Blank lines and lines that begin with # count for nothing. What the file says of other commands' options is "
 	    "passed",

@@ -79,10 +79,12 @@ const struct option_row option_rows[] = {
     {ROW("now", OPTION_TEXT, FOR_RENDER, "TIME", NULL, now,
          "the time that templates may write, as 2026-01-31T12:30:01Z; default the clock's")},
 
-    HEADING(FOR_SERVE, "Worker"),
+    HEADING(FOR_SERVE | FOR_HEALTH, "Worker"),
     {ROW("worker-id", OPTION_TEXT, FOR_SERVE, "ID", NULL, worker_id, "name in the callback; default tallow-PID")},
-    {ROW("host", OPTION_TEXT, FOR_SERVE, "ADDRESS", "127.0.0.1", host, "address to listen on, or unix:/path.sock")},
-    {ROW("port", OPTION_INT, FOR_SERVE, "N", "8080", port, "port to listen on; 0: any free one"), .max = 65535},
+    {ROW("host", OPTION_TEXT, FOR_SERVE | FOR_HEALTH, "ADDRESS", "127.0.0.1", host,
+         "address to listen on, or unix:/path.sock")},
+    {ROW("port", OPTION_INT, FOR_SERVE | FOR_HEALTH, "N", "8080", port, "port to listen on; 0: any free one"),
+     .max = 65535},
     {ROW("callback-url", OPTION_TEXT, FOR_SERVE, "URL", NULL, callback_url, "told by POST once the model is ready")},
     {ROW("callback-timeout", OPTION_MS, FOR_SERVE, "TIME", "30s", callback_timeout_ms,
          "how long to try before exiting with 6")},
@@ -256,7 +258,7 @@ const struct option_row option_rows[] = {
     {ROW("markdown", OPTION_FLAG, FOR_MANUAL, NULL, NULL, markdown,
          "print the options alone, as a table for README.md")},
     {ROW("config", OPTION_TEXT, FOR_ALL, "FILE", NULL, config,
-         "options as lines `name = value`; environment and flags win; serve reads " CONFIG_FILE_DEFAULT
+         "options as lines `name = value`; environment and flags win; serve and health read " CONFIG_FILE_DEFAULT
          " if there is one")},
     {ROW("log-level", OPTION_CHOICE, PLANS, "debug|info|warn|error|off", "info", log_level,
          "least severe messages on standard error; other commands than serve start from warn")},

@@ -348,7 +348,7 @@ bool options_parse(struct options *options, unsigned command, int argc, char **a
 	if (!set_all(options, command, NULL, argc, argv, error))
 		return false;
 	const char *path = options->config;
-	if (!path && command == FOR_SERVE && access(CONFIG_FILE_DEFAULT, F_OK) == 0)
+	if (!path && (command & (FOR_SERVE | FOR_HEALTH)) && access(CONFIG_FILE_DEFAULT, F_OK) == 0)
 		path = CONFIG_FILE_DEFAULT;
 	if (!path || options->help || options->version)
 		return true;

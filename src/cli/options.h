@@ -31,6 +31,7 @@ enum command_set {
 	FOR_CHAT = 8192,
 	FOR_RUN = 16384,
 	FOR_LIST = 32768,
+	FOR_HEALTH = 65536,
 	FOR_ALL = ~0,
 };
 
