@@ -58,3 +58,13 @@ deb: all ## build/deb/tallow_VERSION_ARCH.deb, of the program that was built, an
 deb-test: deb ## the package in a Debian of its own, plain and booted by systemd: installs, serves, ends, goes (as root, with network: minutes)
 	@tests/tools/install.sh "" "debootstrap systemd-nspawn curl" "debootstrap systemd-container curl"
 	@tests/deploy/deb.sh build/deploy $(wildcard build/deb/*.deb) models/tallow-tiny
+
+# ---- a container ----
+
+.PHONY: container container-test
+container: ## the image tallow:VERSION, by buildah or podman (BASE=image of a Debian 12)
+	@$(firstword $(foreach tool,podman buildah,$(if $(shell command -v $(tool)),$(tool))) podman) build --format docker $(if $(BASE),--build-arg BASE=$(BASE)) \
+	 --build-arg COMMIT=$(COMMIT) -f src/deploy/container/Containerfile --ignorefile src/deploy/container/ignore -t tallow:$(VERSION) .
+container-test: ## the image built and run as nobody, on a root that is only read (as root, with network for apt: minutes)
+	@tests/tools/install.sh "" "buildah podman runc debootstrap curl" "buildah podman runc crun debootstrap curl"
+	@tests/deploy/container.sh build/deploy/container models/tallow-tiny '$(COMMIT)'
