@@ -18,6 +18,24 @@ static inline bool is_supported(enum isa isa)
 	return kernels != NULL;
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { IS_WATCHED = 1 };
+#else
+enum { IS_WATCHED = 0 };
+#endif
+
+/* Whether the turn-th model of a test runs in a set: in all that this CPU has. Where a sanitizer watches every load, which takes
+ * six times as long, a model has one set, and each set its share of the models. */
+static inline bool runs_in(int turn, int set)
+{
+	int n = 0, place = 0;
+	for (int i = 0; i < N_SETS && IS_WATCHED; i++) {
+		place = i == set ? n : place;
+		n += is_supported(sets[i]);
+	}
+	return is_supported(sets[set]) && (n == 0 || turn % n == place);
+}
+
 struct run {
 	struct model *model;
 	int64_t n_tokens; /* that its sequences are made for; the whole context until set */
