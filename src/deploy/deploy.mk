@@ -49,7 +49,7 @@ deb: all ## build/deb/tallow_VERSION_ARCH.deb, of the program that was built, an
 	@rm -rf build/deb && mkdir -p build/deb/tallow && cp -r src/deploy/debian build/deb/tallow/debian
 	@printf 'tallow (%s) unstable; urgency=medium\n\n  * %s\n\n -- %s  %s\n' $(VERSION) "Commit $(COMMIT)." \
 	 "$$(sed -n 's/^Maintainer: //p' src/deploy/debian/control)" "$$(LC_ALL=C date -u -R -d @$(COMMIT_TIME))" >build/deb/tallow/debian/changelog
-	@cd build/deb/tallow && umask 022 && TOP=$(CURDIR) LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=$(COMMIT_TIME) MAKEFLAGS= debian/rules binary >../log 2>&1 || \
+	@cd build/deb/tallow && umask 022 && TOP=$(CURDIR) LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=$(COMMIT_TIME) DPKG_DEB_THREADS_MAX=1 MAKEFLAGS= debian/rules binary >../log 2>&1 || \
 	 { tail -20 ../log >&2; exit 1; }
 	@rm -r build/deb/tallow && ls -l build/deb/*.deb
 	@lintian --fail-on error,warning --allow-root --info build/deb/*.deb
@@ -68,3 +68,7 @@ container: ## the image tallow:VERSION, by buildah or podman (BASE=image of a De
 container-test: ## the image built and run as nobody, on a root that is only read (as root, with network for apt: minutes)
 	@tests/tools/install.sh "" "buildah podman runc debootstrap curl" "buildah podman runc crun debootstrap curl"
 	@tests/deploy/container.sh build/deploy/container models/tallow-tiny '$(COMMIT)'
+
+.PHONY: reproducible
+reproducible: deps ## what is committed, built twice in different folders and surroundings: the same bytes (some minutes)
+	@tests/deploy/reproducible.sh

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# reproducible.sh: clones what is committed into two folders and builds program and package in each, with another path, umask,
+# locale, time zone, home and number of jobs, the second later than the first: the bytes are the same.
+set -euo pipefail
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+build() {
+	git clone -q . "$1"
+	(cd "$1" && make -s "$2" deb) >"$folder/log" 2>&1 || { tail -20 "$folder/log" >&2; exit 1; }
+}
+unset MAKEFLAGS MAKELEVEL
+(umask 022 && LC_ALL=C TZ=UTC build "$folder/a" -j2)
+(umask 077 && LC_ALL=C.UTF-8 TZ=Pacific/Auckland HOME=$folder build "$folder/some/where/else/entirely" -j1)
+cd "$folder/a"
+failed=0
+for file in build/tallow build/tallow.debug build/deb/*.deb; do
+	if cmp "$file" "$folder/some/where/else/entirely/$file"; then sha256sum "$file"; else failed=1; fi
+done
+exit $failed
