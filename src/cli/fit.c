@@ -156,9 +156,10 @@ static void choose(const struct headers *headers, const struct options *options,
 		(void)!choose_context(headers, wanted, options->weights, fit);
 		return;
 	}
-	bool ok = fit->product_bytes <= most_product_bytes && choose_context(headers, wanted, WEIGHTS_AS_THEY_LIE, fit);
-	ok = ok || choose_context(headers, wanted, WEIGHTS_Q8, fit);
-	ok = ok || choose_context(headers, wanted, WEIGHTS_Q4, fit);
+	static const int finest_first[] = {WEIGHTS_AS_THEY_LIE, WEIGHTS_Q8, WEIGHTS_Q4};
+	int first = fit->product_bytes <= most_product_bytes ? 0 : 1;
+	for (int i = first; i < 3 && !choose_context(headers, wanted, finest_first[i], fit); i++)
+		;
 }
 
 void fit_look(const char *path, const struct options *options, struct fit *fit)

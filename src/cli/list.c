@@ -156,7 +156,7 @@ bool list_run(const struct options *options, struct error *error)
 	struct fit *fits = ok ? calloc(stores.n + 1, sizeof *fits) : NULL;
 	if (ok && !fits)
 		ok = error_set(error, ERROR_MEMORY, "no memory to look at %zu models", stores.n);
-	for (size_t i = 0; ok && i < stores.n; i++)
+	for (size_t i = 0; fits && i < stores.n; i++)
 		look(&stores.models[i], options, &fits[i]);
 	if (ok && options->json)
 		print_json(&stores, fits);

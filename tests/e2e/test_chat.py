@@ -202,10 +202,13 @@ class Terminal:
 
     def wait_for(self, text, after=0):
         """Until `text` is shown behind the offset; where it ends."""
-        end, text = time.monotonic() + WAIT_S, text.encode() if isinstance(text, str) else text
-        while (at := self.shown.find(text, after)) < 0:
-            assert time.monotonic() < end and self.read(0.5) is not None, "%r is not in %r" % (text, self.shown[after:])
-        return at + len(text)
+        return self.wait_match(re.escape(text.encode()), after).end()
+
+    def wait_match(self, pattern, after):
+        end = time.monotonic() + WAIT_S
+        while not (match := re.compile(pattern).search(self.shown, after)):
+            assert time.monotonic() < end and self.read(0.5) is not None, "%r is not in %r" % (pattern, self.shown[after:])
+        return match
 
     def type(self, text):
         """What follows is looked for behind what there was."""
@@ -213,11 +216,11 @@ class Terminal:
         os.write(self.master, text.encode() if isinstance(text, str) else text)
         return at
 
-    def ask(self, text, prompt="> "):
+    def ask(self, text):
         """Types a line, waits for the next prompt, and gives what was shown between."""
         at = self.wait_for("\n", self.type(text + "\r"))
-        end = self.wait_for("\n" + prompt, at)
-        return self.shown[at:end - len(prompt)].decode()
+        prompt = self.wait_match(rb"\n(\x1b\[\?2004h)?> ", at)  # the terminal is asked to mark what is pasted
+        return self.shown[at:prompt.start() + 1].decode()
 
     def wait_end(self):
         end = time.monotonic() + WAIT_S
@@ -333,6 +336,21 @@ def test_history_and_editing(terminal, text_model):
     assert "max-tokens is 20" in one.ask("\x10\x10\x10")
 
 
+def test_a_paste_is_one_message(terminal, text_model, tmp_path):
+    """Cut anywhere on its way, with line ends of each kind, and without what would be a command of the editor."""
+    one = opened(terminal, "chat", "--model", text_model, "--max-tokens", "2")
+    assert b"\x1b[?2004h" in one.shown
+    pasted = "\x1b[200~one\rtwo \x1b[Dü\n\tthree\x01\n\x1b[201~".encode()
+    for at in range(0, len(pasted), 5):
+        one.type(pasted[at:at + 5])
+    one.ask(" and more")
+    one.ask("/save %s" % (tmp_path / "talk.json"))
+    assert json.loads((tmp_path / "talk.json").read_text())["messages"][0]["content"] == "one\ntwo [Dü\n\tthree and more"
+    one.ask("\x1b[A\x1b[A again")  # of several lines, and history has them
+    one.ask("/save")
+    assert json.loads((tmp_path / "talk.json").read_text())["messages"][2]["content"] == "one\ntwo [Dü\n\tthree and more again"
+
+
 def test_hostile_text_is_shown_and_not_sent(terminal, scripted):
     one = opened(terminal, "chat", "--model", scripted)
     said = one.ask("escape?")
@@ -358,7 +376,7 @@ def test_a_terminal_of_another_character_set(terminal, scripted, tmp_path):
     one = opened(terminal, "chat", "--model", scripted, env={"LOCPATH": str(tmp_path), "LC_ALL": "de_DE.ISO-8859-1"})
     assert b"ISO-8859-1" in one.shown
     at = one.type("letters?\r")
-    one.wait_for("Grüße, ?? und ? dazu".encode("latin-1"), at)
+    one.wait_match("Grüße, \\?\\? und \\? dazu".encode("latin-1"), at)
 
 
 def test_standard_output_need_not_be_the_terminal(terminal, text_model, tmp_path):

@@ -11,7 +11,6 @@
 #include "cli/chat/chat_private.h"
 #include "engine/engine.h"
 #include "model/plan.h"
-#include "text/answer.h"
 
 enum { LOOK_MS = 200, SHOW_LOADING_AFTER = 3, NEARLY_FULL_PERCENT = 90 };
 
@@ -55,103 +54,7 @@ void chat_note_stats(const struct chat *chat)
 	chat_note(chat, "context: %" PRId64 " of %" PRId64 " tokens used", context_used(chat), chat->context);
 }
 
-/* ---- an answer as it comes ---- */
-
-enum showing { SHOWING_NOTHING, SHOWING_REASONING, SHOWING_CONTENT, SHOWING_CALL };
-
-static void show_literal(struct chat *chat, const char *text)
-{
-	screen_text(&chat->screen, text, strlen(text));
-}
-
-/* From one kind of text to another: reasoning is dim, or between marks where there are no styles. */
-static void show_change(struct chat *chat, enum showing next)
-{
-	if (chat->showing == (int)next)
-		return;
-	if (chat->showing == SHOWING_REASONING) {
-		screen_end_line(&chat->screen);
-		screen_dim(&chat->screen, false);
-		show_literal(chat, chat->screen.colour ? "\n" : "[end of reasoning]\n");
-	}
-	if (chat->showing == SHOWING_CONTENT && next == SHOWING_CALL)
-		screen_end_line(&chat->screen);
-	if (next == SHOWING_REASONING) {
-		screen_dim(&chat->screen, true);
-		show_literal(chat, chat->screen.colour ? "" : "[reasoning]\n");
-	}
-	chat->showing = (int)next;
-}
-
-static void show_part(void *context, int kind, const char *text, size_t n_bytes)
-{
-	struct chat *chat = context;
-	bool wanted = !chat->options.json && (kind != ANSWER_REASONING || chat->screen.terminal);
-	if (!wanted)
-		return;
-	switch (kind) {
-	case ANSWER_REASONING:
-		show_change(chat, SHOWING_REASONING);
-		screen_text(&chat->screen, text, n_bytes);
-		return;
-	case ANSWER_CALL_BEGUN:
-		show_change(chat, SHOWING_CALL);
-		show_literal(chat, "[calls ");
-		screen_text(&chat->screen, text, n_bytes);
-		show_literal(chat, " ");
-		return;
-	case ANSWER_CALL_ARGUMENTS:
-		screen_text(&chat->screen, text, n_bytes);
-		return;
-	case ANSWER_CALL_ENDED:
-		show_literal(chat, "]\n");
-		return;
-	case ANSWER_CALL_BROKEN:
-		show_literal(chat, "... is no call]\n");
-		break;
-	default:
-		break;
-	}
-	show_change(chat, SHOWING_CONTENT);
-	screen_text(&chat->screen, text, n_bytes);
-}
-
-static bool show_pause(void *context)
-{
-	struct chat *chat = context;
-	chat->writing_failed |= fflush(stdout) != 0;
-	return !chat->writing_failed;
-}
-
-static void print_json(const struct chat *chat, const struct turn *turn, const struct error *failed)
-{
-	struct bytes out = {0};
-	json_open(&out);
-	if (failed) {
-		json_field_text(&out, "error", error_info(failed->code)->wire_name);
-		json_field_text(&out, "message", failed->message);
-	} else {
-		json_field_string(&out, "content", turn->content.data ? turn->content.data : "", turn->content.n_bytes);
-		if (turn->reasoning.n_bytes > 0)
-			json_field_string(&out, "reasoning", turn->reasoning.data, turn->reasoning.n_bytes);
-		if (turn->calls.n_bytes > 0) {
-			json_field_key(&out, "tool_calls");
-			bytes_append(&out, turn->calls.data, turn->calls.n_bytes);
-		}
-		json_field_text(&out, "stop_reason", turn->stopped ? "stopped" : stop_reason_name(turn->stop_reason));
-		json_field_int(&out, "prompt_tokens", turn->prompt_tokens);
-		json_field_int(&out, "cached_tokens", turn->cached_tokens);
-		json_field_int(&out, "completion_tokens", turn->completion_tokens);
-		json_field_int(&out, "context_tokens", chat->context);
-		json_field_uint(&out, "seed", turn->seed);
-		json_field_double(&out, "time_to_first_token_ms", turn->time_to_first_token_ms);
-		json_field_double(&out, "tokens_per_second", turn->tokens_per_second);
-	}
-	json_close(&out);
-	bytes_append_text(&out, "\n");
-	fwrite(out.data ? out.data : "", 1, out.n_bytes, stdout);
-	bytes_free(&out);
-}
+/* ---- a turn ---- */
 
 /* Why an answer is not whole, and what to do. */
 static void note_end(const struct chat *chat, const struct turn *turn)
@@ -171,8 +74,6 @@ static void note_end(const struct chat *chat, const struct turn *turn)
 		chat_note(chat, "[%" PRId64 " of %" PRId64 " tokens of the context are used; /clear begins anew]", used,
 		          chat->context);
 }
-
-/* ---- a turn ---- */
 
 /* What was said becomes a message: reasoning and calls as templates know them. */
 static void keep_answer(struct chat *chat, const struct turn *turn)
@@ -195,8 +96,7 @@ static void keep_answer(struct chat *chat, const struct turn *turn)
 static void conclude_turn(struct chat *chat, struct turn *turn)
 {
 	bool said = turn->content.n_bytes > 0 || turn->calls.n_bytes > 0;
-	show_change(chat, SHOWING_NOTHING);
-	screen_end_line(&chat->screen);
+	answer_end(chat);
 	if (said || !turn->stopped)
 		keep_answer(chat, turn);
 	else
@@ -205,7 +105,7 @@ static void conclude_turn(struct chat *chat, struct turn *turn)
 	chat->last.content = chat->last.reasoning = chat->last.calls = (struct bytes){0};
 	chat->n_turns++;
 	if (chat->options.json)
-		print_json(chat, turn, NULL);
+		answer_print_json(chat, turn);
 	if (chat->person || turn->stop_reason == STOP_CONTEXT)
 		note_end(chat, turn);
 	if (chat->options.stats)
@@ -219,10 +119,9 @@ static void conclude_turn(struct chat *chat, struct turn *turn)
 static bool refuse_turn(struct chat *chat, const struct error *failed, struct error *error)
 {
 	talk_cut(&chat->talk, chat->talk.n - 1);
-	show_change(chat, SHOWING_NOTHING);
-	screen_end_line(&chat->screen);
+	answer_end(chat);
 	if (chat->options.json)
-		print_json(chat, NULL, failed);
+		answer_print_failure(failed);
 	*error = *failed;
 	if (failed->code == ERROR_CONTEXT_LENGTH)
 		error_set(
@@ -239,11 +138,10 @@ static bool refuse_turn(struct chat *chat, const struct error *failed, struct er
 static bool ask(struct chat *chat, const struct bytes *text, struct error *error)
 {
 	struct turn_listener listener = {
-	    .context = chat, .part = show_part, .pause = show_pause, .interrupts = &chat->interrupts};
+	    .context = chat, .part = answer_show, .pause = answer_flush, .interrupts = &chat->interrupts};
 	struct turn turn = {0};
 	struct error failed = {0};
 	talk_add(&chat->talk, "user", text->data, text->n_bytes, NULL);
-	chat->showing = SHOWING_NOTHING;
 	bool ok = turn_take(chat->engine, &chat->talk, &chat->options, &listener, &turn, &failed);
 	if (ok)
 		conclude_turn(chat, &turn);
@@ -334,19 +232,12 @@ static bool is_blank(const struct bytes *text)
 	return text->data[strspn(text->data, " \t\n")] == '\0' && strlen(text->data) == text->n_bytes;
 }
 
-/* One line of history stands for a text of several. */
-static void remember(struct chat *chat, const struct bytes *text)
-{
-	if (!memchr(text->data, '\n', text->n_bytes))
-		lines_remember(chat->lines, text->data);
-}
-
 /* Does what the text says. *quit: it said to end. */
 static bool obey(struct chat *chat, struct bytes *text, bool *quit, struct error *error)
 {
 	if (is_blank(text))
 		return true;
-	remember(chat, text);
+	lines_remember(chat->lines, text->data);
 	if (text->data[0] != '/')
 		return ask(chat, text, error);
 	struct error failed = {0};

@@ -30,6 +30,17 @@ void chat_note(const struct chat *chat, const char *format, ...) PRINTF_LIKE(2, 
 /* Counts and speed of the last turn, as notes. */
 void chat_note_stats(const struct chat *chat);
 
+/* ---- an answer: `context` is the struct chat ---- */
+
+/* As struct turn_listener has them; nothing is shown where JSON is wanted. */
+void answer_show(void *context, int kind, const char *text, size_t n_bytes);
+bool answer_flush(void *context);
+/* Nothing more comes: the screen is as before, at the beginning of a line. */
+void answer_end(struct chat *chat);
+/* One object on a line. */
+void answer_print_json(const struct chat *chat, const struct turn *turn);
+void answer_print_failure(const struct error *failed);
+
 /* ---- commands: lines that begin with a slash ---- */
 
 enum slash_outcome {

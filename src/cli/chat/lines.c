@@ -11,6 +11,7 @@
 #include <wchar.h>
 
 #include "base/utf8.h"
+#include "cli/chat/typed.h"
 
 enum { HISTORY_LINES = 1000 };
 
@@ -22,6 +23,8 @@ struct lines {
 
 	EditLine *editor; /* NULL: lines come as the terminal or the pipe gives them */
 	HistoryW *history;
+	struct typed typed;
+	bool pasted, resized; /* since the editor was given a key */
 	const char *prompt;
 	struct bytes *line;     /* that is being read */
 	enum line_read outcome; /* why the editor got no character */
@@ -33,8 +36,9 @@ struct lines {
 
 /* ---- waiting ---- */
 
-/* Until something can be read; LINE_READ then. `on_change` is called when the window changed or the process goes on. */
-static enum line_read wait_for_input(struct lines *lines, void (*on_change)(struct lines *, enum signal_seen))
+/* Until something can be read; LINE_READ then. `on_change` is called when the window changed or the process goes on; true ends
+ * the waiting, too. */
+static enum line_read wait_for_input(struct lines *lines, bool (*on_change)(struct lines *, enum signal_seen))
 {
 	for (;;) {
 		struct pollfd fds[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = lines->interrupts->fd, .events = POLLIN}};
@@ -45,9 +49,7 @@ static enum line_read wait_for_input(struct lines *lines, void (*on_change)(stru
 			return LINE_INTERRUPTED;
 		if (seen == SIGNAL_END)
 			return LINE_ENDED;
-		if (seen != SIGNAL_NONE)
-			on_change(lines, seen);
-		else if (fds[0].revents)
+		if (seen == SIGNAL_NONE ? fds[0].revents != 0 : on_change(lines, seen))
 			return LINE_READ;
 	}
 }
@@ -61,15 +63,17 @@ static struct lines *lines_of(EditLine *editor)
 	return lines;
 }
 
-static void editor_changed(struct lines *lines, enum signal_seen seen)
+static bool editor_changed(struct lines *lines, enum signal_seen seen)
 {
 	if (seen == SIGNAL_PAUSE) {
 		el_wset(lines->editor, EL_PREP_TERM, 0);
 		interrupts_pause();
 		el_wset(lines->editor, EL_PREP_TERM, 1);
+		el_wset(lines->editor, EL_REFRESH);
 	}
 	el_resize(lines->editor);
-	el_wset(lines->editor, EL_REFRESH);
+	lines->resized |= seen == SIGNAL_RESIZE;
+	return lines->resized;
 }
 
 static void append_wide(struct bytes *line, const wchar_t *text, size_t n)
@@ -83,9 +87,68 @@ static void append_wide(struct bytes *line, const wchar_t *text, size_t n)
 /* What was typed of a line that gets no end; the editor forgets it. */
 static int leave(struct lines *lines)
 {
-	const LineInfoW *typed = el_wline(lines->editor);
-	append_wide(lines->line, typed->buffer, (size_t)(typed->lastchar - typed->buffer));
+	const LineInfoW *line = el_wline(lines->editor);
+	append_wide(lines->line, line->buffer, (size_t)(line->lastchar - line->buffer));
+	typed_forget(&lines->typed);
 	return -1;
+}
+
+/* UTF-8 as wide characters, [*n] and a NUL. Caller frees; NULL: no memory. */
+static wchar_t *widen(const char *text, size_t n_bytes, size_t *n)
+{
+	wchar_t *wide = calloc(n_bytes + 1, sizeof *wide);
+	*n = 0;
+	for (size_t at = 0; wide && at < n_bytes;) {
+		int length = utf8_length((const unsigned char *)text + at, n_bytes - at);
+		wide[(*n)++] = length > 0 ? (wchar_t)utf8_code((const unsigned char *)text + at, length) : 0xFFFD;
+		at += length > 0 ? (size_t)length : 1;
+	}
+	return wide;
+}
+
+/* What a paste or another size of the window does to the line. The editor does it when it is given this key. */
+static const wchar_t change_key = L'_' & 0x1F;
+
+/* A pasted text becomes part of the line, its line ends, too. */
+static unsigned char change_line(EditLine *editor, wint_t key)
+{
+	(void)key;
+	size_t n;
+	struct lines *lines = lines_of(editor);
+	const struct bytes *paste = &lines->typed.paste;
+	if (lines->resized) {
+		lines->resized = false;
+		return CC_REDISPLAY;
+	}
+	if (!lines->pasted)
+		return CC_NORM;
+	lines->pasted = false;
+	wchar_t *wide = widen(paste->data, paste->n_bytes, &n);
+	bool ok = wide && (n == 0 || el_winsertstr(editor, wide) == 0);
+	free(wide);
+	return ok ? CC_REFRESH : CC_REFRESH_BEEP;
+}
+
+/* Waits for a key, which may be part of a character. False: none comes, and lines->outcome says why. */
+static bool next_key(struct lines *lines, unsigned char *byte)
+{
+	for (;;) {
+		enum key_taken taken = typed_take(&lines->typed, byte);
+		if (taken == KEY_BYTE)
+			return true;
+		if (taken == KEY_PASTE || lines->resized) {
+			lines->pasted |= taken == KEY_PASTE;
+			*byte = (unsigned char)change_key;
+			return true;
+		}
+		lines->outcome = wait_for_input(lines, editor_changed);
+		if (lines->resized)
+			continue;
+		if (lines->outcome == LINE_READ && typed_read(&lines->typed) == 0)
+			lines->outcome = LINE_ENDED;
+		if (lines->outcome != LINE_READ)
+			return false;
+	}
 }
 
 /* The editor's next character; 0 or less: there is none, and lines->outcome says why. */
@@ -93,19 +156,10 @@ static int next_character(EditLine *editor, wchar_t *out)
 {
 	struct lines *lines = lines_of(editor);
 	mbstate_t state = {0};
-	for (int n_bytes = 0;;) {
-		char byte;
-		lines->outcome = wait_for_input(lines, editor_changed);
-		if (lines->outcome != LINE_READ)
-			return leave(lines);
-		ssize_t n = read(STDIN_FILENO, &byte, 1);
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n <= 0) {
-			lines->outcome = LINE_ENDED;
-			return 0;
-		}
-		size_t used = mbrtowc(out, &byte, 1, &state);
+	unsigned char byte;
+	lines->outcome = LINE_READ;
+	for (int n_bytes = 0; next_key(lines, &byte);) {
+		size_t used = mbrtowc(out, (const char *)&byte, 1, &state);
 		if (used != (size_t)-1 && used != (size_t)-2)
 			return 1;
 		if (used == (size_t)-1 || ++n_bytes == 8) { /* no character: what comes next may be one */
@@ -113,6 +167,7 @@ static int next_character(EditLine *editor, wchar_t *out)
 			n_bytes = 0;
 		}
 	}
+	return leave(lines);
 }
 
 static wchar_t *prompt_of(EditLine *editor)
@@ -140,6 +195,8 @@ static void open_editor(struct lines *lines)
 	el_wset(lines->editor, EL_EDITOR, L"emacs");
 	el_wset(lines->editor, EL_HIST, history_w, lines->history);
 	el_wset(lines->editor, EL_GETCFN, next_character);
+	el_wset(lines->editor, EL_ADDFN, L"change-line", L"insert what was pasted", change_line);
+	el_wset(lines->editor, EL_BIND, L"^_", L"change-line", NULL);
 	el_wset(lines->editor, EL_BIND, L"^R", L"em-inc-search-prev", NULL);
 	el_source(lines->editor, NULL); /* the user's ~/.editrc */
 }
@@ -157,7 +214,9 @@ static enum line_read end_line(struct lines *lines)
 static enum line_read read_edited(struct lines *lines, struct bytes *line)
 {
 	int n = 0;
+	typed_ask_for_marks(true);
 	const wchar_t *text = el_wgets(lines->editor, &n);
+	typed_ask_for_marks(false);
 	if (!text || n <= 0) {
 		if (lines->outcome == LINE_READ)
 			lines->outcome = LINE_ENDED; /* a character came, and it was Ctrl-D */
@@ -171,11 +230,12 @@ static enum line_read read_edited(struct lines *lines, struct bytes *line)
 
 /* ---- without ---- */
 
-static void terminal_changed(struct lines *lines, enum signal_seen seen)
+static bool terminal_changed(struct lines *lines, enum signal_seen seen)
 {
 	(void)lines;
 	if (seen == SIGNAL_PAUSE)
 		interrupts_pause();
+	return false;
 }
 
 static enum line_read fill_block(struct lines *lines, struct error *error)
@@ -272,6 +332,7 @@ struct lines *lines_open(const struct screen *screen, struct interrupts *interru
 	lines->screen = screen;
 	lines->interrupts = interrupts;
 	lines->person = isatty(STDIN_FILENO);
+	lines->typed.fd = STDIN_FILENO;
 	locale_t before = uselocale(screen->locale ? screen->locale : LC_GLOBAL_LOCALE);
 	open_editor(lines);
 	uselocale(before);
@@ -286,6 +347,7 @@ void lines_close(struct lines *lines)
 		history_wend(lines->history);
 	if (lines->editor)
 		el_end(lines->editor);
+	typed_free(&lines->typed);
 	free(lines);
 }
 
@@ -328,14 +390,8 @@ void lines_remember(struct lines *lines, const char *text)
 	if (!lines->history || !*text)
 		return;
 	locale_t before = uselocale(lines->screen->locale ? lines->screen->locale : LC_GLOBAL_LOCALE);
-	size_t n = strlen(text);
-	wchar_t *wide = calloc(n + 1, sizeof *wide);
-	size_t n_wide = 0;
-	for (size_t at = 0; wide && at < n;) {
-		int length = utf8_length((const unsigned char *)text + at, n - at);
-		wide[n_wide++] = length > 0 ? (wchar_t)utf8_code((const unsigned char *)text + at, length) : 0xFFFD;
-		at += length > 0 ? (size_t)length : 1;
-	}
+	size_t n;
+	wchar_t *wide = widen(text, strlen(text), &n);
 	if (wide)
 		history_w(lines->history, &event, H_ENTER, wide);
 	free(wide);

@@ -31,7 +31,7 @@ void lines_close(struct lines *lines);
 
 /* `line` is replaced by the next line in UTF-8, without its end. The prompt is ASCII, and is shown to a person only. */
 enum line_read lines_read(struct lines *lines, const char *prompt, struct bytes *line, struct error *error) MUST_USE;
-/* What Ctrl-P and the cursor keys bring back: one line of UTF-8. */
+/* What Ctrl-P and the cursor keys bring back: UTF-8, of one line or several. */
 void lines_remember(struct lines *lines, const char *text);
 /* Appends the name and version of the library behind this. */
 void lines_library_version(struct bytes *out);

@@ -236,7 +236,7 @@ const struct stored_model *stores_choose(const struct stores *stores, const char
 static const char *lower(const char *text, char out[64])
 {
 	size_t i = 0;
-	for (; text[i] && i < 63; i++)
+	for (; i < 63 && text[i]; i++)
 		out[i] = (char)tolower((unsigned char)text[i]);
 	out[i] = '\0';
 	return out;
