@@ -46,7 +46,7 @@ port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
 url=http://127.0.0.1:$port
 # On the network of this machine, and so on its loopback alone.
 container=$(podman "${engine[@]}" run -d --network=host "${limits[@]}" "${safe[@]}" -e TALLOW_HOST=127.0.0.1 -e TALLOW_PORT="$port" \
-	-e TALLOW_API_KEY=$key "$name")
+	-e TALLOW_API_KEY=$key "$name" 2>"$folder/why")
 for _ in $(seq 300); do podman "${engine[@]}" healthcheck run "$container" >/dev/null 2>&1 && break; sleep 0.2; done
 podman "${engine[@]}" healthcheck run "$container" >/dev/null || fail "never healthy: $(podman "${engine[@]}" logs "$container" 2>&1 | tail -3)"
 [ "$(curl -s -o /dev/null -w '%{http_code}' "$url/execute" -d '{"prompt":"x"}')" = 401 ] || fail "no key is asked for"
@@ -58,6 +58,6 @@ for promise in '"seccomp":true' '"no_new_privs":true' '"no_capabilities":true'; 
 done
 pid=$(podman "${engine[@]}" inspect --format '{{.State.Pid}}' "$container")
 [ "$(awk '/^Uid/ { print $2 }' "/proc/$pid/status")" = 65532 ] || fail "runs as somebody else"
-podman "${engine[@]}" stop -t 30 "$container" >/dev/null
+podman "${engine[@]}" stop -t 30 "$container" >/dev/null 2>"$folder/why"
 [ "$(podman "${engine[@]}" inspect --format '{{.State.ExitCode}}' "$container")" = 0 ] || fail "stop: another exit code than 0"
 echo "container.sh: $bytes bytes; served as nobody on a root that is only read; $sandbox"
