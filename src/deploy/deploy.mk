@@ -64,7 +64,7 @@ deb-test: deb ## the package in a Debian of its own, plain and booted by systemd
 .PHONY: container container-test
 container: ## the image tallow:VERSION, by buildah or podman (BASE=image of a Debian 12)
 	@$(firstword $(foreach tool,podman buildah,$(if $(shell command -v $(tool)),$(tool))) podman) build --format docker $(if $(BASE),--build-arg BASE=$(BASE)) \
-	 --build-arg COMMIT=$(COMMIT) -f src/deploy/container/Containerfile --ignorefile src/deploy/container/ignore -t tallow:$(VERSION) .
+	 --build-arg COMMIT=$(COMMIT) -f src/deploy/container/Containerfile --ignorefile src/deploy/container/Containerfile.dockerignore -t tallow:$(VERSION) .
 container-test: ## the image built and run as nobody, on a root that is only read (as root, with network for apt: minutes)
 	@tests/tools/install.sh "" "buildah podman runc debootstrap curl" "buildah podman runc crun debootstrap curl"
 	@tests/deploy/container.sh build/deploy/container models/tallow-tiny '$(COMMIT)'

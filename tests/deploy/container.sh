@@ -22,7 +22,7 @@ if [ -z "${BASE:-}" ]; then
 	fi
 fi
 buildah "${store[@]}" bud -q --isolation chroot --format docker --build-arg BASE="$BASE" --build-arg COMMIT="$commit" \
-	-f src/deploy/container/Containerfile --ignorefile src/deploy/container/ignore -t "$name" . >"$folder/build.log" 2>&1 ||
+	-f src/deploy/container/Containerfile --ignorefile src/deploy/container/Containerfile.dockerignore -t "$name" . >"$folder/build.log" 2>&1 ||
 	{ tail -20 "$folder/build.log" >&2; fail "cannot be built"; }
 
 # What starts containers differs in which cgroups it can do with.

@@ -19,9 +19,16 @@ if ! command -v apt-get >/dev/null 2>&1; then
 	echo "This is no Debian system; please install the equivalents of: $3" >&2
 	exit 1
 fi
-root=
-[ "$(id -u)" = 0 ] || root=sudo
+give_up() {
+	echo "$1; as root, with a network: apt-get install --no-install-recommends $packages" >&2
+	exit 1
+}
+packages=$3 root=
+if [ "$(id -u)" != 0 ]; then
+	[ -x "$(command -v sudo)" ] || give_up "That takes root, and sudo is not here"
+	root=sudo
+fi
 export DEBIAN_FRONTEND=noninteractive
-$root apt-get update -q
+$root apt-get update -q || give_up "apt-get cannot be used"
 # shellcheck disable=SC2086 # a list of words
-$root apt-get install -y -q --no-install-recommends $3
+$root apt-get install -y -q --no-install-recommends $packages || give_up "That could not be installed"
