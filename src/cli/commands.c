@@ -25,8 +25,8 @@ static bool bench_command(const struct options *options, struct error *error)
 const struct command commands[] = {
     {"serve", FOR_SERVE, "tallow [serve] --model PATH [--port N] [--callback-url URL] ...",
      "load a model and serve it over HTTP", serve_run},
-    {"run", FOR_RUN, "tallow run MODEL ...",
-     "find a model by its name, choose what fits this machine, and talk with it", run_run},
+    {"run", FOR_RUN, "tallow run MODEL ...", "find a model by name, choose what fits this machine, talk with it",
+     run_run},
     {"list", FOR_LIST, "tallow list [--models-dir DIR] [--json]",
      "print the models on this machine, and which run here", list_run},
     {"chat", FOR_CHAT, "tallow chat --model PATH ...", "talk with a model, at the terminal or through a pipe",

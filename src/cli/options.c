@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/chat/screen.h"
 #include "cli/config_file.h"
 #include "cli/option_values.h"
 
@@ -399,7 +400,7 @@ void options_show(const struct options *options, unsigned command, const char *n
 
 /* ---- help ---- */
 
-enum { HELP_COLUMN = 34 };
+enum { HELP_COLUMN = 34, LEAST_HELP_COLUMNS = 30 };
 
 static bool has_rows_after(int heading, unsigned command)
 {
@@ -423,15 +424,33 @@ static int print_name(const struct option_row *row)
 	return row->value ? n + printf(" %s", row->value) : n;
 }
 
+/* On a terminal lines are broken between words, where there is room for some; elsewhere each row is one line. */
+static void print_help(const char *help)
+{
+	int columns = isatty(STDOUT_FILENO) ? screen_columns() : 0, at = HELP_COLUMN;
+	for (bool first = true; *help; first = false) {
+		int n = (int)strcspn(help, " ");
+		if (!first && columns >= HELP_COLUMN + LEAST_HELP_COLUMNS && at + 1 + n > columns)
+			at = printf("\n%*s", HELP_COLUMN, "") - 1;
+		else if (!first)
+			at += printf(" ");
+		at += printf("%.*s", n, help);
+		help += n;
+		help += strspn(help, " ");
+	}
+}
+
 static void print_row(const struct option_row *row)
 {
 	int n = print_name(row);
 	if (n > HELP_COLUMN - 2)
 		n = printf("\n") - 1;
-	printf("%*s%s", HELP_COLUMN - n, "", row->help);
 	/* A zero that means something else than zero is explained in words already. */
-	if (row->fallback && (strcmp(row->fallback, "0") != 0 || !strstr(row->help, "0:")))
-		printf(" [%s]", row->fallback);
+	bool told = !row->fallback || (strcmp(row->fallback, "0") == 0 && strstr(row->help, "0:"));
+	char help[1024];
+	snprintf(help, sizeof help, told ? "%s" : "%s [%s]", row->help, row->fallback);
+	printf("%*s", HELP_COLUMN - n, "");
+	print_help(help);
 	printf("\n");
 }
 

@@ -455,6 +455,16 @@ def test_the_table_fits_the_terminal(terminal, home, columns):
     assert b"\x1b" not in one.shown
 
 
+@pytest.mark.parametrize("columns", [80, 200])
+def test_help_is_broken_between_words(tallow, terminal, columns):
+    one = terminal("run", "--help", columns=columns)
+    assert one.wait_end() == 0
+    rows = [line for line in one.shown.decode().splitlines() if line.startswith("  ")]
+    assert all(len(line) <= columns for line in rows if " --isa " not in line)
+    words = " ".join(one.shown.decode().split())
+    assert words == " ".join(tallow("run", "--help").stdout.decode().split())
+
+
 def test_nothing_found_says_where_was_looked(tallow, tmp_path):
     text = tallow("list", env=of_home(tmp_path)).stdout.decode()
     assert "No models were found" in text and "%s/.cache/huggingface/hub (not there)" % tmp_path in text
