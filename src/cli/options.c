@@ -424,22 +424,6 @@ static int print_name(const struct option_row *row)
 	return row->value ? n + printf(" %s", row->value) : n;
 }
 
-/* On a terminal lines are broken between words, where there is room for some; elsewhere each row is one line. */
-static void print_help(const char *help)
-{
-	int columns = isatty(STDOUT_FILENO) ? screen_columns() : 0, at = HELP_COLUMN;
-	for (bool first = true; *help; first = false) {
-		int n = (int)strcspn(help, " ");
-		if (!first && columns >= HELP_COLUMN + LEAST_HELP_COLUMNS && at + 1 + n > columns)
-			at = printf("\n%*s", HELP_COLUMN, "") - 1;
-		else if (!first)
-			at += printf(" ");
-		at += printf("%.*s", n, help);
-		help += n;
-		help += strspn(help, " ");
-	}
-}
-
 static void print_row(const struct option_row *row)
 {
 	int n = print_name(row);
@@ -450,7 +434,9 @@ static void print_row(const struct option_row *row)
 	char help[1024];
 	snprintf(help, sizeof help, told ? "%s" : "%s [%s]", row->help, row->fallback);
 	printf("%*s", HELP_COLUMN - n, "");
-	print_help(help);
+	int columns = isatty(STDOUT_FILENO) ? screen_columns() : 0;
+	bool room = columns >= HELP_COLUMN + LEAST_HELP_COLUMNS;
+	screen_print_words(stdout, help, HELP_COLUMN, HELP_COLUMN, room ? columns : 0);
 	printf("\n");
 }
 

@@ -116,6 +116,15 @@ def test_settings_and_retry(tallow, text_model):
     assert re.search(r"prompt: \d+ tokens, \d+ of them cached", told) and re.search(r"context: \d+ of 1024 tokens used", told)
 
 
+def test_the_publishers_sampling_counts_unless_it_is_set(tallow, text_model, tmp_path):
+    folder = tmp_path / "own"
+    shutil.copytree(text_model, folder)
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 2, "top_k": 7, "repetition_penalty": 1.3}))
+    told = talk(tallow, folder, "/set\n/set top-k 5\n/set top-k default\n", "--repetition-penalty", "1.1").stderr.decode()
+    assert re.search(r"^ *top-k +7$", told, re.M) and re.search(r"^ *repetition-penalty +1\.1$", told, re.M)
+    assert told.splitlines()[-2:] == ["top-k is 5", "top-k is 7"]
+
+
 @pytest.mark.parametrize("line, said", [
     ("/hlep", "there is no command /hlep; the nearest is /help"), ("/set temprature 1", "the nearest is temperature"),
     ("/set temperature 9", "temperature must be a number from 0 to 2"), ("/load /nowhere", "No such file"),

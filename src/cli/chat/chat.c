@@ -25,9 +25,9 @@ void chat_note(const struct chat *chat, const char *format, ...)
 	vsnprintf(line, sizeof line, format, arguments);
 	va_end(arguments);
 	screen_make_harmless(line, strlen(line), &shown);
-	bytes_append_text(&shown, "\n");
 	FILE *file = chat->screen.terminal ? stdout : stderr;
-	fwrite(shown.data ? shown.data : "\n", 1, shown.data ? shown.n_bytes : 1, file);
+	screen_print_words(file, shown.data ? shown.data : "", 0, 0, chat->screen.terminal ? screen_columns() : 0);
+	fputc('\n', file);
 	fflush(file);
 	bytes_free(&shown);
 }

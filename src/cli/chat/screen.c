@@ -51,6 +51,29 @@ int screen_columns(void)
 	return n > 0 && n < 10000 ? n : 80;
 }
 
+static int characters(const char *text, int n_bytes)
+{
+	int n = 0;
+	for (int i = 0; i < n_bytes; i++)
+		n += ((unsigned char)text[i] & 0xC0) != 0x80;
+	return n;
+}
+
+void screen_print_words(FILE *file, const char *text, int at, int indent, int columns)
+{
+	for (bool first = true; *text; first = false) {
+		int n = (int)strcspn(text, " "), n_characters = characters(text, n);
+		bool breaks = !first && columns > 0 && at + 1 + n_characters > columns;
+		if (breaks)
+			fprintf(file, "\n%*s", indent, "");
+		else if (!first)
+			fputc(' ', file);
+		at = (breaks ? indent : at + !first) + n_characters;
+		fprintf(file, "%.*s", n, text);
+		text += n + (text[n] == ' ');
+	}
+}
+
 /* ---- harmless text ---- */
 
 /* Characters that are no text but tell the terminal, or the reader's eye, something. */

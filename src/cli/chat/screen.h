@@ -15,6 +15,7 @@
 #include <locale.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/bytes.h"
 
@@ -33,6 +34,10 @@ void screen_close(struct screen *screen);
 
 /* Columns of the terminal; 80 where nobody knows. */
 int screen_columns(void);
+
+/* Words of a line of our own that begins at column `at`, broken between words before `columns`; what follows stands at `indent`.
+ * 0 columns: not broken. Without a line end. */
+void screen_print_words(FILE *file, const char *text, int at, int indent, int columns);
 
 /* Text of a model or a file. */
 void screen_text(struct screen *screen, const char *text, size_t n_bytes);

@@ -119,14 +119,34 @@ static const char *const settings[] = {
 };
 enum { N_SETTINGS = sizeof settings / sizeof *settings };
 
+/* What counts: the option's value, or where none is given what the model's publisher says, and of the seed that there is none. */
+static void show_setting(const struct chat *chat, const char *name, char *out, size_t capacity)
+{
+	struct engine_status status;
+	engine_status(chat->engine, &status);
+	const struct sampling *sampling = status.sampling ? status.sampling : &sampling_neutral;
+	const struct {
+		const char *name;
+		double value;
+	} of_model[] = {{"top-k", (double)sampling->top_k},
+	                {"min-p", sampling->min_p},
+	                {"typical-p", sampling->typical_p},
+	                {"repetition-penalty", sampling->repetition_penalty}};
+	bool given = options_given(&chat->options, name);
+	options_show(&chat->options, FOR_CHAT, name, out, capacity);
+	if (!given && strcmp(name, "seed") == 0)
+		snprintf(out, capacity, "drawn each time");
+	for (size_t i = 0; !given && i < sizeof of_model / sizeof *of_model; i++)
+		if (strcmp(name, of_model[i].name) == 0)
+			snprintf(out, capacity, "%g", of_model[i].value);
+}
+
 static enum slash_outcome list_settings(const struct chat *chat)
 {
 	for (int i = 0; i < N_SETTINGS; i++) {
 		char value[64];
-		options_show(&chat->options, FOR_CHAT, settings[i], value, sizeof value);
-		chat_note(chat, "  %-20s %s", settings[i],
-		          options_given(&chat->options, settings[i]) || strcmp(settings[i], "seed") != 0 ? value
-		                                                                                         : "drawn each time");
+		show_setting(chat, settings[i], value, sizeof value);
+		chat_note(chat, "  %-20s %s", settings[i], value);
 	}
 	return SLASH_DONE;
 }
@@ -163,9 +183,8 @@ static enum slash_outcome run_set(struct chat *chat, char *argument, struct byte
 	if (!ok)
 		return SLASH_FAILED;
 	char shown[64];
-	options_show(&chat->options, FOR_CHAT, name, shown, sizeof shown);
-	chat_note(chat, "%s is %s", name,
-	          strcmp(name, "seed") == 0 && !options_given(&chat->options, name) ? "drawn each time" : shown);
+	show_setting(chat, name, shown, sizeof shown);
+	chat_note(chat, "%s is %s", name, shown);
 	return SLASH_DONE;
 }
 

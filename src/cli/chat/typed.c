@@ -79,7 +79,7 @@ static enum key_taken end_paste(struct typed *typed)
 enum key_taken typed_take(struct typed *typed, unsigned char *byte)
 {
 	while (typed->at < typed->n) {
-		bool escape = typed->block[typed->at] == begin_mark[0];
+		bool escape = typed->block[typed->at] == (unsigned char)begin_mark[0];
 		if (typed->pasting && escape && is_mark(typed, end_mark))
 			return end_paste(typed);
 		if (!typed->pasting && escape && is_mark(typed, begin_mark)) {
