@@ -158,11 +158,11 @@ bool list_run(const struct options *options, struct error *error)
 		ok = error_set(error, ERROR_MEMORY, "no memory to look at %zu models", stores.n);
 	for (size_t i = 0; fits && i < stores.n; i++)
 		look(&stores.models[i], options, &fits[i]);
-	if (ok && options->json)
+	if (fits && options->json)
 		print_json(&stores, fits);
-	else if (ok && stores.n > 0)
+	else if (fits && stores.n > 0)
 		print_table(&stores, fits);
-	else if (ok)
+	else if (fits)
 		print_places(&stores);
 	free(fits);
 	stores_free(&stores);

@@ -298,7 +298,7 @@ bool tokenizer_gguf_kind(const struct gguf_file *gguf, bool *sentencepiece, stru
 
 static bool read_description(const struct gguf_file *gguf, struct tokenizer_description *out, struct error *error)
 {
-	bool sentencepiece;
+	bool sentencepiece = false;
 	const char *architecture = "";
 	size_t n_architecture = 0;
 	struct gguf_vocabulary vocabulary = {0};
