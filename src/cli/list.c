@@ -11,7 +11,11 @@
 #include "cli/fit.h"
 #include "cli/stores/stores.h"
 
-enum { MAX_NAME_COLUMNS = 60, LEAST_REASON_COLUMNS = 20 };
+enum {
+	FIGURES_COLUMNS = 2 + 9 + 2 + 8 + 9 + 2, /* between a name and whether it runs */
+	YES_COLUMNS = 22,
+	LEAST_NAME_COLUMNS = 12,
+};
 
 static void look(const struct stored_model *model, const struct options *options, struct fit *fit)
 {
@@ -81,63 +85,91 @@ static void write_size(uint64_t n_bytes, char out[16])
 		snprintf(out, 16, "%.1f GiB", mib / 1024);
 }
 
-/* Names and reasons come from files that others wrote. */
-static void print_harmless(const char *text, int columns)
+/* Names and reasons come from files that others wrote: one line of them, which may be sent to a terminal. */
+static const char *harmless_line(const char *text, struct bytes *shown)
+{
+	bytes_clear(shown);
+	screen_make_harmless(text, strlen(text), shown);
+	for (size_t i = 0; i < shown->n_bytes; i++)
+		if (shown->data[i] == '\n' || shown->data[i] == '\t')
+			shown->data[i] = '?';
+	return shown->data ? shown->data : "";
+}
+
+static int width_of(const char *text)
+{
+	int n = 0;
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xC0) != 0x80;
+	return n;
+}
+
+/* Behind the path that a reason may begin with, in which control characters are '?'. */
+static const char *without_path(const char *reason, const char *path)
+{
+	size_t n = 0;
+	while (path && path[n] && (reason[n] == path[n] || reason[n] == '?'))
+		n++;
+	return n > 0 && !path[n] && reason[n] == ':' && reason[n + 1] == ' ' ? reason + n + 2 : reason;
+}
+
+/* What is against it, without the path that the row has already; on lines of its own where it is too long for the rest of the
+ * row. `columns` 0: there is room for everything. */
+static void print_reason(const char *reason, const struct stored_model *model, int columns)
 {
 	struct bytes shown = {0};
-	screen_make_harmless(text, strlen(text), &shown);
-	const char *data = shown.data ? shown.data : "";
-	int n = 0, cut = 0;
-	for (const char *at = data; *at; at++) {
-		n += ((unsigned char)*at & 0xC0) != 0x80;
-		cut += n <= columns - 3;
+	const char *line = harmless_line(without_path(reason, model->path), &shown);
+	printf("no: ");
+	if (columns > 0 && width_of(line) > columns - 4) {
+		printf("\n    ");
+		screen_print_words(stdout, line, 4, 4, screen_columns());
+	} else {
+		printf("%s", line);
 	}
-	if (n <= columns)
-		printf("%s%*s", data, columns - n, "");
-	else
-		printf("%.*s...", cut, data);
+	printf("\n");
 	bytes_free(&shown);
 }
 
-static void end_row(const struct fit *fit, int columns)
+/* Names are never cut, so that they can be given to `run`: a long one has a line of its own. */
+static void print_row(const struct stored_model *model, const struct fit *fit, int name_columns, int rest)
 {
-	char memory[16];
+	char size[16], memory[16];
+	struct bytes shown = {0};
+	const char *name = harmless_line(model->name, &shown);
+	int n = width_of(name);
+	write_size(fit->file_bytes, size);
 	write_size(fit->plan.total_bytes, memory);
+	printf("%s", name);
+	if (n > name_columns)
+		printf("\n%*s", name_columns, "");
+	else
+		printf("%*s", name_columns - n, "");
+	printf("  %9s  %-8s", size, *fit->type ? fit->type : "-");
 	if (fit->error.code == ERROR_NONE) {
 		printf("%9s  yes, %s%s%" PRId64 " tokens\n", memory, fit->weights ? fit_weights_name(fit->weights) : "",
 		       fit->weights ? ", " : "", fit->plan.context);
-		return;
+	} else {
+		printf("%9s  ", "-");
+		print_reason(fit->error.message, model, rest);
 	}
-	const char *reason = fit->error.message, *file = strrchr(reason, '/');
-	struct bytes shown = {0};
-	if (*reason == '/' && file) /* the table has the name already */
-		reason = file + 1;
-	bytes_append_format(&shown, "no: %s", reason);
-	printf("%9s  ", "-");
-	int n = (int)shown.n_bytes;
-	print_harmless(shown.data ? shown.data : "no", n < columns ? n : columns);
-	printf("\n");
 	bytes_free(&shown);
 }
 
 static void print_table(const struct stores *stores, const struct fit *fits)
 {
-	int name_columns = 4, all = isatty(STDOUT_FILENO) ? screen_columns() : 1000;
+	bool terminal = isatty(STDOUT_FILENO);
+	int name_columns = LEAST_NAME_COLUMNS, room = screen_columns() - FIGURES_COLUMNS - YES_COLUMNS;
 	for (size_t i = 0; i < stores->n; i++) {
 		int n = (int)strlen(stores->models[i].name);
 		name_columns = n > name_columns ? n : name_columns;
 	}
-	int most = all < 120 ? MAX_NAME_COLUMNS * all / 160 : MAX_NAME_COLUMNS;
-	name_columns = name_columns < most ? name_columns : most;
-	int rest = all - name_columns - 2 - 9 - 2 - 8 - 9 - 2;
+	room = room > LEAST_NAME_COLUMNS ? room : LEAST_NAME_COLUMNS;
+	if (terminal && name_columns > room)
+		name_columns = room;
 	printf("%-*s  %9s  %-8s%9s  RUNS HERE\n", name_columns, "NAME", "SIZE", "TYPE", "MEMORY");
-	for (size_t i = 0; i < stores->n; i++) {
-		char size[16];
-		write_size(fits[i].file_bytes, size);
-		print_harmless(stores->models[i].name, name_columns);
-		printf("  %9s  %-8s", size, *fits[i].type ? fits[i].type : "-");
-		end_row(&fits[i], rest > LEAST_REASON_COLUMNS ? rest : LEAST_REASON_COLUMNS);
-	}
+	for (size_t i = 0; i < stores->n; i++)
+		print_row(&stores->models[i], &fits[i], name_columns,
+		          terminal ? screen_columns() - name_columns - FIGURES_COLUMNS : 0);
 }
 
 static void print_places(const struct stores *stores)

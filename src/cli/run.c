@@ -90,8 +90,8 @@ static bool say_files(const struct stores *stores, const char *name, struct erro
 	return n_files > 0 && !error_set(error, ERROR_USAGE, "%.100s is no model, but a folder of %d", name, n_files);
 }
 
-/* The path of the model that the name means, in the arena; NULL with *error. */
-static const char *find(struct stores *stores, const struct options *options, struct error *error)
+/* The path of the model that the name means, in the arena, and what it is called if the path does not tell; NULL with *error. */
+static const char *find(struct stores *stores, const struct options *options, const char **called, struct error *error)
 {
 	const char *name = options->path;
 	int n_fitting;
@@ -107,8 +107,8 @@ static const char *find(struct stores *stores, const struct options *options, st
 	else if (model && !model->path)
 		error_set(error, ERROR_MODEL, "%.100s (%s): %s", model->name, model->store, model->broken);
 	else if (model)
-		return model->path;
-	return NULL;
+		*called = model->name;
+	return *called ? model->path : NULL;
 }
 
 /* ---- choosing ---- */
@@ -146,7 +146,7 @@ static void say_choice(const char *path, const struct options *options, const st
 	    plan->n_threads);
 }
 
-static bool run(const char *path, const struct options *options, struct error *error)
+static bool run(const char *path, const char *called, const struct options *options, struct error *error)
 {
 	struct fit fit;
 	struct options chosen = *options;
@@ -159,6 +159,7 @@ static bool run(const char *path, const struct options *options, struct error *e
 	if (!options->quiet)
 		say_choice(path, options, &fit);
 	chosen.model = path;
+	chosen.name = called;
 	chosen.weights = fit.weights;
 	chosen.context = fit.plan.context;
 	return setup_talk_options(&chosen, &model, error) && chat_talk(&chosen, &model, error);
@@ -169,8 +170,9 @@ bool run_run(const struct options *options, struct error *error)
 	struct stores stores = {0};
 	if (!options->path)
 		return error_set(error, ERROR_USAGE, "a model is missing: tallow run MODEL (tallow list prints those here)");
-	const char *path = find(&stores, options, error);
-	bool ok = path && run(path, options, error);
+	const char *called = NULL;
+	const char *path = find(&stores, options, &called, error);
+	bool ok = path && run(path, called, options, error);
 	stores_free(&stores);
 	return ok;
 }
