@@ -134,6 +134,26 @@ def test_a_mistake_in_a_pipe_ends_it_with_its_reason(tallow, text_model, line, s
     assert result.returncode == 2 and said in result.stderr.decode() and result.stdout == b""
 
 
+def test_where_answers_cannot_go(text_model):
+    """A reader that left is no error; a full disk is one."""
+    command = program() + ["chat", "--model", str(text_model), "--max-tokens", "2"]
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(command, input=b"hello\n", stdout=full, stderr=subprocess.PIPE, env=clean_environment(), check=False,
+                                timeout=WAIT_S)
+    assert result.returncode == 70 and b"cannot write to standard output: No space left" in result.stderr
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(command, input=b"hello\nagain\n", stdout=writer, stderr=subprocess.PIPE, env=clean_environment(),
+                            check=False, timeout=WAIT_S)
+    os.close(writer)
+    assert result.returncode == 0 and result.stderr == b""
+
+
+def test_line_ends_of_other_systems(tallow, text_model):
+    assert talk(tallow, text_model, "The capital of France is\r\n\r\nAnd of Spain?", "--temperature", "0").stdout == (
+        b"The capital of France is Paris.\nThe capital of Spain is Madrid.\n")
+
+
 def test_what_is_no_utf8_is_refused(tallow, text_model):
     result = tallow("chat", "--model", text_model, input=b"fine\ngr\xfcn\n")
     assert result.returncode == 2 and b"line 2 of standard input is not UTF-8" in result.stderr

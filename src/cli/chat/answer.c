@@ -1,4 +1,5 @@
 /* An answer as it comes: on a screen, into a pipe, as JSON (chat_private.h). */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,8 +68,11 @@ void answer_show(void *context, int kind, const char *text, size_t n_bytes)
 bool answer_flush(void *context)
 {
 	struct chat *chat = context;
-	chat->writing_failed |= fflush(stdout) != 0;
-	return !chat->writing_failed;
+	if (fflush(stdout) != 0 && !chat->write_errno)
+		chat->write_errno = errno;
+	if (ferror(stdout) && !chat->write_errno) /* a longer piece failed before */
+		chat->write_errno = EIO;
+	return !chat->write_errno;
 }
 
 void answer_end(struct chat *chat)

@@ -1,6 +1,7 @@
 /* The conversation: lines in, turns, what is shown (chat.h). */
 #include "cli/chat/chat.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -112,7 +113,7 @@ static void conclude_turn(struct chat *chat, struct turn *turn)
 		chat_note_stats(chat);
 	if (chat->person && chat->screen.terminal)
 		putchar('\n');
-	chat->writing_failed |= fflush(stdout) != 0;
+	(void)answer_flush(chat);
 }
 
 /* What did not fit, or could not be computed, is not part of the conversation. */
@@ -262,7 +263,7 @@ static bool converse(struct chat *chat, struct error *error)
 {
 	struct bytes text = {0};
 	bool ok = true, quit = false, warned = false;
-	while (ok && !quit && !chat->writing_failed && !chat->interrupts.ended_by) {
+	while (ok && !quit && !chat->write_errno && !chat->interrupts.ended_by) {
 		struct error failed = {0};
 		enum line_read outcome = read_text(chat, &text, &failed);
 		if (outcome == LINE_INTERRUPTED) {
@@ -370,6 +371,8 @@ bool chat_talk(const struct options *options, const struct model_options *model,
 	chat.screen = screen_open();
 	chat.engine = engine_create(&engine_options, error);
 	bool ok = chat.engine && talk(&chat, error);
+	if (ok && chat.write_errno && chat.write_errno != EPIPE)
+		ok = error_set(error, ERROR_INTERNAL, "cannot write to standard output: %s", strerror(chat.write_errno));
 	lines_close(chat.lines);
 	engine_destroy(chat.engine);
 	talk_free(&chat.talk);

@@ -16,13 +16,13 @@ struct chat {
 	struct screen screen;
 	struct interrupts interrupts;
 	struct lines *lines;
-	bool person;         /* standard input is a terminal: there is somebody who can answer */
-	int64_t context;     /* tokens */
-	int n_turns;         /* that were answered */
-	struct turn last;    /* the last of them; its texts are freed */
-	char *file;          /* that was saved or loaded last; NULL: none */
-	int showing;         /* enum showing: what the answer's last piece was */
-	bool writing_failed; /* nobody reads standard output any more */
+	bool person;      /* standard input is a terminal: there is somebody who can answer */
+	int64_t context;  /* tokens */
+	int n_turns;      /* that were answered */
+	struct turn last; /* the last of them; its texts are freed */
+	char *file;       /* that was saved or loaded last; NULL: none */
+	int showing;      /* enum showing: what the answer's last piece was */
+	int write_errno;  /* why standard output takes nothing any more; EPIPE: nobody reads it; 0: it does */
 };
 
 /* A line for the person: on the terminal, else on standard error, where answers are what is wanted of standard output. */

@@ -274,6 +274,8 @@ static enum line_read read_plain(struct lines *lines, struct bytes *line, struct
 		size_t n = end ? (size_t)(end - from) : n_left;
 		bytes_append(line, from, n);
 		lines->at += n + (end != NULL);
+		if (end && line->n_bytes > 0 && line->data[line->n_bytes - 1] == '\r')
+			line->data[--line->n_bytes] = '\0';
 		if (end)
 			return LINE_READ;
 	}
