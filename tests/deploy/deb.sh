@@ -20,6 +20,7 @@ inside tallow --version | head -1
 cp -r "$model" "$root/var/lib/tallow/model"
 printf 'model = /var/lib/tallow/model\nport = 0\n' >>"$root/etc/tallow/tallow.conf"
 inside tallow serve --check >/dev/null 2>&1 || fail "serve --check says no"
+rm -f "$folder/ready" # of an earlier run
 chroot --userspec=tallow:tallow "$root" tallow >"$folder/ready" 2>"$folder/log" &
 worker=$!
 trap 'kill "$worker" 2>/dev/null || true' EXIT
