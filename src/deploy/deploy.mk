@@ -35,7 +35,8 @@ uninstall: ## remove what install put there; a configuration that was changed st
 	@if cmp -s $(THERE)/share/doc/tallow/examples/tallow.conf $(CONFIG_FOLDER)/tallow.conf; then rm -f $(CONFIG_FOLDER)/tallow.conf; \
 	 elif [ -e $(CONFIG_FOLDER)/tallow.conf ]; then echo "$(CONFIG_FOLDER)/tallow.conf was changed, and stays"; fi
 	rm -f $(INSTALLED:%=$(THERE)/%) $(UNITS)/tallow.service $(UNITS)/tallow.socket
-	@rmdir --ignore-fail-on-non-empty $(wildcard $(THERE)/share/doc/tallow/examples $(THERE)/share/doc/tallow $(CONFIG_FOLDER))
+	@for folder in $(THERE)/share/doc/tallow/examples $(THERE)/share/doc/tallow $(CONFIG_FOLDER); do \
+	 [ ! -d $$folder ] || rmdir --ignore-fail-on-non-empty $$folder; done
 
 # ---- Debian ----
 

@@ -62,6 +62,9 @@ def test_what_was_installed_goes_again_but_for_a_changed_configuration(installed
     result = make("uninstall", *settings)
     assert result.returncode == 0 and "was changed, and stays" in result.stdout
     assert files(installed) == {"etc/tallow/tallow.conf"}
+    configuration.unlink()
+    for _ in range(2):  # once more does no harm
+        assert make("uninstall", *settings).returncode == 0 and not (installed / "etc/tallow").exists()
 
 
 def test_for_one_person_nothing_is_touched_elsewhere(tmp_path):
