@@ -142,8 +142,8 @@ static void write_state(struct bytes *out, const struct metrics_facts *facts)
 	write_gauge(out, "worker_ready", "1 when a request would be accepted now, as /v1/ready says.", facts->ready);
 	write_counter(out, "worker_crashes_total",
 	              "Workers that a signal ended, of this supervisor; 0 where there is none.", facts->crashes);
-	write_counter(out, "worker_log_lines_dropped_total", "Lines of the log that nobody read in time.",
-	              facts->log_lines_dropped);
+	write_counter(out, "worker_log_lines_dropped_total",
+	              "Lines of the log that nobody read in time, or that could not be written.", facts->log_lines_dropped);
 	struct bytes labels = metrics_model_label(facts->status);
 	metric_label(&labels, "version", facts->version);
 	metric_label(&labels, "quant_kind", facts->status->quant_kind ? facts->status->quant_kind : "");
