@@ -190,7 +190,7 @@ def under_load(what, act, allowed=lambda failure: False):
         load.end()
     failures = [failure for failure in load.failures if not allowed(failure)]
     print("  %s: %d requests, %d failed%s; answered by %s" % (
-        what, load.n, len(failures), " (%d that ran there)" % (len(load.failures) - len(failures)) if len(load.failures) != len(failures) else "",
+        what, load.n, len(failures), " (and %d that may)" % (len(load.failures) - len(failures)) if len(load.failures) != len(failures) else "",
         ", ".join("%s %d" % pair for pair in sorted(load.by.items()))))
     if failures:
         raise SystemExit("  failed: %s" % failures[:5])
@@ -241,20 +241,36 @@ def conversations_stay(certificate):
               % (way, len(places), turns[-1][1], turns[-1][2]))
 
 
+def jobs_find_their_worker():
+    """What belongs to one worker, in three calls with the same header: made, cancelled, looked at."""
+    for number in range(6):
+        headers = {"X-Conversation": "job %d" % number}
+        body = {"prompt": "Once", "max_tokens": 900, "ignore_eos": True}
+        job = ask("POST", "/v1/inference", body, headers).json()
+        cancelled = ask("POST", "/cancel", {"job_id": job["job_id"]}, headers)
+        stream = ask("GET", job["sse_url"], None, headers)
+        if cancelled.status != 202 or stream.status != 200 or b'"CANCELLED"' not in stream.body:
+            raise SystemExit("a job, its cancelling and its stream: %d, %d %s" % (cancelled.status, stream.status, stream.body[-200:]))
+    print("  six jobs were made, cancelled and looked at, each where it is")
+
+
 def own_routes_are_not_passed_on():
     for method, path in (("POST", "/shutdown"), ("GET", "/metrics")):
         if ask(method, path).status != 404:
             raise SystemExit(path + " is passed on")
 
 
-def restart_each(hosts, settled):
+def restart_each(hosts, settled, allowed):
+    """allowed: of failures, whether it may be."""
     def act(load):
         for host in hosts:
             host.end(signal.SIGTERM)
             load.after(20)
             host.start()
             settled(load)
-    under_load("each worker drained and started again", act)
+    load = under_load("each worker drained and started again", act, allowed)
+    if len(load.failures) > len(hosts):
+        raise SystemExit("  failed: %s" % load.failures[:5])
 
 
 def kill_one(host, settled):
@@ -285,7 +301,7 @@ def unplug_one(host, settled):
     print("  a host unplugged: 12 new requests, answered by %s" % sorted({answer.served_by for answer in answers}))
 
 
-def show(name, start, hosts, certificate, settled):
+def show(name, start, hosts, certificate, settled, allowed=lambda failure: False):
     print(name)
     balancer = start()
     try:
@@ -293,8 +309,9 @@ def show(name, start, hosts, certificate, settled):
         settled(None)
         own_routes_are_not_passed_on()
         streams_are_not_held_back(hosts)
+        jobs_find_their_worker()
         conversations_stay(certificate)
-        restart_each(hosts, settled)
+        restart_each(hosts, settled, allowed)
         kill_one(hosts[0], settled)
         unplug_one(hosts[1], settled)
     finally:
@@ -383,7 +400,9 @@ def main():
                 if one == "nginx":
                     show(one, lambda: start_nginx(nginx, folder, libraries), hosts, folder / "tallow.crt", all_used(hosts))
                 else:
-                    show(one, lambda: start_haproxy(haproxy, folder, libraries), hosts, folder / "tallow.crt", all_up(folder))
+                    # Without a delay one may meet the moment in which a port is closed: it was accepted by the system, not by the worker.
+                    show(one, lambda: start_haproxy(haproxy, folder, libraries), hosts, folder / "tallow.crt", all_up(folder),
+                         lambda failure: one == "haproxy-no-delay" and failure[2].startswith("502"))
             except BaseException:
                 keep = ROOT / "build/balancers"
                 keep.mkdir(exist_ok=True)
