@@ -30,7 +30,11 @@ enum {
 	MOST_SPARE = 256,       /* as many newcomers may come at once */
 	LEAST_PLACES = 16,      /* connections, half of them spare: with fewer there is no serving */
 	DESCRIPTORS_EACH = 2,   /* of a connection: its socket and, while it streams, the engine's event descriptor */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	THREAD_STACK_BYTES = 1 << 20, /* their frames are larger; what recurses is bounded by counts that fit the other */
+#else
 	THREAD_STACK_BYTES = 256 << 10,
+#endif
 	CONNECTION_RESIDENT_BYTES = 48 << 10, /* stack that is touched, buffers; measured with 1,000 of them */
 	CONNECTION_MEMORY_BYTES =
 	    32 << 10, /* the library's: a piece of the body, the answer's header, a piece of the answer */
