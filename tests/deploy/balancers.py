@@ -190,7 +190,7 @@ def under_load(what, act, allowed=lambda failure: False):
         load.end()
     failures = [failure for failure in load.failures if not allowed(failure)]
     print("  %s: %d requests, %d failed%s; answered by %s" % (
-        what, load.n, len(failures), " (and %d that may)" % (len(load.failures) - len(failures)) if len(load.failures) != len(failures) else "",
+        what, load.n, len(failures), " (and %d that ran there)" % (len(load.failures) - len(failures)) if len(load.failures) != len(failures) else "",
         ", ".join("%s %d" % pair for pair in sorted(load.by.items()))))
     if failures:
         raise SystemExit("  failed: %s" % failures[:5])
@@ -260,17 +260,14 @@ def own_routes_are_not_passed_on():
             raise SystemExit(path + " is passed on")
 
 
-def restart_each(hosts, settled, allowed):
-    """allowed: of failures, whether it may be."""
+def restart_each(hosts, settled):
     def act(load):
         for host in hosts:
             host.end(signal.SIGTERM)
             load.after(20)
             host.start()
             settled(load)
-    load = under_load("each worker drained and started again", act, allowed)
-    if len(load.failures) > len(hosts):
-        raise SystemExit("  failed: %s" % load.failures[:5])
+    under_load("each worker drained and started again", act)
 
 
 def kill_one(host, settled):
@@ -301,7 +298,7 @@ def unplug_one(host, settled):
     print("  a host unplugged: 12 new requests, answered by %s" % sorted({answer.served_by for answer in answers}))
 
 
-def show(name, start, hosts, certificate, settled, allowed=lambda failure: False):
+def show(name, start, hosts, certificate, settled):
     print(name)
     balancer = start()
     try:
@@ -311,7 +308,7 @@ def show(name, start, hosts, certificate, settled, allowed=lambda failure: False
         streams_are_not_held_back(hosts)
         jobs_find_their_worker()
         conversations_stay(certificate)
-        restart_each(hosts, settled, allowed)
+        restart_each(hosts, settled)
         kill_one(hosts[0], settled)
         unplug_one(hosts[1], settled)
     finally:
@@ -400,9 +397,7 @@ def main():
                 if one == "nginx":
                     show(one, lambda: start_nginx(nginx, folder, libraries), hosts, folder / "tallow.crt", all_used(hosts))
                 else:
-                    # Without a delay one may meet the moment in which a port is closed: it was accepted by the system, not by the worker.
-                    show(one, lambda: start_haproxy(haproxy, folder, libraries), hosts, folder / "tallow.crt", all_up(folder),
-                         lambda failure: one == "haproxy-no-delay" and failure[2].startswith("502"))
+                    show(one, lambda: start_haproxy(haproxy, folder, libraries), hosts, folder / "tallow.crt", all_up(folder))
             except BaseException:
                 keep = ROOT / "build/balancers"
                 keep.mkdir(exist_ok=True)
