@@ -98,8 +98,8 @@ const char *grammar_token_bytes(const struct grammar_vocabulary *vocabulary, int
 int32_t grammar_token_at(const struct grammar_vocabulary *vocabulary, const char *text, size_t n_bytes);
 
 /* Sets the bits of all tokens that may come next, and of those that end an answer where the text may end (a tokenizer may
- * name none). False with ERROR_INFERENCE when the text must go on and no token can (a vocabulary that lacks bytes, or bounds
- * that were met), or with ERROR_MEMORY. */
+ * name none). False with ERROR_INFERENCE when the text must go on and no token can (a vocabulary that lacks bytes), with
+ * ERROR_CONSTRAINT when bounds were met, or with ERROR_MEMORY. */
 bool grammar_mask(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, uint32_t *mask,
                   struct error *error) MUST_USE;
 /* The one token that may come next, where it is easy to see that no other may and the text must go on; else -1. */

@@ -25,6 +25,24 @@ static bool refuse(const struct constraint *c, struct error *error)
 	                 others >> 10, c->n_bytes >> 10, max >> 10);
 }
 
+/* What cannot even begin is refused before it runs. A mask without a token is judged when it is made again, with what else may
+ * come; the grammar remembers it, so that is a copy. */
+static bool check_start(const struct constraint *c, struct grammar *grammar, struct error *error)
+{
+	struct error failure = {0};
+	if (grammar_mask(grammar, c->vocabulary, c->mask, &failure))
+		return true;
+	if (failure.code == ERROR_MEMORY) {
+		*error = failure;
+		return false;
+	}
+	return !grammar_failed(grammar) ||
+	       error_set(error, ERROR_CONSTRAINT,
+	                 "what may come first cannot be found within bounds: the constraint ran out of %s; ask for less of "
+	                 "it at once",
+	                 grammar_failed(grammar));
+}
+
 bool constraint_create(struct constraint *constraint, struct grammar *grammar,
                        const struct grammar_vocabulary *vocabulary, struct constraint_memory *memory,
                        struct error *error)
@@ -39,6 +57,8 @@ bool constraint_create(struct constraint *constraint, struct grammar *grammar,
 	constraint->mask = calloc(n_words, sizeof *constraint->mask);
 	if (!constraint->mask)
 		return error_set(error, ERROR_MEMORY, "no memory for the mask of a constraint");
+	if (!check_start(constraint, grammar, error))
+		return false;
 	constraint->grammar = grammar;
 	return true;
 }
@@ -71,7 +91,7 @@ static void note_failure(struct constraint *c)
 	const char *why = grammar_failed(c->grammar);
 	bool memory = why && strcmp(why, GRAMMAR_NO_MEMORY) == 0;
 	if (why)
-		error_set(&c->error, memory ? ERROR_MEMORY : ERROR_INFERENCE, "the constraint ran out of %s", why);
+		error_set(&c->error, memory ? ERROR_MEMORY : ERROR_CONSTRAINT, "the constraint ran out of %s", why);
 	else
 		error_set(&c->error, ERROR_INFERENCE, "the constraint does not take a token that was drawn");
 }

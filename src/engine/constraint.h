@@ -43,7 +43,7 @@ struct constraint {
 enum { CONSTRAINT_GROWTH_BYTES = 1 << 20 };
 
 /* Takes the grammar over when it succeeds. QUEUE_FULL: with those of others it would take more than there is;
- * else MEMORY. */
+ * CONSTRAINT: what may come first cannot be found within bounds; else MEMORY. Makes the first mask, which may take a while. */
 bool constraint_create(struct constraint *constraint, struct grammar *grammar,
                        const struct grammar_vocabulary *vocabulary, struct constraint_memory *memory,
                        struct error *error) MUST_USE;

@@ -199,7 +199,7 @@ def test_bad_fields_are_named(port, fields, field):
 def test_a_grammar_that_can_be_read_in_too_many_ways_ends_with_an_error(port, many):
     grammar = 'root ::= %s "!"' % ("[a-z]? " * many)
     answer = post(port, "/execute", {"prompt": PROMPT, "grammar": grammar, "stream": False, "max_tokens": 100})
-    assert answer.status in (400, 500) and "too many ways" in answer.body.decode(), answer.body
+    assert answer.status == 400 and "too many ways" in answer.body.decode(), answer.body  # asking again does not help
     check(post(port, "/execute", dict({"prompt": PROMPT, "json_schema": SCHEMA, "stream": False}, **WILD)).json()["text"])
 
 

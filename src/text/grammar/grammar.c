@@ -275,7 +275,7 @@ const char *grammar_failed(const struct grammar *g)
 
 bool grammar_set_failure(const struct grammar *g, struct error *error)
 {
-	enum error_code code = grammar_lacks_memory(g, NULL) ? ERROR_MEMORY : ERROR_INFERENCE;
+	enum error_code code = grammar_lacks_memory(g, NULL) ? ERROR_MEMORY : ERROR_CONSTRAINT;
 	return error_set(error, code, "the constraint ran out of %s", grammar_failed(g));
 }
 
