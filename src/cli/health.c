@@ -31,6 +31,10 @@ static int dial(int family, const struct sockaddr *address, socklen_t n_bytes)
 static int dial_unix(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	if (strlen(path) >= sizeof address.sun_path) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
 	snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
 	return dial(AF_UNIX, (struct sockaddr *)&address, sizeof address);
 }

@@ -28,15 +28,10 @@ bool chat_run(const struct options *options, struct error *error)
 static void say(const char *format, ...) PRINTF_LIKE(1, 2);
 static void say(const char *format, ...)
 {
-	char line[1024];
-	struct bytes shown = {0};
 	va_list arguments;
 	va_start(arguments, format);
-	vsnprintf(line, sizeof line, format, arguments);
+	screen_say(stderr, 0, format, arguments);
 	va_end(arguments);
-	screen_make_harmless(line, strlen(line), &shown);
-	fprintf(stderr, "%s\n", shown.data ? shown.data : "");
-	bytes_free(&shown);
 }
 
 static bool looks_like_a_repository(const char *name)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model/timeline.h"
+#include "watched.h"
 
 static const enum isa sets[] = {ISA_SCALAR, ISA_AVX2, ISA_AVX2VNNI, ISA_AVX512, ISA_AMX, ISA_NEON};
 static const char *const set_names[] = {"scalar", "avx2", "avx2vnni", "avx512", "amx", "neon"};
@@ -18,14 +19,8 @@ static inline bool is_supported(enum isa isa)
 	return kernels != NULL;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { IS_WATCHED = 1 };
-#else
-enum { IS_WATCHED = 0 };
-#endif
-
-/* Whether the turn-th model of a test runs in a set: in all that this CPU has. Where a sanitizer watches every load, which takes
- * six times as long, a model has one set, and each set its share of the models. */
+/* Whether the turn-th model of a test runs in a set: in all that this CPU has. Where a sanitizer watches, a model has one set,
+ * and each set its share of the models. */
 static inline bool runs_in(int turn, int set)
 {
 	int n = 0, place = 0;

@@ -20,6 +20,7 @@
 #include "kernel_check.h"
 #include "model/plan.h"
 #include "model_files.h"
+#include "watched.h"
 
 enum { PAGE_TOKENS = 4, MAX_OUTPUT = 32, MAX_PROMPT = 240, N_JOBS = 17, FEW_JOBS = 6 };
 
@@ -365,12 +366,6 @@ static void check_all_pages_are_back(struct engine *engine)
 
 static struct job alone[N_JOBS], together[N_JOBS];
 static int n_jobs = N_JOBS; /* emulators and sanitizers have time for a few */
-/* A sanitizer has none for sets of kernels that test_model and test_timeline run under it, too. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { IS_WATCHED = 1 };
-#else
-enum { IS_WATCHED = 0 };
-#endif
 
 static void check_same_answer(const struct job *job, const struct job *expected)
 {
@@ -442,7 +437,7 @@ static void check_same_text(struct setup setup)
 }
 
 /* Every set that this CPU has with weights that it treats in different ways: test_matmul has the others' bits. The scalar set
- * is slow. */
+ * is slow; so is a watched build, where test_model and test_timeline have the sets that are left out. */
 static void company_and_cache_do_not_change_the_text(void **state)
 {
 	(void)state;
@@ -1068,10 +1063,7 @@ static int quiet(void **state)
 {
 	(void)state;
 	log_init(LOG_OFF, LOG_FORMAT_PLAIN);
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	n_jobs = FEW_JOBS;
-#endif
-	if (getenv("TALLOW_TEST_GOLDENS")) /* see test_model.c */
+	if (IS_WATCHED || getenv("TALLOW_TEST_GOLDENS")) /* see test_model.c */
 		n_jobs = FEW_JOBS;
 	return 0;
 }

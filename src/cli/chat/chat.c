@@ -19,18 +19,11 @@ enum { LOOK_MS = 200, SHOW_LOADING_AFTER = 3, NEARLY_FULL_PERCENT = 90 };
 
 void chat_note(const struct chat *chat, const char *format, ...)
 {
-	char line[1024];
-	struct bytes shown = {0};
+	bool terminal = chat->screen.terminal;
 	va_list arguments;
 	va_start(arguments, format);
-	vsnprintf(line, sizeof line, format, arguments);
+	screen_say(terminal ? stdout : stderr, terminal ? screen_columns() : 0, format, arguments);
 	va_end(arguments);
-	screen_make_harmless(line, strlen(line), &shown);
-	FILE *file = chat->screen.terminal ? stdout : stderr;
-	screen_print_words(file, shown.data ? shown.data : "", 0, 0, chat->screen.terminal ? screen_columns() : 0);
-	fputc('\n', file);
-	fflush(file);
-	bytes_free(&shown);
 }
 
 static int64_t context_used(const struct chat *chat)

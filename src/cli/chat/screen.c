@@ -109,6 +109,18 @@ void screen_make_harmless(const char *text, size_t n_bytes, struct bytes *out)
 	}
 }
 
+void screen_say(FILE *file, int columns, const char *format, va_list arguments)
+{
+	char line[1024];
+	struct bytes shown = {0};
+	vsnprintf(line, sizeof line, format, arguments);
+	screen_make_harmless(line, strlen(line), &shown);
+	screen_print_words(file, shown.data ? shown.data : "", 0, 0, columns);
+	fputc('\n', file);
+	fflush(file);
+	bytes_free(&shown);
+}
+
 /* ---- writing ---- */
 
 /* UTF-8 in the terminal's own characters. */

@@ -13,6 +13,7 @@
 #define TALLOW_CLI_CHAT_SCREEN_H
 
 #include <locale.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -38,6 +39,9 @@ int screen_columns(void);
 /* Words of a line of our own that begins at column `at`, broken between words before `columns`; what follows stands at `indent`.
  * 0 columns: not broken. Without a line end. */
 void screen_print_words(FILE *file, const char *text, int at, int indent, int columns);
+
+/* A line of our own, which may hold names that others gave: made harmless, broken as above. */
+void screen_say(FILE *file, int columns, const char *format, va_list arguments);
 
 /* Text of a model or a file. */
 void screen_text(struct screen *screen, const char *text, size_t n_bytes);
