@@ -215,6 +215,7 @@ static enum line_read read_edited(struct lines *lines, struct bytes *line)
 {
 	int n = 0;
 	typed_ask_for_marks(true);
+	el_wset(lines->editor, EL_PREP_TERM, 1); /* before the prompt is seen: what is typed then is the editor's, not the terminal's */
 	const wchar_t *text = el_wgets(lines->editor, &n);
 	typed_ask_for_marks(false);
 	if (!text || n <= 0) {
