@@ -54,13 +54,19 @@ static void free_prompts(struct generation *generation)
 	generation->n_prompts = 0;
 }
 
+void generation_end_running(struct generation *generation)
+{
+	if (generation->running)
+		running_end(generation->running, generation->running_place,
+		            generation->finished && generation->error.code == ERROR_NONE);
+	generation->running = NULL;
+}
+
 void generation_destroy(struct generation *generation)
 {
 	if (!generation)
 		return;
-	if (generation->running)
-		running_end(generation->running, generation->running_place,
-		            generation->finished && generation->error.code == ERROR_NONE);
+	generation_end_running(generation);
 	free_prompts(generation);
 	grammar_destroy(generation->grammar);
 	if (generation->stream)

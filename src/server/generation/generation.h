@@ -148,7 +148,7 @@ struct generation {
 	char request_id[REQUEST_ID_BYTES + 1];
 	char job_id[JOB_ID_BYTES + 1];
 	uint64_t owner;          /* whose job it is */
-	struct running *running; /* where it is noted that it runs, until it is destroyed; NULL: nowhere */
+	struct running *running; /* where it is noted that it runs; NULL: nowhere, or no longer */
 	int running_place;
 	const char *model;
 	const char *fingerprint; /* of model and settings (engine_status), or NULL; lives as long as the engine */
@@ -179,6 +179,8 @@ struct generation {
 
 struct generation *generation_create(struct error *error) MUST_USE;
 void generation_destroy(struct generation *generation); /* NULL is harmless */
+/* What ran has come to its end, or will not. Before the last of an answer is sent: whoever has it may ask for the same again. */
+void generation_end_running(struct generation *generation);
 
 /* Who asks, and when. */
 struct sender {

@@ -51,10 +51,6 @@ enum MHD_Result handle_job(struct exchange *exchange)
 	body.failed |= url.failed;
 	bytes_free(&url);
 
-	/* It runs on when this exchange has ended. */
-	generation->running = exchange->server->running;
-	generation->running_place = exchange->running_place;
-	exchange->running_place = -1;
 	struct error error = {0};
 	if (!jobs_put(&exchange->server->jobs, generation, &error)) {
 		bytes_free(&body);

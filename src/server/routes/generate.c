@@ -103,6 +103,11 @@ struct generation *generate_begin(struct exchange *exchange, enum MHD_Result *re
 	           answer_load(exchange, generation, &status, result) || !submit(exchange, generation, result)) {
 		generation_destroy(generation);
 		generation = NULL;
+	} else {
+		/* It may run on when this exchange has ended, and its end is noted before the client can know it. */
+		generation->running = server->running;
+		generation->running_place = exchange->running_place;
+		exchange->running_place = -1;
 	}
 	json_destroy(document);
 	/* A stream may last for minutes; its prompt need not stay in memory. */
@@ -121,6 +126,8 @@ static void pull_generation(struct exchange *exchange)
 	exchange->source.more =
 	    exchange->out.n_bytes >= OUT_FULL_BYTES; /* events that were kept leave the stream's fd quiet */
 	exchange->source.ended = generation->finished;
+	if (generation->finished)
+		generation_end_running(generation);
 }
 
 enum MHD_Result generate_stream(struct exchange *exchange, struct generation *generation)
@@ -183,6 +190,7 @@ enum MHD_Result generate_whole(struct exchange *exchange, struct generation *gen
 			exchange->dialect->whole(generation, texts, &body);
 		for (int i = 0; i < generation->n_choices; i++)
 			body.failed |= texts[i].failed;
+		generation_end_running(generation);
 		result = generation->error.code == ERROR_NONE
 		             ? respond_json(exchange, 200, &body)
 		             : respond_error(exchange, &generation->error, engine_retry_after(exchange->server->engine));
