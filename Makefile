@@ -376,11 +376,9 @@ lint: lint-deps layers isa hardened ## clang-format, clang-tidy, cppcheck, layer
 	@tests/lint/lint.sh
 layers: ## check the includes against the layer table
 	@$(PYTHON) tests/lint/layers.py
-isa: deps ## check that no object has an instruction beyond the set of its file
-	+@$(SUBMAKE) build
+isa: all ## check that no object has an instruction beyond the set of its file
 	@$(PYTHON) tests/lint/isa.py $(BUILD)
-hardened: deps ## check that the program is linked and compiled as it should be against attacks
-	+@$(SUBMAKE) build
+hardened: all ## check that the program is linked and compiled as it should be against attacks
 	@$(PYTHON) tests/lint/hardened.py $(BIN) $(BUILD)
 format: ## rewrite the sources as clang-format wants them
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.inc')

@@ -215,7 +215,8 @@ static enum line_read read_edited(struct lines *lines, struct bytes *line)
 {
 	int n = 0;
 	typed_ask_for_marks(true);
-	el_wset(lines->editor, EL_PREP_TERM, 1); /* before the prompt is seen: what is typed then is the editor's, not the terminal's */
+	/* Before the prompt is seen: what is typed then is the editor's, not the terminal's. */
+	el_wset(lines->editor, EL_PREP_TERM, 1);
 	const wchar_t *text = el_wgets(lines->editor, &n);
 	typed_ask_for_marks(false);
 	if (!text || n <= 0) {
