@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/platform.h"
+#include "cli/chat/screen.h"
 #include "cli/commands.h"
 #include "cli/option_values.h"
 #include "cli/setup.h"
@@ -15,18 +16,22 @@
 
 /* ---- help ---- */
 
+enum { SUMMARY_COLUMN = 15 };
+
 static void print_help(const struct command *command, bool all)
 {
 	printf("tallow %s - %s\n\nusage: %s\n       %s.\n", TALLOW_VERSION, CLI_WHAT_IT_IS, command->usage,
 	       command->summary);
 	if (all) {
 		printf("\nCommands (tallow COMMAND --help tells more)\n");
-		for (int i = 0; i < n_commands; i++)
-			printf("  %-12s %s\n", commands[i].name, commands[i].summary);
+		for (int i = 0; i < n_commands; i++) {
+			printf("  %-12s ", commands[i].name);
+			screen_print(SUMMARY_COLUMN, SUMMARY_COLUMN, "%s", commands[i].summary);
+		}
 		printf("\nOptions of serve\n");
 	}
 	options_print(command->bit);
-	printf("Exit codes: %s\n", CLI_EXIT_CODES);
+	screen_print(0, 0, "Exit codes: " CLI_EXIT_CODES);
 }
 
 /* ---- choosing the command ---- */

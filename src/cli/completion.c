@@ -208,6 +208,8 @@ bool completion_run(const struct options *options, struct error *error)
 		print_zsh();
 	else if (strcmp(shell, "fish") == 0)
 		print_fish();
+	else if (!*shell)
+		return error_set(error, ERROR_USAGE, "which shell? tallow completion bash, zsh or fish");
 	else
 		return error_set(error, ERROR_USAGE, "completion is for bash, zsh or fish (got \"%.40s\")", shell);
 	return true;

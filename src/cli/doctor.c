@@ -8,11 +8,12 @@
 #include "base/json.h"
 #include "base/platform.h"
 #include "base/topology.h"
+#include "cli/chat/screen.h"
 #include "cli/commands.h"
 #include "kernels/ceilings.h"
 #include "kernels/kernels.h"
 
-enum { MAX_ADVICE = 8, ADVICE_BYTES = 300, FACT_BYTES = 128, N_ATTEMPTS = 2 };
+enum { MAX_ADVICE = 8, ADVICE_BYTES = 300, FACT_BYTES = 128, FACT_COLUMN = 16, N_ATTEMPTS = 2 };
 
 struct machine {
 	struct platform_cpu cpu;
@@ -159,6 +160,9 @@ static const char *or_unknown(const char *fact)
 	return *fact ? fact : "not told";
 }
 
+/* A row of the table. */
+#define print_fact(name, ...) (printf("%-*s", FACT_COLUMN, name), screen_print(FACT_COLUMN, FACT_COLUMN, __VA_ARGS__))
+
 static void print_table(const struct machine *machine)
 {
 	const struct ceilings *ceilings = &machine->ceilings;
@@ -166,22 +170,24 @@ static void print_table(const struct machine *machine)
 	for (enum isa isa = ISA_SCALAR; isa < ISA_COUNT; isa++)
 		if (!isa_missing_feature(isa, &machine->cpu))
 			printf(" %s%s", isa_name(isa), isa == machine->isa ? " (used)" : "");
-	printf("\n  threads       %d: %s\n  governor      %s\n", machine->topology.threads, machine->threads_reason,
-	       or_unknown(machine->governor));
+	printf("\n");
+	print_fact("  threads", "%d: %s", machine->topology.threads, machine->threads_reason);
+	print_fact("  governor", "%s", or_unknown(machine->governor));
 	if (machine->load >= 0)
-		printf("  load          %.2f of %d CPUs\n", machine->load, machine->topology.cpus);
-	printf("memory          %.1f GiB may be used (%s), %.1f GiB are available\n  huge pages    %s\n",
-	       (double)machine->memory_limit_bytes / (1 << 30), machine->memory_limit_source,
-	       (double)machine->memory_available_bytes / (1 << 30), or_unknown(machine->huge_pages));
-	printf("measured        %.1f GB/s read: at most %.1f tokens/s of one stream for each GB of weights\n",
-	       ceilings->read_gb_s, ceilings->read_gb_s);
+		print_fact("  load", "%.2f of %d CPUs", machine->load, machine->topology.cpus);
+	print_fact("memory", "%.1f GiB may be used (%s), %.1f GiB are available",
+	           (double)machine->memory_limit_bytes / (1 << 30), machine->memory_limit_source,
+	           (double)machine->memory_available_bytes / (1 << 30));
+	print_fact("  huge pages", "%s", or_unknown(machine->huge_pages));
+	print_fact("measured", "%.1f GB/s read: at most %.1f tokens/s of one stream for each GB of weights",
+	           ceilings->read_gb_s, ceilings->read_gb_s);
 	for (int i = 0; i < ARITHMETIC_COUNT; i++)
 		if (ceilings->gop_s[i] > 0)
-			printf("                %.0f GOP/s of %s\n", ceilings->gop_s[i], arithmetic_names[i]);
-	printf("                %.1f us for a parallel region\n", machine->region_us);
+			print_fact("", "%.0f GOP/s of %s", ceilings->gop_s[i], arithmetic_names[i]);
+	print_fact("", "%.1f us for a parallel region", machine->region_us);
 	printf("\n%s\n", machine->n_advice ? "What would give more:" : "Nothing to change was found.");
 	for (int i = 0; i < machine->n_advice; i++)
-		printf("- %s\n", machine->advice[i]);
+		screen_print(0, 2, "- %s", machine->advice[i]);
 }
 
 static void write_arrays(const struct machine *machine, struct bytes *out)

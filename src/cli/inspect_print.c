@@ -5,8 +5,11 @@
 
 #include "base/bytes.h"
 #include "base/json.h"
+#include "cli/chat/screen.h"
 #include "cli/inspect.h"
 #include "kernels/convert.h"
+
+enum { TOTAL_COLUMN = 43 };
 
 static const char *state_name(enum part_state state)
 {
@@ -137,12 +140,16 @@ static void print_plan(const struct model_plan *plan, const char *threads_reason
 		printf("  %-24s %12.1f MiB\n", plan->lines[i].name, mib(plan->lines[i].n_bytes));
 	printf("  %-24s %12.1f MiB", "total", mib(plan->total_bytes));
 	if (plan->limit_bytes)
-		printf(" of %.1f MiB (%s)", mib(plan->limit_bytes), plan->limit_source ? plan->limit_source : "given");
-	printf("\n  context %" PRId64 " (%s), %d requests together, %d KV pages of %d tokens (%s%s), %d threads (%s)\n",
-	       plan->context, context_reason(plan), plan->n_parallel, plan->n_kv_pages, plan->kv.page_tokens,
-	       dtype_info(plan->kv.v_type)->name,
-	       plan->kv.k_type == plan->kv.v_type ? "" : "; keys F16, for they have biases", plan->n_threads,
-	       threads_reason);
+		screen_print(TOTAL_COLUMN, TOTAL_COLUMN, " of %.1f MiB (%s)", mib(plan->limit_bytes),
+		             plan->limit_source ? plan->limit_source : "given");
+	else
+		printf("\n");
+	printf("  ");
+	screen_print(
+	    2, 2, "context %" PRId64 " (%s), %d requests together, %d KV pages of %d tokens (%s%s), %d threads (%s)",
+	    plan->context, context_reason(plan), plan->n_parallel, plan->n_kv_pages, plan->kv.page_tokens,
+	    dtype_info(plan->kv.v_type)->name, plan->kv.k_type == plan->kv.v_type ? "" : "; keys F16, for they have biases",
+	    plan->n_threads, threads_reason);
 }
 
 void inspection_print(const struct inspection *found)

@@ -400,7 +400,7 @@ void options_show(const struct options *options, unsigned command, const char *n
 
 /* ---- help ---- */
 
-enum { HELP_COLUMN = 34, LEAST_HELP_COLUMNS = 30 };
+enum { HELP_COLUMN = 34 };
 
 static bool has_rows_after(int heading, unsigned command)
 {
@@ -431,13 +431,8 @@ static void print_row(const struct option_row *row)
 		n = printf("\n") - 1;
 	/* A zero that means something else than zero is explained in words already. */
 	bool told = !row->fallback || (strcmp(row->fallback, "0") == 0 && strstr(row->help, "0:"));
-	char help[1024];
-	snprintf(help, sizeof help, told ? "%s" : "%s [%s]", row->help, row->fallback);
 	printf("%*s", HELP_COLUMN - n, "");
-	int columns = isatty(STDOUT_FILENO) ? screen_columns() : 0;
-	bool room = columns >= HELP_COLUMN + LEAST_HELP_COLUMNS;
-	screen_print_words(stdout, help, HELP_COLUMN, HELP_COLUMN, room ? columns : 0);
-	printf("\n");
+	screen_print(HELP_COLUMN, HELP_COLUMN, told ? "%s" : "%s [%s]", row->help, row->fallback);
 }
 
 void options_print(unsigned command)
@@ -451,6 +446,8 @@ void options_print(unsigned command)
 		else if (has_rows_after(i, command))
 			printf("\n%s\n", row->help);
 	}
-	printf("\nEach --some-name can be set as TALLOW_SOME_NAME in the environment or as `some-name = ...` in a --config "
-	       "file; the flag wins.\n");
+	printf("\n");
+	screen_print(0, 0,
+	             "Each --some-name can be set as TALLOW_SOME_NAME in the environment or as `some-name = ...` in a "
+	             "--config file; the flag wins.");
 }

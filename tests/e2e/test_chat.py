@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pty
+import pwd
 import re
 import select
 import shutil
@@ -489,18 +490,21 @@ def test_the_table_fits_the_terminal(terminal, home, columns):
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-def test_help_is_broken_between_words(tallow, terminal, columns):
-    one = terminal("run", "--help", columns=columns)
+@pytest.mark.parametrize("command", [["run", "--help"], ["--help"], ["inspect", str(shipped_model()), "--memory-limit", "1GiB"]])
+def test_what_is_told_is_broken_between_words(tallow, terminal, command, columns):
+    one = terminal(*command, columns=columns)
     assert one.wait_end() == 0
-    rows = [line for line in one.shown.decode().splitlines() if line.startswith("  ")]
-    assert all(len(line) <= columns for line in rows if " --isa " not in line)
-    words = " ".join(one.shown.decode().split())
-    assert words == " ".join(tallow("run", "--help").stdout.decode().split())
+    lines = one.shown.decode().splitlines()
+    assert all(len(line) <= columns for line in lines if not line.startswith(("      --isa ", "usage: ", str(shipped_model()))))
+    assert " ".join(one.shown.decode().split()) == " ".join(tallow(*command).stdout.decode().split())
 
 
 def test_nothing_found_says_where_was_looked(tallow, tmp_path):
     text = tallow("list", env=of_home(tmp_path)).stdout.decode()
     assert "No models were found" in text and "%s/.cache/huggingface/hub (not there)" % tmp_path in text
+    # Without HOME it is the user's home, as the system knows it.
+    text = tallow("list", env=of_home("")).stdout.decode()
+    assert "%s/.cache/huggingface/hub" % pwd.getpwuid(os.getuid()).pw_dir in text
 
 
 def test_run_finds_chooses_and_talks(tallow, home):

@@ -110,6 +110,8 @@ def test_every_command_and_option_is_in_each_script(tallow, shell):
 def test_other_shells_are_refused(tallow):
     result = tallow("completion", "tcsh")
     assert result.returncode == 2 and 'bash, zsh or fish (got "tcsh")' in one_line(result)
+    result = tallow("completion")
+    assert result.returncode == 2 and "which shell? tallow completion bash, zsh or fish" in one_line(result)
 
 
 # ---- the man page and --version ----

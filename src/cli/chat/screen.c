@@ -12,6 +12,8 @@
 
 #include "base/utf8.h"
 
+enum { LEAST_COLUMNS = 30 }; /* for words to be broken to */
+
 static bool may_be_styled(void)
 {
 	const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
@@ -72,6 +74,18 @@ void screen_print_words(FILE *file, const char *text, int at, int indent, int co
 		fprintf(file, "%.*s", n, text);
 		text += n + (text[n] == ' ');
 	}
+}
+
+void screen_print(int at, int indent, const char *format, ...)
+{
+	char line[1024];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(line, sizeof line, format, arguments);
+	va_end(arguments);
+	int columns = isatty(STDOUT_FILENO) ? screen_columns() : 0;
+	screen_print_words(stdout, line, at, indent, columns >= indent + LEAST_COLUMNS ? columns : 0);
+	printf("\n");
 }
 
 /* ---- harmless text ---- */

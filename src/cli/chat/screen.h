@@ -19,6 +19,7 @@
 #include <stdio.h>
 
 #include "base/bytes.h"
+#include "base/error.h"
 
 struct screen {
 	bool terminal;       /* standard output is one ... */
@@ -39,6 +40,8 @@ int screen_columns(void);
 /* Words of a line of our own that begins at column `at`, broken between words before `columns`; what follows stands at `indent`.
  * 0 columns: not broken. Without a line end. */
 void screen_print_words(FILE *file, const char *text, int at, int indent, int columns);
+/* A line on standard output, the same; broken where that is a terminal with room for it. */
+void screen_print(int at, int indent, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* A line of our own, which may hold names that others gave: made harmless, broken as above. */
 void screen_say(FILE *file, int columns, const char *format, va_list arguments);

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,14 @@ static const char *variable(const char *name)
 	return value && *value ? value : NULL;
 }
 
+/* As `~` has it: HOME, or what the system knows of this user. */
+static const char *home_of_user(void)
+{
+	const char *home = variable("HOME");
+	const struct passwd *user = home ? NULL : getpwuid(getuid());
+	return user ? user->pw_dir : home ? home : "";
+}
+
 /* Where huggingface_hub keeps what it fetched. */
 static const char *hub_directory(struct stores *stores, const char *home)
 {
@@ -170,7 +179,7 @@ static int compare_models(const void *a, const void *b)
 
 bool stores_find(struct stores *stores, const char *models_dir, struct error *error)
 {
-	const char *home = variable("HOME") ? variable("HOME") : "";
+	const char *home = home_of_user();
 	if (models_dir && !stores_is_directory(models_dir))
 		return error_set(error, ERROR_USAGE, "--models-dir %.200s: %s", models_dir,
 		                 errno ? strerror(errno) : "not a directory");
