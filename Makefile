@@ -31,7 +31,7 @@ FUZZ_LIB = $(or $(firstword $(wildcard /usr/lib/llvm-*/lib/clang/*/lib/linux/lib
 # OpenBLAS: the serial build, linked statically. It starts no threads (the pool is ours, and a thread that exists before
 # main would take signals), and the binary does not depend on which BLAS a machine has chosen. Its one function that is
 # not safe to call from several threads is wrapped (src/kernels/openblas_memory.c).
-MULTIARCH    = $(shell gcc -print-multiarch 2>/dev/null)
+MULTIARCH    = $(or $(shell gcc -print-multiarch 2>/dev/null),$(shell uname -m)-linux-gnu)
 BLAS_LIB     = $(ROOT)/usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a
 BLAS_INCLUDE = $(ROOT)/usr/include/$(MULTIARCH)/openblas-serial
 BLAS_WRAP   := -Wl,--wrap=blas_memory_alloc,--wrap=blas_memory_free

@@ -17,7 +17,8 @@ UNITS      = $(DESTDIR)$(unitdir)
 install: all ## install to $(DESTDIR)$(PREFIX): the program, its man page, completions, units of systemd; a configuration if there is none
 	@$(MAKE) --no-print-directory install-files
 install-files:
-	@umask 022 && mkdir -p $(sort $(dir $(INSTALLED:%=$(THERE)/%))) $(UNITS) $(CONFIG_FOLDER) || { \
+	@umask 022 && folders="$(sort $(dir $(INSTALLED:%=$(THERE)/%))) $(UNITS) $(CONFIG_FOLDER)" && \
+	 mkdir -p $$folders && [ -z "$$(find $$folders -maxdepth 0 ! -writable)" ] || { \
 	 echo "install: $(THERE) and $(CONFIG_FOLDER) need to be writable: be root, or for you alone: make install PREFIX=~/.local" >&2; exit 1; }
 	install -m 755 $(BIN) $(THERE)/bin/tallow
 	@umask 022 && cd $(THERE)/share && tallow=$(abspath $(BIN)) && set -x && \
@@ -62,9 +63,12 @@ deb-test: deb ## the package in a Debian of its own, plain and booted by systemd
 
 # ---- a container ----
 
+CONTAINER_TOOL = $(firstword $(foreach tool,podman buildah,$(if $(shell command -v $(tool)),$(tool))))
+
 .PHONY: container container-test
 container: ## the image tallow:VERSION, by buildah or podman (BASE=image of a Debian 12)
-	@$(firstword $(foreach tool,podman buildah,$(if $(shell command -v $(tool)),$(tool))) podman) build --format docker $(if $(BASE),--build-arg BASE=$(BASE)) \
+	@$(if $(CONTAINER_TOOL),,tests/tools/install.sh "" podman podman)
+	@$(or $(CONTAINER_TOOL),podman) build --format docker $(if $(BASE),--build-arg BASE=$(BASE)) \
 	 --build-arg COMMIT=$(COMMIT) -f src/deploy/container/Containerfile --ignorefile src/deploy/container/Containerfile.dockerignore -t tallow:$(VERSION) .
 container-test: ## the image built and run as nobody, on a root that is only read (as root, with network for apt: minutes)
 	@tests/tools/install.sh "" "buildah podman runc debootstrap curl" "buildah podman runc crun debootstrap curl"

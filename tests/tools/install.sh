@@ -8,7 +8,7 @@ for module in $1; do
 done
 for thing in $2; do
 	case $thing in
-	pytest | xdist | jsonschema) /usr/bin/python3 -c "import $thing" 2>/dev/null || missing="$missing $thing" ;;
+	pytest | xdist | jsonschema | ensurepip) /usr/bin/python3 -c "import $thing" 2>/dev/null || missing="$missing $thing" ;;
 	/*) [ -e "$thing" ] || missing="$missing $thing" ;;
 	*) command -v "$thing" >/dev/null 2>&1 || missing="$missing $thing" ;;
 	esac

@@ -39,7 +39,7 @@ echo "POST http://127.0.0.1:$port/execute"
 echo
 printf '%s' "$prompt"
 # Events as they come; of each token event the text, with JSON's escapes undone.
-curl -sSN "http://127.0.0.1:$port/execute" -d "{\"prompt\":\"$json\",\"max_tokens\":200,\"temperature\":0}" |
+{ curl -sSN "http://127.0.0.1:$port/execute" -d "{\"prompt\":\"$json\",\"max_tokens\":200,\"temperature\":0}" || [ $? != 7 ] || echo unreached; } |
 	while IFS= read -r line; do
 		case $line in
 		'data: {"type":"token"'*)
@@ -51,6 +51,10 @@ curl -sSN "http://127.0.0.1:$port/execute" -d "{\"prompt\":\"$json\",\"max_token
 			;;
 		'data: {"type":"error"'*)
 			printf '\n%s\n' "$line"
+			;;
+		unreached)
+			echo "The worker serves, but could not be asked: is the loopback interface up? (ip link set lo up)" >&2
+			exit 1
 			;;
 		esac
 	done
