@@ -143,7 +143,7 @@ function showHistogram(id, name, older, newer) {
 	const recent = between(older, newer, name);
 	const all = newer[`${name}_count`] ? newer[`${name}_sum`] / newer[`${name}_count`] : NaN;
 	setCard(id, recent ? seconds(recent.mean) : Number.isFinite(all) ? seconds(all) : "–",
-		recent ? `mean of the last two minutes; 95 % within ${Number.isFinite(recent.p95) ? seconds(recent.p95) : "more"}` : Number.isFinite(all) ? "mean since the start; none in the last two minutes" : "nothing was asked yet");
+		recent ? `mean of the last two minutes; 95 % within ${Number.isFinite(recent.p95) ? seconds(recent.p95) : "more"}` : Number.isFinite(all) ? "mean since the start; none lately" : "nothing was asked yet");
 	drawBuckets(dashboard.cards[id].svg, histogramOf(newer, name), dashboard.cards[id].note);
 }
 
