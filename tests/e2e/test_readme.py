@@ -1,6 +1,7 @@
 """README.md: every command in it is run, here or by what RAN_ELSEWHERE names; every message that can end a start stands in its
 tables of troubles; links lead somewhere."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -17,7 +18,7 @@ README = (ROOT / "README.md").read_text()
 # Commands that are too heavy for this test, or want what is not everywhere, with what runs them instead and when that last
 # passed. A Makefile target has its line in tests/README.md, too.
 RAN_ELSEWHERE = {
-    "apt-get install -y make && make run": "by hand in a fresh clone, 2026-11-29",
+    "apt-get update && apt-get install -y make && make run": "by hand in an empty Debian 12, 2026-11-29",
     "make": "every build",
     "make test": ".ci/run",
     "make help": "by hand, 2026-11-29",
@@ -37,8 +38,8 @@ RAN_ELSEWHERE = {
         "make kubernetes-check, 2026-11-29",
     "ANTHROPIC_BASE_URL=http://127.0.0.1:8080 ANTHROPIC_AUTH_TOKEN=none ANTHROPIC_MODEL=local claude": "make clients-cli, 2026-11-29",
     "TALLOW_API_KEY=none codex": "make clients-cli, 2026-11-29",
-    "OPENAI_API_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=none ENABLE_OLLAMA_API=false open-webui serve --port 3000":
-        "nothing: README says that it is untried",
+    "OPENAI_API_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=none ENABLE_OLLAMA_API=false open-webui serve --host 127.0.0.1 --port 3000":
+        "by hand, with Open WebUI 0.12.4, 2026-11-29",
     "tallow perplexity models/tallow-tiny tests/text/held-out.txt --reference": "test_cli: perplexity_*",
     "tallow bench --model models/tallow-tiny --quick --plot roofline.svg": "test_cli: bench_*; make cpus",
 }
@@ -104,6 +105,29 @@ def test_every_command_of_the_readme_runs(worker, tmp_path):
                               stdin=subprocess.DEVNULL, capture_output=True)
         assert told.returncode == 0, "%s\n%s%s" % ("\n".join(script), told.stdout.decode(), told.stderr.decode())
     assert n_run > 15
+
+
+RUN = [ROOT / "tests/tools/run.sh", program()[-1], shipped_model(), "Once upon a time", "0"]  # as `make run` has it
+
+
+def test_make_run_tells_a_story_and_serves():
+    with subprocess.Popen(RUN, env=clean_environment(), stdout=subprocess.PIPE, text=True) as run:
+        told = list(iter(run.stdout.readline, "Ctrl-C ends it.\n"))
+        command = next(line for line in told if line.startswith("  curl "))
+        stream = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=WAIT_S).stdout
+        run.terminate()
+        assert run.wait(WAIT_S) == 0
+    told = "".join(told)
+    assert re.match(r"POST http://127.0.0.1:\d+/execute\n\nOnce upon a time, there was", told) and "\nServing. Open http" in told
+    readme = fences("text")[1]  # of the same command
+    kinds = re.findall(r"^event: \w+$", stream, re.M)
+    assert list(dict.fromkeys(kinds)) == re.findall(r"^event: \w+$", readme, re.M)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network of its own")
+def test_make_run_says_that_the_loopback_interface_is_down():
+    told = subprocess.run(["unshare", "-n", *RUN], env=clean_environment(), capture_output=True, text=True, timeout=WAIT_S)
+    assert told.returncode == 1 and "is the loopback interface up?" in told.stderr
 
 
 def test_what_is_run_elsewhere_is_in_the_readme():
