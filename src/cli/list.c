@@ -178,7 +178,8 @@ static void print_places(const struct stores *stores)
 	for (int i = 0; i < stores->n_places; i++)
 		printf("  %-12s  %s%s\n", stores->places[i].store, stores->places[i].path,
 		       stores->places[i].there ? "" : " (not there)");
-	printf("`hf download ORG/NAME` fetches one into Hugging Face's cache; --models-dir names another folder.\n");
+	screen_print(0, 0,
+	             "`hf download ORG/NAME` fetches one into Hugging Face's cache; --models-dir names another folder.");
 }
 
 bool list_run(const struct options *options, struct error *error)

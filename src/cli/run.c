@@ -30,7 +30,7 @@ static void say(const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
-	screen_say(stderr, 0, format, arguments);
+	screen_say(stderr, isatty(STDERR_FILENO) ? screen_columns() : 0, format, arguments);
 	va_end(arguments);
 }
 

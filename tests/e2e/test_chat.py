@@ -499,6 +499,13 @@ def test_what_is_told_is_broken_between_words(tallow, terminal, command, columns
     assert " ".join(one.shown.decode().split()) == " ".join(tallow(*command).stdout.decode().split())
 
 
+def test_what_run_chose_is_broken_between_words(terminal):
+    one = opened(terminal, "run", "models/tallow-tiny", columns=80)
+    told = one.shown.decode().split("\r\n/help")[0].splitlines()
+    assert len(told) > 3 and all(len(line.split("\r")[-1]) <= 80 for line in told)
+    assert "of memory in all, of " in " ".join(told)
+
+
 def test_nothing_found_says_where_was_looked(tallow, tmp_path):
     text = tallow("list", env=of_home(tmp_path)).stdout.decode()
     assert "No models were found" in text and "%s/.cache/huggingface/hub (not there)" % tmp_path in text

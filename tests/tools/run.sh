@@ -60,7 +60,7 @@ printf '%s' "$prompt"
 	done
 cat <<END
 
-Serving. Open http://127.0.0.1:$port/ in a browser, or try it from another terminal:
+Serving. Open http://127.0.0.1:$port/ in a browser, or in another terminal:
 
   curl -N http://127.0.0.1:$port/execute -d '{"prompt":"The capital of France is","max_tokens":20,"temperature":0}'
 
