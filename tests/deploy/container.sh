@@ -3,7 +3,7 @@
 # asked; BASE=image names another), and runs it as it is meant to be run: as nobody, on a root that is only read, without
 # capabilities, under the default seccomp profile. As root, with a network for apt. FOLDER is where images lie.
 set -euo pipefail
-folder=$1 model=$(realpath "$2") commit=$3 here=$(dirname "$0") key=a-key
+folder=$(realpath -m "$1") model=$(realpath "$2") commit=$3 here=$(dirname "$0") key=a-key
 MOST_BYTES=40000000
 store=(--storage-driver vfs --root "$folder/images" --runroot "$folder/run")
 name=localhost/tallow:test container=
@@ -58,6 +58,23 @@ for promise in '"seccomp":true' '"no_new_privs":true' '"no_capabilities":true'; 
 done
 pid=$(podman "${engine[@]}" inspect --format '{{.State.Pid}}' "$container")
 [ "$(awk '/^Uid/ { print $2 }' "/proc/$pid/status")" = 65532 ] || fail "runs as somebody else"
-podman "${engine[@]}" stop -t 30 "$container" >/dev/null 2>"$folder/why"
-[ "$(podman "${engine[@]}" inspect --format '{{.State.ExitCode}}' "$container")" = 0 ] || fail "stop: another exit code than 0"
+stop_it() {
+	podman "${engine[@]}" stop -t 30 "$container" >/dev/null 2>"$folder/why"
+	[ "$(podman "${engine[@]}" inspect --format '{{.State.ExitCode}}' "$container")" = 0 ] || fail "stop: another exit code than 0"
+	podman "${engine[@]}" rm "$container" >/dev/null 2>&1
+}
+stop_it
+
+# As README has it: in a network of its own, one port of it published on the loopback of this machine.
+if container=$(podman "${engine[@]}" run -d -p "127.0.0.1:$port:8080" "${limits[@]}" "${safe[@]}" -e TALLOW_API_KEY=$key "$name" 2>"$folder/why"); then
+	curl -fsS --retry 300 --retry-delay 1 --retry-all-errors -o /dev/null -H "Authorization: Bearer $key" "$url/v1/ready" 2>/dev/null || fail "the published port does not answer"
+	[ "$(curl -s -o /dev/null -w '%{http_code}' "$url/execute" -d '{"prompt":"x"}')" = 401 ] || fail "no key is asked for at the published port"
+	curl -fsSN -H "Authorization: Bearer $key" "$url/execute" -d '{"prompt":"Once upon a time","max_tokens":20}' >"$folder/stream"
+	grep -q '^event: end' "$folder/stream" || fail "/execute does not stream through the published port"
+	stop_it
+	echo "container.sh: the same through a published port"
+else
+	echo "container.sh: no port could be published here: $(tail -1 "$folder/why")"
+fi
+container=
 echo "container.sh: $bytes bytes; served as nobody on a root that is only read; $sandbox"
