@@ -71,7 +71,7 @@ container: ## the image tallow:VERSION, by buildah or podman (BASE=image of a De
 	@$(or $(CONTAINER_TOOL),podman) build --format docker $(if $(BASE),--build-arg BASE=$(BASE)) \
 	 --build-arg COMMIT=$(COMMIT) -f src/deploy/container/Containerfile --ignorefile src/deploy/container/Containerfile.dockerignore -t tallow:$(VERSION) .
 container-test: ## the image built and run as nobody, on a root that is only read (as root, with network for apt: minutes)
-	@tests/tools/install.sh "" "buildah podman runc debootstrap curl" "buildah podman runc crun debootstrap curl"
+	@tests/tools/install.sh "" "buildah podman runc iptables debootstrap curl" "buildah podman runc crun iptables debootstrap curl"
 	@tests/deploy/container.sh build/deploy/container models/tallow-tiny '$(COMMIT)'
 
 .PHONY: reproducible

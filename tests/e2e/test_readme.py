@@ -33,7 +33,7 @@ RAN_ELSEWHERE = {
     "systemctl enable --now tallow.service": "make deb-test, 2026-11-29",
     "tallow health": "make container-test, 2026-11-29; test_health",
     "podman run --read-only --cap-drop=all -p 127.0.0.1:8080:8080 -v ./models/tallow-tiny:/model:ro -e TALLOW_API_KEY=secret tallow:0.2.0":
-        "make container-test, 2026-11-29, on the network of the machine instead of -p",
+        "make container-test, 2026-11-29",
     "src/deploy/kubernetes/resources.sh models/tallow-tiny --context 8192 --parallel 8 --kv-memory 2GiB --threads 4 >resources.yaml":
         "make kubernetes-check, 2026-11-29",
     "ANTHROPIC_BASE_URL=http://127.0.0.1:8080 ANTHROPIC_AUTH_TOKEN=none ANTHROPIC_MODEL=local claude": "make clients-cli, 2026-11-29",
