@@ -19,7 +19,7 @@ import time
 
 import pytest
 
-from http_client import WAIT_S
+from http_client import WAIT_S, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -207,6 +207,11 @@ class Worker:
                 if event["event"] == name:
                     found.append(event)
         return found
+
+    def told(self, name, n=1):
+        """The same, when there are as many: a thread of the log's own writes them, when it can."""
+        wait_until(lambda: len(self.events(name)) >= n)
+        return self.events(name)
 
     def reason(self):
         """The last line of standard error: why it ended."""

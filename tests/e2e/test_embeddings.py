@@ -151,7 +151,7 @@ def test_pooling_comes_from_the_model(worker, text_model, tmp_path):
     (model / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_max_tokens": True}))
     started = worker(model=model)
     assert "--pooling" in refused(started.port, {"input": text})
-    assert "pooling_mode_max_tokens" in started.events("pooling")[0]["message"]
+    assert "pooling_mode_max_tokens" in started.told("pooling")[0]["message"]
     assert vector(worker("--pooling", "mean", model=model).port, text) == chosen["mean"]
     assert "--pooling is none" in refused(worker("--pooling", "none", model=text_model).port, {"input": text})
 

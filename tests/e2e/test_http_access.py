@@ -180,7 +180,7 @@ def test_priorities_end_at_the_keys(worker, tmp_path):
     for url, key in urls:
         with Stream(started.port, url, headers=key) as stream:
             assert list(stream)[-1][0] == "end"
-    order = [event["job_id"] for event in started.events("request_end")]
+    order = [event["job_id"] for event in started.told("request_end", 3)]
     assert order == ["first", "usual", "low"]
 
 

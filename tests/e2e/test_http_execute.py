@@ -45,6 +45,7 @@ def test_a_prompt_that_begins_with_bos_gets_no_second_one(worker, text_model, ta
     counts = [execute(one.port, {"prompt": prompt, "max_tokens": 1, "parse_special": parse})[-1][1]["usage"]["prompt_tokens"]
               for prompt, parse in [(PROMPT, True), ("<s>" + PROMPT, True), ("<s><s>" + PROMPT, True), ("<s>" + PROMPT, False)]]
     assert counts[1] == counts[0] and counts[2] == counts[0] + 1 and counts[3] > counts[0] + 1
+    wait_until(lambda: "it gets one, not two" in one.log())
     assert one.log().count("it gets one, not two") == 1
     two = tallow("tokenize", "--model", text_model, "--parse-special", input=b"<s>" + PROMPT.encode()).stdout.split()
     assert two[:2] == [b"1", b"1"] and len(two) == counts[0] + 1

@@ -643,7 +643,7 @@ def test_without_a_usable_template_chat_alone_is_refused(worker, text_model, tmp
         assert says in refused(chat(one.port)) and says in refused(post(one.port, "/apply-template", {"messages": HELLO}))
         assert str(bare) not in chat(one.port).body.decode()
         good(complete(one.port))
-        assert any(says in event["message"] for event in one.events("chat_template"))
+        assert any(says in event["message"] for event in one.told("chat_template"))
 
 
 # ---- errors ----
@@ -807,8 +807,8 @@ def test_the_publisher_has_defaults_where_an_api_has_none(worker, text_model, tm
     (model / "generation_config.json").write_text('{"top_k": "few"}')
     assert one.stop() == 0, one.log()
     one = worker(model=model)
-    assert one.events("generation_defaults")[0]["level"] == "warn"
-    assert "top_k must be a number" in one.events("generation_defaults")[0]["message"]
+    told, *_ = one.told("generation_defaults")
+    assert told["level"] == "warn" and "top_k must be a number" in told["message"]
 
 
 def test_the_token_that_ends_a_completion_has_its_log_probability(port):

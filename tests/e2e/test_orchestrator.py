@@ -88,7 +88,7 @@ def test_hive_and_queen_and_our_own_heartbeat(worker, orchestrator):
                 "/hive/v1/worker-heartbeat", "/queen/v1/worker-heartbeat"} or "/ours" not in seen:
             call = orchestrator.next_post()
             seen[call["path"]] = call["body"]["worker"]["status"] if "worker" in call["body"] else call["body"]["status"]
-    assert started.alive() and started.events("heartbeat_failed")
+    assert started.told("heartbeat_failed") and started.alive()
     assert started.stop() == 0
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert worker("--queen-url", "http://127.0.0.1:%d" % silent.getsockname()[1]).stop() == 0

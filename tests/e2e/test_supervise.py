@@ -71,7 +71,7 @@ def test_a_crash_in_the_middle_of_streams(worker, signal_number):
                 assert next(stream)[0] == "token"
     assert text_of(execute(one.port, SHORT)) == expected
     assert b"\nworker_crashes_total 1\n" in get(one.port, "/metrics").body
-    crashed, = one.events("worker_crashed")
+    crashed, = one.told("worker_crashed")
     assert crashed["signal"] == signal_number and crashed["requests"] == 4
     assert one.stop() == 0
     assert one.process.stdout.read() == b""  # one ready line, whoever wrote it
@@ -85,7 +85,7 @@ def test_the_report_of_a_crash_says_where_and_not_what(worker):
         assert next(stream)[0] == "started" and next(stream)[0] == "token"
         assert get(one.port, "/info").json()["sandbox"]["on"]
         crash(one)
-    report, = one.events("crash")
+    report, = one.told("crash")
     assert report["signal"] == "SIGSEGV" and report["version"] == one.ready["version"]
     assert any(frame.startswith("tallow+0x") for frame in report["trace"])
     assert "Secret" not in one.log()

@@ -83,7 +83,7 @@ def names_told(port, started):
     events = execute(port, {"prompt": PROMPT, "max_tokens": 1, "ignore_eos": True})
     whole = post(port, "/execute", {"prompt": PROMPT, "max_tokens": 1, "stream": False}).json()
     return {started.ready["model"], health(port)["model"], get(port, "/info").json()["model"], events[0][1]["model"],
-            whole["model"], started.events("ready")[0]["model"]}
+            whole["model"], started.told("ready")[0]["model"]}
 
 
 def test_a_name_that_was_given_is_told_everywhere(worker, orchestrator):
@@ -216,6 +216,7 @@ def test_health_while_loading(worker, big_model):
     assert progress == sorted(progress) and 0 <= progress[0] and progress[-1] <= 1
     assert seen[-1].json()["status"] == "healthy"
     started.wait_ready()
+    started.told("ready")
     percents = [event["percent"] for event in started.events("model_load_progress")]
     assert percents == sorted(percents) and percents[-1] == 100 and len(percents) >= 2
 
@@ -264,7 +265,7 @@ def test_the_sandbox_is_on_unless_it_is_not_wanted(worker, text_model, tmp_path)
                 assert int(fields["CapEff"], 16) in (0, 4), fields["Name"]  # reading files is left to root
         assert told["no_new_privs"] and told["not_dumpable"] and told["no_capabilities"]
     else:  # an emulator, a sanitizer's build
-        assert told["why_not"] and started.events("sandbox")
+        assert told["why_not"] and started.told("sandbox")
     assert execute(started.port, {"prompt": PROMPT, "max_tokens": 2})[-1][0] == "end"
     started = worker("--no-sandbox", model=text_model)
     assert get(started.port, "/info").json()["sandbox"] == {
@@ -362,7 +363,7 @@ def test_heartbeats_that_fail_are_tried_again(worker, orchestrator):
     started = worker("--heartbeat-url", orchestrator.url, "--heartbeat-interval", "150ms")
     for _ in range(5):
         orchestrator.next_post()
-    assert len(started.events("heartbeat_failed")) == 2
+    assert len(started.told("heartbeat_failed", 2)) == 2
     orchestrator.stop()
     wait_until(lambda: len(started.events("heartbeat_failed")) >= 4)
     assert started.alive() and get(started.port, "/health").status == 200
