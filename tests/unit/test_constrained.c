@@ -392,6 +392,17 @@ static const struct source long_ways[] = {
     {GRAMMAR_JSON_SCHEMA, "{\"type\":\"string\",\"minLength\":7,\"pattern\":\"^[é\\\\n\\\"a]*$\"}"},
     {GRAMMAR_JSON_SCHEMA,
      "{\"type\":\"string\",\"not\":{\"enum\":[\"\",\"a\"]},\"pattern\":\"^[\\u0000-\\u001f€]*$\"}"},
+    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"items\":{\"enum\":[\"\",\"a\",\"b\",\"a long one\",\"another, which "
+                          "is longer\",1,true,10,0.25]},"
+                          "\"uniqueItems\":true,\"minItems\":7}"},
+    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"items\":{\"type\":\"number\",\"minimum\":0.5,\"maximum\":3},"
+                          "\"uniqueItems\":true,\"minItems\":5}"},
+    {GRAMMAR_JSON_SCHEMA,
+     "{\"type\":\"array\",\"items\":{\"type\":[\"number\",\"null\"]},\"uniqueItems\":true,\"minItems\":12}"},
+    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"pattern\":\"^[é\\n\\\"a]*$\"},"
+                          "\"uniqueItems\":true,\"minItems\":6}"},
+    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"bb\",7]},\"uniqueItems\":true,"
+                          "\"prefixItems\":[{\"type\":[\"string\",\"number\"]}]}"},
     {GRAMMAR_REGEX, "(a|bc)*(dddd|[é-ü]{2}x*)"},
     {GRAMMAR_GBNF, "root ::= \"(\" root \")\" | \"[\" root root \"]\" | [0-9]{3}"},
     {GRAMMAR_JSON_OBJECT, ""},

@@ -183,6 +183,76 @@ static void schemas_are_enforced(void **state)
 	CHECK_ALL(list);
 }
 
+/* uniqueItems: values are compared, not texts; what of it there are too few never begins. */
+static void items_differ(void **state)
+{
+	(void)state;
+	static const struct expectation list[] = {
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"string\"}}",
+	     {"[]", "[\"a\",\"\", \"aa\"]", "[\"\\\"\",\"\\\\\",\"\\u0001\",\"\\\\\\\"\"]", "[\"1,\\\"1\",\"1\"]"},
+	     {"[\"a\",\"a\"]", "[\"a\",\"b\", \"a\"]", "[\"\\n\",\"\\n\"]", "[\"\\\\\",\"\\\\\"]", "[\",\",\",\"]"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":[\"number\",\"string\",\"boolean\",\"null\"]}}",
+	     {"[1,\"1\",10,0,false,null,\"null\"]", "[1.5,1.05,15,1e300,1.5e300]", "[0.1,0.10000000000000001]"},
+	     {"[1,1]", "[1,1.0]", "[1.50,1.5]", "[-2.0,-2]", "[0,0.00]", "[1e300,1e300]", "[true,true]", "[null,null]"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"enum\":[1,2.0,\"a\",\"ab\"]},\"minItems\":3}",
+	     {"[\"ab\",\"a\",2]", "[2,1,\"ab\",\"a\"]"},
+	     {"[1,2]", "[1,2,1]", "[1,2,\"a\",\"ab\",1]", "[\"ab\",2,\"ab\"]", "[\"ab\",\"a\",2,1,"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"array\",\"uniqueItems\":true,\"prefixItems\":[{\"type\":\"boolean\"},{\"enum\":[true,2]}],"
+	     "\"items\":false}",
+	     {"[true]", "[true,2]", "[false,true]"},
+	     {"[true,true]", "[false,2,", "[2"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"$schema\":\"http://json-schema.org/draft-04/"
+	     "schema#\",\"items\":{\"enum\":[1,2.5]},\"type\":\"array\",\"uniqueItems\":true}",
+	     {"[1.0,2.5]", "[2.50,1]"},
+	     {"[1.0,1]", "[2.5,2.50]"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"object\"},\"maxItems\":1}",
+	     {"[]", "[{\"a\":1}]"},
+	     {"[{},"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"array\",\"items\":{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"enum\":[1,2]}}}",
+	     {"[[1,2],[1,2],[2]]", "[[],[]]"},
+	     {"[[1,2],[1,1]]"}},
+	};
+	CHECK_ALL(list);
+}
+
+static void many_items_differ(void **state)
+{
+	(void)state;
+	struct grammar *grammar = compile(
+	    GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"items\":{\"type\":[\"string\",\"integer\"]},\"uniqueItems\":true,"
+	                         "\"minItems\":1000}");
+	for (int i = 0; i < 1000; i++) {
+		char item[64];
+		int number = i * 7919 % 3001;
+		int n = snprintf(item, sizeof item, i % 2 ? ",\"the item %d of some\"" : ",%d", number);
+		for (int k = 0; k < n; k++) {
+			char byte = i == 0 && k == 0 ? '[' : item[k];
+			assert_true(grammar_take(grammar, &byte, 1));
+		}
+		assert_int_equal(grammar_may_take(grammar, "]", 1), i == 999);
+		strcat(item, ",");
+		assert_false(grammar_may_take(grammar, item, strlen(item)));
+		assert_true(grammar_may_take(grammar, ",\"the item\",3002,", 17));
+	}
+	assert_null(grammar_failed(grammar));
+	grammar_destroy(grammar);
+	grammar = compile(GRAMMAR_JSON_SCHEMA,
+	                  "{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":-3,\"maximum\":3},"
+	                  "\"uniqueItems\":true,\"minItems\":7}");
+	assert_true(takes(grammar, "[-3,-2,-1,0,1,2,3]"));
+	grammar_restart(grammar);
+	assert_true(grammar_take(grammar, "[-3,-2,-1,0,1,2,3", 17));
+	assert_false(grammar_may_take(grammar, ",", 1));
+	grammar_destroy(grammar);
+}
+
 static struct bytes repeated(const char *start, const char *part, size_t n, const char *end)
 {
 	struct bytes text = {0};
@@ -250,6 +320,18 @@ static void what_cannot_be_enforced_is_refused_where_it_stands(void **state)
 	    {GRAMMAR_JSON_SCHEMA, "{\"enum\":[]}", ""},
 	    {GRAMMAR_JSON_SCHEMA, "{\"allOf\":[{\"type\":\"string\"},{\"type\":\"null\"}]}", ""},
 	    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"uniqueItems\":true}", "/uniqueItems"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"items\":{\"enum\":[1,[2]]},\"uniqueItems\":true}", "/uniqueItems"},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"items\":{\"type\":\"array\",\"items\":{\"type\":\"null\"},\"contains\":{\"const\":1},\"uniqueItems\":true}"
+	     "}",
+	     "/items/uniqueItems"},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"prefixItems\":[{\"const\":1}],\"items\":{\"type\":\"integer\"},\"minItems\":2,\"uniqueItems\":true,"
+	     "\"type\":\"array\"}",
+	     "/uniqueItems"},
+	    {GRAMMAR_JSON_SCHEMA, "{\"not\":{\"uniqueItems\":true}}", "/not/uniqueItems"},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"items\":{\"type\":\"boolean\"},\"minItems\":3,\"uniqueItems\":true,\"type\":\"array\"}", ""},
 	    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"array\",\"minItems\":100000}", "/minItems"},
 	    {GRAMMAR_JSON_SCHEMA, "{\"format\":\"regex\"}", "/format"},
 	    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"strng\"}", "/type"},
@@ -353,6 +435,10 @@ static const char *const walked[] = {
     "{\"type\":\"object\",\"patternProperties\":{\"^x\":{\"type\":\"null\"}},\"propertyNames\":{\"pattern\":\"^[x-"
     "z\\u00e9]{1,4}$\"},"
     "\"additionalProperties\":{\"enum\":[\"q\",7]},\"minProperties\":1}",
+    "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"enum\":[\"\",\",\",\"a\",\"a,\",1,1.5,true,null]},"
+    "\"minItems\":3}",
+    "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":[\"string\",\"number\"],\"pattern\":\"^["
+    "a\\\"\\n\u00e9]*$\"}}",
     "{\"not\":{\"anyOf\":[{\"type\":\"object\"},{\"type\":\"array\"},{\"type\":\"number\",\"minimum\":3},"
     "{\"type\":\"string\",\"minLength\":4},{\"const\":true}"
     "]}}",
@@ -463,9 +549,13 @@ static void masks_are_what_following_says(void **state)
 	    "{\"type\":\"string\",\"pattern\":\"^[^aeiou]*$\",\"maxLength\":7}",
 	    "{\"type\":\"string\",\"pattern\":\"^(th|in|co).{0,4}(e|er)$\"}",
 	    "{\"not\":{\"enum\":[\"the\",\"in\",7]},\"type\":[\"string\",\"number\"]}",
+	    "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"string\",\"maxLength\":1},\"minItems\":9}",
 	    "{\"properties\":{\"the\":{\"const\":1},\"then\":{}},\"additionalProperties\":{\"enum\":[true]},\"type\":"
 	    "\"object\"}",
 	};
+	static const char differ[] =
+	    "{\"type\":\"array\",\"items\":{\"type\":[\"string\",\"number\"]},\"uniqueItems\":true}";
+	static const char items[] = "[\"a\",\"an\", \"\",\"a,\",1,12,\"1\",1.5,\"a\\\"\"]";
 	static const char text[] = "{\"a\":\"xy \\n\xC3\xA9\",\"b\":-0.25,\"c\":{\"b\":0}}";
 	struct error error = {0};
 	struct tokenizer *tokenizer = tokenizer_load("models/tallow-tiny", &error);
@@ -475,6 +565,7 @@ static void masks_are_what_following_says(void **state)
 	assert_non_null(t.vocabulary);
 	t.mask = calloc(grammar_mask_words(t.vocabulary), sizeof *t.mask);
 	check_masks(&t, walked[1], text, sizeof text - 1);
+	check_masks(&t, differ, items, sizeof items - 1);
 	struct bytes random = {0};
 	uint64_t seed = 11;
 	for (size_t i = 0; i < sizeof shapes / sizeof *shapes + sizeof walked / sizeof *walked; i++) {
@@ -532,6 +623,8 @@ int main(void)
 	    cmocka_unit_test(choices_are_whole),
 	    cmocka_unit_test(gbnf_is_followed),
 	    cmocka_unit_test(schemas_are_enforced),
+	    cmocka_unit_test(items_differ),
+	    cmocka_unit_test(many_items_differ),
 	    cmocka_unit_test(texts_of_many_readings_are_followed),
 	    cmocka_unit_test(what_cannot_be_enforced_is_refused_where_it_stands),
 	    cmocka_unit_test(unknown_formats_are_noted),

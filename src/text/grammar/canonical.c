@@ -21,26 +21,28 @@ struct turn {
 struct writer {
 	struct grammar *g;
 	struct bytes *out;
+	size_t start;       /* of the text in `out` */
 	struct turn *turns; /* of objects as they come; those from `at` on are not known yet */
 	size_t n_turns, max_turns, at;
 	bool as_given; /* the members' own order, whatever is accepted */
 };
 
-/* Appends and follows; a state of 0 stays 0. */
-static uint32_t put(struct writer *w, uint32_t state, const char *text, size_t n)
+/* Follows what was appended since `start`; a state of 0 stays 0. */
+static uint32_t follow(struct writer *w, uint32_t state, size_t start)
 {
-	bytes_append(w->out, text, n);
-	for (size_t i = 0; i < n && state; i++)
-		state = matcher_step(w->g->matcher, state, (unsigned char)text[i]);
+	const char *text = w->out->data + w->start;
+	languages_refill(w->g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
+	for (size_t i = start - w->start; w->start + i < w->out->n_bytes && state && !w->out->failed; i++)
+		state = matcher_step(w->g->matcher, state, text, i, (unsigned char)text[i]);
 	return state;
 }
 
-/* Follows what was appended since `start`. */
-static uint32_t follow(struct writer *w, uint32_t state, size_t start)
+/* Appends and follows. */
+static uint32_t put(struct writer *w, uint32_t state, const char *text, size_t n)
 {
-	for (size_t i = start; i < w->out->n_bytes && state && !w->out->failed; i++)
-		state = matcher_step(w->g->matcher, state, (unsigned char)w->out->data[i]);
-	return state;
+	size_t start = w->out->n_bytes;
+	bytes_append(w->out, text, n);
+	return follow(w, state, start);
 }
 
 static uint32_t put_string(struct writer *w, uint32_t state, const char *text, size_t n)
@@ -235,8 +237,8 @@ static uint32_t put_value(struct writer *w, uint32_t state, const struct json *v
 
 bool grammar_canonical(struct grammar *g, const struct json *value, struct bytes *out)
 {
-	struct writer w = {.g = g, .out = out};
 	size_t start = out->n_bytes;
+	struct writer w = {.g = g, .out = out, .start = start};
 	uint32_t state = 0;
 	grammar_restart(g);
 	for (int tries = 0; tries < MAX_TRIES && !state && !out->failed; tries++) {

@@ -170,3 +170,36 @@ void characters_escape(struct bytes *out, const char *text, size_t n_bytes)
 	}
 	bytes_append(out, text + plain, n_bytes - plain);
 }
+
+uint32_t character_bytes(uint32_t code, bool in_string)
+{
+	if (in_string && code < 0x20)
+		return has_letter(code) ? 2 : 6;
+	if (in_string && has_letter(code))
+		return 2;
+	return code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+}
+
+static unsigned digit_value(char digit)
+{
+	return (unsigned)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+}
+
+void characters_unescape(struct bytes *out, const char *text, size_t n_bytes)
+{
+	size_t plain = 0;
+	for (size_t i = 0; i + 1 < n_bytes; i++) {
+		if (text[i] != '\\')
+			continue;
+		bytes_append(out, text + plain, i - plain);
+		const char *letter = strchr(escape_letters, text[++i]);
+		char code = letter ? escape_values[letter - escape_letters] : '\0';
+		if (!letter && i + 4 < n_bytes) {
+			code = (char)(digit_value(text[i + 3]) << 4 | digit_value(text[i + 4]));
+			i += 4;
+		}
+		bytes_append(out, &code, 1);
+		plain = i + 1;
+	}
+	bytes_append(out, text + plain, n_bytes - plain);
+}

@@ -23,7 +23,11 @@ struct character_end {
 enum { CHARACTER_MAX_ENDS = 16 };
 size_t character_ends(uint32_t partial, struct character_end ends[CHARACTER_MAX_ENDS]);
 
-/* Text (valid UTF-8) as the inside of a JSON string in that form. */
+/* So many bytes a character is written in. */
+uint32_t character_bytes(uint32_t code, bool in_string);
+
+/* Text (valid UTF-8) as the inside of a JSON string in that form, and back. */
 void characters_escape(struct bytes *out, const char *text, size_t n_bytes);
+void characters_unescape(struct bytes *out, const char *text, size_t n_bytes);
 
 #endif

@@ -207,7 +207,7 @@ static bool enqueue(struct languages *l, size_t *n_queue, uint32_t id, uint32_t 
 static bool surely_live(const struct languages *l, uint32_t id)
 {
 	const struct term *t = &l->terms[id];
-	return t->has_empty || t->life == LIFE_LIVE || (t->plain && id != LANGUAGE_NONE);
+	return t->has_empty || t->life == LIFE_LIVE || t->life == LIFE_SEVERAL || (t->plain && id != LANGUAGE_NONE);
 }
 
 static bool surely_dead(const struct languages *l, uint32_t id)
@@ -255,6 +255,36 @@ bool language_is_live(struct languages *l, uint32_t term)
 	if (surely_live(l, term))
 		return true;
 	return !surely_dead(l, term) && search(l, term);
+}
+
+/* How many characters may come, two of them as good as more; where they lead. */
+static uint32_t ways_on(struct languages *l, uint32_t term, uint32_t *target)
+{
+	uint32_t n_ways = 0, first = 0;
+	for (uint32_t i = 0; arcs_ready(l, term) && i < l->terms[term].n_arcs && n_ways < 2; i++) {
+		struct arc arc = l->arcs[l->terms[term].first_arc + i];
+		bool surrogates = first >= SURROGATES_FIRST && arc.last <= SURROGATES_LAST;
+		if (!surrogates && language_is_live(l, arc.target)) {
+			n_ways += arc.last > first ? 2 : 1;
+			*target = arc.target;
+		}
+		first = arc.last + 1;
+	}
+	return n_ways;
+}
+
+bool language_has_several(struct languages *l, uint32_t term)
+{
+	uint32_t at = term, n_ways = language_is_live(l, term) ? 1 : 0;
+	while (n_ways == 1 && l->terms[at].life != LIFE_SEVERAL) {
+		bool ends = l->terms[at].has_empty;
+		n_ways = ways_on(l, at, &at) + ends;
+		if (n_ways == 1 && ends)
+			return false;
+	}
+	if (n_ways > 0 && !l->failed)
+		l->terms[term].life = LIFE_SEVERAL;
+	return n_ways > 0 && !l->failed;
 }
 
 uint32_t language_after(struct languages *l, uint32_t term, uint32_t code)
@@ -305,13 +335,19 @@ static uint32_t search_freedom(struct languages *l, uint32_t start)
 			struct arc arc = l->arcs[t.first_arc + i];
 			bool surrogates = first >= SURROGATES_FIRST && arc.last <= SURROGATES_LAST;
 			first = arc.last + 1;
-			if (surrogates || l->terms[arc.target].free_search == search)
+			const struct term *target = &l->terms[arc.target];
+			bool known = target->free_search == search || (target->knows_freedom && target->freedom == LANGUAGE_NO_MAX);
+			if (surrogates || known)
 				continue;
 			if (!language_is_live(l, arc.target) || n_queue == MAX_FREE_TERMS)
 				return depth;
 			l->terms[arc.target].free_search = search;
 			queue[n_queue++] = arc.target;
 		}
+	}
+	for (uint32_t i = 0; i < n_queue; i++) {
+		l->terms[queue[i]].freedom = LANGUAGE_NO_MAX;
+		l->terms[queue[i]].knows_freedom = true;
 	}
 	return LANGUAGE_NO_MAX;
 }

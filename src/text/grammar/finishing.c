@@ -23,46 +23,52 @@ struct verdicts {
 	bool failed;
 };
 
-static uint32_t bytes_from(struct grammar *g, uint32_t state)
+/* From a state to which the path led from where the text stands. */
+static uint32_t bytes_from(struct grammar *g, uint32_t state, const char *path, size_t n_path)
 {
 	if (!g->shortest)
 		g->shortest = shortest_create(&g->network, g->languages);
-	uint32_t bytes = g->shortest ? shortest_of(g->shortest, g->matcher, state) : SHORTEST_UNKNOWN;
+	uint32_t bytes = g->shortest ? shortest_of(g->shortest, g->matcher, state, path, n_path) : SHORTEST_UNKNOWN;
 	g->no_memory |= !g->shortest || shortest_lacks_memory(g->shortest);
 	return bytes;
 }
 
-/* Appends the shortest text from a state on. */
+/* Appends the shortest text from a state on; what is there is the path to it. */
 static bool write_shortest(struct grammar *g, uint32_t state, struct bytes *out)
 {
-	uint32_t left = bytes_from(g, state);
+	uint32_t left = bytes_from(g, state, out->data, out->n_bytes);
 	if (left > MAX_SHORTEST_BYTES)
 		return false;
 	while (left > 0) {
 		int byte = 0;
 		uint32_t next = 0;
+		size_t n_path = out->n_bytes;
 		for (; byte < N_BYTES; byte++) {
-			next = matcher_step(g->matcher, state, (unsigned char)byte);
-			if (next && bytes_from(g, next) == left - 1)
+			next = matcher_step(g->matcher, state, out->data, n_path, (unsigned char)byte);
+			char text = (char)byte;
+			out->n_bytes = n_path;
+			if (next)
+				bytes_append(out, &text, 1);
+			if (next && bytes_from(g, next, out->data, out->n_bytes) == left - 1)
 				break;
 		}
-		if (byte == N_BYTES)
-			return false; /* bounds were met */
-		char text = (char)byte;
-		bytes_append(out, &text, 1);
+		if (byte == N_BYTES || out->failed)
+			break; /* bounds were met */
 		state = next;
 		left--;
 	}
 	g->no_memory |= out->failed;
-	return !out->failed;
+	return left == 0 && !out->failed;
 }
 
-static uint32_t tokens_from(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state)
+static uint32_t tokens_from(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, const char *path,
+                            size_t n_path)
 {
 	struct bytes text = {0};
 	size_t n_bytes = 0;
+	bytes_append(&text, path, n_path);
 	uint32_t n = write_shortest(g, state, &text) ? 0 : UINT32_MAX;
-	for (size_t at = 0; at < text.n_bytes && n != UINT32_MAX; at += n_bytes) {
+	for (size_t at = n_path; at < text.n_bytes && n != UINT32_MAX; at += n_bytes) {
 		int32_t id = grammar_token_at(v, text.data + at, text.n_bytes - at);
 		n = grammar_token_bytes(v, id, &n_bytes) ? n + 1 : UINT32_MAX;
 	}
@@ -70,24 +76,25 @@ static uint32_t tokens_from(struct grammar *g, const struct grammar_vocabulary *
 	return n;
 }
 
-static bool fits(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, uint32_t n_left)
+static bool fits(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, const char *path, size_t n_path,
+                 uint32_t n_left)
 {
-	uint32_t bytes = bytes_from(g, state);
+	uint32_t bytes = bytes_from(g, state, path, n_path);
 	if (bytes == SHORTEST_UNKNOWN)
 		return false;
-	return (v->has_bytes && bytes <= n_left) || tokens_from(g, v, state) <= n_left;
+	return (v->has_bytes && bytes <= n_left) || tokens_from(g, v, state, path, n_path) <= n_left;
 }
 
 uint32_t grammar_tokens_left(struct grammar *g, const struct grammar_vocabulary *v)
 {
 	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
-	return tokens_from(g, v, g->state);
+	return tokens_from(g, v, g->state, NULL, 0);
 }
 
 uint32_t grammar_bytes_left(struct grammar *g, const struct grammar_vocabulary *v)
 {
 	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
-	return v->has_bytes ? bytes_from(g, g->state) : UINT32_MAX;
+	return v->has_bytes ? bytes_from(g, g->state, NULL, 0) : UINT32_MAX;
 }
 
 bool grammar_token_within(struct grammar *g, const struct grammar_vocabulary *v, int32_t id, uint32_t n_left)
@@ -100,17 +107,17 @@ bool grammar_token_within(struct grammar *g, const struct grammar_vocabulary *v,
 bool grammar_text_within(struct grammar *g, const struct grammar_vocabulary *v, const char *text, size_t n_bytes,
                          uint32_t n_left)
 {
-	uint32_t state = g->state;
-	bool within = grammar_take(g, text, n_bytes) && fits(g, v, g->state, n_left);
-	g->state = state;
-	return within;
+	uint32_t state = grammar_follow(g, text, n_bytes);
+	return state && fits(g, v, state, text, n_bytes, n_left);
 }
 
 /* ---- masks ---- */
 
-static bool may_end_at(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, uint32_t n_left,
-                       struct verdicts *known)
+static bool may_end_at(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, const char *path,
+                       size_t n_path, uint32_t n_left, struct verdicts *known)
 {
+	if (matcher_reads_back(g->matcher, state))
+		return fits(g, v, state, path, n_path, n_left);
 	if (state >= known->n && !TABLE_RESERVE(known->of, known->n, known->max, state + 1 - known->n)) {
 		known->failed = true;
 		return false;
@@ -118,7 +125,7 @@ static bool may_end_at(struct grammar *g, const struct grammar_vocabulary *v, ui
 	while (known->n <= state)
 		known->of[known->n++] = NOT_ASKED;
 	if (known->of[state] == NOT_ASKED)
-		known->of[state] = fits(g, v, state, n_left) ? FITS : TOO_LONG;
+		known->of[state] = fits(g, v, state, path, n_path, n_left) ? FITS : TOO_LONG;
 	return known->of[state] == FITS;
 }
 
@@ -126,16 +133,19 @@ static void walk(struct grammar *g, const struct grammar_vocabulary *v, uint32_t
                  uint32_t *mask)
 {
 	uint32_t states[VOCABULARY_MAX_TOKEN + 1] = {g->state};
+	char path[VOCABULARY_MAX_TOKEN + 1];
 	const struct token_node *nodes = v->all.nodes;
 	for (size_t i = 0; i < v->all.n_nodes && !known->failed;) {
 		const struct token_node *node = &nodes[i];
-		states[node->depth] = matcher_step(g->matcher, states[node->depth - 1], node->byte);
-		if (!states[node->depth]) {
+		uint32_t depth = node->depth, state = matcher_step(g->matcher, states[depth - 1], path, depth - 1, node->byte);
+		if (!state) {
 			i = node->skip;
 			continue;
 		}
+		states[depth] = state;
+		path[depth - 1] = (char)node->byte;
 		uint32_t first = node->first, last = node[1].first;
-		if (first < last && may_end_at(g, v, states[node->depth], n_left, known))
+		if (first < last && may_end_at(g, v, state, path, depth, n_left, known))
 			for (; first < last; first++)
 				mask[v->all.ids[first] / 32] |= 1U << v->all.ids[first] % 32;
 		i++;

@@ -35,6 +35,7 @@ static size_t find_root(const struct token_trie *trie, int byte)
 int32_t grammar_forced_token(struct grammar *g, const struct grammar_vocabulary *v)
 {
 	uint32_t states[VOCABULARY_MAX_TOKEN + 1] = {g->state};
+	char path[VOCABULARY_MAX_TOKEN + 1];
 	const struct token_node *nodes = v->all.nodes;
 	int byte = grammar_complete(g) ? -1 : only_byte(g, g->state);
 	size_t root = byte < 0 ? v->all.n_nodes : find_root(&v->all, byte);
@@ -42,7 +43,9 @@ int32_t grammar_forced_token(struct grammar *g, const struct grammar_vocabulary 
 	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
 	for (size_t i = root; i < v->all.n_nodes && (i == root || nodes[i].depth > 1);) {
 		const struct token_node *node = &nodes[i];
-		states[node->depth] = matcher_step(g->matcher, states[node->depth - 1], node->byte);
+		uint32_t n_path = node->depth - 1U;
+		states[node->depth] = matcher_step(g->matcher, states[n_path], path, n_path, node->byte);
+		path[n_path] = (char)node->byte;
 		if (!states[node->depth]) {
 			i = node->skip;
 			continue;

@@ -236,24 +236,28 @@ void grammar_restart(struct grammar *g)
 	g->state = matcher_start(g->matcher);
 }
 
-bool grammar_take(struct grammar *g, const char *bytes, size_t n_bytes)
+uint32_t grammar_follow(struct grammar *g, const char *bytes, size_t n_bytes)
 {
 	uint32_t state = g->state;
 	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
 	for (size_t i = 0; i < n_bytes && state; i++)
-		state = matcher_step(g->matcher, state, (unsigned char)bytes[i]);
+		state = matcher_step(g->matcher, state, bytes, i, (unsigned char)bytes[i]);
+	return state;
+}
+
+bool grammar_take(struct grammar *g, const char *bytes, size_t n_bytes)
+{
+	uint32_t state = grammar_follow(g, bytes, n_bytes);
 	if (!state)
 		return false;
 	g->state = state;
+	matcher_keep(g->matcher, state, bytes, n_bytes);
 	return true;
 }
 
 bool grammar_may_take(struct grammar *g, const char *bytes, size_t n_bytes)
 {
-	uint32_t state = g->state;
-	bool may = grammar_take(g, bytes, n_bytes);
-	g->state = state;
-	return may;
+	return grammar_follow(g, bytes, n_bytes) != 0;
 }
 
 bool grammar_complete(const struct grammar *g)
@@ -286,7 +290,8 @@ size_t grammar_bytes(const struct grammar *g)
 		masks += g->masks[i].n_words * sizeof(uint32_t);
 	for (size_t i = 0; i < GRAMMAR_INSIDES; i++)
 		masks += g->insides[i].n_words * sizeof(uint32_t);
-	return sizeof *g + masks + g->arena.used_bytes + g->account.n_bytes;
+	return sizeof *g + masks + g->arena.used_bytes + g->account.n_bytes +
+	       (g->matcher ? matcher_text_bytes(g->matcher) : 0);
 }
 
 bool grammar_token(struct grammar *g, const struct grammar_vocabulary *v, int32_t id)

@@ -44,6 +44,8 @@ struct grammar *grammar_create(size_t max_bytes);
 /* Reads a source of any kind; its rule is the network's root then. False where it was refused, or memory is short. */
 bool grammar_read_source(struct grammar *grammar, enum grammar_kind kind, const char *source, size_t n_bytes,
                          struct grammar_report *report);
+/* Where bytes lead from where the text stands; 0: they cannot follow. */
+uint32_t grammar_follow(struct grammar *grammar, const char *bytes, size_t n_bytes);
 /* Trims the network and sets up the matcher. */
 bool grammar_make_ready(struct grammar *grammar, struct grammar_report *report);
 /* An allocation failed while it was made or used: what else was found says nothing then. `report` may be NULL. */

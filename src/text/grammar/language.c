@@ -445,3 +445,40 @@ uint32_t language_one_of(struct languages *l, struct language_string *strings, s
 			strings[kept++] = strings[i];
 	return tree_of(l, strings, kept, 0);
 }
+
+/* A term without one of the alternatives that it was made of, but another. */
+static uint32_t exchange(struct languages *l, uint32_t term, uint32_t old, uint32_t made)
+{
+	l->n_parts = 0;
+	if (!push_parts(l, KIND_EITHER, term))
+		return LANGUAGE_NONE;
+	size_t kept = 0;
+	for (size_t i = 0; i < l->n_parts; i++)
+		if (l->parts[i] != old)
+			l->parts[kept++] = l->parts[i];
+	l->n_parts = kept;
+	return push_parts(l, KIND_EITHER, made) ? finish_parts(l, KIND_EITHER) : LANGUAGE_NONE;
+}
+
+uint32_t language_with_text(struct languages *l, uint32_t set, const char *text, size_t n_bytes, uint32_t tail)
+{
+	struct step {
+		uint32_t set, character;
+	} *way = malloc((n_bytes + 1) * sizeof *way);
+	size_t n = 0, at = 0, length;
+	if (!way)
+		return language_no_room(l);
+	for (; at < n_bytes && set != LANGUAGE_NONE; at += length) {
+		uint32_t code = char_decode(text + at, &length);
+		way[n++] = (struct step){set, language_char(l, code, code)};
+		set = language_after(l, set, code);
+	}
+	uint32_t made = language_either(l, set, language_sequence(l, language_text(l, text + at, n_bytes - at), tail));
+	while (n-- > 0) {
+		uint32_t old = language_sequence(l, way[n].character, set);
+		made = exchange(l, way[n].set, old, language_sequence(l, way[n].character, made));
+		set = way[n].set;
+	}
+	free(way);
+	return l->failed ? LANGUAGE_NONE : made;
+}

@@ -59,6 +59,8 @@ struct language_string {
 };
 /* One of many strings, as a tree of their beginnings. Sorts `strings`. */
 uint32_t language_one_of(struct languages *languages, struct language_string *strings, size_t n_strings);
+/* A set of such strings, and one more with all that may follow it. */
+uint32_t language_with_text(struct languages *languages, uint32_t set, const char *text, size_t n_bytes, uint32_t tail);
 /* Decimal numbers without exponent whose value is a multiple of step / 10^scale; step is 1..2^40, scale at most 60. */
 uint32_t language_multiples(struct languages *languages, uint64_t step, uint32_t scale);
 
@@ -67,6 +69,8 @@ uint32_t language_multiples(struct languages *languages, uint64_t step, uint32_t
 bool language_has_empty(const struct languages *languages, uint32_t term);
 /* Is there a string in it? Found by search where intersections or complements are involved. */
 bool language_is_live(struct languages *languages, uint32_t term);
+/* Are there two strings in it, or more? */
+bool language_has_several(struct languages *languages, uint32_t term);
 /* The term for what may follow `code`; LANGUAGE_NONE when nothing may. */
 uint32_t language_after(struct languages *languages, uint32_t term, uint32_t code);
 /* Is there a live derivative by a character in first..last? */

@@ -8,7 +8,7 @@
 enum { SURROGATES_FIRST = 0xD800, SURROGATES_LAST = 0xDFFF };
 
 enum kind { KIND_CLASS, KIND_EMPTY, KIND_SEQUENCE, KIND_REPEAT, KIND_EITHER, KIND_BOTH, KIND_NOT, KIND_MULTIPLES };
-enum life { LIFE_UNKNOWN, LIFE_LIVE, LIFE_DEAD };
+enum life { LIFE_UNKNOWN, LIFE_LIVE, LIFE_SEVERAL /* strings */, LIFE_DEAD };
 
 /* A term. Lists (ranges of a class, parts of either and both) lie in `words`. */
 struct term {

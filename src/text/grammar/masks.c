@@ -28,13 +28,14 @@ static void join(uint32_t *mask, const uint32_t *other, size_t n_words)
 		mask[i] |= other[i];
 }
 
-/* Where a byte leads, MATCHER_DEAD for nowhere; *table is the state's, made when first needed. */
-static inline uint32_t step(struct matcher *m, uint32_t state, const uint32_t **table, uint8_t byte)
+/* Where a byte leads, MATCHER_DEAD for nowhere; *table is the state's, made when first needed. The path is what was walked. */
+static inline uint32_t step(struct matcher *m, uint32_t state, const uint32_t **table, const char *path, size_t n_path,
+                            uint8_t byte)
 {
 	uint32_t next = *table ? (*table)[byte] : 0;
 	if (next)
 		return next;
-	next = matcher_step(m, state, byte);
+	next = matcher_step(m, state, path, n_path, byte);
 	*table = m->states[state].next;
 	return next ? next : MATCHER_DEAD;
 }
@@ -44,17 +45,20 @@ static void walk(struct matcher *m, uint32_t state, const struct token_trie *tri
 {
 	uint32_t states[VOCABULARY_MAX_TOKEN + 1];
 	const uint32_t *tables[VOCABULARY_MAX_TOKEN + 1];
+	char path[VOCABULARY_MAX_TOKEN + 1];
 	const struct token_node *nodes = trie->nodes;
 	size_t n = trie->n_nodes;
 	states[0] = state;
 	tables[0] = m->states[state].next;
 	for (size_t i = 0; i < n;) {
 		const struct token_node *node = &nodes[i];
-		uint32_t depth = node->depth, next = step(m, states[depth - 1], &tables[depth - 1], node->byte);
+		uint32_t depth = node->depth;
+		uint32_t next = step(m, states[depth - 1], &tables[depth - 1], path, depth - 1, node->byte);
 		if (next == MATCHER_DEAD) {
 			i = node->skip;
 			continue;
 		}
+		path[depth - 1] = (char)node->byte;
 		set_bits(mask, trie, node->first, node[1].first);
 		states[depth] = next;
 		tables[depth] = m->states[next].next;
@@ -70,7 +74,7 @@ static bool is_narrow(struct matcher *m, uint32_t state, const struct token_trie
 	const uint32_t *table = m->states[state].next;
 	size_t lost = 0;
 	for (size_t i = 0; i < trie->n_nodes; i = trie->nodes[i].skip)
-		if (step(m, state, &table, trie->nodes[i].byte) == MATCHER_DEAD)
+		if (step(m, state, &table, NULL, 0, trie->nodes[i].byte) == MATCHER_DEAD)
 			lost += trie->nodes[trie->nodes[i].skip].first - trie->nodes[i].first;
 	return lost > trie->n_ids / 2;
 }
@@ -89,7 +93,8 @@ static void walk_inside(const struct grammar_vocabulary *v, struct matcher *m, u
 	tables[0] = m->states[state].next;
 	for (size_t i = 0; i < trie->n_nodes;) {
 		const struct token_node *node = &trie->nodes[i];
-		uint32_t depth = node->depth, next = step(m, states[depth - 1], &tables[depth - 1], node->byte);
+		uint32_t depth = node->depth;
+		uint32_t next = step(m, states[depth - 1], &tables[depth - 1], NULL, 0, node->byte); /* no item ends there */
 		uint32_t end = trie->nodes[node->skip].first;
 		if (next == MATCHER_DEAD) {
 			if (!narrow)
@@ -198,14 +203,17 @@ static void make_mask(struct grammar *g, const struct grammar_vocabulary *v, uin
 
 bool grammar_mask(struct grammar *g, const struct grammar_vocabulary *v, uint32_t *mask, struct error *error)
 {
-	const uint32_t *known = find(g->masks, GRAMMAR_MASKS, g->state, matcher_age(g->matcher), v);
+	bool knows = !matcher_reads_back(g->matcher, g->state);
+	const uint32_t *known = knows ? find(g->masks, GRAMMAR_MASKS, g->state, matcher_age(g->matcher), v) : NULL;
 	if (known) {
 		memcpy(mask, known, v->n_words * sizeof *mask);
 		return true;
 	}
 	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
 	g->state = matcher_tidy(g->matcher, g->state);
+	matcher_put_off(g->matcher, true);
 	make_mask(g, v, mask);
+	matcher_put_off(g->matcher, false);
 	if (grammar_failed(g))
 		return grammar_set_failure(g, error);
 	uint32_t any = 0;
@@ -214,7 +222,8 @@ bool grammar_mask(struct grammar *g, const struct grammar_vocabulary *v, uint32_
 	if (!any && !grammar_complete(g))
 		return error_set(error, ERROR_INFERENCE,
 		                 "no token of the vocabulary can follow what the constraint has accepted");
-	uint32_t *kept = keep(&g->masks[g->next_mask++ % GRAMMAR_MASKS], g->state, matcher_age(g->matcher), v);
+	uint32_t *kept =
+	    knows ? keep(&g->masks[g->next_mask++ % GRAMMAR_MASKS], g->state, matcher_age(g->matcher), v) : NULL;
 	if (kept)
 		memcpy(kept, mask, v->n_words * sizeof *mask);
 	return true;

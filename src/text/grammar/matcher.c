@@ -17,11 +17,15 @@ enum {
 
 #define TOO_MANY_STEPS "steps: the grammar can be read in too many ways"
 #define TOO_MUCH       "size: the grammar can be read in too many ways for the memory of one constraint"
+#define TOO_LARGE      "size: what is to be remembered of the text takes more than the memory of one constraint"
 #define TOO_MANY_WAYS  "size: the grammar can be read in too many ways"
 
-/* Notes the first reason; memory that was short before is the reason for all else. */
+/* Notes the first reason; memory that was short before is the reason for all else, and so is a bound that was met. */
 static void fail(struct matcher *m, const char *why)
 {
+	const char *before = languages_failed(m->languages);
+	if (before && strcmp(before, LANGUAGE_TOO_LARGE) == 0)
+		why = TOO_LARGE;
 	if (!m->failed)
 		m->failed = languages_lack_memory(m->languages) ? LANGUAGE_NO_MEMORY : why;
 }
@@ -46,6 +50,7 @@ static uint32_t hash_of_state(const void *owner, uint32_t id)
 	for (uint32_t i = 0; i < state->n_places; i++) {
 		const struct place *p = &m->places[state->first_place + i];
 		hash = table_hash(table_hash(table_hash(table_hash(hash, p->at), p->language), p->partial), p->stack);
+		hash = p->used ? table_hash(hash, p->used) : hash;
 	}
 	return hash ^ hash >> 15;
 }
@@ -59,6 +64,8 @@ static int by_place(const void *a, const void *b)
 		return x->language < y->language ? -1 : 1;
 	if (x->stack != y->stack)
 		return x->stack < y->stack ? -1 : 1;
+	if (x->used != y->used)
+		return x->used < y->used ? -1 : 1;
 	return (x->partial > y->partial) - (x->partial < y->partial);
 }
 
@@ -89,6 +96,23 @@ static void settle_places(struct matcher *m)
 	}
 }
 
+const struct network_items *matcher_items(const struct matcher *m, const struct place *place)
+{
+	const struct network *n = m->network;
+	uint32_t state = place->language == LANGUAGE_NONE ? place->at : n->edges[place->at].to;
+	return n->states[state].items == NETWORK_NONE ? NULL : &n->items[n->states[state].items];
+}
+
+static bool made_reads_back(const struct matcher *m)
+{
+	bool reads_back = false;
+	for (size_t i = m->made_first; i < m->n_places && m->network->n_items > 0 && !reads_back; i++) {
+		const struct network_items *items = matcher_items(m, &m->places[i]);
+		reads_back = items && items->behind;
+	}
+	return reads_back;
+}
+
 /* The state that was being made; 0 where it is none, or fails. */
 static uint32_t finish_state(struct matcher *m)
 {
@@ -109,8 +133,10 @@ static uint32_t finish_state(struct matcher *m)
 		m->n_places = m->made_first;
 		return 0;
 	}
-	m->states[m->n_states] = (struct match_state){
-	    .first_place = (uint32_t)m->made_first, .n_places = (uint32_t)n, .accepts = m->made_accepts};
+	m->states[m->n_states] = (struct match_state){.first_place = (uint32_t)m->made_first,
+	                                              .n_places = (uint32_t)n,
+	                                              .accepts = m->made_accepts,
+	                                              .reads_back = made_reads_back(m)};
 	uint32_t hash = hash_of_state(m, (uint32_t)m->n_states);
 	for (size_t at = hash & (m->index.n_slots - 1); m->index.slots[at]; at = (at + 1) & (m->index.n_slots - 1)) {
 		const struct match_state *known = &m->states[m->index.slots[at] - 1];
@@ -143,14 +169,14 @@ static void put_place(struct matcher *m, struct place place)
 
 /* ---- what can be reached without a byte ---- */
 
-/* Once for each state with each stack: visits of one state are chained. */
-static void visit(struct matcher *m, uint32_t state, uint32_t stack)
+/* Once for each state with each stack (and items that came): visits of one state are chained. */
+static void visit(struct matcher *m, uint32_t state, uint32_t stack, uint32_t used)
 {
 	uint32_t last = m->last_visit[state], same = NETWORK_NONE;
 	if (last < m->n_visits && m->visits[last].state == state)
 		same = last;
 	for (uint32_t i = same; i != NETWORK_NONE; i = m->visits[i].same)
-		if (m->visits[i].stack == stack)
+		if (m->visits[i].stack == stack && m->visits[i].used == used)
 			return;
 	if (m->n_visits >= MAX_CLOSURE) {
 		fail(m, TOO_MANY_STEPS);
@@ -161,7 +187,7 @@ static void visit(struct matcher *m, uint32_t state, uint32_t stack)
 		return;
 	}
 	m->last_visit[state] = (uint32_t)m->n_visits;
-	m->visits[m->n_visits++] = (struct visit){state, stack, same};
+	m->visits[m->n_visits++] = (struct visit){state, stack, used, same};
 }
 
 static bool only_returns(const struct network_state *state)
@@ -179,19 +205,19 @@ static void visit_call(struct matcher *m, const struct network_edge *edge, uint3
 	if (call == STACK_NONE)
 		no_room(m);
 	else if (first)
-		visit(m, n->rules[edge->value], call);
+		visit(m, n->rules[edge->value], call, LANGUAGE_NONE);
 	else if (m->stacks.calls[call & ~STACK_CALL].ended)
-		visit(m, edge->to, stack);
+		visit(m, edge->to, stack, LANGUAGE_NONE);
 }
 
-/* A rule ends here: who wanted it goes on, and who wants it later (visit_call). */
+/* A rule ends here (its arrays have ended): who wanted it goes on, and who wants it later (visit_call). */
 static void visit_ends(struct matcher *m, uint32_t stack)
 {
 	struct stacks *s = &m->stacks;
 	if (stack_is_call(stack)) {
 		struct stack_call *call = &s->calls[stack & ~STACK_CALL];
 		for (uint32_t i = call->ended ? STACK_NONE : call->first_link; i != STACK_NONE; i = s->links[i].next)
-			visit(m, s->links[i].to, s->links[i].stack);
+			visit(m, s->links[i].to, s->links[i].stack, LANGUAGE_NONE);
 		call->ended = true;
 		return;
 	}
@@ -201,14 +227,24 @@ static void visit_ends(struct matcher *m, uint32_t stack)
 		if (frame.to == FRAME_BOTTOM)
 			m->made_accepts = true;
 		else
-			visit(m, frame.to, frame.below);
+			visit(m, frame.to, frame.below, LANGUAGE_NONE);
 	}
 }
 
-static void look_at_state(struct matcher *m, uint32_t id, uint32_t stack)
+/* A lexeme begins; an item that must differ from those that came does where there is another. */
+static void begin_lexeme(struct matcher *m, uint32_t e, uint32_t stack, uint32_t used)
+{
+	const struct network_edge *edge = &m->network->edges[e];
+	uint32_t language = used ? items_begin(m, edge->value, used, edge->kind == EDGE_STRING) : edge->value;
+	if (language != LANGUAGE_NONE)
+		put_place(m, (struct place){e, language, 0, stack, used});
+}
+
+static void look_at_state(struct matcher *m, const struct visit *at)
 {
 	const struct network *n = m->network;
-	const struct network_state *state = &n->states[id];
+	const struct network_state *state = &n->states[at->state];
+	uint32_t id = at->state, stack = at->stack, used = at->used;
 	bool takes_bytes = false;
 	for (uint32_t e = state->first_edge; e != NETWORK_NONE && !m->failed; e = n->edges[e].next) {
 		const struct network_edge *edge = &n->edges[e];
@@ -218,71 +254,86 @@ static void look_at_state(struct matcher *m, uint32_t id, uint32_t stack)
 			break;
 		case EDGE_TEXT:
 			if (language_has_empty(m->languages, edge->value))
-				visit(m, edge->to, stack);
-			put_place(m, (struct place){e, edge->value, 0, stack});
+				visit(m, edge->to, stack, used);
+			begin_lexeme(m, e, stack, used);
 			break;
 		case EDGE_STRING:
-			put_place(m, (struct place){e, edge->value, 0, stack});
+			begin_lexeme(m, e, stack, used);
 			break;
 		case EDGE_CALL:
 			visit_call(m, edge, stack);
 			break;
 		case EDGE_SKIP:
-			visit(m, edge->to, stack);
+			visit(m, edge->to, stack, used);
 			break;
 		}
 	}
 	if (takes_bytes)
-		put_place(m, (struct place){id, LANGUAGE_NONE, 0, stack});
+		put_place(m, (struct place){id, LANGUAGE_NONE, 0, stack, used});
 	if (state->final)
 		visit_ends(m, stack);
 }
 
 /* Adds what can be reached from a state of the network to the state that is being made. */
-static void reach(struct matcher *m, uint32_t state, uint32_t stack)
+static void reach(struct matcher *m, uint32_t state, uint32_t stack, uint32_t used)
 {
 	size_t first = m->n_visits;
-	visit(m, state, stack);
+	visit(m, state, stack, used);
 	for (size_t i = first; i < m->n_visits && !m->failed; i++) {
+		const struct visit at = m->visits[i]; /* they may move */
 		if (!language_take_steps(m->languages, 1)) {
 			fail(m, TOO_MANY_STEPS);
 			return;
 		}
-		look_at_state(m, m->visits[i].state, m->visits[i].stack);
+		look_at_state(m, &at);
 	}
 }
 
 /* ---- steps ---- */
 
-static void step_place(struct matcher *m, struct place place, unsigned char byte)
+static void step_between(struct matcher *m, const struct place *place, unsigned char byte)
 {
 	const struct network *n = m->network;
+	const struct network_items *items = matcher_items(m, place);
+	uint32_t used = place->used;
+	if (items && items->behind && byte == ',' && !items_count(m, items, &used))
+		return;
+	for (uint32_t e = n->states[place->at].first_edge; e != NETWORK_NONE; e = n->edges[e].next)
+		if (n->edges[e].kind == EDGE_BYTE && n->edges[e].value == byte)
+			reach(m, n->edges[e].to, place->stack, used);
+}
+
+static void step_place(struct matcher *m, struct place place, unsigned char byte)
+{
 	if (place.language == LANGUAGE_NONE) {
-		for (uint32_t e = n->states[place.at].first_edge; e != NETWORK_NONE; e = n->edges[e].next)
-			if (n->edges[e].kind == EDGE_BYTE && n->edges[e].value == byte)
-				reach(m, n->edges[e].to, place.stack);
+		step_between(m, &place, byte);
 		return;
 	}
-	const struct network_edge *edge = &n->edges[place.at];
+	const struct network_edge *edge = &m->network->edges[place.at];
 	bool in_string = edge->kind == EDGE_STRING;
 	if (in_string && byte == '"' && place.partial == 0) {
-		if (language_has_empty(m->languages, place.language))
-			reach(m, edge->to, place.stack);
+		if (language_has_empty(m->languages, place.language) && items_may_end(m, &place))
+			reach(m, edge->to, place.stack, place.used);
 		return;
 	}
-	uint32_t language = place.language, partial = place.partial;
+	uint32_t language = items_before_byte(m, &place, in_string), partial = place.partial;
 	if (!character_step(m->languages, in_string, &language, &partial, byte))
 		return;
+	if (partial == 0)
+		language = items_after_byte(m, language, place.used, in_string);
+	if (language == LANGUAGE_NONE)
+		return;
 	if (!in_string && partial == 0 && language_has_empty(m->languages, language))
-		reach(m, edge->to, place.stack);
+		reach(m, edge->to, place.stack, place.used);
 	if (in_string || language != LANGUAGE_EMPTY)
-		put_place(m, (struct place){place.at, language, partial, place.stack});
+		put_place(m, (struct place){place.at, language, partial, place.stack, place.used});
 }
 
 static uint32_t make_step(struct matcher *m, uint32_t state, unsigned char byte)
 {
 	uint32_t first = m->states[state].first_place, n = m->states[state].n_places;
 	begin_state(m);
+	m->read_back = false;
 	if (!language_take_steps(m->languages, n))
 		fail(m, TOO_MANY_STEPS);
 	for (uint32_t i = 0; i < n && !m->failed; i++)
@@ -292,7 +343,8 @@ static uint32_t make_step(struct matcher *m, uint32_t state, unsigned char byte)
 		fail(m, languages_failed(m->languages));
 		return 0;
 	}
-	m->states[state].next[byte] = next ? next : MATCHER_DEAD;
+	if (!m->read_back)
+		m->states[state].next[byte] = next ? next : MATCHER_DEAD;
 	return next;
 }
 
@@ -309,7 +361,12 @@ static bool make_table(struct matcher *m, uint32_t state)
 	return false;
 }
 
-uint32_t matcher_step(struct matcher *m, uint32_t state, unsigned char byte)
+struct text_before matcher_text(const struct matcher *m, const char *path, size_t n_path)
+{
+	return (struct text_before){.first = m->text.data, .n_first = m->text.n_bytes, .second = path, .n_second = n_path};
+}
+
+uint32_t matcher_step(struct matcher *m, uint32_t state, const char *path, size_t n_path, unsigned char byte)
 {
 	if (state == 0 || m->failed)
 		return 0;
@@ -318,7 +375,34 @@ uint32_t matcher_step(struct matcher *m, uint32_t state, unsigned char byte)
 	uint32_t known = m->states[state].next[byte];
 	if (known)
 		return known == MATCHER_DEAD ? 0 : known;
+	m->last = matcher_text(m, path, n_path);
+	m->last_byte = byte;
 	return make_step(m, state, byte);
+}
+
+void matcher_put_off(struct matcher *m, bool yes)
+{
+	m->puts_off = yes;
+}
+
+void matcher_keep(struct matcher *m, uint32_t state, const char *bytes, size_t n_bytes)
+{
+	if (!m->states[state].reads_back)
+		bytes_clear(&m->text);
+	else
+		bytes_append(&m->text, bytes, n_bytes);
+	if (m->text.failed)
+		fail(m, LANGUAGE_NO_MEMORY);
+}
+
+size_t matcher_text_bytes(const struct matcher *m)
+{
+	return m->text.capacity;
+}
+
+bool matcher_reads_back(const struct matcher *m, uint32_t state)
+{
+	return m->states[state].reads_back;
 }
 
 bool matcher_accepts(const struct matcher *m, uint32_t state)
@@ -346,7 +430,7 @@ uint32_t matcher_freedom(struct matcher *m, uint32_t state)
 uint32_t matcher_inside(struct matcher *m, uint32_t edge, uint32_t language)
 {
 	begin_state(m);
-	put_place(m, (struct place){edge, language, 0, STACK_BOTTOM});
+	put_place(m, (struct place){edge, language, 0, STACK_BOTTOM, LANGUAGE_NONE});
 	return finish_state(m);
 }
 
@@ -445,7 +529,8 @@ struct matcher *matcher_create(const struct network *network, struct languages *
 uint32_t matcher_start(struct matcher *m)
 {
 	begin_state(m);
-	reach(m, m->network->rules[m->network->root], STACK_BOTTOM);
+	bytes_clear(&m->text);
+	reach(m, m->network->rules[m->network->root], STACK_BOTTOM, LANGUAGE_NONE);
 	return finish_state(m);
 }
 
@@ -461,6 +546,7 @@ void matcher_destroy(struct matcher *m)
 	stacks_free(&m->stacks);
 	free(m->visits);
 	free(m->last_visit);
+	bytes_free(&m->text);
 	free(m);
 }
 

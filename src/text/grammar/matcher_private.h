@@ -7,14 +7,14 @@
 
 /* A state of the network to look at, and the visit before to the same one. */
 struct visit {
-	uint32_t state, stack, same;
+	uint32_t state, stack, used, same;
 };
 
 struct match_state {
 	uint32_t first_place, n_places;
 	uint32_t *next;   /* [256] 0: not yet asked, MATCHER_DEAD, or a state; NULL until one is asked for */
 	uint32_t freedom; /* language_freedom of its freest lexeme, where `asked` */
-	bool accepts, asked;
+	bool accepts, asked, reads_back;
 };
 
 struct matcher {
@@ -33,7 +33,12 @@ struct matcher {
 	bool made_accepts;
 	struct visit *visits;
 	size_t n_visits, max_visits;
-	uint32_t *last_visit; /* [states of the network] the last visit to each, if it is one to it */
+	uint32_t *last_visit;    /* [states of the network] the last visit to each, if it is one to it */
+	struct bytes text;       /* what matcher_keep kept */
+	struct text_before last; /* of the step that is being made: the text before it, ... */
+	unsigned char last_byte; /* ... the byte, */
+	bool read_back;          /* ... and whether the text was looked at */
+	bool puts_off;           /* matcher_put_off */
 	uint64_t age;
 	const char *failed;
 };
@@ -43,5 +48,17 @@ static inline bool place_is_in_string(const struct matcher *m, const struct plac
 {
 	return place->language != LANGUAGE_NONE && place->partial == 0 && m->network->edges[place->at].kind == EDGE_STRING;
 }
+
+/* matcher_items.c: of arrays whose items must differ. */
+
+/* A comma comes behind an item. False: no other is left, so it may not. */
+bool items_count(struct matcher *m, const struct network_items *items, uint32_t *used);
+/* What may come of a lexeme that begins; LANGUAGE_NONE: nothing. */
+uint32_t items_begin(struct matcher *m, uint32_t language, uint32_t used, bool in_string);
+/* The same for one that goes on with a byte: before that, and after it, where a character has ended. */
+uint32_t items_before_byte(struct matcher *m, const struct place *place, bool in_string);
+uint32_t items_after_byte(struct matcher *m, uint32_t language, uint32_t used, bool in_string);
+/* A quote comes: may the string end? */
+bool items_may_end(struct matcher *m, const struct place *place);
 
 #endif

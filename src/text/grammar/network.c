@@ -11,6 +11,7 @@ void network_free(struct network *network)
 	free(network->edges);
 	free(network->rules);
 	free(network->orders);
+	free(network->items);
 	*network = (struct network){0};
 }
 
@@ -26,7 +27,8 @@ uint32_t network_state(struct network *network)
 		network_lacks_memory(network);
 		return 0;
 	}
-	network->states[network->n_states] = (struct network_state){.first_edge = NETWORK_NONE, .order = NETWORK_NONE};
+	network->states[network->n_states] =
+	    (struct network_state){.first_edge = NETWORK_NONE, .order = NETWORK_NONE, .items = NETWORK_NONE};
 	return (uint32_t)network->n_states++;
 }
 
@@ -53,6 +55,18 @@ void network_edge(struct network *network, uint32_t from, enum edge_kind kind, u
 	struct network_state *state = &network->states[from];
 	network->edges[network->n_edges] = (struct network_edge){(uint8_t)kind, value, to, state->first_edge};
 	state->first_edge = (uint32_t)network->n_edges++;
+}
+
+void network_items(struct network *network, uint32_t state, struct network_items items)
+{
+	if (network->failed)
+		return;
+	if (!TABLE_GROW(network->account, network->items, network->n_items, network->max_items, 1)) {
+		network_lacks_memory(network);
+		return;
+	}
+	network->states[state].items = (uint32_t)network->n_items;
+	network->items[network->n_items++] = items;
 }
 
 void network_bytes(struct network *network, uint32_t from, const char *bytes, size_t n_bytes, uint32_t to)

@@ -26,6 +26,7 @@ struct network_edge {
 struct network_state {
 	uint32_t first_edge;
 	uint32_t order; /* of the members of an object that has its states here (network_order), or NETWORK_NONE */
+	uint32_t items; /* of an array whose items must differ, between two of them (network_items), or NETWORK_NONE */
 	bool final;     /* the rule may end here */
 	bool live;      /* set by network_trim */
 };
@@ -34,6 +35,14 @@ struct network_state {
 struct network_order {
 	const struct language_string *names;
 	size_t n_names;
+};
+
+/* Where the next item of such an array may come, which is a lexeme: its languages, without those items that came before it
+ * (distinct.h). */
+struct network_items {
+	uint32_t strings, texts; /* of strings, as EDGE_STRING has them, and of all else */
+	uint32_t owed;           /* so many items must come */
+	bool behind;             /* an item has just ended: it counts from the comma on that follows */
 };
 
 struct network {
@@ -45,6 +54,8 @@ struct network {
 	size_t n_rules, max_rules;
 	struct network_order *orders;
 	size_t n_orders, max_orders;
+	struct network_items *items;
+	size_t n_items, max_items;
 	uint32_t root;                 /* rule */
 	struct table_account *account; /* may be NULL */
 	bool failed;                   /* beyond NETWORK_MAX_EDGES, or ... */
@@ -58,6 +69,7 @@ void network_lacks_memory(struct network *network);
 uint32_t network_state(struct network *network);
 uint32_t network_rule(struct network *network); /* with a state to start from */
 void network_edge(struct network *network, uint32_t from, enum edge_kind kind, uint32_t value, uint32_t to);
+void network_items(struct network *network, uint32_t state, struct network_items items);
 /* A chain of bytes. */
 void network_bytes(struct network *network, uint32_t from, const char *bytes, size_t n_bytes, uint32_t to);
 void network_text(struct network *network, uint32_t from, const char *text, uint32_t to);

@@ -279,17 +279,31 @@ static uint32_t fractions(struct languages *l)
 	return language_sequence(l, minus, language_either_of(l, parts, DIGITS));
 }
 
-uint32_t number_language(struct languages *l, enum number_kind kind, const struct number_range *range, bool exact)
+uint32_t number_language(struct languages *l, enum number_kind kind, const struct number_range *range,
+                         enum number_exponents exponents)
 {
 	uint32_t plain =
 	    kind == NUMBER_FRACTION ? fractions(l) : from_pattern(l, kind == NUMBER_ANY ? plain_any : plain_integer);
 	if (range->lower || range->upper)
 		plain = language_both(l, plain, range_language(l, range));
-	if (exact)
+	if (exponents == EXPONENTS_NONE)
 		return plain;
-	if (kind == NUMBER_ANY && !range->lower && !range->upper)
+	if (exponents == EXPONENTS_FREE && kind == NUMBER_ANY && !range->lower && !range->upper)
 		return language_either(l, plain, from_pattern(l, with_exponent));
 	return language_either(l, plain, exponent_language(l, kind, range));
+}
+
+uint32_t number_zeros(struct languages *l, bool before_exponent)
+{
+	return from_pattern(l, before_exponent ? ".*\\.[0-9]*0e.*" : ".*\\.[0-9]*0");
+}
+
+uint32_t number_tail(struct languages *l, const struct decimal *value)
+{
+	uint32_t zeros = language_repeat(l, language_char(l, '0', '0'), 0, LANGUAGE_NO_MAX);
+	if (!decimal_is_integer(value))
+		return zeros;
+	return language_either(l, language_sequence(l, language_text(l, ".0", 2), zeros), LANGUAGE_EMPTY);
 }
 
 uint32_t number_texts(struct languages *l, const struct decimal *value)
@@ -298,12 +312,7 @@ uint32_t number_texts(struct languages *l, const struct decimal *value)
 	decimal_write(&text, value);
 	if (text.failed)
 		languages_note_no_memory(l);
-	uint32_t zeros = language_repeat(l, language_char(l, '0', '0'), 0, LANGUAGE_NO_MAX), more = zeros;
-	if (decimal_is_integer(value)) {
-		uint32_t point = language_sequence(l, language_text(l, ".0", 2), zeros);
-		more = language_either(l, point, LANGUAGE_EMPTY);
-	}
-	uint32_t texts = language_sequence(l, language_text(l, text.data ? text.data : "", text.n_bytes), more);
+	uint32_t canonical = language_text(l, text.data ? text.data : "", text.n_bytes);
 	bytes_free(&text);
-	return texts;
+	return language_sequence(l, canonical, number_tail(l, value));
 }

@@ -33,9 +33,16 @@ struct number_range {
 
 enum number_kind { NUMBER_ANY, NUMBER_INTEGER, NUMBER_FRACTION /* no integer */ };
 
-/* Texts of numbers of a kind in a range, whose bounds are plain. `exact`: those without exponent only. */
+/* With exponents where nothing else is asked of the number; where the canonical form has one; never. */
+enum number_exponents { EXPONENTS_FREE, EXPONENTS_NEEDED, EXPONENTS_NONE };
+
+/* Texts of numbers of a kind in a range, whose bounds are plain. */
 uint32_t number_language(struct languages *languages, enum number_kind kind, const struct number_range *range,
-                         bool exact);
+                         enum number_exponents exponents);
+/* Texts with a superfluous zero at the end of the decimals, or before an exponent: the others are canonical. */
+uint32_t number_zeros(struct languages *languages, bool before_exponent);
+/* What may follow the canonical text of a number that is plain, and that is the same number. */
+uint32_t number_tail(struct languages *languages, const struct decimal *value);
 /* All plain texts of one number. */
 uint32_t number_texts(struct languages *languages, const struct decimal *value);
 

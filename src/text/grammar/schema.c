@@ -70,12 +70,13 @@ uint32_t schema_rule_of(struct schema *s, uint32_t *literals, size_t n_literals)
 	return s->rules[s->n_rules++].rule;
 }
 
-void schema_write_mark(struct schema *s, uint32_t from, char mark, uint32_t to)
+uint32_t schema_write_mark(struct schema *s, uint32_t from, char mark, uint32_t to)
 {
 	uint32_t after = network_state(s->net);
 	network_edge(s->net, from, EDGE_BYTE, (unsigned char)mark, after);
 	network_edge(s->net, after, EDGE_BYTE, ' ', to);
 	network_edge(s->net, after, EDGE_SKIP, 0, to);
+	return after;
 }
 
 static void write_rule(struct schema *s, size_t index)

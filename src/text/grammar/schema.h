@@ -192,7 +192,9 @@ struct expansion {
 	struct schema *schema;
 	take_alternative *take;
 	uint32_t rule;     /* of take: the network's */
-	uint32_t language; /* of take: what was gathered */
+	uint32_t language; /* of take: what was gathered, strings ... */
+	uint32_t texts;    /* ... and other scalars; */
+	bool others;       /* and there were more */
 	unsigned types;
 	struct atom *atoms;
 	size_t n_atoms, max_atoms;
@@ -257,7 +259,11 @@ enum { SCHEMA_NO_MAX_COUNT = 1 << 24 }; /* more than a text can hold */
 void schema_write_alternative(struct expansion *expansion);
 void schema_write_array(struct expansion *expansion, uint32_t start, uint32_t end);
 void schema_write_object(struct expansion *expansion, uint32_t start, uint32_t end);
-/* A comma or colon with an optional blank behind it. */
-void schema_write_mark(struct schema *schema, uint32_t from, char mark, uint32_t to);
+/* A comma or colon with an optional blank behind it; returns the state before that. */
+uint32_t schema_write_mark(struct schema *schema, uint32_t from, char mark, uint32_t to);
+/* What fulfils the literals as lexemes: strings, as EDGE_STRING has them, and all else, where each number that needs an
+ * exponent is one text. False where there is more, or its numbers have no canonical texts. */
+bool schema_scalars(struct schema *schema, const uint32_t *literals, size_t n_literals, uint32_t *strings,
+                    uint32_t *texts);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text/grammar/lengths.h"
 #include "text/grammar/schema.h"
 
 enum { MAX_COUNTERS = 4, MAX_STATES = 1 << 16, MAX_ITEM_LITERALS = 256 };
@@ -16,6 +17,13 @@ struct counter {
 	uint32_t low, high, top; /* high UINT32_MAX: none */
 };
 
+/* What an item may be, as lexemes, of an array whose items must differ (distinct.h). */
+struct lexemes {
+	uint32_t literals[MAX_ITEM_LITERALS]; /* of these */
+	size_t n_literals;
+	uint32_t strings, texts;
+};
+
 struct array {
 	struct expansion *e;
 	struct counter counters[MAX_COUNTERS];
@@ -25,6 +33,8 @@ struct array {
 	uint32_t n_counts;    /* product of all counters' values */
 	uint32_t *states;     /* [n_positions + 1, n_counts] */
 	const struct json *keyword;
+	const struct json *unique; /* the keyword that says that items must differ; NULL: none */
+	struct lexemes lexemes;    /* then: of the item that was asked for last */
 };
 
 static void refuse(struct array *a, const struct json *keyword, const char *why)
@@ -57,7 +67,6 @@ static void at_least(uint64_t *value, uint64_t least)
 static bool read_atoms(struct array *a)
 {
 	uint64_t positions = 1;
-	bool unique = false;
 	a->high = UINT64_MAX;
 	for (size_t i = 0; i < a->e->n_atoms; i++) {
 		const struct atom *atom = &a->e->atoms[i];
@@ -72,13 +81,15 @@ static bool read_atoms(struct array *a)
 		}
 		if (atom->kind == ATOM_CONTAINS || atom->kind == ATOM_SOME_ITEM)
 			add_counter(a, atom);
-		unique |= atom->kind == ATOM_UNIQUE;
+		if (atom->kind == ATOM_UNIQUE)
+			a->unique = atom->keyword;
 	}
 	if (a->low > a->high || a->low >= SCHEMA_NO_MAX_COUNT)
 		return false;
-	for (size_t i = 0; i < a->e->n_atoms && unique && a->high > 1; i++)
-		if (a->e->atoms[i].kind == ATOM_UNIQUE)
-			refuse(a, a->e->atoms[i].keyword, "uniqueItems is supported where there is one item at most");
+	if (a->high <= 1)
+		a->unique = NULL;
+	if (a->unique && a->n_counters > 0)
+		refuse(a, a->unique, "uniqueItems of more than one item is not supported where some must be of a kind");
 	at_least(&positions, a->low);
 	if (a->high < SCHEMA_NO_MAX_COUNT)
 		at_least(&positions, a->high);
@@ -184,10 +195,79 @@ static void write_item(struct array *a, uint32_t position, uint32_t counts, uint
 	}
 }
 
+/* ---- items that must differ ---- */
+
+/* What the item at a position may be; of neighbours that are alike it is found once. False where something is refused. */
+static bool find_lexemes(struct array *a, uint32_t position)
+{
+	struct lexemes *known = &a->lexemes;
+	uint32_t literals[MAX_ITEM_LITERALS];
+	size_t n = literals_at(a, position, 0, literals);
+	if (n >= MAX_ITEM_LITERALS - MAX_COUNTERS)
+		refuse(a, NULL, "too many schemas for one item");
+	if (n == known->n_literals && memcmp(literals, known->literals, n * sizeof *literals) == 0)
+		return !a->e->schema->refused;
+	memcpy(known->literals, literals, n * sizeof *literals);
+	known->n_literals = n;
+	if (!schema_scalars(a->e->schema, literals, n, &known->strings, &known->texts))
+		refuse(a, a->unique, "uniqueItems of more than one item is supported where none is an array or object");
+	return !a->e->schema->refused;
+}
+
+/* Are there as many items as there must be at least? So that whatever came leaves enough of them, these must be alike. */
+static bool can_differ(struct array *a)
+{
+	struct languages *l = a->e->schema->l;
+	uint32_t *lengths = malloc((a->low + 1) * sizeof *lengths);
+	bool ok = lengths && find_lexemes(a, 0);
+	uint32_t strings = a->lexemes.strings, texts = a->lexemes.texts;
+	if (!lengths)
+		schema_out_of_memory(a->e->schema);
+	for (uint32_t position = 1; position < a->low && ok; position++) {
+		ok = find_lexemes(a, position);
+		if (ok && (a->lexemes.strings != strings || a->lexemes.texts != texts))
+			refuse(a, a->unique, "uniqueItems is supported where the items that must be there are alike");
+		ok &= !a->e->schema->refused;
+	}
+	if (ok) {
+		uint32_t canonical = language_both(l, texts, language_not(l, number_zeros(l, false)));
+		size_t n = language_lengths(l, strings, true, lengths, a->low);
+		ok = n + language_lengths(l, canonical, false, lengths, a->low) >= a->low;
+	}
+	free(lengths);
+	return ok;
+}
+
+/* The item at a position, which comes behind `after` (the item before, if any), and `before` (a blank, or not). */
+static void write_lexemes(struct array *a, uint32_t position, uint32_t after, uint32_t blank, uint32_t before)
+{
+	struct network *net = a->e->schema->net;
+	if (!find_lexemes(a, position) || net->failed)
+		return;
+	uint32_t next = a->states[position < a->n_positions ? position + 1 : position], inside = network_state(net);
+	struct network_items items = {a->lexemes.strings, a->lexemes.texts,
+	                              position < a->low ? (uint32_t)a->low - position : 0, position > 0};
+	network_items(net, after, items);
+	if (position > 0) {
+		items.behind = false;
+		items.owed = items.owed ? items.owed : 1;
+		network_items(net, blank, items);
+		network_items(net, before, items);
+	}
+	if (a->lexemes.strings != LANGUAGE_NONE && !net->failed) {
+		network_edge(net, before, EDGE_BYTE, '"', inside);
+		network_edge(net, inside, EDGE_STRING, a->lexemes.strings, next);
+	}
+	if (a->lexemes.texts != LANGUAGE_NONE && !net->failed)
+		network_edge(net, before, EDGE_TEXT, a->lexemes.texts, next);
+}
+
+/* ---- states ---- */
+
 static void write_state(struct array *a, uint32_t position, uint32_t counts, uint32_t end)
 {
 	struct schema *s = a->e->schema;
-	uint32_t state = a->states[position * a->n_counts + counts], before = state;
+	uint32_t state = a->states[position * a->n_counts + counts], before = state, blank = state;
 	bool enough = position >= a->low;
 	for (size_t i = 0; i < a->n_counters; i++)
 		enough &= count_of(a, counts, i) >= a->counters[i].low;
@@ -197,16 +277,19 @@ static void write_state(struct array *a, uint32_t position, uint32_t counts, uin
 		return;
 	if (position > 0) {
 		before = network_state(s->net);
-		schema_write_mark(s, state, ',', before);
+		blank = schema_write_mark(s, state, ',', before);
 	}
-	write_item(a, position, counts, before);
+	if (a->unique)
+		write_lexemes(a, position, state, blank, before);
+	else
+		write_item(a, position, counts, before);
 }
 
 void schema_write_array(struct expansion *e, uint32_t start, uint32_t end)
 {
 	struct network *net = e->schema->net;
-	struct array a = {.e = e};
-	if (!read_atoms(&a))
+	struct array a = {.e = e, .lexemes.n_literals = SIZE_MAX};
+	if (!read_atoms(&a) || (a.unique && a.low > 1 && !can_differ(&a)))
 		return;
 	size_t n_states = (size_t)(a.n_positions + 1) * a.n_counts;
 	a.states = malloc(n_states * sizeof *a.states);

@@ -26,14 +26,22 @@ static bool among(const struct json *set, enum json_type type, bool yes)
 	return false;
 }
 
-/* null, true, false as literal texts, unless the sets leave them out. */
-static void write_constant(struct expansion *e, uint32_t start, uint32_t end, enum json_type type, bool yes)
+/* null, true or false as a text; NULL where types or sets leave it out. */
+static const char *constant_of(struct expansion *e, enum json_type type, bool yes)
 {
+	if (!(e->types & (type == JSON_NULL ? TYPE_NULL : TYPE_BOOLEAN)))
+		return NULL;
 	for (size_t i = 0; i < e->n_atoms; i++)
 		if (e->atoms[i].kind == ATOM_AMONG && among(e->atoms[i].value, type, yes) != (e->atoms[i].low == 0))
-			return;
-	network_text(e->schema->net, start, type == JSON_NULL ? "null" : yes ? "true" : "false", end);
+			return NULL;
+	return type == JSON_NULL ? "null" : yes ? "true" : "false";
 }
+
+static const struct {
+	enum json_type type;
+	bool yes;
+} constants[] = {{JSON_NULL, false}, {JSON_BOOL, false}, {JSON_BOOL, true}};
+enum { N_CONSTANTS = sizeof constants / sizeof *constants };
 
 /* ---- numbers ---- */
 
@@ -100,7 +108,8 @@ static uint32_t with_point(struct languages *l)
 	return language_sequence(l, LANGUAGE_ALL, language_sequence(l, mark, LANGUAGE_ALL));
 }
 
-static void write_number(struct expansion *e, uint32_t start, uint32_t end)
+/* `one_exponent`: a number that needs one has it in one text. */
+static uint32_t numbers_of(struct expansion *e, bool one_exponent)
 {
 	struct languages *l = e->schema->l;
 	struct bounds b = {0};
@@ -121,13 +130,14 @@ static void write_number(struct expansion *e, uint32_t start, uint32_t end)
 		exact |= atom->kind == ATOM_MULTIPLE || (atom->kind == ATOM_AMONG && atom->low);
 	}
 	if ((integer && (fraction || points)) || language == LANGUAGE_NONE)
-		return;
+		return LANGUAGE_NONE;
 	if (points)
 		language = language_both(l, language, with_point(l));
+	if (one_exponent)
+		language = language_both(l, language, language_not(l, number_zeros(l, true)));
 	kind = integer ? NUMBER_INTEGER : fraction ? NUMBER_FRACTION : NUMBER_ANY;
-	language = language_both(l, language, number_language(l, kind, &b.range, exact));
-	if (language != LANGUAGE_NONE)
-		network_edge(e->schema->net, start, EDGE_TEXT, language, end);
+	enum number_exponents exponents = exact ? EXPONENTS_NONE : one_exponent ? EXPONENTS_NEEDED : EXPONENTS_FREE;
+	return language_both(l, language, number_language(l, kind, &b.range, exponents));
 }
 
 /* ---- strings ---- */
@@ -187,6 +197,31 @@ uint32_t schema_names(struct schema *s, uint32_t literal)
 
 /* ---- all types ---- */
 
+/* Lexemes of one alternative. */
+static void gather_scalars(struct expansion *e)
+{
+	struct languages *l = e->schema->l;
+	e->others |= (e->types & (TYPE_ARRAY | TYPE_OBJECT)) != 0;
+	for (size_t i = 0; i < e->n_atoms && e->types & TYPE_NUMBER; i++)
+		e->others |= e->atoms[i].kind == ATOM_FRACTION && e->atoms[i].low; /* 1.0 without 1 */
+	gather_strings(e);
+	if (e->types & TYPE_NUMBER)
+		e->texts = language_either(l, e->texts, numbers_of(e, true));
+	for (size_t i = 0; i < N_CONSTANTS; i++) {
+		const char *text = constant_of(e, constants[i].type, constants[i].yes);
+		e->texts = text ? language_either(l, e->texts, language_text(l, text, strlen(text))) : e->texts;
+	}
+}
+
+bool schema_scalars(struct schema *s, const uint32_t *literals, size_t n_literals, uint32_t *strings, uint32_t *texts)
+{
+	struct expansion e = {.schema = s, .take = gather_scalars, .types = TYPE_ALL};
+	schema_expand(&e, literals, n_literals);
+	*strings = e.language;
+	*texts = e.texts;
+	return !e.others;
+}
+
 void schema_write_alternative(struct expansion *e)
 {
 	struct network *net = e->schema->net;
@@ -194,14 +229,14 @@ void schema_write_alternative(struct expansion *e)
 	if (net->failed)
 		return;
 	net->states[end].final = true;
-	if (e->types & TYPE_NULL)
-		write_constant(e, start, end, JSON_NULL, false);
-	if (e->types & TYPE_BOOLEAN) {
-		write_constant(e, start, end, JSON_BOOL, false);
-		write_constant(e, start, end, JSON_BOOL, true);
+	for (size_t i = 0; i < N_CONSTANTS; i++) {
+		const char *text = constant_of(e, constants[i].type, constants[i].yes);
+		if (text)
+			network_text(net, start, text, end);
 	}
-	if (e->types & TYPE_NUMBER)
-		write_number(e, start, end);
+	uint32_t numbers = e->types & TYPE_NUMBER ? numbers_of(e, false) : LANGUAGE_NONE;
+	if (numbers != LANGUAGE_NONE)
+		network_edge(net, start, EDGE_TEXT, numbers, end);
 	if (e->types & TYPE_STRING) {
 		uint32_t inside = network_state(net), language = strings_of(e);
 		if (language != LANGUAGE_NONE && !net->failed) {

@@ -3,9 +3,11 @@
 #include <stdlib.h>
 
 #include "text/grammar/characters.h"
+#include "text/grammar/distinct.h"
 #include "text/grammar/language_private.h"
+#include "text/grammar/shortest_items.h"
 
-enum { MAX_NODES = 100000, MAX_LOOKS = 64 << 20, UNREACHED = 1 << 30, IN_TEXT = 0, IN_STRING = 1 };
+enum { MAX_NODES = 100000, MAX_LOOKS = 64 << 20, UNREACHED = ITEMS_UNREACHED, IN_TEXT = 0, IN_STRING = 1 };
 
 /* A term on the way, with the bytes that led there. */
 struct node {
@@ -19,6 +21,7 @@ struct shortest {
 	uint32_t *ways;    /* [states] to the end of the rule; NULL until asked for */
 	uint32_t *lengths; /* [2 * term + in_string] of its shortest string, plus one; 0: not known */
 	size_t n_lengths, max_lengths;
+	struct items_lengths items;
 	uint32_t *stacks; /* [n_stacks] what must come after each */
 	size_t n_stacks, max_stacks;
 	struct node *nodes; /* of a search: those that were reached ... */
@@ -56,16 +59,12 @@ static uint32_t weight_of(uint32_t first, uint32_t last, bool in_string)
 {
 	if (first >= SURROGATES_FIRST && first <= SURROGATES_LAST)
 		first = SURROGATES_LAST + 1;
-	uint32_t best = first < 0x80 ? 1 : first < 0x800 ? 2 : first < 0x10000 ? 3 : 4;
-	if (!in_string || first >= 0x80)
-		return best;
-	best = 6;
-	for (uint32_t code = first; code <= last && code < 0x80; code++) {
-		bool letter = code == '"' || code == '\\' || (code >= '\b' && code <= '\r' && code != '\v');
-		uint32_t weight = letter ? 2 : code < 0x20 ? 6 : 1;
+	uint32_t best = character_bytes(first, in_string);
+	for (uint32_t code = first + 1; code <= last && code <= 0x80; code++) {
+		uint32_t weight = character_bytes(code, in_string);
 		best = weight < best ? weight : best;
 	}
-	return last >= 0x80 && best > 2 ? 2 : best;
+	return best;
 }
 
 /* ---- languages ---- */
@@ -222,6 +221,26 @@ static uint32_t way_by(struct shortest *s, const struct network_edge *edge)
 	return add(weight, s->ways[edge->to]);
 }
 
+/* To the end of an array, by way of the items that it owes; `without` is how long the one before them is, unless it counts. */
+static uint32_t way_of_items(struct shortest *s, const struct network_items *items, uint32_t used, uint32_t without)
+{
+	uint32_t sum = items_lengths_sum(&s->items, s->languages, items, used, without);
+	s->no_memory |= s->items.failed;
+	s->failed |= s->items.failed || languages_failed(s->languages);
+	return add(sum, items->owed + items->behind); /* commas, and the bracket */
+}
+
+/* The way from a state between two items when no item came, if some must. */
+static bool is_owed(struct shortest *s, uint32_t state)
+{
+	const struct network *n = s->network;
+	uint32_t id = n->states[state].items;
+	if (id == NETWORK_NONE || n->items[id].owed == 0)
+		return false;
+	s->ways[state] = way_of_items(s, &n->items[id], LANGUAGE_NONE, 0);
+	return true;
+}
+
 /* Later states mostly lie behind earlier ones. */
 static void find_ways(struct shortest *s)
 {
@@ -233,18 +252,27 @@ static void find_ways(struct shortest *s)
 		lack_memory(s);
 		return;
 	}
-	for (size_t i = 0; i < n->n_states; i++)
+	bool *known = calloc(n->n_states + 1, sizeof *known);
+	if (!known) {
+		lack_memory(s);
+		return;
+	}
+	for (size_t i = 0; i < n->n_states && !s->failed; i++) {
 		s->ways[i] = n->states[i].final ? 0 : UNREACHED;
+		known[i] = n->states[i].live && is_owed(s, (uint32_t)i);
+	}
 	for (bool changed = true; changed && !s->failed;) {
 		changed = false;
 		for (size_t i = n->n_states; i-- > 0 && !s->failed;)
-			for (uint32_t e = n->states[i].first_edge; e != NETWORK_NONE; e = n->edges[e].next) {
+			for (uint32_t e = known[i] ? NETWORK_NONE : n->states[i].first_edge; e != NETWORK_NONE;
+			     e = n->edges[e].next) {
 				uint32_t way = way_by(s, &n->edges[e]);
 				changed |= way < s->ways[i];
 				s->ways[i] = way < s->ways[i] ? way : s->ways[i];
 				s->failed |= ++n_looks > MAX_LOOKS;
 			}
 	}
+	free(known);
 }
 
 /* ---- derivations ---- */
@@ -294,24 +322,73 @@ static uint32_t begun_length(struct shortest *s, const struct place *place, bool
 	return best;
 }
 
-static uint32_t of_place(struct shortest *s, const struct matcher *m, const struct place *place)
+/* A lexeme that is no string, before items that are owed: to a canonical text, or to another spelling of what is there. */
+static uint32_t of_item_text(struct shortest *s, const struct network_items *items, const struct place *place,
+                             struct bytes *item)
+{
+	struct languages *l = s->languages;
+	uint32_t zeros = items_lengths_zeros(&s->items, l);
+	for (size_t i = 0; i < item->n_bytes; i++)
+		zeros = language_after(l, zeros, (unsigned char)item->data[i]);
+	uint32_t canonical = language_both(l, place->language, language_not(l, zeros));
+	uint32_t rest = length_of(s, canonical, IN_TEXT), best = UNREACHED;
+	if (rest < UNREACHED)
+		best = add(rest, way_of_items(s, items, place->used, (uint32_t)item->n_bytes + rest));
+	bool point = item->n_bytes > 0 && item->data[item->n_bytes - 1] == '.';
+	uint32_t ended = point ? language_after(l, place->language, '0') : place->language;
+	if (item->n_bytes > 0 && language_has_empty(l, ended)) {
+		item->data[item->n_bytes - point] = '\0';
+		uint32_t way = add(point, way_of_items(s, items, place->used, distinct_length(item->data)));
+		best = way < best ? way : best;
+	}
+	return best;
+}
+
+/* The same for any item, of which `rest` is left; LANGUAGE_NONE: it has ended, or none has begun. */
+static uint32_t of_item(struct shortest *s, const struct network_items *items, const struct place *place, uint32_t rest,
+                        bool in_string, const struct text_before *text)
+{
+	struct bytes item = {0};
+	uint32_t way = UNREACHED;
+	size_t end = text_before_bytes(text);
+	distinct_copy(text, distinct_start(text, end, in_string), end, &item);
+	if (item.failed)
+		lack_memory(s);
+	else if (in_string)
+		way = add(rest, way_of_items(s, items, place->used, (uint32_t)item.n_bytes + rest));
+	else if (place->language != LANGUAGE_NONE)
+		way = of_item_text(s, items, place, &item);
+	else
+		way = way_of_items(s, items, place->used, items->behind ? distinct_length(item.data) : 0);
+	bytes_free(&item);
+	return way;
+}
+
+/* To the end of the place's rule. */
+static uint32_t of_place(struct shortest *s, const struct matcher *m, const struct place *place,
+                         const struct text_before *text)
 {
 	const struct network *n = s->network;
-	uint32_t best = UNREACHED, after = after_stack(s, m, place->stack);
-	if (place->language == LANGUAGE_NONE) {
+	const struct network_items *items = matcher_items(m, place);
+	bool owed = items && items->owed > 0;
+	if (place->language == LANGUAGE_NONE && !owed) {
+		uint32_t best = UNREACHED;
 		for (uint32_t e = n->states[place->at].first_edge; e != NETWORK_NONE; e = n->edges[e].next) {
 			uint32_t way = n->edges[e].kind == EDGE_BYTE ? way_by(s, &n->edges[e]) : UNREACHED;
 			best = way < best ? way : best;
 		}
-		return add(best, after);
+		return best;
 	}
+	if (place->language == LANGUAGE_NONE)
+		return of_item(s, items, place, 0, false, text);
 	const struct network_edge *edge = &n->edges[place->at];
 	bool in_string = edge->kind == EDGE_STRING;
 	uint32_t length = place->partial ? begun_length(s, place, in_string) : length_of(s, place->language, in_string);
-	return add(add(length, in_string), add(s->ways[edge->to], after));
+	length = add(length, in_string);
+	return owed ? of_item(s, items, place, length, in_string, text) : add(length, s->ways[edge->to]);
 }
 
-uint32_t shortest_of(struct shortest *s, const struct matcher *m, uint32_t state)
+uint32_t shortest_of(struct shortest *s, const struct matcher *m, uint32_t state, const char *path, size_t n_path)
 {
 	uint32_t best = UNREACHED;
 	size_t n_places;
@@ -320,8 +397,9 @@ uint32_t shortest_of(struct shortest *s, const struct matcher *m, uint32_t state
 	if (matcher_accepts(m, state))
 		return 0;
 	const struct place *places = matcher_places(m, state, &n_places);
+	const struct text_before text = matcher_text(m, path, n_path);
 	for (size_t i = 0; i < n_places && !s->failed; i++) {
-		uint32_t length = of_place(s, m, &places[i]);
+		uint32_t length = add(of_place(s, m, &places[i], &text), after_stack(s, m, places[i].stack));
 		best = length < best ? length : best;
 	}
 	return s->failed || best >= UNREACHED ? SHORTEST_UNKNOWN : best;
@@ -350,6 +428,7 @@ void shortest_destroy(struct shortest *s)
 	free(s->nodes);
 	free(s->heap);
 	free(s->seen);
+	items_lengths_free(&s->items);
 	free(s);
 }
 
