@@ -78,8 +78,20 @@ def array(r, depth):
         schema["prefixItems"] = [make(r, depth - 1)]
     if r.random() < 0.3:
         schema["contains"] = scalar(r)
+    return unique(r) if r.random() < 0.3 else schema
+
+
+def unique(r):
+    """Items that differ, also to a judge who reads numbers as doubles."""
+    values = ["x", "y,", "\n", "", "xx", 1, 2.5, 10, True, None, "1"]
+    items = r.choice([{"enum": r.sample(values, r.randint(3, 11))}, string(r), {"type": ["string", "boolean", "null"], "maxLength": 1},
+                      {"type": "integer", "minimum": -3, "maximum": r.randint(1, 900)}, {"enum": ["a", [1], {"b": 2}]},
+                      {"type": "number", "multipleOf": 0.25, "minimum": -4, "maximum": r.randint(0, 99)}])
+    schema = {"type": "array", "items": items, "uniqueItems": True, "minItems": r.randint(0, 4)}
+    if r.random() < 0.5:
+        schema["maxItems"] = schema["minItems"] + r.randint(0, 4)
     if r.random() < 0.2:
-        schema = {"type": "array", "items": {"enum": [1, 2, "x", None]}, "uniqueItems": True, "minItems": r.randint(0, 3)}
+        schema["prefixItems"] = [string(r)]
     return schema
 
 

@@ -121,6 +121,22 @@ def test_streams_are_held_to_it_too(port):
     assert reason == "stop"
 
 
+@pytest.mark.parametrize("items, fields", [
+    ({"enum": ["a", "b", "ab", "a,b", 1, 1.5, None, True]}, {}), ({"type": ["string", "integer"], "maxLength": 1}, {}),
+    ({"type": "string", "maxLength": 2}, {"bad_words": ["a", "e"]}), ({"type": "string", "maxLength": 2}, {"complete": False}),
+])
+def test_items_that_must_differ_do(port, items, fields):
+    schema = {"type": "array", "items": items, "uniqueItems": True, "minItems": 8, "maxItems": 12}
+    body = dict(json_schema=schema, max_tokens=150, **fields)
+    texts = complete(port, n=4, **body)
+    assert complete(port, n=4, **body) == texts
+    for text in texts:
+        values = json.loads(text)
+        assert 8 <= len(values) <= 12 and len({json.dumps(value) for value in values}) == len(values), text
+    answer = post(port, "/execute", {"prompt": PROMPT, "json_schema": dict(schema, items={}), "stream": False})
+    assert answer.status == 400 and "/uniqueItems" in answer.body.decode()
+
+
 def test_an_unknown_format_is_told(port):
     schema = {"type": "string", "format": "colour", "maxLength": 4}
     body = dict({"messages": HELLO, "response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}, **WILD)
