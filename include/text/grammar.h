@@ -106,7 +106,8 @@ bool grammar_mask(struct grammar *grammar, const struct grammar_vocabulary *voca
 int32_t grammar_forced_token(struct grammar *grammar, const struct grammar_vocabulary *vocabulary);
 bool grammar_token(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, int32_t id) MUST_USE;
 
-/* How many tokens a shortest completion takes: of its bytes in turn the longest token that they begin with. UINT32_MAX where
+/* How many tokens a shortest completion takes: of its bytes in turn the longest token that they begin with; from an array on
+ * that owes several items that must differ (minItems, uniqueItems) as many as bytes. UINT32_MAX where
  * that is beyond the bounds, the vocabulary lacks bytes for it, or memory ran out (grammar_failed). */
 uint32_t grammar_tokens_left(struct grammar *grammar, const struct grammar_vocabulary *vocabulary);
 /* Surely no more than so many: nothing is written down to find out. UINT32_MAX likewise. */

@@ -3,7 +3,8 @@
  * Of the shortest texts the one is meant whose bytes are the least. What is left of it after some bytes is that of the state
  * they lead to, so when its tokens are counted, each the longest one that fits, taking the first of them leaves one less: what
  * could be completed in time once can be until its end. Where every byte is a token the number of bytes bounds that of tokens,
- * which mostly settles it. */
+ * which mostly settles it; and where several items are owed that must differ, of which each that comes changes what may follow,
+ * each byte of the rest counts for a token, so that no text need be written for each token that could come. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,13 +34,20 @@ static uint32_t bytes_from(struct grammar *g, uint32_t state, const char *path, 
 	return bytes;
 }
 
-/* Appends the shortest text from a state on; what is there is the path to it. */
-static bool write_shortest(struct grammar *g, uint32_t state, struct bytes *out)
+/* Does each byte of the rest count for a token? */
+static bool counts_bytes(const struct grammar *g, const struct grammar_vocabulary *v, uint32_t state)
+{
+	return v->has_bytes && matcher_owes(g->matcher, state);
+}
+
+/* Appends the shortest text from a state on, as far as its tokens count; what is there is the path to it. How many bytes are
+ * left then; UINT32_MAX where that is not found. */
+static uint32_t write_shortest(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, struct bytes *out)
 {
 	uint32_t left = bytes_from(g, state, out->data, out->n_bytes);
 	if (left > MAX_SHORTEST_BYTES)
-		return false;
-	while (left > 0) {
+		return UINT32_MAX;
+	while (left > 0 && !counts_bytes(g, v, state)) {
 		int byte = 0;
 		uint32_t next = 0;
 		size_t n_path = out->n_bytes;
@@ -52,13 +60,13 @@ static bool write_shortest(struct grammar *g, uint32_t state, struct bytes *out)
 			if (next && bytes_from(g, next, out->data, out->n_bytes) == left - 1)
 				break;
 		}
+		g->no_memory |= out->failed;
 		if (byte == N_BYTES || out->failed)
-			break; /* bounds were met */
+			return UINT32_MAX; /* bounds were met */
 		state = next;
 		left--;
 	}
-	g->no_memory |= out->failed;
-	return left == 0 && !out->failed;
+	return left;
 }
 
 static uint32_t tokens_from(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, const char *path,
@@ -67,7 +75,7 @@ static uint32_t tokens_from(struct grammar *g, const struct grammar_vocabulary *
 	struct bytes text = {0};
 	size_t n_bytes = 0;
 	bytes_append(&text, path, n_path);
-	uint32_t n = write_shortest(g, state, &text) ? 0 : UINT32_MAX;
+	uint32_t n = write_shortest(g, v, state, &text);
 	for (size_t at = n_path; at < text.n_bytes && n != UINT32_MAX; at += n_bytes) {
 		int32_t id = grammar_token_at(v, text.data + at, text.n_bytes - at);
 		n = grammar_token_bytes(v, id, &n_bytes) ? n + 1 : UINT32_MAX;
@@ -116,7 +124,7 @@ bool grammar_text_within(struct grammar *g, const struct grammar_vocabulary *v, 
 static bool may_end_at(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, const char *path,
                        size_t n_path, uint32_t n_left, struct verdicts *known)
 {
-	if (matcher_reads_back(g->matcher, state))
+	if (matcher_owes(g->matcher, state)) /* the text before counts, too */
 		return fits(g, v, state, path, n_path, n_left);
 	if (state >= known->n && !TABLE_RESERVE(known->of, known->n, known->max, state + 1 - known->n)) {
 		known->failed = true;

@@ -405,6 +405,17 @@ bool matcher_reads_back(const struct matcher *m, uint32_t state)
 	return m->states[state].reads_back;
 }
 
+bool matcher_owes(const struct matcher *m, uint32_t state)
+{
+	const struct match_state *s = &m->states[state];
+	for (uint32_t i = 0; i < s->n_places && m->network->n_items > 0; i++) {
+		const struct network_items *items = matcher_items(m, &m->places[s->first_place + i]);
+		if (items && items->owed + items->behind > 1)
+			return true;
+	}
+	return false;
+}
+
 bool matcher_accepts(const struct matcher *m, uint32_t state)
 {
 	return m->states[state].accepts;

@@ -44,6 +44,8 @@ void matcher_keep(struct matcher *matcher, uint32_t state, const char *bytes, si
 void matcher_put_off(struct matcher *matcher, bool yes);
 /* What may come from there on also depends on the text before. */
 bool matcher_reads_back(const struct matcher *matcher, uint32_t state);
+/* Several items that must differ are owed, or one after another. */
+bool matcher_owes(const struct matcher *matcher, uint32_t state);
 struct text_before matcher_text(const struct matcher *matcher, const char *path, size_t n_path);
 size_t matcher_text_bytes(const struct matcher *matcher); /* that it keeps */
 /* What is known of the array of which a place is an item, or stands between two; NULL: its items may be equal, or no more can
