@@ -16,7 +16,7 @@ struct term {
 	bool has_empty;
 	bool knows_freedom;
 	uint32_t freedom;     /* language_freedom */
-	uint32_t free_search; /* the search for it that saw the term last */
+	uint32_t free_search; /* the search for it, or for lengths, that saw the term last */
 	bool plain;           /* without both, not, multiples: it has a string unless it is NONE */
 	uint32_t a, b;        /* parts; or first and number of `words`; multiples: the residue's halves */
 	uint32_t min, max;    /* repeat; multiples: how far the number was read, and which numbers (`steps`) */

@@ -24,6 +24,7 @@ struct count {
 	struct languages *languages;
 	bool in_string;
 	uint32_t most;                 /* what is counted at most */
+	uint32_t search;               /* terms to which so many lead: longer beginnings of them add nothing */
 	struct level levels[N_LEVELS]; /* those of `length` bytes are in [length % N_LEVELS] */
 	size_t length, n_pending;
 };
@@ -70,7 +71,7 @@ static int by_term(const void *a, const void *b)
 	return (x->term > y->term) - (x->term < y->term);
 }
 
-/* Those that lead to one term together. */
+/* Those that lead to one term together, unless as many shorter ones do. */
 static void join(struct count *c, struct level *level)
 {
 	size_t kept = 0;
@@ -82,7 +83,14 @@ static void join(struct count *c, struct level *level)
 			level->list[kept - 1].n = no_more(c, (uint64_t)level->list[kept - 1].n + level->list[i].n);
 		else
 			level->list[kept++] = level->list[i];
-	level->n = kept;
+	level->n = 0;
+	for (size_t i = 0; i < kept; i++) {
+		struct term *term = &c->languages->terms[level->list[i].term];
+		if (term->free_search != c->search)
+			level->list[level->n++] = level->list[i];
+		if (level->list[i].n == c->most)
+			term->free_search = c->search;
+	}
 }
 
 static void step(struct count *c, struct beginnings from)
@@ -102,7 +110,7 @@ static void step(struct count *c, struct beginnings from)
 
 size_t language_lengths(struct languages *l, uint32_t term, bool in_string, uint32_t *lengths, size_t n)
 {
-	struct count c = {.languages = l, .in_string = in_string, .most = (uint32_t)n};
+	struct count c = {.languages = l, .in_string = in_string, .most = (uint32_t)n, .search = ++l->free_search};
 	size_t found = 0;
 	if (n > 0 && language_is_live(l, term))
 		put(&c, term, 0, 1);
