@@ -17,7 +17,7 @@
 #include "text/grammar.h"
 #include "text/tokenizer.h"
 
-enum { N_PROMPT = 40, MAX_TOKENS = 200, MAX_TEXT = 8192, N_KINDS = 8, N_ROUNDS = 60 };
+enum { N_PROMPT = 40, MAX_TOKENS = 200, MAX_TEXT = 8192, N_KINDS = 9, N_ROUNDS = 60 };
 
 static const struct source {
 	enum grammar_kind kind;
@@ -36,6 +36,9 @@ static const struct source {
     {GRAMMAR_JSON_SCHEMA, "{\"type\":\"string\",\"format\":\"date\"}"},
     {GRAMMAR_GBNF, "root ::= \"\""},
     {GRAMMAR_JSON_SCHEMA, "{\"not\":{\"type\":[\"object\",\"array\",\"string\",\"number\"]}}"},
+    {GRAMMAR_JSON_SCHEMA,
+     "{\"type\":\"array\",\"uniqueItems\":true,\"minItems\":3,\"maxItems\":9,\"items\":{\"anyOf\":[{"
+     "\"enum\":[\"order\",\"orderId\",1,12,true]},{\"type\":\"string\",\"maxLength\":2}]}}"},
 };
 
 static struct grammar *compile(const struct source *source)
