@@ -100,7 +100,7 @@ const struct network_items *matcher_items(const struct matcher *m, const struct 
 {
 	const struct network *n = m->network;
 	uint32_t state = place->language == LANGUAGE_NONE ? place->at : n->edges[place->at].to;
-	return n->states[state].items == NETWORK_NONE ? NULL : &n->items[n->states[state].items];
+	return network_items_at(n, state);
 }
 
 static bool made_reads_back(const struct matcher *m)
@@ -457,13 +457,13 @@ uint32_t matcher_outside(struct matcher *m, uint32_t state)
 	return finish_state(m);
 }
 
-static void add_order(uint32_t order, uint32_t *orders, size_t *n, size_t max)
+static void add_order(const struct network_state *state, uint32_t *orders, size_t *n, size_t max)
 {
 	for (size_t i = 0; i < *n; i++)
-		if (orders[i] == order)
+		if (orders[i] == state->about)
 			return;
-	if (order != NETWORK_NONE && *n < max)
-		orders[(*n)++] = order;
+	if (!state->has_items && state->about != NETWORK_NONE && *n < max)
+		orders[(*n)++] = state->about;
 }
 
 size_t matcher_orders(const struct matcher *m, uint32_t state, uint32_t *orders, size_t max)
@@ -473,11 +473,11 @@ size_t matcher_orders(const struct matcher *m, uint32_t state, uint32_t *orders,
 	for (uint32_t i = 0; i < s->n_places; i++) {
 		const struct place *p = &m->places[s->first_place + i];
 		if (p->language == LANGUAGE_NONE)
-			add_order(m->network->states[p->at].order, orders, &n, max);
+			add_order(&m->network->states[p->at], orders, &n, max);
 		const struct frame *frames = matcher_frames(m, p->stack, &n_frames);
 		for (size_t k = 0; k < n_frames; k++)
 			if (frames[k].to != FRAME_BOTTOM)
-				add_order(m->network->states[frames[k].to].order, orders, &n, max);
+				add_order(&m->network->states[frames[k].to], orders, &n, max);
 	}
 	return n;
 }

@@ -63,7 +63,7 @@ uint32_t matcher_outside(struct matcher *matcher, uint32_t state);
 uint32_t matcher_tidy(struct matcher *matcher, uint32_t state);
 /* Counts up whenever tidying changes the meaning of ids. */
 uint64_t matcher_age(const struct matcher *matcher);
-/* Orders of members (network_state.order) of the objects that the state's derivations stand in, doubles left out; at most
+/* Orders of members (network_order) of the objects that the state's derivations stand in, doubles left out; at most
  * max of them. */
 size_t matcher_orders(const struct matcher *matcher, uint32_t state, uint32_t *orders, size_t max);
 /* What a state is made of, [*n]; borrowed until the next step. And the frames of a stack, likewise: what an

@@ -27,8 +27,7 @@ uint32_t network_state(struct network *network)
 		network_lacks_memory(network);
 		return 0;
 	}
-	network->states[network->n_states] =
-	    (struct network_state){.first_edge = NETWORK_NONE, .order = NETWORK_NONE, .items = NETWORK_NONE};
+	network->states[network->n_states] = (struct network_state){.first_edge = NETWORK_NONE, .about = NETWORK_NONE};
 	return (uint32_t)network->n_states++;
 }
 
@@ -65,7 +64,8 @@ void network_items(struct network *network, uint32_t state, struct network_items
 		network_lacks_memory(network);
 		return;
 	}
-	network->states[state].items = (uint32_t)network->n_items;
+	network->states[state].about = (uint32_t)network->n_items;
+	network->states[state].has_items = true;
 	network->items[network->n_items++] = items;
 }
 

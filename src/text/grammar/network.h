@@ -25,10 +25,12 @@ struct network_edge {
 
 struct network_state {
 	uint32_t first_edge;
-	uint32_t order; /* of the members of an object that has its states here (network_order), or NETWORK_NONE */
-	uint32_t items; /* of an array whose items must differ, between two of them (network_items), or NETWORK_NONE */
-	bool final;     /* the rule may end here */
-	bool live;      /* set by network_trim */
+	uint32_t
+	    about; /* NETWORK_NONE, or of an object that has its states here the order of members (network_order), or ... */
+	bool
+	    has_items; /* ... between two items of an array whose items must differ what is known of the next (network_items) */
+	bool final; /* the rule may end here */
+	bool live;  /* set by network_trim */
 };
 
 /* Names of an object's members in the order they are to have; borrowed. */
@@ -70,6 +72,12 @@ uint32_t network_state(struct network *network);
 uint32_t network_rule(struct network *network); /* with a state to start from */
 void network_edge(struct network *network, uint32_t from, enum edge_kind kind, uint32_t value, uint32_t to);
 void network_items(struct network *network, uint32_t state, struct network_items items);
+/* What is known of items at a state; NULL: nothing. */
+static inline const struct network_items *network_items_at(const struct network *network, uint32_t state)
+{
+	const struct network_state *at = &network->states[state];
+	return at->has_items ? &network->items[at->about] : NULL;
+}
 /* A chain of bytes. */
 void network_bytes(struct network *network, uint32_t from, const char *bytes, size_t n_bytes, uint32_t to);
 void network_text(struct network *network, uint32_t from, const char *text, uint32_t to);

@@ -304,7 +304,7 @@ static void write_calls(struct object *o, size_t position, bool named, uint32_t 
 				schema_write_mark(o->e->schema, from, ',', before);
 				if (net->failed)
 					return;
-				net->states[before].order = net->states[from].order;
+				net->states[before].about = net->states[from].about;
 				from = before;
 			}
 			network_edge(net, from, EDGE_CALL, rule, *state_of(o, position + named, after, met | demands));
@@ -385,7 +385,7 @@ static bool make_states(struct object *o)
 		o->states[i] = network_state(net);
 		if (net->failed)
 			return false;
-		net->states[o->states[i]].order = (uint32_t)net->n_orders;
+		net->states[o->states[i]].about = (uint32_t)net->n_orders;
 	}
 	return true;
 }

@@ -233,11 +233,10 @@ static uint32_t way_of_items(struct shortest *s, const struct network_items *ite
 /* The way from a state between two items when no item came, if some must. */
 static bool is_owed(struct shortest *s, uint32_t state)
 {
-	const struct network *n = s->network;
-	uint32_t id = n->states[state].items;
-	if (id == NETWORK_NONE || n->items[id].owed == 0)
+	const struct network_items *items = network_items_at(s->network, state);
+	if (!items || items->owed == 0)
 		return false;
-	s->ways[state] = way_of_items(s, &n->items[id], LANGUAGE_NONE, 0);
+	s->ways[state] = way_of_items(s, items, LANGUAGE_NONE, 0);
 	return true;
 }
 
