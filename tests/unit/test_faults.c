@@ -171,8 +171,9 @@ static const struct {
      "\"tool\",\"name\":\"f\"},\"tools\":[{\"name\":\"f\",\"input_schema\":" TOOL_SCHEMA "}]}"},
     {&ollama_chat_dialect, "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"format\":\"json\",\"options\":"
                            "{\"num_predict\":12,\"seed\":1,\"temperature\":1}}"},
-    {&ollama_generate_dialect,
-     "{\"prompt\":\"Once\",\"raw\":true,\"format\":" SCHEMA ",\"options\":{\"num_predict\":24,\"seed\":1}}"},
+    {&ollama_generate_dialect, "{\"prompt\":\"Once\",\"raw\":true,\"format\":{\"type\":\"array\",\"items\":{\"type\":["
+                               "\"string\",\"integer\"],\"maxLength\":3},"
+                               "\"uniqueItems\":true,\"minItems\":4},\"options\":{\"num_predict\":24,\"seed\":1}}"},
     {&worker_dialect, "{\"prompt\":\"Once\",\"max_tokens\":12,\"seed\":3,\"temperature\":2,\"guided_regex\":"
                       "\"(?!ab)[a-f]{2,4}(-|\\\\d\\\\.)\\\\p{Lu}?$\",\"complete\":true}"},
 };
