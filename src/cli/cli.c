@@ -7,9 +7,9 @@
 
 #include "base/log.h"
 #include "base/platform.h"
-#include "cli/chat/screen.h"
 #include "cli/commands.h"
 #include "cli/option_values.h"
+#include "cli/screen.h"
 #include "cli/setup.h"
 #include "cli/version.h"
 #include "worker/worker.h"

@@ -8,8 +8,8 @@
 #include "base/json.h"
 #include "base/platform.h"
 #include "base/topology.h"
-#include "cli/chat/screen.h"
 #include "cli/commands.h"
+#include "cli/screen.h"
 #include "kernels/ceilings.h"
 #include "kernels/kernels.h"
 

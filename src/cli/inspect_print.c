@@ -5,8 +5,8 @@
 
 #include "base/bytes.h"
 #include "base/json.h"
-#include "cli/chat/screen.h"
 #include "cli/inspect.h"
+#include "cli/screen.h"
 #include "kernels/convert.h"
 
 enum { TOTAL_COLUMN = 43 };

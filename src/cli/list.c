@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "base/json.h"
-#include "cli/chat/screen.h"
 #include "cli/commands.h"
 #include "cli/fit.h"
+#include "cli/screen.h"
 #include "cli/stores/stores.h"
 
 enum {

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/chat/screen.h"
 #include "cli/config_file.h"
 #include "cli/option_values.h"
+#include "cli/screen.h"
 
 enum { VARIABLE_BYTES = 64, QUOTE_BYTES = 100 };
 

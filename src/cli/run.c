@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "cli/chat/chat.h"
-#include "cli/chat/screen.h"
 #include "cli/commands.h"
 #include "cli/fit.h"
+#include "cli/screen.h"
 #include "cli/setup.h"
 #include "cli/stores/stores.h"
 

@@ -9,8 +9,8 @@
 
 #include <sys/stat.h>
 
-#include "cli/chat/screen.h"
 #include "cli/chat/talk.h"
+#include "cli/screen.h"
 #include "folder_fixture.h"
 
 /* ---- harmless text ---- */

@@ -4,10 +4,10 @@
 
 #include "cli/chat/interrupts.h"
 #include "cli/chat/lines.h"
-#include "cli/chat/screen.h"
 #include "cli/chat/talk.h"
 #include "cli/chat/turn.h"
 #include "cli/options.h"
+#include "cli/screen.h"
 
 struct chat {
 	struct options options; /* as the command line gave them, and /set changed them */

@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "cli/chat/interrupts.h"
-#include "cli/chat/screen.h"
+#include "cli/screen.h"
 
 enum { LINES_MAX_BYTES = 16 << 20 }; /* of one line */
 

@@ -1,5 +1,5 @@
 /* Text on a terminal (screen.h). */
-#include "cli/chat/screen.h"
+#include "cli/screen.h"
 
 #include <langinfo.h>
 #include <limits.h>

@@ -9,8 +9,8 @@
  * On a terminal whose locale has another character set than UTF-8 text is written in that; what it lacks is a '?'. The C locale
  * names none and is taken for UTF-8.
  */
-#ifndef TALLOW_CLI_CHAT_SCREEN_H
-#define TALLOW_CLI_CHAT_SCREEN_H
+#ifndef TALLOW_CLI_SCREEN_H
+#define TALLOW_CLI_SCREEN_H
 
 #include <locale.h>
 #include <stdarg.h>
