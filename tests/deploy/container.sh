@@ -66,15 +66,13 @@ stop_it() {
 stop_it
 
 # As README has it: in a network of its own, one port of it published on the loopback of this machine.
-if container=$(podman "${engine[@]}" run -d -p "127.0.0.1:$port:8080" "${limits[@]}" "${safe[@]}" -e TALLOW_API_KEY=$key "$name" 2>"$folder/why"); then
-	curl -fsS --retry 300 --retry-delay 1 --retry-all-errors -o /dev/null -H "Authorization: Bearer $key" "$url/v1/ready" 2>/dev/null || fail "the published port does not answer"
-	[ "$(curl -s -o /dev/null -w '%{http_code}' "$url/execute" -d '{"prompt":"x"}')" = 401 ] || fail "no key is asked for at the published port"
-	curl -fsSN -H "Authorization: Bearer $key" "$url/execute" -d '{"prompt":"Once upon a time","max_tokens":20}' >"$folder/stream"
-	grep -q '^event: end' "$folder/stream" || fail "/execute does not stream through the published port"
-	stop_it
-	echo "container.sh: the same through a published port"
-else
-	echo "container.sh: no port could be published here: $(tail -1 "$folder/why")"
-fi
+container=$(podman "${engine[@]}" run -d -p "127.0.0.1:$port:8080" "${limits[@]}" "${safe[@]}" -e TALLOW_API_KEY=$key "$name" 2>"$folder/why") ||
+	fail "no port could be published: $(tail -1 "$folder/why")"
+curl -fsS --retry 300 --retry-delay 1 --retry-all-errors -o /dev/null -H "Authorization: Bearer $key" "$url/v1/ready" 2>/dev/null || fail "the published port does not answer"
+[ "$(curl -s -o /dev/null -w '%{http_code}' "$url/execute" -d '{"prompt":"x"}')" = 401 ] || fail "no key is asked for at the published port"
+curl -fsSN -H "Authorization: Bearer $key" "$url/execute" -d '{"prompt":"Once upon a time","max_tokens":20}' >"$folder/stream"
+grep -q '^event: end' "$folder/stream" || fail "/execute does not stream through the published port"
+stop_it
+echo "container.sh: the same through a published port"
 container=
 echo "container.sh: $bytes bytes; served as nobody on a root that is only read; $sandbox"

@@ -25,10 +25,10 @@ struct network_edge {
 
 struct network_state {
 	uint32_t first_edge;
-	uint32_t
-	    about; /* NETWORK_NONE, or of an object that has its states here the order of members (network_order), or ... */
-	bool
-	    has_items; /* ... between two items of an array whose items must differ what is known of the next (network_items) */
+	/* NETWORK_NONE; or, of an object that has its states here, the order of members (network_order); or (`has_items`), between
+	 * two items of an array whose items must differ, what is known of the next (network_items). */
+	uint32_t about;
+	bool has_items;
 	bool final; /* the rule may end here */
 	bool live;  /* set by network_trim */
 };
