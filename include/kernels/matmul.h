@@ -61,7 +61,7 @@ struct matmul_input {
 	int64_t n_in;
 	const float *x;  /* [n_rows, n_in], dense; aligned to 64 bytes */
 	enum dtype type; /* weight type it is prepared for */
-	bool fine;       /* keeps what rounding to 8 bits takes away, whatever the compute */
+	bool fine;       /* rounded to 15 bits instead of 8, whatever the compute */
 	void *prepared;  /* matmul_input_bytes(...) aligned to 64; what it holds is the kernels' business */
 };
 

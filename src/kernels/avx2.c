@@ -18,5 +18,6 @@
 #define SET_QUANT       avx2_quant
 #define SET_SPLIT_DOT   avx2_split_dot
 #define SET_SPLIT_ROW   avx2_split_row
+#define FINE_PLANES     false
 #include "kernels/vector_body.inc"
 #endif

@@ -2,7 +2,7 @@
  *
  * vpmaddubsw adds two products in 16 bits and saturates, which values of few bits are too small for: several steps fit a sum in
  * 16 bits (4 bits: all 8 of a group, 8 * 2 * 15 * 127 < 2^15) before it is folded into one of 32. Values that take a byte
- * become signed, and their sign moves to the activations: 2 * 128 * 127 just fits.
+ * would need two more instructions; vpmaddwd multiplies them by fine activations in as many as vpmaddubsw takes with its folding.
  */
 #if defined(__x86_64__)
 #pragma GCC target("avx2,fma,f16c")
@@ -10,30 +10,12 @@
 
 #define QUANT_FUNCTION avx2_quant
 
-ALWAYS_INLINE bool is_wide(const enum dtype type)
-{
-	return quant_largest(type) == 255;
-}
-
-#define QUANT_STEPS(type) (is_wide(type) ? 1 : 0x7fff / (2 * 127 * quant_largest(type)))
-
-ALWAYS_INLINE qi quant_weights(const enum dtype type, qi low, qi high, const int word)
-{
-	qi stored = quant_stored(type, low, high, word);
-	return is_wide(type) ? _mm256_xor_si256(stored, _mm256_set1_epi8((char)0x80)) : stored;
-}
-
-ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
-{
-	return is_wide(type) ? _mm256_setzero_si256() : _mm256_set1_epi32(first);
-}
-
-ALWAYS_INLINE qi quant_step(const enum dtype type, qi sum, qi w, qi x)
-{
-	if (is_wide(type))
-		return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-	return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
-}
+#define QUANT_FINE_ONLY(type)                quant_is_wide(type)
+#define QUANT_STEPS(type)                    (0x7fff / (2 * 127 * quant_largest(type)))
+#define quant_weights(type, low, high, word) quant_stored(type, low, high, word)
+#define quant_start(type, first)             ((void)(type), _mm256_set1_epi32(first))
+#define quant_step(type, sum, w, x)          ((void)(type), _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x)))
+#define quant_step_pairs(sum, w, x)          _mm256_add_epi32(sum, _mm256_madd_epi16(w, x))
 
 #define quant_ones() _mm256_set1_epi16(1)
 

@@ -5,5 +5,6 @@
 
 #define QUANT_FUNCTION avx2_vnni_quant
 #define QUANT_DPBUSD   _mm256_dpbusd_avx_epi32
+#define QUANT_DPWSSD   _mm256_dpwssd_avx_epi32
 #include "kernels/avx2_vnni_body.inc"
 #endif

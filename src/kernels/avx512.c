@@ -15,5 +15,6 @@
 #define TILE_FEW_ROWS   3
 #define SET_OBJECT      avx512_set
 #define SET_QUANT       avx512_quant
+#define FINE_PLANES     false
 #include "kernels/vector_body.inc"
 #endif

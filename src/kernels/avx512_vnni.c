@@ -6,18 +6,9 @@
 #define QUANT_FUNCTION avx512_vnni_quant
 
 #define quant_weights(type, low, high, word) quant_stored(type, low, high, word)
-
-ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
-{
-	(void)type;
-	return _mm512_set1_epi32(first);
-}
-
-ALWAYS_INLINE qi quant_step(const enum dtype type, qi sum, qi w, qi x)
-{
-	(void)type;
-	return _mm512_dpbusd_epi32(sum, w, x);
-}
+#define quant_start(type, first)             ((void)(type), _mm512_set1_epi32(first))
+#define quant_step(type, sum, w, x)          ((void)(type), _mm512_dpbusd_epi32(sum, w, x))
+#define quant_step_pairs(sum, w, x)          _mm512_dpwssd_epi32(sum, w, x)
 
 #include "kernels/quant_body.inc"
 #endif

@@ -61,9 +61,9 @@ struct kernel_set {
 
 	/* Weights in few bits; the same bits in every set (quant.h). */
 	quant_function *quant;
-	/* Rounds a row of n activations to ceil(n / 32) groups for weights of this type, and what that took away, too, unless
-	 * low is NULL: x = high + low. */
-	void (*quantise_row)(struct quant_group *high, struct quant_group *low, const float *x, int64_t n, enum dtype type);
+	bool wide_is_fine; /* `quant` has no loops for values of a byte times 8 bits: 16-bit products are no slower */
+	/* Rounds a row of n activations to ceil(n / 32) groups for weights of this type: struct quant_group, or quant_fine_group. */
+	void (*quantise_row)(void *groups, bool fine, const float *x, int64_t n, enum dtype type);
 	/* Rounds one block of weights, given a lane per output, to Q8 or Q4; w and block are aligned to 64 bytes. */
 	void (*quantise_block)(enum dtype type, const float w[QUANT_GROUP][QUANT_OUTPUTS], unsigned char *block,
 	                       uint16_t *scales);
@@ -101,6 +101,7 @@ struct kernels_inner {
 	bool amx;               /* bf16 weights, and prefill of quantised ones, go through tiles (kernels/amx.h) */
 	dot_function *bf16_dot; /* NULL: bf16 weights are widened */
 	quant_function *quant;  /* the set's, or a faster one that this CPU has; NULL: quantised weights are widened */
+	bool wide_is_fine;      /* kernel_set's, of `quant` */
 	int n_threads;
 	size_t scratch_stride; /* bytes of scratch of one worker */
 	unsigned char *scratch;

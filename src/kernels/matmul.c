@@ -19,12 +19,11 @@ enum {
 	NARROW_OUTPUTS = 512, /* narrower weights are cut finer, for the sake of more tasks */
 };
 
-/* Activations for weights of few bits: rounded, and what that took away. */
-enum { QUANT_PLANES = 2 };
-
-static bool has_planes(const struct kernels *kernels, const struct matmul_input *input)
+/* Whether activations for weights of few bits are rounded to 15 bits instead of 8. */
+static bool is_fine(const struct kernels *kernels, const struct matmul_input *input)
 {
-	return input->fine || kernels->compute == COMPUTE_FINE;
+	return input->fine || kernels->compute == COMPUTE_FINE ||
+	       (kernels->inner->wide_is_fine && quant_is_wide(input->type));
 }
 
 /* ---- rows ---- */
@@ -41,16 +40,15 @@ static void prepare_split(const struct prepared_row *row)
 	row->kernels->inner->set->split_row((void *)row->out, row->x, row->n_in);
 }
 
-/* Two planes, each as a row of its own; room for both in any case. */
+/* Room for fine groups in any case. */
 static size_t quant_row_bytes(int64_t n_in)
 {
-	return QUANT_PLANES * ((size_t)quant_groups(n_in) + 1) * sizeof(struct quant_group);
+	return ((size_t)quant_groups(n_in) + 1) * sizeof(struct quant_fine_group);
 }
 
 static void prepare_quant(const struct prepared_row *row)
 {
-	unsigned char *rest = row->has_planes ? row->out + row->stride_bytes / QUANT_PLANES : NULL;
-	row->kernels->inner->set->quantise_row((void *)row->out, (void *)rest, row->x, row->n_in, row->type);
+	row->kernels->inner->set->quantise_row(row->out, row->fine, row->x, row->n_in, row->type);
 }
 
 /* ---- columns ---- */
@@ -61,61 +59,26 @@ static int64_t sgemm_columns(const struct region *region, const struct weight *w
 	return weight->n_out < NARROW_OUTPUTS ? TILE_COLUMNS_NARROW : TILE_COLUMNS;
 }
 
-/* Rows whose planes are multiplied at once: few, while weights come from memory, and then whole tiles of every set. */
-enum { QUANT_FEW_ROWS = DOT_FEW_ROWS / QUANT_PLANES, QUANT_MANY_ROWS = 24 };
-
-static struct quant_product quant_product_of(const struct region *region, struct columns columns, int first, int n_rows)
-{
-	const struct weight *weight = region->weights[columns.index];
-	uint16_t *scales;
-	const unsigned char *strip = weight_strip(weight, columns.first, &scales);
-	return (struct quant_product){
-	    .x = prepared_at(region, first),
-	    .x_stride = region->prepared_stride / sizeof(struct quant_group),
-	    .n_rows = n_rows,
-	    .w = strip,
-	    .scales = scales,
-	    .n_outputs = (int)columns.n,
-	    .n_groups = quant_groups(weight->n_in),
-	    .out = output_at(region, columns, first),
-	    .out_stride = (size_t)weight->n_out,
-	};
-}
-
-/* The planes of a row are two rows of one product, so that weights are read once, and what comes of them is added. */
-static void multiply_planes(const struct region *region, struct columns columns, int first, int n_rows)
-{
-	float planes[QUANT_PLANES * QUANT_MANY_ROWS][DOT_CHUNK];
-	struct quant_product product = quant_product_of(region, columns, first, n_rows);
-	float *out = product.out;
-	size_t out_stride = product.out_stride;
-	product.x_stride /= QUANT_PLANES;
-	product.n_rows *= QUANT_PLANES;
-	product.out = planes[0];
-	product.out_stride = DOT_CHUNK;
-	region->kernels->inner->quant(region->weights[columns.index]->type, &product);
-	for (int row = 0; row < n_rows; row++, out += out_stride) {
-		memcpy(out, planes[QUANT_PLANES * row], (size_t)columns.n * sizeof *out);
-		region->kernels->add(out, planes[QUANT_PLANES * row + 1], columns.n);
-	}
-}
-
 static void quant_span(const struct region *region, const struct row_span *span, struct columns columns,
                        const float *widened)
 {
 	(void)widened;
-	if (!has_planes(region->kernels, region->input)) {
-		struct quant_product product = quant_product_of(region, columns, span->first, span->n_rows);
-		region->kernels->inner->quant(region->weights[columns.index]->type, &product);
-		return;
-	}
-	int end = span->first + span->n_rows, most = span->n_rows > QUANT_FEW_ROWS ? QUANT_MANY_ROWS : QUANT_FEW_ROWS;
-	for (int64_t column = 0; column < columns.n; column += DOT_CHUNK) {
-		int64_t left = columns.n - column;
-		struct columns piece = {columns.index, columns.first + column, left < DOT_CHUNK ? left : DOT_CHUNK};
-		for (int row = span->first; row < end; row += most)
-			multiply_planes(region, piece, row, end - row < most ? end - row : most);
-	}
+	const struct weight *weight = region->weights[columns.index];
+	uint16_t *scales;
+	const unsigned char *strip = weight_strip(weight, columns.first, &scales);
+	struct quant_product product = {
+	    .x = prepared_at(region, span->first),
+	    .x_stride_bytes = region->prepared_stride,
+	    .fine = is_fine(region->kernels, region->input),
+	    .n_rows = span->n_rows,
+	    .w = strip,
+	    .scales = scales,
+	    .n_outputs = (int)columns.n,
+	    .n_groups = quant_groups(weight->n_in),
+	    .out = output_at(region, columns, span->first),
+	    .out_stride = (size_t)weight->n_out,
+	};
+	region->kernels->inner->quant(weight->type, &product);
 }
 
 static void dot_span(const struct region *region, const struct row_span *span, struct columns columns,
@@ -205,7 +168,7 @@ static const struct product_path paths[] = {
     /* The same with activations rounded to bf16. */
     [PATH_BF16_DOT] = {"bf16 dot", ARITHMETIC_BF16, BITS_BF16_DOT, .tile_rows = 1, .row_bytes = bf16_row_bytes,
                        .prepare = prepare_bf16, .multiply = bf16_dot_span},
-    /* Exact integers; activations rounded to 8 bits, and of fine ones what that took away, too. */
+    /* Exact integers; activations rounded to 8 bits, fine ones to 15. */
     [PATH_QUANT] = {"integers", ARITHMETIC_INT8, BITS_QUANT, .tile_rows = 1, .row_bytes = quant_row_bytes,
                     .prepare = prepare_quant, .multiply = quant_span},
     /* OpenBLAS on weights widened to f32, always in the same tiles (kernels/matmul.h says why). */
@@ -279,14 +242,13 @@ static size_t prepared_row_bytes(const struct product_path *path, int64_t n_in)
 	return path->row_bytes ? path->row_bytes(n_in) : 0;
 }
 
-/* From one prepared row to the next, whatever its phase: a whole number of groups and of cache lines. */
+/* From one prepared row to the next, whatever its phase: a whole number of cache lines. */
 static size_t prepared_stride(const struct kernels *kernels, enum dtype type, int64_t n_in)
 {
-	enum { COMMON_BYTES = 8 * sizeof(struct quant_group) };
-	_Static_assert(COMMON_BYTES % 64 == 0, "groups fill cache lines");
+	enum { CACHE_LINE = 64 };
 	size_t decode = prepared_row_bytes(product_path(kernels, type, ROWS_DECODE), n_in);
 	size_t prefill = prepared_row_bytes(product_path(kernels, type, ROWS_PREFILL), n_in);
-	return decode == prefill ? decode : round_up(decode > prefill ? decode : prefill, COMMON_BYTES);
+	return decode == prefill ? decode : round_up(decode > prefill ? decode : prefill, CACHE_LINE);
 }
 
 size_t matmul_input_bytes(const struct kernels *kernels, enum dtype type, int n_rows, int64_t n_in)
@@ -323,7 +285,7 @@ static void prepare_rows(void *context, int task, int worker)
 			    .out = (unsigned char *)input->prepared + (size_t)row * prepare->stride_bytes,
 			    .stride_bytes = prepare->stride_bytes,
 			    .row = row,
-			    .has_planes = has_planes(prepare->kernels, input),
+			    .fine = is_fine(prepare->kernels, input),
 			});
 	}
 }

@@ -14,5 +14,6 @@
 #define TILE_ONE_ROW    4
 #define SET_OBJECT      neon_set
 #define SET_QUANT       neon_quant
+#define FINE_PLANES     true
 #include "kernels/vector_body.inc"
 #endif

@@ -46,7 +46,7 @@ struct prepared_row {
 	unsigned char *out;
 	size_t stride_bytes; /* from row to row */
 	int row;             /* of the buffer: rows that are interleaved share a block of 16 */
-	bool has_planes;     /* of few bits: what rounding takes away is kept, as a second row behind the first */
+	bool fine;           /* for weights of few bits: rounded to 15 bits instead of 8 */
 };
 
 /* What a row's bits come from. Two paths of one kind give the same, so that a row's phase does not show. */

@@ -56,6 +56,7 @@ enum {
 	QUANT_ROW_BYTES = 4 * QUANT_OUTPUTS,
 	QUANT_SUPER_GROUPS = 8, /* of a super-block */
 	QUANT_SUPER = QUANT_SUPER_GROUPS * QUANT_GROUP,
+	QUANT_FINE_LARGEST = 127 * 128,         /* of fine activations */
 	QUANT_HEAD_FACTORS = 4 * QUANT_OUTPUTS, /* where the factors begin in the head of a super-block */
 	QUANT_HEAD_BYTES = QUANT_HEAD_FACTORS + QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS,
 };
@@ -119,9 +120,21 @@ static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
 
 /* x = scale * value; offset: quant_offset of the values. */
 struct quant_group {
-	int8_t values[QUANT_GROUP];
 	float scale;
 	int32_t offset;
+	int8_t values[QUANT_GROUP];
+};
+
+/* The same in QUANT_FINE_LARGEST steps to each side. Products of 16 bits want inputs 4w and 4w+2 of a word side by side, then 4w+1 and 4w+3;
+ * those of 8 bits a value's two halves, value = 128 * high + low, in planes. */
+struct quant_fine_group {
+	float scale;
+	int32_t offsets[2]; /* quant_set_fine_offsets */
+	int32_t unused;
+	union {
+		int16_t pairs[QUANT_GROUP];
+		int8_t planes[2][QUANT_GROUP];
+	};
 };
 
 /* 32 keys or values of one head: scale * value. Rounded with the scale in f32, read with it in f16. */
@@ -132,8 +145,9 @@ struct kv_block {
 
 /* out[r * out_stride + c] = row r of x . output c of the weights */
 struct quant_product {
-	const struct quant_group *x;
-	size_t x_stride; /* groups from row to row */
+	const void *x; /* struct quant_group, or quant_fine_group where fine */
+	size_t x_stride_bytes;
+	bool fine;
 	int n_rows;
 	const unsigned char *w; /* the first of ceil(n_outputs / 16) strips of blocks */
 	const uint16_t *scales; /* NULL for super-blocks */
@@ -180,10 +194,33 @@ static inline int quant_largest(enum dtype type)
 	return levels == LEVELS_NL ? 255 : levels == LEVELS_E2M1 ? 24 : (1 << quant_bits(type)) - 1;
 }
 
+static inline bool quant_is_wide(enum dtype type)
+{
+	return quant_largest(type) == 255;
+}
+
 /* Parts of a group that have a scale each: 1 or 2. */
 static inline int quant_parts(enum dtype type)
 {
 	return QUANT_GROUP / quant_of(type)->scale_inputs;
+}
+
+static inline int32_t quant_float_bits(float number)
+{
+	union {
+		float number;
+		int32_t bits;
+	} u = {.number = number};
+	return u.bits;
+}
+
+static inline float quant_bits_float(int32_t bits)
+{
+	union {
+		int32_t bits;
+		float number;
+	} u = {.bits = bits};
+	return u.number;
 }
 
 /* What a product needs to know about a group of activations, from the sums of its halves, of at most 16 * 127 each. With two
@@ -191,31 +228,56 @@ static inline int quant_parts(enum dtype type)
  * integer, to be taken away. */
 static inline int32_t quant_offset(enum dtype type, float scale, int32_t low_sum, int32_t high_sum)
 {
-	union {
-		float number;
-		int32_t bits;
-	} below = {.number = -scale * (float)(low_sum + high_sum)};
 	if (quant_parts(type) == 2)
 		return (int32_t)((uint32_t)low_sum & 0xffff) | high_sum * 65536;
-	return quant_of(type)->minimum ? below.bits : -quant_of(type)->zero * (low_sum + high_sum);
+	int32_t sum = low_sum + high_sum;
+	return quant_of(type)->minimum ? quant_float_bits(-scale * (float)sum) : -quant_of(type)->zero * sum;
+}
+
+/* The same of fine activations, where each part has its own: with two parts the sums. */
+static inline void quant_set_fine_offsets(struct quant_fine_group *x, enum dtype type, int32_t low_sum,
+                                          int32_t high_sum)
+{
+	x->offsets[0] = quant_parts(type) == 2 ? low_sum : quant_offset(type, x->scale, low_sum, high_sum);
+	x->offsets[1] = quant_parts(type) == 2 ? high_sum : 0;
+}
+
+static inline size_t quant_group_bytes(bool fine)
+{
+	return fine ? sizeof(struct quant_fine_group) : sizeof(struct quant_group);
+}
+
+/* The sum of the activations of one of two parts. */
+static inline int32_t quant_part_sum(bool fine, const void *x, int part)
+{
+	if (fine)
+		return ((const struct quant_fine_group *)x)->offsets[part];
+	return (int16_t)(((const struct quant_group *)x)->offset >> 16 * part);
+}
+
+static inline int32_t quant_only_offset(bool fine, const void *x)
+{
+	return fine ? ((const struct quant_fine_group *)x)->offsets[0] : ((const struct quant_group *)x)->offset;
+}
+
+static inline float quant_x_scale(bool fine, const void *x)
+{
+	return fine ? ((const struct quant_fine_group *)x)->scale : ((const struct quant_group *)x)->scale;
 }
 
 /* What the minimum of a part of a group is multiplied by. */
-static inline float quant_below(enum dtype type, const struct quant_group *x, int part)
+static inline float quant_below(enum dtype type, bool fine, const void *x, int part)
 {
-	union {
-		int32_t bits;
-		float number;
-	} below = {.bits = x->offset};
-	return quant_parts(type) == 2 ? -x->scale * (float)(int16_t)(x->offset >> 16 * part) : below.number;
+	return quant_parts(type) == 2 ? -quant_x_scale(fine, x) * (float)quant_part_sum(fine, x, part)
+	                              : quant_bits_float(quant_only_offset(fine, x));
 }
 
 /* Where the integer of a part of a group starts. */
-static inline int32_t quant_first(enum dtype type, int32_t offset, int part)
+static inline int32_t quant_first(enum dtype type, bool fine, const void *x, int part)
 {
 	if (quant_of(type)->zero == 0)
 		return 0;
-	return quant_parts(type) == 2 ? -quant_of(type)->zero * (int16_t)(offset >> 16 * part) : offset;
+	return quant_parts(type) == 2 ? -quant_of(type)->zero * quant_part_sum(fine, x, part) : quant_only_offset(fine, x);
 }
 
 /* Bytes of 16 outputs x 32 inputs. */
@@ -323,6 +385,22 @@ static inline struct quant_scale quant_scale(enum dtype type, const uint16_t *sc
 		made.minimum_factor = factor >> 4;
 	}
 	return made;
+}
+
+/* Value k of a group of fine activations. */
+static inline void quant_set_fine(struct quant_fine_group *x, bool planes, int k, int32_t value)
+{
+	int32_t high = (value + 64) >> 7;
+	if (planes) {
+		x->planes[0][k] = (int8_t)high;
+		x->planes[1][k] = (int8_t)(value - 128 * high);
+	} else
+		x->pairs[k / 4 * 4 + k % 2 * 2 + k % 4 / 2] = (int16_t)value;
+}
+
+static inline int32_t quant_fine_value(const struct quant_fine_group *x, bool planes, int k)
+{
+	return planes ? 128 * x->planes[0][k] + x->planes[1][k] : x->pairs[k / 4 * 4 + k % 2 * 2 + k % 4 / 2];
 }
 
 static inline int quant_groups(int64_t n_in)

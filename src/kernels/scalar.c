@@ -79,9 +79,11 @@ static float load_element(const unsigned char *bytes, enum dtype type, int64_t i
 
 static void scalar_widen(float *out, const void *stored, enum dtype type, int64_t n);
 static void scalar_narrow(void *stored, enum dtype type, const float *x, int64_t n);
-#define NARROW scalar_narrow
-#define WIDEN  scalar_widen
+#define NARROW      scalar_narrow
+#define WIDEN       scalar_widen
+#define FINE_PLANES false
 #include "kernels/quantise_body.inc"
+#undef FINE_PLANES
 
 static void scalar_widen(float *out, const void *stored, enum dtype type, int64_t n)
 {
@@ -169,34 +171,35 @@ static void dot_bf16(const struct dot_block *block)
 /* ---- few bits ---- */
 
 /* One row by one output of a group. */
-static float quant_output(enum dtype type, const struct quant_group *x, const unsigned char *block,
+static float quant_output(enum dtype type, bool fine, const void *x, const unsigned char *block,
                           const struct quant_scale *parts, int lane, float total)
 {
 	const int inputs = quant_of(type)->scale_inputs, n_parts = quant_parts(type);
-	int32_t integer = 0;
+	float integer = 0;
 	for (int part = 0; part < n_parts; part++) {
 		int32_t sum = 0;
 		for (int k = part * inputs; k < (part + 1) * inputs; k++)
-			sum += quant_value(type, block, lane, k) * x->values[k];
-		integer += sum * (n_parts == 2 ? parts[part].factor : 1);
+			sum += quant_value(type, block, lane, k) *
+			       (fine ? quant_fine_value(x, false, k) : ((const struct quant_group *)x)->values[k]);
+		integer = n_parts == 1 ? (float)sum : fmaf((float)sum, (float)parts[part].factor, integer);
 	}
-	total = fmaf((float)integer * x->scale, parts[0].scale * (n_parts == 2 ? 1 : (float)parts[0].factor), total);
+	total = fmaf(integer * quant_x_scale(fine, x), parts[0].scale * (n_parts == 2 ? 1 : (float)parts[0].factor), total);
 	for (int part = 0; part < n_parts && quant_of(type)->minimum; part++)
-		total = fmaf(quant_below(type, x, part), parts[part].minimum * (float)parts[part].minimum_factor, total);
+		total = fmaf(quant_below(type, fine, x, part), parts[part].minimum * (float)parts[part].minimum_factor, total);
 	return total;
 }
 
 /* One row by 16 outputs. */
-static void quant_outputs(enum dtype type, const struct quant_group *x, const unsigned char *strip,
+static void quant_outputs(enum dtype type, bool fine, const unsigned char *x, const unsigned char *strip,
                           const uint16_t *scales, int n_groups, float *total)
 {
-	for (int group = 0; group < n_groups; group++, x++) {
+	for (int group = 0; group < n_groups; group++, x += quant_group_bytes(fine)) {
 		const unsigned char *head, *block = quant_block(type, strip, group, &head);
 		for (int lane = 0; lane < QUANT_OUTPUTS; lane++) {
 			struct quant_scale parts[2] = {{0}};
 			for (int part = 0; part < quant_parts(type); part++)
 				parts[part] = quant_scale(type, scales, head, group, lane, part);
-			total[lane] = quant_output(type, x, block, parts, lane, total[lane]);
+			total[lane] = quant_output(type, fine, x, block, parts, lane, total[lane]);
 		}
 	}
 }
@@ -207,7 +210,8 @@ void scalar_quant(enum dtype type, const struct quant_product *p)
 		for (int o = 0; o < p->n_outputs; o += QUANT_OUTPUTS) {
 			size_t index = (size_t)(o / QUANT_OUTPUTS);
 			float total[QUANT_OUTPUTS] = {0};
-			quant_outputs(type, p->x + (size_t)r * p->x_stride, p->w + index * quant_strip_bytes(type, p->n_groups),
+			quant_outputs(type, p->fine, (const unsigned char *)p->x + (size_t)r * p->x_stride_bytes,
+			              p->w + index * quant_strip_bytes(type, p->n_groups),
 			              p->scales ? p->scales + index * (size_t)quant_strip_scales(type, p->n_groups) : NULL,
 			              p->n_groups, total);
 			int n = p->n_outputs - o < QUANT_OUTPUTS ? p->n_outputs - o : QUANT_OUTPUTS;

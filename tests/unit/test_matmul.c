@@ -19,7 +19,7 @@ static const struct shape shapes[] = {{1, 1},   {3, 5},    {31, 9},   {33, 41}, 
                                       {257, 3}, {64, 130}, {200, 83}, {512, 520}};
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-enum rounding { NO_ROUNDING, TO_BF16, BOTH_TO_BF16, TO_8_BITS, TO_TWO_PLANES };
+enum rounding { NO_ROUNDING, TO_BF16, BOTH_TO_BF16, TO_8_BITS, TO_15_BITS };
 
 /* A weight of any type, at an address that is no multiple of anything, and its values in f32. */
 struct matrix {
@@ -171,7 +171,7 @@ static void multiply(const struct kernels *set, struct pool *pool, const struct 
 
 /* Sums of n products in any order, with or without FMA, are off by at most n * 2^-24 * sum |x w| and a little; bf16
  * activations add their own rounding, 2^-8 of each term, bf16 weights the same, and 8-bit ones half a step of their group's scale,
- * of which a second plane leaves a 127th half: the sum of what is left over is another sum. */
+ * of which 15 bits leave a 128th. */
 static void check_row(const struct matrix *matrix, const float *x, const float *bias, const float *out,
                       enum rounding rounding)
 {
@@ -191,11 +191,11 @@ static void check_row(const struct matrix *matrix, const float *x, const float *
 			magnitude += fabs(term);
 		}
 		double bound =
-		    (double)(n_in + 2) * 0x1p-24 * magnitude * 1.02 + (rounding == TO_BF16         ? 0x1p-8 * magnitude * 1.01
-		                                                       : rounding == BOTH_TO_BF16  ? 0x1p-7 * magnitude * 1.01
-		                                                       : rounding == TO_8_BITS     ? steps * 1.001
-		                                                       : rounding == TO_TWO_PLANES ? steps * 1.001 / 254
-		                                                                                   : 0);
+		    (double)(n_in + 2) * 0x1p-24 * magnitude * 1.02 + (rounding == TO_BF16        ? 0x1p-8 * magnitude * 1.01
+		                                                       : rounding == BOTH_TO_BF16 ? 0x1p-7 * magnitude * 1.01
+		                                                       : rounding == TO_8_BITS    ? steps * 1.001
+		                                                       : rounding == TO_15_BITS   ? steps * 1.001 / 128
+		                                                                                  : 0);
 		assert_true(fabs(out[c] - sum) <= bound);
 	}
 }
@@ -370,7 +370,8 @@ static void check_type(struct context *context, enum isa isa, enum compute compu
 	enum product_bits bits = product_path(context->set, type, ROWS_DECODE)->bits;
 	bool rounded = bits != BITS_DOT && bits != BITS_SPLIT_DOT;
 	assert_false(rounded && (compute == COMPUTE_F32 || find_block_scales(type)));
-	enum rounding few_bits = context->set->compute == COMPUTE_FINE ? TO_TWO_PLANES : TO_8_BITS;
+	bool fine = context->set->compute == COMPUTE_FINE || (context->set->inner->wide_is_fine && quant_is_wide(type));
+	enum rounding few_bits = fine ? TO_15_BITS : TO_8_BITS;
 	context->decode = !rounded ? NO_ROUNDING : is_quant(type) ? few_bits : TO_BF16; /* BF16T, too */
 	context->prefill = context->decode == few_bits && isa == ISA_AMX ? BOTH_TO_BF16 : context->decode;
 	bool slow = isa == ISA_SCALAR && is_quant(type); /* test_quant has what others are compared with */
@@ -448,7 +449,7 @@ static void check_set(enum isa isa, enum compute compute, struct pool *const *po
 		return;
 	struct context context = {.set = set};
 	memcpy(context.pools, pools, sizeof context.pools);
-	/* Fine inputs are two rows for the same loops: a type of each kind says as much. */
+	/* test_quant has all types: one of each kind says as much. */
 	bool some = compute == COMPUTE_FINE;
 	for (int type = 0; type < DTYPE_COUNT; type++)
 		if ((type != DTYPE_BF16T || matmul_prefers_tiles(set)) &&
@@ -537,7 +538,7 @@ static void test_quantised_products_are_the_same_everywhere(void **state)
 }
 
 /* Inputs that are fine have the bits that all have where compute is; the others do not. */
-static void test_fine_inputs_keep_both_planes(void **state)
+static void test_fine_inputs(void **state)
 {
 	(void)state;
 	enum { ROWS = 19, N_OUT = 83 };
@@ -545,14 +546,14 @@ static void test_fine_inputs_keep_both_planes(void **state)
 	struct error error = {0};
 	struct pool *pool = pool_create(2, NULL, 0, &error);
 	float *x = random_floats(ROWS * 256, 2), out[3][ROWS * N_OUT];
-	struct matrix matrix = make_quant_matrix(shape, DTYPE_Q8, 3);
+	struct matrix matrix = make_quant_matrix(shape, DTYPE_Q4, 3);
 	struct row_span span = {0, ROWS, ROWS_DECODE};
 	for (int i = 0; i < 3; i++) {
 		struct kernels *set = open_set(ISA_AUTO, i == 0 ? COMPUTE_FINE : COMPUTE_FAST, 512);
 		struct matmul_input input = {
-		    .spans = &span, .n_spans = 1, .n_rows = ROWS, .n_in = 256, .x = x, .type = DTYPE_Q8};
+		    .spans = &span, .n_spans = 1, .n_rows = ROWS, .n_in = 256, .x = x, .type = DTYPE_Q4};
 		input.fine = i == 1;
-		input.prepared = allocate(matmul_input_bytes(set, DTYPE_Q8, ROWS, 256));
+		input.prepared = allocate(matmul_input_bytes(set, DTYPE_Q4, ROWS, 256));
 		matmul_input_prepare(set, pool, &input);
 		matmul_run(set, pool, &input, (const struct weight *[]){&matrix.weight}, NULL, (float *[]){out[i]}, 1);
 		free(input.prepared);
@@ -625,23 +626,24 @@ static void test_broken_weights_show(void **state)
 
 /* Rows of x by weights of few bits, in every set: all decode alike to the bit, and prefill too where it is not done in
  * tiles. `check` looks at each result. */
-static void check_activations(const float *x, int n_rows, struct shape shape,
+static void check_activations(const float *x, int n_rows, struct shape shape, enum compute compute,
                               void (*check)(const struct matrix *matrix, const float *x, const float *out))
 {
 	struct error error = {0};
 	struct pool *pool = pool_create(2, NULL, 0, &error);
 	size_t n_bytes = (size_t)n_rows * (size_t)shape.n_out * sizeof(float);
-	for (int type = DTYPE_Q8; type <= DTYPE_Q6K; type++) {
-		struct matrix matrix = make_quant_matrix(shape, (enum dtype)type, 3);
+	for (enum dtype type = DTYPE_Q8; type <= DTYPE_Q6K; type++) {
+		struct matrix matrix = make_quant_matrix(shape, type, 3);
 		float *expected = allocate(n_bytes), *out = allocate(n_bytes);
 		for (int i = 0; i < N_ISAS; i++) {
-			struct kernels *set = open_set(all_isas[i], COMPUTE_AUTO, 512);
+			struct kernels *set = open_set(all_isas[i], compute, 512);
+			bool alike = set && (compute == COMPUTE_FINE || !set->inner->wide_is_fine || !quant_is_wide(type));
 			for (int phase = ROWS_DECODE; set && phase <= ROWS_PREFILL; phase++) {
 				struct row_span span = {0, n_rows, (enum row_phase)phase};
 				float *to = i == 0 && phase == ROWS_DECODE ? expected : out;
 				multiply(set, pool, &matrix, x, &span, 1, NULL, to);
 				check(&matrix, x, to);
-				if (phase == ROWS_DECODE || matmul_phase_invariant(set, (enum dtype)type))
+				if (alike && (phase == ROWS_DECODE || matmul_phase_invariant(set, type)))
 					assert_memory_equal(to, expected, n_bytes);
 			}
 			kernels_destroy(set);
@@ -678,7 +680,8 @@ static void test_broken_activations_show(void **state)
 			with[row * shape.n_in + places[place]] = broken[row % 4];
 		for (int k = 0; k < 5; k++) /* several of them, and of both signs */
 			with[5 * shape.n_in + 7 * k] = broken[k % 4];
-		check_activations(with, BROKEN_ROWS, shape, check_broken_rows);
+		check_activations(with, BROKEN_ROWS, shape, COMPUTE_AUTO, check_broken_rows);
+		check_activations(with, BROKEN_ROWS, shape, COMPUTE_FINE, check_broken_rows);
 		free(with);
 	}
 	free(x);
@@ -708,7 +711,8 @@ static void test_huge_activations(void **state)
 	for (int row = 0; row < HUGE_ROWS; row++)
 		for (int k = 0; k < shape.n_in; k++)
 			x[row * shape.n_in + k] *= huge[row];
-	check_activations(x, HUGE_ROWS, shape, check_huge_rows);
+	check_activations(x, HUGE_ROWS, shape, COMPUTE_AUTO, check_huge_rows);
+	check_activations(x, HUGE_ROWS, shape, COMPUTE_FINE, check_huge_rows);
 	free(x);
 }
 
@@ -814,7 +818,7 @@ int main(int n_arguments, char **arguments)
 	    cmocka_unit_test(test_paths),
 	    cmocka_unit_test(test_what_callers_rely_on),
 	    cmocka_unit_test(test_quantised_products_are_the_same_everywhere),
-	    cmocka_unit_test(test_fine_inputs_keep_both_planes),
+	    cmocka_unit_test(test_fine_inputs),
 	    cmocka_unit_test(test_quantised_weights_are_near),
 	    cmocka_unit_test(test_broken_weights_show),
 	    cmocka_unit_test(test_broken_activations_show),

@@ -15,6 +15,7 @@
 quant_function avx2_vnni_other_encoding;
 #define QUANT_FUNCTION avx2_vnni_other_encoding
 #define QUANT_DPBUSD   _mm256_dpbusd_epi32
+#define QUANT_DPWSSD   _mm256_dpwssd_epi32
 #include "kernels/avx2_vnni_body.inc"
 #pragma GCC pop_options
 #endif
@@ -38,79 +39,131 @@ static void fill_heads(unsigned char *w, enum dtype type, uint64_t *state)
 		}
 }
 
+/* A function and what it takes. */
+struct entry {
+	quant_function *function;
+	bool planes;       /* of fine activations */
+	bool wide_is_fine; /* kernel_set's */
+};
+
+/* Activations as the functions take them: with 8 bits, fine in pairs, fine in planes. */
+struct activations {
+	struct quant_group *coarse;
+	struct quant_fine_group *fine[2];
+};
+
 /* Random values and, in every third group, the largest that there are: 16-bit sums would overflow. */
-static void fill(struct quant_group *x, unsigned char *w, uint16_t *scales, enum dtype type)
+static void fill_activations(struct activations *x, enum dtype type, uint64_t *state)
 {
-	uint64_t state = 7;
 	for (int i = 0; i < MAX_ROWS * MAX_GROUPS; i++) {
-		int sums[2] = {0};
+		int sums[2] = {0}, fine_sums[2] = {0};
 		for (int k = 0; k < QUANT_GROUP; k++) {
-			int value = i % 3 == 0 ? (i % 2 ? 127 : -127) : (int)(random_bits(&state) % 255) - 127;
-			x[i].values[k] = (int8_t)value;
+			int most = QUANT_FINE_LARGEST, random = (int)(random_bits(state) % (2 * QUANT_FINE_LARGEST + 1)) - most;
+			int fine = i % 3 == 0 ? (i % 2 ? most : -most) : random, value = fine / 128;
+			x->coarse[i].values[k] = (int8_t)value;
+			quant_set_fine(&x->fine[0][i], false, k, fine);
+			quant_set_fine(&x->fine[1][i], true, k, fine);
+			assert_int_equal(quant_fine_value(&x->fine[0][i], false, k), fine);
+			assert_int_equal(quant_fine_value(&x->fine[1][i], true, k), fine);
 			sums[k / (QUANT_GROUP / 2)] += value;
+			fine_sums[k / (QUANT_GROUP / 2)] += fine;
 		}
-		x[i].scale = random_float(&state);
-		x[i].offset = quant_offset(type, x[i].scale, sums[0], sums[1]);
+		float scale = random_float(state);
+		x->coarse[i].scale = scale;
+		x->coarse[i].offset = quant_offset(type, scale, sums[0], sums[1]);
+		for (int planes = 0; planes < 2; planes++) {
+			x->fine[planes][i].scale = scale;
+			quant_set_fine_offsets(&x->fine[planes][i], type, fine_sums[0], fine_sums[1]);
+		}
 	}
-	/* Every third block: the odd bytes as large as can be, the even ones as small. */
+}
+
+/* Every third block: the odd bytes as large as can be, the even ones as small. */
+static void fill_weights(unsigned char *w, uint16_t *scales, enum dtype type, uint64_t *state)
+{
 	for (size_t i = 0; i < (size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP; i++) {
-		unsigned char byte = (unsigned char)random_bits(&state);
+		unsigned char byte = (unsigned char)random_bits(state);
 		if (i / quant_block_bytes(type) % 3 == 0)
 			byte = i % 2 ? 255 : 0; /* -128 of 8 bits: the conversion makes none, but files may hold it */
 		w[i] = byte;
 	}
-	fill_heads(w, type, &state);
+	fill_heads(w, type, state);
 	for (int i = 0; i < MAX_SCALES; i++)
-		scales[i] = f32_to_f16(random_float(&state));
+		scales[i] = f32_to_f16(random_float(state));
+}
+
+static void set_activations(struct quant_product *product, const struct activations *x, bool fine, bool planes)
+{
+	product->fine = fine;
+	product->x = fine ? (const void *)x->fine[planes] : x->coarse;
+	product->x_stride_bytes = MAX_GROUPS * quant_group_bytes(fine);
 }
 
 /* One shape: every number of rows gives what the scalar function gives for all of them. */
-static void check_shape(enum dtype type, struct quant_product product, quant_function *const *functions, size_t n_bytes,
-                        float *expected)
+static void check_shape(enum dtype type, struct quant_product product, const struct activations *x, bool fine,
+                        const struct entry *entry, size_t n_bytes, float *expected)
 {
 	float *out = product.out;
 	memset(expected, 0xff, n_bytes);
 	product.n_rows = MAX_ROWS;
 	product.out = expected;
+	set_activations(&product, x, fine, false);
 	scalar_quant(type, &product);
 	product.out = out;
-	for (; *functions; functions++)
-		for (int rows = 1; rows <= MAX_ROWS; rows++) {
+	for (; entry->function; entry++) {
+		set_activations(&product, x, fine, entry->planes);
+		for (int rows = 1; rows <= MAX_ROWS && (fine || !(entry->wide_is_fine && quant_is_wide(type))); rows++) {
 			size_t written = (size_t)rows * product.out_stride * sizeof(float);
 			memset(out, 0xff, n_bytes);
 			product.n_rows = rows;
-			(*functions)(type, &product);
+			entry->function(type, &product);
 			assert_memory_equal(out, expected, written);
 			for (size_t i = written / sizeof(float); i < n_bytes / sizeof(float); i++)
 				assert_true(isnan(out[i])); /* nothing beyond its outputs */
 		}
+	}
 }
 
-static void check_functions(quant_function *const *functions)
+static struct activations make_activations(void)
+{
+	size_t n = (size_t)MAX_ROWS * MAX_GROUPS;
+	return (struct activations){
+	    allocate(n * sizeof(struct quant_group)),
+	    {allocate(n * sizeof(struct quant_fine_group)), allocate(n * sizeof(struct quant_fine_group))}};
+}
+
+static void free_activations(struct activations *x)
+{
+	free(x->coarse);
+	free(x->fine[0]);
+	free(x->fine[1]);
+}
+
+static void check_functions(const struct entry *entries)
 {
 	static const int output_counts[] = {1, 4, 7, 8, 9, 15, 16, 17, 31, 40, 47, 64}, group_counts[] = {1, 3, 10};
 	static const int super_counts[] = {8, 16, 16};
-	struct quant_group *x = allocate(MAX_ROWS * MAX_GROUPS * sizeof *x);
+	struct activations x = make_activations();
 	unsigned char *w = allocate((size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP);
 	uint16_t *scales = allocate((size_t)MAX_SCALES * sizeof *scales);
 	size_t n_bytes = (size_t)MAX_ROWS * (MAX_OUTPUTS + GUARD) * sizeof(float);
 	float *out = allocate(n_bytes), *expected = allocate(n_bytes);
+	uint64_t state = 7;
 	for (int type = DTYPE_Q8; type <= DTYPE_Q6K; type++) {
 		const int *groups = quant_is_super((enum dtype)type) ? super_counts : group_counts;
-		fill(x, w, scales, (enum dtype)type);
-		for (int i = 0; i < 3 * 12; i++) {
-			struct quant_product product = {.x = x,
-			                                .x_stride = MAX_GROUPS,
-			                                .w = w,
+		fill_activations(&x, (enum dtype)type, &state);
+		fill_weights(w, scales, (enum dtype)type, &state);
+		for (int i = 0; i < 2 * 3 * 12; i++) {
+			struct quant_product product = {.w = w,
 			                                .scales = groups == super_counts ? NULL : scales,
-			                                .n_outputs = output_counts[i / 3],
+			                                .n_outputs = output_counts[i / 6],
 			                                .n_groups = groups[i % 3],
 			                                .out = out,
 			                                .out_stride = MAX_OUTPUTS + GUARD};
-			check_shape((enum dtype)type, product, functions, n_bytes, expected);
+			check_shape((enum dtype)type, product, &x, i / 3 % 2, entries, n_bytes, expected);
 		}
 	}
-	free(x);
+	free_activations(&x);
 	free(w);
 	free(scales);
 	free(out);
@@ -121,25 +174,25 @@ static void every_function_gives_the_scalar_bits(void **state)
 {
 	(void)state;
 	struct platform_cpu cpu;
-	quant_function *functions[8] = {scalar_quant}; /* itself: the test is one on any CPU */
+	struct entry functions[8] = {{scalar_quant, false, false}}; /* itself: the test is one on any CPU */
 	int n = 1;
 	platform_cpu(&cpu);
 #if defined(__x86_64__)
 	bool has_avx2 = cpu.avx2 && cpu.fma && cpu.f16c, has_avx512 = has_avx2 && cpu.avx512f && cpu.avx512bw;
 	if (has_avx2)
-		functions[n++] = avx2_quant;
+		functions[n++] = (struct entry){avx2_quant, false, true};
 	if (has_avx2 && cpu.avx_vnni)
-		functions[n++] = avx2_vnni_quant;
+		functions[n++] = (struct entry){avx2_vnni_quant, false, false};
 	if (has_avx512 && cpu.avx512vl && cpu.avx512_vnni)
-		functions[n++] = avx2_vnni_other_encoding;
+		functions[n++] = (struct entry){avx2_vnni_other_encoding, false, false};
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq)
-		functions[n++] = avx512_quant;
+		functions[n++] = (struct entry){avx512_quant, false, true};
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq && cpu.avx512_vnni)
-		functions[n++] = avx512_vnni_quant;
+		functions[n++] = (struct entry){avx512_vnni_quant, false, false};
 #elif defined(__aarch64__)
-	functions[n++] = neon_quant;
+	functions[n++] = (struct entry){neon_quant, true, false};
 	if (cpu.neon_dotprod)
-		functions[n++] = neon_dotprod_quant;
+		functions[n++] = (struct entry){neon_dotprod_quant, true, false};
 #endif
 	check_functions(functions);
 }
@@ -153,13 +206,13 @@ static void packing_for_tiles_rounds_each_weight_once(void **state)
 	platform_cpu(&cpu);
 	if (!amx || !cpu.avx512_bf16 || !cpu.avx512bw || !cpu.avx512vl || !cpu.avx512dq)
 		skip();
-	struct quant_group *x = allocate(MAX_ROWS * MAX_GROUPS * sizeof *x);
 	unsigned char *w = allocate((size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP);
 	uint16_t *scales = allocate((size_t)MAX_SCALES * sizeof *scales);
+	uint64_t random = 7;
 	uint16_t *packed = allocate((size_t)MAX_GROUPS * QUANT_GROUP * QUANT_OUTPUTS * sizeof *packed);
 	for (int made = DTYPE_Q8; made <= DTYPE_Q6K; made++) {
 		enum dtype type = (enum dtype)made;
-		fill(x, w, scales, type);
+		fill_weights(w, scales, type, &random);
 		amx->pack_quant(packed, type, w, quant_is_super(type) ? NULL : scales, 0, MAX_GROUPS, 0);
 		for (int i = 0; i < MAX_GROUPS * QUANT_GROUP * QUANT_OUTPUTS; i++) {
 			int k = i / (2 * QUANT_OUTPUTS) * 2 + i % 2, lane = i / 2 % QUANT_OUTPUTS, group = k / QUANT_GROUP;
@@ -175,7 +228,6 @@ static void packing_for_tiles_rounds_each_weight_once(void **state)
 				assert_true(found == bf16_to_f32(f32_to_bf16(value)));
 		}
 	}
-	free(x);
 	free(w);
 	free(scales);
 	free(packed);
