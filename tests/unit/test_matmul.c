@@ -624,8 +624,8 @@ static void test_broken_weights_show(void **state)
 	pool_destroy(pool);
 }
 
-/* Rows of x by weights of few bits, in every set: all decode alike to the bit, and prefill too where it is not done in
- * tiles. `check` looks at each result. */
+/* Rows of x by weights of few bits, in every set: all decode alike to the bit, but for those of a byte where a set does not round
+ * to 8 bits as others do, and prefill too where it is not done in tiles. `check` looks at each result. */
 static void check_activations(const float *x, int n_rows, struct shape shape, enum compute compute,
                               void (*check)(const struct matrix *matrix, const float *x, const float *out))
 {
