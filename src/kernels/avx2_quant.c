@@ -33,11 +33,12 @@ ALWAYS_INLINE qi quant_fold(qi sum, qi brief, qi factors)
 	return _mm256_add_epi32(sum, _mm256_madd_epi16(brief, factors));
 }
 
-ALWAYS_INLINE qi quant_start_parts(const enum dtype type, qi a, qi b, int32_t offset)
+ALWAYS_INLINE qi quant_start_parts(const enum dtype type, qi a, qi b)
 {
-	qi both = _mm256_mullo_epi16(_mm256_blend_epi16(a, b, 0xaa), _mm256_set1_epi16((short)-quant_of(type)->zero));
-	return _mm256_madd_epi16(both, _mm256_set1_epi32(offset));
+	return _mm256_mullo_epi16(_mm256_blend_epi16(a, b, 0xaa), _mm256_set1_epi16((short)-quant_of(type)->zero));
 }
+
+#define quant_start_folded(starts, offset) _mm256_madd_epi16(starts, _mm256_set1_epi32(offset))
 
 #include "kernels/quant_body.inc"
 #endif

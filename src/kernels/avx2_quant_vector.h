@@ -20,10 +20,11 @@ typedef __m256 qf;
 #define QUANT_BY_STRIPS true
 /* Rows share their loads of activations as two vectors of outputs, unless a high plane makes weights dear: those are shared by four
  * rows (measured on Zen 5, in turns: 1.1 times as fast each, with vpdpbusd up to 1.18 times). */
-#define QUANT_MOST_ROWS                4
-#define QUANT_MAX_FEW_ROWS(type, fine) QUANT_MAX_ROWS(type, fine)
-#define QUANT_MAX_ROWS(type, fine)     (quant_of(type)->high_bits ? 4 : 3)
-#define QUANT_VECTORS(rows)            ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
+#define QUANT_MOST_ROWS            4
+#define QUANT_MAX_ROWS(type, fine) (quant_of(type)->high_bits ? 4 : 3)
+#define QUANT_VECTORS(rows)        ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
+#define QUANT_PANEL_ROWS           3
+#define QUANT_PANEL_VECTORS        2
 
 #define quant_load(p)   _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define quant_float(v)  _mm256_cvtepi32_ps(v)
@@ -38,6 +39,7 @@ typedef __m256 qf;
 	    _mm256_srli_epi32(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))), (high) ? 4 : 0),  \
 	    _mm256_set1_epi32(15)))
 #define qf_zero()       _mm256_setzero_ps()
+#define qf_load(p)      _mm256_loadu_ps(p)
 #define qf_set1(x)      _mm256_set1_ps(x)
 #define qf_mul(a, b)    _mm256_mul_ps(a, b)
 #define qf_fma(a, b, c) _mm256_fmadd_ps(a, b, c)

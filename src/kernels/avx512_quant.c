@@ -32,12 +32,13 @@ ALWAYS_INLINE qi quant_fold(qi sum, qi brief, qi factors)
 	return _mm512_add_epi32(sum, _mm512_madd_epi16(brief, factors));
 }
 
-ALWAYS_INLINE qi quant_start_parts(const enum dtype type, qi a, qi b, int32_t offset)
+ALWAYS_INLINE qi quant_start_parts(const enum dtype type, qi a, qi b)
 {
-	qi both =
-	    _mm512_mullo_epi16(_mm512_mask_blend_epi16(0xaaaaaaaa, a, b), _mm512_set1_epi16((short)-quant_of(type)->zero));
-	return _mm512_madd_epi16(both, _mm512_set1_epi32(offset));
+	return _mm512_mullo_epi16(_mm512_mask_blend_epi16(0xaaaaaaaa, a, b),
+	                          _mm512_set1_epi16((short)-quant_of(type)->zero));
 }
+
+#define quant_start_folded(starts, offset) _mm512_madd_epi16(starts, _mm512_set1_epi32(offset))
 
 #include "kernels/quant_body.inc"
 #endif

@@ -20,13 +20,12 @@ typedef __m512 qf;
 /* Measured, the types of 2 to 6 bits: up to 1.2 times as fast as with 1024; twice as many strips as AVX2 has need it less. */
 #define QUANT_FAR_BYTES 2048
 /* Tiles that leave room for their sums in 32 registers. A few rows wait for memory, so that they share out its streams
- * and as many rows as possible share a weight, unless its planes or fine activations are what takes time. Many rows share their
- * loads of activations, too, which is worth more than the minimums' and factors' registers, but not than what it takes to put
- * together weights with a high plane of 2 bits (measured on Zen 5, eight rows by one vector and six by two in turns). */
-#define QUANT_MOST_ROWS                8
-#define QUANT_MAX_FEW_ROWS(type, fine) ((fine) || quant_of(type)->high_bits == 2 ? 6 : 8)
-#define QUANT_MAX_ROWS(type, fine)     (!(fine) && quant_of(type)->high_bits == 2 ? 8 : 6)
-#define QUANT_VECTORS(rows)            ((rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
+ * and as many rows as possible share a weight, unless its planes or fine activations are what takes time. */
+#define QUANT_MOST_ROWS            8
+#define QUANT_MAX_ROWS(type, fine) ((fine) || quant_of(type)->high_bits == 2 ? 6 : 8)
+#define QUANT_VECTORS(rows)        ((rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
+#define QUANT_PANEL_ROWS           6
+#define QUANT_PANEL_VECTORS        2
 
 #define quant_load(p)   _mm512_loadu_si512(p)
 #define quant_float(v)  _mm512_cvtepi32_ps(v)
@@ -42,6 +41,7 @@ typedef __m512 qf;
 	    _mm512_set1_epi32(15)))
 
 #define qf_zero()       _mm512_setzero_ps()
+#define qf_load(p)      _mm512_loadu_ps(p)
 #define qf_set1(x)      _mm512_set1_ps(x)
 #define qf_mul(a, b)    _mm512_mul_ps(a, b)
 #define qf_fma(a, b, c) _mm512_fmadd_ps(a, b, c)

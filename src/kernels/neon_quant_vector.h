@@ -20,12 +20,13 @@ typedef int32x4_t qi;
 typedef float32x4_t qf;
 
 /* A row of a block whole, so that weights are read in the order of their addresses. */
-#define QUANT_LANES                    4
-#define QUANT_FAR_BYTES                1024
-#define QUANT_MOST_ROWS                4
-#define QUANT_MAX_FEW_ROWS(type, fine) 4
-#define QUANT_MAX_ROWS(type, fine)     4
-#define QUANT_VECTORS(rows)            ((void)(rows), 4)
+#define QUANT_LANES                4
+#define QUANT_FAR_BYTES            1024
+#define QUANT_MOST_ROWS            4
+#define QUANT_MAX_ROWS(type, fine) 4
+#define QUANT_VECTORS(rows)        ((void)(rows), 4)
+#define QUANT_PANEL_ROWS           4
+#define QUANT_PANEL_VECTORS        4
 
 #define quant_load(p)             vreinterpretq_s32_u8(vld1q_u8(p))
 #define quant_scales(p)           vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8((const void *)(p))))
@@ -34,6 +35,7 @@ typedef float32x4_t qf;
 #define quant_step(type, s, w, x) ((void)(type), quant_multiply(s, w, x))
 #define quant_raise(sum, start)   vaddq_s32(start, vshlq_n_s32(sum, 7))
 #define qf_zero()                 vdupq_n_f32(0)
+#define qf_load(p)                vld1q_f32(p)
 #define qf_set1(x)                vdupq_n_f32(x)
 #define qf_mul(a, b)              vmulq_f32(a, b)
 #define qf_fma(a, b, c)           vfmaq_f32(c, a, b)
