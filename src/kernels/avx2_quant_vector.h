@@ -25,6 +25,7 @@ typedef __m256 qf;
 #define QUANT_VECTORS(rows)        ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 #define QUANT_PANEL_ROWS           3
 #define QUANT_PANEL_VECTORS        2
+#define QUANT_UNPACKS(type)        (quant_of(type)->low_bits != 8)
 
 #define quant_load(p)   _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define quant_float(v)  _mm256_cvtepi32_ps(v)

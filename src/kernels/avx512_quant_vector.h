@@ -26,6 +26,8 @@ typedef __m512 qf;
 #define QUANT_VECTORS(rows)        ((rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
 #define QUANT_PANEL_ROWS           6
 #define QUANT_PANEL_VECTORS        2
+/* Others are put together as fast as they are read again. */
+#define QUANT_UNPACKS(type) (quant_of(type)->high_bits || quant_of(type)->low_bits == 2)
 
 #define quant_load(p)   _mm512_loadu_si512(p)
 #define quant_float(v)  _mm512_cvtepi32_ps(v)
