@@ -363,6 +363,25 @@ static void what_cannot_be_enforced_is_refused_where_it_stands(void **state)
 	}
 }
 
+/* Cut anywhere, a pattern is read no further than it is long: ASan watches. */
+static void patterns_end_where_they_end(void **state)
+{
+	(void)state;
+	static const char pattern[] = "^([\\\"\\u{1F600}-\\u{1F64F}\\x41\\cJ\\p{gc=Lu}\\uD83D\\uDE00\\]a-\xC3\xA9^-]{2,3}|("
+	                              "?:b|\\P{L})*?)\\u{41}[^\\d][\",\\u{41}]$";
+	for (size_t n = 0; n < sizeof pattern; n++) {
+		struct error error = {0};
+		char *text = malloc(n + !n);
+		assert_non_null(text);
+		memcpy(text, pattern, n);
+		grammar_destroy(grammar_compile(GRAMMAR_REGEX, text, n, NULL, &error));
+		free(text);
+	}
+	struct error error = {0};
+	assert_null(grammar_compile(GRAMMAR_REGEX, "[\",\\u{", 6, NULL, &error));
+	grammar_destroy(compile(GRAMMAR_REGEX, pattern));
+}
+
 static void unknown_formats_are_noted(void **state)
 {
 	(void)state;
@@ -627,6 +646,7 @@ int main(void)
 	    cmocka_unit_test(many_items_differ),
 	    cmocka_unit_test(texts_of_many_readings_are_followed),
 	    cmocka_unit_test(what_cannot_be_enforced_is_refused_where_it_stands),
+	    cmocka_unit_test(patterns_end_where_they_end),
 	    cmocka_unit_test(unknown_formats_are_noted),
 	    cmocka_unit_test(deep_sources_are_refused),
 	    cmocka_unit_test(large_sources_are_taken),

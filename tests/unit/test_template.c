@@ -352,6 +352,9 @@ static void test_limits(void **state)
 	check_limit("{% set s = 'abcdefgh' * 99999 %}{% for x in range(999) %}{{ s }}{% endfor %}", "bytes of output");
 	check_limit("{{ 9223372036854775807 + 1 }}", "64 bits");
 	check_limit("{{ 2 ** 64 }}", "64 bits");
+	check_limit("{{ 4e99|int }}", "64 bits");
+	check_limit("{{ '4e99'|int }}", "64 bits");
+	check_limit("{{ (4e99 * 4e300)|int }}", "infinity");
 	check_limit("{{ 10 ** 10 ** 10 }}", "64 bits");
 }
 

@@ -198,7 +198,7 @@ static bool read_unicode(struct class_reader *r, uint32_t *code)
 		for (; r->at < r->n && hex_value(r->text[r->at]) >= 0 && *code <= LANGUAGE_MAX_CODE; r->at++)
 			*code = *code * 16 + (uint32_t)hex_value(r->text[r->at]);
 		bool whole = r->at > start && r->at < r->n && r->text[r->at] == '}' && *code <= LANGUAGE_MAX_CODE;
-		r->at++;
+		r->at += whole; /* never beyond the end */
 		return whole;
 	}
 	if (!read_hex(r, 4, code))
@@ -299,7 +299,7 @@ static void read_brackets(struct class_reader *r, struct ranges *out)
 	while (!r->why && r->at < r->n && r->text[r->at] != ']') {
 		uint32_t first, last;
 		bool single = read_member(r, out, &first);
-		bool range = r->n - r->at >= 2 && r->text[r->at] == '-' && r->text[r->at + 1] != ']';
+		bool range = !r->why && r->n - r->at >= 2 && r->text[r->at] == '-' && r->text[r->at + 1] != ']';
 		if (!single || r->why || !range) {
 			if (single && !r->why)
 				add_range(r, out, first, first);

@@ -216,7 +216,8 @@ static bool filter_int(struct render *r, const struct call *call, struct value *
 		*out = value_int(integer);
 	else
 		*out = input->kind == VALUE_BIG ? *input : fallback;
-	out->from_data |= input->from_data;
+	if (ok)
+		out->from_data |= input->from_data;
 	return ok;
 }
 
