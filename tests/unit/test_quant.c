@@ -28,15 +28,19 @@ static uint32_t random_bits(uint64_t *state)
 	return (uint32_t)(*state >> 24);
 }
 
-/* The scales of super-blocks are numbers; their factors are any bytes. */
+/* The scales of super-blocks are numbers; their factors are any bytes, but for Q3_K's, which have 6 bits. */
 static void fill_heads(unsigned char *w, enum dtype type, uint64_t *state)
 {
 	size_t super_bytes = quant_strip_bytes(type, QUANT_SUPER_GROUPS);
-	for (int i = 0; quant_is_super(type) && i < MAX_OUTPUTS / QUANT_OUTPUTS * MAX_GROUPS / QUANT_SUPER_GROUPS; i++)
+	for (int i = 0; quant_is_super(type) && i < MAX_OUTPUTS / QUANT_OUTPUTS * MAX_GROUPS / QUANT_SUPER_GROUPS; i++) {
+		unsigned char *head = w + (size_t)i * super_bytes;
 		for (size_t at = 0; at < QUANT_HEAD_FACTORS; at += sizeof(uint16_t)) {
 			uint16_t scale = f32_to_f16(random_float(state));
-			memcpy(w + (size_t)i * super_bytes + at, &scale, sizeof scale);
+			memcpy(head + at, &scale, sizeof scale);
 		}
+		for (size_t at = QUANT_HEAD_FACTORS; type == DTYPE_Q3K && at < QUANT_HEAD_BYTES; at++)
+			head[at] = (unsigned char)(head[at] % 64 - 32);
+	}
 }
 
 /* A function and what it takes. */
