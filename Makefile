@@ -156,6 +156,8 @@ $(BUILD)/src/kernels/%.o: CFLAGS_release += -O3 -fno-schedule-insns
 # registers that there are.
 $(BUILD)/src/kernels/%_quant.o $(BUILD)/src/kernels/%_vnni.o $(BUILD)/src/kernels/neon%.o: \
     CFLAGS_release += -fno-tree-ter -fno-tree-reassoc
+# Where a debugger finds each variable costs gcc more than the code: 33 s and 1.3 GB instead of 19 s and 0.6 GB.
+$(BUILD)/src/kernels/%_quant.o $(BUILD)/src/kernels/%_vnni.o: CFLAGS += -fno-var-tracking
 # A tile that takes every register there is: by default gcc spills some of its sums.
 $(BUILD)/src/kernels/avx2_bf16.o: CFLAGS_release += -fira-algorithm=priority -fira-region=one
 
