@@ -259,6 +259,7 @@ static void test_origins(void **state)
 	check_marks("{{ '<' ~ messages[0].role ~ 1 }}", "<bird1", "tddddt");
 	check_marks("{{ ('<' + messages[0].role + '>')[1:3] }}", "bi", "dd");
 	check_marks("{{ ('<' + messages[0].role)[::-1] }}", "drib<", "ddddt");
+	check_marks("<{{ ''[::-1] }}{{ (messages[0].role[:0])[::-1] }}{{ 'ab'[0:1:-1] }}>", "<>", "tt");
 	check_marks("{{ ('a' + messages[0].role)|upper }}", "ABIRD", "tdddd");
 	check_marks("{{ ('é' + messages[0].role)|upper }}", "ÉBIRD", "ttdddd");
 	check_marks("{{ ('-' + messages[1].content + '-')|replace('Y', '<Z>') }}", "- <Z>\n-", "tdtttdt");

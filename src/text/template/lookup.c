@@ -263,7 +263,7 @@ static bool slice_string(struct render *r, const struct value *object, int64_t s
 	if (!render_step(r, s->n_bytes / 64))
 		return false;
 	if (step == 1 || count <= 1) {
-		size_t from = string_offset(s, start), to = from;
+		size_t from = count > 0 ? string_offset(s, start) : 0, to = from; /* of nothing, start may be -1 */
 		for (; count > 0; count--)
 			to += s->n_chars == (int64_t)s->n_bytes ? 1 : char_length((unsigned char)s->bytes[to]);
 		return string_slice(r, s, from, to, out);
