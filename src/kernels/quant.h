@@ -205,23 +205,10 @@ static inline int quant_parts(enum dtype type)
 	return QUANT_GROUP / quant_of(type)->scale_inputs;
 }
 
-static inline int32_t quant_float_bits(float number)
-{
-	union {
-		float number;
-		int32_t bits;
-	} u = {.number = number};
-	return u.bits;
-}
-
-static inline float quant_bits_float(int32_t bits)
-{
-	union {
-		int32_t bits;
-		float number;
-	} u = {.bits = bits};
-	return u.number;
-}
+union quant_word {
+	int32_t bits;
+	float number;
+};
 
 /* What a product needs to know about a group of activations, from the sums of its halves, of at most 16 * 127 each. With two
  * parts: the two sums, 16 bits each; with a minimum: what it is multiplied by, as float; else what stored values add to its
@@ -231,7 +218,8 @@ static inline int32_t quant_offset(enum dtype type, float scale, int32_t low_sum
 	if (quant_parts(type) == 2)
 		return (int32_t)((uint32_t)low_sum & 0xffff) | high_sum * 65536;
 	int32_t sum = low_sum + high_sum;
-	return quant_of(type)->minimum ? quant_float_bits(-scale * (float)sum) : -quant_of(type)->zero * sum;
+	union quant_word below = {.number = sum ? -scale * (float)sum : 0}; /* no second NaN where the scale is infinite */
+	return quant_of(type)->minimum ? below.bits : -quant_of(type)->zero * sum;
 }
 
 /* The same of fine activations, where each part has its own: with two parts the sums. */
@@ -268,8 +256,8 @@ static inline float quant_x_scale(bool fine, const void *x)
 /* What the minimum of a part of a group is multiplied by. */
 static inline float quant_below(enum dtype type, bool fine, const void *x, int part)
 {
-	return quant_parts(type) == 2 ? -quant_x_scale(fine, x) * (float)quant_part_sum(fine, x, part)
-	                              : quant_bits_float(quant_only_offset(fine, x));
+	union quant_word below = {.bits = quant_only_offset(fine, x)};
+	return quant_parts(type) == 2 ? -quant_x_scale(fine, x) * (float)quant_part_sum(fine, x, part) : below.number;
 }
 
 /* Where the integer of a part of a group starts. */
