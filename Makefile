@@ -175,6 +175,8 @@ FUZZ_OBJECTS  := $(filter build/release/% $(foreach layer,base tensor text model
                  $(BUILD)/src/server/http/head.o $(BUILD)/src/server/http/chunks.o
 # What dialects fill in is submitted to the engine by the same room: all there is is linked.
 $(BUILD)/tests/fuzz_dialects: $(filter-out $(FUZZ_OBJECTS),$(OBJECTS))
+# Inputs that are JSON are changed by their values.
+$(addprefix $(BUILD)/tests/fuzz_,answer config dialects grammar tokenizer): $(BUILD)/tests/fuzz/json_mutator.o
 $(FUZZ_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/fuzz.o $(FUZZ_OBJECTS) | $(BLAS_UNUSED)
 	@mkdir -p $(@D)
 	@echo "  LD  $@"

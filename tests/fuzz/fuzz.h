@@ -22,7 +22,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 /* libFuzzer's own mutations of a stretch of bytes; returns its new length. */
 size_t LLVMFuzzerMutate(uint8_t *data, size_t n_bytes, size_t max_bytes);
+/* A target that defines one of these is changed by it (json_mutator.c for those that take JSON). The second puts a piece
+ * of one input into another, in `out`; it returns 0 when there was none. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n_bytes, size_t max_bytes, unsigned seed);
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *first, size_t n_first, const uint8_t *second, size_t n_second,
+                                 uint8_t *out, size_t max_bytes, unsigned seed);
 
 #define REQUIRE(condition)                                                                                             \
 	do {                                                                                                               \
