@@ -299,6 +299,22 @@ static void texts_of_many_readings_are_followed(void **state)
 	}
 }
 
+/* Every stretch of the text is each rule. Byte by byte such a text can be followed; at once, it runs out of steps in a
+ * moment. */
+static void steps_end_what_can_be_read_in_too_many_ways(void **state)
+{
+	(void)state;
+	struct grammar *grammar = compile(GRAMMAR_GBNF, "root ::= (b | [^x-z\\n]){2,3} root?\nb ::= .+\n");
+	struct bytes text = repeated("", "ax", 2000, "");
+	for (size_t i = 0; i < 500; i++)
+		assert_true(grammar_take(grammar, text.data + i, 1));
+	assert_null(grammar_failed(grammar));
+	assert_false(grammar_take(grammar, text.data, text.n_bytes));
+	assert_non_null(strstr(grammar_failed(grammar), "steps"));
+	bytes_free(&text);
+	grammar_destroy(grammar);
+}
+
 static void what_cannot_be_enforced_is_refused_where_it_stands(void **state)
 {
 	(void)state;
@@ -645,6 +661,7 @@ int main(void)
 	    cmocka_unit_test(items_differ),
 	    cmocka_unit_test(many_items_differ),
 	    cmocka_unit_test(texts_of_many_readings_are_followed),
+	    cmocka_unit_test(steps_end_what_can_be_read_in_too_many_ways),
 	    cmocka_unit_test(what_cannot_be_enforced_is_refused_where_it_stands),
 	    cmocka_unit_test(patterns_end_where_they_end),
 	    cmocka_unit_test(unknown_formats_are_noted),

@@ -35,6 +35,12 @@ static void no_room(struct matcher *m)
 	fail(m, m->account && m->account->full ? TOO_MUCH : LANGUAGE_NO_MEMORY);
 }
 
+static void take_steps(struct matcher *m, uint64_t n)
+{
+	if (!language_take_steps(m->languages, n))
+		fail(m, TOO_MANY_STEPS);
+}
+
 const char *matcher_failed(const struct matcher *m)
 {
 	return m->failed ? m->failed : languages_failed(m->languages);
@@ -85,6 +91,7 @@ static void sort_places(struct matcher *m)
 
 static void settle_places(struct matcher *m)
 {
+	m->stacks.n_copied = 0;
 	for (size_t i = m->made_first; i < m->n_places && !m->failed; i++) {
 		m->places[i].stack = stacks_settle(&m->stacks, m->places[i].stack);
 		if (m->places[i].stack != STACK_NONE)
@@ -94,6 +101,7 @@ static void settle_places(struct matcher *m)
 		else
 			fail(m, TOO_MANY_WAYS);
 	}
+	take_steps(m, m->stacks.n_copied);
 }
 
 const struct network_items *matcher_items(const struct matcher *m, const struct place *place)
@@ -169,25 +177,67 @@ static void put_place(struct matcher *m, struct place place)
 
 /* ---- what can be reached without a byte ---- */
 
-/* Once for each state with each stack (and items that came): visits of one state are chained. */
+/* The visit to that state with that stack and those items, or where it would be noted. */
+static uint32_t visit_slot(const struct matcher *m, uint32_t state, uint32_t stack, uint32_t used, bool *known)
+{
+	uint32_t mask = (uint32_t)m->n_visit_slots - 1,
+	         hash = state * 0x9E3779B1U ^ stack * 0x85EBCA6BU ^ used * 0xC2B2AE35U;
+	for (uint32_t at = (hash ^ hash >> 15) & mask;; at = (at + 1) & mask) {
+		uint32_t i = m->visit_slots[at];
+		*known = i < m->n_visits && m->visits[i].slot == at;
+		if (!*known)
+			return at;
+		const struct visit *visit = &m->visits[i];
+		if (visit->state == state && visit->stack == stack && visit->used == used)
+			return at;
+	}
+}
+
+static void note_visit(struct matcher *m, uint32_t i)
+{
+	struct visit *visit = &m->visits[i];
+	bool known;
+	visit->slot = visit_slot(m, visit->state, visit->stack, visit->used, &known);
+	m->visit_slots[visit->slot] = i;
+}
+
+static bool double_visit_slots(struct matcher *m)
+{
+	enum { LEAST_SLOTS = 64 };
+	size_t before = m->n_visit_slots, n = before ? before * 2 : LEAST_SLOTS, n_visits = m->n_visits;
+	if (!account_take(m->account, n * sizeof *m->visit_slots))
+		return false;
+	uint32_t *slots = calloc(n, sizeof *slots);
+	account_give(m->account, (slots ? before : n) * sizeof *slots);
+	if (!slots)
+		return false;
+	free(m->visit_slots);
+	m->visit_slots = slots;
+	m->n_visit_slots = n;
+	for (m->n_visits = 0; m->n_visits < n_visits; m->n_visits++)
+		note_visit(m, (uint32_t)m->n_visits);
+	return true;
+}
+
+/* Once for each state with each stack (and items that came). */
 static void visit(struct matcher *m, uint32_t state, uint32_t stack, uint32_t used)
 {
-	uint32_t last = m->last_visit[state], same = NETWORK_NONE;
-	if (last < m->n_visits && m->visits[last].state == state)
-		same = last;
-	for (uint32_t i = same; i != NETWORK_NONE; i = m->visits[i].same)
-		if (m->visits[i].stack == stack && m->visits[i].used == used)
-			return;
+	bool known;
+	visit_slot(m, state, stack, used, &known);
+	if (known)
+		return;
 	if (m->n_visits >= MAX_CLOSURE) {
 		fail(m, TOO_MANY_STEPS);
 		return;
 	}
-	if (!TABLE_GROW(m->account, m->visits, m->n_visits, m->max_visits, 1)) {
+	if (!TABLE_GROW(m->account, m->visits, m->n_visits, m->max_visits, 1) ||
+	    (m->n_visits * 2 >= m->n_visit_slots && !double_visit_slots(m))) {
 		no_room(m);
 		return;
 	}
-	m->last_visit[state] = (uint32_t)m->n_visits;
-	m->visits[m->n_visits++] = (struct visit){state, stack, used, same};
+	m->visits[m->n_visits] = (struct visit){state, stack, used, 0};
+	note_visit(m, (uint32_t)m->n_visits);
+	m->n_visits++;
 }
 
 static bool only_returns(const struct network_state *state)
@@ -222,7 +272,8 @@ static void visit_ends(struct matcher *m, uint32_t stack)
 		return;
 	}
 	struct stack_set set = s->sets[stack];
-	for (uint32_t i = 0; i < set.n; i++) {
+	take_steps(m, set.n);
+	for (uint32_t i = 0; i < set.n && !m->failed; i++) {
 		struct frame frame = s->frames[set.first + i];
 		if (frame.to == FRAME_BOTTOM)
 			m->made_accepts = true;
@@ -281,10 +332,7 @@ static void reach(struct matcher *m, uint32_t state, uint32_t stack, uint32_t us
 	visit(m, state, stack, used);
 	for (size_t i = first; i < m->n_visits && !m->failed; i++) {
 		const struct visit at = m->visits[i]; /* they may move */
-		if (!language_take_steps(m->languages, 1)) {
-			fail(m, TOO_MANY_STEPS);
-			return;
-		}
+		take_steps(m, 1);
 		look_at_state(m, &at);
 	}
 }
@@ -334,8 +382,7 @@ static uint32_t make_step(struct matcher *m, uint32_t state, unsigned char byte)
 	uint32_t first = m->states[state].first_place, n = m->states[state].n_places;
 	begin_state(m);
 	m->read_back = false;
-	if (!language_take_steps(m->languages, n))
-		fail(m, TOO_MANY_STEPS);
+	take_steps(m, n);
 	for (uint32_t i = 0; i < n && !m->failed; i++)
 		step_place(m, m->places[first + i], byte);
 	uint32_t next = finish_state(m);
@@ -526,9 +573,7 @@ struct matcher *matcher_create(const struct network *network, struct languages *
 	m->network = network;
 	m->languages = languages;
 	m->account = m->index.account = network->account;
-	bool room = account_take(m->account, (network->n_states + 1) * sizeof *m->last_visit);
-	m->last_visit = room ? calloc(network->n_states + 1, sizeof *m->last_visit) : NULL;
-	if (!m->last_visit || !TABLE_GROW(m->account, m->states, m->n_states, m->max_states, 1) ||
+	if (!double_visit_slots(m) || !TABLE_GROW(m->account, m->states, m->n_states, m->max_states, 1) ||
 	    !stacks_create(&m->stacks, network->n_rules, m->account)) {
 		matcher_destroy(m);
 		return NULL;
@@ -556,7 +601,7 @@ void matcher_destroy(struct matcher *m)
 	free(m->index.slots);
 	stacks_free(&m->stacks);
 	free(m->visits);
-	free(m->last_visit);
+	free(m->visit_slots);
 	bytes_free(&m->text);
 	free(m);
 }

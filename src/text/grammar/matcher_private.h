@@ -5,9 +5,9 @@
 #include "text/grammar/matcher.h"
 #include "text/grammar/table.h"
 
-/* A state of the network to look at, and the visit before to the same one. */
+/* A state of the network to look at, and where the index of visits has it. */
 struct visit {
-	uint32_t state, stack, used, same;
+	uint32_t state, stack, used, slot;
 };
 
 struct match_state {
@@ -33,7 +33,9 @@ struct matcher {
 	bool made_accepts;
 	struct visit *visits;
 	size_t n_visits, max_visits;
-	uint32_t *last_visit;    /* [states of the network] the last visit to each, if it is one to it */
+	/* [n_slots] of which visit it is, where that visit says so too: what earlier ones left needs no clearing. */
+	uint32_t *visit_slots;
+	size_t n_visit_slots;    /* a power of two, more than twice the visits */
 	struct bytes text;       /* what matcher_keep kept */
 	struct text_before last; /* of the step that is being made: the text before it, ... */
 	unsigned char last_byte; /* ... the byte, */

@@ -61,6 +61,7 @@ static bool has_room(struct stacks *s, size_t n)
 {
 	if (s->n_frames + n > MAX_FRAMES)
 		return false;
+	s->n_copied += n;
 	if (TABLE_GROW(s->account, s->frames, s->n_frames, s->max_frames, n))
 		return true;
 	lack_memory(s);

@@ -55,6 +55,7 @@ struct stacks {
 	size_t n_links, max_links;
 	struct table_account *account;
 	uint32_t *last_call; /* [rules] the last call of each, if it is one of it */
+	uint64_t n_copied;   /* frames that were put together by stacks_settle, for who counts its steps */
 	bool no_memory;      /* an allocation failed */
 };
 
