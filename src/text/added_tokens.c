@@ -1,4 +1,4 @@
-/* Tries over the added tokens' bytes, and the rules by which a match counts. */
+/* Tries of the added tokens, and the rules by which a match counts. */
 #include "text/added_tokens.h"
 
 #include <stdlib.h>
@@ -10,73 +10,25 @@
 
 static const struct error no_memory = {ERROR_MEMORY, "not enough memory for the added tokens"};
 
-static uint32_t *find_child(struct trie *trie, uint32_t *link, unsigned char byte)
-{
-	while (*link && trie->nodes[*link].byte != byte)
-		link = &trie->nodes[*link].sibling;
-	return link;
-}
-
-static bool trie_reserve(struct trie *trie, size_t n_more)
-{
-	size_t needed = trie->n_nodes + n_more + 1;
-	if (needed <= trie->max_nodes)
-		return true;
-	size_t n = trie->max_nodes ? trie->max_nodes : 64;
-	while (n < needed)
-		n *= 2;
-	struct trie_node *nodes = n < UINT32_MAX ? realloc(trie->nodes, n * sizeof *nodes) : NULL;
-	if (!nodes)
-		return false;
-	trie->nodes = nodes;
-	trie->max_nodes = n;
-	return true;
-}
-
-/* Of equal strings the first stays. */
-static bool trie_add(struct trie *trie, const char *text, size_t n_bytes, size_t token)
-{
-	if (n_bytes == 0)
-		return true;
-	if (!trie_reserve(trie, n_bytes))
-		return false;
-	if (trie->n_nodes == 0)
-		trie->n_nodes = 1;
-	uint32_t *link = &trie->roots[(unsigned char)text[0]], node = 0;
-	for (size_t i = 0; i < n_bytes; i++) {
-		unsigned char byte = (unsigned char)text[i];
-		if (i > 0)
-			link = find_child(trie, &trie->nodes[node].child, byte);
-		if (!*link) {
-			*link = (uint32_t)trie->n_nodes;
-			trie->nodes[trie->n_nodes++] = (struct trie_node){.token = -1, .byte = byte};
-		}
-		node = *link;
-	}
-	if (trie->nodes[node].token < 0)
-		trie->nodes[node].token = (int32_t)token;
-	return true;
-}
-
 /* The longest token that begins at the walk's place, of special ones the longest with at most n_trusted bytes; -1. */
 static int32_t trie_longest(const struct added_walk *walk, size_t n_trusted, size_t *length)
 {
 	const struct trie *trie = walk->trie;
 	const char *text = walk->text + walk->at;
-	size_t n_bytes = walk->n_bytes - walk->at;
+	size_t n_bytes = walk->n_bytes - walk->at, at = 0;
 	int32_t found = -1;
-	uint32_t node = trie->roots[(unsigned char)text[0]];
-	for (size_t i = 0; node;) {
-		int32_t token = trie->nodes[node].token;
-		if (token >= 0 && (i < n_trusted || !walk->added->tokens[token].special)) {
-			found = trie->nodes[node].token;
-			*length = i + 1;
-		}
-		if (++i == n_bytes)
+	for (uint32_t node = trie->roots[(unsigned char)text[0]]; node;
+	     node = trie_child(trie, node, (unsigned char)text[at])) {
+		const struct trie_node *reached = &trie->nodes[node];
+		if (reached->n_bytes > n_bytes - at || memcmp(text + at, reached->bytes, reached->n_bytes) != 0)
 			break;
-		node = trie->nodes[node].child;
-		while (node && trie->nodes[node].byte != (unsigned char)text[i])
-			node = trie->nodes[node].sibling;
+		at += reached->n_bytes;
+		if (reached->value >= 0 && (at <= n_trusted || !walk->added->tokens[reached->value].special)) {
+			found = reached->value;
+			*length = at;
+		}
+		if (at == n_bytes)
+			break;
 	}
 	return found;
 }
@@ -150,45 +102,83 @@ static bool index_ids(struct added_tokens *added, struct error *error)
 	return true;
 }
 
-/* Adds the special tokens, or the others, to the tries. */
-static bool fill_tries(struct added_tokens *added, bool special, const struct normalizer *normalizer,
-                       struct normalizer_scratch *scratch, struct error *error)
+/* The string that stands for a token in its trie. */
+static bool trie_form(struct added_tokens *added, size_t index, const struct normalizer *normalizer,
+                      struct normalizer_scratch *scratch, struct trie_string *out, struct error *error)
 {
-	for (size_t i = 0; i < added->n_tokens; i++) {
-		const struct added_token *token = &added->tokens[i];
-		if (token->special != special)
-			continue;
-		struct text_run run = {.text = token->content, .n_bytes = token->n_bytes};
-		if (token->normalized && !normalizer_apply(normalizer, scratch, &run, error)) {
+	const struct added_token *token = &added->tokens[index];
+	struct text_run run = {.text = token->content, .n_bytes = token->n_bytes};
+	if (token->normalized) {
+		if (!normalizer_apply(normalizer, scratch, &run, error)) {
 			error->code = error->code == ERROR_INVALID_REQUEST ? ERROR_MODEL : error->code; /* it is the file's text */
-			return error_prefix(error, "added_tokens[%zu].content", i);
+			return error_prefix(error, "added_tokens[%zu].content", index);
 		}
-		if (!trie_add(token->normalized ? &added->normalized : &added->plain, run.text, run.n_bytes, i)) {
+		if (run.n_bytes > ADDED_TOKEN_MAX_BYTES)
+			return error_set(error, ERROR_MODEL,
+			                 "added_tokens[%zu].content has %zu bytes when normalized, at most %d are taken", index,
+			                 run.n_bytes, ADDED_TOKEN_MAX_BYTES);
+		if (added->forms.used_bytes + run.n_bytes > ADDED_TOKENS_MAX_FORMS_BYTES)
+			return error_set(error, ERROR_MODEL, "added_tokens: more than %d bytes when normalized",
+			                 ADDED_TOKENS_MAX_FORMS_BYTES);
+		run.text = arena_strdup(&added->forms, run.text, run.n_bytes);
+		if (!run.text) {
 			*error = no_memory;
 			return false;
 		}
 	}
+	*out = (struct trie_string){.text = run.text, .n_bytes = (uint32_t)run.n_bytes, .value = (int32_t)index};
 	return true;
+}
+
+/* The trie of all tokens that are normalized, or of the others. */
+static bool fill_trie(struct added_tokens *added, bool normalized, const struct normalizer *normalizer,
+                      struct trie_string *strings, struct error *error)
+{
+	struct normalizer_scratch scratch = {0};
+	size_t n_strings = 0;
+	bool ok = true;
+	/* Special ones first: of equal normalized forms they win. */
+	for (int special = 1; special >= 0; special--)
+		for (size_t i = 0; ok && i < added->n_tokens; i++) {
+			if (added->tokens[i].special != special || added->tokens[i].normalized != normalized)
+				continue;
+			ok = trie_form(added, i, normalizer, &scratch, &strings[n_strings], error);
+			n_strings += ok && strings[n_strings].n_bytes > 0;
+		}
+	normalizer_scratch_free(&scratch);
+	if (ok && !trie_init(normalized ? &added->normalized : &added->plain, strings, n_strings)) {
+		*error = no_memory;
+		return false;
+	}
+	return ok;
+}
+
+static bool fill_tries(struct added_tokens *added, const struct normalizer *normalizer, struct error *error)
+{
+	struct trie_string *strings = calloc(added->n_tokens + 1, sizeof *strings);
+	if (!strings) {
+		*error = no_memory;
+		return false;
+	}
+	bool ok = fill_trie(added, false, normalizer, strings, error) && fill_trie(added, true, normalizer, strings, error);
+	free(strings);
+	return ok;
 }
 
 bool added_tokens_init(struct added_tokens *added, struct added_token *tokens, size_t n_tokens,
                        const struct vocab *vocab, const struct normalizer *normalizer, struct error *error)
 {
 	*added = (struct added_tokens){.tokens = tokens};
-	struct normalizer_scratch scratch = {0};
-	/* Special ones first: of equal normalized forms they win. */
-	bool ok = settle_tokens(added, n_tokens, vocab, error) && index_ids(added, error) &&
-	          fill_tries(added, true, normalizer, &scratch, error) &&
-	          fill_tries(added, false, normalizer, &scratch, error);
-	normalizer_scratch_free(&scratch);
-	return ok;
+	return settle_tokens(added, n_tokens, vocab, error) && index_ids(added, error) &&
+	       fill_tries(added, normalizer, error);
 }
 
 void added_tokens_free(struct added_tokens *added)
 {
 	free(added->tokens);
-	free(added->plain.nodes);
-	free(added->normalized.nodes);
+	trie_free(&added->plain);
+	trie_free(&added->normalized);
+	arena_free(&added->forms);
 	free(added->by_id);
 	vocab_free(&added->ids);
 	*added = (struct added_tokens){0};
@@ -204,7 +194,7 @@ const struct added_token *added_token_by_id(const struct added_tokens *added, in
 size_t added_tokens_bytes(const struct added_tokens *added)
 {
 	return added->n_tokens * sizeof *added->tokens + added->n_ids * sizeof *added->by_id +
-	       (added->plain.max_nodes + added->normalized.max_nodes) * sizeof *added->plain.nodes +
+	       (added->plain.n_nodes + added->normalized.n_nodes) * sizeof *added->plain.nodes + added->forms.used_bytes +
 	       vocab_bytes(&added->ids);
 }
 

@@ -6,7 +6,9 @@
 #ifndef TALLOW_TEXT_ADDED_TOKENS_H
 #define TALLOW_TEXT_ADDED_TOKENS_H
 
+#include "base/arena.h"
 #include "text/normalizer.h"
+#include "text/trie.h"
 #include "text/vocab.h"
 
 struct added_token {
@@ -20,26 +22,17 @@ struct added_token {
 	bool special;
 };
 
-enum { ADDED_TOKEN_MAX_BYTES = 1024 }; /* bounds the work at each place of the text */
-
-struct trie_node {
-	uint32_t child, sibling; /* 0: none */
-	int32_t token;           /* index into the tokens, -1: none ends here */
-	unsigned char byte;
-};
-
-struct trie {
-	struct trie_node *nodes; /* [n_nodes], after a first one that is not used */
-	size_t n_nodes, max_nodes;
-	uint32_t roots[256]; /* node by first byte, 0: none */
-};
+/* Of a content and of its normalized form, which bounds the work at each place of the text; and of all normalized forms,
+ * which may be longer than what they were made of. */
+enum { ADDED_TOKEN_MAX_BYTES = 1024, ADDED_TOKENS_MAX_FORMS_BYTES = 64 << 20 };
 
 struct added_tokens {
 	struct added_token *tokens; /* [n_tokens] */
 	size_t n_tokens;
-	struct trie plain, normalized;
-	struct vocab ids; /* content -> index into tokens */
-	int32_t *by_id;   /* [n_ids] index into tokens, -1 */
+	struct trie plain, normalized; /* values are indices into tokens */
+	struct arena forms;            /* the strings of `normalized` */
+	struct vocab ids;              /* content -> index into tokens */
+	int32_t *by_id;                /* [n_ids] index into tokens, -1 */
 	size_t n_ids;
 };
 

@@ -321,6 +321,92 @@ static void many_added_tokens_load_and_match(void **state)
 	tokenizer_destroy(tokenizer);
 }
 
+/* The file of a tokenizer of "a", "b" and `contents`, which get the ids from 2 on. */
+static void append_added(struct bytes *out, const struct bytes *contents, size_t n)
+{
+	bytes_append_text(out, "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": []}, "
+	                       "\"added_tokens\": [");
+	for (size_t i = 0; i < n; i++)
+		bytes_append_format(out,
+		                    "%s{\"content\": \"%s\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
+		                    "\"normalized\": false, \"special\": false}",
+		                    i ? "," : "", contents[i].data);
+	bytes_append_text(out, "]}");
+}
+
+/* Leftmost, and of those the longest: strings that begin with one another, and part at every place. */
+static void added_tokens_that_share_beginnings_match(void **state)
+{
+	(void)state;
+	enum { N = 60, N_TEXT = 3000 };
+	struct bytes contents[N] = {0}, json = {0}, text = {0};
+	struct error error = {0};
+	struct token_ids ids = {0};
+	unsigned seed = 5;
+	for (size_t i = 0; i < N; i++) {
+		const struct bytes *before = i ? &contents[(size_t)rand_r(&seed) % i] : NULL;
+		bytes_append(&contents[i], before ? before->data : "b", before ? before->n_bytes : 1);
+		for (int n = 1 + rand_r(&seed) % 6; n > 0; n--)
+			bytes_append_text(&contents[i], rand_r(&seed) % 2 ? "a" : "b");
+		for (size_t j = 0; j < i; j++) /* no two are the same */
+			if (strcmp(contents[j].data, contents[i].data) == 0) {
+				bytes_append_text(&contents[i], "a");
+				j = SIZE_MAX;
+			}
+	}
+	append_added(&json, contents, N);
+	struct tokenizer *tokenizer = tokenizer_of(json.data, json.n_bytes, &error);
+	assert_non_null(tokenizer);
+	for (size_t i = 0; i < N_TEXT; i++)
+		bytes_append_text(&text, rand_r(&seed) % 2 ? "a" : "b");
+	assert_true(tokenizer_encode(tokenizer, text.data, text.n_bytes, PLAIN, &ids, &error));
+	size_t n_ids = 0, n_long = 0;
+	for (size_t at = 0, length; at < N_TEXT; at += length, n_ids++) {
+		int32_t expected = text.data[at] == 'b';
+		length = 1;
+		for (size_t i = 0; i < N; i++)
+			if (contents[i].n_bytes > length && strncmp(text.data + at, contents[i].data, contents[i].n_bytes) == 0) {
+				expected = 2 + (int32_t)i;
+				length = contents[i].n_bytes;
+			}
+		assert_true(n_ids < ids.n_ids);
+		assert_int_equal(ids.ids[n_ids], expected);
+		n_long += length > 8;
+	}
+	assert_int_equal(n_ids, ids.n_ids);
+	assert_true(n_long > 10);
+	for (size_t i = 0; i < N; i++)
+		bytes_free(&contents[i]);
+	bytes_free(&json);
+	bytes_free(&text);
+	token_ids_free(&ids);
+	tokenizer_destroy(tokenizer);
+}
+
+/* What they are looked up in has a place for each string, not for each byte. */
+static void long_added_tokens_take_little_memory(void **state)
+{
+	(void)state;
+	enum { N = 500, EACH_BYTES = 1000 };
+	struct bytes contents[N] = {0}, json = {0};
+	struct error error = {0};
+	struct token_ids ids = {0};
+	for (int i = 0; i < N; i++)
+		bytes_append_format(&contents[i], "%d%0*d", i, EACH_BYTES - 10, 0);
+	append_added(&json, contents, N);
+	struct tokenizer *tokenizer = tokenizer_of(json.data, json.n_bytes, &error);
+	assert_non_null(tokenizer);
+	assert_in_range(tokenizer_bytes(tokenizer), N * EACH_BYTES, 4 * N * EACH_BYTES);
+	assert_true(tokenizer_encode(tokenizer, contents[77].data, contents[77].n_bytes, PLAIN, &ids, &error));
+	assert_int_equal(ids.n_ids, 1);
+	assert_int_equal(ids.ids[0], 2 + 77);
+	for (int i = 0; i < N; i++)
+		bytes_free(&contents[i]);
+	bytes_free(&json);
+	token_ids_free(&ids);
+	tokenizer_destroy(tokenizer);
+}
+
 /* ---- steps that multiply ---- */
 
 #define GROWS        "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": \"aaaaaaaaaa\"}"
@@ -407,6 +493,42 @@ static void added_tokens_do_not_grow_without_bound(void **state)
 	assert_null(tokenizer_of(json, sizeof json - 1, &error));
 	assert_int_equal(error.code, ERROR_MODEL);
 	assert_non_null(strstr(error.message, "added_tokens[0].content: the tokenizer's normalizer makes more than"));
+}
+
+/* Nor beyond what its content may have: that many bytes are compared at each place of a text. */
+static void normalized_added_tokens_are_as_short_as_others(void **state)
+{
+	(void)state;
+	static const char json[] =
+	    "{\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [" GROWS ", " GROWS
+	    "]}, \"added_tokens\": [" ADDED("aaaaaaaaaab", "\"normalized\": true, \"special\": false") ", " ADDED(
+	        "aaaaaaaaaaa", "\"normalized\": true, \"special\": false") "], " TINY_MODEL "}";
+	struct error error = {0};
+	assert_null(tokenizer_of(json, sizeof json - 1, &error));
+	assert_int_equal(error.code, ERROR_MODEL);
+	assert_non_null(strstr(error.message, "added_tokens[1].content has 1100 bytes when normalized, at most 1024"));
+}
+
+static void normalized_added_tokens_are_bounded_together(void **state)
+{
+	(void)state;
+	enum { N = 67200 };
+	struct bytes json = {0};
+	struct error error = {0};
+	bytes_append_text(&json, "{\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"");
+	for (int i = 0; i < 1000; i++)
+		bytes_append_text(&json, "a");
+	bytes_append_text(&json, "\"}, " TINY_MODEL ", \"added_tokens\": [");
+	for (int i = 0; i < N; i++)
+		bytes_append_format(&json,
+		                    "%s{\"content\": \"%020d\", \"single_word\": false, \"lstrip\": false, \"rstrip\": "
+		                    "false, \"normalized\": true, \"special\": false}",
+		                    i ? "," : "", i);
+	bytes_append_text(&json, "]}");
+	assert_null(tokenizer_of(json.data, json.n_bytes, &error));
+	assert_int_equal(error.code, ERROR_MODEL);
+	assert_non_null(strstr(error.message, "added_tokens: more than 67108864 bytes when normalized"));
+	bytes_free(&json);
 }
 
 static void decoders_do_not_grow_text_without_bound(void **state)
@@ -500,10 +622,14 @@ int main(void)
 	    cmocka_unit_test(bos_and_eos_are_added_as_the_class_does),
 	    cmocka_unit_test(bad_configs_are_refused),
 	    cmocka_unit_test(many_added_tokens_load_and_match),
+	    cmocka_unit_test(added_tokens_that_share_beginnings_match),
+	    cmocka_unit_test(long_added_tokens_take_little_memory),
 	    cmocka_unit_test(normalizers_do_not_grow_text_without_bound),
 	    cmocka_unit_test(parts_of_a_text_share_the_bound),
 	    cmocka_unit_test(text_may_grow_as_unicode_makes_it),
 	    cmocka_unit_test(added_tokens_do_not_grow_without_bound),
+	    cmocka_unit_test(normalized_added_tokens_are_as_short_as_others),
+	    cmocka_unit_test(normalized_added_tokens_are_bounded_together),
 	    cmocka_unit_test(decoders_do_not_grow_text_without_bound),
 	    cmocka_unit_test(template_pieces_are_bounded),
 	    cmocka_unit_test(literal_text_never_becomes_a_special_token),
