@@ -16,7 +16,8 @@
 #include "text/tokenizer.h"
 #include "text/vocab.h"
 
-enum { TEMPLATE_TEXT = -1, TEMPLATE_MAX_ITEMS = 64 };
+/* The text is encoded anew wherever it stands; published templates have it once. */
+enum { TEMPLATE_TEXT = -1, TEMPLATE_MAX_ITEMS = 64, TEMPLATE_MAX_TEXTS = 2 };
 
 struct tokenizer_description {
 	struct arena arena;

@@ -37,8 +37,8 @@ struct pretokenizer_step {
 	bool split;                     /* metaspace */
 };
 
-/* Each byte-level step may double the text. */
-enum { PRETOKENIZER_MAX_STEPS = 16, PRETOKENIZER_MAX_BYTE_LEVELS = 2 };
+/* A byte-level step may double the text, a metaspace step puts a character before every piece: both multiply. */
+enum { PRETOKENIZER_MAX_STEPS = 16, PRETOKENIZER_MAX_GROWING_STEPS = 2 };
 
 struct pretokenizer {
 	struct pretokenizer_step steps[PRETOKENIZER_MAX_STEPS]; /* nested sequences laid flat */

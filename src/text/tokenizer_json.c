@@ -270,6 +270,7 @@ static bool add_special_ids(const struct json *processor, const struct json *pie
 static bool read_template(const struct json *processor, struct tokenizer_description *out, struct error *error)
 {
 	const struct json *single = json_get(processor, "single");
+	int n_texts = 0;
 	if (out->n_template > 0)
 		return error_set(error, ERROR_MODEL, "post_processor: more than one TemplateProcessing is not supported");
 	if (!single || json_type(single) != JSON_ARRAY)
@@ -289,6 +290,9 @@ static bool read_template(const struct json *processor, struct tokenizer_descrip
 		if (!name || strcmp(name, "A") != 0)
 			return error_set(error, ERROR_MODEL,
 			                 "post_processor.single: a piece is neither a SpecialToken nor Sequence A");
+		if (n_texts++ == TEMPLATE_MAX_TEXTS)
+			return error_set(error, ERROR_MODEL, "post_processor.single: Sequence A more than %d times",
+			                 TEMPLATE_MAX_TEXTS);
 		if (!add_item(out, TEMPLATE_TEXT, error))
 			return false;
 	}

@@ -208,13 +208,16 @@ static bool read_pretokenizer_step(const struct json *stage, const char *type, s
 	return unsupported("pre_tokenizer", type, error);
 }
 
-static bool check_byte_levels(const struct pretokenizer *pretokenizer, struct error *error)
+static bool check_growth(const struct pretokenizer *pretokenizer, struct error *error)
 {
 	int n = 0;
-	for (int i = 0; i < pretokenizer->n_steps; i++)
-		n += pretokenizer->steps[i].kind == PRETOKENIZER_BYTE_LEVEL;
-	return n <= PRETOKENIZER_MAX_BYTE_LEVELS ||
-	       error_set(error, ERROR_MODEL, "pre_tokenizer: more than %d ByteLevel steps", PRETOKENIZER_MAX_BYTE_LEVELS);
+	for (int i = 0; i < pretokenizer->n_steps; i++) {
+		enum pretokenizer_kind kind = pretokenizer->steps[i].kind;
+		n += kind == PRETOKENIZER_BYTE_LEVEL || kind == PRETOKENIZER_METASPACE;
+	}
+	return n <= PRETOKENIZER_MAX_GROWING_STEPS ||
+	       error_set(error, ERROR_MODEL, "pre_tokenizer: more than %d ByteLevel and Metaspace steps",
+	                 PRETOKENIZER_MAX_GROWING_STEPS);
 }
 
 bool read_pretokenizer(const struct json *stage, struct tokenizer_description *out, struct error *error)
@@ -237,7 +240,7 @@ bool read_pretokenizer(const struct json *stage, struct tokenizer_description *o
 	if (pretokenizer->n_steps == PRETOKENIZER_MAX_STEPS)
 		return error_set(error, ERROR_MODEL, "pre_tokenizer: more than %d steps", PRETOKENIZER_MAX_STEPS);
 	return read_pretokenizer_step(stage, type, &out->arena, &pretokenizer->steps[pretokenizer->n_steps++], error) &&
-	       check_byte_levels(pretokenizer, error);
+	       check_growth(pretokenizer, error);
 }
 
 /* In a Sequence the first stage is replaced, else the words are cut before the stage; Metaspace would lose the spaces

@@ -13,7 +13,9 @@
 #define ADDED(content, flags)                                                                                          \
 	"{\"id\": 5, \"content\": \"" content "\", \"single_word\": false, \"lstrip\": true, \"rstrip\": false, " flags "}"
 
-#define BYTE_LEVEL "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}"
+#define BYTE_LEVEL             "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}"
+#define TEXT_ITEM              "{\"Sequence\": {\"id\": \"A\"}}"
+#define METASPACE(replacement) "{\"type\": \"Metaspace\", \"replacement\": \"" replacement "\"}"
 
 /* Something of everything. */
 static const char small[] =
@@ -172,8 +174,13 @@ static void errors_say_what_and_where(void **state)
 	refused("\\\\p{L}+|\\\\d", "(", "regular expression");
 	refused("\"TemplateProcessing\"", "\"RobertaProcessing\"", "post_processor RobertaProcessing is not supported");
 	refused("\"ids\": [6]", "\"ids\": [-6]", "is not within");
-	refused("{\"type\": \"Digits\", \"individual_digits\": true}", BYTE_LEVEL ", " BYTE_LEVEL ", " BYTE_LEVEL,
-	        "more than 2 ByteLevel steps");
+	/* There is a Metaspace already. */
+	refused("{\"type\": \"Digits\", \"individual_digits\": true}", BYTE_LEVEL ", " BYTE_LEVEL,
+	        "more than 2 ByteLevel and Metaspace steps");
+	refused("{\"type\": \"Digits\", \"individual_digits\": true}", METASPACE("a") ", " METASPACE("b"),
+	        "more than 2 ByteLevel and Metaspace steps");
+	refused("{\"Sequence\": {\"id\": \"A\"", TEXT_ITEM ", " TEXT_ITEM ", {\"Sequence\": {\"id\": \"A\"",
+	        "Sequence A more than 2 times");
 	refused("\"ids\": [6]", "\"ids\": [600]", "post_processor");
 	refused("\"Sequence\": {\"id\": \"A\"", "\"Sequence\": {\"id\": \"B\"", "neither a SpecialToken nor Sequence A");
 	refused("\"ByteFallback\"", "\"WordPiece\"", "decoder WordPiece is not supported");
