@@ -16,6 +16,8 @@
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 
+const struct json_limits config_json_limits = {.max_values = 100000};
+
 /* ---- what is refused by name ---- */
 
 /* The first of `architectures`, "" when there is none: then model_type decides, as in transformers' AutoModel. */
@@ -288,7 +290,7 @@ static bool read_config(const char *path, const struct json *document, struct mo
 /* generation_config.json adds the ids that end a chat; nothing else of it counts here. */
 static bool read_generation_config(const char *path, struct model_config *config, struct error *error)
 {
-	struct json *document = json_parse_file(path, MAX_CONFIG_BYTES, NULL, error);
+	struct json *document = json_parse_file(path, MAX_CONFIG_BYTES, &config_json_limits, error);
 	if (!document)
 		return false;
 	struct fields fields = {.path = path, .prefix = "", .object = document, .error = error, .ok = true};
@@ -306,7 +308,7 @@ bool config_read(const struct model_files *files, struct model_config *config, s
 	if (model_files_gguf(files))
 		return config_read_gguf(model_files_gguf(files), config, error);
 	const char *path = model_files_expect(files, MODEL_CONFIG);
-	struct json *document = json_parse_file(path, MAX_CONFIG_BYTES, NULL, error);
+	struct json *document = json_parse_file(path, MAX_CONFIG_BYTES, &config_json_limits, error);
 	if (!document)
 		return false;
 	int default_eos = -1;

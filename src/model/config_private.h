@@ -2,6 +2,7 @@
 #ifndef TALLOW_MODEL_CONFIG_PRIVATE_H
 #define TALLOW_MODEL_CONFIG_PRIVATE_H
 
+#include "base/json.h"
 #include "model/config.h"
 #include "tensor/gguf.h"
 
@@ -51,6 +52,10 @@ static inline bool config_is_stretch(double number)
 {
 	return number >= 1 && number <= 1e6;
 }
+
+/* Values of a config.json or generation_config.json: a value takes a hundred times the memory of its two bytes. Published
+ * ones have some hundred. */
+extern const struct json_limits config_json_limits;
 
 /* config_read of a GGUF model. */
 bool config_read_gguf(const struct gguf_file *gguf, struct model_config *config, struct error *error) MUST_USE;

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/json.h"
+#include "model/config_private.h"
 #include "tensor/gguf.h"
 
 enum { MAX_CONFIG_BYTES = 1 << 20, MAX_TOP_K = INT32_MAX };
@@ -35,7 +36,7 @@ static bool read_number(const struct json *config, const char *path, const char 
 
 static bool read_json(const char *path, struct stated *stated, struct error *error)
 {
-	struct json *config = json_parse_file(path, MAX_CONFIG_BYTES, NULL, error);
+	struct json *config = json_parse_file(path, MAX_CONFIG_BYTES, &config_json_limits, error);
 	bool ok = config && read_number(config, path, "top_k", &stated->top_k, error) &&
 	          read_number(config, path, "min_p", &stated->min_p, error) &&
 	          read_number(config, path, "typical_p", &stated->typical_p, error) &&

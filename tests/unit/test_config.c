@@ -505,6 +505,31 @@ static void files_that_are_none_are_refused(void **state)
 	assert_int_equal(config.hidden_size, 64);
 }
 
+/* A value takes a hundred times the memory of its two bytes, so that bytes alone are no bound. */
+static void values_are_bounded(void **state)
+{
+	(void)state;
+	enum { N = 100000 };
+	struct bytes text = {0};
+	struct error error = {0};
+	bytes_append_text(&text, "{" BASE ",\"zz\":[0");
+	for (int i = 0; i < N; i++)
+		bytes_append_text(&text, ",0");
+	bytes_append_text(&text, "]}");
+	refused_whole(text.data, "too many values");
+	write_config("");
+	folder_write(&folder, "generation_config.json", text.data);
+	expect_refusal("zeros", "generation_config.json: ");
+	struct model_files *files = model_files_open(folder.path, &error);
+	struct generation_defaults defaults = {0};
+	assert_non_null(files);
+	assert_false(model_generation_defaults(files, &defaults, &error));
+	assert_int_equal(error.code, ERROR_MODEL);
+	assert_non_null(strstr(error.message, "too many values"));
+	model_files_close(files);
+	bytes_free(&text);
+}
+
 static void changed_bytes_never_crash(void **state)
 {
 	(void)state;
@@ -642,6 +667,7 @@ int main(void)
 	    cmocka_unit_test_teardown(wrong_values_are_named, clear_folder),
 	    cmocka_unit_test_teardown(numbers_must_agree, clear_folder),
 	    cmocka_unit_test_teardown(files_that_are_none_are_refused, clear_folder),
+	    cmocka_unit_test_teardown(values_are_bounded, clear_folder),
 	    cmocka_unit_test_teardown(changed_bytes_never_crash, clear_folder),
 	    cmocka_unit_test(published_configs_are_understood_or_refused_by_name),
 	};
