@@ -68,6 +68,10 @@ bool gguf_merges_of_list(const struct gguf_value *merges, struct tokenizer_descr
  * seconds. Published vocabularies need less than a hundredth. */
 static const uint64_t max_hashed_bytes = UINT64_C(1) << 32;
 
+/* Merges that scores may make, for each token and on top: a token of n characters can be split in n - 1 ways, and of a
+ * vocabulary that holds all parts of its tokens each split is a merge. Published vocabularies make some 2 of a token. */
+enum { MAX_MERGES_PER_TOKEN = 8, MAX_MERGES_EXTRA = 1 << 16 };
+
 struct scored {
 	double score;
 	int32_t id;
@@ -131,13 +135,19 @@ static bool list_scores(const struct gguf_vocabulary *vocabulary, const struct v
 	return true;
 }
 
-static bool add_merge(struct tokenizer_description *out, size_t *capacity, const struct bpe_merge *merge)
+static bool add_merge(struct tokenizer_description *out, size_t *capacity, const struct bpe_merge *merge,
+                      struct error *error)
 {
+	size_t most = out->vocab.n_strings * MAX_MERGES_PER_TOKEN + MAX_MERGES_EXTRA; /* ids end below 2^22 */
+	if (out->n_merges == most)
+		return error_set(error, ERROR_MODEL,
+		                 "tokenizer.ggml.tokens: %zu tokens can be put together of others in more than %zu ways",
+		                 out->vocab.n_strings, most);
 	if (out->n_merges == *capacity) {
 		size_t n = *capacity ? 2 * *capacity : 1024, n_bytes;
 		struct bpe_merge *merges = checked_mul(n, sizeof *merges, &n_bytes) ? realloc(out->merges, n_bytes) : NULL;
 		if (!merges)
-			return false;
+			return out_of_memory(error);
 		out->merges = merges;
 		*capacity = n;
 	}
@@ -169,8 +179,8 @@ static bool add_splits(const struct gguf_vocabulary *vocabulary, struct tokenize
 		if (merge.left < 0)
 			continue;
 		merge.right = find_normal(vocabulary, &out->vocab, text + at, n_bytes - at);
-		if (merge.right >= 0 && !add_merge(out, capacity, &merge))
-			return out_of_memory(error);
+		if (merge.right >= 0 && !add_merge(out, capacity, &merge, error))
+			return false;
 	}
 	return true;
 }

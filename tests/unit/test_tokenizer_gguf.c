@@ -585,6 +585,42 @@ static void large_vocabularies_do_not_hang(void **state)
 	bytes_free(&merges);
 }
 
+/* Runs of one letter up to n: each can be put together in as many ways as it is long. */
+static struct tokenizer *load_runs(int n, struct error *error)
+{
+	enum { MOST = 400 };
+	static float scores[MOST + 1];
+	struct bytes tokens = {0}, types = {0};
+	bytes_append_text(&tokens, "<unk>");
+	bytes_append_text(&types, "2");
+	for (int length = 1; length <= n; length++) {
+		bytes_append_text(&tokens, " ");
+		for (int i = 0; i < length; i++)
+			bytes_append_text(&tokens, "a");
+		bytes_append_text(&types, "1");
+		scores[length] = (float)-length;
+	}
+	struct small small = {.model = "llama", .tokens = tokens.data, .types = types.data, .scores = scores};
+	struct bytes file = small_file(&small);
+	struct tokenizer *t = load_bytes(&file, error);
+	bytes_free(&tokens);
+	bytes_free(&types);
+	return t;
+}
+
+static void merges_of_scores_are_bounded(void **state)
+{
+	(void)state;
+	struct error error;
+	struct tokenizer *t = load_runs(300, &error);
+	assert_non_null(t);
+	tokenizer_destroy(t);
+	assert_null(load_runs(400, &error));
+	assert_int_equal(error.code, ERROR_MODEL);
+	assert_non_null(strstr(error.message, "tokenizer.ggml.tokens: 401 tokens can be put together of others in more "
+	                                      "than 68744 ways"));
+}
+
 static void ends_of_answers_are_found(void **state)
 {
 	(void)state;
@@ -658,23 +694,15 @@ static void a_list_of_ends_is_read(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(llama2_style_is_as_hugging_face),
-	    cmocka_unit_test(llama3_style_is_as_hugging_face),
-	    cmocka_unit_test(qwen2_style_is_as_hugging_face),
-	    cmocka_unit_test(gpt2_style_is_as_hugging_face),
-	    cmocka_unit_test(scores_merge_as_sentencepiece),
-	    cmocka_unit_test(flags_decide_what_is_added),
-	    cmocka_unit_test(token_types_decide_what_is_found),
-	    cmocka_unit_test(pre_tokenizers_cut_as_hugging_face),
-	    cmocka_unit_test(vocabularies_that_lie_are_refused),
-	    cmocka_unit_test(scores_and_bytes_are_checked),
-	    cmocka_unit_test(keys_of_other_types_are_refused),
-	    cmocka_unit_test(special_ids_are_checked),
-	    cmocka_unit_test(large_vocabularies_do_not_hang),
-	    cmocka_unit_test(ends_of_answers_are_found),
-	    cmocka_unit_test(space_after_phi3s_tokens_is_theirs),
-	    cmocka_unit_test(equal_scores_merge_by_id),
-	    cmocka_unit_test(a_list_of_ends_is_read),
+	    cmocka_unit_test(llama2_style_is_as_hugging_face),   cmocka_unit_test(llama3_style_is_as_hugging_face),
+	    cmocka_unit_test(qwen2_style_is_as_hugging_face),    cmocka_unit_test(gpt2_style_is_as_hugging_face),
+	    cmocka_unit_test(scores_merge_as_sentencepiece),     cmocka_unit_test(flags_decide_what_is_added),
+	    cmocka_unit_test(token_types_decide_what_is_found),  cmocka_unit_test(pre_tokenizers_cut_as_hugging_face),
+	    cmocka_unit_test(vocabularies_that_lie_are_refused), cmocka_unit_test(scores_and_bytes_are_checked),
+	    cmocka_unit_test(keys_of_other_types_are_refused),   cmocka_unit_test(special_ids_are_checked),
+	    cmocka_unit_test(large_vocabularies_do_not_hang),    cmocka_unit_test(merges_of_scores_are_bounded),
+	    cmocka_unit_test(ends_of_answers_are_found),         cmocka_unit_test(space_after_phi3s_tokens_is_theirs),
+	    cmocka_unit_test(equal_scores_merge_by_id),          cmocka_unit_test(a_list_of_ends_is_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
