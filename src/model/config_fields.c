@@ -38,16 +38,27 @@ int64_t index_field(struct fields *fields, const char *name, int64_t fallback)
 	return whole_field(fields, name, 0, fallback);
 }
 
-double positive_field(struct fields *fields, const char *name, double fallback)
+static double number_field(struct fields *fields, const char *name, bool (*is_good)(double), const char *expected,
+                           double fallback)
 {
 	const struct json *value = field(fields, name);
 	double number;
 	if (!value)
 		return fallback;
-	if (json_double(value, &number) && config_is_positive(number))
+	if (json_double(value, &number) && is_good(number))
 		return number;
-	bad_field(fields, name, value, CONFIG_POSITIVE_EXPECTED);
+	bad_field(fields, name, value, expected);
 	return fallback;
+}
+
+double positive_field(struct fields *fields, const char *name, double fallback)
+{
+	return number_field(fields, name, config_is_positive, CONFIG_POSITIVE_EXPECTED, fallback);
+}
+
+double theta_field(struct fields *fields, const char *name, double fallback)
+{
+	return number_field(fields, name, config_is_theta, CONFIG_THETA_EXPECTED, fallback);
 }
 
 double positive_field_unless_zero(struct fields *fields, const char *name, double fallback)

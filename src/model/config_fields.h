@@ -27,6 +27,7 @@ void bad_field(struct fields *fields, const char *name, const struct json *value
 int64_t count_field(struct fields *fields, const char *name, int64_t fallback); /* 1 to CONFIG_MAX_COUNT */
 int64_t index_field(struct fields *fields, const char *name, int64_t fallback); /* 0 to CONFIG_MAX_COUNT */
 double positive_field(struct fields *fields, const char *name, double fallback);
+double theta_field(struct fields *fields, const char *name, double fallback);
 double positive_field_unless_zero(struct fields *fields, const char *name, double fallback); /* 0 as absent */
 bool flag_field(struct fields *fields, const char *name, bool fallback);
 const char *text_field(struct fields *fields, const char *name, const char *fallback);

@@ -67,7 +67,8 @@ static int64_t count_key(struct keys *keys, const char *name, int64_t fallback)
 	return 1;
 }
 
-static double positive_key(struct keys *keys, const char *name, double fallback)
+static double number_key(struct keys *keys, const char *name, bool (*is_good)(double), const char *expected,
+                         double fallback)
 {
 	double number = fallback;
 	char text[32] = "missing";
@@ -76,12 +77,17 @@ static double positive_key(struct keys *keys, const char *name, double fallback)
 		keys->ok = false;
 		return 1;
 	}
-	if (config_is_positive(number))
+	if (is_good(number))
 		return number;
 	if (gguf_find(keys->gguf, key))
 		snprintf(text, sizeof text, "%g", number);
-	bad_key(keys, text, CONFIG_POSITIVE_EXPECTED);
+	bad_key(keys, text, expected);
 	return 1;
+}
+
+static double positive_key(struct keys *keys, const char *name, double fallback)
+{
+	return number_key(keys, name, config_is_positive, CONFIG_POSITIVE_EXPECTED, fallback);
 }
 
 /* ---- what is refused by name ---- */
@@ -238,9 +244,10 @@ static void read_rotary_dim(struct keys *keys, struct model_config *config)
 static void read_rope(struct keys *keys, struct model_config *config)
 {
 	struct rope_config *rope = &config->rope;
-	*rope = (struct rope_config){.type = ROPE_DEFAULT,
-	                             .theta = positive_key(keys, "rope.freq_base", 10000.0),
-	                             .attention_factor = positive_key(keys, "rope.scaling.attn_factor", 1)};
+	*rope = (struct rope_config){
+	    .type = ROPE_DEFAULT,
+	    .theta = number_key(keys, "rope.freq_base", config_is_theta, CONFIG_THETA_EXPECTED, 10000.0),
+	    .attention_factor = positive_key(keys, "rope.scaling.attn_factor", 1)};
 	rope->has_divisors = gguf_tensor_find(keys->gguf, "rope_freqs.weight") != NULL;
 	read_rotary_dim(keys, config);
 	switch (read_scaling_type(keys)) {

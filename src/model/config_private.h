@@ -38,11 +38,25 @@ static inline bool config_has_window(const struct model_config *config, int64_t 
 	return config->window_layers[layer / 64] >> (layer % 64) & 1;
 }
 
-/* What longrope's factors may be. */
+/* What rope_theta may be: frequencies are at most 1 then. */
+#define CONFIG_THETA_EXPECTED "a number of at least 1 (and at most 1e30)"
+static inline bool config_is_theta(double number)
+{
+	return number >= 1 && number <= 1e30;
+}
+
+/* What frequencies may be divided by: longrope's factors, and a tensor of a GGUF file, where a huge number stands for a
+ * dimension that does not turn. With both, and at the last of 2^24 positions, an angle is below 1e20, which single
+ * precision holds. */
 #define CONFIG_FACTOR_EXPECTED "1e-6 to 1e6"
 static inline bool config_is_factor(double number)
 {
 	return number >= 1e-6 && number <= 1e6;
+}
+#define CONFIG_DIVISOR_EXPECTED "1e-6 to 1e30"
+static inline bool config_is_divisor(double number)
+{
+	return number >= 1e-6 && number <= 1e30;
 }
 
 /* How far positions may be stretched. Beyond any use, and no more: dynamic's formula takes numbers of its size from each

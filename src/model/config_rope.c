@@ -163,7 +163,7 @@ static void read_scaling(struct reading *reading)
 {
 	struct rope_config *rope = &reading->config->rope;
 	struct fields *fields = reading->fields;
-	rope->theta = positive_field(fields, "rope_theta", rope->theta);
+	rope->theta = theta_field(fields, "rope_theta", rope->theta);
 	enum rope_type type = read_type(reading);
 	if (type == ROPE_DEFAULT || !fields->ok)
 		return;
@@ -216,7 +216,7 @@ void config_read_rope(struct fields *fields, const struct family *family, struct
 	struct reading reading = {.fields = fields, .family = family, .config = config};
 	config->rope = (struct rope_config){
 	    .type = ROPE_DEFAULT,
-	    .theta = positive_field(fields, "rope_theta", 10000.0),
+	    .theta = theta_field(fields, "rope_theta", 10000.0),
 	    .attention_factor = 1,
 	};
 	config->rotary_dim = config->head_dim;

@@ -357,10 +357,10 @@ static bool bind_rope_divisors(struct binder *binder)
 	if (!bind_vector(binder, name, n, divisors))
 		return false;
 	for (int64_t i = 0; *divisors && i < n; i++)
-		if (!config_is_positive((double)(*divisors)[i]))
+		if (!config_is_divisor((double)(*divisors)[i]))
 			return error_set(binder->error, ERROR_MODEL, "%s: %s[%" PRId64 "] is %g, expected %s",
 			                 weight_file_find(binder->file, name)->file, name, i, (double)(*divisors)[i],
-			                 CONFIG_POSITIVE_EXPECTED);
+			                 CONFIG_DIVISOR_EXPECTED);
 	return true;
 }
 

@@ -159,6 +159,9 @@ static void rope_is_read_in_every_layout(void **state)
 	        "\"original_max_position_embeddings\":8192}",
 	        "low_freq_factor below high_freq_factor");
 	refused("\"rope_theta\":0", "rope_theta is 0");
+	refused("\"rope_theta\":0.999", "rope_theta is 0.999, expected a number of at least 1");
+	refused("\"rope_parameters\":{\"rope_theta\":1e-30}",
+	        "rope_parameters.rope_theta is 1e-30, expected a number of at");
 	refused("\"rope_parameters\":{\"rope_theta\":-1}", "rope_parameters.rope_theta is -1");
 	refused("\"partial_rotary_factor\":0.5", "partial_rotary_factor is 0.5");
 	refused("\"rope_parameters\":{\"partial_rotary_factor\":0.25}", "rope_parameters.partial_rotary_factor is 0.25");

@@ -276,6 +276,7 @@ static void rope_that_is_wrong_is_named(void **state)
 	    {"yarn", "rope.scaling.attn_factor", -1, "llama.rope.scaling.attn_factor is -1"},
 	    {"yarn", "rope.freq_base", 1, "llama.rope.freq_base is at most 1"},
 	    {"none", "rope.freq_base", 0, "llama.rope.freq_base is 0"},
+	    {"none", "rope.freq_base", 1e-30, "llama.rope.freq_base is 1e-30, expected a number of at least 1"},
 	    {"none", "rope.freq_base", (double)INFINITY, "llama.rope.freq_base is inf"},
 	    {"none", "rope.freq_base", (double)NAN, "llama.rope.freq_base is "},
 	    {"longrope", NULL, 0, "rope_factors_short.weight is missing, expected a tensor of 8 F32 values"},

@@ -379,7 +379,7 @@ static void check_small_refused(int64_t n_layers, const struct other *other, con
 static void models_that_do_not_fit_are_refused(void **state)
 {
 	(void)state;
-	static const float zero[16], nan[16] = {1, NAN}, minus[16] = {1, -2};
+	static const float zero[16], nan[16] = {1, NAN}, minus[16] = {1, -2}, tiny[16] = {1, 1e-7f};
 	static const struct {
 		int64_t n_layers;
 		struct other other;
@@ -405,6 +405,7 @@ static void models_that_do_not_fit_are_refused(void **state)
 	    {2, {"rope_freqs.weight", 16, 0, DTYPE_F32, zero}, "rope_freqs.weight[0] is 0"},
 	    {2, {"rope_freqs.weight", 16, 0, DTYPE_F32, nan}, "rope_freqs.weight[1] is nan"},
 	    {2, {"rope_freqs.weight", 16, 0, DTYPE_F32, minus}, "rope_freqs.weight[1] is -2"},
+	    {2, {"rope_freqs.weight", 16, 0, DTYPE_F32, tiny}, "rope_freqs.weight[1] is 1e-07, expected 1e-6 to 1e30"},
 	    {2,
 	     {"rope_freqs.weight", 32, 0, DTYPE_F32, NULL},
 	     "tensor rope_freqs.weight has shape [32], the file's metadata makes it [16]"},
