@@ -6,9 +6,9 @@
  *     detokenizer_destroy(d);
  *
  * All pushes and the finish, joined, equal decode(prompt + output) minus decode(prompt) for valid UTF-8, so the space
- * before the first word is kept. A token that only begins a character gives nothing until the character is whole; a
- * byte that can no longer become valid gives one U+FFFD as soon as that is known. Special tokens give no text. Work
- * per token does not grow with what was generated before. One thread.
+ * before the first word is kept. A token that only begins a character gives nothing until the character is whole; bytes
+ * that can no longer become one give U+FFFD as soon as that is known, as many as decode gives. Special tokens give no
+ * text. Work per token does not grow with what was generated before. One thread.
  */
 #ifndef TALLOW_TEXT_DETOKENIZER_H
 #define TALLOW_TEXT_DETOKENIZER_H

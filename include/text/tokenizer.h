@@ -59,8 +59,10 @@ bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_
 bool tokenizer_encode_marked(const struct tokenizer *tokenizer, const struct rendering *rendering,
                              struct token_ids *ids, struct error *error) MUST_USE;
 
-/* Appends the text of all ids at once, as Hugging Face's decode(skip_special_tokens=...) without clean-up of spaces.
- * Bytes that are no valid UTF-8 become one U+FFFD each. Ids outside the vocabulary are ERROR_INVALID_REQUEST. */
+/* Appends the text of all ids at once, as Hugging Face's decode(skip_special_tokens=...) without clean-up of spaces. Bytes
+ * that are no valid UTF-8 become U+FFFD: with byte level one for each longest beginning of a character, else one for each
+ * byte (the reference shows whole characters between such bytes as U+FFFD, too, which a stream could not). Ids outside the
+ * vocabulary are ERROR_INVALID_REQUEST. */
 bool tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t n_ids, bool skip_special,
                       struct bytes *out, struct error *error) MUST_USE;
 

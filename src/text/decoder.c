@@ -114,7 +114,14 @@ static void emit(const struct decoder *decoder, struct decoding *decoding, const
 	bytes_append(out, text, n_bytes);
 }
 
-/* Whole characters of tail + bytes; what is invalid becomes one U+FFFD per byte, an unfinished end is the new tail. */
+/* Of n bytes that are no character: how many the reference shows as one U+FFFD. Its byte-level decoder replaces the longest
+ * beginnings of characters (Rust's from_utf8_lossy), that of byte fallback each byte. */
+static size_t shown_as_one(const struct decoder *decoder, size_t n)
+{
+	return decoder->byte_level ? n : 1;
+}
+
+/* Whole characters of tail + bytes; what cannot become one turns into U+FFFD, an unfinished end is the new tail. */
 static void emit_bytes(const struct decoder *decoder, struct decoding *decoding, const char *bytes, size_t n_bytes,
                        struct bytes *out)
 {
@@ -128,15 +135,17 @@ static void emit_bytes(const struct decoder *decoder, struct decoding *decoding,
 		decoding->tail[decoding->n_tail++] = (unsigned char)*bytes++;
 		n_bytes--;
 		while (decoding->n_tail > 0) {
-			int length = utf8_length(decoding->tail, decoding->n_tail);
-			if (length == 0 && decoding->n_tail < 4 && is_prefix(decoding->tail, decoding->n_tail))
+			size_t n = decoding->n_tail, used = (size_t)utf8_length(decoding->tail, n);
+			if (used == 0 && n < 4 && is_prefix(decoding->tail, n))
 				break;
-			if (length > 0)
-				emit(decoder, decoding, (const char *)decoding->tail, (size_t)length, out);
-			else
+			if (used > 0) {
+				emit(decoder, decoding, (const char *)decoding->tail, used, out);
+			} else {
+				/* All but the last one may have been a beginning. */
+				used = shown_as_one(decoder, n > 1 ? n - 1 : 1);
 				emit(decoder, decoding, replacement, 3, out);
-			size_t used = length > 0 ? (size_t)length : 1;
-			memmove(decoding->tail, decoding->tail + used, decoding->n_tail - used);
+			}
+			memmove(decoding->tail, decoding->tail + used, n - used);
 			decoding->n_tail -= used;
 		}
 	}
@@ -144,7 +153,7 @@ static void emit_bytes(const struct decoder *decoder, struct decoding *decoding,
 
 void decoding_end(const struct decoder *decoder, struct decoding *decoding, struct bytes *out)
 {
-	for (; decoding->n_tail > 0; decoding->n_tail--)
+	for (; decoding->n_tail > 0; decoding->n_tail -= shown_as_one(decoder, decoding->n_tail))
 		emit(decoder, decoding, replacement, 3, out);
 }
 

@@ -65,7 +65,7 @@ bool decoding_push(const struct decoder *decoder, struct decoding *decoding, con
 /* Appends the bytes of a token in the middle of a text, whole characters or not. Errors as those of decoding_push. */
 bool decoder_token_bytes(const struct decoder *decoder, const char *token, size_t n_bytes, struct bytes *out,
                          struct error *error) MUST_USE;
-/* The text ends: bytes that wait become U+FFFD. */
+/* The text ends: bytes that wait become U+FFFD, as many as those that can no longer become a character. */
 void decoding_end(const struct decoder *decoder, struct decoding *decoding, struct bytes *out);
 void decoding_free(struct decoding *decoding);
 

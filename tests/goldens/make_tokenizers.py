@@ -10,6 +10,7 @@ words; nothing else is read. Output:
 
     <style>/tokenizer.json, tokenizer_config.json, golden.json    one per scheme
     cases.json                                                    tiny tokenizers, one per stage, option and flag
+    bytes.json                                                    what decoders make of bytes that are no UTF-8
 """
 import json
 import os
@@ -515,6 +516,51 @@ def write_cases(lines):
           ',\n"models":' + compact(models_text) + ',\n"cases":[\n' + ",\n".join(rows) + "\n]}\n")
 
 
+# ---- bytes that are no UTF-8 ----
+
+WORD = 256  # "Hi", behind the tokens of the 256 bytes
+
+
+def byte_letters():
+    """The character that stands for each byte in byte-level vocabularies."""
+    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in shown]
+    return [chr(byte) if byte in shown else chr(256 + others.index(byte)) for byte in range(256)]
+
+
+def byte_rows():
+    """Bytes at the edges of what may begin and continue a character; most rows end in a word."""
+    edges = [0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF,
+             0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF]
+    rng = random.Random(11)
+    rows = [[byte] for byte in edges] + [[0xE2, 0x82, 0x61], [0xF0, 0x9F, 0x98], [0xF0, 0x9F, 0x98, 0xE2, 0x82, 0xAC]]
+    while len(rows) < 300:
+        rows.append([rng.choice(edges if rng.random() < 0.6 else edges[2:8]) for _ in range(rng.randint(2, 7))])
+    return [row + [WORD] * (i % 4 > 0) for i, row in enumerate(rows)]
+
+
+def can_be_streamed(row):
+    """Of byte fallback, which takes a run of bytes as a whole: a bad one makes U+FFFD of good characters beside it, too."""
+    run = bytes(byte for byte in row if byte != WORD)
+    good = run.decode(errors="ignore")
+    return good == "" or good.encode() == run
+
+
+def write_bytes():
+    out = []
+    for name, letters, decoder in (("byte-level", byte_letters(), BYTE_LEVEL), ("byte-fallback", BYTES, LLAMA2_DECODER)):
+        model = bpe({token: ident for ident, token in enumerate([*letters, "Hi"])}, [], byte_fallback=letters is BYTES)
+        doc = document(model, pre_tokenizer=BYTE_LEVEL if decoder is BYTE_LEVEL else None, decoder=decoder)
+        tokenizer = Tokenizer.from_str(json.dumps(doc))
+        rows = [row for row in byte_rows() if decoder is BYTE_LEVEL or can_be_streamed(row)]
+        cases = [compact({"ids": row, "decoded": tokenizer.decode(row, skip_special_tokens=False)}) for row in rows]
+        out.append('{"name":' + compact(name) + ',"tokenizer":' + compact(compact(doc)) + ',\n"cases":[\n' +
+                   ",\n".join(cases) + "\n]}")
+    write(os.path.join(ROOT, "bytes.json"),
+          '{"oracle":"tokenizers 0.22.2","made_by":"tests/goldens/make_tokenizers.py","decoders":[\n' + ",\n".join(out) +
+          "\n]}\n")
+
+
 STYLES = {"llama2-style": llama2_style, "llama3-style": llama3_style, "qwen2-style": qwen2_style, "gpt2-style": gpt2_style}
 
 
@@ -525,6 +571,7 @@ def main():
         doc, config = make(lines)
         write_style(name, doc, config, texts)
     write_cases(lines)
+    write_bytes()
 
 
 if __name__ == "__main__":

@@ -112,6 +112,31 @@ static void what_cannot_become_valid_is_shown_at_once(void **state)
 	tokenizer_destroy(t);
 }
 
+/* Its whole beginning is one, not each of its bytes. */
+static void a_character_of_byte_level_that_broke_off_is_shown_once(void **state)
+{
+	(void)state;
+	static const char json[] =
+	    "{\"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, \"model\": {\"type\": "
+	    "\"BPE\", \"merges\": [], \"vocab\": {\"\u00e2\": 0, \"\u0124\": 1, \"\u00ac\": 2, "
+	    "\"a\": 3, \"\u00f0\": 4, \"\u0141\": 5, \"\u013a\": 6}}}";
+	enum { E2, H82, AC, A, F0, H9F, H98 }; /* bytes, as those characters stand for them */
+	struct error error = {0};
+	struct tokenizer *t = tokenizer_of(json, sizeof json - 1, &error);
+	assert_non_null(t);
+	CHECK(t, "||\xE2\x82\xAC|", E2, H82, AC);
+	CHECK(t,
+	      "||\xEF\xBF\xBD"
+	      "a|",
+	      E2, H82, A);
+	CHECK(t,
+	      "|||\xEF\xBF\xBD"
+	      "a|",
+	      F0, H9F, H98, A);
+	CHECK(t, "||\xEF\xBF\xBD||\xEF\xBF\xBD|\xEF\xBF\xBD|", F0, H9F, E2, H82, F0, E2);
+	tokenizer_destroy(t);
+}
+
 static void decoding_at_once_shows_each_bad_byte(void **state)
 {
 	(void)state;
@@ -276,6 +301,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(characters_wait_until_they_are_whole),
 	    cmocka_unit_test(what_cannot_become_valid_is_shown_at_once),
+	    cmocka_unit_test(a_character_of_byte_level_that_broke_off_is_shown_once),
 	    cmocka_unit_test(decoding_at_once_shows_each_bad_byte),
 	    cmocka_unit_test(the_space_before_a_word_is_kept),
 	    cmocka_unit_test(special_and_unknown_ids_give_no_text),

@@ -111,6 +111,35 @@ static void every_stage_and_flag_is_as_hugging_face(void **state)
 	json_destroy(document);
 }
 
+/* At once, and in a stream where a word follows: of what waits at the end a stream shows nothing. */
+static void bytes_that_are_no_characters_are_as_hugging_face(void **state)
+{
+	(void)state;
+	enum { WORD = 256 };
+	struct json *document = golden_file("tests/tokenizers/bytes.json");
+	const struct json *decoders = json_get(document, "decoders");
+	assert_int_equal(json_count(decoders), 2);
+	for (const struct json *decoder = json_first(decoders); decoder; decoder = json_next(decoder)) {
+		size_t n_bytes, n_cases = 0;
+		struct error error = {0};
+		const char *name = json_string(json_get(decoder, "name"), NULL);
+		const char *text = json_string(json_get(decoder, "tokenizer"), &n_bytes);
+		struct tokenizer *tokenizer = tokenizer_of(text, n_bytes, &error);
+		assert_non_null(tokenizer);
+		for (const struct json *row = json_first(json_get(decoder, "cases")); row; row = json_next(row), n_cases++) {
+			const struct json *ids = json_get(row, "ids"), *last = json_first(ids);
+			const char *decoded = json_string(json_get(row, "decoded"), &n_bytes);
+			int64_t id;
+			while (json_next(last))
+				last = json_next(last);
+			check_decoding(tokenizer, ids, json_int64(last, &id) && id == WORD, decoded, n_bytes, name);
+		}
+		assert_true(n_cases > 200);
+		tokenizer_destroy(tokenizer);
+	}
+	json_destroy(document);
+}
+
 static void tokens_answer_questions(void **state)
 {
 	(void)state;
@@ -270,6 +299,7 @@ int main(void)
 	    cmocka_unit_test(qwen2_style_is_as_hugging_face),
 	    cmocka_unit_test(gpt2_style_is_as_hugging_face),
 	    cmocka_unit_test(every_stage_and_flag_is_as_hugging_face),
+	    cmocka_unit_test(bytes_that_are_no_characters_are_as_hugging_face),
 	    cmocka_unit_test(tokens_answer_questions),
 	    cmocka_unit_test(what_cannot_be_encoded_or_decoded_is_an_error),
 	    cmocka_unit_test(long_texts_give_what_their_parts_give),
