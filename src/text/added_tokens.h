@@ -36,8 +36,10 @@ struct added_tokens {
 	size_t n_ids;
 };
 
-/* Takes tokens over and gives them ids as Hugging Face does: the vocabulary's where it has the string, else the next
- * free one; that the file says another is logged, no more. Of two with the same content the last one's flags count, but
+/* Takes tokens over and gives them ids as Hugging Face's tokenizers 0.22.2 does: the vocabulary's where it has the string,
+ * else the next one, counted from the number of the vocabulary's strings (not from its highest id; versions before went on
+ * from the highest id of an added token, which is another one where a vocabulary leaves ids out). That the file says
+ * another is logged, no more. Of two with the same content the last one's flags count, but
  * once special is always special. */
 bool added_tokens_init(struct added_tokens *added, struct added_token *tokens, size_t n_tokens,
                        const struct vocab *vocab, const struct normalizer *normalizer, struct error *error) MUST_USE;

@@ -414,6 +414,25 @@ static void long_added_tokens_take_little_memory(void **state)
 	tokenizer_destroy(tokenizer);
 }
 
+/* Counted from the number of strings, as tokenizers 0.22.2 does: 8 is what its file says, and 0.22.1. */
+static void new_tokens_are_numbered_after_the_strings(void **state)
+{
+	(void)state;
+	static const char json[] =
+	    "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"c\": 7}, \"merges\": []}, "
+	    "\"added_tokens\": [{\"id\": 7, \"content\": \"c\", \"single_word\": false, \"lstrip\": "
+	    "false, \"rstrip\": false, \"normalized\": false, \"special\": true}, {\"id\": 8, \"content\": "
+	    "\"<x>\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": "
+	    "false, \"special\": true}]}";
+	struct error error = {0};
+	struct tokenizer *tokenizer = tokenizer_of(json, sizeof json - 1, &error);
+	assert_non_null(tokenizer);
+	assert_int_equal(tokenizer_find(tokenizer, "c", 1), 7);
+	assert_int_equal(tokenizer_find(tokenizer, "<x>", 3), 3);
+	assert_int_equal(tokenizer_vocab_size(tokenizer), 8);
+	tokenizer_destroy(tokenizer);
+}
+
 /* ---- steps that multiply ---- */
 
 #define GROWS        "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": \"aaaaaaaaaa\"}"
@@ -631,6 +650,7 @@ int main(void)
 	    cmocka_unit_test(many_added_tokens_load_and_match),
 	    cmocka_unit_test(added_tokens_that_share_beginnings_match),
 	    cmocka_unit_test(long_added_tokens_take_little_memory),
+	    cmocka_unit_test(new_tokens_are_numbered_after_the_strings),
 	    cmocka_unit_test(normalizers_do_not_grow_text_without_bound),
 	    cmocka_unit_test(parts_of_a_text_share_the_bound),
 	    cmocka_unit_test(text_may_grow_as_unicode_makes_it),
