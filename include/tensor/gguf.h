@@ -62,6 +62,7 @@ struct gguf_value {
 	enum gguf_type type; /* of the value, or of the array's items; never GGUF_ARRAY */
 	size_t n_items;      /* 1 unless it is an array */
 	const unsigned char *data;
+	size_t n_bytes; /* of all items */
 };
 
 size_t gguf_value_count(const struct gguf_file *gguf);
@@ -83,8 +84,9 @@ bool gguf_array(const struct gguf_file *gguf, const char *key, enum gguf_type ty
 /* Items of an array (or the one of a scalar). index < n_items and a type that fits are the caller's duty. */
 int64_t gguf_item_i64(const struct gguf_value *value, size_t index); /* integers and bools; u64 above INT64_MAX wraps */
 double gguf_item_f64(const struct gguf_value *value, size_t index);  /* F32, F64 */
-/* Walks over the strings of an array: start with *cursor = value->data, call n_items times. */
-const char *gguf_next_string(const unsigned char **cursor, size_t *n_bytes);
+/* Walks over the strings of an array (or the one of a scalar): start with *cursor = value->data, call n_items times. Lengths
+ * are read where they lie, so a file that is overwritten meanwhile gives other strings, but none beyond the value's end. */
+const char *gguf_next_string(const struct gguf_value *value, const unsigned char **cursor, size_t *n_bytes);
 
 /* ---- tensors (of all files) ---- */
 

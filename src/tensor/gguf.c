@@ -96,7 +96,7 @@ static bool same_architecture(const struct gguf_file *gguf, const struct gguf_va
 	if (!here || !first || here->is_array || first->is_array || here->type != GGUF_STRING || first->type != GGUF_STRING)
 		return true;
 	const unsigned char *a = here->data, *b = first->data;
-	const char *text = gguf_next_string(&a, &n_here), *expected = gguf_next_string(&b, &n_first);
+	const char *text = gguf_next_string(here, &a, &n_here), *expected = gguf_next_string(first, &b, &n_first);
 	return (n_here == n_first && memcmp(text, expected, n_here) == 0) ||
 	       error_set(error, ERROR_MODEL, "%s: belongs to another model: %s is not the first file's", path, key);
 }
@@ -312,7 +312,7 @@ bool gguf_string(const struct gguf_file *gguf, const char *key, const char **tex
 	if (value->is_array || value->type != GGUF_STRING)
 		return wrong_type(gguf, value, "string", error);
 	const unsigned char *cursor = value->data;
-	*text = gguf_next_string(&cursor, n_bytes);
+	*text = gguf_next_string(value, &cursor, n_bytes);
 	return true;
 }
 
@@ -360,13 +360,18 @@ double gguf_item_f64(const struct gguf_value *value, size_t index)
 	return value->type == GGUF_F32 ? (double)ITEM_AT(value, index, float) : ITEM_AT(value, index, double);
 }
 
-const char *gguf_next_string(const unsigned char **cursor, size_t *n_bytes)
+const char *gguf_next_string(const struct gguf_value *value, const unsigned char **cursor, size_t *n_bytes)
 {
 	uint64_t length;
+	size_t left = (size_t)(value->data + value->n_bytes - *cursor);
+	*n_bytes = 0;
+	if (left < sizeof length)
+		return "";
 	memcpy(&length, *cursor, sizeof length);
+	left -= sizeof length;
 	const char *text = (const char *)*cursor + sizeof length;
-	*n_bytes = (size_t)length; /* the reader has walked over it */
-	*cursor += sizeof length + length;
+	*n_bytes = length < left ? (size_t)length : left;
+	*cursor += sizeof length + *n_bytes;
 	return text;
 }
 

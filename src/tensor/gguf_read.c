@@ -135,9 +135,11 @@ static bool take_items(struct reader *reader, struct gguf_value *value)
 			if (!take_u64(reader, &length, "a string") || !take(reader, length, "a string"))
 				return refuse_value(reader, value, "a string reaches beyond the end of the file");
 		}
+		value->n_bytes = (size_t)(reader->data + reader->at - value->data);
 		return true;
 	}
-	const unsigned char *items = take(reader, value->n_items * item_bytes, "a value");
+	value->n_bytes = value->n_items * item_bytes;
+	const unsigned char *items = take(reader, value->n_bytes, "a value");
 	for (size_t i = 0; items && value->type == GGUF_BOOL && i < value->n_items; i++)
 		if (items[i] > 1)
 			return error_set(reader->error, ERROR_MODEL, "%s: %.*s: a bool is %d, expected 0 or 1", reader->path,

@@ -262,7 +262,7 @@ static bool add_gguf_templates(struct chat_template *chat, const struct gguf_fil
 			n_name = value->n_key - N_PREFIX - 1;
 		}
 		const unsigned char *cursor = value->data;
-		source = gguf_next_string(&cursor, &n_source);
+		source = gguf_next_string(value, &cursor, &n_source);
 		if (!add_template(chat, gguf_path(gguf), name, n_name, source, n_source, error))
 			return false;
 	}
@@ -286,7 +286,7 @@ static bool add_gguf_tokens(struct chat_template *chat, const struct gguf_file *
 	const unsigned char *cursor = texts ? texts->data : NULL;
 	for (size_t id = 0; texts && id < texts->n_items; id++) {
 		size_t n_text;
-		const char *text = gguf_next_string(&cursor, &n_text);
+		const char *text = gguf_next_string(texts, &cursor, &n_text);
 		for (int i = 0; i < N_TOKEN_NAMES; i++)
 			if (ids[i] == id && !add_token(chat, token_names[i], strlen(token_names[i]), text, n_text, error))
 				return false;

@@ -55,7 +55,7 @@ bool gguf_merges_of_list(const struct gguf_value *merges, struct tokenizer_descr
 		return out_of_memory(error);
 	for (size_t i = 0; ok && i < merges->n_items; i++) {
 		size_t n_text;
-		const char *text = gguf_next_string(&cursor, &n_text);
+		const char *text = gguf_next_string(merges, &cursor, &n_text);
 		ok = read_merge(&out->vocab, text, n_text, i, &joined, &out->merges[out->n_merges++], error);
 	}
 	bytes_free(&joined);

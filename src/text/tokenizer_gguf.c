@@ -46,7 +46,7 @@ static bool read_tokens(const struct gguf_value *tokens, struct vocab *vocab, st
 	const unsigned char *cursor = tokens->data;
 	for (size_t i = 0; i < tokens->n_items; i++) {
 		size_t n_bytes;
-		const char *text = gguf_next_string(&cursor, &n_bytes);
+		const char *text = gguf_next_string(tokens, &cursor, &n_bytes);
 		int32_t known = n_bytes ? vocab_find(vocab, text, n_bytes) : -1;
 		if (known >= 0)
 			return error_set(error, ERROR_MODEL, "tokenizer.ggml.tokens: %d and %zu are the same", known, i);
@@ -391,7 +391,7 @@ bool tokenizer_gguf_end_ids(const struct gguf_file *gguf, int32_t ids[TOKENIZER_
 	const unsigned char *cursor = tokens ? tokens->data : NULL;
 	for (size_t i = 0; i < vocabulary.n_tokens; i++) {
 		size_t n_bytes;
-		const char *text = gguf_next_string(&cursor, &n_bytes);
+		const char *text = gguf_next_string(tokens, &cursor, &n_bytes);
 		for (size_t j = 0; n_bytes && text[0] == '<' && j < sizeof names / sizeof *names; j++)
 			if (is_text(text, n_bytes, names[j]) && is_added(&vocabulary, i))
 				add_end((int32_t)i, ids, n_ids);

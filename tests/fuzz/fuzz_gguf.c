@@ -22,7 +22,7 @@ static void read_items(const struct gguf_value *value)
 		size_t n_text;
 		switch (value->type) {
 		case GGUF_STRING: {
-			const char *text = gguf_next_string(&cursor, &n_text);
+			const char *text = gguf_next_string(value, &cursor, &n_text);
 			fuzz_read(text, n_text);
 			break;
 		}

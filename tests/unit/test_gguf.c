@@ -27,8 +27,8 @@ static void use_everything(const struct gguf_file *gguf, const unsigned char *da
 		for (size_t j = 0; j < value->n_items; j++) {
 			size_t length = 0;
 			if (value->type == GGUF_STRING) {
-				const char *text = gguf_next_string(&cursor, &length);
-				assert_true((const unsigned char *)text + length <= data + n_bytes);
+				const char *text = gguf_next_string(value, &cursor, &length);
+				assert_true(length == 0 || (const unsigned char *)text + length <= data + n_bytes);
 			} else if (value->type == GGUF_F32 || value->type == GGUF_F64) {
 				(void)gguf_item_f64(value, j);
 			} else {
@@ -233,6 +233,36 @@ static void changed_bytes_never_crash(void **state)
 }
 
 /* ---- the header ---- */
+
+/* While the file is loaded somebody overwrites it: lengths that were checked are others when strings are read. */
+static void strings_stay_within_what_was_checked(void **state)
+{
+	(void)state;
+	static const uint64_t lengths[] = {0, 2, 9, 100, UINT64_MAX, UINT64_MAX - 7};
+	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+		struct error error = {0};
+		struct bytes file = {0};
+		put_header(&file, 0, 2);
+		put_key_string(&file, "a.string", "hello");
+		size_t scalar = file.n_bytes - 5 - sizeof *lengths;
+		put_key_array(&file, "array.string", GGUF_STRING, 3);
+		size_t array = file.n_bytes;
+		put_string(&file, "one");
+		put_string(&file, "");
+		put_string(&file, "three");
+		struct gguf_file *gguf = gguf_open_memory("x.gguf", file.data, file.n_bytes, &error);
+		assert_non_null(gguf);
+		memcpy(file.data + scalar, &lengths[i], sizeof *lengths);
+		memcpy(file.data + array, &lengths[i], sizeof *lengths);
+		use_everything(gguf, (const unsigned char *)file.data, file.n_bytes);
+		const char *text;
+		size_t n_bytes;
+		assert_true(gguf_string(gguf, "a.string", &text, &n_bytes, &error));
+		assert_int_equal(n_bytes, lengths[i] < 5 ? lengths[i] : 5);
+		gguf_close(gguf);
+		bytes_free(&file);
+	}
+}
 
 static void headers_that_lie_are_refused(void **state)
 {
@@ -646,6 +676,7 @@ int main(void)
 	    cmocka_unit_test(what_is_in_a_file_comes_out),
 	    cmocka_unit_test(every_prefix_is_refused),
 	    cmocka_unit_test(changed_bytes_never_crash),
+	    cmocka_unit_test(strings_stay_within_what_was_checked),
 	    cmocka_unit_test(headers_that_lie_are_refused),
 	    cmocka_unit_test(keys_that_lie_are_refused),
 	    cmocka_unit_test(values_that_lie_are_refused),
