@@ -14,8 +14,6 @@
 #include "base/checked.h"
 #include "tensor/gguf_read.h"
 
-enum { MAX_FILES = 4096 };
-
 struct gguf_file {
 	struct arena arena;
 	struct mapped_file *files; /* [n_files] */
@@ -130,9 +128,9 @@ static bool open_others(struct gguf_file *gguf, struct error *error)
 	if (first.count <= 1)
 		return first.number == 0 || error_set(error, ERROR_MODEL, "%s: split.no is %" PRIu64 ", but there is no set",
 		                                      gguf->path, first.number);
-	if (first.count > MAX_FILES)
+	if (first.count > MAPPED_MAX_WEIGHTS)
 		return error_set(error, ERROR_MODEL, "%s: split.count is %" PRIu64 ", at most %d files are read", gguf->path,
-		                 first.count, MAX_FILES);
+		                 first.count, MAPPED_MAX_WEIGHTS);
 	if (first.number != 0)
 		return error_set(error, ERROR_MODEL,
 		                 "%s: is file %" PRIu64 " of a set of %" PRIu64 ", expected the first (-00001-of-%05" PRIu64

@@ -34,7 +34,8 @@ static bool map_open_file(int fd, const char *path, struct mapped_file *file, st
 	 * third of the time), and products read huge pages. Elsewhere this does nothing. */
 	madvise(data, file->n_bytes, MADV_HUGEPAGE);
 	file->data = data;
-	mapped_guard(path, file, &info);
+	if (!mapped_guard(path, file, &info))
+		return error_set(error, ERROR_MODEL, "%s: %d files are mapped already, no more can be", path, MAPPED_MAX_FILES);
 	return lfs_pointer_refuse(path, file->data, file->n_bytes, error);
 }
 

@@ -11,6 +11,9 @@ struct mapped_file {
 	size_t n_bytes;
 };
 
+/* The weights of one model; and all files that are mapped at a time, each of which is guarded (tensor/mapped_guard.h). */
+enum { MAPPED_MAX_WEIGHTS = 4096, MAPPED_MAX_FILES = MAPPED_MAX_WEIGHTS + 1024 };
+
 /* Follows symbolic links (every file of a Hugging Face cache is one); refuses what is no regular file without waiting
  * for it. ERROR_MODEL names the path. */
 bool mapped_file_open(const char *path, struct mapped_file *file, struct error *error) MUST_USE;

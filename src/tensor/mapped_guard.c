@@ -21,7 +21,7 @@ struct region {
 	char path[PATH_BYTES];
 };
 
-static struct region regions[MAPPED_MAX_GUARDED];
+static struct region regions[MAPPED_MAX_FILES];
 static atomic_int n_regions; /* entries that were ever used */
 static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct region *) first_lost;
@@ -59,11 +59,12 @@ static void handle_bus_errors(void)
 	sigaction(SIGBUS, &action, NULL);
 }
 
-void mapped_guard(const char *path, const struct mapped_file *file, const struct stat *info)
+bool mapped_guard(const char *path, const struct mapped_file *file, const struct stat *info)
 {
+	bool guarded = false;
 	handle_bus_errors();
 	pthread_mutex_lock(&table);
-	for (int i = 0; i < MAPPED_MAX_GUARDED; i++) {
+	for (int i = 0; i < MAPPED_MAX_FILES && !guarded; i++) {
 		struct region *region = &regions[i];
 		if (atomic_load(&region->end))
 			continue;
@@ -73,9 +74,10 @@ void mapped_guard(const char *path, const struct mapped_file *file, const struct
 		if (i >= atomic_load(&n_regions))
 			atomic_store(&n_regions, i + 1);
 		atomic_store(&region->end, region->start + file->n_bytes);
-		break;
+		guarded = true;
 	}
 	pthread_mutex_unlock(&table);
+	return guarded;
 }
 
 void mapped_unguard(const struct mapped_file *file)

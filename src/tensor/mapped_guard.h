@@ -6,13 +6,13 @@
 #ifndef TALLOW_TENSOR_MAPPED_GUARD_H
 #define TALLOW_TENSOR_MAPPED_GUARD_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 #include "tensor/mapped_file.h"
 
-/* `info` is what fstat said when the file was mapped. Beyond so many files at once one is not guarded. */
-enum { MAPPED_MAX_GUARDED = 1024 };
-void mapped_guard(const char *path, const struct mapped_file *file, const struct stat *info);
+/* `info` is what fstat said when the file was mapped. False beyond MAPPED_MAX_FILES. */
+bool mapped_guard(const char *path, const struct mapped_file *file, const struct stat *info) MUST_USE;
 /* Before it is unmapped. */
 void mapped_unguard(const struct mapped_file *file);
 

@@ -13,7 +13,7 @@
 #include "tensor/model_files.h"
 #include "tensor/safetensors.h"
 
-enum { MAX_SHARDS = 4096, MAX_INDEX_BYTES = 64 << 20, MAX_INDEX_VALUES = 4 << 20 };
+enum { MAX_INDEX_BYTES = 64 << 20, MAX_INDEX_VALUES = 4 << 20 };
 
 struct weight_file {
 	struct arena arena;
@@ -107,8 +107,8 @@ static bool list_shards(const char *index, const struct json *weight_map, const 
 		if (i == 0 || strcmp(names[i], names[n_unique - 1]) != 0)
 			names[n_unique++] = names[i];
 	*n_names = n_unique;
-	return n_unique <= MAX_SHARDS ||
-	       error_set(error, ERROR_MODEL, "%s: names %zu shards, at most %d are read", index, n_unique, MAX_SHARDS);
+	return n_unique <= MAPPED_MAX_WEIGHTS || error_set(error, ERROR_MODEL, "%s: names %zu shards, at most %d are read",
+	                                                   index, n_unique, MAPPED_MAX_WEIGHTS);
 }
 
 static bool open_listed(struct weight_file *weights, const char *directory, const char *const *names, size_t n_names,

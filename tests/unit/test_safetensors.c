@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "folder_fixture.h"
+#include "tensor/mapped_file.h"
 #include "tensor/safetensors.h"
 #include "tensor/weight_file.h"
 
@@ -482,6 +483,28 @@ static void a_file_that_is_cut_reads_as_zeros(void **state)
 	assert_false(mapped_lost(&error));
 }
 
+/* As many as can be mapped, the last one like the first. */
+static void all_files_are_guarded(void **state)
+{
+	(void)state;
+	static struct mapped_file files[MAPPED_MAX_FILES];
+	struct mapped_file one_more;
+	struct error error = {0};
+	const char *path = write_guarded("model.safetensors");
+	for (int i = 0; i < MAPPED_MAX_FILES; i++)
+		assert_true(mapped_file_open(path, &files[i], &error));
+	assert_false(mapped_file_open(path, &one_more, &error));
+	assert_int_equal(error.code, ERROR_MODEL);
+	assert_non_null(strstr(error.message, "model.safetensors: 5120 files are mapped already"));
+	assert_int_equal(truncate(path, 4096), 0);
+	const struct mapped_file *last = &files[MAPPED_MAX_FILES - 1];
+	assert_int_equal(*(const volatile unsigned char *)&last->data[last->n_bytes - 1], 0);
+	assert_true(mapped_lost(&error));
+	for (int i = 0; i < MAPPED_MAX_FILES; i++)
+		mapped_file_close(&files[i]);
+	assert_false(mapped_lost(&error));
+}
+
 static void weights_that_are_not_finite_are_named(void **state)
 {
 	(void)state;
@@ -517,6 +540,7 @@ int main(void)
 	    cmocka_unit_test_teardown(a_file_that_is_replaced_stays_what_it_was, clear_folder),
 	    cmocka_unit_test_teardown(a_file_that_is_written_to_is_noticed, clear_folder),
 	    cmocka_unit_test_teardown(a_file_that_is_cut_reads_as_zeros, clear_folder),
+	    cmocka_unit_test_teardown(all_files_are_guarded, clear_folder),
 	    cmocka_unit_test_teardown(weights_that_are_not_finite_are_named, clear_folder),
 	    cmocka_unit_test_teardown(time_grows_with_the_number_of_tensors, clear_folder),
 	};
