@@ -34,7 +34,7 @@ bool decoding_reserve(const struct decoder *decoder, struct decoding *decoding, 
 	    !bytes_reserve(&decoding->raw, n_bytes))
 		return error_set(error, ERROR_MEMORY, "not enough memory to decode");
 	for (int i = 0; i < decoder->n_steps && !decoding->regex; i++)
-		if (decoder->steps[i].regex && !(decoding->regex = regex_scratch_create(error)))
+		if (decoder->steps[i].regex && !(decoding->regex = regex_scratch_create(NULL, error)))
 			return false;
 	return true;
 }
@@ -184,9 +184,11 @@ static bool replace_in_token(const struct decoder_step *step, struct decoding *d
                              struct error *error)
 {
 	size_t origin = 0;
+	if (step->regex && !decoding->regex && !(decoding->regex = regex_scratch_create(NULL, error)))
+		return false;
 	bytes_clear(out);
 	out->max_bytes = limit;
-	bool ok = replace_matches(step->pattern, step->n_pattern, step->regex, &decoding->regex, content, n_content,
+	bool ok = replace_matches(step->pattern, step->n_pattern, step->regex, decoding->regex, content, n_content,
 	                          token->text, token->n_bytes, &origin, out, error);
 	if (decoding->regex)
 		regex_scratch_pause(decoding->regex);

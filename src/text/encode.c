@@ -17,6 +17,7 @@ struct encoding {
 	struct normalizer_scratch normalizer;
 	struct pretokenizer_scratch pretokenizer;
 	struct bpe_scratch bpe;
+	struct regex_clock clock; /* of all stages */
 
 	/* Of a text that is marked; else empty. */
 	const struct template_run *runs; /* [n_runs], of the whole text */
@@ -185,6 +186,7 @@ static bool encode(struct encoding *encoding, const char *text, size_t n_bytes, 
 	if (valid < n_bytes)
 		return error_set(error, ERROR_INVALID_REQUEST, "the text is not valid UTF-8 at byte %zu", valid);
 	size_t n_before = encoding->ids->n_ids;
+	encoding->normalizer.clock = encoding->run_normalizer.clock = encoding->pretokenizer.clock = &encoding->clock;
 	bool ok = encode_template(encoding, text, n_bytes, flags, error);
 	if (!ok)
 		encoding->ids->n_ids = n_before;

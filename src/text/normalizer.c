@@ -40,16 +40,13 @@ static bool next_match(const char *pattern, size_t n_pattern, struct regex_match
 	return true;
 }
 
-bool replace_matches(const char *pattern, size_t n_pattern, const struct regex *regex, struct regex_scratch **scratch,
+bool replace_matches(const char *pattern, size_t n_pattern, const struct regex *regex, struct regex_scratch *scratch,
                      const char *content, size_t n_content, const char *text, size_t n_bytes, size_t *origin,
                      struct bytes *out, struct error *error)
 {
 	struct regex_matches matches = {.text = text, .n_bytes = n_bytes};
-	if (regex) {
-		if (!*scratch && !(*scratch = regex_scratch_create(error)))
-			return false;
-		matches = regex_matches(regex, *scratch, text, n_bytes);
-	}
+	if (regex)
+		matches = regex_matches(regex, scratch, text, n_bytes);
 	size_t copied = 0, new_origin = SIZE_MAX;
 	for (bool found = true;;) {
 		size_t start = n_bytes, end = n_bytes;
@@ -140,7 +137,9 @@ static bool apply_step(const struct normalizer_step *step, struct normalizer_scr
 		*origin += *origin ? step->n_text : 0;
 		return true;
 	case NORMALIZER_REPLACE:
-		return replace_matches(step->pattern, step->n_pattern, step->regex, &scratch->regex, step->text, step->n_text,
+		if (step->regex && !scratch->regex && !(scratch->regex = regex_scratch_create(scratch->clock, error)))
+			return false;
+		return replace_matches(step->pattern, step->n_pattern, step->regex, scratch->regex, step->text, step->n_text,
 		                       run->text, run->n_bytes, origin, out, error);
 	case NORMALIZER_NFC:
 	case NORMALIZER_NFD:

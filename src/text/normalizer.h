@@ -53,6 +53,7 @@ struct normalizer_scratch {
 	struct bytes texts[2];
 	struct bytes codes; /* int32_t */
 	struct bytes sorted;
+	struct regex_clock *clock;   /* borrowed; NULL: it has one of its own */
 	struct regex_scratch *regex; /* made when needed */
 };
 void normalizer_scratch_free(struct normalizer_scratch *scratch);
@@ -66,9 +67,9 @@ bool normalizer_apply(const struct normalizer *normalizer, struct normalizer_scr
 bool normalize_unicode(enum normalizer_kind form, const char *text, size_t n_bytes, struct normalizer_scratch *scratch,
                        struct bytes *out);
 
-/* Appends `text` with every match replaced. *origin (a count of first bytes, see text_run) is carried over. Shared with
- * the decoder. */
-bool replace_matches(const char *pattern, size_t n_pattern, const struct regex *regex, struct regex_scratch **scratch,
+/* Appends `text` with every match replaced. *origin (a count of first bytes, see text_run) is carried over. The scratch is
+ * that of a regular expression. Shared with the decoder. */
+bool replace_matches(const char *pattern, size_t n_pattern, const struct regex *regex, struct regex_scratch *scratch,
                      const char *content, size_t n_content, const char *text, size_t n_bytes, size_t *origin,
                      struct bytes *out, struct error *error) MUST_USE;
 

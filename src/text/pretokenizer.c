@@ -121,10 +121,11 @@ static struct splitter splitter_of(const struct walk *walk, int index, const str
 
 static bool split_by_regex(struct splitter *splitter, const struct regex *regex)
 {
-	struct regex_scratch **scratch = &splitter->walk->scratch->steps[splitter->index].regex;
+	struct pretokenizer_scratch *all = splitter->walk->scratch;
+	struct regex_scratch **scratch = &all->steps[splitter->index].regex;
 	const struct text_run *run = splitter->run;
 	struct error *error = splitter->walk->error;
-	if (!*scratch && !(*scratch = regex_scratch_create(error)))
+	if (!*scratch && !(*scratch = regex_scratch_create(all->clock, error)))
 		return false;
 	struct regex_matches matches = regex_matches(regex, *scratch, run->text, run->n_bytes);
 	size_t last = 0;

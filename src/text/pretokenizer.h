@@ -52,6 +52,7 @@ struct regex *pretokenizer_gpt2_regex(struct error *error) MUST_USE;
 struct regex *pretokenizer_tekken_regex(struct error *error) MUST_USE;
 
 struct pretokenizer_scratch {
+	struct regex_clock *clock; /* borrowed; NULL: each step has one of its own */
 	struct {
 		struct bytes text, spelled;
 		struct regex_scratch *regex;

@@ -33,10 +33,7 @@ struct regex_scratch {
 	pcre2_match_data *data;
 	pcre2_match_context *context;
 	pcre2_jit_stack *stack; /* only once 32 KiB of the machine's stack were not enough */
-	int64_t start_ns;       /* CPU time where what is measured now began; 0: nothing yet */
-	int64_t spent_ns;       /* measured before */
-	uint64_t n_text_bytes;  /* that were searched */
-	unsigned n_calls;
+	struct regex_clock *clock, own_clock;
 	struct bytes known; /* a text with stand-ins */
 };
 
@@ -94,10 +91,11 @@ size_t regex_bytes(const struct regex *regex)
 	return sizeof *regex + code + jit;
 }
 
-struct regex_scratch *regex_scratch_create(struct error *error)
+struct regex_scratch *regex_scratch_create(struct regex_clock *clock, struct error *error)
 {
 	struct regex_scratch *scratch = calloc(1, sizeof *scratch);
 	if (scratch) {
+		scratch->clock = clock ? clock : &scratch->own_clock;
 		scratch->data = pcre2_match_data_create(1, NULL);
 		scratch->context = pcre2_match_context_create(NULL);
 		if (scratch->data && scratch->context) {
@@ -129,18 +127,18 @@ static int64_t thread_cpu_ns(void)
 
 void regex_scratch_pause(struct regex_scratch *scratch)
 {
-	if (scratch->start_ns)
-		scratch->spent_ns += thread_cpu_ns() - scratch->start_ns;
-	scratch->start_ns = 0;
+	struct regex_clock *clock = scratch->clock;
+	if (clock->start_ns)
+		clock->spent_ns += thread_cpu_ns() - clock->start_ns;
+	clock->start_ns = 0;
 }
 
-static bool within_budget(struct regex_scratch *scratch)
+static bool within_budget(struct regex_clock *clock)
 {
 	int64_t now = thread_cpu_ns();
-	if (scratch->start_ns == 0)
-		scratch->start_ns = now;
-	return scratch->spent_ns + now - scratch->start_ns <=
-	       BUDGET_NS + (int64_t)scratch->n_text_bytes * BUDGET_NS_PER_BYTE;
+	if (clock->start_ns == 0)
+		clock->start_ns = now;
+	return clock->spent_ns + now - clock->start_ns <= BUDGET_NS + (int64_t)clock->n_text_bytes * BUDGET_NS_PER_BYTE;
 }
 
 /* The text itself where PCRE2 knows all of it; NULL when memory is short. Characters of one or two bytes are all old. */
@@ -168,7 +166,7 @@ static const char *with_stand_ins(struct bytes *known, const char *text, size_t 
 struct regex_matches regex_matches(const struct regex *regex, struct regex_scratch *scratch, const char *text,
                                    size_t n_bytes)
 {
-	scratch->n_text_bytes += n_bytes;
+	scratch->clock->n_text_bytes += n_bytes;
 	uint64_t limit = 1000000 + 2 * (uint64_t)n_bytes;
 	pcre2_set_match_limit(scratch->context, limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit);
 	return (struct regex_matches){.regex = regex,
@@ -220,7 +218,7 @@ static bool search(struct regex_matches *matches, bool *found, struct error *err
 			return match_failed(rc, error);
 		*found = rc >= 0;
 		bool done = *found || last_start == matches->n_bytes;
-		if ((!done || ++scratch->n_calls % CALLS_PER_CLOCK == 0) && !within_budget(scratch))
+		if ((!done || ++scratch->clock->n_calls % CALLS_PER_CLOCK == 0) && !within_budget(scratch->clock))
 			return too_slow(error);
 		if (done)
 			return true;

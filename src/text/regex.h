@@ -18,11 +18,21 @@
 struct regex;
 struct regex_scratch; /* what matching needs; one per thread and nesting */
 
+/* What the time of matching is limited by, in all scratch that shares it: stages that are slow one after the other take no
+ * longer than one of them. Zeroed at first; one thread. */
+struct regex_clock {
+	int64_t start_ns;      /* CPU time where what is measured now began; 0: nothing yet */
+	int64_t spent_ns;      /* measured before */
+	uint64_t n_text_bytes; /* that were searched */
+	unsigned n_calls;
+};
+
 struct regex *regex_compile(const char *pattern, size_t n_bytes, struct error *error) MUST_USE;
 void regex_destroy(struct regex *regex);
 size_t regex_bytes(const struct regex *regex);
 
-struct regex_scratch *regex_scratch_create(struct error *error) MUST_USE;
+/* The clock is borrowed; NULL: one of its own. */
+struct regex_scratch *regex_scratch_create(struct regex_clock *clock, struct error *error) MUST_USE;
 void regex_scratch_destroy(struct regex_scratch *scratch);
 /* What the thread does until the next match is not the expressions' time. For scratch that is kept while other work goes
  * on, as a stream's is. */

@@ -296,6 +296,40 @@ static void slow_expressions_end_a_stream(void **state)
 	tokenizer_destroy(tokenizer);
 }
 
+/* Stages that are slow one after the other: together they may take what one may. */
+static void stages_share_the_time_of_their_expressions(void **state)
+{
+	(void)state;
+	enum { N_STAGES = 8, N = 4096 };
+	struct bytes json = {0}, text = {0};
+	struct token_ids ids = {0};
+	struct error error = {0};
+	bytes_append_text(&json,
+	                  "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"x\": 0}, \"merges\": []}, \"pre_tokenizer\": "
+	                  "{\"type\": \"Sequence\", \"pretokenizers\": [");
+	for (int i = 0; i < N_STAGES; i++)
+		bytes_append_format(&json,
+		                    "%s{\"type\": \"Split\", \"pattern\": {\"Regex\": \"q\"}, \"behavior\": \"Isolated\", "
+		                    "\"invert\": false}",
+		                    i ? ", " : "");
+	bytes_append_text(&json, "]}}");
+	for (int i = 0; i < N; i++)
+		bytes_append_text(&text, "x");
+	struct tokenizer *tokenizer = tokenizer_of(json.data, json.n_bytes, &error);
+	assert_non_null(tokenizer);
+	assert_true(tokenizer_encode(tokenizer, text.data, text.n_bytes, PLAIN, &ids, &error));
+	/* Some seven looks at the clock in each stage, with time for eight. */
+	cpu_ns_per_look = 500000000;
+	assert_false(tokenizer_encode(tokenizer, text.data, text.n_bytes, PLAIN, &ids, &error));
+	cpu_ns_per_look = 0;
+	assert_non_null(strstr(error.message, "takes too long"));
+	assert_int_equal(ids.n_ids, N);
+	token_ids_free(&ids);
+	bytes_free(&json);
+	bytes_free(&text);
+	tokenizer_destroy(tokenizer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +344,7 @@ int main(void)
 	    cmocka_unit_test(streams_equal_decoding_at_once),
 	    cmocka_unit_test(expressions_pay_for_their_own_time_only),
 	    cmocka_unit_test(slow_expressions_end_a_stream),
+	    cmocka_unit_test(stages_share_the_time_of_their_expressions),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,7 +106,7 @@ static void any_pattern_compiles_or_is_refused(void **state)
 		struct regex *regex = regex_compile(pattern, strlen(pattern), &error);
 		assert_true(regex || error.message[0]);
 		if (regex) {
-			struct regex_scratch *scratch = regex_scratch_create(&error);
+			struct regex_scratch *scratch = regex_scratch_create(NULL, &error);
 			assert_non_null(scratch);
 			struct regex_matches matches = regex_matches(regex, scratch, "ai\xC3\xA9 1s<", 9);
 			bool found = true;

@@ -57,7 +57,7 @@ static void members_of_expression(const char *pattern, const struct bytes *text,
 	struct regex *regex = regex_compile(pattern, strlen(pattern), &error);
 	if (!regex)
 		fail_msg("%s: %s", pattern, error.message);
-	struct regex_scratch *scratch = regex_scratch_create(&error);
+	struct regex_scratch *scratch = regex_scratch_create(NULL, &error);
 	assert_non_null(scratch);
 	memset(members, 0, N_CODES);
 	struct regex_matches matches = regex_matches(regex, scratch, text->data, text->n_bytes);
