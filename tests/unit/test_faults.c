@@ -176,9 +176,11 @@ static const struct {
                                "\"uniqueItems\":true,\"minItems\":4},\"options\":{\"num_predict\":24,\"seed\":1}}"},
     {&worker_dialect, "{\"prompt\":\"Once\",\"max_tokens\":12,\"seed\":3,\"temperature\":2,\"guided_regex\":"
                       "\"(?!ab)[a-f]{2,4}(-|\\\\d\\\\.)\\\\p{Lu}?$\",\"complete\":true}"},
+    {&openai_completion_dialect, "{\"prompt\":\"Once\",\"n\":100,\"max_tokens\":1,\"seed\":1}"},
 };
-/* The last ten have constraints of every kind, in every dialect, which allocate more. */
-enum { N_REQUESTS = sizeof requests / sizeof requests[0], FIRST_CONSTRAINED = N_REQUESTS - 10 };
+/* The last eleven have constraints of every kind, in every dialect, or many choices: they allocate more, and all of it is tried
+ * in the beginning alone, where what belongs to the request as a whole is made. */
+enum { N_REQUESTS = sizeof requests / sizeof requests[0], FIRST_LARGE = N_REQUESTS - 11, N_BEGINNING = 32 };
 
 static struct engine *engine;
 
@@ -186,7 +188,7 @@ static struct engine *engine;
 struct result {
 	struct error error; /* code NONE: an answer */
 	bool broken;        /* memory ran out while the answer was written: the connection ends without its end */
-	char answer[1 << 16];
+	char answer[1 << 17];
 	size_t n_answer;
 };
 
@@ -388,8 +390,8 @@ static long check_request(int which, enum way way)
 		ask(dialect, requests[which].body, way, &expected);
 	assert_true(expected.error.code == ERROR_NONE && !expected.broken && expected.n_answer > 0);
 	normalise(&expected);
-	long live = blocks_at_rest(), stride = fault_stride(which < FIRST_CONSTRAINED ? 3 : 29), n = 0;
-	for (bool reached = true; reached; n += stride) {
+	long live = blocks_at_rest(), stride = fault_stride(which < FIRST_LARGE ? 3 : 29), n = 0;
+	for (bool reached = true; reached; n += n < N_BEGINNING ? 1 : stride) {
 		atomic_store(&n_left_to_fault, n);
 		ask(dialect, requests[which].body, way, &result);
 		reached = atomic_exchange(&n_left_to_fault, -1) < 0;
@@ -433,7 +435,8 @@ static struct engine *start_engine(struct error *error)
 	                              .n_parallel = 8,
 	                              .context = 512,
 	                              .kv_memory_bytes = 3 << 20};
-	struct engine_options options = {.model = &model, .chats = true, .chat_template = template_path, .max_tokens = 64};
+	struct engine_options options = {
+	    .model = &model, .chats = true, .chat_template = template_path, .max_tokens = 64, .max_queue = 128};
 	struct engine *made = engine_create(&options, error);
 	if (made && engine_start(made, error) && engine_wait_ready(made, 60000, error))
 		return made;

@@ -19,15 +19,16 @@ struct kept_token {
 
 bool generation_make_choices(struct generation *generation, int n_choices, struct error *error)
 {
-	generation->choices = arena_array(&generation->arena, (size_t)n_choices, sizeof *generation->choices);
-	if (!generation->choices)
+	struct choice *choices = arena_array(&generation->arena, (size_t)n_choices, sizeof *choices);
+	if (!choices)
 		return error_set(error, ERROR_MEMORY, "no memory for %d choices", n_choices);
-	generation->n_choices = generation->per_prompt = n_choices;
 	for (int i = 0; i < n_choices; i++) {
-		generation->choices[i].stop_matched = -1;
+		choices[i].stop_matched = -1;
 		for (int j = 0; j < GENERATION_NOTES; j++)
-			generation->choices[i].notes[j].max_bytes = GENERATION_NOTES_BYTES;
+			choices[i].notes[j].max_bytes = GENERATION_NOTES_BYTES;
 	}
+	generation->choices = choices;
+	generation->n_choices = generation->per_prompt = n_choices;
 	return true;
 }
 
