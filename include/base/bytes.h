@@ -32,5 +32,9 @@ void bytes_append_base64(struct bytes *bytes, const unsigned char *data, size_t 
 bool bytes_reserve(struct bytes *bytes, size_t n_bytes);
 void bytes_clear(struct bytes *bytes); /* empty, not failed; keeps the memory and max_bytes */
 void bytes_free(struct bytes *bytes);  /* the same, and gives the memory back */
+/* The same once a buffer's text has gone into another, which it is a part of: what failed of the part has failed of the whole,
+ * so that nothing that was lost goes unnoticed. */
+void bytes_clear_part(struct bytes *part, struct bytes *whole);
+void bytes_free_part(struct bytes *part, struct bytes *whole);
 
 #endif

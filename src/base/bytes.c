@@ -80,6 +80,18 @@ void bytes_free(struct bytes *bytes)
 	*bytes = (struct bytes){.max_bytes = bytes->max_bytes};
 }
 
+void bytes_clear_part(struct bytes *part, struct bytes *whole)
+{
+	whole->failed |= part->failed;
+	bytes_clear(part);
+}
+
+void bytes_free_part(struct bytes *part, struct bytes *whole)
+{
+	whole->failed |= part->failed;
+	bytes_free(part);
+}
+
 void bytes_append_base64(struct bytes *bytes, const unsigned char *data, size_t n_bytes)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -142,6 +142,12 @@ static void bytes_remember_the_first_failure(void **state)
 	assert_false(bytes_reserve(&boundless, SIZE_MAX));
 	assert_true(boundless.failed && !boundless.full);
 	bytes_free(&boundless);
+
+	struct bytes part = {.failed = true}, whole = {0};
+	bytes_clear_part(&part, &whole);
+	assert_true(whole.failed && !part.failed);
+	bytes_free_part(&part, &whole);
+	assert_true(whole.failed);
 }
 
 /* ---- errors ---- */

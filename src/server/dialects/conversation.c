@@ -32,18 +32,8 @@ static void field_bytes(struct bytes *out, const char *key, const struct bytes *
 	json_field_string(out, key, text->data ? text->data : "", text->n_bytes);
 }
 
-static void end_message(struct conversation *writer)
+static void write_message(struct conversation *writer)
 {
-	bool is_empty = writer->text.n_bytes + writer->reasoning.n_bytes + writer->calls.n_bytes == 0;
-	bool says_nothing = is_empty && writer->role != CONVERSATION_USER;
-	writer->between_turns = false;
-	/* First: what memory was too short for may look like nothing. */
-	writer->out.failed |= writer->text.failed | writer->reasoning.failed | writer->calls.failed;
-	if (!writer->has_message)
-		return;
-	writer->has_message = false;
-	if (says_nothing)
-		return;
 	begin_message(writer);
 	json_field_text(&writer->out, "role", role_name(writer->role));
 	if (writer->reasoning.n_bytes > 0)
@@ -56,9 +46,20 @@ static void end_message(struct conversation *writer)
 		bytes_append_text(&writer->out, "]");
 	}
 	json_close(&writer->out);
-	bytes_clear(&writer->text);
-	bytes_clear(&writer->reasoning);
-	bytes_clear(&writer->calls);
+}
+
+static void end_message(struct conversation *writer)
+{
+	bool is_empty = writer->text.n_bytes + writer->reasoning.n_bytes + writer->calls.n_bytes == 0;
+	bool says_nothing = is_empty && writer->role != CONVERSATION_USER;
+	writer->between_turns = false;
+	if (writer->has_message && !says_nothing)
+		write_message(writer);
+	writer->has_message = false;
+	/* What memory was too short for may have looked like nothing. */
+	bytes_clear_part(&writer->text, &writer->out);
+	bytes_clear_part(&writer->reasoning, &writer->out);
+	bytes_clear_part(&writer->calls, &writer->out);
 }
 
 static void enter(struct conversation *writer, enum conversation_role role)
@@ -97,8 +98,9 @@ void conversation_reasoning(struct conversation *writer, const char *text, size_
 static void remember(struct conversation *writer, const struct json *id, const struct json *name)
 {
 	struct conversation_call *call = id ? arena_alloc(&writer->arena, sizeof *call) : NULL;
+	writer->out.failed |= id && !call;
 	if (!call)
-		return; /* without an id, or memory: no result can name it */
+		return; /* without an id no result can name it */
 	call->id = json_string(id, &call->n_id);
 	call->name = json_string(name, &call->n_name);
 	call->next = writer->known;
@@ -119,8 +121,7 @@ static void write_as_text(struct conversation *writer, const struct json *name, 
 	else if (arguments)
 		json_write_value(&shown, arguments);
 	conversation_text(writer, CONVERSATION_ASSISTANT, shown.data ? shown.data : "", shown.n_bytes);
-	writer->text.failed |= shown.failed;
-	bytes_free(&shown);
+	bytes_free_part(&shown, &writer->text);
 	writer->ends_with_text = false; /* nothing to go on with */
 }
 

@@ -101,8 +101,7 @@ static void read_text(struct messages_reader *reader, enum conversation_role rol
 		else
 			conversation_text(&reader->writer, role, text.data ? text.data : "", text.n_bytes);
 	}
-	reader->writer.out.failed |= text.failed;
-	bytes_free(&text);
+	bytes_free_part(&text, &reader->writer.out);
 }
 
 static void read_tool_use(struct messages_reader *reader, const struct json *block)
@@ -122,8 +121,7 @@ static void read_tool_result(struct messages_reader *reader, const struct json *
 		bad(reader, "required", "a block of type tool_result must have a tool_use_id, as a string");
 	else if (gather_text(reader, json_get(block, "content"), &text))
 		conversation_result(&reader->writer, id, NULL, text.data ? text.data : "", text.n_bytes);
-	reader->writer.out.failed |= text.failed;
-	bytes_free(&text);
+	bytes_free_part(&text, &reader->writer.out);
 }
 
 static void read_block(struct messages_reader *reader, enum conversation_role role, const struct json *block)

@@ -121,8 +121,9 @@ static void frame_call(struct generation *generation, bool chat, int call, struc
 	write_call(generation, call, telling->name.data ? telling->name.data : "", telling->name.n_bytes,
 	           telling->text.data ? telling->text.data : "{}", &calls);
 	frame_said(generation, chat, &(struct said){.calls = &calls}, out);
-	out->failed |= calls.failed | telling->name.failed | telling->text.failed;
-	bytes_free(&calls);
+	bytes_free_part(&calls, out);
+	bytes_clear_part(&telling->name, out);
+	bytes_clear_part(&telling->text, out);
 }
 
 static void frame_part(struct generation *generation, bool chat, const struct answer_part *part, struct bytes *out)
@@ -139,8 +140,8 @@ static void frame_part(struct generation *generation, bool chat, const struct an
 			frame_said(generation, chat, &(struct said){.thinking = part->text, .n_thinking = part->n_bytes}, out);
 		break;
 	case ANSWER_CALL_BEGUN:
-		bytes_clear(&telling->name);
-		bytes_clear(&telling->text);
+		bytes_clear_part(&telling->name, out); /* of a call that broke off */
+		bytes_clear_part(&telling->text, out);
 		bytes_append(&telling->name, part->text, part->n_bytes);
 		break;
 	case ANSWER_CALL_ARGUMENTS:
@@ -227,8 +228,7 @@ static void write_whole(const struct generation *generation, bool chat, const st
 	                          .calls = &calls},
 	           body);
 	write_end(generation, body);
-	body->failed |= calls.failed;
-	bytes_free(&calls);
+	bytes_free_part(&calls, body);
 	answer_free(&answer);
 }
 

@@ -177,7 +177,7 @@ static void add_text_logprobs(const struct generation *generation, const struct 
 {
 	struct choice *choice = &generation->choices[event->choice];
 	text_logprobs_add(generation->tokenizer, event->token, event->logprobs, choice->n_characters, lists);
-	choice->n_characters += text_logprobs_characters(generation->tokenizer, event->token);
+	choice->n_characters += text_logprobs_characters(generation->tokenizer, event->token, lists);
 }
 
 static void free_lists(struct bytes *lists)
@@ -218,10 +218,9 @@ static void frame_echo(const struct generation *generation, const struct form *f
 	                            .n_text_bytes = text.n_bytes,
 	                            .logprobs = tells_logprobs ? &logprobs : NULL},
 	             out);
-	out->failed |= text.failed || logprobs.failed;
 	free_lists(lists);
-	bytes_free(&logprobs);
-	bytes_free(&text);
+	bytes_free_part(&logprobs, out);
+	bytes_free_part(&text, out);
 }
 
 /* What the answer's reader makes of the event: a chunk for each part, the first of which tells `said`'s other things, too.
@@ -262,8 +261,7 @@ static void frame_token(struct generation *generation, const struct form *form, 
 		said.n_text_bytes = 0;
 	if (!shown && (said.n_text_bytes > 0 || tells_logprobs))
 		frame_choice(generation, form, &said, out);
-	out->failed |= logprobs.failed;
-	bytes_free(&logprobs);
+	bytes_free_part(&logprobs, out);
 }
 
 static void frame_end(struct generation *generation, const struct form *form, const struct event *event,
@@ -281,8 +279,7 @@ static void frame_end(struct generation *generation, const struct form *form, co
 	}
 	said.reason = finish_reason(choice, choice->reader ? answer_reader_calls(choice->reader) : 0);
 	frame_choice(generation, form, &said, out);
-	out->failed |= logprobs.failed;
-	bytes_free(&logprobs);
+	bytes_free_part(&logprobs, out);
 	if (!generation->finished)
 		return;
 	if (generation->asked.include_usage) {
@@ -348,8 +345,7 @@ static void note_text(struct generation *generation, const struct event *event)
 	if (generation->asked.echoes_prompt && !choice->echoed) {
 		struct bytes text = {0}; /* is told with the whole */
 		echo_prompt(generation, choice, choice->notes, &text);
-		choice->notes[0].failed |= text.failed;
-		bytes_free(&text);
+		bytes_free_part(&text, &choice->notes[0]);
 		choice->echoed = true;
 	}
 	if (event->logprobs)
@@ -380,8 +376,7 @@ static void write_text(const struct generation *generation, struct choice *choic
 		echo_prompt(generation, choice, NULL, &whole);
 	bytes_append(&whole, text->data, text->n_bytes);
 	json_field_string(body, "text", whole.data ? whole.data : "", whole.n_bytes);
-	body->failed |= whole.failed;
-	bytes_free(&whole);
+	bytes_free_part(&whole, body);
 }
 
 static void write_whole_choice(const struct generation *generation, int index, int choice, bool chat,
@@ -400,8 +395,7 @@ static void write_whole_choice(const struct generation *generation, int index, i
 	else if (generation->asked.logprobs)
 		text_logprobs_write(told->notes, &logprobs);
 	close_choice(generation->asked.logprobs ? &logprobs : NULL, finish_reason(told, n_calls), body);
-	body->failed |= logprobs.failed;
-	bytes_free(&logprobs);
+	bytes_free_part(&logprobs, body);
 }
 
 static void write_whole(const struct generation *generation, bool chat, const struct bytes *texts, struct bytes *body)

@@ -50,7 +50,7 @@ void echo_prompt(const struct generation *generation, struct choice *choice, str
 		bytes_append(text, prompt->text, prompt->n_text_bytes);
 	else
 		bytes_append(text, pieces.data, pieces.n_bytes);
-	text->failed |= pieces.failed || !detokenizer;
+	text->failed |= !detokenizer;
 	detokenizer_destroy(detokenizer);
-	bytes_free(&pieces);
+	bytes_free_part(&pieces, text);
 }

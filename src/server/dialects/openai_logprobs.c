@@ -26,8 +26,7 @@ static void open_token(const struct tokenizer *tokenizer, int32_t token, double 
 	for (size_t i = 0; text.data && i < text.n_bytes; i++)
 		bytes_append_format(out, "%s%d", i > 0 ? "," : "", (unsigned char)text.data[i]);
 	bytes_append_text(out, "]");
-	out->failed |= text.failed;
-	bytes_free(&text);
+	bytes_free_part(&text, out);
 }
 
 void chat_logprobs_add(const struct tokenizer *tokenizer, const struct event *event, struct bytes *items)
@@ -88,8 +87,7 @@ static void spell(const struct tokenizer *tokenizer, int32_t token, struct bytes
 		for (size_t i = 0; i < text.n_bytes; i++)
 			bytes_append_format(out, "\\x%02x", (unsigned char)text.data[i]);
 	}
-	out->failed |= text.failed;
-	bytes_free(&text);
+	bytes_free_part(&text, out);
 }
 
 struct keys {
@@ -132,11 +130,10 @@ static void write_top(const struct tokenizer *tokenizer, int32_t token, const st
 	if (logprobs->rank > logprobs->n_top)
 		add_member(tokenizer, token, logprobs->logprob, &keys, out);
 	bytes_append_text(out, "}");
-	out->failed |= keys.text.failed;
-	bytes_free(&keys.text);
+	bytes_free_part(&keys.text, out);
 }
 
-int64_t text_logprobs_characters(const struct tokenizer *tokenizer, int32_t token)
+int64_t text_logprobs_characters(const struct tokenizer *tokenizer, int32_t token, struct bytes *lists)
 {
 	struct bytes text = {0};
 	int64_t n = 0;
@@ -144,7 +141,7 @@ int64_t text_logprobs_characters(const struct tokenizer *tokenizer, int32_t toke
 		tokenizer_token_bytes(tokenizer, token, &text);
 	for (size_t i = 0; i < text.n_bytes; i++)
 		n += ((unsigned char)text.data[i] & 0xC0) != 0x80;
-	bytes_free(&text);
+	bytes_free_part(&text, &lists[LIST_OFFSETS]);
 	return n;
 }
 
@@ -156,8 +153,7 @@ void text_logprobs_add(const struct tokenizer *tokenizer, int32_t token, const s
 		separate_item(&lists[i]);
 	spell(tokenizer, token, &text);
 	json_write_string(&lists[LIST_TOKENS], text.data ? text.data : "", text.n_bytes);
-	lists[LIST_TOKENS].failed |= text.failed;
-	bytes_free(&text);
+	bytes_free_part(&text, &lists[LIST_TOKENS]);
 	if (logprobs) {
 		json_write_double(&lists[LIST_LOGPROBS], logprobs->logprob);
 		write_top(tokenizer, token, logprobs, &lists[LIST_TOP]);

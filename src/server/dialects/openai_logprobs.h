@@ -22,8 +22,8 @@ enum { TEXT_LOGPROBS_LISTS = 5 };
 /* lists: [TEXT_LOGPROBS_LISTS]; logprobs NULL: they are null; offset: characters of the text before the token. */
 void text_logprobs_add(const struct tokenizer *tokenizer, int32_t token, const struct token_logprobs *logprobs,
                        int64_t offset, struct bytes *lists);
-/* Characters that begin in an output's token. */
-int64_t text_logprobs_characters(const struct tokenizer *tokenizer, int32_t token);
+/* Characters that begin in an output's token, which the next one's offset tells in these lists. */
+int64_t text_logprobs_characters(const struct tokenizer *tokenizer, int32_t token, struct bytes *lists);
 /* `{"tokens":[...],"token_logprobs":[...],"top_logprobs":[...],"token_ranks":[...],"text_offset":[...]}`. */
 void text_logprobs_write(const struct bytes *lists, struct bytes *out);
 

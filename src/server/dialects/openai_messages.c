@@ -130,8 +130,7 @@ static void copy_parts(const struct json *parts, struct bytes *out)
 		bytes_append(&joined, text, n_bytes);
 	}
 	json_write_string(out, joined.data ? joined.data : "", joined.n_bytes);
-	out->failed |= joined.failed;
-	bytes_free(&joined);
+	bytes_free_part(&joined, out);
 }
 
 static void copy_message(const struct json *message, struct bytes *out)

@@ -188,11 +188,13 @@ static void add_item(const struct generation *generation, const struct item *ite
 }
 
 /* So many as the text has: it is told apart only once it is text. */
-static int64_t count_tokens(const struct generation *generation, const char *text, size_t n_bytes)
+static int64_t count_tokens(const struct generation *generation, const struct bytes *text, struct bytes *out)
 {
 	struct token_ids ids = {0};
-	struct error error;
-	int64_t n_tokens = tokenizer_encode(generation->tokenizer, text, n_bytes, 0, &ids, &error) ? (int64_t)ids.n_ids : 0;
+	struct error error = {0};
+	bool ok = tokenizer_encode(generation->tokenizer, text->data ? text->data : "", text->n_bytes, 0, &ids, &error);
+	int64_t n_tokens = ok ? (int64_t)ids.n_ids : 0;
+	out->failed |= error.code == ERROR_MEMORY;
 	token_ids_free(&ids);
 	return n_tokens < generation->tokens_out ? n_tokens : generation->tokens_out;
 }
@@ -288,7 +290,7 @@ static void frame_said(struct generation *generation, struct bytes *out)
 		json_field_key(out, "logprobs");
 		bytes_append_text(out, "[]");
 	} else {
-		telling->reasoning_tokens += count_tokens(generation, telling->text.data, telling->text.n_bytes);
+		telling->reasoning_tokens += count_tokens(generation, &telling->text, out);
 	}
 	sse_end(out);
 	frame_whole_part(generation, "response.content_part.done", out);
@@ -315,7 +317,7 @@ static void enter_item(struct generation *generation, int kind, struct bytes *ou
 	close_item(generation, out);
 	telling->open = kind;
 	telling->n_begun++;
-	bytes_clear(&telling->text);
+	bytes_clear_part(&telling->text, out);
 	struct item item = item_now(generation, "in_progress");
 	item.text = NULL;
 	frame_item(generation, "response.output_item.added", &item, out);
@@ -357,7 +359,7 @@ static void frame_part(struct generation *generation, const struct answer_part *
 		break;
 	case ANSWER_CALL_BEGUN:
 		close_item(generation, out);
-		bytes_clear(&telling->name);
+		bytes_clear_part(&telling->name, out);
 		bytes_append(&telling->name, part->text, part->n_bytes);
 		telling->call = part->call;
 		enter_item(generation, TELLING_CALL, out);
@@ -377,7 +379,7 @@ static void frame_parts(struct generation *generation, const struct event *event
 	struct answer_reader *reader = answers_push(generation, event);
 	while (answer_reader_next(reader, &part))
 		frame_part(generation, &part, out);
-	out->failed |= answer_reader_failed(reader) | generation->telling.text.failed;
+	out->failed |= answer_reader_failed(reader) | generation->telling.name.failed | generation->telling.text.failed;
 }
 
 static void frame_started(struct generation *generation, struct bytes *out)
@@ -467,8 +469,7 @@ static void write_whole(const struct generation *generation, const struct bytes 
 		                    .n_text = call->n_arguments_bytes};
 		add_item(generation, &item, &items);
 	}
-	int64_t reasoning_tokens =
-	    answer.reasoning.n_bytes > 0 ? count_tokens(generation, answer.reasoning.data, answer.reasoning.n_bytes) : 0;
+	int64_t reasoning_tokens = answer.reasoning.n_bytes > 0 ? count_tokens(generation, &answer.reasoning, body) : 0;
 	write_response(generation, end_status(generation), &items, reasoning_tokens, body);
 	bytes_free(&items);
 	answer_free(&answer);

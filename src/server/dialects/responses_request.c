@@ -95,8 +95,7 @@ static void read_message(struct responses_reader *reader, const struct json *ite
 		                  : text_is(role, "assistant") ? CONVERSATION_ASSISTANT
 		                                               : CONVERSATION_SYSTEM,
 		                  text.data ? text.data : "", text.n_bytes);
-	reader->writer.out.failed |= text.failed;
-	bytes_free(&text);
+	bytes_free_part(&text, &reader->writer.out);
 }
 
 /* What is read of reasoning is its text, else its summary. */
@@ -132,8 +131,7 @@ static void read_result(struct responses_reader *reader, const struct json *item
 		bad(reader, "required", "must have a call_id, as a string");
 	else if (gather_text(reader, json_get(item, "output"), &text))
 		conversation_result(&reader->writer, id, NULL, text.data ? text.data : "", text.n_bytes);
-	reader->writer.out.failed |= text.failed;
-	bytes_free(&text);
+	bytes_free_part(&text, &reader->writer.out);
 }
 
 static void read_item(struct responses_reader *reader, const struct json *item)
@@ -189,10 +187,13 @@ static void remember_place(struct responses_reader *reader, const struct json *n
 {
 	size_t n_name = 0, n_space = 0;
 	const char *text = json_string(name, &n_name), *space_text = json_string(space, &n_space);
-	struct tool_place *place =
-	    text && space_text ? arena_alloc(&reader->reading->generation->arena, sizeof *place) : NULL;
-	if (!place)
+	if (!text || !space_text)
 		return;
+	struct tool_place *place = arena_alloc(&reader->reading->generation->arena, sizeof *place);
+	if (!place) {
+		error_set(reader->reading->error, ERROR_MEMORY, "no memory for the request");
+		return;
+	}
 	place->name = reading_keep(reader->reading, text, n_name);
 	place->space = reading_keep(reader->reading, space_text, n_space);
 	place->next = reader->reading->asked->tool_places;
@@ -239,8 +240,7 @@ static void read_tools(struct responses_reader *reader)
 		bytes_append(out, list.data, list.n_bytes);
 		bytes_append_text(out, "]");
 	}
-	out->failed |= list.failed;
-	bytes_free(&list);
+	bytes_free_part(&list, out);
 }
 
 /* ---- how to answer ---- */

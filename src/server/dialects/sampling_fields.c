@@ -138,7 +138,8 @@ static int read_breaker_texts(struct field_checker *check, struct breaker *break
 	return n;
 }
 
-static void mark_breakers(const struct sampling_rules *rules, struct breaker *breakers, int n_breakers,
+/* False: memory is short. */
+static bool mark_breakers(const struct sampling_rules *rules, struct breaker *breakers, int n_breakers,
                           struct bytes *token, uint64_t *set)
 {
 	int64_t n_tokens = tokenizer_vocab_size(rules->tokenizer);
@@ -146,6 +147,8 @@ static void mark_breakers(const struct sampling_rules *rules, struct breaker *br
 	for (int64_t id = 0; id < n_tokens; id++) {
 		bytes_clear(token);
 		tokenizer_token_bytes(rules->tokenizer, (int32_t)id, token);
+		if (token->failed)
+			return false;
 		for (int i = 0; i < n_breakers; i++) {
 			if (!token->n_bytes || !memmem(token->data, token->n_bytes, breakers[i].text, breakers[i].n_bytes))
 				continue;
@@ -153,6 +156,7 @@ static void mark_breakers(const struct sampling_rules *rules, struct breaker *br
 			set[id / 64] |= 1ull << id % 64;
 		}
 	}
+	return true;
 }
 
 static bool read_breakers(struct field_checker *check, const struct sampling_rules *rules, struct arena *arena,
@@ -166,8 +170,7 @@ static bool read_breakers(struct field_checker *check, const struct sampling_rul
 	uint64_t *set = arena_array(arena, (size_t)(rules->vocab_size + 63) / 64, sizeof *set);
 	if (!set)
 		return false;
-	mark_breakers(rules, breakers, n_breakers, &token, set);
-	bool ok = !token.failed;
+	bool ok = mark_breakers(rules, breakers, n_breakers, &token, set);
 	bytes_free(&token);
 	for (int i = 0; i < n_breakers; i++)
 		if (ok && !breakers[i].found) {

@@ -188,11 +188,10 @@ static bool tell(struct generation *generation, struct error *error)
 		bytes_append(&out, tools.data, tools.n_bytes);
 	}
 	json_close(&out);
-	out.failed |= tools.failed;
+	bytes_free_part(&tools, &out);
 	if (any || notes)
 		generation->asked.constraints = out.failed ? NULL : arena_strdup(&generation->arena, out.data, out.n_bytes);
 	bool ok = !(any || notes) || generation->asked.constraints;
-	bytes_free(&tools);
 	bytes_free(&out);
 	return ok || error_set(error, ERROR_MEMORY, "no memory for the request");
 }

@@ -14,7 +14,7 @@ struct rewriting {
 	/* Where ids have a prefix: calls of all messages so far, and the last message with calls. */
 	int n_numbered, first_number;
 	const struct json *numbered;
-	/* Of one message. */
+	/* Of one message; empty between two. */
 	struct bytes calls; /* items of tool_calls */
 	struct bytes odd;   /* calls that are none, as text */
 	int n_calls;
@@ -61,8 +61,7 @@ static void write_numbered_id(const struct rewriting *rewriting, const char *key
 	bytes_append_format(&id, "%s%s:%d", rewriting->style->id_prefix, name, number);
 	json_field_key(out, key);
 	json_write_string(out, id.data ? id.data : "", id.n_bytes);
-	out->failed |= id.failed;
-	bytes_free(&id);
+	bytes_free_part(&id, out);
 }
 
 /* The id that the call of this id was given, of the last message with calls and of as many as an answer has; false: there is
@@ -107,8 +106,7 @@ static void write_as_text(const struct json *value, struct bytes *out)
 	struct bytes text = {0};
 	json_write_value(&text, value);
 	json_write_string(out, text.data ? text.data : "", text.n_bytes);
-	out->failed |= text.failed;
-	bytes_free(&text);
+	bytes_free_part(&text, out);
 }
 
 /* Text that is an object of JSON, as an object; other text as it is where the template takes that, else in an object. */
@@ -142,8 +140,7 @@ static void write_odd(const struct rewriting *rewriting, const struct json *valu
 	struct bytes text = {0};
 	json_write_value(&text, value);
 	write_parsed(rewriting, text.data ? text.data : "", text.n_bytes, out);
-	out->failed |= text.failed;
-	bytes_free(&text);
+	bytes_free_part(&text, out);
 }
 
 static void write_arguments(const struct rewriting *rewriting, const struct json *arguments, struct bytes *out)
@@ -217,8 +214,7 @@ static void write_content(const struct rewriting *rewriting, const struct json *
 			bytes_append_text(&joined, "\n");
 		bytes_append(&joined, rewriting->odd.data, rewriting->odd.n_bytes);
 		json_write_string(out, joined.data ? joined.data : "", joined.n_bytes);
-		out->failed |= joined.failed;
-		bytes_free(&joined);
+		bytes_free_part(&joined, out);
 	} else {
 		json_write_value(out, content);
 	}
@@ -254,7 +250,6 @@ static void write_assistant(struct rewriting *rewriting, const struct json *mess
 	bool is_list = calls && json_type(calls) == JSON_ARRAY, apart = !rewriting->style->calls.several;
 	const struct json *call = is_list ? json_first(calls) : NULL;
 	struct bytes *out = &rewriting->out;
-	bytes_clear(&rewriting->odd);
 	if (json_count(calls) > 0) {
 		rewriting->numbered = calls;
 		rewriting->first_number = rewriting->n_numbered;
@@ -262,7 +257,6 @@ static void write_assistant(struct rewriting *rewriting, const struct json *mess
 	if (is_something(calls) && !is_list)
 		json_write_value(&rewriting->odd, calls);
 	for (bool first = true; first || call; first = false) {
-		bytes_clear(&rewriting->calls);
 		rewriting->n_calls = 0;
 		for (; call && !(apart && rewriting->n_calls > 0); call = json_next(call))
 			add_call(rewriting, call);
@@ -280,7 +274,8 @@ static void write_assistant(struct rewriting *rewriting, const struct json *mess
 			bytes_append_text(out, "]");
 		}
 		json_close(out);
-		bytes_clear(&rewriting->odd);
+		bytes_clear_part(&rewriting->calls, out);
+		bytes_clear_part(&rewriting->odd, out);
 	}
 }
 
@@ -377,14 +372,13 @@ bool history_prepare(const struct json *conversation, const struct history_style
 	if (!needs(conversation, style))
 		return true;
 	write_conversation(&rewriting, conversation);
-	bool ok = !out->failed && !rewriting.calls.failed && !rewriting.odd.failed;
-	if (!ok)
+	bytes_free_part(&rewriting.calls, out);
+	bytes_free_part(&rewriting.odd, out);
+	if (out->failed)
 		error_set(error, ERROR_MEMORY, "no memory for the conversation");
-	if (ok)
+	else
 		*made = json_parse(out->data, out->n_bytes, &(struct json_limits){.max_depth = 512, .allow_duplicates = true},
 		                   error);
 	bytes_free(out);
-	bytes_free(&rewriting.calls);
-	bytes_free(&rewriting.odd);
 	return *made != NULL;
 }

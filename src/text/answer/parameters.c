@@ -43,8 +43,7 @@ static bool copy_python(const char *text, size_t n_bytes, struct bytes *out)
 		return false;
 	python_value_to_json(text, n_bytes, &json);
 	bool good = !json.failed && json.n_bytes > 0 && copy_json(json.data, json.n_bytes, out);
-	out->failed |= json.failed;
-	bytes_free(&json);
+	bytes_free_part(&json, out);
 	return good;
 }
 
