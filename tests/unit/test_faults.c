@@ -265,14 +265,13 @@ static void take_whole(const struct dialect *dialect, struct generation *generat
 			bytes_append(&texts[event.choice], event.text, event.n_text_bytes);
 		if (dialect->note)
 			dialect->note(generation, &event);
+		if (!generation_notes_fit(generation, &generation->error))
+			break;
 	}
 	if (generation->error.code == ERROR_NONE)
 		dialect->whole(generation, texts, &body);
 	for (int i = 0; i < generation->n_choices; i++) {
-		body.failed |= texts[i].failed;
-		for (int j = 0; j < GENERATION_NOTES; j++)
-			body.failed |= generation->choices[i].notes[j].failed;
-		bytes_free(&texts[i]);
+		bytes_free_part(&texts[i], &body);
 	}
 	add(result, body.data ? body.data : "", body.failed ? 0 : body.n_bytes);
 	result->broken = body.failed;

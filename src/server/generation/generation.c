@@ -409,6 +409,25 @@ void generation_note(struct generation *generation, const struct event *event)
 	}
 }
 
+bool generation_notes_fit(const struct generation *generation, struct error *error)
+{
+	size_t n_bytes = 0;
+	bool full = false;
+	for (int i = 0; i < generation->n_choices; i++)
+		for (int j = 0; j < GENERATION_NOTES; j++) {
+			const struct bytes *notes = &generation->choices[i].notes[j];
+			if (notes->failed && !notes->full)
+				return error_set(error, ERROR_MEMORY, "no memory for the log-probabilities of this answer");
+			n_bytes += notes->n_bytes;
+			full |= notes->full;
+		}
+	return (!full && n_bytes <= GENERATION_NOTES_BYTES) ||
+	       error_set(error, ERROR_INVALID_REQUEST,
+	                 "the log-probabilities of this answer take more than the %d MiB that one object may have; ask for "
+	                 "fewer, or for a stream",
+	                 GENERATION_NOTES_BYTES >> 20);
+}
+
 static void keep(struct backlog *backlog, const struct event *event)
 {
 	if (event->type == EVENT_STARTED) {

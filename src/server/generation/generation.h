@@ -114,7 +114,7 @@ struct choice {
 
 	struct answer_reader *reader; /* of streams whose answer is read (answers.h); else NULL */
 
-	/* What the dialect writes down as events come, for its whole answer; each of at most GENERATION_NOTES_BYTES. */
+	/* What the dialect writes down as events come, for its whole answer (generation_notes_fit). */
 	struct bytes notes[GENERATION_NOTES];
 	int64_t n_characters; /* of the tokens whose log-probabilities were told */
 	bool echoed;          /* the prompt was told */
@@ -215,6 +215,9 @@ int generation_fd(const struct generation *generation);
 bool generation_next(struct generation *generation, struct event *event);
 /* Notes one event in the fields above. */
 void generation_note(struct generation *generation, const struct event *event);
+/* Whether what the dialect wrote down is all there, and of all choices together no more than GENERATION_NOTES_BYTES: else MEMORY,
+ * or INVALID_REQUEST. */
+bool generation_notes_fit(const struct generation *generation, struct error *error) MUST_USE;
 
 /* Takes in the events that are there, to be given later: the engine takes a reader that does not read for one that left. */
 void generation_take_in(struct generation *generation);

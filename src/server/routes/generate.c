@@ -138,23 +138,6 @@ enum MHD_Result generate_stream(struct exchange *exchange, struct generation *ge
 
 /* ---- whole ---- */
 
-/* Of all choices together. */
-static bool notes_fit(const struct generation *generation, struct error *error)
-{
-	size_t n_bytes = 0;
-	bool failed = false;
-	for (int i = 0; i < generation->n_choices; i++)
-		for (int j = 0; j < GENERATION_NOTES; j++) {
-			n_bytes += generation->choices[i].notes[j].n_bytes;
-			failed |= generation->choices[i].notes[j].failed;
-		}
-	return (!failed && n_bytes <= GENERATION_NOTES_BYTES) ||
-	       error_set(error, ERROR_INVALID_REQUEST,
-	                 "the log-probabilities of this answer take more than the %d MiB that one object may have; ask for "
-	                 "fewer, or for a stream",
-	                 GENERATION_NOTES_BYTES >> 20);
-}
-
 /* Appends what there is to the texts [n_choices]. */
 static void take_texts(const struct dialect *dialect, struct generation *generation, struct bytes *texts)
 {
@@ -174,7 +157,7 @@ static bool take_all(struct exchange *exchange, struct generation *generation, s
 		if (exchange_wait(exchange, generation_fd(generation), -1) == WAIT_GONE)
 			return false;
 		take_texts(exchange->dialect, generation, texts);
-		if (!notes_fit(generation, &generation->error))
+		if (!generation_notes_fit(generation, &generation->error))
 			return true;
 	}
 	return true;
