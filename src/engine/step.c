@@ -314,20 +314,20 @@ static bool take_token(struct engine *engine, const struct forward_span *span, s
 static bool take_forced(struct engine *engine, struct sequence *sequence, int64_t *n_forced, enum outcome *outcome)
 {
 	enum { MOST_AT_ONCE = 15 };
-	for (*n_forced = 0; *n_forced < MOST_AT_ONCE; ++*n_forced) {
+	int64_t n_before = sequence->n_settled;
+	bool ended = false;
+	for (int i = 0; i < MOST_AT_ONCE && !ended; i++) {
 		engine_in_step = false; /* see pick_constrained */
 		int32_t token = constraint_forced(sequence, &engine->config);
 		if (token >= 0)
 			constraint_follow(sequence, &engine->config, token);
 		engine_in_step = true;
 		if (token < 0)
-			return false;
-		if (sequence_take(sequence, token, NULL, &engine->config, clock_ns(), outcome)) {
-			++*n_forced;
-			return true;
-		}
+			break;
+		ended = sequence_take(sequence, token, NULL, &engine->config, clock_ns(), outcome);
 	}
-	return false;
+	*n_forced = sequence->n_settled - n_before; /* one that the constraint failed at was not taken */
+	return ended;
 }
 
 /* Locked. The first token that was drawn may be the end, which is none of the answer's. */
