@@ -103,6 +103,33 @@ static void an_error_is_kept_too(void **state)
 	generation_end(generation);
 }
 
+/* With its last event taken in a job no longer runs, though nobody has opened it: no crash is about it. */
+static void what_is_taken_in_to_its_end_no_longer_runs(void **state)
+{
+	(void)state;
+	struct error error;
+	struct running *running = running_create(&error);
+	assert_non_null(running);
+	uint64_t mark = running_mark(running, "/v1/jobs", 8, "a", 1);
+	for (int failed = 1; failed >= 0; failed--) {
+		struct generation *generation = make_generation(0, "j");
+		struct event end = {.type = failed ? EVENT_ERROR : EVENT_END};
+		assert_true(running_begin(running, mark) >= 0);
+		assert_int_equal(running_crashed(running, clock_ns()), 1); /* it is under suspicion */
+		generation->running = running;
+		generation->running_place = running_begin(running, mark);
+		generation_take_in(generation);
+		assert_non_null(generation->running);
+		assert_true(stream_push_terminal(generation->stream, &end));
+		generation_take_in(generation);
+		assert_null(generation->running);
+		assert_int_equal(running_crashed(running, clock_ns()), 0);
+		generation_end(generation);
+		if (!failed) /* whose answer is there was no crash's cause */
+			assert_true(running_may(running, mark, clock_ns()));
+	}
+}
+
 static void jobs_are_found_by_owner_and_name(void **state)
 {
 	(void)state;
@@ -210,9 +237,13 @@ static void jobs_that_nobody_opens_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(kept_events_come_again_in_order),  cmocka_unit_test(an_error_is_kept_too),
-	    cmocka_unit_test(jobs_are_found_by_owner_and_name), cmocka_unit_test(jobs_that_ended_make_room),
-	    cmocka_unit_test(only_answers_are_waited_for),      cmocka_unit_test(jobs_that_nobody_opens_end),
+	    cmocka_unit_test(kept_events_come_again_in_order),
+	    cmocka_unit_test(an_error_is_kept_too),
+	    cmocka_unit_test(jobs_are_found_by_owner_and_name),
+	    cmocka_unit_test(jobs_that_ended_make_room),
+	    cmocka_unit_test(only_answers_are_waited_for),
+	    cmocka_unit_test(jobs_that_nobody_opens_end),
+	    cmocka_unit_test(what_is_taken_in_to_its_end_no_longer_runs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,11 +55,18 @@ static void free_prompts(struct generation *generation)
 	generation->n_prompts = 0;
 }
 
+/* Whether there is a whole answer, be it still to be given. */
+static bool is_answered(const struct generation *generation)
+{
+	const struct backlog *backlog = &generation->backlog;
+	return generation->finished ? generation->error.code == ERROR_NONE
+	                            : backlog->has_last && backlog->last.type == EVENT_END;
+}
+
 void generation_end_running(struct generation *generation)
 {
 	if (generation->running)
-		running_end(generation->running, generation->running_place,
-		            generation->finished && generation->error.code == ERROR_NONE);
+		running_end(generation->running, generation->running_place, is_answered(generation));
 	generation->running = NULL;
 }
 
@@ -454,6 +461,8 @@ void generation_take_in(struct generation *generation)
 	struct event event;
 	while (!generation->finished && !generation->backlog.has_last && stream_next(generation->stream, &event))
 		keep(&generation->backlog, &event);
+	if (generation_has_ended(generation))
+		generation_end_running(generation);
 }
 
 bool generation_has_ended(const struct generation *generation)

@@ -219,7 +219,8 @@ void generation_note(struct generation *generation, const struct event *event);
  * or INVALID_REQUEST. */
 bool generation_notes_fit(const struct generation *generation, struct error *error) MUST_USE;
 
-/* Takes in the events that are there, to be given later: the engine takes a reader that does not read for one that left. */
+/* Takes in the events that are there, to be given later: the engine takes a reader that does not read for one that left. With
+ * the last of them it no longer runs. */
 void generation_take_in(struct generation *generation);
 /* Nothing comes any more, though not all may have been given. */
 bool generation_has_ended(const struct generation *generation);
