@@ -73,7 +73,8 @@ bool engine_start(struct engine *engine, struct error *error) MUST_USE;
 bool engine_wait_ready(struct engine *engine, int timeout_ms, struct error *error);
 /* The status says `leaving` from here on; work is accepted as before. Idempotent. */
 void engine_leave(struct engine *engine);
-/* No new work from here on (ERROR_SHUTTING_DOWN); what runs or waits goes on. Idempotent. */
+/* No new work from here on (ERROR_SHUTTING_DOWN) but for requests that go on with what was taken; what runs or waits goes on.
+ * Idempotent. */
 void engine_drain(struct engine *engine);
 /* True when nothing runs and nothing waits. */
 bool engine_idle(struct engine *engine);
@@ -209,6 +210,7 @@ struct request {
 	                       * nothing of the prompt is taken from the cache then */
 	bool prompt_only;    /* nothing is generated: END comes when the prompt is computed */
 	bool comes_again;    /* who sends it tries again where it is refused with QUEUE_FULL, which then is no rejection */
+	bool goes_on;        /* with what was taken already: a drain does not refuse it */
 	int priority;        /* -10..10, higher first */
 	int64_t deadline_ns; /* clock_ns() value; 0 = none */
 	uint64_t cache_key;  /* prefixes are shared among equal keys only */

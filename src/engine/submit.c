@@ -88,11 +88,12 @@ static bool may_submit(struct engine *engine, const struct request *request, str
 		return error_set(error, ERROR_LOADING, "the model is still loading");
 	if (engine->state == ENGINE_FAILED)
 		return error_set(error, ERROR_LOADING, "the model could not be loaded");
-	if (engine->state != ENGINE_READY)
+	bool may_go_on = engine->state == ENGINE_DRAINING && engine->loaded && !engine->stopping && request->goes_on;
+	if (engine->state != ENGINE_READY && !may_go_on)
 		return error_set(error, ERROR_SHUTTING_DOWN, "the worker is shutting down");
 	if (engine->fault_is_final)
 		return error_set(error, ERROR_SHUTTING_DOWN, "%s", engine->fault.message);
-	for (int id = 0; request && id < engine->n_sequences; id++)
+	for (int id = 0; id < engine->n_sequences; id++)
 		if (is_job(engine->sequences[id], request->owner, request->job_id))
 			return error_set(error, ERROR_CONFLICT, "job_id %s is active", request->job_id);
 	return true;

@@ -254,7 +254,7 @@ void server_drain(struct server *server)
 
 bool server_has_answers(struct server *server)
 {
-	return jobs_have_answers(&server->jobs);
+	return atomic_load(&server->n_in_parts) > 0 || jobs_have_answers(&server->jobs);
 }
 
 void server_stop(struct server *server)

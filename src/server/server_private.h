@@ -67,6 +67,7 @@ struct server {
 	struct running *running; /* NULL: nobody wants to know */
 	atomic_bool shutdown_requested;
 	atomic_int n_answers;                     /* being answered */
+	atomic_int n_in_parts;                    /* of them: whose work goes to the engine bit by bit */
 	atomic_size_t body_bytes;                 /* of bodies in memory */
 	atomic_ullong responses[6];               /* by first digit of the status; [0]: ended without one */
 	atomic_ullong errors[ERROR_INTERNAL + 1]; /* requests that ended with each */

@@ -11,7 +11,7 @@ import pytest
 
 import gguf_writer
 from conftest import ROOT, Worker
-from http_client import Stream, get, post
+from http_client import Stream, get, post, wait_until
 
 PATH = "/v1/embeddings"
 GOLDENS = json.loads((ROOT / "tests" / "models" / "shipped" / "embeddings.json").read_text())
@@ -119,6 +119,25 @@ def test_texts_that_wait_for_each_other_are_no_rejections(worker):
     lines = get(port, "/metrics").body.decode().splitlines()
     assert 'worker_requests_total{outcome="rejected"} 0' in lines
     assert 'worker_requests_total{outcome="completed"} 5' in lines
+
+
+def test_a_drain_waits_for_all_texts_of_a_request(worker):
+    """More than may wait at once, so that some of them come to the engine after the drain began."""
+    started = worker("--parallel", "1", "--shutdown-timeout", "60s")
+    answers = []
+    with Stream(started.port, "/execute", {"prompt": "Once", "max_tokens": 900, "ignore_eos": True}) as stream:
+        assert next(stream)[0] == "started"
+        texts = ["text %d" % i for i in range(40)]
+        asking = threading.Thread(target=lambda: answers.append(post(started.port, PATH, {"model": "m", "input": texts})))
+        asking.start()
+        wait_until(lambda: get(started.port, "/health").json()["queued"] >= 8)
+        started.process.terminate()
+        wait_until(lambda: started.events("draining"))
+        refused(started.port, {"model": "m", "input": "x"}, status=503)
+        assert list(stream)[-1][0] == "end"
+    asking.join()
+    assert len(good(answers[0])["data"]) == 40
+    assert started.wait_end() == 0
 
 
 def test_what_is_refused(served):

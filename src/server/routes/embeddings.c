@@ -37,7 +37,8 @@ static bool submit(struct work *work, const struct embeddings_input *input, stru
 	                          .max_of_owner = access->max_requests,
 	                          .cache_key = exchange->cache_key,
 	                          .embeds = true,
-	                          .comes_again = work->n_submitted > work->n_done};
+	                          .comes_again = work->n_submitted > work->n_done,
+	                          .goes_on = work->n_submitted > 0};
 	uint64_t number;
 	if (!tokenizer || !random_bytes(&number, sizeof number))
 		return error_set(error, tokenizer ? ERROR_INTERNAL : ERROR_LOADING, "%s",
@@ -94,13 +95,24 @@ static bool take_next(struct work *work, struct error *error)
 	return true;
 }
 
+/* Between two texts the engine may have nothing to do: the process does not end there. */
+static bool embed_inputs(struct work *work, struct error *error)
+{
+	atomic_int *n_in_parts = &work->exchange->server->n_in_parts;
+	bool ok = true;
+	atomic_fetch_add(n_in_parts, 1);
+	while (ok && work->n_done < work->asked.n_inputs)
+		ok = submit_some(work, error) && take_next(work, error);
+	atomic_fetch_sub(n_in_parts, 1);
+	return ok;
+}
+
 static bool embed_all(struct work *work, struct error *error)
 {
 	work->asked.ollama = work->ollama;
 	embeddings_begin(&work->body, &work->asked);
-	while (work->n_done < work->asked.n_inputs)
-		if (!submit_some(work, error) || !take_next(work, error))
-			return false;
+	if (!embed_inputs(work, error))
+		return false;
 	embeddings_end(&work->body, &work->asked, work->status.model_name, work->n_tokens,
 	               clock_ns() - work->exchange->started_ns);
 	return true;
