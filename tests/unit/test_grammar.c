@@ -1,4 +1,5 @@
 /* Constraints: languages and patterns, GBNF, schemas; what is refused and where; that what was accepted can go on. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -455,6 +456,90 @@ static void large_sources_are_taken(void **state)
 	grammar_destroy(grammar);
 }
 
+/* A thread's stack as the server's connections have it (server.c). */
+enum {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	STACK_BYTES = 1 << 20,
+#else
+	STACK_BYTES = 256 << 10,
+#endif
+};
+
+struct compiling {
+	enum grammar_kind kind;
+	struct bytes source;
+	const char *text;
+	bool compiled, taken;
+};
+
+static void *compile_and_take(void *context)
+{
+	struct compiling *c = context;
+	struct error error = {0};
+	struct grammar *grammar = grammar_compile(c->kind, c->source.data, c->source.n_bytes, NULL, &error);
+	c->compiled = grammar != NULL;
+	c->taken = grammar && takes(grammar, c->text);
+	grammar_destroy(grammar);
+	return NULL;
+}
+
+/* Frees the source. */
+static void check_on_a_small_stack(enum grammar_kind kind, struct bytes source, const char *text)
+{
+	struct compiling c = {.kind = kind, .source = source, .text = text};
+	pthread_t thread;
+	pthread_attr_t attributes;
+	assert_false(source.failed);
+	assert_int_equal(pthread_attr_init(&attributes), 0);
+	assert_int_equal(pthread_attr_setstacksize(&attributes, STACK_BYTES), 0);
+	assert_int_equal(pthread_create(&thread, &attributes, compile_and_take, &c), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	pthread_attr_destroy(&attributes);
+	if (!c.compiled || !c.taken)
+		fail_msg("%.60s... must %s", source.data, c.compiled ? "accept its text" : "be taken");
+	bytes_free(&source);
+}
+
+static void long_chains_need_no_deep_stack(void **state)
+{
+	(void)state;
+	check_on_a_small_stack(GRAMMAR_REGEX, repeated("", "a?", 1500, ""), "aaa");
+	check_on_a_small_stack(GRAMMAR_JSON_SCHEMA,
+	                       repeated("{\"type\":\"string\",\"minLength\":1,\"pattern\":\"^", "a?", 700, "$\"}"),
+	                       "\"aa\"");
+	check_on_a_small_stack(GRAMMAR_REGEX, repeated("k|", "abcdefghij", 1000, ""), "k");
+	struct bytes nested = repeated("", "(?:x|(?:b", 99, "a");
+	for (int i = 0; i < 99; i++)
+		bytes_append_text(&nested, ")?)");
+	check_on_a_small_stack(GRAMMAR_REGEX, nested, "bbx");
+}
+
+static void strings_may_begin_each_other(void **state)
+{
+	(void)state;
+	struct bytes values = {0}, name = {0};
+	bytes_append_text(&values, "[\"\"");
+	for (int i = 0; i < 2500; i++) {
+		bytes_append_text(&name, i % 100 == 7 ? "\xC3\xA9" : "a");
+		bytes_append_format(&values, ",\"%s\",\"%sb\"", name.data, name.data);
+	}
+	bytes_append_text(&values, "]");
+	check_on_a_small_stack(GRAMMAR_CHOICE, values,
+	                       "aaaaaaa\xC3\xA9"
+	                       "ab");
+	bytes_free(&name);
+	static const struct expectation list[] = {
+	    {GRAMMAR_CHOICE,
+	     "[\"ab\",\"abc\",\"b\",\"ab\",\"abd\",\"\xC3\xA9x\",\"\xC3\xA8\",\"bcd\"]",
+	     {"ab", "abc", "abd", "b", "bcd", "\xC3\xA8", "\xC3\xA9x"},
+	     {"", "a", "abcd", "bc", "\xC3\xA9", "\xC3\xA8x", "c"}},
+	    {GRAMMAR_CHOICE, "[\"\"]", {""}, {"a"}},
+	    {GRAMMAR_CHOICE, "[\"abc\"]", {"abc"}, {"", "ab", "abcc"}},
+	    {GRAMMAR_CHOICE, "[\"\",\"xy\"]", {"", "xy"}, {"x"}},
+	};
+	CHECK_ALL(list);
+}
+
 /* ---- whatever was accepted can go on ---- */
 
 static const char *const walked[] = {
@@ -667,6 +752,8 @@ int main(void)
 	    cmocka_unit_test(unknown_formats_are_noted),
 	    cmocka_unit_test(deep_sources_are_refused),
 	    cmocka_unit_test(large_sources_are_taken),
+	    cmocka_unit_test(long_chains_need_no_deep_stack),
+	    cmocka_unit_test(strings_may_begin_each_other),
 	    cmocka_unit_test(what_was_accepted_can_go_on_and_is_json),
 	    cmocka_unit_test(masks_are_what_following_says),
 	    cmocka_unit_test(canonical_texts_have_the_schemas_order),

@@ -28,9 +28,7 @@ static bool put_arc(struct languages *l, struct arc_list *list, uint32_t last, u
 	return true;
 }
 
-static bool arcs_ready(struct languages *l, uint32_t id);
-
-/* Arcs of several terms at once: where one of them changes, `join` makes the target of theirs. */
+/* Arcs of several terms at once, which have theirs: where one of them changes, `join` makes the target of theirs. */
 static bool walk_together(struct languages *l, uint32_t owner, const uint32_t *parts, size_t n_parts,
                           uint32_t (*join)(struct languages *, uint32_t owner, const uint32_t *targets, size_t n),
                           struct arc_list *out)
@@ -39,8 +37,6 @@ static bool walk_together(struct languages *l, uint32_t owner, const uint32_t *p
 	bool ok = at != NULL;
 	if (!ok)
 		language_no_room(l);
-	for (size_t i = 0; i < n_parts && ok; i++)
-		ok = arcs_ready(l, parts[i]);
 	for (uint32_t last = 0; ok && last < LANGUAGE_MAX_CODE;) {
 		last = LANGUAGE_MAX_CODE;
 		for (size_t i = 0; i < n_parts; i++) {
@@ -101,42 +97,61 @@ static bool multiples_arcs(struct languages *l, struct term t, struct arc_list *
 	return ok && put_arc(l, out, LANGUAGE_MAX_CODE, LANGUAGE_NONE);
 }
 
-static bool make_arcs(struct languages *l, uint32_t id, struct arc_list *out)
+/* The terms whose arcs a term's are made of, [*n]; borrowed until a term is made. */
+static const uint32_t *parts_of(const struct languages *l, uint32_t id, uint32_t own[2], size_t *n)
 {
-	struct term t = l->terms[id];
-	switch ((enum kind)t.kind) {
+	const struct term *t = &l->terms[id];
+	*n = 0;
+	switch ((enum kind)t->kind) {
 	case KIND_CLASS:
-		return class_arcs(l, &t, out);
 	case KIND_EMPTY:
-		return put_arc(l, out, LANGUAGE_MAX_CODE, LANGUAGE_NONE);
 	case KIND_MULTIPLES:
-		return multiples_arcs(l, t, out);
+		return own;
 	case KIND_SEQUENCE:
-		return walk_together(l, id, (uint32_t[]){t.a, t.b}, l->terms[t.a].has_empty ? 2 : 1, join_other, out);
 	case KIND_REPEAT:
 	case KIND_NOT:
-		return walk_together(l, id, &t.a, 1, join_other, out);
+		own[0] = t->a;
+		own[1] = t->b;
+		*n = t->kind == KIND_SEQUENCE && l->terms[t->a].has_empty ? 2 : 1;
+		return own;
 	case KIND_EITHER:
 	case KIND_BOTH:
 		break;
 	}
-	uint32_t *parts = malloc(t.b * sizeof *parts); /* `words` may move */
-	if (!parts) {
+	*n = t->b;
+	return l->words + t->a;
+}
+
+static bool list_arcs(struct languages *l, uint32_t id, struct arc_list *out)
+{
+	struct term t = l->terms[id];
+	if (t.kind == KIND_CLASS)
+		return class_arcs(l, &t, out);
+	if (t.kind == KIND_EMPTY)
+		return put_arc(l, out, LANGUAGE_MAX_CODE, LANGUAGE_NONE);
+	if (t.kind == KIND_MULTIPLES)
+		return multiples_arcs(l, t, out);
+	size_t n;
+	uint32_t own[2];
+	const uint32_t *parts = parts_of(l, id, own, &n);
+	if (parts == own)
+		return walk_together(l, id, own, n, join_other, out);
+	uint32_t *copy = malloc(n * sizeof *copy); /* `words` may move */
+	if (!copy) {
 		language_no_room(l);
 		return false;
 	}
-	memcpy(parts, &l->words[t.a], t.b * sizeof *parts);
-	bool ok = walk_together(l, id, parts, t.b, join_parts, out);
-	free(parts);
+	memcpy(copy, parts, n * sizeof *copy);
+	bool ok = walk_together(l, id, copy, n, join_parts, out);
+	free(copy);
 	return ok;
 }
 
-static bool arcs_ready(struct languages *l, uint32_t id)
+/* Of a term whose parts have theirs. */
+static bool make_arcs(struct languages *l, uint32_t id)
 {
-	if (l->terms[id].first_arc != UINT32_MAX)
-		return true;
 	struct arc_list list = {0};
-	bool ok = language_take_steps(l, 1) && make_arcs(l, id, &list) && !l->failed;
+	bool ok = language_take_steps(l, 1) && list_arcs(l, id, &list) && !l->failed;
 	if (ok && !TABLE_GROW(l->account, l->arcs, l->n_arcs, l->max_arcs, list.n)) {
 		language_no_room(l);
 		ok = false;
@@ -149,6 +164,51 @@ static bool arcs_ready(struct languages *l, uint32_t id)
 	}
 	free(list.arcs);
 	return ok;
+}
+
+static bool has_arcs(const struct languages *l, uint32_t id)
+{
+	return l->terms[id].first_arc != UINT32_MAX;
+}
+
+/* Puts those of a term's parts on top of `waiting` that have no arcs yet. */
+static bool await_parts(struct languages *l, uint32_t id)
+{
+	size_t n;
+	uint32_t own[2];
+	const uint32_t *parts = parts_of(l, id, own, &n);
+	if (!TABLE_GROW(l->account, l->waiting, l->n_waiting, l->max_waiting, n)) {
+		language_no_room(l);
+		return false;
+	}
+	for (size_t i = n; i-- > 0;)
+		if (!has_arcs(l, parts[i]))
+			l->waiting[l->n_waiting++] = parts[i];
+	return true;
+}
+
+/* Parts first, however deep they lie. */
+static bool arcs_ready(struct languages *l, uint32_t id)
+{
+	if (has_arcs(l, id))
+		return true;
+	if (!TABLE_GROW(l->account, l->waiting, 0, l->max_waiting, 1)) {
+		language_no_room(l);
+		return false;
+	}
+	l->waiting[0] = id;
+	for (l->n_waiting = 1; l->n_waiting > 0;) {
+		size_t n = l->n_waiting;
+		uint32_t top = l->waiting[n - 1];
+		if (!has_arcs(l, top) && !await_parts(l, top))
+			return false;
+		if (l->n_waiting > n)
+			continue;
+		if (!has_arcs(l, top) && !make_arcs(l, top))
+			return false;
+		l->n_waiting--;
+	}
+	return true;
 }
 
 const struct arc *language_arcs(struct languages *l, uint32_t id, size_t *n)

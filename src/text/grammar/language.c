@@ -145,6 +145,7 @@ void languages_destroy(struct languages *l)
 	free(l->words);
 	free(l->parts);
 	free(l->arcs);
+	free(l->waiting);
 	free(l->multiples);
 	free(l->queue);
 	free(l->parents);
@@ -216,9 +217,9 @@ uint32_t language_sequence(struct languages *l, uint32_t first, uint32_t second)
 	                                        .b = second});
 }
 
-uint32_t language_text(struct languages *l, const char *text, size_t n_bytes)
+/* The term behind a text. */
+static uint32_t behind_text(struct languages *l, const char *text, size_t n_bytes, uint32_t term)
 {
-	uint32_t term = LANGUAGE_EMPTY;
 	for (size_t end = n_bytes; end > 0;) {
 		size_t start = char_before(text, end), length;
 		uint32_t code = char_decode(text + start, &length);
@@ -226,6 +227,11 @@ uint32_t language_text(struct languages *l, const char *text, size_t n_bytes)
 		end = start;
 	}
 	return term;
+}
+
+uint32_t language_text(struct languages *l, const char *text, size_t n_bytes)
+{
+	return behind_text(l, text, n_bytes, LANGUAGE_EMPTY);
 }
 
 uint32_t language_repeat(struct languages *l, uint32_t term, uint32_t min, uint32_t max)
@@ -394,56 +400,85 @@ static int by_text(const void *a, const void *b)
 	return order ? order : (x->n_bytes > y->n_bytes) - (x->n_bytes < y->n_bytes);
 }
 
-/* Of sorted strings that agree in their first `depth` bytes: what may follow those. */
-static uint32_t tree_of(struct languages *l, const struct language_string *strings, size_t n, size_t depth)
+/* Where strings part that agree in their first `depth` bytes: what was found to follow those. */
+struct branch {
+	size_t depth, first_part; /* in `parts` */
+};
+
+/* A tree of sorted strings on its way: the branches from its root to the string that came last. */
+struct tree {
+	struct languages *l;
+	struct branch *branches;
+	size_t n_branches, max_branches;
+	uint32_t *parts;
+	size_t n_parts, max_parts;
+};
+
+/* Bytes of the characters with which both begin. */
+static size_t shared_bytes(const struct language_string *a, const struct language_string *b)
 {
-	if (n == 0 || l->failed)
-		return LANGUAGE_NONE;
-	if (n == 1)
-		return language_text(l, strings->text + depth, strings->n_bytes - depth);
-	size_t shared = depth; /* characters that all of them have, without a level of recursion each */
-	const struct language_string *last = &strings[n - 1];
-	while (shared < strings->n_bytes && shared < last->n_bytes && strings->text[shared] == last->text[shared])
+	size_t n = a->n_bytes < b->n_bytes ? a->n_bytes : b->n_bytes, shared = 0;
+	while (shared < n && a->text[shared] == b->text[shared])
 		shared++;
-	while (shared > depth && shared < last->n_bytes && ((unsigned char)last->text[shared] & 0xC0) == 0x80)
+	while (shared > 0 && shared < b->n_bytes && ((unsigned char)b->text[shared] & 0xC0) == 0x80)
 		shared--;
-	if (shared > depth)
-		return language_sequence(l, language_text(l, strings->text + depth, shared - depth),
-		                         tree_of(l, strings, n, shared));
-	uint32_t *parts = NULL;
-	size_t n_parts = 0, max_parts = 0;
-	for (size_t i = 0; i < n;) {
-		size_t end = i + 1, length = 0;
-		uint32_t term = LANGUAGE_EMPTY;
-		if (strings[i].n_bytes > depth) {
-			uint32_t code = char_decode(strings[i].text + depth, &length);
-			while (end < n && memcmp(strings[end].text + depth, strings[i].text + depth, length) == 0)
-				end++;
-			term = language_sequence(l, language_char(l, code, code), tree_of(l, strings + i, end - i, depth + length));
-		} else {
-			while (end < n && strings[end].n_bytes == depth)
-				end++;
-		}
-		if (!TABLE_RESERVE(parts, n_parts, max_parts, 1)) {
-			free(parts);
-			return language_no_room(l);
-		}
-		parts[n_parts++] = term;
-		i = end;
+	return shared;
+}
+
+static bool add_part(struct tree *t, size_t depth, uint32_t part)
+{
+	bool opens = t->n_branches == 0 || t->branches[t->n_branches - 1].depth < depth;
+	if (!TABLE_RESERVE(t->branches, t->n_branches, t->max_branches, 1) ||
+	    !TABLE_RESERVE(t->parts, t->n_parts, t->max_parts, 1)) {
+		language_no_room(t->l);
+		return false;
 	}
-	uint32_t tree = language_either_of(l, parts, n_parts);
-	free(parts);
-	return tree;
+	if (opens)
+		t->branches[t->n_branches++] = (struct branch){depth, t->n_parts};
+	t->parts[t->n_parts++] = part;
+	return !t->l->failed;
+}
+
+/* The last branch is whole. */
+static uint32_t close_branch(struct tree *t)
+{
+	struct branch last = t->branches[--t->n_branches];
+	uint32_t either = language_either_of(t->l, t->parts + last.first_part, t->n_parts - last.first_part);
+	t->n_parts = last.first_part;
+	return either;
+}
+
+/* A string, whose first `shared` bytes the next one has, too: branches beyond that will get no more. */
+static bool add_string(struct tree *t, const struct language_string *string, size_t shared)
+{
+	uint32_t term = LANGUAGE_EMPTY;
+	size_t depth = string->n_bytes;
+	while (t->n_branches > 0 && t->branches[t->n_branches - 1].depth > shared) {
+		size_t at = t->branches[t->n_branches - 1].depth;
+		if (!add_part(t, at, behind_text(t->l, string->text + at, depth - at, term)))
+			return false;
+		term = close_branch(t);
+		depth = at;
+	}
+	return add_part(t, shared, behind_text(t->l, string->text + shared, depth - shared, term));
 }
 
 uint32_t language_one_of(struct languages *l, struct language_string *strings, size_t n_strings)
 {
-	qsort(strings, n_strings, sizeof *strings, by_text);
-	size_t kept = 0; /* doubles would be levels without a character */
+	struct tree tree = {.l = l};
+	size_t kept = 0;
+	if (n_strings > 0)
+		qsort(strings, n_strings, sizeof *strings, by_text);
 	for (size_t i = 0; i < n_strings; i++)
 		if (kept == 0 || by_text(&strings[kept - 1], &strings[i]) != 0)
 			strings[kept++] = strings[i];
-	return tree_of(l, strings, kept, 0);
+	for (size_t i = 0; i < kept; i++)
+		if (!add_string(&tree, &strings[i], i + 1 < kept ? shared_bytes(&strings[i], &strings[i + 1]) : 0))
+			break;
+	uint32_t term = kept > 0 && !l->failed ? close_branch(&tree) : LANGUAGE_NONE;
+	free(tree.branches);
+	free(tree.parts);
+	return term;
 }
 
 /* A term without one of the alternatives that it was made of, but another. */

@@ -44,6 +44,8 @@ struct languages {
 	size_t n_parts, max_parts;
 	struct arc *arcs;
 	size_t n_arcs, max_arcs;
+	uint32_t *waiting; /* terms that are to get arcs, each after those above it */
+	size_t n_waiting, max_waiting;
 	struct multiples *multiples;
 	size_t n_multiples, max_multiples;
 	uint32_t *queue; /* of a search, and beside it who led there */
