@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "text/grammar.h"
+#include "text/grammar/pattern.h"
 #include "text/tokenizer.h"
 
 static struct grammar *compile(enum grammar_kind kind, const char *source)
@@ -399,6 +400,38 @@ static void patterns_end_where_they_end(void **state)
 	grammar_destroy(compile(GRAMMAR_REGEX, pattern));
 }
 
+/* What a pattern names by a property is thousands of ranges: they are found once, and each is a step. */
+static void properties_take_steps(void **state)
+{
+	(void)state;
+	static const struct expectation list[] = {
+	    {GRAMMAR_REGEX, "[\\p{Lu}\\p{Nd}-]+", {"A-7", "\xC3\x89"}, {"", "a", "_", "\xC3\xA9"}},
+	    {GRAMMAR_REGEX, "[^\\P{L}b-z]+", {"aA", "\xC3\xA9"}, {"", "b", "7"}},
+	    {GRAMMAR_REGEX, "\\P{C}\\p{ASCII}", {"a\t", "\xC3\xA9z"}, {"\ta", "a\xC3\xA9"}},
+	    {GRAMMAR_REGEX, "[\\p{L}\\P{L}]", {"a", "7", "\xF4\x8F\xBF\xBF"}, {"", "aa"}},
+	};
+	CHECK_ALL(list);
+	struct languages *languages = languages_create(NULL);
+	struct pattern_fault fault;
+	assert_non_null(languages);
+	languages_allow(languages, 1000);
+	assert_int_not_equal(pattern_compile(languages, "\\p{L}", 5, true, &fault), LANGUAGE_NONE);
+	assert_int_equal(pattern_compile(languages, "\\p{L}[\\p{L}x]", 13, true, &fault), LANGUAGE_NONE);
+	assert_string_equal(languages_failed(languages), "steps");
+	languages_destroy(languages);
+}
+
+static void alternatives_may_be_none(void **state)
+{
+	(void)state;
+	struct languages *languages = languages_create(NULL);
+	assert_non_null(languages);
+	assert_int_equal(language_either_of(languages, NULL, 0), LANGUAGE_NONE);
+	assert_int_equal(language_one_of(languages, NULL, 0), LANGUAGE_NONE);
+	assert_null(languages_failed(languages));
+	languages_destroy(languages);
+}
+
 static void unknown_formats_are_noted(void **state)
 {
 	(void)state;
@@ -749,6 +782,8 @@ int main(void)
 	    cmocka_unit_test(steps_end_what_can_be_read_in_too_many_ways),
 	    cmocka_unit_test(what_cannot_be_enforced_is_refused_where_it_stands),
 	    cmocka_unit_test(patterns_end_where_they_end),
+	    cmocka_unit_test(properties_take_steps),
+	    cmocka_unit_test(alternatives_may_be_none),
 	    cmocka_unit_test(unknown_formats_are_noted),
 	    cmocka_unit_test(deep_sources_are_refused),
 	    cmocka_unit_test(large_sources_are_taken),

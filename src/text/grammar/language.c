@@ -147,6 +147,7 @@ void languages_destroy(struct languages *l)
 	free(l->arcs);
 	free(l->waiting);
 	free(l->multiples);
+	free(l->categories);
 	free(l->queue);
 	free(l->parents);
 	free(l->seen);
@@ -308,7 +309,8 @@ static bool join_classes(struct languages *l)
 /* Sorts the parts, drops doubles and `neutral`; true when `absorbing` is among them. */
 static bool tidy_parts(struct languages *l, uint32_t neutral, uint32_t absorbing)
 {
-	qsort(l->parts, l->n_parts, sizeof *l->parts, by_value);
+	if (l->n_parts > 1)
+		qsort(l->parts, l->n_parts, sizeof *l->parts, by_value);
 	size_t kept = 0;
 	bool absorbed = false, others_empty = false;
 	for (size_t i = 0; i < l->n_parts; i++) {

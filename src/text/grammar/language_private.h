@@ -34,6 +34,12 @@ struct multiples {
 	uint32_t scale;
 };
 
+/* Characters of one general category (utf8proc's), up to where the next run begins. */
+struct category_run {
+	uint32_t first;
+	uint8_t category;
+};
+
 struct languages {
 	struct table_account *account;
 	struct term *terms;
@@ -48,6 +54,8 @@ struct languages {
 	size_t n_waiting, max_waiting;
 	struct multiples *multiples;
 	size_t n_multiples, max_multiples;
+	struct category_run *categories; /* of all characters; none until a pattern asks (pattern_classes.c) */
+	size_t n_categories, max_categories;
 	uint32_t *queue; /* of a search, and beside it who led there */
 	uint32_t *parents;
 	size_t max_queue, max_parents;

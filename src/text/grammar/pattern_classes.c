@@ -5,7 +5,7 @@
 
 #include <utf8proc.h>
 
-#include "text/grammar/table.h"
+#include "text/grammar/language_private.h"
 #include "text/unicode.h"
 
 static const struct char_range digits[] = {{'0', '9'}};
@@ -16,17 +16,23 @@ static const struct char_range spaces[] = {{0x09, 0x0D},     {0x20, 0x20},     {
                                            {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
 static const struct char_range line_ends[] = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
 
-/* A growing list of ranges. */
+/* What a class is made of. */
 struct ranges {
 	struct char_range *list;
 	size_t n, max;
+	uint32_t categories; /* bit k: utf8proc's category k; not in the list until all of the class was read */
 };
+
+static void lack_room(struct class_reader *r)
+{
+	languages_note_no_memory(r->l);
+	r->why = languages_lack_memory(r->l) ? "no memory" : "the pattern is too large";
+}
 
 static bool add_range(struct class_reader *r, struct ranges *ranges, uint32_t first, uint32_t last)
 {
 	if (!TABLE_RESERVE(ranges->list, ranges->n, ranges->max, 1)) {
-		languages_note_no_memory(r->l);
-		r->why = "no memory";
+		lack_room(r);
 		return false;
 	}
 	ranges->list[ranges->n++] = (struct char_range){first, last};
@@ -156,14 +162,44 @@ static void add_property(struct class_reader *r, struct ranges *out, bool comple
 		r->why = "\\p of other than a general category is not supported";
 		return;
 	}
-	for (uint32_t code = 0, first = 0; code <= LANGUAGE_MAX_CODE + 1 && !r->why; code++) {
-		bool in =
-		    code <= LANGUAGE_MAX_CODE && (bool)(set >> utf8proc_category((utf8proc_int32_t)code) & 1) != complement;
-		if (!in && first < code)
-			add_range(r, out, first, code - 1);
-		if (!in)
-			first = code + 1;
+	out->categories |= complement ? ~set : set;
+}
+
+/* Looking at all characters takes milliseconds, so that is done once. */
+static bool find_categories(struct class_reader *r)
+{
+	struct languages *l = r->l;
+	for (uint32_t code = l->n_categories == 0 ? 0 : LANGUAGE_MAX_CODE + 1; code <= LANGUAGE_MAX_CODE; code++) {
+		uint8_t category = (uint8_t)utf8proc_category((utf8proc_int32_t)code);
+		if (l->n_categories > 0 && l->categories[l->n_categories - 1].category == category)
+			continue;
+		if (!TABLE_GROW(l->account, l->categories, l->n_categories, l->max_categories, 1)) {
+			l->n_categories = 0;
+			lack_room(r);
+			return false;
+		}
+		l->categories[l->n_categories++] = (struct category_run){code, category};
 	}
+	return true;
+}
+
+/* Those of all categories that the class names; each range is a step. */
+static void add_categories(struct class_reader *r, struct ranges *out)
+{
+	const struct languages *l = r->l;
+	size_t before = out->n;
+	if (!out->categories || !find_categories(r))
+		return;
+	for (size_t i = 0; i < l->n_categories; i++) {
+		size_t start = i;
+		while (i < l->n_categories && out->categories >> l->categories[i].category & 1)
+			i++;
+		if (i > start)
+			add_range(r, out, l->categories[start].first,
+			          i < l->n_categories ? l->categories[i].first - 1 : LANGUAGE_MAX_CODE);
+	}
+	if (!language_take_steps(r->l, out->n - before))
+		r->why = "the pattern is too large";
 }
 
 /* ---- escapes ---- */
@@ -337,6 +373,8 @@ uint32_t class_read_atom(struct class_reader *r)
 		r->at += length;
 		add_range(r, &ranges, code, code);
 	}
+	if (!r->why)
+		add_categories(r, &ranges);
 	if (!r->why && complement)
 		add_complement(r, &others, ranges.list, ranges.n);
 	struct ranges *result = complement ? &others : &ranges;
