@@ -186,6 +186,33 @@ static void schemas_are_enforced(void **state)
 }
 
 /* uniqueItems: values are compared, not texts; what of it there are too few never begins. */
+#define TEN_ZEROS  "0000000000"
+#define NINE_ZEROS "000000000"
+#define ZEROS_59   TEN_ZEROS TEN_ZEROS TEN_ZEROS TEN_ZEROS TEN_ZEROS NINE_ZEROS
+
+/* Below 1 digits count from the first that is not zero: plain as far as 1e-60, with an exponent beyond. */
+static void small_numbers_are_numbers(void **state)
+{
+	(void)state;
+	static const char tiny[] = "0." ZEROS_59 "15", below[] = "1.5e-62", beyond[] = "0." ZEROS_59 "05";
+	static const struct expectation list[] = {
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"number\",\"minimum\":0}",
+	     {tiny, below, "0." ZEROS_59 "0", "0." TEN_ZEROS "1" ZEROS_59},
+	     {beyond, "1.5e-60", "-0." ZEROS_59 "15", "-0." ZEROS_59 "0", "0." TEN_ZEROS "11" ZEROS_59}},
+	    {GRAMMAR_JSON_SCHEMA, "{\"const\":1.5e-60,\"minimum\":0}", {tiny}, {below, "0." ZEROS_59 "1"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"number\",\"exclusiveMinimum\":-1.5e-60,\"maximum\":1.5e-60}",
+	     {tiny, "0", below, "-0." ZEROS_59 "149", "-1.5e-62", "0." ZEROS_59 "150"},
+	     {"-0." ZEROS_59 "15", "0." ZEROS_59 "151", "0.1"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"number\",\"not\":{\"type\":\"integer\"}}",
+	     {tiny, "-0." ZEROS_59 "15", below, "1.5", "-99.01" TEN_ZEROS, "0.1" ZEROS_59},
+	     {beyond, "1." ZEROS_59 "01", "12.0", "0.0", "0.1" ZEROS_59 "0"}},
+	};
+	CHECK_ALL(list);
+}
+
 static void items_differ(void **state)
 {
 	(void)state;
@@ -776,6 +803,7 @@ int main(void)
 	    cmocka_unit_test(choices_are_whole),
 	    cmocka_unit_test(gbnf_is_followed),
 	    cmocka_unit_test(schemas_are_enforced),
+	    cmocka_unit_test(small_numbers_are_numbers),
 	    cmocka_unit_test(items_differ),
 	    cmocka_unit_test(many_items_differ),
 	    cmocka_unit_test(texts_of_many_readings_are_followed),

@@ -67,6 +67,8 @@ bool decimal_is_integer(const struct decimal *value)
 
 bool decimal_is_plain(const struct decimal *value)
 {
+	if (value->point <= 0)
+		return value->point > -NUMBER_MAX_DECIMALS && value->n_digits <= NUMBER_MAX_DECIMALS;
 	return value->point <= NUMBER_MAX_WHOLE && value->n_digits - value->point <= NUMBER_MAX_DECIMALS;
 }
 
@@ -229,8 +231,8 @@ static uint32_t range_language(struct languages *l, const struct number_range *r
 #define WHOLE    "[1-9][0-9]{0,79}"
 #define SHORT    "[1-9][0-9]{0,14}"
 #define DECIMALS "(\\.[0-9]{1,60})?"
-#define NONZERO  "\\.[0-9]{0,59}[1-9][0-9]{0,59}"
-static const char plain_any[] = "(0|" SHORT ")" DECIMALS "|" WHOLE "|-(" SHORT DECIMALS "|" WHOLE "|0" NONZERO ")";
+#define NONZERO  "\\.0{0,59}[1-9][0-9]{0,59}"
+static const char plain_any[] = "0(\\.0{1,60})?|-?(" SHORT DECIMALS "|" WHOLE "|0" NONZERO ")";
 static const char plain_integer[] = "0|-?" WHOLE;
 /* Any number with an exponent that is finite as a double. */
 static const char with_exponent[] =
@@ -268,11 +270,11 @@ static uint32_t exponent_language(struct languages *l, enum number_kind kind, co
 static uint32_t fractions(struct languages *l)
 {
 	enum { DIGITS = 15 };
-	uint32_t parts[DIGITS] = {from_pattern(l, "0\\.(?!9{15})[0-9]{0,59}[1-9][0-9]{0,59}")};
+	uint32_t parts[DIGITS] = {from_pattern(l, "0(?!\\.9{15})" NONZERO)};
 	for (int n = 1; n < DIGITS; n++) {
 		char pattern[100];
-		snprintf(pattern, sizeof pattern, "[1-9][0-9]{%d}\\.(?!0{%d}|9{%d})[0-9]{0,40}[1-9][0-9]{0,40}", n - 1,
-		         DIGITS - n, DIGITS - n);
+		snprintf(pattern, sizeof pattern, "[1-9][0-9]{%d}\\.(?!0{%d}|9{%d}|0+$)[0-9]{1,60}", n - 1, DIGITS - n,
+		         DIGITS - n);
 		parts[n] = from_pattern(l, pattern);
 	}
 	uint32_t minus = language_repeat(l, language_char(l, '-', '-'), 0, 1);

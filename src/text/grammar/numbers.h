@@ -23,7 +23,9 @@ struct decimal {
 bool decimal_parse(struct decimal *out, const char *text);
 int decimal_compare(const struct decimal *a, const struct decimal *b);
 bool decimal_is_integer(const struct decimal *value);
-bool decimal_is_plain(const struct decimal *value); /* its canonical form is */
+/* Its canonical form is: with at most NUMBER_MAX_WHOLE digits before the point and NUMBER_MAX_DECIMALS behind it; below 1, with
+ * less than NUMBER_MAX_DECIMALS zeros behind the point and at most so many digits behind those. */
+bool decimal_is_plain(const struct decimal *value);
 void decimal_write(struct bytes *out, const struct decimal *value);
 
 struct number_range {
