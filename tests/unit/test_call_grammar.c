@@ -218,23 +218,122 @@ static void a_call_that_the_prompt_has_opened_goes_on(void **state)
 	grammar_destroy(g);
 }
 
+/* The grammar of one call of a tool "f"; NULL where it was refused. */
+static struct grammar *grammar_of(const char *format, const char *schema, struct grammar_report *report,
+                                  struct error *error)
+{
+	struct json *value = json_parse(schema, strlen(schema), &(struct json_limits){0}, error);
+	struct call_tool tool = {.name = "f", .n_name = 1, .schema = value, .enforced = true, .index = 3};
+	struct call_shape shape = {.format = tool_format_find(format), .tools = &tool, .n_tools = 1, .single = true};
+	struct grammar *g = grammar_begin(error);
+	assert_non_null(value);
+	assert_non_null(g);
+	g = grammar_finish(g, call_grammar(g, &shape, report), report, error);
+	json_destroy(value);
+	return g;
+}
+
+/* Texts that may stand, and may not, as the value of the schema's only parameter, "a/b%". */
+struct values {
+	const char *schema;
+	const char *accepted[4], *rejected[4];
+};
+
+static bool takes_value(struct grammar *g, const char *value)
+{
+	struct bytes text = {0};
+	bytes_append_format(
+	    &text, "<tool_call>\n<function=f>\n<parameter=a/b%%>\n%s\n</parameter>\n</function>\n</tool_call>", value);
+	grammar_restart(g);
+	bool taken = grammar_take(g, text.data, text.n_bytes) && grammar_complete(g);
+	bytes_free(&text);
+	return taken;
+}
+
+static void references_mean_what_they_do_in_the_whole_schema(void **state)
+{
+	(void)state;
+	static const struct values list[] = {
+	    {"{\"type\":\"object\",\"properties\":{\"a/"
+	     "b%\":{\"type\":\"array\",\"maxItems\":1,\"items\":{\"$ref\":\"#\"}}},"
+	     "\"required\":[\"a/b%\"],\"additionalProperties\":false}",
+	     {"[]", "[{\"a/b%\":[]}]", "[{\"a/b%\":[{\"a/b%\":[]}]}]"},
+	     {"[[]]", "[{}]"}},
+	    {"{\"properties\":{\"a/b%\":{\"$ref\":\"#/$defs/t\"}},\"required\":[\"a/b%\"],\"type\":\"object\","
+	     "\"$defs\":{\"t\":{\"type\":\"array\",\"items\":{\"$ref\":\"#\"}}}}",
+	     {"[]", "[{\"a/b%\":[]}]"},
+	     {"[[]]", "[{}]"}},
+	    {"{\"$schema\":\"http://json-schema.org/draft-07/schema#\",\"$id\":\"http://x/y#\",\"definitions\":{\"i\":{"
+	     "\"type\":\"integer\"}},\"properties\":{\"a/b%\":{\"type\":\"array\",\"items\":{\"anyOf\":[{\"$ref\":\"y#/"
+	     "definitions/i\"},{\"$ref\":\"#/properties/a~1b%25\"}]}}}}",
+	     {"[]", "[1,[2,[]]]"},
+	     {"[{}]", "[1.5]"}},
+	};
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+		struct error error = {0};
+		struct grammar *g = grammar_of("qwen3-coder", list[i].schema, &(struct grammar_report){0}, &error);
+		if (!g)
+			fail_msg("%s: %s", list[i].schema, error.message);
+		for (const char *const *value = list[i].accepted; *value; value++)
+			if (!takes_value(g, *value))
+				fail_msg("%s must accept %s", list[i].schema, *value);
+		for (const char *const *value = list[i].rejected; *value; value++)
+			if (takes_value(g, *value))
+				fail_msg("%s must not accept %s", list[i].schema, *value);
+		grammar_destroy(g);
+	}
+}
+
+static void plain_strings_may_be_one_of_many(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	struct bytes schema = {0};
+	bytes_append_text(&schema, "{\"required\":[\"a/b%\"],\"properties\":{\"a/b%\":{\"type\":\"string\",\"enum\":[\"\"");
+	for (int i = 0; i < 5000; i++)
+		bytes_append_format(&schema, ",\"v%d\"", i);
+	bytes_append_text(&schema, "]}}}");
+	struct grammar *g = grammar_of("qwen3-coder", schema.data, &(struct grammar_report){0}, &error);
+	assert_non_null(g);
+	assert_true(takes_value(g, ""));
+	assert_true(takes_value(g, "v4999"));
+	assert_false(takes_value(g, "v5000"));
+	grammar_destroy(g);
+	bytes_free(&schema);
+}
+
 /* ---- what is refused, and where ---- */
 
 static void check_refused(const char *format, const char *schema, const char *pointer)
 {
 	struct error error = {0};
 	struct grammar_report report = {0};
-	struct json *value = json_parse(schema, strlen(schema), &(struct json_limits){0}, &error);
-	struct call_tool tool = {.name = "f", .n_name = 1, .schema = value, .enforced = true, .index = 3};
-	struct call_shape shape = {.format = tool_format_find(format), .tools = &tool, .n_tools = 1};
-	struct grammar *g = grammar_begin(&error);
-	assert_non_null(g);
-	assert_null(grammar_finish(g, call_grammar(g, &shape, &report), &report, &error));
+	assert_null(grammar_of(format, schema, &report, &error));
 	assert_int_equal(error.code, ERROR_CONSTRAINT);
 	assert_true(report.n_refused > 0);
 	assert_string_equal(report.refused[0].pointer, pointer);
 	grammar_report_free(&report);
-	json_destroy(value);
+}
+
+/* Many parameters that are read with a large schema around them, each. */
+static void large_schemas_are_not_read_again_and_again(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	struct grammar_report report = {0};
+	struct bytes schema = {0};
+	bytes_append_text(&schema, "{\"$defs\":{\"n\":{\"description\":\"");
+	for (int i = 0; i < 3000; i++)
+		bytes_append_text(&schema, "0123456789abcdef0123456789abcdef");
+	bytes_append_text(&schema, "\"}},\"properties\":{\"p0\":true");
+	for (int i = 1; i < 999; i++)
+		bytes_append_format(&schema, ",\"p%d\":true", i);
+	bytes_append_text(&schema, "}}");
+	assert_null(grammar_of("qwen3-coder", schema.data, &report, &error));
+	assert_int_equal(error.code, ERROR_CONSTRAINT);
+	assert_non_null(strstr(error.message, "/tools/3/parameters/properties/p"));
+	grammar_report_free(&report);
+	bytes_free(&schema);
 }
 
 static void schemas_that_cannot_be_enforced_are_refused_by_pointer(void **state)
@@ -249,6 +348,16 @@ static void schemas_that_cannot_be_enforced_are_refused_by_pointer(void **state)
 	              "/tools/3/parameters/properties/a/items/$ref");
 	check_refused("qwen3-coder", "{\"properties\":{},\"minProperties\":1}", "/tools/3/parameters/minProperties");
 	check_refused("seed-oss", "{\"properties\":{},\"required\":[\"b\"]}", "/tools/3/parameters/required");
+	check_refused("qwen3-coder", "{\"properties\":{\"b\":true},\"required\":[\"b\\u0000\"]}",
+	              "/tools/3/parameters/required");
+	check_refused("qwen3-coder", "{\"type\":\"array\",\"properties\":{\"a\":true}}", "/tools/3/parameters/type");
+	check_refused("qwen3-coder", "{\"properties\":[true]}", "/tools/3/parameters/properties");
+	check_refused("qwen3-coder", "{\"type\\u0000\":\"array\"}", "/tools/3/parameters/type");
+	check_refused("qwen3-coder", "{\"properties\":{\"a/b\\u0000c\":true}}", "/tools/3/parameters/properties/a~1b");
+	check_refused("qwen3-coder", "{\"properties\":{\"a\":{\"type\":\"string\",\"enum\":[\"b\",\"a\\u0000b\"]}}}",
+	              "/tools/3/parameters/properties/a");
+	check_refused("qwen3-coder", "{\"properties\":{\"a\":{\"type\":\"string\",\"enum\":[]}}}",
+	              "/tools/3/parameters/properties/a");
 }
 
 int main(void)
@@ -256,6 +365,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_the_grammar_takes_the_reader_reads),
 	    cmocka_unit_test(a_call_that_the_prompt_has_opened_goes_on),
+	    cmocka_unit_test(references_mean_what_they_do_in_the_whole_schema),
+	    cmocka_unit_test(plain_strings_may_be_one_of_many),
+	    cmocka_unit_test(large_schemas_are_not_read_again_and_again),
 	    cmocka_unit_test(schemas_that_cannot_be_enforced_are_refused_by_pointer),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

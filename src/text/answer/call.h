@@ -12,6 +12,8 @@
  * all. */
 bool answer_row_counts(const struct answer_reading *reading, const struct tool_format *row);
 
+/* The value is this string. */
+bool answer_text_is(const struct json *value, const char *text);
 /* A schema's type is a string, or one of its types is. */
 bool answer_schema_is_string(const struct json *schema);
 

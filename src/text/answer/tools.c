@@ -21,7 +21,7 @@ struct answer_tools {
 	size_t n_tools;
 };
 
-static bool is(const struct json *value, const char *text)
+bool answer_text_is(const struct json *value, const char *text)
 {
 	size_t n_bytes = 0;
 	const char *given = json_string(value, &n_bytes);
@@ -32,9 +32,9 @@ bool answer_schema_is_string(const struct json *schema)
 {
 	const struct json *type = json_get(schema, "type");
 	for (const struct json *item = json_first(type); item; item = json_next(item))
-		if (is(item, "string"))
+		if (answer_text_is(item, "string"))
 			return true;
-	return is(type, "string");
+	return answer_text_is(type, "string");
 }
 
 static bool read_parameters(struct tool *tool, const struct json *schema, struct arena *arena)
