@@ -577,8 +577,8 @@ static bool translate_item(struct translation *t)
 		begin_atom(t);
 		if (!escape(t, false))
 			return false;
-		if (t->out->n_bytes == t->atom)
-			literal(t);
+		if (t->out->n_bytes == t->atom && !t->out->failed)
+			literal(t); /* what was escaped stands for itself */
 		return true;
 	case '[':
 		return character_class(t);

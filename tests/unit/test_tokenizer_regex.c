@@ -176,6 +176,27 @@ static void honest_expressions_match_long_texts(void **state)
 	assert_true(splits("zzz", "a", 300000, ""));
 }
 
+/* Wherever the room for a translation ends, its pattern is read no further than it is long: ASan watches. */
+static void what_has_no_room_is_no_translation(void **state)
+{
+	(void)state;
+	static const char text[] = "[\\w]\\d(?:a{2}+)\\x41\\d";
+	size_t n = sizeof text - 1;
+	char *pattern = malloc(n);
+	bool translated = false;
+	assert_non_null(pattern);
+	memcpy(pattern, text, n);
+	for (size_t room = 1; !translated; room++) {
+		struct bytes out = {.max_bytes = room};
+		struct error error = {0};
+		translated = regex_translate(pattern, n, &out, &error);
+		if (!translated)
+			assert_int_equal(error.code, ERROR_MEMORY);
+		bytes_free(&out);
+	}
+	free(pattern);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -183,6 +204,7 @@ int main(void)
 	    cmocka_unit_test(what_differs_is_translated),
 	    cmocka_unit_test(what_has_no_equal_is_refused),
 	    cmocka_unit_test(any_pattern_compiles_or_is_refused),
+	    cmocka_unit_test(what_has_no_room_is_no_translation),
 	    cmocka_unit_test(catastrophic_expressions_end_in_an_error),
 	    cmocka_unit_test(honest_expressions_match_long_texts),
 	};
