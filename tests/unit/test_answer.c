@@ -350,6 +350,11 @@ static void arguments_of_every_kind(void **state)
 	check(state, "hermes",
 	      "<tool_call>{\"name\":\"now\",\"arguments\":\"{\\\"a\\\": \\\"\\u00e9\\ud83d\\ude00\\\\n\\\"}\"}</tool_call>",
 	      "now{\"a\": \"é😀\\n\"};");
+	/* Half of a pair stands alone unless the other half is the next character. */
+	check(state, "hermes",
+	      "<tool_call>{\"name\":\"now\",\"arguments\":\"{\\\"a\\\": "
+	      "\\\"\\ud83d\\u002c\\ude00\\ud83d\\/\\ude00\\ud83d\\ud83d\\ude00x\\ud83d\\\"}\"}</tool_call>",
+	      "now{\"a\": \"\uFFFD,\uFFFD\uFFFD/\uFFFD\uFFFD😀x\uFFFD\"};");
 	check(state, "hermes", "<tool_call>{\"name\":\"now\",\"arguments\":null}</tool_call>", "now{};");
 	check(state, "hermes", "<tool_call>{\"name\":\"now\",\"parameters\":{\"a\":1}}</tool_call>", "now{\"a\":1};");
 	/* A line end in a string is not JSON, but plain what is meant. */
@@ -375,6 +380,11 @@ static void parameters_become_json(void **state)
 	      "get_weather{\"any\": {\"a\": [true, null, -2.5, \"it's \\\"q\\\"\"], \"b'\": "
 	      "\"\\n\\u00e9\\ud83d\\ude00\"}, \"city\": \"\\n'x'\\n\", \"tags\": \"['a]\", \"exact\": false, "
 	      "\"unknown\": \"'tis\"};");
+	/* Escapes that lack a digit are Python's no more than JSON's. */
+	check(state, "seed-oss",
+	      "<seed:tool_call><function=get_weather><parameter=any>['\\xe\x19']</parameter><parameter=unknown>['\\xZZ']"
+	      "</parameter></function></seed:tool_call>",
+	      "get_weather{\"any\": \"['\\\\xe\\u0019']\", \"unknown\": \"['\\\\xZZ']\"};");
 	check(state, "qwen3-coder",
 	      "<function=get_weather><parameter=any>{\"a\": "
 	      "1}</parameter><parameter=any>x}</parameter><parameter=days>\nmany\n"

@@ -5,6 +5,8 @@
 
 #include "base/utf8.h"
 
+enum { REPLACEMENT = 0xFFFD }; /* for half of a pair of surrogates */
+
 void arguments_escape(const char *text, size_t n_bytes, struct bytes *out)
 {
 	static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
@@ -37,16 +39,9 @@ static enum json_step pass(struct arguments *arguments, char byte, struct bytes 
 	return step;
 }
 
-static enum json_step pass_code(struct arguments *arguments, unsigned code, struct bytes *out)
+static enum json_step pass_char(struct arguments *arguments, unsigned code, struct bytes *out)
 {
 	char text[4];
-	if (code >= 0xD800 && code < 0xDC00) {
-		arguments->high_half = code;
-		return JSON_MORE;
-	}
-	if (code >= 0xDC00 && code < 0xE000)
-		code = arguments->high_half ? 0x10000 + ((arguments->high_half - 0xD800) << 10) + (code - 0xDC00) : 0xFFFD;
-	arguments->high_half = 0;
 	int n = utf8_encode(code, text);
 	enum json_step step = JSON_MORE;
 	for (int i = 0; i < n && step != JSON_BAD; i++)
@@ -54,12 +49,28 @@ static enum json_step pass_code(struct arguments *arguments, unsigned code, stru
 	return step;
 }
 
-static int hex_value(char byte)
+/* What comes next is no half of a pair, so that the half that came stands alone. */
+static enum json_step end_half(struct arguments *arguments, struct bytes *out)
 {
-	if (byte >= '0' && byte <= '9')
-		return byte - '0';
-	char lower = (char)(byte | 32);
-	return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+	bool alone = arguments->high_half != 0;
+	arguments->high_half = 0;
+	return alone ? pass_char(arguments, REPLACEMENT, out) : JSON_MORE;
+}
+
+static enum json_step pass_code(struct arguments *arguments, unsigned code, struct bytes *out)
+{
+	bool is_high = code >= 0xD800 && code < 0xDC00, is_low = code >= 0xDC00 && code < 0xE000;
+	if (is_low && arguments->high_half) {
+		code = 0x10000 + ((arguments->high_half - 0xD800) << 10) + (code - 0xDC00);
+		arguments->high_half = 0;
+		return pass_char(arguments, code, out);
+	}
+	if (end_half(arguments, out) == JSON_BAD)
+		return JSON_BAD;
+	if (!is_high)
+		return pass_char(arguments, is_low ? REPLACEMENT : code, out);
+	arguments->high_half = code;
+	return JSON_MORE;
 }
 
 /* Inside the quotes; what an object does not hold is refused by its own grammar. */
@@ -67,7 +78,7 @@ static enum json_step push_quoted(struct arguments *arguments, char byte, struct
 {
 	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
 	if (arguments->n_digits > 0) {
-		int value = hex_value(byte);
+		int value = json_hex_value(byte);
 		if (value < 0)
 			return JSON_BAD;
 		arguments->code = arguments->code << 4 | (unsigned)value;
@@ -81,12 +92,15 @@ static enum json_step push_quoted(struct arguments *arguments, char byte, struct
 			return JSON_MORE;
 		}
 		const char *found = byte ? strchr(from, byte) : NULL;
+		if (end_half(arguments, out) == JSON_BAD)
+			return JSON_BAD;
 		return found ? pass(arguments, to[found - from], out) : JSON_BAD;
 	}
 	arguments->escaped = byte == '\\';
 	if (arguments->escaped)
 		return JSON_MORE;
-	arguments->high_half = 0;
+	if (end_half(arguments, out) == JSON_BAD)
+		return JSON_BAD;
 	if (byte == '"')
 		return arguments->whole ? JSON_DONE : JSON_BAD;
 	return pass(arguments, byte, out);

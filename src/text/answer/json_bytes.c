@@ -118,7 +118,7 @@ static enum json_step between(struct json_bytes *json, char byte)
 static enum json_step in_text(struct json_bytes *json, char byte)
 {
 	if (json->state == HEX) {
-		if (!is_digit(byte) && !((byte | 32) >= 'a' && (byte | 32) <= 'f'))
+		if (json_hex_value(byte) < 0)
 			return JSON_BAD;
 		if (--json->n_left == 0)
 			json->state = STRING;

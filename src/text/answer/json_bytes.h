@@ -40,4 +40,13 @@ static inline bool json_is_space(char byte)
 	return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
 }
 
+/* Of a hexadecimal digit; -1: it is none. */
+static inline int json_hex_value(char byte)
+{
+	char lower = (char)(byte | 32);
+	if (byte >= '0' && byte <= '9')
+		return byte - '0';
+	return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
 #endif

@@ -33,14 +33,14 @@ static size_t put_escape(const char *text, size_t n_bytes, struct bytes *out)
 {
 	unsigned code = 0;
 	size_t n_digits = text[0] == 'x' ? 2 : text[0] == 'u' ? 4 : text[0] == 'U' ? 8 : 0, n = 1;
-	for (; n <= n_digits && n < n_bytes; n++) {
-		const char *digit = strchr("0123456789abcdef", text[n] | 32);
-		if (!text[n] || !digit)
-			return n;
-		code = code << 4 | (unsigned)(digit - "0123456789abcdef");
+	for (; n <= n_digits && n < n_bytes && json_hex_value(text[n]) >= 0; n++)
+		code = code << 4 | (unsigned)json_hex_value(text[n]);
+	if (n <= n_digits) {
+		bytes_append_text(out, "\\x"); /* which JSON has not */
+		return n;
 	}
 	if (code > 0x10FFFF)
-		bytes_append_text(out, "\\U"); /* which JSON has not */
+		bytes_append_text(out, "\\U"); /* nor this */
 	else if (code > 0xFFFF)
 		bytes_append_format(out, "\\u%04x\\u%04x", 0xD7C0 + (code >> 10), 0xDC00 + (code & 0x3FF));
 	else if (n_digits)
