@@ -448,6 +448,33 @@ static void properties_take_steps(void **state)
 	languages_destroy(languages);
 }
 
+static void alternatives_take_steps_by_their_number(void **state)
+{
+	(void)state;
+	struct languages *languages = languages_create(NULL);
+	uint32_t any = LANGUAGE_NONE;
+	assert_non_null(languages);
+	languages_allow(languages, 100000);
+	for (int i = 0; i < 500; i++) {
+		char text[20];
+		int n = snprintf(text, sizeof text, "%d", i);
+		any = language_either(languages, any, language_text(languages, text, (size_t)n));
+	}
+	assert_null(languages_failed(languages));
+	languages_allow(languages, 1000);
+	for (int i = 0; i < 500; i++)
+		(void)language_either(languages, any, LANGUAGE_EMPTY);
+	assert_string_equal(languages_failed(languages), "steps");
+	languages_destroy(languages);
+	/* Hundreds of ranges, each of which leads to hundreds of alternatives: the same for most. */
+	struct bytes source = repeated("", "\\p{L}?", 400, "");
+	struct grammar *grammar = compile(GRAMMAR_REGEX, source.data);
+	assert_true(takes(grammar, "a\xC3\xA9"));
+	assert_false(takes(grammar, "a7"));
+	grammar_destroy(grammar);
+	bytes_free(&source);
+}
+
 static void alternatives_may_be_none(void **state)
 {
 	(void)state;
@@ -811,6 +838,7 @@ int main(void)
 	    cmocka_unit_test(what_cannot_be_enforced_is_refused_where_it_stands),
 	    cmocka_unit_test(patterns_end_where_they_end),
 	    cmocka_unit_test(properties_take_steps),
+	    cmocka_unit_test(alternatives_take_steps_by_their_number),
 	    cmocka_unit_test(alternatives_may_be_none),
 	    cmocka_unit_test(unknown_formats_are_noted),
 	    cmocka_unit_test(deep_sources_are_refused),

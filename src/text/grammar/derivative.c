@@ -5,7 +5,7 @@
 #include "text/grammar/language_private.h"
 #include "text/unicode.h"
 
-enum { MAX_STEPS = 100000, MAX_FREE_TERMS = 1000 };
+enum { MAX_STEPS = 100000, MAX_FREE_TERMS = 1000, N_JOINED = 4 };
 
 /* ---- derivatives ---- */
 
@@ -28,12 +28,33 @@ static bool put_arc(struct languages *l, struct arc_list *list, uint32_t last, u
 	return true;
 }
 
+typedef uint32_t join_targets(struct languages *languages, uint32_t owner, const uint32_t *targets, size_t n);
+
+/* Targets that were joined already: neighbouring ranges of characters mostly lead to the same few. */
+struct joined {
+	uint32_t *targets; /* [N_JOINED, n_parts] */
+	uint32_t made[N_JOINED];
+	size_t n;
+};
+
+static uint32_t join_once(struct languages *l, uint32_t owner, const uint32_t *targets, size_t n_parts,
+                          join_targets *join, struct joined *known)
+{
+	size_t n = known->n < N_JOINED ? known->n : N_JOINED;
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(known->targets + i * n_parts, targets, n_parts * sizeof *targets) == 0)
+			return known->made[i];
+	size_t at = known->n++ % N_JOINED;
+	memcpy(known->targets + at * n_parts, targets, n_parts * sizeof *targets);
+	return known->made[at] = join(l, owner, targets, n_parts);
+}
+
 /* Arcs of several terms at once, which have theirs: where one of them changes, `join` makes the target of theirs. */
 static bool walk_together(struct languages *l, uint32_t owner, const uint32_t *parts, size_t n_parts,
-                          uint32_t (*join)(struct languages *, uint32_t owner, const uint32_t *targets, size_t n),
-                          struct arc_list *out)
+                          join_targets *join, struct arc_list *out)
 {
-	uint32_t *at = calloc(n_parts * 2, sizeof *at), *targets = at ? at + n_parts : NULL;
+	uint32_t *at = calloc(n_parts * (2 + N_JOINED), sizeof *at), *targets = at ? at + n_parts : NULL;
+	struct joined known = {.targets = at ? targets + n_parts : NULL};
 	bool ok = at != NULL;
 	if (!ok)
 		language_no_room(l);
@@ -44,7 +65,8 @@ static bool walk_together(struct languages *l, uint32_t owner, const uint32_t *p
 			targets[i] = arc->target;
 			last = arc->last < last ? arc->last : last;
 		}
-		ok = language_take_steps(l, n_parts) && put_arc(l, out, last, join(l, owner, targets, n_parts)) && !l->failed;
+		ok = language_take_steps(l, n_parts) &&
+		     put_arc(l, out, last, join_once(l, owner, targets, n_parts, join, &known)) && !l->failed;
 		for (size_t i = 0; i < n_parts && ok; i++)
 			at[i] += l->arcs[l->terms[parts[i]].first_arc + at[i]].last == last;
 	}

@@ -6,7 +6,7 @@
 
 #include "text/unicode.h"
 
-enum { MAX_TERMS = 4 << 20 };
+enum { MAX_TERMS = 4 << 20, PARTS_A_STEP = 8 };
 
 uint32_t language_fail(struct languages *l, const char *why)
 {
@@ -303,7 +303,7 @@ static bool join_classes(struct languages *l)
 	l->n_parts = kept;
 	l->parts[l->n_parts++] = language_class(l, ranges, n_ranges);
 	free(ranges);
-	return !l->failed;
+	return !l->failed && language_take_steps(l, n_ranges / PARTS_A_STEP);
 }
 
 /* Sorts the parts, drops doubles and `neutral`; true when `absorbing` is among them. */
@@ -331,6 +331,8 @@ static uint32_t finish_parts(struct languages *l, enum kind kind)
 {
 	uint32_t neutral = kind == KIND_EITHER ? LANGUAGE_NONE : LANGUAGE_ALL;
 	uint32_t absorbing = kind == KIND_EITHER ? LANGUAGE_ALL : LANGUAGE_NONE;
+	if (!language_take_steps(l, l->n_parts / PARTS_A_STEP))
+		return LANGUAGE_NONE;
 	if (kind == KIND_EITHER && !join_classes(l))
 		return LANGUAGE_NONE;
 	if (kind == KIND_BOTH && !language_join_multiples(l))
