@@ -6,8 +6,8 @@
  *     grammar_part calls = call_grammar(g, &shape, &report);       // pointers in the report: "/tools/0/parameters/..."
  *
  * Between the words of a form one line end or blank may stand. Arguments are JSON in canonical form (text/grammar.h); in
- * forms whose parameters are plain text (TOOL_PARAMETERS) schemas must be lists of properties: strings that are anything or
- * one of an enum stand as they are, other values as JSON.
+ * forms whose parameters are plain text (TOOL_PARAMETERS) schemas must be lists of at most 1000 properties: strings that are
+ * anything or one of an enum stand as they are, other values as JSON, in whose schemas # is the whole one.
  */
 #ifndef TALLOW_TEXT_CALL_GRAMMAR_H
 #define TALLOW_TEXT_CALL_GRAMMAR_H
