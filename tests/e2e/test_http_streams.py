@@ -168,6 +168,34 @@ def test_idle_connections_make_room(worker):
             connection.close()
 
 
+def test_unread_answers_make_room(worker):
+    """No key is needed for the page, nor for asking whether the process lives. What is read of the pages would do for a
+    timeout of inactivity, and there are more of them than can be read so."""
+    port = worker("--max-connections", "16").port
+    connections = []
+    for _ in range(40):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect(("127.0.0.1", port))
+        try:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200)
+        except ConnectionError:
+            pass  # no place was left
+        connections.append(connection)
+
+    def somebody_else_is_answered():
+        for connection in connections:
+            try:
+                connection.recv(16, socket.MSG_DONTWAIT)
+            except OSError:
+                pass  # nothing there, or ended
+        return raw(port, b"GET /livez HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+    wait_until(somebody_else_is_answered)
+    for connection in connections:
+        connection.close()
+
+
 def test_many_clients_at_once(shared_worker):
     port = shared_worker.port
     results = []

@@ -218,13 +218,80 @@ static void the_longest_idle_makes_room(void **state)
 	connections_destroy(&connections);
 }
 
+static void answers_that_nobody_reads_end(void **state)
+{
+	(void)state;
+	struct connections connections;
+	connections_init(&connections, 10, 10);
+	int small[2], large[2];
+	tcp_pair(small);
+	tcp_pair(large);
+	struct connection *a = connection_add(&connections, small[0]), *b = connection_add(&connections, large[0]);
+	connection_send(&connections, a, 1000);
+	connection_send(&connections, b, 64 << 20);
+	int64_t now = clock_ns();
+	connections_sweep(&connections, now + 74 * second_ns);
+	assert_false(is_shut(small[1]));
+	connections_sweep(&connections, now + 76 * second_ns);
+	assert_true(is_shut(small[1]));
+	connections_sweep(&connections, now + 1000 * second_ns);
+	assert_false(is_shut(large[1])); /* a poor line takes so long */
+	connections_sweep(&connections, now + 1200 * second_ns);
+	assert_true(is_shut(large[1]));
+	connection_remove(&connections, a);
+	connection_remove(&connections, b);
+	for (int i = 0; i < 2; i++) {
+		close(small[i]);
+		close(large[i]);
+	}
+	connections_destroy(&connections);
+}
+
+/* Nobody comes as far as connection_add once the spare places are taken, so that the sweep has to make room. */
+static void unread_answers_make_room(void **state)
+{
+	(void)state;
+	enum { PLACES = 2, COMING = 4 };
+	struct connections connections;
+	connections_init(&connections, PLACES, COMING);
+	int ends[COMING][2];
+	struct connection *list[COMING];
+	for (int i = 0; i < COMING; i++) {
+		tcp_pair(ends[i]);
+		list[i] = connection_add(&connections, ends[i][0]);
+		connection_enter(&connections, list[i], CONNECTION_BUSY);
+		if (i > 0)
+			connection_send(&connections, list[i], 1000);
+	}
+	int64_t now = clock_ns();
+	connections_sweep(&connections, now);
+	for (int i = 0; i < COMING; i++)
+		assert_false(is_shut(ends[i][1])); /* nobody dawdles yet */
+	connections_sweep(&connections, now + 2 * second_ns);
+	assert_true(is_shut(ends[1][1]) && is_shut(ends[2][1]));
+	assert_false(is_shut(ends[0][1]) || is_shut(ends[3][1])); /* at work; and there is room */
+	connections_sweep(&connections, now + 3 * second_ns);
+	assert_false(is_shut(ends[3][1]));
+	for (int i = 0; i < COMING; i++) {
+		connection_remove(&connections, list[i]);
+		close(ends[i][0]);
+		close(ends[i][1]);
+	}
+	connections_destroy(&connections);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(tcp_listeners_describe_themselves),    cmocka_unit_test(ipv6_is_loopback_too),
-	    cmocka_unit_test(unix_sockets_replace_only_stale_ones), cmocka_unit_test(inherited_descriptors_are_checked),
-	    cmocka_unit_test(slow_headers_end_and_idle_stays),      cmocka_unit_test(slow_bodies_end_and_answers_do_not),
+	    cmocka_unit_test(tcp_listeners_describe_themselves),
+	    cmocka_unit_test(ipv6_is_loopback_too),
+	    cmocka_unit_test(unix_sockets_replace_only_stale_ones),
+	    cmocka_unit_test(inherited_descriptors_are_checked),
+	    cmocka_unit_test(slow_headers_end_and_idle_stays),
+	    cmocka_unit_test(slow_bodies_end_and_answers_do_not),
 	    cmocka_unit_test(the_longest_idle_makes_room),
+	    cmocka_unit_test(answers_that_nobody_reads_end),
+	    cmocka_unit_test(unread_answers_make_room),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,21 +64,24 @@ static struct connection *oldest(const struct connections *connections, bool idl
 	return oldest;
 }
 
-/* Makes room: the longest idle connection goes, else the oldest of those that dawdle over their request. The kernel is asked
- * about the one that would go alone: about each of a thousand, it would keep newcomers waiting. */
-static void shut_one(struct connections *connections, int64_t now_ns)
+/* Makes room: the longest idle connection goes, else the oldest of those that dawdle over their request or our answer; false
+ * when none does. The kernel is asked about the one that would go alone: about each of a thousand, it would keep newcomers
+ * waiting. */
+static bool shut_one(struct connections *connections, int64_t now_ns)
 {
 	struct connection *idle;
 	while ((idle = oldest(connections, true))) {
 		notice_request(idle, now_ns);
 		if (idle->phase == CONNECTION_IDLE) {
 			connection_shut(idle);
-			return;
+			return true;
 		}
 	}
 	struct connection *slow = oldest(connections, false);
-	if (slow && now_ns - slow->since_ns > DAWDLE_NS)
-		connection_shut(slow);
+	if (!slow || now_ns - slow->since_ns <= DAWDLE_NS)
+		return false;
+	connection_shut(slow);
+	return true;
 }
 
 /* The library counts a connection until its thread has ended, and threads start faster than they end: the fewer spare
@@ -100,7 +103,7 @@ struct connection *connection_add(struct connections *connections, int fd)
 	connection->since_ns = clock_ns();
 	pthread_mutex_lock(&connections->lock);
 	if (connections->n_connections >= connections->max_connections)
-		shut_one(connections, connection->since_ns);
+		(void)shut_one(connections, connection->since_ns);
 	connection->next = connections->first;
 	if (connection->next)
 		connection->next->previous = connection;
@@ -128,16 +131,28 @@ void connection_remove(struct connections *connections, struct connection *conne
 	free(connection);
 }
 
-void connection_enter(struct connections *connections, struct connection *connection, enum connection_phase phase)
+static void enter_at(struct connections *connections, struct connection *connection, enum connection_phase phase,
+                     int64_t since_ns)
 {
 	if (!connection)
 		return;
 	uint64_t received_bytes = phase == CONNECTION_IDLE ? socket_received_bytes(connection->fd) : 0;
 	pthread_mutex_lock(&connections->lock);
 	connection->phase = phase;
-	connection->since_ns = clock_ns();
+	connection->since_ns = since_ns;
 	connection->received_bytes = received_bytes;
 	pthread_mutex_unlock(&connections->lock);
+}
+
+void connection_enter(struct connections *connections, struct connection *connection, enum connection_phase phase)
+{
+	enter_at(connections, connection, phase, clock_ns());
+}
+
+void connection_send(struct connections *connections, struct connection *connection, size_t n_bytes)
+{
+	int64_t reading_ms = (int64_t)(n_bytes / SENT_BYTES_PER_MS);
+	enter_at(connections, connection, CONNECTION_SENDING, clock_ns() + reading_ms * 1000000);
 }
 
 static bool connection_is_overdue(struct connection *connection, int64_t now_ns)
@@ -151,6 +166,8 @@ static bool connection_is_overdue(struct connection *connection, int64_t now_ns)
 		return age_ms > HEADER_TIMEOUT_MS;
 	case CONNECTION_BODY:
 		return age_ms > BODY_TIMEOUT_MS;
+	case CONNECTION_SENDING:
+		return age_ms > SEND_TIMEOUT_MS;
 	default:
 		return false;
 	}
@@ -158,10 +175,16 @@ static bool connection_is_overdue(struct connection *connection, int64_t now_ns)
 
 int connections_sweep(struct connections *connections, int64_t now_ns)
 {
+	int n_staying = 0;
 	pthread_mutex_lock(&connections->lock);
-	for (struct connection *c = connections->first; c; c = c->next)
+	for (struct connection *c = connections->first; c; c = c->next) {
 		if (!c->shut && connection_is_overdue(c, now_ns))
 			connection_shut(c);
+		n_staying += !c->shut;
+	}
+	/* Those that did not dawdle yet when newcomers took the spare places: past these nobody comes as far as connection_add. */
+	while (n_staying > connections->max_connections && shut_one(connections, now_ns))
+		n_staying--;
 	int n_connections = connections->n_connections;
 	pthread_mutex_unlock(&connections->lock);
 	return n_connections;

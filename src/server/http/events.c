@@ -71,8 +71,12 @@ static ssize_t read_events(void *context, uint64_t position, char *buffer, size_
 {
 	(void)position;
 	struct exchange *exchange = context;
-	if (exchange->n_sent == exchange->out.n_bytes && !exchange->source.ended && !fill(exchange))
-		return MHD_CONTENT_READER_END_WITH_ERROR;
+	struct connections *connections = &exchange->server->connections;
+	if (exchange->n_sent == exchange->out.n_bytes && !exchange->source.ended) {
+		connection_enter(connections, exchange->peer, CONNECTION_BUSY);
+		if (!fill(exchange))
+			return MHD_CONTENT_READER_END_WITH_ERROR;
+	}
 	size_t n_bytes = exchange->out.n_bytes - exchange->n_sent;
 	if (n_bytes == 0)
 		return MHD_CONTENT_READER_END_OF_STREAM;
@@ -80,6 +84,7 @@ static ssize_t read_events(void *context, uint64_t position, char *buffer, size_
 		n_bytes = max_bytes;
 	memcpy(buffer, exchange->out.data + exchange->n_sent, n_bytes);
 	exchange->n_sent += n_bytes;
+	connection_send(connections, exchange->peer, n_bytes);
 	return (ssize_t)n_bytes;
 }
 

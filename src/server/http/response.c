@@ -42,6 +42,13 @@ static enum MHD_Result queue(struct exchange *exchange, int status, struct MHD_R
 	return queued;
 }
 
+/* The same of a whole answer of n_bytes, which from now on waits for nothing but its client. */
+static enum MHD_Result queue_whole(struct exchange *exchange, int status, struct MHD_Response *response, size_t n_bytes)
+{
+	connection_send(&exchange->server->connections, exchange->peer, exchange->is_head ? 0 : n_bytes);
+	return queue(exchange, status, response);
+}
+
 /* A whole body, compressed where the client takes that; takes the memory of one that is to be freed. NULL when there is no
  * memory for the answer. */
 static struct MHD_Response *response_from(const struct exchange *exchange, const char *content_type, const void *data,
@@ -83,9 +90,10 @@ static struct MHD_Response *response_from_bytes(const struct exchange *exchange,
 
 enum MHD_Result respond_bytes(struct exchange *exchange, int status, const char *content_type, struct bytes *body)
 {
+	size_t n_bytes = body->n_bytes;
 	struct MHD_Response *response = response_from_bytes(exchange, content_type, body);
 	if (response)
-		return queue(exchange, status, response);
+		return queue_whole(exchange, status, response, n_bytes);
 	/* What is too large for memory may leave room for saying so. */
 	struct error error;
 	error_set(&error, ERROR_MEMORY, "no memory for the answer");
@@ -100,7 +108,7 @@ enum MHD_Result respond_static(struct exchange *exchange, const char *content_ty
 		return MHD_NO;
 	for (size_t i = 0; i < n_headers; i++)
 		add_header(response, headers[i].name, headers[i].value);
-	return queue(exchange, 200, response);
+	return queue_whole(exchange, 200, response, n_bytes);
 }
 
 enum MHD_Result respond_json(struct exchange *exchange, int status, struct bytes *body)
@@ -117,6 +125,7 @@ enum MHD_Result respond_error(struct exchange *exchange, const struct error *err
 		retry_after_s = 1;
 	exchange->dialect->error(error, exchange->request_id, retry_after_s, &answer);
 	bytes_append_text(&answer.body, "\n");
+	size_t n_bytes = answer.body.n_bytes;
 	struct MHD_Response *response = response_from_bytes(exchange, "application/json", &answer.body);
 	if (!response)
 		return MHD_NO;
@@ -129,7 +138,7 @@ enum MHD_Result respond_error(struct exchange *exchange, const struct error *err
 		add_header(response, "WWW-Authenticate", "Bearer");
 	if (error->code == ERROR_METHOD && exchange->route)
 		add_header(response, "Allow", exchange->route->methods);
-	return queue(exchange, answer.status, response);
+	return queue_whole(exchange, answer.status, response, n_bytes);
 }
 
 enum MHD_Result respond_bad_fields(struct exchange *exchange, const struct field_checker *check)
@@ -155,7 +164,7 @@ enum MHD_Result respond_empty(struct exchange *exchange, int status)
 		           "Anthropic-Version, Anthropic-Beta, Anthropic-Dangerous-Direct-Browser-Access");
 		add_header(response, "Access-Control-Max-Age", "600");
 	}
-	return queue(exchange, status, response);
+	return queue_whole(exchange, status, response, 0);
 }
 
 /* Streams have no body of their own for it. A header holds printable ASCII, and not too much of it. */
@@ -184,5 +193,5 @@ enum MHD_Result respond_reader(struct exchange *exchange, const char *content_ty
 	add_header(response, "Content-Type", content_type);
 	add_header(response, "X-Accel-Buffering", "no"); /* nginx would hold events back */
 	add_constraints(exchange, response);
-	return queue(exchange, 200, response);
+	return exchange->is_head ? queue_whole(exchange, 200, response, 0) : queue(exchange, 200, response);
 }
