@@ -130,8 +130,8 @@ def test_a_body_with_a_doubtful_length_is_no_request(shared_worker):
 
 def test_chunks_that_are_malformed_are_answered_once(shared_worker):
     head = b"POST /execute HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-    for broken in (b"zz\r\n", b"2\r\n{}}\r\n", b"2\n{}\r\n0\r\n\r\n", b"2;a\x00\r\n{}\r\n", b"fffffffffffffffff\r\n",
-                   b"2\r\n{}\r\n0\r\nX: \x00\r\n\r\n"):
+    for broken in (b"zz\r\n", b"2\r\n{}}\r\n", b"2\n{}\r\n0\r\n\r\n", b"2 7\r\n{}\r\n0\r\n\r\n", b"2;a\x00\r\n{}\r\n",
+                   b"fffffffffffffffff\r\n", b"2\r\n{}\r\n0\r\nX: \x00\r\n\r\n"):
         one_error(send(shared_worker, head + broken), 400)
 
 

@@ -304,7 +304,8 @@ static enum chunks_state decode(const char *bytes, size_t n_bytes, size_t piece,
 static void chunks_are_joined_however_they_come(void **state)
 {
 	(void)state;
-	static const char body[] = "3\r\nabc\r\n0A;x=\"y\" \r\n0123\r\n6789\r\n1 \r\n!\r\n000\r\nT: v\r\nU: w\r\n\r\nGET /";
+	static const char body[] =
+	    "3\r\nabc\r\n0A \t;x=\"y\" \r\n0123\r\n6789\r\n1 \r\n!\r\n000\r\nT: v\r\nU: w\r\n\r\nGET /";
 	size_t n_body = sizeof body - 1 - strlen("GET /"), n_used;
 	struct bytes out = {0};
 	for (size_t piece = 1; piece < sizeof body; piece++) {
@@ -335,6 +336,10 @@ static void broken_chunks_are_noticed(void **state)
 	    {BYTES("1\r\nab\r\n")},
 	    {BYTES("1\r\na\n0\r\n")},
 	    {BYTES("1\r\na0\r\n")},
+	    {BYTES("1 0\r\na\r\n")},
+	    {BYTES("1 x\r\na\r\n")},
+	    {BYTES("1\t1;x\r\na\r\n")},
+	    {BYTES("1 \n\r\na\r\n")},
 	    {BYTES("1;\0\r\na\r\n")},
 	    {BYTES("1;\n\r\na\r\n")},
 	    {BYTES("0\r\nX: \0\r\n\r\n")},
@@ -349,12 +354,15 @@ static void broken_chunks_are_noticed(void **state)
 		for (size_t piece = 1; piece <= cases[i].n_bytes; piece++)
 			if (decode(cases[i].body, cases[i].n_bytes, piece, &out, &n_used) != CHUNKS_BAD)
 				fail_msg("case %zu was taken", i);
-	struct bytes endless = {0};
-	bytes_append_text(&endless, "1;");
-	for (int i = 0; i < 20000; i++)
-		bytes_append_text(&endless, "x");
-	assert_int_equal(decode(endless.data, endless.n_bytes, 200, &out, &n_used), CHUNKS_BAD);
-	bytes_free(&endless);
+	static const char *const skipped[][2] = {{"1;", "x"}, {"1", " "}};
+	for (size_t i = 0; i < 2; i++) {
+		struct bytes endless = {0};
+		bytes_append_text(&endless, skipped[i][0]);
+		for (int j = 0; j < 20000; j++)
+			bytes_append_text(&endless, skipped[i][1]);
+		assert_int_equal(decode(endless.data, endless.n_bytes, 200, &out, &n_used), CHUNKS_BAD);
+		bytes_free(&endless);
+	}
 	bytes_free(&out);
 }
 

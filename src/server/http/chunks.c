@@ -15,6 +15,16 @@ static int hex_value(unsigned char byte)
 	return -1;
 }
 
+static enum chunks_state after_digits(struct chunk_decoder *decoder, unsigned char byte)
+{
+	if (byte == '\r')
+		return CHUNKS_SIZE_LF;
+	if (byte == ';')
+		return CHUNKS_EXTENSION;
+	bool blank = byte == ' ' || byte == '\t';
+	return blank && ++decoder->n_skipped <= MAX_SKIPPED_BYTES ? CHUNKS_SIZE_SPACE : CHUNKS_BAD;
+}
+
 static enum chunks_state after_size(struct chunk_decoder *decoder, unsigned char byte)
 {
 	int digit = hex_value(byte);
@@ -24,11 +34,7 @@ static enum chunks_state after_size(struct chunk_decoder *decoder, unsigned char
 		decoder->left = decoder->left << 4 | (uint64_t)digit;
 		return CHUNKS_SIZE;
 	}
-	if (decoder->n_digits == 0)
-		return CHUNKS_BAD;
-	if (byte == '\r')
-		return CHUNKS_SIZE_LF;
-	return byte == ';' || byte == ' ' || byte == '\t' ? CHUNKS_EXTENSION : CHUNKS_BAD;
+	return decoder->n_digits > 0 ? after_digits(decoder, byte) : CHUNKS_BAD;
 }
 
 /* A byte of a line whose content nobody wants; `at_cr` is where its CR leads to. */
@@ -52,6 +58,8 @@ static enum chunks_state next_state(struct chunk_decoder *decoder, unsigned char
 		return after_size(decoder, byte);
 	case CHUNKS_SIZE:
 		return after_size(decoder, byte);
+	case CHUNKS_SIZE_SPACE:
+		return after_digits(decoder, byte);
 	case CHUNKS_EXTENSION:
 		return skip(decoder, byte, CHUNKS_EXTENSION, CHUNKS_SIZE_LF);
 	case CHUNKS_SIZE_LF:

@@ -1,5 +1,6 @@
-/* Chunked bodies (RFC 9112 section 7.1), decoded strictly: a size is 1 to 16 hexadecimal digits, lines end with CR LF,
- * extensions and trailer fields are skipped within a bound. Pure functions on bytes. */
+/* Chunked bodies (RFC 9112 section 7.1), decoded strictly: a size is 1 to 16 hexadecimal digits, behind which white space may
+ * stand (some senders pad with it) and then a semicolon's extensions; lines end with CR LF; extensions and trailer fields are
+ * skipped within a bound. Pure functions on bytes. */
 #ifndef TALLOW_SERVER_HTTP_CHUNKS_H
 #define TALLOW_SERVER_HTTP_CHUNKS_H
 
@@ -9,6 +10,7 @@
 enum chunks_state {
 	CHUNKS_SIZE_FIRST, /* a size's first digit; zero, so that a zeroed decoder stands at a body's beginning */
 	CHUNKS_SIZE,
+	CHUNKS_SIZE_SPACE,
 	CHUNKS_EXTENSION,
 	CHUNKS_SIZE_LF,
 	CHUNKS_DATA,
@@ -26,7 +28,7 @@ struct chunk_decoder {
 	enum chunks_state state;
 	uint64_t left; /* of the chunk's data; while its size is read, the size so far */
 	int n_digits;
-	size_t n_skipped; /* extensions and trailer fields */
+	size_t n_skipped; /* white space, extensions and trailer fields */
 };
 
 /* Goes over n_bytes of a body up to its end; the data among them is written to out (room for n_bytes; not `bytes`
