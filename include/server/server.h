@@ -32,6 +32,7 @@ enum { KEY_NAME_BYTES = 32, KEY_MAX_BYTES = 256, KEYS_MAX = 256, KEY_HIGHEST_PRI
 struct api_key {
 	struct digest digest;          /* SHA-256 */
 	char name[KEY_NAME_BYTES + 1]; /* in /metrics; letters, digits and ._- ; each key's own */
+	bool unnamed;                  /* it was given none: the name is its line's, which may be another key's tomorrow */
 	int max_requests;              /* that run or wait at a time; 0: any number */
 	int64_t tokens_per_minute;     /* of prompts and answers; 0: any number */
 	int max_priority;              /* a request's priority counts up to this */

@@ -12,6 +12,7 @@
 
 enum { MAX_FILE_BYTES = 128 << 10, MAX_CONCURRENCY = 1000000 };
 static const int64_t max_tokens_per_minute = 1000000000000;
+static const char line_prefix[] = "line-"; /* of names of keys that have none */
 
 /* ---- one key ---- */
 
@@ -66,7 +67,11 @@ static bool take_name(struct api_key *key, const char *text, struct error *error
 	if (n_bytes < 1 || n_bytes > KEY_NAME_BYTES || strspn(text, letters) != n_bytes)
 		return error_set(error, ERROR_USAGE, "a key's name has 1 to %d letters, digits, '.', '_' or '-'",
 		                 KEY_NAME_BYTES);
+	size_t n_line = strlen(line_prefix);
+	if (strncmp(text, line_prefix, n_line) == 0 && text[n_line + strspn(text + n_line, "0123456789")] == '\0')
+		return error_set(error, ERROR_USAGE, "%sN is what the key of line N is called without a name", line_prefix);
 	memcpy(key->name, text, n_bytes + 1);
+	key->unnamed = false;
 	return true;
 }
 
@@ -116,7 +121,8 @@ static bool take_line(struct keys *keys, char *line, int number, struct error *e
 	struct api_key *key = new_key(keys, error);
 	if (!key || !take_secret(key, word, error))
 		return false;
-	snprintf(key->name, sizeof key->name, "line-%d", number);
+	snprintf(key->name, sizeof key->name, "%s%d", line_prefix, number);
+	key->unnamed = true;
 	while ((word = strtok_r(NULL, blank, &rest)))
 		if (!take_word(key, word, error))
 			return false;

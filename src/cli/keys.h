@@ -2,8 +2,8 @@
  *
  *     KEY|sha256:HEX [name=NAME] [concurrency=N] [tokens-per-minute=N] [max-priority=N] [admin]
  *
- * Empty lines and those that begin with # are none. Without a name a key is called after its line ("line-3"), that of the
- * variable is "default". */
+ * Empty lines and those that begin with # are none. Without a name a key is called after its line ("line-3", which
+ * cannot be given as a name), that of the variable is "default". */
 #ifndef TALLOW_CLI_KEYS_H
 #define TALLOW_CLI_KEYS_H
 

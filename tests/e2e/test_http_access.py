@@ -104,11 +104,22 @@ def test_keys_are_read_again_on_sighup(worker, tmp_path):
     def status(key):
         return get(started.port, "/info", headers={"Authorization": "Bearer " + key}).status
 
+    def completed(key):
+        told = get(started.port, "/metrics", headers={"Authorization": "Bearer " + key}).body.decode()
+        return re.findall(r'^worker_key_requests_total\{key="line-1",outcome="completed"\} (\d+)$', told, re.M)
+
     assert status("first") == 200 and status("second") == 200 and status("third") == 401
+    body = {"prompt": "Once", "max_tokens": 1, "stream": False}
+    assert post(started.port, "/execute", body, headers={"Authorization": "Bearer first"}).status == 200
+    wait_until(lambda: completed("first") == ["1"])
     keys.write_text("third\n")
     started.process.send_signal(signal.SIGHUP)
     wait_until(lambda: status("third") == 200)
-    assert status("first") == 401
+    assert status("first") == 401 and completed("third") == ["0"]
+    keys.write_text("third\nfirst\n")
+    started.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: status("first") == 200)
+    assert completed("first") == ["0"]
 
 
 def test_a_key_file_is_for_its_owner(worker, tmp_path):
@@ -188,7 +199,7 @@ def test_priorities_end_at_the_keys(worker, tmp_path):
     ("k name=", "line 1: a key's name has 1 to 32"), ("k name=a/b", "a key's name"), ("k concurrency=0", "concurrency is a number"),
     ("k concurrency=+1", "concurrency is a number"), ("k tokens-per-minute=1e3", "tokens-per-minute is a number"),
     ("k max-priority=11", "max-priority is a number from -10 to 10"), ("k adm", "after a key come name="),
-    ("a name=x\nb name=x", "two API keys have the name x"), ("sha256:12", "64 hex digits"), ("k" * 257, "257 bytes"),
+    ("k name=line-1", "without a name"), ("a name=x\nb name=x", "two API keys have the name x"), ("sha256:12", "64 hex digits"), ("k" * 257, "257 bytes"),
     ("# none", "holds no key"), ("a\0b", "NUL byte"), ("\n" * 5 + "k b", "line 6: after a key")])
 def test_key_files_in_error(worker, tmp_path, line, why):
     keys = tmp_path / "keys"

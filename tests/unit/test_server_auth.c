@@ -89,6 +89,32 @@ static void keys_can_be_replaced(void **state)
 	key_ring_free(&ring);
 }
 
+/* What it is called is its line's, and another's after the next reread: neither counts nor debts go with it. */
+static void keys_without_a_name_are_their_digests(void **state)
+{
+	(void)state;
+	struct error error;
+	struct api_key one = key_of("one", "line-1"), two = key_of("two", "line-2"), new = key_of("new", "line-1");
+	one.unnamed = two.unnamed = new.unnamed = true;
+	open_ring((struct api_key[]){one, two}, 2);
+	struct key_account *of_one = access_of("one").account, *of_two = access_of("two").account;
+	assert_string_equal(access_of("two").name, "line-2");
+	snprintf(two.name, sizeof two.name, "line-3");
+	snprintf(one.name, sizeof one.name, "line-2");
+	assert_true(key_ring_replace(&ring, (struct api_key[]){new, one, two}, 3, &error));
+	assert_ptr_equal(access_of("one").account, of_one);
+	assert_ptr_equal(access_of("two").account, of_two);
+	assert_string_equal(access_of("two").name, "line-3");
+	assert_string_equal(of_two->name, "line-3");
+	struct key_account *of_new = access_of("new").account;
+	assert_true(of_new != of_one && of_new != of_two && of_new->listed);
+	/* The place of a key that is gone may be another's: /metrics has one series of each name. */
+	snprintf(two.name, sizeof two.name, "line-1");
+	assert_true(key_ring_replace(&ring, &two, 1, &error));
+	assert_true(of_two->listed && !of_one->listed && !of_new->listed);
+	key_ring_free(&ring);
+}
+
 static void jobs_belong_to_keys(void **state)
 {
 	(void)state;
@@ -145,6 +171,57 @@ static void tokens_come_back_with_time(void **state)
 	/* No more than a minute's is saved up. */
 	atomic_fetch_add(&access.account->account.tokens_generated, 61);
 	assert_false(key_may_spend(&access, start + 10000 * second, &retry_after_s, &error));
+	key_ring_free(&ring);
+}
+
+static void what_was_taken_without_a_limit_costs_nothing(void **state)
+{
+	(void)state;
+	const int64_t second = 1000000000, start = 1000 * second;
+	struct error error = {0};
+	struct api_key key = key_of("first", "a");
+	int retry_after_s = 0;
+	open_ring(&key, 1);
+	atomic_ullong *generated = &access_of("first").account->account.tokens_generated;
+	for (int i = 0; i < 2; i++) {
+		struct key_access access = access_of("first");
+		assert_true(key_may_spend(&access, start, &retry_after_s, &error));
+		atomic_fetch_add(generated, 1000000);
+		key.tokens_per_minute = 60;
+		assert_true(key_ring_replace(&ring, &key, 1, &error));
+		access = access_of("first");
+		assert_true(key_may_spend(&access, start, &retry_after_s, &error));
+		atomic_fetch_add(generated, 70);
+		assert_false(key_may_spend(&access, start, &retry_after_s, &error));
+		assert_in_range(retry_after_s, 11, 12);
+		/* Read again, the limit and the debt are what they were. */
+		assert_true(key_ring_replace(&ring, &key, 1, &error));
+		access = access_of("first");
+		assert_false(key_may_spend(&access, start, &retry_after_s, &error));
+		key.tokens_per_minute = 0;
+		assert_true(key_ring_replace(&ring, &key, 1, &error));
+	}
+	key_ring_free(&ring);
+}
+
+static void debts_may_be_any_and_clocks_go_forward(void **state)
+{
+	(void)state;
+	const int64_t second = 1000000000, start = 1000 * second;
+	struct error error = {0};
+	struct api_key key = key_of("first", "a");
+	int retry_after_s = 0;
+	key.tokens_per_minute = 60;
+	open_ring(&key, 1);
+	struct key_access access = access_of("first");
+	assert_true(key_may_spend(&access, start, &retry_after_s, &error));
+	assert_true(key_may_spend(&access, start - 100 * second, &retry_after_s, &error));
+	assert_true(key_may_spend(&access, start, &retry_after_s, &error));
+	atomic_fetch_add(&access.account->account.prompt_tokens, 70);
+	assert_false(key_may_spend(&access, start, &retry_after_s, &error)); /* what was earlier gave no tokens twice */
+	atomic_fetch_add(&access.account->account.prompt_tokens, 1000000000000000);
+	assert_false(key_may_spend(&access, start, &retry_after_s, &error));
+	assert_true(retry_after_s > 1000000);
 	key_ring_free(&ring);
 }
 
@@ -312,13 +389,22 @@ static void request_ids_must_be_plain(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(keys_are_compared_whole),    cmocka_unit_test(keys_can_be_replaced),
-	    cmocka_unit_test(jobs_belong_to_keys),        cmocka_unit_test(admins_are_those_that_are_called_so),
-	    cmocka_unit_test(tokens_come_back_with_time), cmocka_unit_test(digests_are_those_of_the_standard),
-	    cmocka_unit_test(sizes_count_not_ends),       cmocka_unit_test(no_keys_let_all_in),
-	    cmocka_unit_test(only_local_hosts_pass),      cmocka_unit_test(only_own_and_named_origins_pass),
-	    cmocka_unit_test(named_hosts_pass),           cmocka_unit_test(names_of_hosts_are_plain),
+	    cmocka_unit_test(keys_are_compared_whole),
+	    cmocka_unit_test(keys_can_be_replaced),
+	    cmocka_unit_test(jobs_belong_to_keys),
+	    cmocka_unit_test(admins_are_those_that_are_called_so),
+	    cmocka_unit_test(tokens_come_back_with_time),
+	    cmocka_unit_test(digests_are_those_of_the_standard),
+	    cmocka_unit_test(sizes_count_not_ends),
+	    cmocka_unit_test(no_keys_let_all_in),
+	    cmocka_unit_test(only_local_hosts_pass),
+	    cmocka_unit_test(only_own_and_named_origins_pass),
+	    cmocka_unit_test(named_hosts_pass),
+	    cmocka_unit_test(names_of_hosts_are_plain),
 	    cmocka_unit_test(request_ids_must_be_plain),
+	    cmocka_unit_test(keys_without_a_name_are_their_digests),
+	    cmocka_unit_test(what_was_taken_without_a_limit_costs_nothing),
+	    cmocka_unit_test(debts_may_be_any_and_clocks_go_forward),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -384,7 +384,7 @@ static void log_exchange(const struct exchange *exchange, bool completed)
 	if (!completed)
 		fields[n++] = LOG_TEXT("ended", "client_gone");
 	if (exchange->access.account)
-		fields[n++] = LOG_TEXT("key", exchange->access.account->name);
+		fields[n++] = LOG_TEXT("key", exchange->access.name);
 	if (exchange->trace.id[0] != '\0') {
 		fields[n++] = LOG_TEXT("trace_id", exchange->trace.id);
 		fields[n++] = LOG_TEXT("span_id", exchange->trace.span);

@@ -1,5 +1,6 @@
 /* The keys that are let in, as digests, and what is counted for each by its name. A name's account outlives the key: usage goes
- * on where a reread file has the name again. */
+ * on where a reread file has the name again. What a key without one is called depends on its line, so its account is its
+ * digest's. */
 #ifndef TALLOW_SERVER_HTTP_KEYS_H
 #define TALLOW_SERVER_HTTP_KEYS_H
 
@@ -15,9 +16,14 @@
 struct key_account {
 	struct key_account *next; /* of the ring */
 	struct account account;   /* counted by the engine */
-	char name[KEY_NAME_BYTES + 1];
-	/* What is left of tokens_per_minute; guarded by the lock. */
+	struct digest digest;     /* where the key has no name */
+	/* Guarded by the ring's lock. */
+	char name[KEY_NAME_BYTES + 1]; /* where the key has none, the last thing it was called */
+	bool named;
+	bool listed; /* in /metrics: while nothing else may be called so */
+	/* The last limit that was set, and what is left of it; guarded by the lock. */
 	pthread_mutex_t lock;
+	int64_t tokens_per_minute;
 	double tokens_left;
 	int64_t refilled_ns;        /* 0: never used */
 	unsigned long long n_spent; /* of the account's tokens, those that were taken off */
@@ -37,8 +43,9 @@ struct key_ring {
 struct key_access {
 	uint64_t owner;              /* one number per key, 0 where no key is asked for */
 	struct key_account *account; /* NULL where no key is asked for; the ring's */
-	int max_requests;            /* at a time; 0: any number */
-	int64_t tokens_per_minute;   /* 0: any number */
+	char name[KEY_NAME_BYTES + 1];
+	int max_requests;          /* at a time; 0: any number */
+	int64_t tokens_per_minute; /* 0: any number */
 	int max_priority;
 	bool admin; /* may end the worker and read its numbers */
 };
@@ -52,7 +59,7 @@ bool key_ring_replace(struct key_ring *ring, const struct api_key *keys, int n_k
 bool key_ring_admit(struct key_ring *ring, struct head_text token, struct key_access *access,
                     struct error *error) MUST_USE;
 /* Whether a key may have more tokens now; else ERROR_QUEUE_FULL and when. What a request took is taken off once it is known, so
- * that a key may be in debt. */
+ * that a key may be in debt; what was taken while there was no limit never is. now_ns: clock_ns(). */
 bool key_may_spend(const struct key_access *access, int64_t now_ns, int *retry_after_s, struct error *error) MUST_USE;
 
 #endif

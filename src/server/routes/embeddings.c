@@ -128,8 +128,7 @@ static enum MHD_Result answer(struct work *work, const struct json *document)
 	int64_t n = work->status.embedding_size > 0 ? work->status.embedding_size : EMBEDDINGS_MAX_NUMBERS;
 	bool ok = embeddings_parse(&check, work->status.vocab_size, n, &work->asked, &error) &&
 	          server_serves_model(exchange->server, work->asked.model, work->status.model_name, &error) &&
-	          key_may_spend(&exchange->access, exchange->started_ns, &work->retry_after_s, &error) &&
-	          embed_all(work, &error);
+	          key_may_spend(&exchange->access, clock_ns(), &work->retry_after_s, &error) && embed_all(work, &error);
 	for (int i = 0; i < AT_ONCE; i++)
 		stream_close(work->streams[i]);
 	if (ok)

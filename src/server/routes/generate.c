@@ -3,6 +3,7 @@
 #include "server/routes/generate.h"
 
 #include "base/json.h"
+#include "base/platform.h"
 #include "server/dialects/dialect.h"
 
 enum { OUT_FULL_BYTES = 16 << 10 };
@@ -55,7 +56,7 @@ static bool submit(struct exchange *exchange, struct generation *generation, enu
 	                        .received_ns = exchange->started_ns};
 	struct error error = {0};
 	int retry_after_s = 0;
-	if (key_may_spend(access, exchange->started_ns, &retry_after_s, &error) &&
+	if (key_may_spend(access, clock_ns(), &retry_after_s, &error) &&
 	    generation_submit(generation, &sender, exchange->server->engine, &retry_after_s, &error))
 		return true;
 	*result = respond_error(exchange, &error, retry_after_s);

@@ -215,7 +215,8 @@ static void write_key_counter(struct bytes *out, const struct key_account *accou
 	metric_head(out, name, "counter", help);
 	for (const struct key_account *key = accounts; key; key = key->next) {
 		const atomic_ullong *counter = (const atomic_ullong *)((const char *)&key->account + offset);
-		write_labelled(out, name, "key", key->name, atomic_load(counter));
+		if (key->listed)
+			write_labelled(out, name, "key", key->name, atomic_load(counter));
 	}
 }
 
@@ -225,7 +226,7 @@ void metrics_write_keys(struct bytes *out, const struct key_account *accounts)
 		return;
 	metric_head(out, "worker_key_requests_total", "counter", "Requests of each API key that ended, by how.");
 	for (const struct key_account *key = accounts; key; key = key->next)
-		for (int i = 0; i < OUTCOME_COUNT; i++)
+		for (int i = 0; i < OUTCOME_COUNT && key->listed; i++)
 			bytes_append_format(out, "worker_key_requests_total{key=\"%s\",outcome=\"%s\"} %llu\n", key->name,
 			                    outcome_name((enum outcome)i), atomic_load(&key->account.requests[i]));
 	write_key_counter(out, accounts, "worker_key_prompt_tokens_total", "Prompt tokens of each API key's requests.",
