@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import stat
+import threading
 
 import pytest
 
@@ -193,6 +194,27 @@ def test_priorities_end_at_the_keys(worker, tmp_path):
             assert list(stream)[-1][0] == "end"
     order = [event["job_id"] for event in started.told("request_end", 3)]
     assert order == ["first", "usual", "low"]
+
+
+def test_priorities_of_embeddings_end_at_the_keys(worker, tmp_path):
+    keys = tmp_path / "keys"
+    keys.touch(0o600)
+    keys.write_text("low max-priority=-10\nusual\n")
+    started = worker("--api-key-file", keys, "--parallel", "1")
+    low, usual = ({"Authorization": "Bearer " + key} for key in ("low", "usual"))
+    body = {"prompt": "Once", "max_tokens": 1, "ignore_eos": True, "stream": False}
+    first = Stream(started.port, "/execute", dict(body, max_tokens=2000, stream=True), headers=usual)
+    assert next(first)[0] == "started"
+    asking = []
+    for path, asked, key in (("/v1/embeddings", {"input": "a"}, low), ("/execute", dict(body, priority=-1), usual)):
+        asking.append(threading.Thread(target=post, args=(started.port, path, asked), kwargs={"headers": key}))
+        asking[-1].start()
+        wait_until(lambda: health(started.port)["queued"] == len(asking))
+    first.close()
+    for thread in asking:
+        thread.join()
+    order = [event["job_id"][:4] for event in started.told("request_end", 3)]
+    assert order == ["job-", "job-", "emb-"]
 
 
 @pytest.mark.parametrize("line, why", [

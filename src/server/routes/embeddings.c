@@ -37,6 +37,7 @@ static bool submit(struct work *work, const struct embeddings_input *input, stru
 	                          .max_of_owner = access->max_requests,
 	                          .cache_key = exchange->cache_key,
 	                          .embeds = true,
+	                          .priority = access->max_priority < 0 ? access->max_priority : 0,
 	                          .comes_again = work->n_submitted > work->n_done,
 	                          .goes_on = work->n_submitted > 0};
 	uint64_t number;
