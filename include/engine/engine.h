@@ -209,7 +209,7 @@ struct request {
 	    prompt_logprobs; /* compute those of the prompt's tokens, with n_top_logprobs others each (stream_prompt_logprobs);
 	                       * nothing of the prompt is taken from the cache then */
 	bool prompt_only;    /* nothing is generated: END comes when the prompt is computed */
-	bool comes_again;    /* who sends it tries again where it is refused with QUEUE_FULL, which then is no rejection */
+	bool comes_again;    /* no rejection where QUEUE_FULL refuses it: who sends it tries again, or counts that itself */
 	bool goes_on;        /* with what was taken already: a drain does not refuse it */
 	int priority;        /* -10..10, higher first */
 	int64_t deadline_ns; /* clock_ns() value; 0 = none */
@@ -235,6 +235,8 @@ struct stream *engine_submit_all(struct engine *engine, const struct request *re
                                  int *retry_after_s, struct error *error) MUST_USE;
 /* Cancels the owner's active job of that name, whatever phase it is in; false when there is none. */
 bool engine_cancel(struct engine *engine, uint64_t owner, const char *job_id);
+/* Counts n requests (choices) that were refused for now before they came here, and those of the account (NULL: nobody's). */
+void engine_count_rejected(struct engine *engine, struct account *account, int n);
 /* Seconds after which a refused request is worth sending again; at least 1. */
 int engine_retry_after(struct engine *engine);
 

@@ -105,14 +105,26 @@ static int retry_after(const struct engine *engine)
 	return (int)((scheduler_wait_estimate_ns(engine->scheduler) + 999999999) / 1000000000);
 }
 
-/* For now: there may be room later. Locked. */
-static void count_rejected(struct engine *engine, const struct request *request, bool for_now)
+/* Locked. */
+static void count(struct engine *engine, struct account *account, int n)
 {
-	if (for_now && request->comes_again)
-		return;
-	engine->metrics.requests[OUTCOME_REJECTED]++;
-	if (request->account)
-		atomic_fetch_add(&request->account->requests[OUTCOME_REJECTED], 1);
+	engine->metrics.requests[OUTCOME_REJECTED] += (uint64_t)n;
+	if (account)
+		atomic_fetch_add(&account->requests[OUTCOME_REJECTED], (unsigned long long)n);
+}
+
+void engine_count_rejected(struct engine *engine, struct account *account, int n)
+{
+	pthread_mutex_lock(&engine->mutex);
+	count(engine, account, n);
+	pthread_mutex_unlock(&engine->mutex);
+}
+
+/* For now: there may be room later. Locked. */
+static void count_rejected(struct engine *engine, const struct request *request, int n, bool for_now)
+{
+	if (!for_now || !request->comes_again)
+		count(engine, request->account, n);
 }
 
 /* Whether the owner may have n more. Locked. */
@@ -127,7 +139,7 @@ static bool check_share(struct engine *engine, const struct request *request, in
 	int seconds = retry_after(engine);
 	if (retry_after_s)
 		*retry_after_s = seconds;
-	count_rejected(engine, request, true);
+	count_rejected(engine, request, n, true);
 	return error_set(
 	    error, ERROR_QUEUE_FULL,
 	    "this key may have %d requests at a time, %d run or wait and %d more are asked for; try again in %d s",
@@ -138,7 +150,7 @@ static bool check_share(struct engine *engine, const struct request *request, in
 static bool refuse(struct engine *engine, const struct sequence *sequence, int n, enum scheduler_refusal refusal,
                    int *retry_after_s, struct error *error)
 {
-	count_rejected(engine, &sequence->request, refusal == SCHEDULER_QUEUE_FULL);
+	count_rejected(engine, &sequence->request, n, refusal == SCHEDULER_QUEUE_FULL);
 	if (refusal == SCHEDULER_NEVER_FITS)
 		return error_set(error, ERROR_INSUFFICIENT_MEMORY,
 		                 "prompt and max_tokens need %lld KV pages, the pool has %d: at most %lld tokens in all",
@@ -319,6 +331,29 @@ static bool check_constraints(const struct engine *engine, const struct request 
 	           n, one >> 10, max >> 10);
 }
 
+static bool enqueue_and_wake(struct engine *engine, const struct request *requests, struct sequence **sequences, int n,
+                             int *retry_after_s, struct error *error)
+{
+	pthread_mutex_lock(&engine->mutex);
+	bool ok = enqueue(engine, requests, sequences, n, retry_after_s, error);
+	if (ok) {
+		pthread_cond_signal(&engine->work);
+		atomic_store(&engine->hurry, true);
+	}
+	pthread_mutex_unlock(&engine->mutex);
+	return ok;
+}
+
+/* Others' constraints take the memory that there is for them. */
+static void count_unmade(struct engine *engine, const struct request *request, int n, int *retry_after_s)
+{
+	pthread_mutex_lock(&engine->mutex);
+	count_rejected(engine, request, n, true);
+	if (retry_after_s)
+		*retry_after_s = retry_after(engine);
+	pthread_mutex_unlock(&engine->mutex);
+}
+
 /* All of them in one stream, or none. */
 static bool submit(struct engine *engine, const struct request *requests, int n, struct stream *stream,
                    int *retry_after_s, struct error *error)
@@ -328,16 +363,10 @@ static bool submit(struct engine *engine, const struct request *requests, int n,
 	bool logprobs = false;
 	while (n_made < n && (sequences[n_made] = make_sequence(engine, &requests[n_made], stream, n_made, error)))
 		logprobs |= requests[n_made++].sampling.logprobs;
-	bool ok = n_made == n && (!logprobs || stream_reserve_logprobs(stream, error));
-	if (ok) {
-		pthread_mutex_lock(&engine->mutex);
-		ok = enqueue(engine, requests, sequences, n, retry_after_s, error);
-		if (ok) {
-			pthread_cond_signal(&engine->work);
-			atomic_store(&engine->hurry, true);
-		}
-		pthread_mutex_unlock(&engine->mutex);
-	}
+	if (n_made < n && error->code == ERROR_QUEUE_FULL)
+		count_unmade(engine, requests, n, retry_after_s);
+	bool ok = n_made == n && (!logprobs || stream_reserve_logprobs(stream, error)) &&
+	          enqueue_and_wake(engine, requests, sequences, n, retry_after_s, error);
 	for (int i = 0; i < n_made && !ok; i++)
 		refuse_sequence(sequences[i]);
 	return ok;

@@ -159,6 +159,8 @@ def test_what_a_key_may(worker, tmp_path):
     poor = post(port, "/execute", dict(body, max_tokens=1), headers=two)
     assert poor.status == 429 and "30 tokens a minute" in poor.json()["error"]["message"]
     assert 1 <= int(poor.headers["retry-after"]) <= 61
+    assert post(port, "/v1/completions", {"prompt": ["a", "b"], "n": 3}, headers=two).status == 429
+    assert post(port, "/v1/embeddings", {"input": ["a", "b", "c"]}, headers=two).status == 429
     for path, method in (("/metrics", "GET"), ("/shutdown", "POST")):
         denied = request(port, method, path, headers=one)
         assert denied.status == 403 and denied.json()["error"]["code"] == "FORBIDDEN"
@@ -170,6 +172,7 @@ def test_what_a_key_may(worker, tmp_path):
     assert told['worker_key_requests_total{key="team-a",outcome="cancelled"}'] == "2"
     assert told['worker_key_requests_total{key="team-a",outcome="rejected"}'] == "1"
     assert told['worker_key_requests_total{key="line-3",outcome="completed"}'] == "1"
+    assert told['worker_key_requests_total{key="line-3",outcome="rejected"}'] == "10"  # choices and texts are one each
     assert told['worker_key_tokens_generated_total{key="line-3"}'] == "40"
     assert told['worker_key_tokens_generated_total{key="root"}'] == "0"
     assert int(told['worker_key_prompt_tokens_total{key="line-3"}']) > 0

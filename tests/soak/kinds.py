@@ -35,7 +35,7 @@ class Ask:
     job_id: str = None
     stream_path: str = None  # where the answer of a job in two calls is
     own_prompts: bool = False  # each of the n has one, and the usage is their sum
-    refused_at_once: bool = False  # the scheduler takes none of it, and counts that
+    refused_at_once: int = 0       # so many, of which the scheduler takes none, and counts that
 
 
 @dataclasses.dataclass
@@ -367,7 +367,7 @@ def bad(draw, number):
 
 def crowd(draw, number):
     body = {"prompt": words(draw), "max_tokens": 4, "n": 120}
-    return Ask("too many choices", "POST", "/v1/completions", body, allowed=(400,), refused_at_once=True)
+    return Ask("too many choices", "POST", "/v1/completions", body, allowed=(400,), refused_at_once=body["n"])
 
 
 KINDS = ((execute, 20), (infer, 5), (two_calls, 12), (completions, 14), (chat, 12), (constrained, 6), (responses, 6),

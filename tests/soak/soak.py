@@ -187,7 +187,7 @@ class Client(threading.Thread):
         self.book.add("tokens", 0, request.most_tokens)
         self.book.add("prompt", 0, CONTEXT * request.n)
         if not started:
-            self.book.add("rejected", 0, 1)
+            self.book.add("rejected", 0, request.n)
             for name in ("2xx", "4xx", "5xx"):
                 self.book.add("answers " + name, 0, 1)
 
@@ -224,14 +224,14 @@ class Client(threading.Thread):
             self.book.note_full()
             time.sleep(0.01)
             # Of a list of embeddings some may have been computed before.
-            self.book.add("rejected", 1)
+            self.book.add("rejected", 1, request.n)
             self.book.add("ended", 0, request.n - 1)
             self.book.add("completed", 0, request.n - 1)
             self.book.add("cancelled", 0, request.n)
             self.book.add("prompt", 0, CONTEXT * request.n)
             return
         if request.refused_at_once and status == 400:
-            self.book.add("rejected", 1)
+            self.book.add("rejected", request.refused_at_once)
             return
         if '"CANCELLED"' in text and request.job_id:
             self.book.add("ended", 1)

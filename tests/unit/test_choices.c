@@ -211,6 +211,9 @@ static void all_come_or_none(void **state)
 		engine_status(engine, &status);
 	while (status.active < 2);
 	assert_int_equal(refusal_of(engine, requests, 4), ERROR_QUEUE_FULL);
+	struct engine_metrics metrics;
+	engine_metrics(engine, &metrics);
+	assert_int_equal(metrics.requests[OUTCOME_REJECTED], 6 + 4); /* each choice, as where they run */
 	engine_status(engine, &status);
 	assert_int_equal(status.queued, 0);
 	struct stream *three = submit_all(engine, requests, 3);

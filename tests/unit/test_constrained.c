@@ -518,11 +518,13 @@ static void too_little_room_is_told_with_the_number(void **state)
 static struct stream *submit_if_it_fits(struct engine *engine, struct job *job, int number)
 {
 	struct error error = {0};
+	int retry_after_s = 0;
 	make_job(job, number);
 	job->request.grammar = compile(&sources[0]);
-	struct stream *stream = engine_submit(engine, &job->request, NULL, &error);
+	struct stream *stream = engine_submit(engine, &job->request, &retry_after_s, &error);
 	if (!stream) {
 		assert_int_equal(error.code, ERROR_QUEUE_FULL);
+		assert_true(retry_after_s > 0);
 		grammar_destroy(job->request.grammar);
 	}
 	return stream;
@@ -539,6 +541,9 @@ static void constraints_have_their_share_of_memory(void **state)
 	while (n < MOST && (streams[n] = submit_if_it_fits(engine, &jobs[n], n * N_KINDS)))
 		n++;
 	assert_true(n > 1 && n < MOST);
+	struct engine_metrics metrics;
+	engine_metrics(engine, &metrics);
+	assert_int_equal(metrics.requests[OUTCOME_REJECTED], 1);
 	for (int i = 0; i < n; i++) {
 		drain(streams[i], &jobs[i]);
 		check_text(&jobs[i]);

@@ -121,7 +121,7 @@ enum MHD_Result respond_error(struct exchange *exchange, const struct error *err
 {
 	struct error_answer answer = {0};
 	exchange->failure = error->code;
-	if (error->code == ERROR_MEMORY && retry_after_s == 0)
+	if ((error->code == ERROR_MEMORY || error->code == ERROR_QUEUE_FULL) && retry_after_s == 0)
 		retry_after_s = 1;
 	exchange->dialect->error(error, exchange->request_id, retry_after_s, &answer);
 	bytes_append_text(&answer.body, "\n");

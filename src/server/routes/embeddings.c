@@ -38,7 +38,7 @@ static bool submit(struct work *work, const struct embeddings_input *input, stru
 	                          .cache_key = exchange->cache_key,
 	                          .embeds = true,
 	                          .priority = access->max_priority < 0 ? access->max_priority : 0,
-	                          .comes_again = work->n_submitted > work->n_done,
+	                          .comes_again = true,
 	                          .goes_on = work->n_submitted > 0};
 	uint64_t number;
 	if (!tokenizer || !random_bytes(&number, sizeof number))
@@ -108,6 +108,14 @@ static bool embed_inputs(struct work *work, struct error *error)
 	return ok;
 }
 
+/* Each text counts, as it does where it is computed. */
+static void count_rejected(const struct work *work)
+{
+	const struct key_access *access = &work->exchange->access;
+	engine_count_rejected(work->exchange->server->engine, access->account ? &access->account->account : NULL,
+	                      (int)(work->asked.n_inputs - work->n_submitted));
+}
+
 static bool embed_all(struct work *work, struct error *error)
 {
 	work->asked.ollama = work->ollama;
@@ -132,6 +140,8 @@ static enum MHD_Result answer(struct work *work, const struct json *document)
 	          key_may_spend(&exchange->access, clock_ns(), &work->retry_after_s, &error) && embed_all(work, &error);
 	for (int i = 0; i < AT_ONCE; i++)
 		stream_close(work->streams[i]);
+	if (!ok && error.code == ERROR_QUEUE_FULL)
+		count_rejected(work);
 	if (ok)
 		result = respond_json(exchange, 200, &work->body);
 	else if (error.code != ERROR_NONE)

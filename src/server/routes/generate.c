@@ -44,6 +44,17 @@ static bool check_model(struct exchange *exchange, const char *asked, const char
 	return false;
 }
 
+/* Whether the key has tokens left; each choice of what it has none for counts as rejected. */
+static bool check_limits(struct exchange *exchange, const struct asked *asked, struct account *account,
+                         int *retry_after_s, struct error *error)
+{
+	if (key_may_spend(&exchange->access, clock_ns(), retry_after_s, error))
+		return true;
+	int n_prompts = asked->n_prompts > 0 ? asked->n_prompts : 1;
+	engine_count_rejected(exchange->server->engine, account, n_prompts * (asked->n_choices > 1 ? asked->n_choices : 1));
+	return false;
+}
+
 static bool submit(struct exchange *exchange, struct generation *generation, enum MHD_Result *result)
 {
 	const struct key_access *access = &exchange->access;
@@ -56,7 +67,7 @@ static bool submit(struct exchange *exchange, struct generation *generation, enu
 	                        .received_ns = exchange->started_ns};
 	struct error error = {0};
 	int retry_after_s = 0;
-	if (key_may_spend(access, clock_ns(), &retry_after_s, &error) &&
+	if (check_limits(exchange, &generation->asked, sender.account, &retry_after_s, &error) &&
 	    generation_submit(generation, &sender, exchange->server->engine, &retry_after_s, &error))
 		return true;
 	*result = respond_error(exchange, &error, retry_after_s);
