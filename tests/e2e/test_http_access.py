@@ -123,6 +123,34 @@ def test_keys_are_read_again_on_sighup(worker, tmp_path):
     assert completed("first") == ["0"]
 
 
+def test_jobs_that_find_no_place_cost_nothing(worker, tmp_path):
+    """Neither where one of that name has ended and waits for its stream, nor where too many wait: they are refused first."""
+    keys = tmp_path / "keys"
+    keys.touch(0o600)
+    keys.write_text("first name=a\n")
+    started = worker("--api-key-file", keys, "--queue", "100")
+    key = {"headers": {"Authorization": "Bearer first"}}
+
+    def told():
+        lines = get(started.port, "/metrics", **key).body.decode().splitlines()
+        return {line.rsplit(" ", 1)[0][11:]: int(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("worker_key_")}
+
+    body = {"prompt": "Once", "max_tokens": 1, "ignore_eos": True}
+    assert post(started.port, "/v1/inference", dict(body, job_id="j"), **key).status == 200
+    wait_until(lambda: started.ended("j"))
+    before = told()
+    assert post(started.port, "/v1/inference", dict(body, job_id="j"), **key).status == 409
+    assert told() == before
+    for _ in range(64):
+        assert post(started.port, "/v1/inference", dict(body, max_tokens=2000), **key).status == 200
+    before = told()
+    full = post(started.port, "/v1/inference", body, **key)
+    assert full.status == 429 and int(full.headers["retry-after"]) >= 1
+    after = told()
+    assert after['requests_total{key="a",outcome="rejected"}'] == 1
+    assert after['prompt_tokens_total{key="a"}'] == before['prompt_tokens_total{key="a"}']
+
+
 def test_a_key_file_is_for_its_owner(worker, tmp_path):
     keys = tmp_path / "keys"
     keys.write_text("first\n")

@@ -144,6 +144,10 @@ static void jobs_are_found_by_owner_and_name(void **state)
 	assert_true(jobs_put(&jobs, second, &error));
 	assert_false(jobs_put(&jobs, again, &error));
 	assert_int_equal(error.code, ERROR_CONFLICT);
+	assert_false(jobs_may_put(&jobs, 1, "j", &error));
+	assert_int_equal(error.code, ERROR_CONFLICT);
+	assert_true(jobs_may_put(&jobs, 3, "j", &error) && jobs_may_put(&jobs, 1, "k", &error) &&
+	            jobs_may_put(&jobs, 1, NULL, &error));
 	assert_int_equal(jobs_count(&jobs), 2);
 	assert_true(jobs_has(&jobs, 2, "j"));
 	assert_ptr_equal(jobs_take(&jobs, 2, "j"), second);
@@ -175,7 +179,7 @@ static void jobs_that_ended_make_room(void **state)
 	struct generation *third = make_generation(3, "new"), *own = make_generation(1, "new");
 	streams[JOBS_MAX_WAITING] = third->stream;
 	streams[JOBS_MAX_WAITING + 1] = own->stream;
-	assert_false(jobs_put(&jobs, third, &error));
+	assert_false(jobs_put(&jobs, third, &error) || jobs_may_put(&jobs, 3, NULL, &error));
 	assert_int_equal(error.code, ERROR_QUEUE_FULL);
 	/* The second owner's j2 ends well and its j4 fails. */
 	struct event end = {.type = EVENT_END};
@@ -183,6 +187,7 @@ static void jobs_that_ended_make_room(void **state)
 	stream_cancel(streams[4], ERROR_CANCELLED);
 	jobs_pull(&jobs);
 	assert_false(jobs_put(&jobs, own, &error)); /* what others ended is no place of its own */
+	assert_true(jobs_may_put(&jobs, 3, "new", &error) && jobs_has(&jobs, 2, "j4")); /* who only asks takes no place */
 	assert_true(jobs_put(&jobs, third, &error));
 	assert_false(jobs_has(&jobs, 2, "j4"));
 	assert_true(jobs_has(&jobs, 2, "j2") && jobs_has(&jobs, 3, "new"));

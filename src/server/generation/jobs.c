@@ -64,76 +64,86 @@ static int count_of(const struct jobs *jobs, uint64_t owner)
 	return n;
 }
 
-/* Unlinks a job that has ended, one that failed before one that may be asked for, the oldest first (new ones are at the list's
- * end); NULL: all of them run. owner: of that one alone, NULL: of all. */
-static struct job *take_ended(struct jobs *jobs, const uint64_t *owner)
+/* The link to a job that has ended, one that failed before one that may be asked for, the oldest first (new ones are at the
+ * list's end); NULL: all of them run. owner: of that one alone, NULL: of all. */
+static struct job **find_ended(struct jobs *jobs, const uint64_t *owner)
 {
-	struct job **victim = NULL;
+	struct job **found = NULL;
 	for (struct job **link = &jobs->first; *link; link = &(*link)->next) {
 		const struct job *job = *link;
 		if ((owner && job->generation->owner != *owner) || !generation_has_ended(job->generation))
 			continue;
-		if (!victim || (has_failed(job) && !has_failed(*victim)))
-			victim = link;
+		if (!found || (has_failed(job) && !has_failed(*found)))
+			found = link;
 	}
-	if (!victim)
-		return NULL;
-	struct job *job = *victim;
-	*victim = job->next;
+	return found;
+}
+
+/* Locked. Whether there is a place for one more of the owner's, of that name; *victim is the link to the job that would have
+ * to go for it, NULL: none. */
+static bool find_place(struct jobs *jobs, uint64_t owner, const char *job_id, struct job ***victim, struct error *error)
+{
+	*victim = NULL;
+	if (job_id && *jobs_find(jobs, owner, job_id))
+		return error_set(error, ERROR_CONFLICT, "a job of that name waits for its stream to be opened");
+	if (owner != 0 && count_of(jobs, owner) >= JOBS_MAX_OF_OWNER)
+		*victim = find_ended(jobs, &owner);
+	else if (jobs->n_jobs >= JOBS_MAX_WAITING && !(*victim = find_ended(jobs, &owner)))
+		*victim = find_ended(jobs, NULL);
+	else if (jobs->n_jobs < JOBS_MAX_WAITING)
+		return true;
+	return *victim ||
+	       error_set(error, ERROR_QUEUE_FULL,
+	                 "too many jobs that run wait for their stream to be opened: at most %d may, %d of one key",
+	                 JOBS_MAX_WAITING, JOBS_MAX_OF_OWNER);
+}
+
+bool jobs_may_put(struct jobs *jobs, uint64_t owner, const char *job_id, struct error *error)
+{
+	struct job **victim;
+	pthread_mutex_lock(&jobs->lock);
+	bool may = find_place(jobs, owner, job_id, &victim, error);
+	pthread_mutex_unlock(&jobs->lock);
+	return may;
+}
+
+/* The job behind the link is in the list no more. */
+static struct job *unlink_job(struct jobs *jobs, struct job **link)
+{
+	struct job *job = *link;
+	*link = job->next;
 	job->next = NULL;
 	jobs->n_jobs--;
 	return job;
 }
 
-/* Locked. Whether there is a place for one more of the owner's; *out is the job that had to go for it, if one had. */
-static bool make_place(struct jobs *jobs, uint64_t owner, struct job **out)
-{
-	*out = NULL;
-	if (owner != 0 && count_of(jobs, owner) >= JOBS_MAX_OF_OWNER)
-		*out = take_ended(jobs, &owner);
-	else if (jobs->n_jobs >= JOBS_MAX_WAITING && !(*out = take_ended(jobs, &owner)))
-		*out = take_ended(jobs, NULL);
-	else if (jobs->n_jobs < JOBS_MAX_WAITING)
-		return true;
-	return *out != NULL;
-}
-
 bool jobs_put(struct jobs *jobs, struct generation *generation, struct error *error)
 {
-	struct job *job = calloc(1, sizeof *job);
+	struct job *job = calloc(1, sizeof *job), **victim, *gone = NULL;
 	if (!job)
 		return error_set(error, ERROR_MEMORY, "no memory for the job");
 	job->generation = generation;
 	job->put_ns = clock_ns();
 	pthread_mutex_lock(&jobs->lock);
-	struct job *gone = NULL;
-	bool exists = *jobs_find(jobs, generation->owner, generation->job_id) != NULL;
-	bool full = !exists && !make_place(jobs, generation->owner, &gone);
-	if (!exists && !full) {
+	bool fits = find_place(jobs, generation->owner, generation->job_id, &victim, error);
+	if (fits && victim)
+		gone = unlink_job(jobs, victim);
+	if (fits) {
 		*jobs_find(jobs, generation->owner, generation->job_id) = job;
 		jobs->n_jobs++;
 	}
 	pthread_mutex_unlock(&jobs->lock);
 	jobs_end(gone);
-	if (!exists && !full)
-		return true; // cppcheck-suppress memleak ; the list owns it
-	free(job);
-	if (exists)
-		return error_set(error, ERROR_CONFLICT, "a job of that name waits for its stream to be opened");
-	return error_set(error, ERROR_QUEUE_FULL,
-	                 "too many jobs that run wait for their stream to be opened: at most %d may, %d of one key",
-	                 JOBS_MAX_WAITING, JOBS_MAX_OF_OWNER);
+	if (!fits)
+		free(job);
+	return fits; // cppcheck-suppress memleak ; the list owns it
 }
 
 struct generation *jobs_take(struct jobs *jobs, uint64_t owner, const char *job_id)
 {
 	pthread_mutex_lock(&jobs->lock);
 	struct job **link = jobs_find(jobs, owner, job_id);
-	struct job *job = *link;
-	if (job) {
-		*link = job->next;
-		jobs->n_jobs--;
-	}
+	struct job *job = *link ? unlink_job(jobs, link) : NULL;
 	pthread_mutex_unlock(&jobs->lock);
 	if (!job)
 		return NULL;
@@ -198,10 +208,9 @@ void jobs_sweep(struct jobs *jobs, int64_t now_ns)
 			link = &job->next;
 			continue;
 		}
-		*link = job->next;
+		unlink_job(jobs, link);
 		job->next = expired;
 		expired = job;
-		jobs->n_jobs--;
 	}
 	pthread_mutex_unlock(&jobs->lock);
 	jobs_end(expired);

@@ -33,6 +33,9 @@ void jobs_destroy(struct jobs *jobs); /* cancels what waits */
 /* Hands the generation over. CONFLICT when its owner has a job of that name waiting, QUEUE_FULL when too many wait that have
  * not ended; the caller keeps it then. */
 bool jobs_put(struct jobs *jobs, struct generation *generation, struct error *error) MUST_USE;
+/* Whether jobs_put would take the owner's job of that name (NULL: one that nobody has) now, for who wants to know before there
+ * is work for it. */
+bool jobs_may_put(struct jobs *jobs, uint64_t owner, const char *job_id, struct error *error) MUST_USE;
 /* The owner's job of that name, now the caller's; NULL when none waits. */
 struct generation *jobs_take(struct jobs *jobs, uint64_t owner, const char *job_id);
 /* True when it waits. */

@@ -8,7 +8,7 @@
 enum MHD_Result handle_execute(struct exchange *exchange)
 {
 	enum MHD_Result result;
-	struct generation *generation = generate_begin(exchange, &result);
+	struct generation *generation = generate_begin(exchange, false, &result);
 	if (!generation)
 		return result;
 	return generation->asked.stream ? generate_stream(exchange, generation) : generate_whole(exchange, generation);
@@ -18,7 +18,7 @@ enum MHD_Result handle_execute(struct exchange *exchange)
 enum MHD_Result handle_infer(struct exchange *exchange)
 {
 	enum MHD_Result result;
-	struct generation *generation = generate_begin(exchange, &result);
+	struct generation *generation = generate_begin(exchange, false, &result);
 	return generation ? generate_whole(exchange, generation) : result;
 }
 
@@ -36,7 +36,7 @@ static void append_path_segment(struct bytes *out, const char *text)
 enum MHD_Result handle_job(struct exchange *exchange)
 {
 	enum MHD_Result result;
-	struct generation *generation = generate_begin(exchange, &result);
+	struct generation *generation = generate_begin(exchange, true, &result);
 	if (!generation)
 		return result;
 

@@ -44,18 +44,25 @@ static bool check_model(struct exchange *exchange, const char *asked, const char
 	return false;
 }
 
-/* Whether the key has tokens left; each choice of what it has none for counts as rejected. */
-static bool check_limits(struct exchange *exchange, const struct asked *asked, struct account *account,
+/* Whether the key has tokens left, and the jobs that wait a place; each choice of what there is no room for counts as
+ * rejected. */
+static bool check_limits(struct exchange *exchange, bool for_later, const struct asked *asked, struct account *account,
                          int *retry_after_s, struct error *error)
 {
-	if (key_may_spend(&exchange->access, clock_ns(), retry_after_s, error))
+	struct server *server = exchange->server;
+	const struct key_access *access = &exchange->access;
+	if (for_later && !jobs_may_put(&server->jobs, access->owner, asked->job_id, error))
+		*retry_after_s = error->code == ERROR_QUEUE_FULL ? engine_retry_after(server->engine) : 0;
+	else if (key_may_spend(access, clock_ns(), retry_after_s, error))
 		return true;
-	int n_prompts = asked->n_prompts > 0 ? asked->n_prompts : 1;
-	engine_count_rejected(exchange->server->engine, account, n_prompts * (asked->n_choices > 1 ? asked->n_choices : 1));
+	int n_prompts = asked->n_prompts > 0 ? asked->n_prompts : 1,
+	    n_choices = asked->n_choices > 1 ? asked->n_choices : 1;
+	if (error->code == ERROR_QUEUE_FULL)
+		engine_count_rejected(server->engine, account, n_prompts * n_choices);
 	return false;
 }
 
-static bool submit(struct exchange *exchange, struct generation *generation, enum MHD_Result *result)
+static bool submit(struct exchange *exchange, bool for_later, struct generation *generation, enum MHD_Result *result)
 {
 	const struct key_access *access = &exchange->access;
 	struct sender sender = {.request_id = exchange->request_id,
@@ -67,7 +74,7 @@ static bool submit(struct exchange *exchange, struct generation *generation, enu
 	                        .received_ns = exchange->started_ns};
 	struct error error = {0};
 	int retry_after_s = 0;
-	if (check_limits(exchange, &generation->asked, sender.account, &retry_after_s, &error) &&
+	if (check_limits(exchange, for_later, &generation->asked, sender.account, &retry_after_s, &error) &&
 	    generation_submit(generation, &sender, exchange->server->engine, &retry_after_s, &error))
 		return true;
 	*result = respond_error(exchange, &error, retry_after_s);
@@ -87,7 +94,7 @@ static bool answer_load(struct exchange *exchange, struct generation *generation
 	return true;
 }
 
-struct generation *generate_begin(struct exchange *exchange, enum MHD_Result *result)
+struct generation *generate_begin(struct exchange *exchange, bool for_later, enum MHD_Result *result)
 {
 	struct server *server = exchange->server;
 	struct error error = {0};
@@ -112,7 +119,7 @@ struct generation *generate_begin(struct exchange *exchange, enum MHD_Result *re
 		*result = respond_error(exchange, &error, 0);
 	} else if (!parse_body(exchange, document, &limits, generation, result) ||
 	           !check_model(exchange, generation->asked.model, status.model_name, result) ||
-	           answer_load(exchange, generation, &status, result) || !submit(exchange, generation, result)) {
+	           answer_load(exchange, generation, &status, result) || !submit(exchange, for_later, generation, result)) {
 		generation_destroy(generation);
 		generation = NULL;
 	} else {
