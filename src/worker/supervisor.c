@@ -184,20 +184,29 @@ static void pass_on(struct supervisor *supervisor, int number)
 		end(supervisor, 0);
 }
 
+void supervised_hear(int channel_fd, struct heard *heard)
+{
+	static const char *const words[] = {"READY=1", "STOPPING=1", "WATCHDOG=1"};
+	char told[TOLD_BYTES + 1];
+	ssize_t n = 1;
+	for (int i = 0; i < HEARD_AT_ONCE && (n = recv(channel_fd, told, TOLD_BYTES, MSG_DONTWAIT)) > 0; i++) {
+		told[n] = 0;
+		heard->listening |= strcmp(told, TELLS_LISTENING) == 0;
+		heard->ready |= strcmp(told, words[0]) == 0;
+		for (size_t j = 0; j < sizeof words / sizeof *words; j++)
+			if (strcmp(told, words[j]) == 0)
+				systemd_notify(words[j]);
+	}
+	heard->closed |= n == 0;
+}
+
 static void take_told(struct supervisor *supervisor)
 {
-	char told[TOLD_BYTES + 1];
-	ssize_t n;
-	while ((n = recv(supervisor->channel_fd, told, TOLD_BYTES, MSG_DONTWAIT)) > 0) {
-		told[n] = 0;
-		if (strcmp(told, TELLS_LISTENING) == 0) {
-			supervisor->listening = true;
-			continue;
-		}
-		supervisor->was_ready |= strcmp(told, "READY=1") == 0;
-		systemd_notify(told);
-	}
-	if (n == 0) { /* the worker has closed its end, and will be waited for */
+	struct heard heard = {0};
+	supervised_hear(supervisor->channel_fd, &heard);
+	supervisor->listening |= heard.listening;
+	supervisor->was_ready |= heard.ready;
+	if (heard.closed) { /* the worker will be waited for */
 		close(supervisor->channel_fd);
 		supervisor->channel_fd = -1;
 	}
