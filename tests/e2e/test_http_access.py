@@ -323,6 +323,9 @@ def test_the_body_limit_grows_with_the_context(worker, text_model, tmp_path):
     assert post(started.port, "/execute", b"x" * (limit + 1)).status == 413
     assert post(started.port, "/execute", b"x" * limit).status == 400
     assert post(started.port, "/execute", {"prompt": "tree house " * 100000, "max_tokens": 1}).status == 400  # 1.1 MB
+    assert post(started.port, "/detokenize", {"tokens": [100] * 100000}).status == 200
+    refused = post(started.port, "/v1/completions", {"prompt": [100] * 140000})
+    assert refused.status == 400 and "140000 tokens" in refused.json()["error"]["message"]
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -109,7 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 	if (n_bytes == 0 || data[0] < 'a' || data[0] >= 'a' + N_DIALECTS)
 		return 0;
 	const struct dialect *dialect = dialects[data[0] - 'a'];
-	struct json *body = request_parse((const char *)data + 1, n_bytes - 1, &error);
+	struct json *body = request_parse((const char *)data + 1, n_bytes - 1, 0, &error);
 	if (body)
 		parse(dialect, body);
 	else

@@ -313,7 +313,7 @@ static void ask(const struct dialect *dialect, const char *body, enum way way, s
 	                                .vocab_size = status.vocab_size,
 	                                .tokenizer = engine_tokenizer(engine),
 	                                .sampling = status.sampling};
-	struct json *document = request_parse(body, strlen(body), &result->error);
+	struct json *document = request_parse(body, strlen(body), 0, &result->error);
 	struct generation *generation = document ? generation_create(&result->error) : NULL;
 	if (generation) {
 		struct field_checker check;

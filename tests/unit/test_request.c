@@ -25,7 +25,7 @@ static struct outcome_of_read read_body_with_prompt(const char *text, const char
 {
 	struct outcome_of_read outcome = {0};
 	struct error error = {0};
-	struct json *document = request_parse(text, strlen(text), &error);
+	struct json *document = request_parse(text, strlen(text), 0, &error);
 	if (!document)
 		fail_msg("%s: %s", text, error.message);
 	outcome.generation = generation_create(&error);
@@ -370,7 +370,7 @@ static void bodies_that_are_no_object_are_refused(void **state)
 	};
 	for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
 		struct error error = {0};
-		struct json *document = request_parse(bodies[i], strlen(bodies[i]), &error);
+		struct json *document = request_parse(bodies[i], strlen(bodies[i]), 0, &error);
 		if (document)
 			fail_msg("accepted: %s", bodies[i]);
 		assert_int_equal(error.code, ERROR_INVALID_REQUEST);
@@ -385,14 +385,18 @@ static void deep_and_wide_bodies_are_bounded(void **state)
 	bytes_append_text(&body, "{\"x\":");
 	for (int i = 0; i < 1000; i++)
 		bytes_append_text(&body, "[");
-	assert_null(request_parse(body.data, body.n_bytes, &error));
+	assert_null(request_parse(body.data, body.n_bytes, 0, &error));
 	bytes_clear(&body);
 	bytes_append_text(&body, "{\"x\":[0");
 	for (int i = 0; i < 100000; i++)
 		bytes_append_text(&body, ",0");
 	bytes_append_text(&body, "]}");
-	assert_null(request_parse(body.data, body.n_bytes, &error));
+	assert_null(request_parse(body.data, body.n_bytes, 0, &error));
 	assert_int_equal(error.code, ERROR_INVALID_REQUEST);
+	struct json *document =
+	    request_parse(body.data, body.n_bytes, 100000, &error); /* the context holds so many tokens */
+	assert_non_null(document);
+	json_destroy(document);
 	bytes_free(&body);
 }
 
@@ -402,7 +406,7 @@ static void every_truncation_is_refused(void **state)
 	static const char whole[] = "{\"prompt\":\"a\\u00e9\xc3\xa9\",\"stop\":[\"x\"],\"seed\":1,\"stream\":true}";
 	for (size_t n = 0; n + 1 < sizeof whole; n++) {
 		struct error error = {0};
-		assert_null(request_parse(whole, n, &error));
+		assert_null(request_parse(whole, n, 0, &error));
 	}
 }
 
@@ -415,7 +419,7 @@ static void cancel_needs_a_job_id(void **state)
 	} cases[] = {{"{\"job_id\":\"a\"}", true}, {"{}", false}, {"{\"job_id\":\"\"}", false}, {"{\"job_id\":1}", false}};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct error error;
-		struct json *document = request_parse(cases[i].body, strlen(cases[i].body), &error);
+		struct json *document = request_parse(cases[i].body, strlen(cases[i].body), 0, &error);
 		struct field_checker check;
 		field_checker_init(&check, document);
 		const char *job_id;

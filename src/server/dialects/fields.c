@@ -10,12 +10,12 @@
 
 enum {
 	SHOWN_VALUE_BYTES = 64,
-	BODY_MAX_VALUES = 50000, /* bounds what a body of many tiny values costs in memory */
 };
 
-struct json *request_parse(const char *body, size_t n_bytes, struct error *error)
+struct json *request_parse(const char *body, size_t n_bytes, int64_t n_tokens, struct error *error)
 {
-	static const struct json_limits limits = {.max_depth = 64, .max_values = BODY_MAX_VALUES};
+	/* Of values because a body of many tiny ones costs many times its size in memory. */
+	struct json_limits limits = {.max_depth = 64, .max_values = BODY_MAX_VALUES + (size_t)n_tokens};
 	if (n_bytes == 0) {
 		error_set(error, ERROR_INVALID_REQUEST, "the body is empty; expected a JSON object");
 		return NULL;

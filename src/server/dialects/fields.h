@@ -19,9 +19,10 @@
 #include "base/error.h"
 #include "base/json.h"
 
-/* Parses a request's body: a JSON object of bounded depth and size. ERROR_INVALID_REQUEST (nothing of the body
- * is quoted), ERROR_MEMORY. Caller destroys. */
-struct json *request_parse(const char *body, size_t n_bytes, struct error *error) MUST_USE;
+/* Parses a request's body: a JSON object of bounded depth, and of so many values and as many more as there may be tokens in
+ * it. ERROR_INVALID_REQUEST (nothing of the body is quoted), ERROR_MEMORY. Caller destroys. */
+enum { BODY_MAX_VALUES = 50000 };
+struct json *request_parse(const char *body, size_t n_bytes, int64_t n_tokens, struct error *error) MUST_USE;
 
 struct field_checker {
 	const struct json *object; /* borrowed */

@@ -25,7 +25,7 @@ enum MHD_Result handle_job_end(struct exchange *exchange)
 enum MHD_Result handle_cancel(struct exchange *exchange)
 {
 	struct error error = {0};
-	struct json *document = request_parse(exchange->body.data, exchange->body.n_bytes, &error);
+	struct json *document = request_parse(exchange->body.data, exchange->body.n_bytes, 0, &error);
 	if (!document)
 		return respond_error(exchange, &error, 0);
 	struct field_checker check;

@@ -167,7 +167,8 @@ static enum MHD_Result embed(struct exchange *exchange, bool ollama)
 		error_set(&error, ERROR_LOADING, "the model is still loading");
 	if (error.code != ERROR_NONE)
 		return respond_error(exchange, &error, engine_retry_after(engine));
-	struct json *document = request_parse(exchange->body.data, exchange->body.n_bytes, &error);
+	struct json *document =
+	    request_parse(exchange->body.data, exchange->body.n_bytes, work.status.context_length, &error);
 	if (!document)
 		return respond_error(exchange, &error, 0);
 	exchange_drop_body(exchange); /* the document is a copy */

@@ -105,7 +105,7 @@ struct generation *generate_begin(struct exchange *exchange, bool for_later, enu
 		*result = respond_error(exchange, &error, engine_retry_after(server->engine));
 		return NULL;
 	}
-	struct json *document = request_parse(exchange->body.data, exchange->body.n_bytes, &error);
+	struct json *document = request_parse(exchange->body.data, exchange->body.n_bytes, status.context_length, &error);
 	struct generation *generation = document ? generation_create(&error) : NULL;
 	struct request_limits limits = {
 	    .max_tokens = status.max_tokens,

@@ -158,7 +158,7 @@ enum MHD_Result handle_ollama_show(struct exchange *exchange)
 	struct error error = {0};
 	struct bytes body = {0};
 	engine_status(exchange->server->engine, &status);
-	struct json *document = request_parse(exchange->body.data, exchange->body.n_bytes, &error);
+	struct json *document = request_parse(exchange->body.data, exchange->body.n_bytes, 0, &error);
 	if (!document)
 		return respond_error(exchange, &error, 0);
 	const char *asked = json_string(json_get(document, "model"), NULL);

@@ -32,7 +32,8 @@ static enum MHD_Result answer_text(struct exchange *exchange, text_action *actio
 		error_set(&error, ERROR_LOADING, "the model is not loaded");
 		return respond_error(exchange, &error, engine_retry_after(engine));
 	}
-	struct json *document = request_parse(exchange->body.data, exchange->body.n_bytes, &error);
+	struct json *document =
+	    request_parse(exchange->body.data, exchange->body.n_bytes, request.status.context_length, &error);
 	if (!document)
 		return respond_error(exchange, &error, 0);
 	enum MHD_Result result;
