@@ -33,26 +33,31 @@ static void append_path_segment(struct bytes *out, const char *text)
 	}
 }
 
+static bool write_job(const struct exchange *exchange, const char *job_id, struct bytes *body, struct error *error)
+{
+	struct bytes url = {0};
+	bytes_append_format(&url, "%s/", exchange->route->path);
+	append_path_segment(&url, job_id);
+	bytes_append_text(&url, "/stream");
+	json_open(body);
+	json_field_text(body, "job_id", job_id);
+	json_field_text(body, "sse_url", url.data);
+	json_close(body);
+	bytes_free_part(&url, body);
+	return !body->failed || error_set(error, ERROR_MEMORY, "no memory for the job");
+}
+
+/* The answer is there before the job is: a job that its client was not told of would run for nobody. */
 enum MHD_Result handle_job(struct exchange *exchange)
 {
 	enum MHD_Result result;
 	struct generation *generation = generate_begin(exchange, true, &result);
 	if (!generation)
 		return result;
-
-	struct bytes url = {0}, body = {0};
-	bytes_append_format(&url, "%s/", exchange->route->path);
-	append_path_segment(&url, generation->job_id);
-	bytes_append_text(&url, "/stream");
-	json_open(&body);
-	json_field_text(&body, "job_id", generation->job_id);
-	json_field_text(&body, "sse_url", url.data);
-	json_close(&body);
-	body.failed |= url.failed;
-	bytes_free(&url);
-
+	struct bytes body = {0};
 	struct error error = {0};
-	if (!jobs_put(&exchange->server->jobs, generation, &error)) {
+	if (!write_job(exchange, generation->job_id, &body, &error) ||
+	    !jobs_put(&exchange->server->jobs, generation, &error)) {
 		bytes_free(&body);
 		generation_destroy(generation);
 		return respond_error(exchange, &error, engine_retry_after(exchange->server->engine));
