@@ -5,12 +5,12 @@
 #include "tensor/block.h"
 #include "tensor/weight_file.h"
 
-enum { PIECE_VALUES = 8192 }; /* a multiple of every block's */
+enum { PIECE_VALUES = 1024 }; /* a multiple of every block's */
 
 /* Index of the first value that is not finite; n_values when all are. */
 static size_t first_not_finite(const struct tensor *tensor, size_t n_values, float *value)
 {
-	static _Thread_local float piece[PIECE_VALUES];
+	float piece[PIECE_VALUES];
 	size_t piece_bytes = 0;
 	if (!dtype_bytes(tensor->type, PIECE_VALUES, &piece_bytes))
 		return n_values;
