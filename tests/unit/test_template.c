@@ -502,12 +502,44 @@ static void test_threads_share_a_template(void **state)
 	json_destroy(json);
 }
 
-/* The server's threads have stacks of 256 KiB. */
+/* The server's threads have stacks of 256 KiB, of which its handlers and thread-local variables take some. */
+enum { STACK_BYTES = 224 << 10 };
+
+static char *deep_defaults(void)
+{
+	static const char start[] = "{% macro f(n) %}{{ ", end[] = " }}{% endmacro %}{{ f() }}";
+	struct bytes source = {0};
+	bytes_append_text(&source, start);
+	for (int i = 0; i < 60; i++)
+		bytes_append_text(&source, "x|default(");
+	bytes_append_text(&source, "f()");
+	for (int i = 0; i < 60; i++)
+		bytes_append_text(&source, ")");
+	bytes_append(&source, end, sizeof end);
+	assert_false(source.failed);
+	return source.data;
+}
+
 static void *recurse_in_thread(void *argument)
 {
+	static const char too_deep[] = "the chat template takes more than"; /* evaluations or stack: as frames are */
+	/* Generators that each ask another one for its items, by filters with the largest frames. */
+	static const char *const chains[] = {"[ns.g]|map('sort')", "['']|map('tojson', separators=ns.g)",
+	                                     "[1]|select('in', ns.g)", "[ns.g]|map('groupby', 0)", "[ns.g]|map('join')"};
+	char source[300], *deep = deep_defaults();
+	for (size_t i = 0; i < sizeof chains / sizeof *chains; i++) {
+		snprintf(source, sizeof source,
+		         "{%% set ns = namespace(g=['a']) %%}{%% for i in range(900) %%}{%% set ns.g = %s %%}{%% endfor %%}"
+		         "{{ ns.g|list|length }}",
+		         chains[i]);
+		check_limit(source, too_deep);
+	}
+	check_limit(deep, too_deep);
+	check_limit("{% macro f(n=x|default(x|default(x|default(f())))) %}{% endmacro %}{{ f() }}", too_deep);
 	check_limit("{% macro m(x) %}{% if x %}{% for y in [1] %}{% with z = y %}{{ [(m(x)|trim) ~ 'a', {'k': 1}][0] }}"
 	            "{% endwith %}{% endfor %}{% endif %}{% endmacro %}{{ m(1) }}",
-	            "nested evaluations");
+	            too_deep);
+	free(deep);
 	*(bool *)argument = true;
 	return NULL;
 }
@@ -519,8 +551,10 @@ static void test_small_stack(void **state)
 	pthread_t thread;
 	bool done = false;
 	pthread_attr_init(&attributes);
-#ifndef __SANITIZE_ADDRESS__ /* whose frames are larger */
-	assert_int_equal(pthread_attr_setstacksize(&attributes, 200 << 10), 0);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) /* whose frames are larger */
+	assert_int_equal(pthread_attr_setstacksize(&attributes, 4 * STACK_BYTES), 0);
+#else
+	assert_int_equal(pthread_attr_setstacksize(&attributes, STACK_BYTES), 0);
 #endif
 	assert_int_equal(pthread_create(&thread, &attributes, recurse_in_thread, &done), 0);
 	pthread_join(thread, NULL);

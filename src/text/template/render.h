@@ -22,6 +22,17 @@ struct scope {
 	size_t n_bindings, capacity;
 };
 
+/* What evaluations may take of the stack, whatever frames a compiler makes of them: a server's thread has 256 KiB for all
+ * (1 MiB where a sanitizer makes frames larger), of which thread-local variables, the handlers that call us and what an
+ * evaluation calls at last take up to 64. */
+enum {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	RENDER_STACK_BYTES = 640 << 10,
+#else
+	RENDER_STACK_BYTES = 160 << 10,
+#endif
+};
+
 struct render {
 	struct arena arena;
 	const struct template *template;
@@ -29,6 +40,7 @@ struct render {
 	struct template_time now;
 	uint64_t steps_left;
 	int depth_left;
+	const char *stack;     /* where the rendering began on it: it grows towards lower addresses */
 	const struct node *at; /* the node being evaluated, for messages */
 	struct value *root;    /* [template->n_names] */
 	struct scope *scope;
@@ -56,6 +68,8 @@ static inline bool render_enter(struct render *r)
 {
 	if (r->depth_left <= 0)
 		return render_limit(r, "nested evaluations", (uint64_t)r->limits.max_depth);
+	if (r->stack - (const char *)__builtin_frame_address(0) > RENDER_STACK_BYTES)
+		return render_limit(r, "bytes of stack", RENDER_STACK_BYTES);
 	r->depth_left--;
 	return true;
 }

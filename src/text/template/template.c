@@ -336,6 +336,7 @@ bool template_render(const struct template *template, const struct template_inpu
 	                   .arena.max_bytes = limits.max_memory_bytes,
 	                   .steps_left = limits.max_steps,
 	                   .depth_left = limits.max_depth,
+	                   .stack = __builtin_frame_address(0),
 	                   .text.max_bytes = limits.max_output_bytes,
 	                   .error = error};
 	error->code = ERROR_NONE;
