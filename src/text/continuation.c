@@ -33,7 +33,8 @@ static struct text last_text(const struct json *conversation)
 	if (!role || strcmp(role, "assistant") != 0)
 		return (struct text){0};
 	const struct json *content = json_get(last, "content");
-	struct text text = {.at = json_string(content, &text.n_bytes)};
+	struct text text = {0};
+	text.at = json_string(content, &text.n_bytes);
 	for (const struct json *part = json_first(content); part; part = json_next(part)) {
 		size_t n_bytes = 0;
 		const char *said = json_string(json_get(part, "text"), &n_bytes);
