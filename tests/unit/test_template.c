@@ -359,6 +359,45 @@ static void test_limits(void **state)
 	check_limit("{{ 10 ** 10 ** 10 }}", "64 bits");
 }
 
+static void check_text(const char *source, const char *text)
+{
+	struct json *json = parse("{\"messages\":[]}");
+	struct template_input input = {.conversation = json};
+	struct rendering rendering = {0};
+	struct error error = {0};
+	if (!render(source, strlen(source), &input, &rendering, &error))
+		fail_msg("%s: %s", source, error.message);
+	assert_string_equal(rendering.text, text);
+	rendering_free(&rendering);
+	json_destroy(json);
+}
+
+/* Where a sum or a product on the way would pass 64 bits. */
+static void test_large_integers(void **state)
+{
+	(void)state;
+	check_text("{{ 'a'.center(-9223372036854775807) }}{{ 'b'.ljust(-9223372036854775807) }}"
+	           "{{ 'c'.rjust(-9223372036854775807) }}{{ 'd'|center(-9223372036854775807) }}"
+	           "{{ '-e'.zfill(-9223372036854775807) }}",
+	           "abcd-e");
+	check_text("{{ (-9223372036854775807) % 3 }} {{ 9223372036854775807 % -3 }} "
+	           "{{ (-9223372036854775807 - 1) % -1 }} {{ 9223372036854775807 % -9223372036854775807 }} "
+	           "{{ -7 % 3 }} {{ 7 % -3 }} {{ -6 % 3 }}",
+	           "2 -2 0 0 2 -2 0");
+	check_text("{{ range(-9200000000000000000, 9200000000000000000, 6200000000000000000)|list }}",
+	           "[-9200000000000000000, -3000000000000000000, 3200000000000000000]");
+	check_text("{{ range(-9200000000000000000, 9200000000000000000, 6200000000000000000)[2] }}", "3200000000000000000");
+	check_text("{{ range(0, 9, 2)[1:3] }}{{ range(5)[::-2] }}", "range(2, 6, 2)range(4, -1, -2)");
+	check_limit("{{ range(9223372036854775800, 9223372036854775807, 5)[:] }}", "64 bits");
+	check_limit("{{ range(0, 6, 2)[::9223372036854775807] }}", "64 bits");
+	check_text("{{ 1234567890123456789|round(-1) }} {{ -1234567890123456789|round(-1) }} {{ 25|round(-1) }} "
+	           "{{ 35|round(-1) }} {{ -25|round(-1) }} {{ 26|round(-1) }} {{ 9223372036854775807|round(-400) }} "
+	           "{{ 4999999999999999999|round(-19) }} {{ true|round(-1) }} {{ 5|round(2) }}",
+	           "1234567890123456790 -1234567890123456790 20 40 -20 30 0 0 0 5");
+	check_limit("{{ 9223372036854775807|round(-1) }}", "64 bits");
+	check_limit("{{ -9223372036854775807|round(-19) }}", "64 bits");
+}
+
 static void check_refused_source(char *source, size_t n, const char *what)
 {
 	struct error error = {0};
@@ -608,6 +647,7 @@ int main(void)
 	    cmocka_unit_test(test_origins),
 	    cmocka_unit_test(test_known_roles),
 	    cmocka_unit_test(test_limits),
+	    cmocka_unit_test(test_large_integers),
 	    cmocka_unit_test(test_hostile_sources),
 	    cmocka_unit_test(test_long_chains),
 	    cmocka_unit_test(test_large_conversation),

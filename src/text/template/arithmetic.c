@@ -13,11 +13,6 @@ static bool fail_operands(struct render *r, enum op op, const struct value *a, c
 	                   value_type_name(a), value_type_name(b));
 }
 
-static bool fail_overflow(struct render *r)
-{
-	return render_fail(r, "OverflowError", "integers beyond 64 bits are not supported");
-}
-
 static bool fail_zero(struct render *r, enum op op, bool floats)
 {
 	const char *what = op == OP_DIV ? "division by zero" : "integer division or modulo by zero";
@@ -32,6 +27,12 @@ static int64_t floor_div(int64_t a, int64_t b)
 {
 	int64_t quotient = a / b;
 	return quotient - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+static int64_t floor_mod(int64_t a, int64_t b)
+{
+	int64_t rest = b == -1 ? 0 : a % b; /* INT64_MIN % -1 is undefined */
+	return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
 static double float_mod(double a, double b)
@@ -64,9 +65,9 @@ static bool int_power(struct render *r, int64_t base, int64_t exponent, struct v
 	}
 	for (; exponent > 0; exponent >>= 1) {
 		if ((exponent & 1) && __builtin_mul_overflow(result, base, &result))
-			return fail_overflow(r);
+			return render_overflow(r);
 		if (exponent > 1 && __builtin_mul_overflow(base, base, &base))
-			return fail_overflow(r);
+			return render_overflow(r);
 	}
 	*out = value_int(result);
 	return true;
@@ -96,13 +97,13 @@ static bool int_op(struct render *r, enum op op, int64_t a, int64_t b, struct va
 		result = overflow ? 0 : floor_div(a, b);
 		break;
 	case OP_MOD:
-		result = b == -1 ? 0 : a - b * floor_div(a, b);
+		result = floor_mod(a, b);
 		break;
 	default:
 		return int_power(r, a, b, out);
 	}
 	*out = value_int(result);
-	return overflow ? fail_overflow(r) : true;
+	return overflow ? render_overflow(r) : true;
 }
 
 static bool float_op(struct render *r, enum op op, double a, double b, struct value *out)
@@ -261,7 +262,7 @@ bool eval_binary(struct render *r, enum op op, const struct value *a, const stru
 	} else if (value_is_number(a) && value_is_number(b)) {
 		ok = float_op(r, op, value_as_double(a), value_as_double(b), out);
 	} else if (a->kind == VALUE_BIG || b->kind == VALUE_BIG) {
-		return fail_overflow(r);
+		return render_overflow(r);
 	} else {
 		return op == OP_ADD   ? add_others(r, a, b, out)
 		       : op == OP_MUL ? multiply_others(r, a, b, out)

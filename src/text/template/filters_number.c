@@ -134,6 +134,24 @@ double double_round(double number, int digits)
 	return text_to_float(text, strlen(text), &rounded) ? rounded : number;
 }
 
+/* To a multiple of 10 ** n_zeros, ties to even ones, as Python rounds integers. */
+static bool integer_round(struct render *r, int64_t number, int64_t n_zeros, int64_t *out)
+{
+	uint64_t unit = 1, magnitude = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+	for (int64_t i = 0; i < n_zeros; i++)
+		if (__builtin_mul_overflow(unit, 10, &unit)) {
+			*out = 0; /* half of it is more than any integer */
+			return true;
+		}
+	uint64_t rest = magnitude % unit, low = magnitude - rest, half = unit / 2;
+	bool up = n_zeros > 0 && (rest > half || (rest == half && low / unit % 2 == 1));
+	if (up && unit > (uint64_t)INT64_MAX - low)
+		return render_overflow(r);
+	low += up ? unit : 0;
+	*out = number < 0 ? (int64_t)(0 - low) : (int64_t)low;
+	return true;
+}
+
 static bool fail_number(struct render *r, const struct call *call, const char *what)
 {
 	if (call->input.kind == VALUE_UNDEFINED)
@@ -155,12 +173,12 @@ static bool filter_round(struct render *r, const struct call *call, struct value
 		return fail_number(r, call, "round");
 	double number = value_as_double(&call->input);
 	precision = precision > 400 ? 400 : precision < -400 ? -400 : precision;
-	if (common && call->input.kind != VALUE_FLOAT && precision >= 0) {
+	if (common && call->input.kind != VALUE_FLOAT) {
 		int64_t integer = 0;
 		value_integral(&call->input, &integer);
+		if (precision < 0 && !integer_round(r, integer, -precision, &integer))
+			return false;
 		*out = value_int(integer);
-	} else if (common && call->input.kind != VALUE_FLOAT) {
-		*out = value_int((int64_t)double_round(number, (int)precision));
 	} else if (common) {
 		*out = value_float(double_round(number, (int)precision));
 	} else {
@@ -178,7 +196,7 @@ static bool float_to_int(struct render *r, double number, const struct value *fa
 		return true;
 	}
 	if (!(number > -9.2e18 && number < 9.2e18))
-		return render_fail(r, "OverflowError", "integers beyond 64 bits are not supported");
+		return render_overflow(r);
 	*out = value_int((int64_t)number);
 	return true;
 }
@@ -200,7 +218,7 @@ static bool filter_int(struct render *r, const struct call *call, struct value *
 		if (known && text_to_int(s->bytes, s->n_bytes, (int)base, &integer, &too_large))
 			*out = value_int(integer);
 		else if (too_large)
-			return render_fail(r, "OverflowError", "integers beyond 64 bits are not supported");
+			return render_overflow(r);
 		else if (text_to_float(s->bytes, s->n_bytes, &number))
 			ok = float_to_int(r, number, &fallback, out);
 		else
@@ -248,7 +266,7 @@ static bool filter_abs(struct render *r, const struct call *call, struct value *
 	else if (!value_integral(&call->input, &integer))
 		return fail_number(r, call, "abs");
 	else if (integer == INT64_MIN)
-		return render_fail(r, "OverflowError", "integers beyond 64 bits are not supported");
+		return render_overflow(r);
 	else
 		*out = value_int(integer < 0 ? -integer : integer);
 	out->from_data = call->input.from_data;

@@ -25,9 +25,9 @@ bool format_read_int(const struct string *s, size_t *at, int64_t *out)
 void format_pad(struct builder *out, const struct format_spec *spec, struct string *text, bool number)
 {
 	const struct string *fill = spec->fill.n_bytes ? &spec->fill : NULL;
-	int64_t missing = spec->width - string_chars(text);
+	int64_t missing = pad_missing(text, spec->width);
 	char align = spec->align ? spec->align : number ? '>' : '<';
-	if (missing <= 0 || align == '<') {
+	if (missing == 0 || align == '<') {
 		builder_add_string(out, text, 0, text->n_bytes);
 		builder_pad(out, fill, missing);
 	} else if (align == '=') {
@@ -160,7 +160,7 @@ bool format_number(struct render *r, const struct format_spec *spec, const struc
 	if (spec->precision > FORMAT_MAX_PRECISION)
 		return render_fail(r, "ValueError", "a precision beyond %d is not supported", FORMAT_MAX_PRECISION);
 	if (value->kind == VALUE_BIG)
-		return render_fail(r, "OverflowError", "integers beyond 64 bits are not supported");
+		return render_overflow(r);
 	if (spec->type == 'c' && value->kind != VALUE_FLOAT) {
 		int64_t code = 0;
 		char text[4];

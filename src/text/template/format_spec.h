@@ -22,6 +22,12 @@ bool format_number(struct render *r, const struct format_spec *spec, const struc
 void format_pad(struct builder *out, const struct format_spec *spec, struct string *text, bool number);
 /* Decimal digits at *at; false when they pass FORMAT_MAX_WIDTH. */
 bool format_read_int(const struct string *s, size_t *at, int64_t *out);
+/* How many characters `text` lacks of a width. */
+static inline int64_t pad_missing(struct string *text, int64_t width)
+{
+	int64_t n = string_chars(text);
+	return width > n ? width - n : 0;
+}
 void builder_pad(struct builder *b, const struct string *fill, int64_t count);
 
 #endif

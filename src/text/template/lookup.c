@@ -174,7 +174,7 @@ static bool index_sequence(struct render *r, const struct value *object, int64_t
 		return render_step(r, at / 64) && string_slice(r, s, at, at + char_length((unsigned char)s->bytes[at]), out);
 	}
 	if (object->kind == VALUE_RANGE)
-		*out = value_int(object->range->start + index * object->range->step);
+		*out = value_int(range_at(object->range, (size_t)index));
 	else
 		*out = object->list->items[index];
 	return true;
@@ -293,6 +293,26 @@ static bool slice_list(struct render *r, const struct value *object, int64_t sta
 	return true;
 }
 
+/* first + at * step */
+static bool range_place(const struct range *range, int64_t at, int64_t *out)
+{
+	return !__builtin_mul_overflow(at, range->step, out) && !__builtin_add_overflow(range->start, *out, out);
+}
+
+static bool slice_range(struct render *r, const struct range *of, int64_t start, int64_t stop, int64_t count,
+                        int64_t step, struct value *out)
+{
+	struct range *range = render_alloc(r, sizeof *range);
+	if (!range)
+		return false;
+	range->n_items = (size_t)count;
+	if (!range_place(of, start, &range->start) || !range_place(of, stop, &range->stop) ||
+	    __builtin_mul_overflow(of->step, step, &range->step))
+		return render_overflow(r);
+	*out = (struct value){.kind = VALUE_RANGE, .range = range};
+	return true;
+}
+
 bool value_slice(struct render *r, const struct value *object, const struct value bounds[3], struct value *out)
 {
 	size_t length;
@@ -310,11 +330,5 @@ bool value_slice(struct render *r, const struct value *object, const struct valu
 		return slice_string(r, object, start, count, step, out);
 	if (is_list)
 		return slice_list(r, object, start, count, step, out);
-	struct range *range = render_alloc(r, sizeof *range);
-	if (!range)
-		return false;
-	int64_t own = object->range->step, first = object->range->start;
-	*range = (struct range){first + start * own, first + stop * own, own * step, (size_t)count};
-	*out = (struct value){.kind = VALUE_RANGE, .range = range};
-	return true;
+	return slice_range(r, object->range, start, stop, count, step, out);
 }

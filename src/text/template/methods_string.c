@@ -236,11 +236,11 @@ static bool pad(struct render *r, const struct call *call, char align, struct va
 		return false;
 	if (fill && string_chars(fill) != 1)
 		return render_fail(r, "TypeError", "The fill character must be exactly one character long");
-	int64_t missing = width - string_chars(s);
+	int64_t missing = pad_missing(s, width);
 	int64_t left = align == '>' ? missing : align == '<' ? 0 : missing / 2 + (missing & width & 1);
-	builder_pad(&b, fill, missing > 0 ? left : 0);
+	builder_pad(&b, fill, left);
 	builder_add_string(&b, s, 0, s->n_bytes);
-	builder_pad(&b, fill, missing > 0 ? missing - left : 0);
+	builder_pad(&b, fill, missing - left);
 	return builder_finish(&b, out);
 }
 
@@ -268,7 +268,7 @@ static bool method_zfill(struct render *r, const struct call *call, struct value
 		return false;
 	size_t sign = s->n_bytes && (s->bytes[0] == '+' || s->bytes[0] == '-') ? 1 : 0;
 	builder_add_string(&b, s, 0, sign);
-	builder_pad(&b, &zero, width - string_chars(s));
+	builder_pad(&b, &zero, pad_missing(s, width));
 	builder_add_string(&b, s, sign, s->n_bytes);
 	return builder_finish(&b, out);
 }

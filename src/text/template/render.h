@@ -54,6 +54,10 @@ struct render {
 /* Fails with an exception as Python would name it, and the line. Returns false. */
 bool render_fail(struct render *r, const char *type, const char *format, ...) PRINTF_LIKE(3, 4);
 bool render_limit(struct render *r, const char *what, uint64_t limit); /* "steps" */
+static inline bool render_overflow(struct render *r)
+{
+	return render_fail(r, "OverflowError", "integers beyond 64 bits are not supported");
+}
 
 /* n steps are taken; false when there are none left. */
 static inline bool render_step(struct render *r, uint64_t n)

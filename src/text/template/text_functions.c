@@ -165,8 +165,7 @@ void builder_pad(struct builder *b, const struct string *fill, int64_t count)
 bool string_center(struct render *r, struct string *s, int64_t width, struct value *out)
 {
 	struct builder b = {.r = r};
-	int64_t margin = width - string_chars(s);
-	int64_t left = margin > 0 ? margin / 2 + (margin & width & 1) : 0;
+	int64_t margin = pad_missing(s, width), left = margin / 2 + (margin & width & 1);
 	builder_pad(&b, NULL, left);
 	builder_add_string(&b, s, 0, s->n_bytes);
 	builder_pad(&b, NULL, margin - left);

@@ -436,7 +436,7 @@ static bool range_items(struct render *r, const struct range *range, struct list
 {
 	struct list *list = list_new(r, range->n_items);
 	for (size_t i = 0; list && i < range->n_items; i++)
-		list->items[i] = value_int(range->start + (int64_t)i * range->step);
+		list->items[i] = value_int(range_at(range, i));
 	*out = list;
 	return list != NULL;
 }

@@ -109,6 +109,12 @@ struct range {
 	size_t n_items;
 };
 
+/* An item of it: all fit, but not each product on the way. */
+static inline int64_t range_at(const struct range *range, size_t i)
+{
+	return (int64_t)((uint64_t)range->start + (uint64_t)i * (uint64_t)range->step);
+}
+
 /* Generators are lazy in Python: nothing happens before the first item is asked for. */
 struct iterator {
 	struct value source;
