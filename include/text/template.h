@@ -47,7 +47,7 @@ struct template_constant {
 
 /* What a rendering may use; 0 is the default in brackets. Each has an error of its own. */
 struct template_limits {
-	uint64_t max_steps;      /* nodes evaluated, and 64 bytes or 8 items copied (50 million) */
+	uint64_t max_steps;      /* nodes evaluated, values compared, and 64 bytes or 8 items copied (50 million) */
 	size_t max_output_bytes; /* (64 MiB) */
 	size_t max_memory_bytes; /* of all values made on the way (512 MiB) */
 	int max_depth; /* nested evaluations: a call of a macro takes some five (500). All take 160 KiB of stack */

@@ -372,6 +372,87 @@ static void check_text(const char *source, const char *text)
 	json_destroy(json);
 }
 
+/* What is long to do takes steps: `k` is 64 bytes of a's, `s` some 192,000 of them, `big` 30,000 numbers. */
+static void check_steps(const char *source)
+{
+	static const char setup[] = "{% set k = 'aaaaaaaaaaaaaaaa' * 4 %}{% set s = k * 3000 %}{% set big = [1] * 30000 %}";
+	struct json *json = parse("{\"messages\":[]}");
+	struct template_input input = {.conversation = json, .limits.max_steps = 20000};
+	struct rendering rendering = {0};
+	struct error error = {0};
+	struct bytes whole = {0};
+	bytes_append_text(&whole, setup);
+	if (!render(whole.data, whole.n_bytes, &input, &rendering, &error))
+		fail_msg("%s", error.message);
+	rendering_free(&rendering);
+	bytes_append_text(&whole, source);
+	if (render(whole.data, whole.n_bytes, &input, &rendering, &error))
+		fail_msg("%s: rendered", source);
+	if (error.code != ERROR_TEMPLATE || !strstr(error.message, "20000 steps"))
+		fail_msg("%s: %s", source, error.message);
+	bytes_free(&whole);
+	json_destroy(json);
+}
+
+static void check_steps_of_names(void)
+{
+	struct bytes source = {0};
+	bytes_append_text(&source, "{% for i in [1] %}");
+	for (int i = 0; i < 500; i++)
+		bytes_append_format(&source, "{%% set a%d = 1 %%}", i);
+	bytes_append_text(&source, "{{ a499 }}{% endfor %}");
+	check_steps(source.data);
+	bytes_free(&source);
+}
+
+static void test_steps(void **state)
+{
+	(void)state;
+	static const char *const sources[] = {
+	    /* items compared, added, tested */
+	    "{{ (['nan'|float] * 1000)|unique|list|length }}",
+	    "{{ 2 in big }}",
+	    "{{ big.count(2) }}",
+	    "{{ big.index(2) }}",
+	    "{{ big == big }}",
+	    "{{ big < big }}",
+	    "{{ big|sum }}",
+	    "{{ big|map('default')|list|length }}",
+	    "{{ big|select('none')|list|length }}",
+	    "{{ {1: 2}[big] }}{% set t = (1,) * 30000 %}{% for i in range(9) %}{{ {1: 2}[t] }}{% endfor %}",
+	    /* texts compared, and looked up */
+	    "{% set b = s ~ 'b' %}{% set c = s ~ 'c' %}{% for i in range(9) %}{{ b < c }}{% endfor %}",
+	    "{% set b = s ~ 'b' %}{% set c = s ~ 'c' %}{% for i in range(9) %}{{ b == c }}{% endfor %}",
+	    "{{ s.startswith(('b',) * 20000) }}",
+	    "{% for i in range(9) %}{{ s.removesuffix(s) }}{% endfor %}",
+	    "{% for i in range(9) %}{{ {s: 1}[s] }}{% endfor %}",
+	    "{% for i in range(9) %}{{ {s: 1}|attr(s) }}{% endfor %}",
+	    "{% for i in range(9) %}{{ dict(a=1, b=2, c=3, d=4, e=5, f=6, g=7, h=8, i=9, j=0).get(s) }}{% endfor %}",
+	    "{% for i in range(9) %}{{ [1]|map(attribute=s)|list|length }}{% endfor %}",
+	    "{% set f = '%(' ~ s ~ ')s' %}{% for i in range(9) %}{{ f % {s: ''} }}{% endfor %}",
+	    /* texts searched */
+	    "{% for i in range(9) %}{{ 'x'.strip(s) }}{% endfor %}",
+	    "{{ (k * 240).rsplit(k * 120 ~ 'b')|length }}",
+	    "{{ (k * 240).rpartition(k * 120 ~ 'b')|length }}",
+	    "{{ s.count('a') }}",
+	    "{{ s.find('b' ~ k) }}{{ s.find('b' ~ k) }}",
+	    "{{ 'b' ~ k in s }}{{ 'b' ~ k in s }}",
+	    "{{ s.replace('b' ~ k, '')|length }}",
+	    /* texts read */
+	    "{% set b = ' ' * 9000 %}{% for i in range(99) %}{{ b|int }}{% endfor %}",
+	    "{% set b = ' ' * 9000 %}{% for i in range(99) %}{{ b|float }}{% endfor %}",
+	    "{{ (s|urlencode)[:0] }}",
+	    "{{ (s|e)[:0] }}",
+	    "{{ s.replace('', '')[:0] }}",
+	    "{{ strftime_now(s)|length }}",
+	    "{{ ([s]|string)[:0] }}",
+	    "{{ s|tojson|length }}",
+	};
+	for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
+		check_steps(sources[i]);
+	check_steps_of_names();
+}
+
 /* Where a sum or a product on the way would pass 64 bits. */
 static void test_large_integers(void **state)
 {
@@ -647,6 +728,7 @@ int main(void)
 	    cmocka_unit_test(test_origins),
 	    cmocka_unit_test(test_known_roles),
 	    cmocka_unit_test(test_limits),
+	    cmocka_unit_test(test_steps),
 	    cmocka_unit_test(test_large_integers),
 	    cmocka_unit_test(test_hostile_sources),
 	    cmocka_unit_test(test_long_chains),

@@ -225,7 +225,7 @@ bool attribute_path(struct render *r, const struct value *item, const struct val
 		size_t end = dot ? (size_t)(dot - s->bytes) : s->n_bytes;
 		struct value key, object = *out;
 		bool too_large = false;
-		if (!string_slice(r, s, at, end, &key))
+		if (!render_step(r, 1 + (end - at) / 64) || !string_slice(r, s, at, end, &key))
 			return false;
 		if (all_digits(s->bytes + at, end - at)) {
 			key = value_int(0);

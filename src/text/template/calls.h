@@ -92,6 +92,9 @@ bool string_escape(struct render *r, const struct string *s, struct value *out);
 bool string_reverse(struct render *r, const struct string *s, struct value *out);
 /* The first place of `part` in bytes [from, end), or SIZE_MAX. */
 size_t string_find(const struct string *s, const struct string *part, size_t from, size_t end);
+size_t string_find_last(const struct string *s, const struct string *part, size_t from, size_t end);
+/* The steps for one search through all of s, or for several that do not overlap. */
+bool search_steps(struct render *r, const struct string *s, const struct string *part, bool last);
 enum { STRIP_LEFT = 1, STRIP_RIGHT = 2 };
 /* int(text, base) and float(text); false: not a number (the rendering goes on). */
 bool text_to_int(const char *text, size_t n_bytes, int base, int64_t *out, bool *too_large);

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "text/template/render.h"
+#include "text/template/calls.h"
 
 static bool lists_equal(struct render *r, const struct list *a, const struct list *b, bool *out)
 {
@@ -47,6 +47,15 @@ static bool same_object(const struct value *a, const struct value *b)
 	return a->list == b->list;
 }
 
+static bool strings_equal(struct render *r, const struct string *a, const struct string *b, bool *out)
+{
+	bool same_length = a->n_bytes == b->n_bytes;
+	if (same_length && !render_step(r, a->n_bytes / 64))
+		return false;
+	*out = same_length && memcmp(a->bytes, b->bytes, a->n_bytes) == 0;
+	return true;
+}
+
 static bool equal_of_kind(struct render *r, const struct value *a, const struct value *b, bool *out)
 {
 	switch (a->kind) {
@@ -57,9 +66,7 @@ static bool equal_of_kind(struct render *r, const struct value *a, const struct 
 		return true;
 	case VALUE_STRING:
 	case VALUE_BIG:
-		*out = a->string->n_bytes == b->string->n_bytes &&
-		       memcmp(a->string->bytes, b->string->bytes, a->string->n_bytes) == 0;
-		return render_step(r, *out ? a->string->n_bytes / 64 : 0);
+		return strings_equal(r, a->string, b->string, out);
 	case VALUE_LIST:
 	case VALUE_TUPLE:
 		return lists_equal(r, a->list, b->list, out);
@@ -77,24 +84,29 @@ static bool equal_of_kind(struct render *r, const struct value *a, const struct 
 bool value_equal(struct render *r, const struct value *a, const struct value *b, bool *out)
 {
 	*out = false;
+	if (!render_step(r, 1))
+		return false;
 	if (value_is_number(a) && value_is_number(b)) {
 		*out = numbers_equal(a, b);
 		return true;
 	}
 	if (a->kind != b->kind)
 		return true;
-	if (!render_step(r, 1) || !render_enter(r))
+	if (!render_enter(r))
 		return false;
 	bool ok = equal_of_kind(r, a, b, out);
 	render_leave(r);
 	return ok;
 }
 
-static int compare_strings(const struct string *a, const struct string *b)
+static bool strings_less(struct render *r, const struct string *a, const struct string *b, bool *out)
 {
 	size_t n = a->n_bytes < b->n_bytes ? a->n_bytes : b->n_bytes;
+	if (!render_step(r, n / 64))
+		return false;
 	int order = memcmp(a->bytes, b->bytes, n); /* UTF-8 sorts as its characters do */
-	return order ? order : (a->n_bytes > b->n_bytes) - (a->n_bytes < b->n_bytes);
+	*out = order ? order < 0 : a->n_bytes < b->n_bytes;
+	return true;
 }
 
 static bool lists_less(struct render *r, const struct list *a, const struct list *b, const char *op, bool *out)
@@ -114,6 +126,8 @@ bool value_less(struct render *r, const struct value *a, const struct value *b, 
 {
 	int64_t x, y;
 	*out = false;
+	if (!render_step(r, 1))
+		return false;
 	if (a->kind == VALUE_UNDEFINED || b->kind == VALUE_UNDEFINED)
 		return value_undefined_fail(r, a->kind == VALUE_UNDEFINED ? a : b);
 	if (value_integral(a, &x) && value_integral(b, &y)) {
@@ -124,12 +138,10 @@ bool value_less(struct render *r, const struct value *a, const struct value *b, 
 		*out = value_as_double(a) < value_as_double(b);
 		return true;
 	}
-	if (a->kind == VALUE_STRING && b->kind == VALUE_STRING) {
-		*out = compare_strings(a->string, b->string) < 0;
-		return render_step(r, 1);
-	}
+	if (a->kind == VALUE_STRING && b->kind == VALUE_STRING)
+		return strings_less(r, a->string, b->string, out);
 	if ((a->kind == VALUE_LIST || a->kind == VALUE_TUPLE) && a->kind == b->kind) {
-		if (!render_step(r, 1) || !render_enter(r))
+		if (!render_enter(r))
 			return false;
 		bool ok = lists_less(r, a->list, b->list, op, out);
 		render_leave(r);
@@ -158,9 +170,10 @@ bool value_contains(struct render *r, const struct value *container, const struc
 		if (item->kind != VALUE_STRING)
 			return render_fail(r, "TypeError", "'in <string>' requires string as left operand, not %s",
 			                   value_type_name(item));
-		*out = item->string->n_bytes == 0 || memmem(container->string->bytes, container->string->n_bytes,
-		                                            item->string->bytes, item->string->n_bytes) != NULL;
-		return render_step(r, container->string->n_bytes / 64);
+		if (!search_steps(r, container->string, item->string, false))
+			return false;
+		*out = string_find(container->string, item->string, 0, container->string->n_bytes) != SIZE_MAX;
+		return true;
 	case VALUE_DICT:
 		if (!dict_find(r, container->dict, item, &found))
 			return false;

@@ -17,16 +17,28 @@ struct scope *scope_new(struct render *r, struct scope *parent)
 	return scope;
 }
 
+/* NULL: it is not set there. */
+static struct binding *find_binding(const struct scope *scope, uint32_t name)
+{
+	for (size_t i = 0; i < scope->n_bindings; i++)
+		if (scope->bindings[i].name == name)
+			return &scope->bindings[i];
+	return NULL;
+}
+
 bool render_lookup(struct render *r, uint32_t name, struct value *out)
 {
+	size_t n_passed = 0;
 	for (const struct scope *scope = r->scope; scope; scope = scope->parent) {
-		for (size_t i = 0; i < scope->n_bindings; i++) {
-			if (scope->bindings[i].name == name) {
-				*out = scope->bindings[i].value;
-				return true;
-			}
+		const struct binding *found = find_binding(scope, name);
+		if (found) {
+			*out = found->value;
+			return render_step(r, (n_passed + (size_t)(found - scope->bindings)) / 8);
 		}
+		n_passed += 1 + scope->n_bindings;
 	}
+	if (!render_step(r, n_passed / 8))
+		return false;
 	*out = r->root[name];
 	if (out->kind != VALUE_MISSING)
 		return true;
@@ -48,11 +60,12 @@ bool render_assign(struct render *r, uint32_t name, const struct value *value)
 		r->root[name] = *value;
 		return true;
 	}
-	for (size_t i = 0; i < scope->n_bindings; i++) {
-		if (scope->bindings[i].name == name) {
-			scope->bindings[i].value = *value;
-			return true;
-		}
+	struct binding *found = find_binding(scope, name);
+	if (!render_step(r, scope->n_bindings / 8))
+		return false;
+	if (found) {
+		found->value = *value;
+		return true;
 	}
 	if (scope->n_bindings == scope->capacity) {
 		size_t capacity = scope->capacity ? scope->capacity * 2 : 4;
@@ -140,7 +153,7 @@ static bool check_keywords(struct render *r, const struct arguments *arguments)
 {
 	for (size_t i = 0; i < arguments->n_keywords; i++) {
 		const struct value *name = &arguments->keywords[i].name;
-		if (!render_step(r, arguments->n_keywords / 8))
+		if (!render_step(r, arguments->n_keywords / 8 * (1 + name->string->n_bytes / 64)))
 			return false;
 		for (size_t j = 0; j < i; j++)
 			if (same_name(&arguments->keywords[j].name, name))

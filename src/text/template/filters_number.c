@@ -214,6 +214,8 @@ static bool filter_int(struct render *r, const struct call *call, struct value *
 		return value_undefined_fail(r, input);
 	if (input->kind == VALUE_STRING) {
 		const struct string *s = input->string;
+		if (!render_step(r, s->n_bytes / 16))
+			return false;
 		bool known = base == 0 || (base >= 2 && base <= 36);
 		if (known && text_to_int(s->bytes, s->n_bytes, (int)base, &integer, &too_large))
 			*out = value_int(integer);
@@ -242,19 +244,20 @@ static bool filter_int(struct render *r, const struct call *call, struct value *
 static bool filter_float(struct render *r, const struct call *call, struct value *out)
 {
 	const struct value *input = &call->input;
+	bool is_text = input->kind == VALUE_STRING || input->kind == VALUE_BIG;
 	double number;
 	if (input->kind == VALUE_UNDEFINED)
 		return value_undefined_fail(r, input);
+	if (is_text && !render_step(r, input->string->n_bytes / 16))
+		return false;
 	if (value_is_number(input))
 		*out = value_float(value_as_double(input));
-	else if ((input->kind == VALUE_STRING || input->kind == VALUE_BIG) &&
-	         text_to_float(input->string->bytes, input->string->n_bytes, &number))
+	else if (is_text && text_to_float(input->string->bytes, input->string->n_bytes, &number))
 		*out = value_float(number);
 	else
 		*out = slot_given(call, 0) ? call->slot[0] : value_float(0);
 	out->from_data |=
 	    input->from_data || (input->kind == VALUE_STRING && (input->string->from_data || input->string->marks));
-	(void)r;
 	return true;
 }
 

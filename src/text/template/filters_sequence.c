@@ -163,7 +163,7 @@ static bool map_items(struct render *r, const struct call *call, struct list **o
 	const struct row *row = row_by_name(r, &call->arguments->positional[0], true);
 	struct arguments rest = rest_of(call->arguments, 1);
 	for (size_t i = 0; i < items->n_items; i++)
-		if (!row || !call_row(r, row, &items->items[i], &rest, &(*out)->items[i]))
+		if (!row || !render_step(r, 1) || !call_row(r, row, &items->items[i], &rest, &(*out)->items[i]))
 			return false;
 	return row != NULL;
 }
@@ -194,7 +194,7 @@ static bool select_items(struct render *r, const struct call *call, bool by_attr
 		struct value subject = items->items[i], truth;
 		if (by_attribute && !attribute_path(r, &items->items[i], &arguments->positional[0], &subject))
 			return false;
-		if (row && !call_row(r, row, &subject, &rest, &truth))
+		if (row && (!render_step(r, 1) || !call_row(r, row, &subject, &rest, &truth)))
 			return false;
 		if (value_true(row ? &truth : &subject) == wanted)
 			(*out)->items[(*out)->n_items++] = items->items[i];
@@ -496,7 +496,8 @@ static bool filter_sum(struct render *r, const struct call *call, struct value *
 		return false;
 	for (size_t i = 0; i < items->n_items; i++) {
 		struct value item, next;
-		if (!attribute_path(r, &items->items[i], &call->slot[0], &item) || !eval_binary(r, OP_ADD, &sum, &item, &next))
+		if (!render_step(r, 1) || !attribute_path(r, &items->items[i], &call->slot[0], &item) ||
+		    !eval_binary(r, OP_ADD, &sum, &item, &next))
 			return false;
 		sum = next;
 	}

@@ -200,6 +200,8 @@ static bool filter_format(struct render *r, const struct call *call, struct valu
 
 static void add_quoted(struct builder *b, const struct string *s, bool query)
 {
+	if (!render_step(b->r, s->n_bytes / 8))
+		b->failed = true;
 	for (size_t i = 0; i < s->n_bytes; i++) {
 		unsigned char c = (unsigned char)s->bytes[i];
 		bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||

@@ -47,7 +47,9 @@ static bool take_key(struct percent *p, struct value *out)
 		return render_fail(p->r, "ValueError", "incomplete format key");
 	if (p->arguments->kind != VALUE_DICT)
 		return fail_format(p, "format requires a mapping");
-	const struct value *found = dict_find_text(p->arguments->dict, s->bytes + start, p->at - 1 - start);
+	const struct value *found;
+	if (!dict_find_text(p->r, p->arguments->dict, s->bytes + start, p->at - 1 - start, &found))
+		return false;
 	if (!found)
 		return render_fail(p->r, "KeyError", "'%.*s'", (int)(p->at - 1 - start > 80 ? 80 : p->at - 1 - start),
 		                   s->bytes + start);
@@ -231,6 +233,8 @@ bool format_time(struct render *r, const struct string *format, struct value *ou
 	for (size_t at = 0; at < format->n_bytes && !b.failed;) {
 		size_t n = format->bytes[at] == '%' ? directive_length(format, at) : 0;
 		char pattern[16] = "", text[128] = "";
+		if (!render_step(r, 1))
+			return false;
 		if (n == 0 || n >= sizeof pattern) {
 			builder_add_string(&b, format, at, at + 1);
 			at++;

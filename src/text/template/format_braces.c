@@ -50,6 +50,8 @@ static bool first_value(struct braces *f, const char *name, size_t n, struct val
 		*out = f->arguments->positional[index];
 		return true;
 	}
+	if (!render_step(f->r, f->arguments->n_keywords / 8 * (1 + n / 64)))
+		return false;
 	for (size_t i = 0; i < f->arguments->n_keywords; i++) {
 		if (value_is_text(&f->arguments->keywords[i].name, name, n)) {
 			*out = f->arguments->keywords[i].value;

@@ -18,6 +18,11 @@ struct dump {
 
 static void dump_value(struct dump *d, const struct value *value);
 
+static void fail(struct dump *d)
+{
+	d->out.failed = true;
+}
+
 static void add(struct dump *d, const char *text, bool from_data)
 {
 	builder_add(&d->out, text, strlen(text), from_data);
@@ -41,6 +46,10 @@ static void dump_string(struct dump *d, const struct string *s)
 {
 	size_t done = 0, length;
 	bool whole = s->from_data && !s->marks;
+	if (!render_step(d->out.r, s->n_bytes / 32)) {
+		fail(d);
+		return;
+	}
 	add(d, "\"", whole);
 	for (size_t at = 0; at < s->n_bytes; at += length) {
 		uint32_t code = (unsigned char)s->bytes[at];
@@ -83,16 +92,13 @@ static bool scalar_text(const struct value *value, char text[64])
 	return true;
 }
 
-static void fail(struct dump *d)
-{
-	d->out.failed = true;
-}
-
 static void new_line(struct dump *d, bool from_data)
 {
 	if (!d->indent)
 		return;
 	add(d, "\n", from_data);
+	if (!render_step(d->out.r, (uint64_t)d->depth / 8))
+		fail(d);
 	for (int i = 0; i < d->depth && !d->out.failed; i++)
 		builder_add(&d->out, d->indent->bytes, d->indent->n_bytes, from_data);
 }

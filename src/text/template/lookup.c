@@ -108,7 +108,8 @@ static bool own_attribute(struct render *r, const struct value *object, const st
 	case VALUE_MACRO:
 		return macro_attribute(r, object->macro, name, out);
 	case VALUE_NAMESPACE:
-		found = dict_find_text(object->namespace->members, name->bytes, name->n_bytes);
+		if (!dict_find_text(r, object->namespace->members, name->bytes, name->n_bytes, &found))
+			return false;
 		if (found)
 			*out = *found;
 		return true;
@@ -147,7 +148,9 @@ bool value_attribute(struct render *r, const struct value *object, const struct 
 	if (out->kind != VALUE_MISSING)
 		return true;
 	if (object->kind == VALUE_DICT) {
-		const struct value *found = dict_find_text(object->dict, text->bytes, text->n_bytes);
+		const struct value *found;
+		if (!dict_find_text(r, object->dict, text->bytes, text->n_bytes, &found))
+			return false;
 		if (found) {
 			*out = *found;
 			return true;
@@ -190,6 +193,8 @@ static bool find_item(struct render *r, const struct value *object, const struct
 	case VALUE_UNDEFINED:
 		return value_undefined_fail(r, object);
 	case VALUE_DICT:
+		if (key->kind == VALUE_TUPLE && !render_step(r, key->list->n_items / 8))
+			return false;
 		if (!value_hashable(key))
 			return true; /* a TypeError, which becomes undefined */
 		if (!dict_find(r, object->dict, key, &member))

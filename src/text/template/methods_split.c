@@ -90,18 +90,11 @@ static bool rsplit_space(struct pieces *p, const struct string *s, int64_t max)
 
 static bool rsplit_text(struct pieces *p, const struct string *s, const struct string *by, int64_t max)
 {
-	size_t end = s->n_bytes;
-	while (max-- != 0 && end >= by->n_bytes) {
-		size_t at = end - by->n_bytes + 1;
-		bool found = false;
-		while (at-- > 0)
-			if ((found = memcmp(s->bytes + at, by->bytes, by->n_bytes) == 0))
-				break;
-		if (!found)
-			break;
-		if (!add_piece(p, s, at + by->n_bytes, end))
+	size_t end = s->n_bytes, found;
+	while (max-- != 0 && (found = string_find_last(s, by, 0, end)) != SIZE_MAX) {
+		if (!add_piece(p, s, found + by->n_bytes, end))
 			return false;
-		end = at;
+		end = found;
 	}
 	return add_piece(p, s, 0, end);
 }
@@ -122,7 +115,7 @@ static bool split(struct render *r, const struct call *call, bool right, struct 
 	struct string *by = NULL;
 	int64_t max = -1;
 	if (!p.list || (call->slot[0].kind != VALUE_NONE && !slot_string(r, call, 0, &by)) || !slot_int(r, call, 1, &max) ||
-	    !render_step(r, s->n_bytes / 32))
+	    !(by ? search_steps(r, s, by, right) : render_step(r, s->n_bytes / 32)))
 		return false;
 	if (by && by->n_bytes == 0)
 		return render_fail(r, "ValueError", "empty separator");
@@ -149,24 +142,16 @@ static bool method_rsplit(struct render *r, const struct call *call, struct valu
 	return split(r, call, true, out);
 }
 
-static size_t find_last(const struct string *s, const struct string *part)
-{
-	for (size_t at = part->n_bytes > s->n_bytes ? 0 : s->n_bytes - part->n_bytes + 1; at-- > 0;)
-		if (memcmp(s->bytes + at, part->bytes, part->n_bytes) == 0)
-			return at;
-	return SIZE_MAX;
-}
-
 /* What stands before, the separator, what stands behind; all before it when it is not there (all behind, from the right). */
 static bool partition(struct render *r, const struct call *call, bool right, struct value *out)
 {
 	struct string *s = call->input.string, *by = NULL;
 	struct list *parts = list_new(r, 3);
-	if (!parts || !slot_string(r, call, 0, &by) || !render_step(r, s->n_bytes / 32))
+	if (!parts || !slot_string(r, call, 0, &by) || !search_steps(r, s, by, right))
 		return false;
 	if (by->n_bytes == 0)
 		return render_fail(r, "ValueError", "empty separator");
-	size_t at = right ? find_last(s, by) : string_find(s, by, 0, s->n_bytes);
+	size_t at = right ? string_find_last(s, by, 0, s->n_bytes) : string_find(s, by, 0, s->n_bytes);
 	size_t cut[4] = {0, at, at + by->n_bytes, s->n_bytes};
 	if (at == SIZE_MAX)
 		cut[1] = cut[2] = right ? 0 : s->n_bytes;
@@ -194,10 +179,12 @@ static bool every(struct render *r, const struct call *call, bool (*is)(uint32_t
 	const struct string *s = call->input.string;
 	bool all = s->n_bytes > 0;
 	size_t length;
+	if (!render_step(r, s->n_bytes / 16))
+		return false;
 	for (size_t at = 0; all && at < s->n_bytes; at += length)
 		all = is(char_decode(s->bytes + at, &length));
 	*out = value_bool(all);
-	return render_step(r, s->n_bytes / 16);
+	return true;
 }
 
 static bool is_alnum(uint32_t code)
@@ -266,6 +253,8 @@ static bool method_istitle(struct render *r, const struct call *call, struct val
 	const struct string *s = call->input.string;
 	bool inside = false, any = false, ok = true;
 	size_t length;
+	if (!render_step(r, s->n_bytes / 16))
+		return false;
 	for (size_t at = 0; ok && at < s->n_bytes; at += length) {
 		uint32_t code = char_decode(s->bytes + at, &length);
 		bool upper = char_is_upper(code), lower = char_is_lower(code);
@@ -274,7 +263,7 @@ static bool method_istitle(struct render *r, const struct call *call, struct val
 		any |= inside;
 	}
 	*out = value_bool(ok && any);
-	return render_step(r, s->n_bytes / 16);
+	return true;
 }
 
 const struct row string_more_methods[] = {

@@ -105,16 +105,6 @@ static int64_t chars_before(const struct string *s, size_t offset)
 	return string_chars(&head);
 }
 
-static size_t find_last(const struct string *s, const struct string *part, size_t from, size_t to)
-{
-	if (part->n_bytes > to - from)
-		return SIZE_MAX;
-	for (size_t at = to - part->n_bytes + 1; at-- > from;)
-		if (memcmp(s->bytes + at, part->bytes, part->n_bytes) == 0)
-			return at;
-	return SIZE_MAX;
-}
-
 static bool find_part(struct render *r, const struct call *call, bool last, bool must, struct value *out)
 {
 	struct string *part = NULL, *s = self_of(call);
@@ -122,9 +112,9 @@ static bool find_part(struct render *r, const struct call *call, bool last, bool
 	bool empty;
 	if (!slot_string(r, call, 0, &part) || !slot_range(r, call, 1, &from, &to, &empty))
 		return false;
-	if (last && !render_step(r, (to - from) / 64 * (1 + part->n_bytes / 64)))
+	if (!search_steps(r, s, part, last))
 		return false;
-	found = empty ? SIZE_MAX : last ? find_last(s, part, from, to) : string_find(s, part, from, to);
+	found = empty ? SIZE_MAX : last ? string_find_last(s, part, from, to) : string_find(s, part, from, to);
 	if (found == SIZE_MAX && must)
 		return render_fail(r, "ValueError", "substring not found");
 	*out = value_int(found == SIZE_MAX ? -1 : chars_before(s, found));
@@ -157,12 +147,16 @@ static bool method_count(struct render *r, const struct call *call, struct value
 	size_t from, to, found;
 	bool empty;
 	int64_t n = 0;
-	if (!slot_string(r, call, 0, &part) || !slot_range(r, call, 1, &from, &to, &empty))
+	if (!slot_string(r, call, 0, &part) || !slot_range(r, call, 1, &from, &to, &empty) ||
+	    !search_steps(r, s, part, false))
 		return false;
 	if (!empty && part->n_bytes == 0)
 		n = chars_before(s, to) - chars_before(s, from) + 1;
-	for (; !empty && part->n_bytes && (found = string_find(s, part, from, to)) != SIZE_MAX; n++)
+	for (; !empty && part->n_bytes && (found = string_find(s, part, from, to)) != SIZE_MAX; n++) {
+		if (!render_step(r, 1))
+			return false;
 		from = found + part->n_bytes;
+	}
 	*out = value_int(n);
 	return true;
 }
@@ -190,6 +184,8 @@ static bool test_affix(struct render *r, const struct call *call, bool end, stru
 		if (list->items[i].kind != VALUE_STRING)
 			return render_fail(r, "TypeError", "tuple for %s must only contain str, not %s", call->row->name,
 			                   value_type_name(&list->items[i]));
+		if (!render_step(r, 1 + list->items[i].string->n_bytes / 64))
+			return false;
 		found = !empty && affix_is(self_of(call), list->items[i].string, from, to, end);
 	}
 	*out = value_bool(found);
@@ -209,7 +205,7 @@ static bool method_endswith(struct render *r, const struct call *call, struct va
 static bool remove_affix(struct render *r, const struct call *call, bool end, struct value *out)
 {
 	struct string *affix = NULL, *s = self_of(call);
-	if (!slot_string(r, call, 0, &affix))
+	if (!slot_string(r, call, 0, &affix) || !render_step(r, affix->n_bytes / 64))
 		return false;
 	size_t n = affix_is(s, affix, 0, s->n_bytes, end) ? affix->n_bytes : 0;
 	return string_slice(r, s, end ? 0 : n, end ? s->n_bytes - n : s->n_bytes, out);

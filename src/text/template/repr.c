@@ -94,6 +94,8 @@ static void write_string_repr(struct builder *b, const struct string *s)
 	char quote = single && !twice ? '"' : '\'';
 	bool whole = s->from_data && !s->marks;
 	size_t done = 0, length;
+	if (!render_step(b->r, s->n_bytes / 16))
+		b->failed = true;
 	builder_add(b, &quote, 1, whole);
 	for (size_t at = 0; at < s->n_bytes; at += length) {
 		uint32_t code = char_decode(s->bytes + at, &length);

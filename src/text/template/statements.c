@@ -283,11 +283,20 @@ static bool bind_special(struct render *r, const struct macro *macro, const stru
 	return render_assign(r, NAME_VARARGS, &value);
 }
 
+/* Each parameter is looked for among the keywords, and each keyword among the parameters. */
+static size_t count_nodes(const struct node *list)
+{
+	size_t n = 0;
+	for (; list; list = list->next)
+		n++;
+	return n;
+}
+
 bool macro_call(struct render *r, const struct macro *macro, const struct arguments *arguments, struct value *out)
 {
 	struct scope *before = r->scope;
 	size_t n_parameters = 0;
-	if (!render_enter(r))
+	if (!render_step(r, count_nodes(macro->node->list) * (1 + arguments->n_keywords) / 8) || !render_enter(r))
 		return false;
 	r->scope = scope_new(r, macro->scope);
 	bool ok = r->scope && bind_parameters(r, macro, arguments, &n_parameters) &&

@@ -15,14 +15,36 @@ size_t string_find(const struct string *s, const struct string *part, size_t fro
 	return found ? (size_t)(found - s->bytes) : SIZE_MAX;
 }
 
+size_t string_find_last(const struct string *s, const struct string *part, size_t from, size_t end)
+{
+	if (from > end || part->n_bytes > end - from)
+		return SIZE_MAX;
+	for (size_t at = end - part->n_bytes + 1; at-- > from;)
+		if (memcmp(s->bytes + at, part->bytes, part->n_bytes) == 0)
+			return at;
+	return SIZE_MAX;
+}
+
+bool search_steps(struct render *r, const struct string *s, const struct string *part, bool last)
+{
+	/* From the front memmem compares up to 256 bytes at each place before it takes linear time. */
+	size_t n = part->n_bytes, n_places = n < s->n_bytes ? s->n_bytes - n : 0;
+	if (last)
+		return render_step(r, n_places / 16 * (1 + n / 64));
+	return render_step(r, s->n_bytes / 64 * (1 + (n < 256 ? n : 256) / 16));
+}
+
 /* ---- strip ---- */
 
-static bool in_set(const char *at, size_t length, const struct string *set)
+/* Whether the character at `at` goes: also not when there are no steps left. */
+static bool in_set(struct render *r, const char *at, size_t length, const struct string *set)
 {
 	if (!set) {
 		size_t n;
 		return char_is_python_space(char_decode(at, &n));
 	}
+	if (!render_step(r, 1 + set->n_bytes / 16))
+		return false;
 	for (size_t i = 0; i < set->n_bytes; i += char_length((unsigned char)set->bytes[i]))
 		if (set->n_bytes - i >= length && memcmp(set->bytes + i, at, length) == 0)
 			return true;
@@ -37,18 +59,17 @@ bool string_strip(struct render *r, struct string *s, const struct value *chars,
 		return render_fail(r, "TypeError", "strip arg must be None or str");
 	while ((sides & STRIP_LEFT) && start < end) {
 		size_t length = char_length((unsigned char)s->bytes[start]);
-		if (!in_set(s->bytes + start, length, set))
+		if (!in_set(r, s->bytes + start, length, set))
 			break;
 		start += length;
 	}
 	while ((sides & STRIP_RIGHT) && end > start) {
 		size_t last = char_before(s->bytes, end);
-		if (!in_set(s->bytes + last, end - last, set))
+		if (!in_set(r, s->bytes + last, end - last, set))
 			break;
 		end = last;
 	}
-	size_t work = (s->n_bytes - (end - start)) * (1 + (set ? set->n_bytes : 0));
-	return render_step(r, work / 16) && string_slice(r, s, start, end, out);
+	return !r->error->code && render_step(r, (s->n_bytes - (end - start)) / 16) && string_slice(r, s, start, end, out);
 }
 
 /* ---- replace ---- */
@@ -58,6 +79,8 @@ static bool replace_empty(struct render *r, const struct string *s, const struct
 {
 	struct builder b = {.r = r};
 	size_t at = 0;
+	if (!render_step(r, s->n_bytes / 8))
+		return false;
 	for (; at < s->n_bytes && count != 0 && !b.failed; count -= count > 0) {
 		size_t length = char_length((unsigned char)s->bytes[at]);
 		builder_add_string(&b, new, 0, new->n_bytes);
@@ -75,7 +98,7 @@ bool string_replace(struct render *r, const struct string *s, const struct strin
 {
 	struct builder b = {.r = r};
 	size_t done = 0, found;
-	if (!render_step(r, s->n_bytes / 64))
+	if (!search_steps(r, s, old, false))
 		return false;
 	if (old->n_bytes == 0)
 		return replace_empty(r, s, new, count, out);
@@ -117,10 +140,12 @@ static size_t line_end(const struct string *s, size_t at, size_t *next)
 bool string_splitlines(struct render *r, const struct string *s, bool keep_ends, struct list **out)
 {
 	size_t n = 0, next;
+	if (!render_step(r, s->n_bytes / 16))
+		return false;
 	for (size_t at = 0; at < s->n_bytes; at = next, n++)
 		line_end(s, at, &next);
 	struct list *lines = list_new(r, n);
-	if (!lines || !render_step(r, s->n_bytes / 16))
+	if (!lines)
 		return false;
 	n = 0;
 	for (size_t at = 0; at < s->n_bytes; at = next) {
@@ -180,6 +205,8 @@ bool string_escape(struct render *r, const struct string *s, struct value *out)
 	} escapes[] = {{'&', "&amp;"}, {'>', "&gt;"}, {'<', "&lt;"}, {'\'', "&#39;"}, {'"', "&#34;"}};
 	struct builder b = {.r = r};
 	size_t done = 0;
+	if (!render_step(r, s->n_bytes / 16))
+		return false;
 	for (size_t at = 0; at < s->n_bytes; at++) {
 		for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++) {
 			if (s->bytes[at] != escapes[i].byte)

@@ -191,11 +191,13 @@ bool value_hashable(const struct value *value)
 	return value->kind != VALUE_LIST && value->kind != VALUE_DICT && value->kind != VALUE_VIEW;
 }
 
-/* Equal values have equal hashes: 1, 1.0 and true are one key. */
-static uint64_t hash_of(const struct value *value)
+/* Equal values have equal hashes: 1, 1.0 and true are one key. 0 when there are no steps left. */
+static uint64_t hash_of(struct render *r, const struct value *value)
 {
 	double number;
 	uint64_t hash = value->kind;
+	if (!render_step(r, 1))
+		return 0;
 	switch (value->kind) {
 	case VALUE_STRING:
 	case VALUE_BIG:
@@ -207,7 +209,7 @@ static uint64_t hash_of(const struct value *value)
 		return hash_bytes(&number, sizeof number);
 	case VALUE_TUPLE:
 		for (size_t i = 0; i < value->list->n_items; i++)
-			hash = hash_mix(hash ^ hash_of(&value->list->items[i]));
+			hash = hash_mix(hash ^ hash_of(r, &value->list->items[i]));
 		return hash;
 	default:
 		return hash_mix(hash);
@@ -240,7 +242,7 @@ static bool build_index(struct render *r, struct dict *dict)
 	dict->index = render_array(r, size, sizeof *dict->index);
 	dict->index_size = size;
 	for (size_t i = 0; dict->index && i < dict->n_entries; i++) {
-		dict->entries[i].hash = hash_of(&dict->entries[i].key);
+		dict->entries[i].hash = hash_of(r, &dict->entries[i].key);
 		index_entry(dict, i);
 	}
 	return dict->index != NULL;
@@ -287,12 +289,23 @@ static bool fail_unhashable(struct render *r, const struct value *key)
 	return render_fail(r, "TypeError", "unhashable type: '%s'", value_type_name(key));
 }
 
+/* A key that can be hashed. What looking it up takes with its length is charged here, what it takes besides in hash_of and
+ * value_equal: a string is read once to hash it, or compared with the few keys of a dict without a table. */
+static bool check_key(struct render *r, const struct value *key)
+{
+	if (key->kind == VALUE_STRING || key->kind == VALUE_BIG)
+		return render_step(r, key->string->n_bytes / 32);
+	if (key->kind == VALUE_TUPLE && !render_step(r, key->list->n_items / 8))
+		return false;
+	return value_hashable(key) || fail_unhashable(r, key);
+}
+
 bool dict_set(struct render *r, struct dict *dict, const struct value *key, const struct value *value)
 {
-	if (!value_hashable(key))
-		return fail_unhashable(r, key);
+	if (!check_key(r, key))
+		return false;
 	/* A hash is needed only once there is a table. */
-	uint64_t hash = dict->index ? hash_of(key) : 0;
+	uint64_t hash = dict->index ? hash_of(r, key) : 0;
 	struct dict_entry *found = find_entry(r, dict, key, hash);
 	if (found) {
 		found->value = *value;
@@ -311,28 +324,19 @@ bool dict_set(struct render *r, struct dict *dict, const struct value *key, cons
 bool dict_find(struct render *r, const struct dict *dict, const struct value *key, const struct value **found)
 {
 	*found = NULL;
-	if (!value_hashable(key))
-		return fail_unhashable(r, key);
-	const struct dict_entry *entry = find_entry(r, dict, key, dict->index ? hash_of(key) : 0);
+	if (!check_key(r, key))
+		return false;
+	const struct dict_entry *entry = find_entry(r, dict, key, dict->index ? hash_of(r, key) : 0);
 	*found = entry ? &entry->value : NULL;
 	return !r->error->code;
 }
 
-const struct value *dict_find_text(const struct dict *dict, const char *bytes, size_t n_bytes)
+bool dict_find_text(struct render *r, const struct dict *dict, const char *bytes, size_t n_bytes,
+                    const struct value **found)
 {
-	if (!dict->index) {
-		for (size_t i = 0; i < dict->n_entries; i++)
-			if (value_is_text(&dict->entries[i].key, bytes, n_bytes))
-				return &dict->entries[i].value;
-		return NULL;
-	}
-	uint64_t hash = hash_bytes(bytes, n_bytes);
-	for (size_t at = hash & (dict->index_size - 1); dict->index[at]; at = (at + 1) & (dict->index_size - 1)) {
-		const struct dict_entry *entry = &dict->entries[dict->index[at] - 1];
-		if (entry->hash == hash && value_is_text(&entry->key, bytes, n_bytes))
-			return &entry->value;
-	}
-	return NULL;
+	struct string text = {.bytes = bytes, .n_bytes = n_bytes};
+	struct value key = {.kind = VALUE_STRING, .string = &text};
+	return dict_find(r, dict, &key, found);
 }
 
 /* ---- truth, length, items ---- */

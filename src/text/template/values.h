@@ -202,7 +202,8 @@ struct dict *dict_new(struct render *r, size_t capacity);
 bool dict_set(struct render *r, struct dict *dict, const struct value *key, const struct value *value);
 /* *found is NULL when absent; false: the key cannot be hashed (the rendering has failed). */
 bool dict_find(struct render *r, const struct dict *dict, const struct value *key, const struct value **found);
-const struct value *dict_find_text(const struct dict *dict, const char *bytes, size_t n_bytes);
+bool dict_find_text(struct render *r, const struct dict *dict, const char *bytes, size_t n_bytes,
+                    const struct value **found);
 bool value_hashable(const struct value *value);
 /* An iterator over a list that is there already; `name` an enum iterator_name. */
 enum iterator_name { ITERATOR_GENERATOR, ITERATOR_REVERSED };
