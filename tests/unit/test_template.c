@@ -550,6 +550,21 @@ static void test_long_chains(void **state)
 	}
 }
 
+/* Each names its line, so lines are counted once for all of them. */
+static void test_many_choices(void **state)
+{
+	(void)state;
+	size_t n;
+	char *choices = repeated("1 if 1,", 100000, &n);
+	struct bytes source = {0};
+	bytes_append_text(&source, "\n\n{{ [");
+	bytes_append(&source, choices, n);
+	bytes_append_text(&source, "\n(1 if 0).x] }}");
+	check_limit(source.data, "on line 4 evaluated to false");
+	bytes_free(&source);
+	free(choices);
+}
+
 /* Ten thousand messages of a kilobyte each pass every limit, also through a template that adds them all up. */
 static void test_large_conversation(void **state)
 {
@@ -732,6 +747,7 @@ int main(void)
 	    cmocka_unit_test(test_large_integers),
 	    cmocka_unit_test(test_hostile_sources),
 	    cmocka_unit_test(test_long_chains),
+	    cmocka_unit_test(test_many_choices),
 	    cmocka_unit_test(test_large_conversation),
 	    cmocka_unit_test(test_threads_share_a_template),
 	    cmocka_unit_test(test_small_stack),

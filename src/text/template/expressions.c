@@ -672,7 +672,7 @@ static struct node *parse_choice(struct parser *p)
 			return NULL;
 		choice->a = node;
 		choice->b = test;
-		choice->line = parser_line(p, at);
+		choice->line = at->line;
 		if (parser_skip(p, TOKEN_NAME, "else")) {
 			if (!parser_enter(p) || !(choice->c = parse_choice(p)))
 				return NULL;

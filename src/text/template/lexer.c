@@ -11,6 +11,8 @@ struct lexer {
 	struct arena *arena;
 	const char *source;
 	size_t n_bytes, at;
+	size_t n_counted; /* bytes whose newlines are in `line` */
+	uint32_t line;
 	struct token *tokens;
 	size_t n_tokens, capacity;
 	bool failed; /* no memory */
@@ -48,7 +50,9 @@ static void push(struct lexer *l, enum token_type type, size_t offset, const cha
 		l->tokens = grown;
 		l->capacity = capacity;
 	}
-	l->tokens[l->n_tokens++] = (struct token){type, (uint32_t)offset, text, n_text};
+	for (; l->n_counted < offset; l->n_counted++)
+		l->line += l->source[l->n_counted] == '\n';
+	l->tokens[l->n_tokens++] = (struct token){type, (uint32_t)offset, l->line, text, n_text};
 }
 
 static void fail(struct lexer *l, size_t offset, const char *message)
@@ -349,7 +353,7 @@ static void lex_root(struct lexer *l)
 
 struct token *lexer_run(struct arena *arena, const char *source, size_t n_bytes, size_t *n_tokens)
 {
-	struct lexer l = {.arena = arena, .source = source, .n_bytes = n_bytes};
+	struct lexer l = {.arena = arena, .source = source, .n_bytes = n_bytes, .line = 1};
 	while (!l.ended && l.at < l.n_bytes)
 		lex_root(&l);
 	if (!l.ended)

@@ -50,13 +50,6 @@ bool parser_unexpected(struct parser *p, const char *wanted)
 	return parser_fail(p, at, "expected %s, got '%.*s'", wanted, (int)(at->n_text > 40 ? 40 : at->n_text), at->text);
 }
 
-uint32_t parser_line(const struct parser *p, const struct token *at)
-{
-	uint32_t line, column;
-	place_of(p, at->offset, &line, &column);
-	return line;
-}
-
 bool parser_enter(struct parser *p)
 {
 	if (p->nesting >= TEMPLATE_MAX_NESTING)

@@ -32,7 +32,6 @@ struct parser {
 bool parser_fail(struct parser *p, const struct token *at, const char *format, ...) PRINTF_LIKE(3, 4);
 bool parser_unexpected(struct parser *p, const char *wanted); /* the current token is not what is wanted */
 struct node *parser_node(struct parser *p, enum node_kind kind, const struct token *at);
-uint32_t parser_line(const struct parser *p, const struct token *at);
 bool parser_enter(struct parser *p); /* one level deeper; error beyond the limit */
 uint32_t parser_name(struct parser *p, const char *text, size_t n_text);
 bool parser_string(struct parser *p, struct node *node, const char *text, size_t n_text);

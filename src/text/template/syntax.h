@@ -25,7 +25,7 @@ enum token_type {
 
 struct token {
 	enum token_type type;
-	uint32_t offset; /* in the source */
+	uint32_t offset, line; /* in the source */
 	const char *text;
 	size_t n_text;
 };
