@@ -49,7 +49,7 @@ struct template_constant {
 struct template_limits {
 	uint64_t max_steps;      /* nodes evaluated, values compared, and 64 bytes or 8 items copied (50 million) */
 	size_t max_output_bytes; /* (64 MiB) */
-	size_t max_memory_bytes; /* of all values made on the way (512 MiB) */
+	size_t max_memory_bytes; /* of all values made on the way, and of the runs (512 MiB) */
 	int max_depth; /* nested evaluations: a call of a macro takes some five (500). All take 160 KiB of stack */
 };
 

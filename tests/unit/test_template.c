@@ -359,6 +359,24 @@ static void test_limits(void **state)
 	check_limit("{{ 10 ** 10 ** 10 }}", "64 bits");
 }
 
+static void test_memory_of_runs(void **state)
+{
+	(void)state;
+	static const char source[] = "{% for i in [1] * 1000 %}<{{ messages[0].content }}{% endfor %}";
+	struct json *json = parse("{\"messages\":[{\"content\":\"b\"}]}");
+	struct template_input input = {.conversation = json, .limits.max_memory_bytes = 50000};
+	struct rendering rendering = {0};
+	struct error error = {0};
+	assert_false(render(source, sizeof source - 1, &input, &rendering, &error));
+	assert_int_equal(error.code, ERROR_TEMPLATE);
+	assert_non_null(strstr(error.message, "50000 bytes of memory"));
+	input.limits.max_memory_bytes = 100000;
+	assert_true(render(source, sizeof source - 1, &input, &rendering, &error));
+	assert_int_equal(rendering.n_runs, 2000);
+	rendering_free(&rendering);
+	json_destroy(json);
+}
+
 static void check_text(const char *source, const char *text)
 {
 	struct json *json = parse("{\"messages\":[]}");
@@ -744,6 +762,7 @@ int main(void)
 	    cmocka_unit_test(test_known_roles),
 	    cmocka_unit_test(test_limits),
 	    cmocka_unit_test(test_steps),
+	    cmocka_unit_test(test_memory_of_runs),
 	    cmocka_unit_test(test_large_integers),
 	    cmocka_unit_test(test_hostile_sources),
 	    cmocka_unit_test(test_long_chains),

@@ -180,6 +180,22 @@ void *render_array(struct render *r, size_t n_items, size_t item_bytes)
 
 /* ---- output ---- */
 
+/* Runs outlive the arena, but are of the same memory. */
+static bool grow_runs(struct render *r)
+{
+	size_t capacity = r->run_capacity ? r->run_capacity * 2 : 32;
+	size_t more = (capacity - r->run_capacity) * sizeof *r->runs;
+	if (r->arena.max_bytes - r->arena.used_bytes <= more) /* 0 would be no limit */
+		return render_limit(r, "bytes of memory", r->limits.max_memory_bytes);
+	struct template_run *grown = realloc(r->runs, capacity * sizeof *grown);
+	if (!grown)
+		return error_set(r->error, ERROR_MEMORY, "no memory for a rendering's origins");
+	r->arena.max_bytes -= more;
+	r->runs = grown;
+	r->run_capacity = capacity;
+	return true;
+}
+
 static bool add_run(struct render *r, size_t end, bool from_data)
 {
 	struct template_run *last = r->n_runs ? &r->runs[r->n_runs - 1] : NULL;
@@ -188,14 +204,8 @@ static bool add_run(struct render *r, size_t end, bool from_data)
 		last->end = end;
 		return true;
 	}
-	if (r->n_runs == r->run_capacity) {
-		size_t capacity = r->run_capacity ? r->run_capacity * 2 : 32;
-		struct template_run *grown = realloc(r->runs, capacity * sizeof *grown);
-		if (!grown)
-			return error_set(r->error, ERROR_MEMORY, "no memory for a rendering's origins");
-		r->runs = grown;
-		r->run_capacity = capacity;
-	}
+	if (r->n_runs == r->run_capacity && !grow_runs(r))
+		return false;
 	assert(r->runs);
 	r->runs[r->n_runs++] = (struct template_run){start, end, from_data};
 	return true;
