@@ -3,6 +3,8 @@
  * it: a text "end" is not found in the template's `<|im_end|>`. */
 #include "text/continuation.h"
 
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct text {
@@ -56,20 +58,48 @@ static size_t trimmed(struct text text)
 	return n;
 }
 
-/* Where the text ends in a run; 0: it is not there. Most often it is the run's end. */
-static size_t end_in_run(const char *rendered, const struct template_run *run, struct text text)
+static void reverse(char *out, const char *text, size_t n)
 {
-	size_t n = trimmed(text), n_run = run->end - run->start;
-	const char *at = rendered + run->start;
-	size_t n_said = trimmed((struct text){at, n_run});
-	const char *found =
-	    n_said >= n && memcmp(at + n_said - n, text.at, n) == 0 ? at + n_said - n : memmem(at, n_run, text.at, n);
-	if (!found)
-		return 0;
-	size_t end = (size_t)(found - rendered) + n;
+	for (size_t i = 0; i < n; i++)
+		out[i] = text[n - 1 - i];
+}
+
+/* The last place of `part` in a text; SIZE_MAX: it is not in it. Read from behind it is the first one, which memmem finds in
+ * linear time, however the two repeat themselves. False: no memory. */
+static bool find_last(struct text text, struct text part, size_t *at)
+{
+	*at = SIZE_MAX;
+	if (part.n_bytes > text.n_bytes)
+		return true;
+	char *reversed = malloc(text.n_bytes + part.n_bytes);
+	if (!reversed)
+		return false;
+	reverse(reversed, text.at, text.n_bytes);
+	reverse(reversed + text.n_bytes, part.at, part.n_bytes);
+	const char *found = memmem(reversed, text.n_bytes, reversed + text.n_bytes, part.n_bytes);
+	if (found)
+		*at = text.n_bytes - (size_t)(found - reversed) - part.n_bytes;
+	free(reversed);
+	return true;
+}
+
+/* Where the text, `n` bytes without the white space behind it, ends for the last time in a run; 0: it is not there. Most
+ * often it is the run's end. False: no memory. */
+static bool end_in_run(const char *rendered, const struct template_run *run, struct text text, size_t n, size_t *out)
+{
+	struct text whole = {rendered + run->start, run->end - run->start};
+	size_t n_said = trimmed(whole), at = n_said - n;
+	*out = 0;
+	bool at_end = n_said >= n && memcmp(whole.at + at, text.at, n) == 0;
+	if (!at_end && !find_last(whole, (struct text){text.at, n}, &at))
+		return false;
+	if (at == SIZE_MAX)
+		return true;
+	size_t end = run->start + at + n;
 	for (; n < text.n_bytes && end < run->end && rendered[end] == text.at[n]; n++)
 		end++;
-	return end;
+	*out = end;
+	return true;
 }
 
 static void cut(struct rendering *rendering, size_t i_run, size_t end)
@@ -83,11 +113,14 @@ static void cut(struct rendering *rendering, size_t i_run, size_t end)
 bool continuation_cut(const struct json *conversation, struct rendering *rendering, struct error *error)
 {
 	struct text text = last_text(conversation);
-	if (!text.at || trimmed(text) == 0)
+	size_t n = text.at ? trimmed(text) : 0;
+	if (n == 0)
 		return error_set(error, ERROR_INVALID_REQUEST,
 		                 "continue_final_message: the last message must be the assistant's, with some text");
 	for (size_t i = rendering->n_runs; i-- > 0;) {
-		size_t end = rendering->runs[i].from_data ? end_in_run(rendering->text, &rendering->runs[i], text) : 0;
+		size_t end = 0;
+		if (rendering->runs[i].from_data && !end_in_run(rendering->text, &rendering->runs[i], text, n, &end))
+			return error_set(error, ERROR_MEMORY, "no memory to look for the last message");
 		if (end > 0) {
 			cut(rendering, i, end);
 			return true;

@@ -8,7 +8,7 @@
 /* Whether the conversation asks for it. */
 bool continuation_is_asked(const struct json *conversation);
 /* The rendering was made without a generation prompt. ERROR_INVALID_REQUEST: the last message has no text or is not the
- * assistant's, or the template did not write it as it stands. */
+ * assistant's, or the template did not write it as it stands. ERROR_MEMORY. */
 bool continuation_cut(const struct json *conversation, struct rendering *rendering, struct error *error) MUST_USE;
 
 #endif

@@ -58,7 +58,8 @@ def test_exact_bytes_of_a_template_file(render, tmp_path):
 
 def test_the_last_message_is_continued(render, tmp_path):
     template = tmp_path / "t.jinja"
-    template.write_text("{% for m in messages %}<{{ m.role }}>{{ m.content|trim if trimmed else m.content }}</end>{% endfor %}"
+    template.write_text("{% for m in messages %}<{{ m.role }}>{{ m.content|trim if trimmed else m.content }}"
+                        "{{ behind }}</end>{% endfor %}"
                         "{% if add_generation_prompt %}<assistant>{% endif %}")
 
     def continued(*said, **kwargs):
@@ -71,6 +72,7 @@ def test_the_last_message_is_continued(render, tmp_path):
     assert text(continued("end", "The end \n")) == "<user>end</end><assistant>end</end><assistant>The end \n"
     assert text(continued("  The end \n", trimmed=True)) == "<user>end</end><assistant>The end"
     assert text(continued([{"type": "text", "text": "x"}])).endswith("x")
+    assert text(continued("aba", behind="-abab-")) == "<user>end-abab-</end><assistant>aba-aba"
     for bad in ((), ("",), (" \n",), (None,)):
         assert "last message must be the assistant's" in reason(continued(*bad), 2)
     template.write_text("{% for m in messages %}{{ m.content|upper }}{% endfor %}")
