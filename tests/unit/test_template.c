@@ -497,6 +497,19 @@ static void test_large_integers(void **state)
 	check_limit("{{ -9223372036854775807|round(-19) }}", "64 bits");
 }
 
+/* A generator that asks itself for its items, before it has any and while it makes them. */
+static void test_own_items(void **state)
+{
+	(void)state;
+	static const char error[] = "ValueError: generator already executing";
+	check_limit("{% set ns = namespace() %}{% set ns.h = [ns]|map(attribute='h')|map('list') %}{{ ns.h|list }}", error);
+	check_limit(
+	    "{% set ns = namespace() %}{% set ns.h = [[ns], [ns]]|map('map', attribute='h')|map('first')|map('list') %}"
+	    "{{ ns.h|list }}",
+	    error);
+	check_text("{% set g = [1, 2]|map('string') %}{{ g|first }}{{ g|list }}{{ g|list }}", "1['2'][]");
+}
+
 static void check_refused_source(char *source, size_t n, const char *what)
 {
 	struct error error = {0};
@@ -764,6 +777,7 @@ int main(void)
 	    cmocka_unit_test(test_steps),
 	    cmocka_unit_test(test_memory_of_runs),
 	    cmocka_unit_test(test_large_integers),
+	    cmocka_unit_test(test_own_items),
 	    cmocka_unit_test(test_hostile_sources),
 	    cmocka_unit_test(test_long_chains),
 	    cmocka_unit_test(test_many_choices),

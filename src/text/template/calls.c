@@ -107,20 +107,21 @@ bool iterator_items(struct render *r, struct iterator *iterator, struct list **o
 {
 	if (iterator->pending) {
 		const struct call *call = iterator->pending;
+		struct list *made;
 		iterator->pending = NULL;
-		if (!render_enter(r) || !call->row->items(r, call, &iterator->items))
+		if (!render_enter(r) || !call->row->items(r, call, &made))
 			return false;
+		iterator->items = made; /* not before: what makes them may ask for them */
 		render_leave(r);
+	} else if (!iterator->items) {
+		return render_fail(r, "ValueError", "generator already executing");
 	}
 	struct list *rest = render_alloc(r, sizeof *rest);
 	if (!rest)
 		return false;
-	*rest = (struct list){.n_items = 0, .items = NULL};
-	if (iterator->items) {
-		rest->items = iterator->items->items + iterator->at;
-		rest->n_items = iterator->items->n_items - iterator->at;
-		iterator->at = iterator->items->n_items;
-	}
+	*rest = (struct list){.items = iterator->items->items + iterator->at,
+	                      .n_items = iterator->items->n_items - iterator->at};
+	iterator->at = iterator->items->n_items;
 	*out = rest;
 	return true;
 }

@@ -118,7 +118,7 @@ static inline int64_t range_at(const struct range *range, size_t i)
 /* Generators are lazy in Python: nothing happens before the first item is asked for. */
 struct iterator {
 	struct value source;
-	const struct call *pending; /* what makes the items of it; NULL when `items` are there */
+	const struct call *pending; /* what makes the items of it; NULL when `items` are there, or being made */
 	struct list *items;
 	size_t at;
 };
