@@ -273,6 +273,15 @@ static void test_origins(void **state)
 	            "tttttt"
 	            "dddddd"
 	            "t");
+	check_marks("{{ [1, [2]]|tojson(indent='-' ~ messages[1].role) }}", "[\n-a1,\n-a[\n-a-a2\n-a]\n]",
+	            "tttdttttdtttdtdtttdttt");
+	check_marks("{{ [1, 2]|tojson(separators=(';' ~ messages[0].role, messages[0].role ~ ':')) }}", "[1;bird2]",
+	            "tttddddtt");
+	check_marks("{{ {'k': 1}|tojson(separators=(',', '<' ~ messages[0].role ~ ':')) }}", "{\"k\"<bird:1}",
+	            "tttttddddttt");
+	check_marks("{{ tools|tojson(separators=('-' ~ k, ':')) }}", "[{\"name\":\"f\"-kw\"n\":12}]",
+	            "ddddddddddddddddddddddd");
+	check_marks("{{ ('{:' ~ messages[0].role[0] ~ '>3}|{:->2}').format('x', 'y') }}", "bbx|-y", "ddtttt");
 	check_marks("{{ tools|tojson }}", "[{\"name\": \"f\", \"n\": 12}]", "dddddddddddddddddddddddd");
 	check_marks("{{ tools[0].n + 1 }}{{ loop|default(3) }}", "133", "ddt");
 	check_marks("{{ tools[0] }}", "{'name': 'f', 'n': 12}", "dddddddddddddddddddddd");

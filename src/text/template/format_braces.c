@@ -100,7 +100,8 @@ static bool read_spec(struct braces *f, const struct string *s, struct format_sp
 	size_t at = 0, fill = s->n_bytes ? char_length((unsigned char)s->bytes[0]) : 0;
 	*spec = (struct format_spec){.precision = -1};
 	if (fill && fill < s->n_bytes && is_align(s->bytes[fill])) {
-		spec->fill = (struct string){.bytes = s->bytes, .n_bytes = fill, .n_chars = 1};
+		spec->fill =
+		    (struct string){.bytes = s->bytes, .n_bytes = fill, .n_chars = 1, .from_data = string_byte_from_data(s, 0)};
 		spec->align = s->bytes[fill];
 		at = fill + 1;
 	} else if (s->n_bytes && is_align(s->bytes[0])) {

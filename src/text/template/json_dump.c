@@ -92,6 +92,15 @@ static bool scalar_text(const struct value *value, char text[64])
 	return true;
 }
 
+/* An indent or a separator: the conversation's in its values, else with the origins that it has. */
+static void add_layout(struct dump *d, const struct string *text, bool from_data)
+{
+	if (from_data)
+		builder_add(&d->out, text->bytes, text->n_bytes, true);
+	else
+		builder_add_string(&d->out, text, 0, text->n_bytes);
+}
+
 static void new_line(struct dump *d, bool from_data)
 {
 	if (!d->indent)
@@ -100,13 +109,7 @@ static void new_line(struct dump *d, bool from_data)
 	if (!render_step(d->out.r, (uint64_t)d->depth / 8))
 		fail(d);
 	for (int i = 0; i < d->depth && !d->out.failed; i++)
-		builder_add(&d->out, d->indent->bytes, d->indent->n_bytes, from_data);
-}
-
-/* Between items: the separator, which keeps its own origin, as far as that is the template's. */
-static void add_between(struct dump *d, const struct string *text, bool from_data)
-{
-	builder_add(&d->out, text->bytes, text->n_bytes, from_data || text->from_data);
+		add_layout(d, d->indent, from_data);
 }
 
 static void dump_list(struct dump *d, const struct value *value)
@@ -121,7 +124,7 @@ static void dump_list(struct dump *d, const struct value *value)
 	d->depth++;
 	for (size_t i = 0; i < list->n_items && !d->out.failed; i++) {
 		if (i > 0)
-			add_between(d, &d->between, from_data);
+			add_layout(d, &d->between, from_data);
 		new_line(d, from_data);
 		dump_value(d, &list->items[i]);
 	}
@@ -177,10 +180,10 @@ static void dump_dict(struct dump *d, const struct value *value)
 	for (size_t i = 0; i < dict->n_entries && !d->out.failed; i++) {
 		const struct dict_entry *entry = &dict->entries[order ? (size_t)order->items[i].integer : i];
 		if (i > 0)
-			add_between(d, &d->between, from_data);
+			add_layout(d, &d->between, from_data);
 		new_line(d, from_data);
 		dump_key(d, &entry->key);
-		add_between(d, &d->after_key, from_data);
+		add_layout(d, &d->after_key, from_data);
 		dump_value(d, &entry->value);
 	}
 	d->depth--;
