@@ -432,6 +432,21 @@ static void check_steps_of_names(void)
 	bytes_free(&source);
 }
 
+static void check_steps_of_variables(void)
+{
+	struct json *json = parse("{\"messages\":[],\"chat_template_kwargs\":{\"a\":1,\"b\":2,\"c\":3,\"d\":4}}");
+	struct template_input input = {.conversation = json, .limits.max_steps = 10};
+	struct rendering rendering = {0};
+	struct error error = {0};
+	assert_false(render("{{ d }}", 7, &input, &rendering, &error));
+	assert_non_null(strstr(error.message, "10 steps"));
+	input.limits.max_steps = 15;
+	assert_true(render("{{ d }}", 7, &input, &rendering, &error));
+	assert_string_equal(rendering.text, "4");
+	rendering_free(&rendering);
+	json_destroy(json);
+}
+
 static void test_steps(void **state)
 {
 	(void)state;
@@ -478,6 +493,7 @@ static void test_steps(void **state)
 	for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
 		check_steps(sources[i]);
 	check_steps_of_names();
+	check_steps_of_variables();
 }
 
 /* Where a sum or a product on the way would pass 64 bits. */

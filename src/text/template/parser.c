@@ -102,7 +102,7 @@ bool parser_string(struct parser *p, struct node *node, const char *text, size_t
 static bool grow_names(struct parser *p)
 {
 	struct template *t = p->template;
-	size_t size = p->name_index_size ? p->name_index_size * 2 : 64;
+	size_t size = t->name_index_size ? t->name_index_size * 2 : 64;
 	struct name *names = arena_array(&t->arena, size / 2, sizeof *names);
 	uint32_t *index = arena_array(&t->arena, size, sizeof *index);
 	if (!names || !index)
@@ -116,25 +116,39 @@ static bool grow_names(struct parser *p)
 			at = (at + 1) & (size - 1);
 		index[at] = i + 1;
 	}
-	p->name_index = index;
-	p->name_index_size = size;
+	t->name_index = index;
+	t->name_index_size = size;
 	return true;
+}
+
+/* Where the name's place in the index is, or would be. */
+static size_t name_slot(const struct template *t, const char *text, size_t n_text)
+{
+	size_t at = hash_bytes(text, n_text) & (t->name_index_size - 1);
+	for (; t->name_index[at]; at = (at + 1) & (t->name_index_size - 1)) {
+		const struct name *name = &t->names[t->name_index[at] - 1];
+		if (name->n_text == n_text && memcmp(name->text, text, n_text) == 0)
+			break;
+	}
+	return at;
+}
+
+uint32_t template_find_name(const struct template *template, const char *text, size_t n_text)
+{
+	return template->name_index[name_slot(template, text, n_text)] - 1; /* 0 - 1 is NAME_UNKNOWN */
 }
 
 uint32_t parser_name(struct parser *p, const char *text, size_t n_text)
 {
 	struct template *t = p->template;
-	if (t->n_names >= p->name_index_size / 2 && !grow_names(p))
+	if (t->n_names >= t->name_index_size / 2 && !grow_names(p))
 		return 0;
-	size_t at = hash_bytes(text, n_text) & (p->name_index_size - 1);
-	for (; p->name_index[at]; at = (at + 1) & (p->name_index_size - 1)) {
-		uint32_t found = p->name_index[at] - 1;
-		if (t->names[found].n_text == n_text && memcmp(t->names[found].text, text, n_text) == 0)
-			return found;
+	size_t at = name_slot(t, text, n_text);
+	if (!t->name_index[at]) {
+		t->names[t->n_names] = (struct name){.text = text, .n_text = n_text, .global = global_find(text, n_text)};
+		t->name_index[at] = ++t->n_names;
 	}
-	t->names[t->n_names] = (struct name){.text = text, .n_text = n_text, .global = global_find(text, n_text)};
-	p->name_index[at] = ++t->n_names;
-	return t->n_names - 1;
+	return t->name_index[at] - 1;
 }
 
 /* ---- tokens ---- */

@@ -25,8 +25,6 @@ struct parser {
 	size_t n_loops;       /* loops that are open: break and continue need one */
 	/* What the innermost macro's body asks for. */
 	bool uses_varargs, uses_kwargs, uses_caller;
-	uint32_t *name_index; /* open addressing, of name + 1 */
-	size_t name_index_size;
 };
 
 bool parser_fail(struct parser *p, const struct token *at, const char *format, ...) PRINTF_LIKE(3, 4);

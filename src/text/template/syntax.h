@@ -128,12 +128,18 @@ struct template
 	struct arena arena;
 	struct name *names; /* [n_names] */
 	uint32_t n_names;
+	uint32_t *name_index; /* [name_index_size], open addressing, of name + 1 */
+	size_t name_index_size;
 	const struct node *body;
 	const char *source; /* normalised; offsets count in it */
 };
 
 /* Names that the renderer knows; they are the first ones of every template. */
 enum well_known_name { NAME_LOOP, NAME_CALLER, NAME_VARARGS, NAME_KWARGS, N_WELL_KNOWN_NAMES };
+
+enum { NAME_UNKNOWN = UINT32_MAX };
+/* A name's index, or NAME_UNKNOWN. */
+uint32_t template_find_name(const struct template *template, const char *text, size_t n_text);
 
 /* Fills template->names and body from the tokens. ERROR_MODEL with line and column. */
 bool parser_run(struct template *template, const char *source, const struct token *tokens, struct error *error);

@@ -245,12 +245,10 @@ bool render_output(struct render *r, const struct string *text)
 
 static bool set_variable(struct render *r, const char *name, size_t n_name, const struct value *value)
 {
-	for (uint32_t i = 0; i < r->template->n_names; i++) {
-		const struct name *known = &r->template->names[i];
-		if (known->n_text == n_name && memcmp(known->text, name, n_name) == 0)
-			r->root[i] = *value;
-	}
-	return true; /* nobody asks for the others */
+	uint32_t known = template_find_name(r->template, name, n_name);
+	if (known != NAME_UNKNOWN) /* nobody asks for the others */
+		r->root[known] = *value;
+	return render_step(r, 1 + n_name / 32);
 }
 
 static bool set_json(struct render *r, const char *name, size_t n_name, const struct json *json)
