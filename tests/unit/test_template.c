@@ -489,6 +489,12 @@ static void test_steps(void **state)
 	    "{{ strftime_now(s)|length }}",
 	    "{{ ([s]|string)[:0] }}",
 	    "{{ s|tojson|length }}",
+	    /* floats with many digits */
+	    "{% for i in range(200) %}{{ 1e300 % 3 }}{% endfor %}",
+	    "{% for i in range(200) %}{{ 1e300|round }}{% endfor %}",
+	    "{% for i in range(200) %}{{ 1e300|filesizeformat }}{% endfor %}",
+	    "{% for i in range(200) %}{{ '%.0e' % 1e300 }}{% endfor %}",
+	    "{% for i in range(200) %}{{ 1e300|tojson }}{% endfor %}",
 	};
 	for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
 		check_steps(sources[i]);

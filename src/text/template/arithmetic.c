@@ -1,6 +1,7 @@
 /* Operators on values: numbers as Python has them (floor division, modulo with the divisor's sign, no wrap-around), sums
  * and products of strings and lists. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "text/template/calls.h"
@@ -106,11 +107,21 @@ static bool int_op(struct render *r, enum op op, int64_t a, int64_t b, struct va
 	return overflow ? render_overflow(r) : true;
 }
 
+bool float_steps(struct render *r, double number)
+{
+	int exponent = 0;
+	if (isfinite(number))
+		frexp(number, &exponent);
+	return render_step(r, 4 + (uint64_t)abs(exponent) / 8);
+}
+
 static bool float_op(struct render *r, enum op op, double a, double b, struct value *out)
 {
 	double result;
 	if ((op == OP_DIV || op == OP_FLOORDIV || op == OP_MOD) && b == 0)
 		return fail_zero(r, op, true);
+	if ((op == OP_FLOORDIV || op == OP_MOD) && !(float_steps(r, a) && float_steps(r, b)))
+		return false;
 	switch (op) {
 	case OP_ADD:
 		result = a + b;

@@ -99,6 +99,8 @@ enum { STRIP_LEFT = 1, STRIP_RIGHT = 2 };
 /* int(text, base) and float(text); false: not a number (the rendering goes on). */
 bool text_to_int(const char *text, size_t n_bytes, int base, int64_t *out, bool *too_large);
 bool text_to_float(const char *text, size_t n_bytes, double *out);
+/* The steps for reading a float, writing it or dividing it with a rest: all take time with its exponent. */
+bool float_steps(struct render *r, double number);
 double double_round(double number, int digits); /* to decimal digits, ties as Python's round breaks them */
 
 /* "%s" % x and "{}".format(x) */

@@ -121,8 +121,8 @@ double double_round(double number, int digits)
 {
 	char text[400];
 	double rounded;
-	if (!isfinite(number) || digits > 22)
-		return number;
+	if (!isfinite(number) || digits > 22 || (digits >= 0 && fabs(number) >= 0x1p52))
+		return number; /* there is nothing behind the point */
 	if (digits < -308)
 		return copysign(0, number);
 	if (digits < 0) {
@@ -172,6 +172,8 @@ static bool filter_round(struct render *r, const struct call *call, struct value
 	if (!value_is_number(&call->input))
 		return fail_number(r, call, "round");
 	double number = value_as_double(&call->input);
+	if (!float_steps(r, number))
+		return false;
 	precision = precision > 400 ? 400 : precision < -400 ? -400 : precision;
 	if (common && call->input.kind != VALUE_FLOAT) {
 		int64_t integer = 0;
@@ -285,6 +287,8 @@ static bool filter_filesizeformat(struct render *r, const struct call *call, str
 	char text[64];
 	bool binary = slot_true(call, 0);
 	if (!call_row(r, filter_find("float", 5), &call->input, &none, &number))
+		return false;
+	if (!float_steps(r, number.number))
 		return false;
 	double bytes = number.number, base = binary ? 1024 : 1000, unit;
 	if (bytes == 1)

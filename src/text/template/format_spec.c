@@ -175,6 +175,7 @@ bool format_number(struct render *r, const struct format_spec *spec, const struc
 		                   value_type_name(value));
 	if (value->kind == VALUE_FLOAT && spec->type && !is_float_type)
 		return render_fail(r, "ValueError", "Unknown format code '%c' for object of type 'float'", spec->type);
-	return value->kind == VALUE_FLOAT || (is_float_type && spec->type != 'n') ? format_float(spec, value, out)
-	                                                                          : format_integer(spec, value, out);
+	if (value->kind != VALUE_FLOAT && !(is_float_type && spec->type != 'n'))
+		return format_integer(spec, value, out);
+	return float_steps(r, value_as_double(value)) && format_float(spec, value, out);
 }

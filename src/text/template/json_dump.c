@@ -79,8 +79,10 @@ static void number_text(const struct value *value, char text[64])
 }
 
 /* The text of a scalar without quotes; false for what is none. */
-static bool scalar_text(const struct value *value, char text[64])
+static bool scalar_text(struct dump *d, const struct value *value, char text[64])
 {
+	if (value->kind == VALUE_FLOAT && !float_steps(d->out.r, value->number))
+		fail(d);
 	if (value->kind == VALUE_NONE)
 		snprintf(text, 64, "null");
 	else if (value->kind == VALUE_BOOL)
@@ -138,7 +140,7 @@ static void dump_key(struct dump *d, const struct value *key)
 	char text[64];
 	if (key->kind == VALUE_STRING) {
 		dump_string(d, key->string);
-	} else if (scalar_text(key, text)) {
+	} else if (scalar_text(d, key, text)) {
 		add(d, "\"", key->from_data);
 		add(d, text, key->from_data);
 		add(d, "\"", key->from_data);
@@ -199,7 +201,7 @@ static void dump_value(struct dump *d, const struct value *value)
 		fail(d);
 		return;
 	}
-	if (scalar_text(value, text)) {
+	if (scalar_text(d, value, text)) {
 		add(d, text, value->from_data);
 	} else if (value->kind == VALUE_STRING) {
 		dump_string(d, value->string);

@@ -137,6 +137,8 @@ static void write_dict(struct builder *b, const struct value *value)
 static void write_number(struct builder *b, const struct value *value)
 {
 	char text[64];
+	if (value->kind == VALUE_FLOAT && !float_steps(b->r, value->number))
+		b->failed = true;
 	if (value->kind == VALUE_FLOAT)
 		float_repr(value->number, text);
 	else
