@@ -195,9 +195,7 @@ static struct node *parse_name(struct parser *p)
 	if (!node)
 		return NULL;
 	node->name = parser_name(p, at->text, at->n_text);
-	p->uses_varargs |= node->name == NAME_VARARGS;
-	p->uses_kwargs |= node->name == NAME_KWARGS;
-	p->uses_caller |= node->name == NAME_CALLER;
+	p->asked |= special_bit(node->name) & ~p->stored;
 	return node;
 }
 
@@ -743,17 +741,14 @@ static struct node *parse_target_item(struct parser *p, bool with_namespace)
 	}
 	bool member = with_namespace && token_is(at + 1, TOKEN_OPERATOR, ".");
 	p->token++;
-	if (!member) {
-		static const char *const constants[] = {"true", "True", "false", "False", "none", "None"};
-		for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
-			if (token_is(at, TOKEN_NAME, constants[i]))
-				return fail(p, at, "can't assign to 'const'");
-	}
+	if (!member && !parser_check_target(p, at))
+		return NULL;
 	node = parser_node(p, member ? NODE_MEMBER : NODE_NAME, at);
 	if (!node)
 		return NULL;
 	node->name = parser_name(p, at->text, at->n_text);
 	p->n_loop_stores += !member && node->name == NAME_LOOP;
+	p->stored |= member ? 0 : special_bit(node->name);
 	if (!member)
 		return node;
 	p->token++;

@@ -305,54 +305,88 @@ static struct node *parse_with(struct parser *p)
 	return parse_whole_body(p, false, "endwith", &node->body) ? node : NULL;
 }
 
+bool parser_check_target(struct parser *p, const struct token *name)
+{
+	static const char *const constants[] = {"true", "True", "false", "False", "none", "None"};
+	for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
+		if (token_is(name, TOKEN_NAME, constants[i]))
+			return parser_fail(p, name, "can't assign to 'const'");
+	return true;
+}
+
+/* name or name=default */
+static struct node *parse_parameter(struct parser *p)
+{
+	const struct token *at = p->token;
+	struct node *parameter = parser_node(p, NODE_PARAMETER, at);
+	if (!parameter || !parser_expect(p, TOKEN_NAME, NULL) || !parser_check_target(p, at))
+		return NULL;
+	parameter->name = parser_name(p, at->text, at->n_text);
+	struct name *name = &p->template->names[parameter->name];
+	if (name->signature == p->n_signatures) {
+		parser_fail(p, at, "duplicate parameter '%.*s'", (int)(at->n_text > 40 ? 40 : at->n_text), at->text);
+		return NULL;
+	}
+	name->signature = p->n_signatures;
+	p->stored |= special_bit(parameter->name);
+	if (parser_skip(p, TOKEN_OPERATOR, "=") && !(parameter->a = parse_expression(p, true)))
+		return NULL;
+	return parameter;
+}
+
 /* (a, b=1) */
 static bool parse_signature(struct parser *p, struct node *macro)
 {
 	struct node_list parameters = {0};
 	bool defaults = false;
+	p->n_signatures++;
 	if (!parser_expect(p, TOKEN_OPERATOR, "("))
 		return false;
 	while (!parser_at_operator(p, ")")) {
 		if (parameters.first && !parser_expect(p, TOKEN_OPERATOR, ","))
 			return false;
 		const struct token *at = p->token;
-		if (at->type != TOKEN_NAME)
-			return parser_unexpected(p, "a parameter");
-		struct node *parameter = parser_node(p, NODE_PARAMETER, at);
+		struct node *parameter = parse_parameter(p);
 		if (!parameter)
 			return false;
-		parameter->name = parser_name(p, at->text, at->n_text);
-		p->token++;
-		if (parser_skip(p, TOKEN_OPERATOR, "=")) {
-			defaults = true;
-			if (!(parameter->a = parse_expression(p, true)))
-				return false;
-		} else if (defaults) {
+		if (!parameter->a && defaults)
 			return parser_fail(p, at, "non-default argument follows default argument");
-		}
+		defaults |= parameter->a != NULL;
 		node_append(&parameters, parameter);
 	}
 	macro->list = parameters.first;
 	return parser_expect(p, TOKEN_OPERATOR, ")");
 }
 
-/* A macro's body, noting which of its special names it asks for. */
+/* Which of its special names a macro asks for. Those that are parameters of its own it has from there; of caller alone it
+ * is said to take it then, too. */
+static bool note_special(struct parser *p, struct node *macro)
+{
+	unsigned own = 0;
+	for (const struct node *parameter = macro->list; parameter; parameter = parameter->next) {
+		own |= special_bit(parameter->name);
+		if (parameter->name == NAME_CALLER && (p->asked & special_bit(NAME_CALLER)) && !parameter->a)
+			return parser_fail(p, p->token, "the parameter \"caller\" must be omitted or be given a default");
+	}
+	macro->takes_varargs = p->asked & ~own & special_bit(NAME_VARARGS);
+	macro->takes_kwargs = p->asked & ~own & special_bit(NAME_KWARGS);
+	macro->takes_caller = p->asked & special_bit(NAME_CALLER);
+	macro->caller_is_parameter = own & special_bit(NAME_CALLER);
+	return true;
+}
+
 static bool parse_macro_body(struct parser *p, struct node *macro, const char *end)
 {
-	bool varargs = p->uses_varargs, kwargs = p->uses_kwargs, caller = p->uses_caller;
+	unsigned asked = p->asked, stored = p->stored;
 	size_t n_loops = p->n_loops;
-	p->uses_varargs = p->uses_kwargs = p->uses_caller = false;
+	p->asked = p->stored = 0;
 	p->n_loops = 0; /* break does not reach out of a macro */
-	if (!parse_whole_body(p, false, end, &macro->body))
+	if (!parse_whole_body(p, false, end, &macro->body) || !note_special(p, macro))
 		return false;
 	p->n_loops = n_loops;
-	macro->takes_varargs = p->uses_varargs;
-	macro->takes_kwargs = p->uses_kwargs;
-	macro->takes_caller = p->uses_caller;
 	/* What is asked for inside is asked for around it as well. */
-	p->uses_varargs |= varargs;
-	p->uses_kwargs |= kwargs;
-	p->uses_caller |= caller;
+	p->asked = asked | (p->asked & ~stored);
+	p->stored |= stored;
 	p->n_closures++;
 	return true;
 }
@@ -362,12 +396,10 @@ static struct node *parse_macro(struct parser *p)
 	struct node *node = parser_node(p, NODE_MACRO, p->token++);
 	if (!node)
 		return NULL;
-	if (p->token->type != TOKEN_NAME) {
-		parser_unexpected(p, "a name");
+	const struct token *name = p->token;
+	if (!parser_expect(p, TOKEN_NAME, NULL) || !parser_check_target(p, name))
 		return NULL;
-	}
-	node->name = parser_name(p, p->token->text, p->token->n_text);
-	p->token++;
+	node->name = parser_name(p, name->text, name->n_text);
 	return parse_signature(p, node) && parse_macro_body(p, node, "endmacro") ? node : NULL;
 }
 
@@ -415,13 +447,22 @@ static struct node *parse_block(struct parser *p)
 	struct node *node = parser_node(p, NODE_SCOPED, p->token++);
 	const struct token *name = p->token;
 	size_t n_loops = p->n_loops;
+	unsigned asked = p->asked, stored = p->stored;
 	if (!node || !parser_expect(p, TOKEN_NAME, NULL))
 		return NULL;
+	struct name *own = &p->template->names[parser_name(p, name->text, name->n_text)];
+	if (own->is_block) {
+		parser_fail(p, name, "block '%.*s' defined twice", (int)(name->n_text > 40 ? 40 : name->n_text), name->text);
+		return NULL;
+	}
+	own->is_block = true;
 	node->at_root = !parser_skip(p, TOKEN_NAME, "scoped");
 	p->n_loops = 0;
 	if (!parse_whole_body(p, false, "endblock", &node->body))
 		return NULL;
 	p->n_loops = n_loops;
+	p->asked = asked; /* a macro's names are not a block's inside it */
+	p->stored = stored;
 	if (p->token->type == TOKEN_NAME && p->token->n_text == name->n_text &&
 	    memcmp(p->token->text, name->text, name->n_text) == 0)
 		p->token++;

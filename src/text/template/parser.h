@@ -20,11 +20,13 @@ struct parser {
 	bool soft; /* directly in a branch: unknown filters and tests wait until they are reached */
 	struct unknown_row *unknown;
 	size_t n_unknown, unknown_capacity;
-	size_t n_closures;    /* macros and call blocks so far */
-	size_t n_loop_stores; /* targets named loop, which no loop may hold */
-	size_t n_loops;       /* loops that are open: break and continue need one */
-	/* What the innermost macro's body asks for. */
-	bool uses_varargs, uses_kwargs, uses_caller;
+	size_t n_closures;     /* macros and call blocks so far */
+	size_t n_loop_stores;  /* targets named loop, which no loop may hold */
+	size_t n_loops;        /* loops that are open: break and continue need one */
+	uint32_t n_signatures; /* lists of parameters so far */
+	/* Of caller, varargs and kwargs, a bit each (1 << NAME_CALLER): those that the innermost macro's body asks for, and
+	 * those that it has set, of which it asks for none from then on. */
+	unsigned asked, stored;
 };
 
 bool parser_fail(struct parser *p, const struct token *at, const char *format, ...) PRINTF_LIKE(3, 4);
@@ -32,6 +34,12 @@ bool parser_unexpected(struct parser *p, const char *wanted); /* the current tok
 struct node *parser_node(struct parser *p, enum node_kind kind, const struct token *at);
 bool parser_enter(struct parser *p); /* one level deeper; error beyond the limit */
 uint32_t parser_name(struct parser *p, const char *text, size_t n_text);
+/* A name that is going to be set; an error for what is a constant. */
+bool parser_check_target(struct parser *p, const struct token *name);
+static inline unsigned special_bit(uint32_t name)
+{
+	return name >= NAME_CALLER && name <= NAME_KWARGS ? 1u << name : 0;
+}
 bool parser_string(struct parser *p, struct node *node, const char *text, size_t n_text);
 
 bool token_is(const struct token *token, enum token_type type, const char *text);

@@ -197,21 +197,44 @@ static bool missing_parameter(struct render *r, const struct name *name, struct 
 	return value_undefined_hint(r, hint, out);
 }
 
-/* Named parameters, in order; a default may use those before it. */
+static const struct value *find_argument(const struct render *r, const struct arguments *arguments,
+                                         const struct node *parameter, size_t at)
+{
+	return at < arguments->n_positional ? &arguments->positional[at]
+	                                    : find_keyword(arguments, &r->template->names[parameter->name]);
+}
+
+/* Named parameters, as far as they are given: the others are undefined until their defaults are asked for, so that none
+ * of these sees a name of outside. */
 static bool bind_parameters(struct render *r, const struct macro *macro, const struct arguments *arguments,
                             size_t *n_parameters)
 {
 	size_t at = 0;
 	for (const struct node *p = macro->node->list; p; p = p->next, at++) {
 		const struct name *name = &r->template->names[p->name];
-		const struct value *given =
-		    at < arguments->n_positional ? &arguments->positional[at] : find_keyword(arguments, name);
+		const struct value *given = find_argument(r, arguments, p, at);
 		struct value value;
-		bool ok = given ? (value = *given, true) : p->a ? eval(r, p->a, &value) : missing_parameter(r, name, &value);
-		if (!ok || !render_assign(r, p->name, &value))
+		if (given)
+			value = *given;
+		else if (p->a ? !value_undefined_name(r, name->text, name->n_text, &value)
+		              : !missing_parameter(r, name, &value))
+			return false;
+		if (!render_assign(r, p->name, &value))
 			return false;
 	}
 	*n_parameters = at;
+	return true;
+}
+
+static bool bind_defaults(struct render *r, const struct macro *macro, const struct arguments *arguments)
+{
+	size_t at = 0;
+	for (const struct node *p = macro->node->list; p; p = p->next, at++) {
+		struct value value;
+		if (p->a && !find_argument(r, arguments, p, at) &&
+		    (!eval(r, p->a, &value) || !render_assign(r, p->name, &value)))
+			return false;
+	}
 	return true;
 }
 
@@ -234,6 +257,7 @@ static bool bind_special(struct render *r, const struct macro *macro, const stru
 	const struct node *node = macro->node;
 	const struct name *own = &r->template->names[node->name];
 	int n_own = (int)(own->n_text > 80 ? 80 : own->n_text);
+	bool takes_caller = node->takes_caller && !node->caller_is_parameter;
 	struct dict *kwargs = dict_new(r, arguments->n_keywords);
 	struct value caller = {.kind = VALUE_MISSING}, value;
 	if (!kwargs)
@@ -243,7 +267,7 @@ static bool bind_special(struct render *r, const struct macro *macro, const stru
 		if (is_parameter(r, node, &keyword->name, arguments->n_positional))
 			continue;
 		bool is_caller = value_is_text(&keyword->name, "caller", 6);
-		if (is_caller && node->takes_caller) {
+		if (is_caller && takes_caller) {
 			caller = keyword->value;
 		} else if (node->takes_kwargs) {
 			if (!dict_set(r, kwargs, &keyword->name, &keyword->value))
@@ -262,7 +286,7 @@ static bool bind_special(struct render *r, const struct macro *macro, const stru
 	if (arguments->n_positional > n_parameters && !node->takes_varargs)
 		return render_fail(r, "TypeError", "macro '%.*s' takes not more than %zu argument(s)", n_own, own->text,
 		                   n_parameters);
-	if (node->takes_caller) {
+	if (takes_caller) {
 		if (caller.kind == VALUE_MISSING && !value_undefined_hint(r, "No caller defined", &caller))
 			return false;
 		if (!render_assign(r, NAME_CALLER, &caller))
@@ -300,7 +324,8 @@ bool macro_call(struct render *r, const struct macro *macro, const struct argume
 		return false;
 	r->scope = scope_new(r, macro->scope);
 	bool ok = r->scope && bind_parameters(r, macro, arguments, &n_parameters) &&
-	          bind_special(r, macro, arguments, n_parameters) && execute_capture(r, macro->node->body, out);
+	          bind_special(r, macro, arguments, n_parameters) && bind_defaults(r, macro, arguments) &&
+	          execute_capture(r, macro->node->body, out);
 	r->scope = before;
 	render_leave(r);
 	return ok;

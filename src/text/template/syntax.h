@@ -114,6 +114,7 @@ struct node {
 	bool at_root;                                   /* of NODE_SCOPED: sees the template's own variables alone */
 	bool has_closures;                              /* of a loop: its body makes macros, which keep its names */
 	bool takes_varargs, takes_kwargs, takes_caller; /* of a macro: its body asks for them */
+	bool caller_is_parameter;                       /* of a macro: one of its own, with a default */
 	struct string constant;                         /* what value.string points to */
 };
 
@@ -121,6 +122,9 @@ struct name {
 	const char *text;
 	size_t n_text;
 	const struct row *global; /* the function that it means when nothing else is set */
+	/* What the parser has met: a block of that name, and the last list of parameters, by number, that has it. */
+	bool is_block;
+	uint32_t signature;
 };
 
 struct template
