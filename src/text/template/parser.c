@@ -260,9 +260,12 @@ static struct node *parse_for(struct parser *p)
 	p->soft = soft;
 	node->has_closures = p->n_closures != n_closures;
 	if (!parser_skip(p, TOKEN_NAME, "endfor")) {
+		size_t n_loops = p->n_loops;
 		p->token++;
+		p->n_loops = node->recursive ? 0 : n_loops; /* what is called has no loop around it */
 		if (!parse_whole_body(p, false, "endfor", &node->other))
 			return NULL;
+		p->n_loops = n_loops;
 	}
 	if (p->n_loop_stores == n_loop_stores)
 		return node;
@@ -471,9 +474,19 @@ static struct node *parse_block(struct parser *p)
 
 static struct node *parse_print(struct parser *p)
 {
-	const struct token *at = p->token++;
-	struct node *node = parser_node(p, NODE_PRINT, at);
-	return node && (node->a = parse_expression(p, true)) ? node : NULL;
+	struct node *node = parser_node(p, NODE_PRINT, p->token++);
+	struct node_list values = {0};
+	while (node && p->token->type != TOKEN_BLOCK_END) {
+		if (values.first && !parser_expect(p, TOKEN_OPERATOR, ","))
+			return NULL;
+		struct node *value = parse_expression(p, true);
+		if (!value)
+			return NULL;
+		node_append(&values, value);
+	}
+	if (node)
+		node->list = values.first;
+	return node;
 }
 
 static struct node *parse_flow(struct parser *p)
@@ -530,7 +543,7 @@ static struct node *parse_text(struct parser *p)
 static struct node *parse_output(struct parser *p)
 {
 	struct node *node = parser_node(p, NODE_PRINT, p->token++);
-	if (!node || !(node->a = parse_tuple(p, 0)) || !parser_expect(p, TOKEN_VARIABLE_END, NULL))
+	if (!node || !(node->list = parse_tuple(p, 0)) || !parser_expect(p, TOKEN_VARIABLE_END, NULL))
 		return NULL;
 	return node;
 }

@@ -106,8 +106,8 @@ bool eval_compare(struct render *r, enum op op, const struct value *a, const str
 bool execute(struct render *r, const struct node *list); /* of statements */
 enum flow { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE };
 bool execute_list(struct render *r, const struct node *list, enum flow *flow);
-/* Runs a list of statements and keeps what it writes. */
-bool execute_capture(struct render *r, const struct node *list, struct value *out);
+/* Runs a list of statements and keeps what it writes, unless break or continue ends it (*flow). */
+bool execute_capture(struct render *r, const struct node *list, enum flow *flow, struct value *out);
 bool macro_call(struct render *r, const struct macro *macro, const struct arguments *arguments, struct value *out);
 bool loop_recurse(struct render *r, const struct loop *loop, const struct value *items, struct value *out);
 bool assign_target(struct render *r, const struct node *target, const struct value *value);

@@ -52,11 +52,11 @@ static bool print(struct render *r, const struct value *value)
 	return value_str(r, value, &text) && render_output(r, text.string);
 }
 
-bool execute_capture(struct render *r, const struct node *list, struct value *out)
+bool execute_capture(struct render *r, const struct node *list, enum flow *flow, struct value *out)
 {
 	struct builder capture = {.r = r}, *before = r->capture;
 	r->capture = &capture;
-	bool ok = execute(r, list);
+	bool ok = execute_list(r, list, flow);
 	r->capture = before;
 	return ok && builder_finish(&capture, out);
 }
@@ -73,13 +73,13 @@ static bool execute_scoped(struct render *r, const struct node *list, bool at_ro
 	return ok;
 }
 
-static bool capture_scoped(struct render *r, const struct node *list, struct value *out)
+static bool capture_scoped(struct render *r, const struct node *list, enum flow *flow, struct value *out)
 {
 	struct scope *before = r->scope, *scope = scope_new(r, before);
 	if (!scope)
 		return false;
 	r->scope = scope;
-	bool ok = execute_capture(r, list, out);
+	bool ok = execute_capture(r, list, flow, out);
 	r->scope = before;
 	return ok;
 }
@@ -135,11 +135,11 @@ static bool run_iterations(struct render *r, struct loop *loop)
 	return true;
 }
 
-/* All iterations over `items`, or the else part when there are none. */
-static bool run_loop(struct render *r, const struct node *node, struct list *items, struct scope *around, int depth0)
+/* All iterations over `items`, or the else part when there are none: a break or continue in it is of the loop around. */
+static bool run_loop(struct render *r, const struct node *node, struct list *items, struct scope *around, int depth0,
+                     enum flow *flow)
 {
 	struct scope *before = r->scope;
-	enum flow flow = FLOW_ON;
 	struct loop *loop = render_alloc(r, sizeof *loop);
 	if (!loop)
 		return false;
@@ -149,31 +149,32 @@ static bool run_loop(struct render *r, const struct node *node, struct list *ite
 	if (ok && items->n_items > 0)
 		ok = run_iterations(r, loop);
 	else if (ok && node->other)
-		ok = execute_scoped(r, node->other, false, &flow);
+		ok = execute_scoped(r, node->other, false, flow);
 	r->scope = before;
 	return ok;
 }
 
-static bool execute_for(struct render *r, const struct node *node)
+static bool execute_for(struct render *r, const struct node *node, enum flow *flow)
 {
 	struct value iterable;
 	struct list *items;
 	if (!eval(r, node->b, &iterable))
 		return false;
 	r->at = node;
-	return value_items(r, &iterable, &items) && run_loop(r, node, items, r->scope, 0);
+	return value_items(r, &iterable, &items) && run_loop(r, node, items, r->scope, 0, flow);
 }
 
 bool loop_recurse(struct render *r, const struct loop *loop, const struct value *value, struct value *out)
 {
 	struct builder capture = {.r = r}, *before = r->capture;
 	struct list *items;
+	enum flow flow = FLOW_ON; /* the parser lets nothing out of the else part of such a loop */
 	if (!loop->node->recursive)
 		return render_fail(r, "TypeError", "The loop must have the 'recursive' marker to be called recursively.");
 	if (!value_items(r, value, &items) || !render_enter(r))
 		return false;
 	r->capture = &capture;
-	bool ok = run_loop(r, loop->node, items, loop->scope, loop->depth0 + 1);
+	bool ok = run_loop(r, loop->node, items, loop->scope, loop->depth0 + 1, &flow);
 	r->capture = before;
 	render_leave(r);
 	return ok && builder_finish(&capture, out);
@@ -320,12 +321,13 @@ bool macro_call(struct render *r, const struct macro *macro, const struct argume
 {
 	struct scope *before = r->scope;
 	size_t n_parameters = 0;
+	enum flow flow; /* none leaves a macro */
 	if (!render_step(r, count_nodes(macro->node->list) * (1 + arguments->n_keywords) / 8) || !render_enter(r))
 		return false;
 	r->scope = scope_new(r, macro->scope);
 	bool ok = r->scope && bind_parameters(r, macro, arguments, &n_parameters) &&
 	          bind_special(r, macro, arguments, n_parameters) && bind_defaults(r, macro, arguments) &&
-	          execute_capture(r, macro->node->body, out);
+	          execute_capture(r, macro->node->body, &flow, out);
 	r->scope = before;
 	render_leave(r);
 	return ok;
@@ -349,20 +351,26 @@ static bool execute_call_block(struct render *r, const struct node *node)
 	return define_macro(r, node->b, &caller) && eval_call_block(r, node->a, &caller, &text) && print(r, &text);
 }
 
-static bool execute_set_block(struct render *r, const struct node *node)
+static bool execute_set_block(struct render *r, const struct node *node, enum flow *flow)
 {
 	struct value text, value;
-	if (!capture_scoped(r, node->body, &text))
+	if (!capture_scoped(r, node->body, flow, &text))
 		return false;
+	if (*flow != FLOW_ON)
+		return true;
 	if (!node->b)
 		return assign_target(r, node->a, &text);
 	return eval_filter(r, node->b, &text, &value) && assign_target(r, node->a, &value);
 }
 
-static bool execute_filter_block(struct render *r, const struct node *node)
+static bool execute_filter_block(struct render *r, const struct node *node, enum flow *flow)
 {
 	struct value text, value;
-	return capture_scoped(r, node->body, &text) && eval_filter(r, node->b, &text, &value) && print(r, &value);
+	if (!capture_scoped(r, node->body, flow, &text))
+		return false;
+	if (*flow != FLOW_ON)
+		return true;
+	return eval_filter(r, node->b, &text, &value) && print(r, &value);
 }
 
 /* Values are evaluated around the block, all before the first name is set. */
@@ -397,6 +405,17 @@ static bool execute_if(struct render *r, const struct node *node, enum flow *flo
 	return true;
 }
 
+/* Several values only with {% print %}. */
+static bool execute_print(struct render *r, const struct node *node)
+{
+	for (const struct node *part = node->list; part; part = part->next) {
+		struct value value;
+		if (!eval(r, part, &value) || !print(r, &value))
+			return false;
+	}
+	return true;
+}
+
 static bool execute_set(struct render *r, const struct node *node)
 {
 	struct value value;
@@ -410,15 +429,15 @@ static bool execute_one(struct render *r, const struct node *node, enum flow *fl
 	case NODE_TEXT:
 		return render_output(r, &node->constant);
 	case NODE_PRINT:
-		return eval(r, node->a, &value) && print(r, &value);
+		return execute_print(r, node);
 	case NODE_IF:
 		return execute_if(r, node, flow);
 	case NODE_FOR:
-		return execute_for(r, node);
+		return execute_for(r, node, flow);
 	case NODE_SET:
 		return execute_set(r, node);
 	case NODE_SET_BLOCK:
-		return execute_set_block(r, node);
+		return execute_set_block(r, node, flow);
 	case NODE_WITH:
 		return execute_with(r, node, flow);
 	case NODE_MACRO:
@@ -426,7 +445,7 @@ static bool execute_one(struct render *r, const struct node *node, enum flow *fl
 	case NODE_CALL_BLOCK:
 		return execute_call_block(r, node);
 	case NODE_FILTER_BLOCK:
-		return execute_filter_block(r, node);
+		return execute_filter_block(r, node, flow);
 	case NODE_SCOPED:
 		return execute_scoped(r, node->body, node->at_root, flow);
 	default: /* NODE_BREAK, NODE_CONTINUE */

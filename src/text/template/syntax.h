@@ -82,7 +82,7 @@ enum node_kind {
 	NODE_MEMBER,    /* name . value: a namespace's member as a target */
 	/* statements */
 	NODE_TEXT,         /* value */
-	NODE_PRINT,        /* a */
+	NODE_PRINT,        /* list */
 	NODE_IF,           /* a: test; body; c: the else part, a list */
 	NODE_FOR,          /* a: target, b: iterable, c: test or NULL; body; other: else; recursive */
 	NODE_SET,          /* a: target, b */
