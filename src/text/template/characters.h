@@ -55,6 +55,19 @@ static inline bool char_is_numeric(uint32_t code)
 	utf8proc_category_t c = char_category(code);
 	return c == UTF8PROC_CATEGORY_ND || c == UTF8PROC_CATEGORY_NL || c == UTF8PROC_CATEGORY_NO;
 }
+/* str.isidentifier: what a name may begin with, and what it may go on with. */
+static inline bool char_starts_name(uint32_t code)
+{
+	return code == '_' || char_is_alpha(code) || char_category(code) == UTF8PROC_CATEGORY_NL || code == 0x2118 ||
+	       code == 0x212E;
+}
+static inline bool char_in_name(uint32_t code)
+{
+	utf8proc_category_t c = char_category(code);
+	return char_starts_name(code) || c == UTF8PROC_CATEGORY_MN || c == UTF8PROC_CATEGORY_MC ||
+	       c == UTF8PROC_CATEGORY_ND || c == UTF8PROC_CATEGORY_PC || code == 0xB7 || code == 0x387 ||
+	       (code >= 0x1369 && code <= 0x1371) || code == 0x19DA;
+}
 
 bool string_title(struct render *r, const struct string *s, struct value *out);
 bool string_swapcase(struct render *r, const struct string *s, struct value *out);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "text/template.h"
+#include "text/template/characters.h"
 #include "text/template/syntax.h"
 #include "text/unicode.h"
 
@@ -187,9 +188,16 @@ static size_t integer_end(const struct lexer *l, size_t at)
 	return digits(l, at, l->source[at] == '0' ? "0" : DECIMAL);
 }
 
-static bool is_name_byte(unsigned char c)
+/* The end of a name at `at`, or `at`. */
+static size_t name_end(const struct lexer *l, size_t at)
 {
-	return c >= 0x80 || c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+	size_t end = at, length;
+	for (; end < l->n_bytes; end += length) {
+		uint32_t code = char_decode(l->source + end, &length);
+		if (!(end == at ? char_starts_name(code) : char_in_name(code)))
+			break;
+	}
+	return end;
 }
 
 static size_t string_end(const struct lexer *l, size_t at)
@@ -250,10 +258,8 @@ static size_t lex_inner(struct lexer *l, size_t at)
 			type = TOKEN_INTEGER;
 			end = integer_end(l, at);
 		}
-	} else if (is_name_byte(c)) {
+	} else if ((end = name_end(l, at)) > at) {
 		type = TOKEN_NAME;
-		while (end < l->n_bytes && is_name_byte((unsigned char)l->source[end]))
-			end++;
 	} else if (c == '"' || c == '\'') {
 		type = TOKEN_STRING;
 		end = string_end(l, at);
