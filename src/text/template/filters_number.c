@@ -154,8 +154,6 @@ static bool integer_round(struct render *r, int64_t number, int64_t n_zeros, int
 
 static bool fail_number(struct render *r, const struct call *call, const char *what)
 {
-	if (call->input.kind == VALUE_UNDEFINED)
-		return value_undefined_fail(r, &call->input);
 	return render_fail(r, "TypeError", "%s: '%s' is no number", what, value_type_name(&call->input));
 }
 
@@ -243,6 +241,12 @@ static bool filter_int(struct render *r, const struct call *call, struct value *
 	return ok;
 }
 
+/* Whose a number is that is read in a text. */
+static bool number_from_data(const struct value *value)
+{
+	return value->from_data || (value->kind == VALUE_STRING && (value->string->from_data || value->string->marks));
+}
+
 static bool filter_float(struct render *r, const struct call *call, struct value *out)
 {
 	const struct value *input = &call->input;
@@ -258,8 +262,7 @@ static bool filter_float(struct render *r, const struct call *call, struct value
 		*out = value_float(number);
 	else
 		*out = slot_given(call, 0) ? call->slot[0] : value_float(0);
-	out->from_data |=
-	    input->from_data || (input->kind == VALUE_STRING && (input->string->from_data || input->string->marks));
+	out->from_data |= number_from_data(input);
 	return true;
 }
 
@@ -281,18 +284,24 @@ static bool filter_abs(struct render *r, const struct call *call, struct value *
 static bool filter_filesizeformat(struct render *r, const struct call *call, struct value *out)
 {
 	static const char *const names[] = {"k", "M", "G", "T", "P", "E", "Z", "Y"};
+	const struct value *input = &call->input;
 	struct builder b = {.r = r};
-	struct arguments none = {0};
-	struct value number;
 	char text[64];
-	bool binary = slot_true(call, 0);
-	if (!call_row(r, filter_find("float", 5), &call->input, &none, &number))
+	bool binary = slot_true(call, 0), is_text = input->kind == VALUE_STRING || input->kind == VALUE_BIG;
+	double bytes = value_is_number(input) ? value_as_double(input) : 0, base = binary ? 1024 : 1000, unit;
+	if (input->kind == VALUE_UNDEFINED)
+		return value_undefined_fail(r, input);
+	if (!value_is_number(input) && !is_text)
+		return fail_number(r, call, "filesizeformat");
+	if (is_text && !render_step(r, input->string->n_bytes / 16))
 		return false;
-	if (!float_steps(r, number.number))
+	if (is_text && !text_to_float(input->string->bytes, input->string->n_bytes, &bytes))
+		return render_fail(r, "ValueError", "could not convert string to float");
+	if (!float_steps(r, bytes))
 		return false;
-	double bytes = number.number, base = binary ? 1024 : 1000, unit;
+	bool from_data = number_from_data(input);
 	if (bytes == 1)
-		return value_literal(r, "1 Byte", out);
+		return value_text(r, "1 Byte", 6, from_data, out);
 	if (bytes < base) {
 		snprintf(text, sizeof text, "%.0f Bytes", trunc(bytes));
 	} else {
@@ -302,7 +311,7 @@ static bool filter_filesizeformat(struct render *r, const struct call *call, str
 		snprintf(text, sizeof text, "%.1f %s%sB", base * bytes / unit, i == 0 && binary ? "K" : names[i],
 		         binary ? "i" : "");
 	}
-	builder_add(&b, text, strlen(text), number.from_data);
+	builder_add(&b, text, strlen(text), from_data);
 	return builder_finish(&b, out);
 }
 

@@ -31,8 +31,6 @@ static bool filter_last(struct render *r, const struct call *call, struct value 
 	struct list *items;
 	if (call->input.kind == VALUE_ITERATOR)
 		return render_fail(r, "TypeError", "'generator' object is not reversible");
-	if (call->input.kind == VALUE_UNDEFINED)
-		return value_undefined_fail(r, &call->input);
 	if (!value_items(r, &call->input, &items))
 		return false;
 	if (items->n_items == 0)
@@ -85,7 +83,7 @@ static bool filter_reverse(struct render *r, const struct call *call, struct val
 	struct list *items;
 	if (call->input.kind == VALUE_STRING)
 		return string_reverse(r, call->input.string, out);
-	if (call->input.kind < VALUE_STRING && call->input.kind != VALUE_UNDEFINED)
+	if ((call->input.kind < VALUE_STRING && call->input.kind != VALUE_UNDEFINED) || call->input.kind > VALUE_VIEW)
 		return render_fail(r, "FilterArgumentError", "argument must be iterable");
 	if (!copy_items(r, &call->input, &items))
 		return false;

@@ -126,24 +126,25 @@ static bool filter_indent(struct render *r, const struct call *call, struct valu
 static bool filter_truncate(struct render *r, const struct call *call, struct value *out)
 {
 	int64_t length = 255, leeway = 5;
-	struct string *s = NULL, ellipsis = {.bytes = "...", .n_bytes = 3, .n_chars = 3}, *end = &ellipsis;
-	if (call->input.kind != VALUE_STRING)
-		return call->input.kind == VALUE_UNDEFINED
-		           ? value_undefined_fail(r, &call->input)
-		           : render_fail(r, "TypeError", "'%s' cannot be truncated", value_type_name(&call->input));
-	s = call->input.string;
+	struct string ellipsis = {.bytes = "...", .n_bytes = 3, .n_chars = 3}, *end = &ellipsis;
+	size_t n;
 	if (!slot_int(r, call, 0, &length) || !slot_string(r, call, 2, &end) ||
 	    (call->slot[3].kind != VALUE_NONE && !slot_int(r, call, 3, &leeway)))
 		return false;
-	int64_t n_end = string_chars(end), keep;
+	int64_t n_end = string_chars(end);
 	if (length < n_end || leeway < 0)
 		return render_fail(r, "AssertionError", "expected length >= %lld, got %lld", (long long)n_end,
 		                   (long long)length);
-	*out = call->input;
-	if (string_chars(s) - leeway <= length)
+	if (!value_length(r, &call->input, &n))
+		return false;
+	*out = call->input; /* whatever has a length stays as it is when it is short enough */
+	if ((int64_t)n - leeway <= length)
 		return true;
-	keep = (int64_t)string_offset(s, length - n_end);
-	size_t cut = (size_t)keep;
+	if (call->input.kind != VALUE_STRING)
+		return render_fail(r, slot_true(call, 1) ? "TypeError" : "AttributeError", "'%s' cannot be truncated",
+		                   value_type_name(&call->input));
+	const struct string *s = call->input.string;
+	size_t cut = string_offset(s, length - n_end);
 	if (!slot_true(call, 1)) {
 		const char *blank = memrchr(s->bytes, ' ', cut);
 		cut = blank ? (size_t)(blank - s->bytes) : cut;

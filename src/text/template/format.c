@@ -21,7 +21,7 @@ struct percent {
 
 static bool fail_format(struct percent *p, const char *message)
 {
-	return render_fail(p->r, p->format->n_bytes ? "TypeError" : "ValueError", "%s", message);
+	return render_fail(p->r, "TypeError", "%s", message);
 }
 
 static bool take_value(struct percent *p, struct value *out)

@@ -58,8 +58,6 @@ static void dump_string(struct dump *d, const struct string *s)
 			code = char_decode(s->bytes + at, &length);
 		if (code >= 0x20 && code != '"' && code != '\\' && (!d->ensure_ascii || code < 0x7F))
 			continue;
-		if (code == 0x7F)
-			continue;
 		builder_add_string(&d->out, s, done, at);
 		add_escape(d, code, string_byte_from_data(s, at));
 		done = at + length;
