@@ -90,7 +90,7 @@ static bool make_generator(struct render *r, const struct call *call, struct val
 		return false;
 	*kept = *call->arguments;
 	pending->arguments = kept;
-	out->iterator->pending = pending;
+	out->iterator->call = pending;
 	return true;
 }
 
@@ -100,29 +100,61 @@ bool call_row(struct render *r, const struct row *row, const struct value *input
 	struct call call = {.row = row, .input = *input, .arguments = arguments};
 	if (row->parameters && !bind(r, &call))
 		return false;
-	return row->items ? make_generator(r, &call, out) : row->run(r, &call, out);
+	return row->next ? make_generator(r, &call, out) : row->run(r, &call, out);
 }
 
-bool iterator_items(struct render *r, struct iterator *iterator, struct list **out)
+bool iterator_over(struct render *r, const struct value *value, struct iterator **out)
 {
-	if (iterator->pending) {
-		const struct call *call = iterator->pending;
-		struct list *made;
-		iterator->pending = NULL;
-		if (!render_enter(r) || !call->row->items(r, call, &made))
-			return false;
-		iterator->items = made; /* not before: what makes them may ask for them */
-		render_leave(r);
-	} else if (!iterator->items) {
-		return render_fail(r, "ValueError", "generator already executing");
-	}
-	struct list *rest = render_alloc(r, sizeof *rest);
-	if (!rest)
+	struct value made = *value;
+	struct list *items;
+	if (value->kind != VALUE_ITERATOR &&
+	    (!value_items(r, value, &items) || !value_iterator(r, items, ITERATOR_GENERATOR, &made)))
 		return false;
-	*rest = (struct list){.items = iterator->items->items + iterator->at,
-	                      .n_items = iterator->items->n_items - iterator->at};
-	iterator->at = iterator->items->n_items;
-	*out = rest;
+	*out = made.iterator;
+	return true;
+}
+
+bool iterator_next(struct render *r, struct iterator *iterator, struct value *out)
+{
+	*out = (struct value){.kind = VALUE_MISSING};
+	if (iterator->items && iterator->at < iterator->items->n_items) {
+		*out = iterator->items->items[iterator->at++];
+		return true;
+	}
+	if (!iterator->call)
+		return true;
+	if (iterator->running)
+		return render_fail(r, "ValueError", "generator already executing");
+	if (!render_step(r, 1) || !render_enter(r))
+		return false;
+	iterator->running = true;
+	bool ok = iterator->call->row->next(r, iterator, out);
+	iterator->running = false;
+	render_leave(r);
+	if (out->kind == VALUE_MISSING)
+		iterator->call = NULL;
+	return ok;
+}
+
+bool iterator_take(struct render *r, struct iterator *iterator, size_t n_max, struct list **out)
+{
+	struct list *taken = render_alloc(r, sizeof *taken);
+	struct value item = {.kind = VALUE_NONE};
+	if (!taken)
+		return false;
+	*out = taken;
+	if (!iterator->call && iterator->items) { /* never changed, so that they may be shared */
+		size_t rest = iterator->items->n_items - iterator->at;
+		*taken = (struct list){.items = iterator->items->items + iterator->at, .n_items = rest < n_max ? rest : n_max};
+		iterator->at += taken->n_items;
+		return true;
+	}
+	while (taken->n_items < n_max && item.kind != VALUE_MISSING) {
+		if (!iterator_next(r, iterator, &item))
+			return false;
+		if (item.kind != VALUE_MISSING && !list_add(r, taken, &item))
+			return false;
+	}
 	return true;
 }
 

@@ -33,8 +33,8 @@ struct row {
 	const char *parameters;
 	int n_required;
 	bool (*run)(struct render *r, const struct call *call, struct value *out);
-	/* In place of run: the row makes a generator, whose items are these once the first is asked for. */
-	bool (*items)(struct render *r, const struct call *call, struct list **out);
+	/* In place of run: the row makes a generator, and this its next item; VALUE_MISSING: no more. */
+	bool (*next)(struct render *r, struct iterator *iterator, struct value *out);
 };
 
 const struct row *filter_find(const char *name, size_t n_bytes);
@@ -51,8 +51,6 @@ bool call_row(struct render *r, const struct row *row, const struct value *input
               struct value *out);
 /* Any value; TypeError when it cannot be called. */
 bool call_value(struct render *r, const struct value *callee, const struct arguments *arguments, struct value *out);
-/* The items of a generator, when the first is asked for. */
-bool iterator_items(struct render *r, struct iterator *iterator, struct list **out);
 
 /* ---- arguments ---- */
 

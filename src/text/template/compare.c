@@ -161,6 +161,21 @@ static bool list_contains(struct render *r, const struct list *list, const struc
 	return true;
 }
 
+/* No more items are taken than it needs. */
+static bool iterator_contains(struct render *r, struct iterator *iterator, const struct value *item, bool *out)
+{
+	struct value next;
+	for (*out = false; !*out;) {
+		if (!iterator_next(r, iterator, &next))
+			return false;
+		if (next.kind == VALUE_MISSING)
+			return true;
+		if (!value_equal(r, &next, item, out))
+			return false;
+	}
+	return true;
+}
+
 bool value_contains(struct render *r, const struct value *container, const struct value *item, bool *out)
 {
 	const struct value *found;
@@ -189,8 +204,9 @@ bool value_contains(struct render *r, const struct value *container, const struc
 	case VALUE_LIST:
 	case VALUE_TUPLE:
 	case VALUE_RANGE:
-	case VALUE_ITERATOR:
 		break;
+	case VALUE_ITERATOR:
+		return iterator_contains(r, container->iterator, item, out);
 	default:
 		return render_fail(r, "TypeError", "argument of type '%s' is not iterable", value_type_name(container));
 	}

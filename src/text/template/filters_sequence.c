@@ -15,13 +15,11 @@ static bool filter_length(struct render *r, const struct call *call, struct valu
 static bool filter_first(struct render *r, const struct call *call, struct value *out)
 {
 	struct list *items;
-	struct iterator *iterator = call->input.kind == VALUE_ITERATOR ? call->input.iterator : NULL;
-	if (!value_items(r, &call->input, &items))
+	bool lazy = call->input.kind == VALUE_ITERATOR;
+	if (lazy ? !iterator_take(r, call->input.iterator, 1, &items) : !value_items(r, &call->input, &items))
 		return false;
 	if (items->n_items == 0)
 		return value_undefined_hint(r, "No first item, sequence was empty.", out);
-	if (iterator) /* only one was taken */
-		iterator->at -= items->n_items - 1;
 	*out = items->items[0];
 	return true;
 }
@@ -130,114 +128,135 @@ static const struct row *row_by_name(struct render *r, const struct value *name,
 	return row;
 }
 
-static bool map_attribute(struct render *r, const struct call *call, struct list *items, struct list *out)
+static bool map_attribute(struct render *r, const struct call *call, const struct value *item, struct value *out)
 {
-	const struct value *attribute = keyword(call->arguments, "attribute");
 	const struct value *fallback = keyword(call->arguments, "default");
-	if (call->arguments->n_keywords > (size_t)(fallback ? 2 : 1))
-		return render_fail(r, "FilterArgumentError", "Unexpected keyword argument");
-	for (size_t i = 0; i < items->n_items; i++) {
-		if (!attribute_path(r, &items->items[i], attribute, &out->items[i]))
-			return false;
-		if (out->items[i].kind == VALUE_UNDEFINED && fallback)
-			out->items[i] = *fallback;
-	}
+	if (!attribute_path(r, item, keyword(call->arguments, "attribute"), out))
+		return false;
+	if (out->kind == VALUE_UNDEFINED && fallback)
+		*out = *fallback;
 	return true;
 }
 
-static bool map_items(struct render *r, const struct call *call, struct list **out)
+/* The items of what is true; nothing else need have any. */
+static bool begin_source(struct render *r, struct iterator *iterator)
 {
-	struct list *items;
-	if (!value_true(&call->input)) {
-		*out = list_new(r, 0);
-		return *out != NULL;
-	}
-	if (!value_items(r, &call->input, &items) || !(*out = list_new(r, items->n_items)))
-		return false;
-	if (call->arguments->n_positional == 0 && keyword(call->arguments, "attribute"))
-		return map_attribute(r, call, items, *out);
-	if (call->arguments->n_positional == 0)
-		return render_fail(r, "FilterArgumentError", "map requires a filter argument");
-	const struct row *row = row_by_name(r, &call->arguments->positional[0], true);
-	struct arguments rest = rest_of(call->arguments, 1);
-	for (size_t i = 0; i < items->n_items; i++)
-		if (!row || !render_step(r, 1) || !call_row(r, row, &items->items[i], &rest, &(*out)->items[i]))
-			return false;
-	return row != NULL;
+	static const struct value nothing = {.kind = VALUE_UNDEFINED};
+	const struct value *input = &iterator->call->input;
+	return iterator_over(r, value_true(input) ? input : &nothing, &iterator->source);
 }
 
-/* The items that pass a test (or are true) themselves, or whose attribute does. */
-static bool select_items(struct render *r, const struct call *call, bool by_attribute, bool wanted, struct list **out)
+static bool begin_map(struct render *r, struct iterator *iterator)
 {
+	const struct call *call = iterator->call;
 	const struct arguments *arguments = call->arguments;
-	const struct row *row = NULL;
-	struct arguments rest = {0};
-	struct list *items;
-	if (!value_true(&call->input)) {
-		*out = list_new(r, 0);
-		return *out != NULL;
-	}
+	bool by_attribute = arguments->n_positional == 0 && keyword(arguments, "attribute");
+	if (!value_true(&call->input))
+		return begin_source(r, iterator);
+	if (by_attribute && arguments->n_keywords > (size_t)(keyword(arguments, "default") ? 2 : 1))
+		return render_fail(r, "FilterArgumentError", "Unexpected keyword argument");
+	if (!by_attribute && arguments->n_positional == 0)
+		return render_fail(r, "FilterArgumentError", "map requires a filter argument");
+	if (!by_attribute && !(iterator->row = row_by_name(r, &arguments->positional[0], true)))
+		return false;
+	return begin_source(r, iterator);
+}
+
+static bool next_map(struct render *r, struct iterator *iterator, struct value *out)
+{
+	const struct call *call = iterator->call;
+	struct value item;
+	if ((!iterator->source && !begin_map(r, iterator)) || !iterator_next(r, iterator->source, &item))
+		return false;
+	if (item.kind == VALUE_MISSING)
+		return true;
+	if (!iterator->row)
+		return map_attribute(r, call, &item, out);
+	struct arguments rest = rest_of(call->arguments, 1);
+	return call_row(r, iterator->row, &item, &rest, out);
+}
+
+static bool begin_select(struct render *r, struct iterator *iterator, bool by_attribute)
+{
+	const struct call *call = iterator->call;
+	const struct arguments *arguments = call->arguments;
+	if (!value_true(&call->input))
+		return begin_source(r, iterator);
 	if (by_attribute && arguments->n_positional == 0)
 		return render_fail(r, "FilterArgumentError", "Missing parameter for attribute name");
-	if (arguments->n_positional > by_attribute) {
-		row = row_by_name(r, &arguments->positional[by_attribute], false);
-		rest = rest_of(arguments, 1 + (size_t)by_attribute);
-		if (!row)
-			return false;
-	}
-	if (!value_items(r, &call->input, &items) || !(*out = list_new(r, items->n_items)))
+	if (arguments->n_positional > by_attribute &&
+	    !(iterator->row = row_by_name(r, &arguments->positional[by_attribute], false)))
 		return false;
-	(*out)->n_items = 0;
-	for (size_t i = 0; i < items->n_items; i++) {
-		struct value subject = items->items[i], truth;
-		if (by_attribute && !attribute_path(r, &items->items[i], &arguments->positional[0], &subject))
+	return begin_source(r, iterator);
+}
+
+/* The next item that passes a test (or is true) itself, or whose attribute does. */
+static bool next_selected(struct render *r, struct iterator *iterator, bool by_attribute, bool wanted,
+                          struct value *out)
+{
+	const struct arguments *arguments = iterator->call->arguments;
+	struct value item, subject, truth;
+	if (!iterator->source && !begin_select(r, iterator, by_attribute))
+		return false;
+	const struct row *row = iterator->row;
+	struct arguments rest = row ? rest_of(arguments, 1 + (size_t)by_attribute) : (struct arguments){0};
+	do {
+		if (!render_step(r, 1) || !iterator_next(r, iterator->source, &item))
 			return false;
-		if (row && (!render_step(r, 1) || !call_row(r, row, &subject, &rest, &truth)))
+		if (item.kind == VALUE_MISSING)
+			return true;
+		subject = item;
+		if (by_attribute && !attribute_path(r, &item, &arguments->positional[0], &subject))
 			return false;
-		if (value_true(row ? &truth : &subject) == wanted)
-			(*out)->items[(*out)->n_items++] = items->items[i];
-	}
+		if (row && !call_row(r, row, &subject, &rest, &truth))
+			return false;
+	} while (value_true(row ? &truth : &subject) != wanted);
+	*out = item;
 	return true;
 }
 
-static bool items_select(struct render *r, const struct call *call, struct list **out)
+static bool next_select(struct render *r, struct iterator *iterator, struct value *out)
 {
-	return select_items(r, call, false, true, out);
+	return next_selected(r, iterator, false, true, out);
 }
 
-static bool items_reject(struct render *r, const struct call *call, struct list **out)
+static bool next_reject(struct render *r, struct iterator *iterator, struct value *out)
 {
-	return select_items(r, call, false, false, out);
+	return next_selected(r, iterator, false, false, out);
 }
 
-static bool items_selectattr(struct render *r, const struct call *call, struct list **out)
+static bool next_selectattr(struct render *r, struct iterator *iterator, struct value *out)
 {
-	return select_items(r, call, true, true, out);
+	return next_selected(r, iterator, true, true, out);
 }
 
-static bool items_rejectattr(struct render *r, const struct call *call, struct list **out)
+static bool next_rejectattr(struct render *r, struct iterator *iterator, struct value *out)
 {
-	return select_items(r, call, true, false, out);
+	return next_selected(r, iterator, true, false, out);
 }
 
 /* ---- order ---- */
 
-/* Keys for sorting and comparing: an attribute of each item, lower-cased unless `exact`. */
+/* A key for sorting and comparing: an attribute of the item, lower-cased unless `exact`. */
+static bool item_key(struct render *r, const struct value *item, const struct value *attribute, bool exact,
+                     const struct value *fallback, struct value *out)
+{
+	struct value key;
+	if (!attribute_path(r, item, attribute, &key))
+		return false;
+	if (key.kind == VALUE_UNDEFINED && fallback && fallback->kind != VALUE_MISSING && fallback->kind != VALUE_NONE)
+		key = *fallback;
+	*out = key;
+	return exact || ignore_case(r, &key, out);
+}
+
 static bool item_keys(struct render *r, const struct list *items, const struct value *attribute, bool exact,
                       const struct value *fallback, struct value **out)
 {
 	struct value *keys = render_array(r, items->n_items + 1, sizeof *keys);
-	for (size_t i = 0; keys && i < items->n_items; i++) {
-		struct value key;
-		if (!attribute_path(r, &items->items[i], attribute, &key))
+	for (size_t i = 0; keys && i < items->n_items; i++)
+		if (!item_key(r, &items->items[i], attribute, exact, fallback, &keys[i]))
 			return false;
-		if (key.kind == VALUE_UNDEFINED && fallback && fallback->kind != VALUE_MISSING && fallback->kind != VALUE_NONE)
-			key = *fallback;
-		if (exact)
-			keys[i] = key;
-		else if (!ignore_case(r, &key, &keys[i]))
-			return false;
-	}
 	*out = keys;
 	return keys != NULL;
 }
@@ -292,26 +311,26 @@ static bool filter_sort(struct render *r, const struct call *call, struct value 
 	return true;
 }
 
-static bool items_unique(struct render *r, const struct call *call, struct list **out)
+static bool next_unique(struct render *r, struct iterator *iterator, struct value *out)
 {
-	struct list *items;
-	struct value *keys, yes = value_bool(true);
-	if (!value_items(r, &call->input, &items) ||
-	    !item_keys(r, items, &call->slot[1], slot_true(call, 0), NULL, &keys) || !(*out = list_new(r, items->n_items)))
+	const struct call *call = iterator->call;
+	const struct value yes = value_bool(true), *found;
+	struct value item, key;
+	if (!iterator->state && !(iterator->state = dict_new(r, 0)))
 		return false;
-	struct dict *seen = dict_new(r, items->n_items);
-	(*out)->n_items = 0;
-	for (size_t i = 0; seen && i < items->n_items; i++) {
-		const struct value *found;
-		if (!dict_find(r, seen, &keys[i], &found))
+	if (!iterator->source && !iterator_over(r, &call->input, &iterator->source))
+		return false;
+	do {
+		if (!render_step(r, 1) || !iterator_next(r, iterator->source, &item))
 			return false;
-		if (found)
-			continue;
-		if (!dict_set(r, seen, &keys[i], &yes))
+		if (item.kind == VALUE_MISSING)
+			return true;
+		if (!item_key(r, &item, &call->slot[1], slot_true(call, 0), NULL, &key) ||
+		    !dict_find(r, iterator->state, &key, &found))
 			return false;
-		(*out)->items[(*out)->n_items++] = items->items[i];
-	}
-	return seen != NULL;
+	} while (found);
+	*out = item;
+	return dict_set(r, iterator->state, &key, &yes);
 }
 
 static bool extreme(struct render *r, const struct call *call, bool largest, struct value *out)
@@ -409,31 +428,23 @@ static bool filter_dictsort(struct render *r, const struct call *call, struct va
 
 /* ---- pieces ---- */
 
-static bool items_items(struct render *r, const struct call *call, struct list **out)
+/* Of a row whose items are all there at once. */
+static bool next_of(struct render *r, struct iterator *iterator, struct list *items, struct value *out)
 {
-	struct value view = call->input;
-	if (view.kind == VALUE_UNDEFINED)
-		return value_items(r, &view, out);
-	if (view.kind != VALUE_DICT)
-		return render_fail(r, "TypeError", "Can only get item pairs from a mapping.");
-	view.kind = VALUE_VIEW;
-	view.detail = VIEW_ITEMS;
-	return value_items(r, &view, out);
+	iterator->call = NULL;
+	iterator->items = items;
+	return iterator_next(r, iterator, out);
 }
 
-/* Items [start, end), then `n_fill` times the second argument. */
-static bool add_piece(struct render *r, struct list *pieces, const struct list *items, size_t start, size_t end,
-                      size_t n_fill, const struct value *fill)
+static bool next_items(struct render *r, struct iterator *iterator, struct value *out)
 {
-	struct list *piece = list_new(r, end - start + n_fill);
-	if (!piece)
-		return false;
-	if (end > start)
-		memcpy(piece->items, items->items + start, (end - start) * sizeof *piece->items);
-	for (size_t i = end - start; i < piece->n_items; i++)
-		piece->items[i] = *fill;
-	pieces->items[pieces->n_items++] = value_list(piece);
-	return true;
+	struct value view = iterator->call->input;
+	struct list *items;
+	if (view.kind != VALUE_UNDEFINED && view.kind != VALUE_DICT)
+		return render_fail(r, "TypeError", "Can only get item pairs from a mapping.");
+	view.kind = view.kind == VALUE_DICT ? VALUE_VIEW : VALUE_UNDEFINED;
+	view.detail = VIEW_ITEMS;
+	return value_items(r, &view, &items) && next_of(r, iterator, items, out);
 }
 
 static bool fills(const struct value *fill)
@@ -441,47 +452,94 @@ static bool fills(const struct value *fill)
 	return fill->kind != VALUE_MISSING && fill->kind != VALUE_NONE;
 }
 
-static bool items_batch(struct render *r, const struct call *call, struct list **out)
+/* The last items, filled up to the length of the others. */
+static bool last_batch(struct render *r, const struct call *call, struct list *batch, struct value *out)
 {
-	struct list *items;
-	int64_t count = 0;
-	if (!slot_int(r, call, 0, &count) || !value_items(r, &call->input, &items) ||
-	    !(*out = list_new(r, items->n_items + 1)))
+	const struct value n = value_int((int64_t)batch->n_items), *fill = &call->slot[1];
+	int64_t count;
+	bool less = false;
+	if (batch->n_items == 0)
+		return true;
+	if (fills(fill) && !value_less(r, &n, &call->slot[0], "<", &less))
 		return false;
-	(*out)->n_items = 0;
-	/* Of no items each: an empty one whenever the next item finds it full, and the last one takes it. */
-	if (count <= 0)
-		return render_fail(r, "ValueError", "batch takes a number of items above 0");
-	for (size_t start = 0; start < items->n_items; start += (size_t)count) {
-		size_t rest = items->n_items - start, n = rest < (size_t)count ? rest : (size_t)count;
-		if (!add_piece(r, *out, items, start, start + n, fills(&call->slot[1]) ? (size_t)count - n : 0, &call->slot[1]))
-			return false;
-		if ((uint64_t)count > items->n_items)
-			break;
-	}
+	if (less && !value_integral(&call->slot[0], &count))
+		return render_fail(r, "TypeError", "can't multiply sequence by non-int of type '%s'",
+		                   value_type_name(&call->slot[0]));
+	struct list *whole = less ? list_new(r, (size_t)count) : batch;
+	if (!whole)
+		return false;
+	if (less)
+		memcpy(whole->items, batch->items, batch->n_items * sizeof *whole->items);
+	for (size_t i = batch->n_items; i < whole->n_items; i++)
+		whole->items[i] = *fill;
+	*out = value_list(whole);
 	return true;
 }
 
-static bool items_slice(struct render *r, const struct call *call, struct list **out)
+/* A batch is full when its length equals the one asked for, whatever that is, and is given when one more item comes. */
+static bool next_batch(struct render *r, struct iterator *iterator, struct value *out)
 {
-	struct list *items;
-	int64_t slices = 0;
+	const struct call *call = iterator->call;
+	struct list *batch = iterator->state ? iterator->state : list_new(r, 0);
+	struct value item;
+	if (!batch || (!iterator->source && !iterator_over(r, &call->input, &iterator->source)))
+		return false;
+	for (;;) {
+		const struct value n = value_int((int64_t)batch->n_items);
+		bool full;
+		if (!render_step(r, 1) || !iterator_next(r, iterator->source, &item))
+			return false;
+		if (item.kind == VALUE_MISSING)
+			break;
+		if (!value_equal(r, &n, &call->slot[0], &full))
+			return false;
+		if (full) {
+			*out = value_list(batch);
+			return (iterator->state = list_new(r, 0)) && list_add(r, iterator->state, &item);
+		}
+		if (!list_add(r, batch, &item))
+			return false;
+	}
+	iterator->call = NULL;
+	return last_batch(r, call, batch, out);
+}
+
+/* Items [start, end), then `fill` once if `filled`. */
+static bool add_slice(struct render *r, struct list *slices, const struct list *items, size_t start, size_t end,
+                      bool filled, const struct value *fill)
+{
+	struct list *slice = list_new(r, end - start + filled);
+	if (!slice)
+		return false;
+	if (end > start)
+		memcpy(slice->items, items->items + start, (end - start) * sizeof *slice->items);
+	if (filled)
+		slice->items[end - start] = *fill;
+	slices->items[slices->n_items++] = value_list(slice);
+	return true;
+}
+
+static bool next_slice(struct render *r, struct iterator *iterator, struct value *out)
+{
+	const struct call *call = iterator->call;
+	struct list *items, *slices;
+	int64_t count = 0;
 	size_t offset = 0;
-	if (!slot_int(r, call, 0, &slices) || !value_items(r, &call->input, &items))
+	if (!slot_int(r, call, 0, &count) || !value_items(r, &call->input, &items))
 		return false;
-	if (slices == 0)
+	if (count == 0)
 		return render_fail(r, "ZeroDivisionError", "integer division or modulo by zero");
-	if (!(*out = list_new(r, slices > 0 ? (size_t)slices : 0)))
+	if (!(slices = list_new(r, count > 0 ? (size_t)count : 0)))
 		return false;
-	(*out)->n_items = 0;
-	for (size_t i = 0; slices > 0 && i < (size_t)slices; i++) {
-		size_t each = items->n_items / (size_t)slices, extra = items->n_items % (size_t)slices;
+	slices->n_items = 0;
+	for (size_t i = 0; count > 0 && i < (size_t)count; i++) {
+		size_t each = items->n_items / (size_t)count, extra = items->n_items % (size_t)count;
 		size_t n = each + (i < extra);
-		if (!add_piece(r, *out, items, offset, offset + n, fills(&call->slot[1]) && i >= extra, &call->slot[1]))
+		if (!add_slice(r, slices, items, offset, offset + n, fills(&call->slot[1]) && i >= extra, &call->slot[1]))
 			return false;
 		offset += n;
 	}
-	return true;
+	return next_of(r, iterator, slices, out);
 }
 
 static bool filter_sum(struct render *r, const struct call *call, struct value *out)
@@ -538,20 +596,20 @@ const struct row sequence_filters[] = {
     {"list", "", 0, filter_list, NULL},
     {"join", "d attribute", 0, filter_join, NULL},
     {"reverse", "", 0, filter_reverse, NULL},
-    {"map", NULL, 0, NULL, map_items},
-    {"select", NULL, 0, NULL, items_select},
-    {"reject", NULL, 0, NULL, items_reject},
-    {"selectattr", NULL, 0, NULL, items_selectattr},
-    {"rejectattr", NULL, 0, NULL, items_rejectattr},
+    {"map", NULL, 0, NULL, next_map},
+    {"select", NULL, 0, NULL, next_select},
+    {"reject", NULL, 0, NULL, next_reject},
+    {"selectattr", NULL, 0, NULL, next_selectattr},
+    {"rejectattr", NULL, 0, NULL, next_rejectattr},
     {"sort", "reverse case_sensitive attribute", 0, filter_sort, NULL},
-    {"unique", "case_sensitive attribute", 0, NULL, items_unique},
+    {"unique", "case_sensitive attribute", 0, NULL, next_unique},
     {"min", "case_sensitive attribute", 0, filter_min, NULL},
     {"max", "case_sensitive attribute", 0, filter_max, NULL},
     {"groupby", "attribute default case_sensitive", 1, filter_groupby, NULL},
     {"dictsort", "case_sensitive by reverse", 0, filter_dictsort, NULL},
-    {"items", "", 0, NULL, items_items},
-    {"batch", "linecount fill_with", 1, NULL, items_batch},
-    {"slice", "slices fill_with", 1, NULL, items_slice},
+    {"items", "", 0, NULL, next_items},
+    {"batch", "linecount fill_with", 1, NULL, next_batch},
+    {"slice", "slices fill_with", 1, NULL, next_slice},
     {"sum", "attribute start", 0, filter_sum, NULL},
     {"attr", "name", 1, filter_attr, NULL},
     {"default", "default_value boolean", 0, filter_default, NULL},

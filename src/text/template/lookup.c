@@ -31,8 +31,12 @@ static bool text_is(const struct string *s, const char *text)
 	return strlen(text) == s->n_bytes && memcmp(s->bytes, text, s->n_bytes) == 0;
 }
 
-static bool loop_attribute(struct render *r, const struct loop *loop, const struct string *name, struct value *out)
+static bool loop_attribute(struct render *r, struct loop *loop, const struct string *name, struct value *out)
 {
+	bool next = text_is(name, "last") || text_is(name, "nextitem");
+	bool all = text_is(name, "length") || text_is(name, "revindex") || text_is(name, "revindex0");
+	if ((next || all) && !loop_take(r, loop, all ? SIZE_MAX : loop->at + 2))
+		return false;
 	int64_t n = (int64_t)loop->items->n_items, at = (int64_t)loop->at;
 	if (text_is(name, "index"))
 		*out = value_int(at + 1);

@@ -175,6 +175,10 @@ static void write_object(struct builder *b, const struct value *value)
 		const struct name *name = &b->r->template->names[value->macro->node->name];
 		snprintf(text, sizeof text, "<Macro '%.*s'>", (int)(name->n_text > 60 ? 60 : name->n_text), name->text);
 	} else if (value->kind == VALUE_LOOP) {
+		if (!loop_take(b->r, value->loop, SIZE_MAX)) {
+			b->failed = true;
+			return;
+		}
 		snprintf(text, sizeof text, "<LoopContext %zu/%zu>", value->loop->at + 1, value->loop->items->n_items);
 	} else {
 		snprintf(text, sizeof text, "<%s object>", value_type_name(value));

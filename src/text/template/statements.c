@@ -22,16 +22,17 @@ bool assign_target(struct render *r, const struct node *target, const struct val
 {
 	struct list *items;
 	size_t n = 0, i = 0;
+	bool lazy = value->kind == VALUE_ITERATOR; /* one more is taken, to see whether it is there */
 	if (target->kind == NODE_NAME)
 		return render_assign(r, target->name, value);
 	if (target->kind == NODE_MEMBER)
 		return assign_member(r, target, value);
 	if (value->kind != VALUE_UNDEFINED && value->kind < VALUE_STRING)
 		return render_fail(r, "TypeError", "cannot unpack non-iterable %s object", value_type_name(value));
-	if (!value_items(r, value, &items))
-		return false;
 	for (const struct node *part = target->list; part; part = part->next)
 		n++;
+	if (lazy ? !iterator_take(r, value->iterator, n + 1, &items) : !value_items(r, value, &items))
+		return false;
 	if (items->n_items > n)
 		return render_fail(r, "ValueError", "too many values to unpack (expected %zu)", n);
 	if (items->n_items < n)
@@ -86,34 +87,42 @@ static bool capture_scoped(struct render *r, const struct node *list, enum flow 
 
 /* ---- loops ---- */
 
-static bool passes_test(struct render *r, const struct node *node, const struct value *item, bool *out)
+static bool passes_test(struct render *r, const struct loop *loop, const struct value *item, bool *out)
 {
-	struct scope *before = r->scope, *scope = scope_new(r, before);
+	struct scope *before = r->scope, *scope = scope_new(r, loop->scope);
 	struct value test;
 	if (!scope)
 		return false;
 	r->scope = scope;
-	bool ok = assign_target(r, node->a, item) && eval(r, node->c, &test);
+	bool ok = assign_target(r, loop->node->a, item) && eval(r, loop->node->c, &test);
 	r->scope = before;
 	*out = ok && value_true(&test);
 	return ok;
 }
 
-static bool filter_items(struct render *r, const struct node *node, struct list **items)
+bool loop_take(struct render *r, struct loop *loop, size_t n)
 {
-	struct list *kept = list_new(r, (*items)->n_items);
-	if (!kept)
-		return false;
-	kept->n_items = 0;
-	for (size_t i = 0; i < (*items)->n_items; i++) {
-		bool passes;
-		if (!passes_test(r, node, &(*items)->items[i], &passes))
+	while (loop->source && loop->items->n_items < n) {
+		struct value item;
+		bool passes = true;
+		if (!iterator_next(r, loop->source, &item))
 			return false;
-		if (passes)
-			kept->items[kept->n_items++] = (*items)->items[i];
+		if (item.kind == VALUE_MISSING)
+			loop->source = NULL;
+		else if ((loop->node->c && !passes_test(r, loop, &item, &passes)) ||
+		         (passes && !list_add(r, loop->items, &item)))
+			return false;
 	}
-	*items = kept;
 	return true;
+}
+
+/* What a loop goes over: a list as it is, anything else and what is tested item by item, as they are asked for. */
+static bool begin_loop(struct render *r, struct loop *loop, const struct value *iterable)
+{
+	if (iterable->kind != VALUE_ITERATOR && !loop->node->c)
+		return value_items(r, iterable, &loop->items);
+	loop->items = list_new(r, 0);
+	return loop->items && iterator_over(r, iterable, &loop->source);
 }
 
 static bool run_iterations(struct render *r, struct loop *loop)
@@ -121,7 +130,12 @@ static bool run_iterations(struct render *r, struct loop *loop)
 	struct value own = {.kind = VALUE_LOOP, .loop = loop};
 	struct scope *scope = NULL;
 	enum flow flow = FLOW_ON;
-	for (; loop->at < loop->items->n_items && flow != FLOW_BREAK; loop->at++) {
+	for (size_t next = 0; flow != FLOW_BREAK; next++) {
+		if (!loop_take(r, loop, next + 1))
+			return false;
+		if (next == loop->items->n_items)
+			break;
+		loop->at = next; /* where it stays after the last one */
 		if (!scope || loop->node->has_closures)
 			scope = scope_new(r, loop->scope);
 		if (!scope || !render_step(r, 1))
@@ -135,20 +149,18 @@ static bool run_iterations(struct render *r, struct loop *loop)
 	return true;
 }
 
-/* All iterations over `items`, or the else part when there are none: a break or continue in it is of the loop around. */
-static bool run_loop(struct render *r, const struct node *node, struct list *items, struct scope *around, int depth0,
-                     enum flow *flow)
+/* All iterations, or the else part when there are none: a break or continue in it is of the loop around. */
+static bool run_loop(struct render *r, const struct node *node, const struct value *iterable, struct scope *around,
+                     int depth0, enum flow *flow)
 {
 	struct scope *before = r->scope;
 	struct loop *loop = render_alloc(r, sizeof *loop);
 	if (!loop)
 		return false;
+	*loop = (struct loop){.node = node, .depth0 = depth0, .scope = around};
+	bool ok = begin_loop(r, loop, iterable) && run_iterations(r, loop);
 	r->scope = around;
-	bool ok = !node->c || filter_items(r, node, &items);
-	*loop = (struct loop){.node = node, .items = items, .depth0 = depth0, .scope = around};
-	if (ok && items->n_items > 0)
-		ok = run_iterations(r, loop);
-	else if (ok && node->other)
+	if (ok && loop->items->n_items == 0 && node->other)
 		ok = execute_scoped(r, node->other, false, flow);
 	r->scope = before;
 	return ok;
@@ -157,24 +169,22 @@ static bool run_loop(struct render *r, const struct node *node, struct list *ite
 static bool execute_for(struct render *r, const struct node *node, enum flow *flow)
 {
 	struct value iterable;
-	struct list *items;
 	if (!eval(r, node->b, &iterable))
 		return false;
 	r->at = node;
-	return value_items(r, &iterable, &items) && run_loop(r, node, items, r->scope, 0, flow);
+	return run_loop(r, node, &iterable, r->scope, 0, flow);
 }
 
 bool loop_recurse(struct render *r, const struct loop *loop, const struct value *value, struct value *out)
 {
 	struct builder capture = {.r = r}, *before = r->capture;
-	struct list *items;
 	enum flow flow = FLOW_ON; /* the parser lets nothing out of the else part of such a loop */
 	if (!loop->node->recursive)
 		return render_fail(r, "TypeError", "The loop must have the 'recursive' marker to be called recursively.");
-	if (!value_items(r, value, &items) || !render_enter(r))
+	if (!render_enter(r))
 		return false;
 	r->capture = &capture;
-	bool ok = run_loop(r, loop->node, items, loop->scope, loop->depth0 + 1, &flow);
+	bool ok = run_loop(r, loop->node, value, loop->scope, loop->depth0 + 1, &flow);
 	r->capture = before;
 	render_leave(r);
 	return ok && builder_finish(&capture, out);

@@ -166,6 +166,24 @@ struct list *list_new(struct render *r, size_t n_items)
 	return list->items && render_step(r, n_items / 8) ? list : NULL;
 }
 
+bool list_add(struct render *r, struct list *list, const struct value *item)
+{
+	struct list_room *room = list->room;
+	if (!room || room->used == room->capacity) {
+		struct value *items = render_array(r, 2 * list->n_items + 4, sizeof *items);
+		room = render_alloc(r, sizeof *room);
+		if (!items || !room || !render_step(r, list->n_items / 8))
+			return false;
+		if (list->n_items)
+			memcpy(items, list->items, list->n_items * sizeof *items);
+		*room = (struct list_room){items, list->n_items, 2 * list->n_items + 4};
+		*list = (struct list){items, list->n_items, room};
+	}
+	list->items[list->n_items++] = *item;
+	room->used++;
+	return true;
+}
+
 bool value_iterator(struct render *r, struct list *items, enum iterator_name name, struct value *out)
 {
 	struct iterator *iterator = render_alloc(r, sizeof *iterator);
@@ -364,8 +382,6 @@ bool value_true(const struct value *value)
 		return value->dict->n_entries > 0;
 	case VALUE_RANGE:
 		return value->range->n_items > 0;
-	case VALUE_LOOP:
-		return value->loop->items->n_items > 0;
 	default:
 		return true;
 	}
@@ -392,6 +408,8 @@ bool value_length(struct render *r, const struct value *value, size_t *out)
 		*out = value->range->n_items;
 		return true;
 	case VALUE_LOOP:
+		if (!loop_take(r, value->loop, SIZE_MAX))
+			return false;
 		*out = value->loop->items->n_items;
 		return true;
 	default:
@@ -464,7 +482,7 @@ bool value_items(struct render *r, const struct value *value, struct list **out)
 	case VALUE_RANGE:
 		return range_items(r, value->range, out);
 	case VALUE_ITERATOR:
-		return iterator_items(r, value->iterator, out);
+		return iterator_take(r, value->iterator, SIZE_MAX, out);
 	default:
 		return render_fail(r, "TypeError", "'%s' object is not iterable", value_type_name(value));
 	}

@@ -14,6 +14,8 @@ struct render;
 struct node;
 struct arguments;
 struct scope;
+struct row;
+struct call;
 
 enum value_kind {
 	VALUE_MISSING, /* no value at all: an argument not given, a name not set */
@@ -115,12 +117,15 @@ static inline int64_t range_at(const struct range *range, size_t i)
 	return (int64_t)((uint64_t)range->start + (uint64_t)i * (uint64_t)range->step);
 }
 
-/* Generators are lazy in Python: nothing happens before the first item is asked for. */
+/* Generators are lazy in Python: nothing happens before an item is asked for. */
 struct iterator {
-	struct value source;
-	const struct call *pending; /* what makes the items of it; NULL when `items` are there, or being made */
-	struct list *items;
-	size_t at;
+	const struct call *call; /* what makes the items; NULL: no more than `items` */
+	struct iterator *source; /* of the call's input, from the first item on */
+	const struct row *row;   /* of map and select: what is applied to each item */
+	void *state;             /* what others keep from one item to the next */
+	bool running;            /* its row is making an item */
+	struct list *items;      /* that are there; NULL: none */
+	size_t at;               /* of the next one of them */
 };
 
 struct namespace
@@ -146,10 +151,10 @@ struct callable {
 
 struct loop {
 	const struct node *node;
-	struct list *items;
-	size_t at; /* index0 */
+	struct list *items;      /* taken so far */
+	struct iterator *source; /* of the others; NULL: there are none */
+	size_t at;               /* index0 */
 	struct value changed;
-	struct value item; /* the one of `at` */
 	int depth0;
 	struct scope *scope; /* around the loop */
 };
@@ -198,6 +203,8 @@ bool value_undefined_unsafe(struct render *r, const struct value *object, const 
 bool value_undefined_fail(struct render *r, const struct value *undefined);
 
 struct list *list_new(struct render *r, size_t n_items);
+/* Adds to a list that no value is yet. */
+bool list_add(struct render *r, struct list *list, const struct value *item);
 struct dict *dict_new(struct render *r, size_t capacity);
 bool dict_set(struct render *r, struct dict *dict, const struct value *key, const struct value *value);
 /* *found is NULL when absent; false: the key cannot be hashed (the rendering has failed). */
@@ -208,6 +215,14 @@ bool value_hashable(const struct value *value);
 /* An iterator over a list that is there already; `name` an enum iterator_name. */
 enum iterator_name { ITERATOR_GENERATOR, ITERATOR_REVERSED };
 bool value_iterator(struct render *r, struct list *items, enum iterator_name name, struct value *out);
+/* Over whatever has items; an iterator is its own. */
+bool iterator_over(struct render *r, const struct value *value, struct iterator **out);
+/* The next item; VALUE_MISSING when there is none. */
+bool iterator_next(struct render *r, struct iterator *iterator, struct value *out);
+/* The next n_max items, or as many as there are. */
+bool iterator_take(struct render *r, struct iterator *iterator, size_t n_max, struct list **out);
+/* Of a loop: its items up to the n-th, or as many as there are. */
+bool loop_take(struct render *r, struct loop *loop, size_t n);
 
 /* ---- asking ---- */
 
