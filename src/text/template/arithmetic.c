@@ -36,6 +36,24 @@ static int64_t floor_mod(int64_t a, int64_t b)
 	return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
+static int bits_of(uint64_t n)
+{
+	return n ? 64 - __builtin_clzll(n) : 0;
+}
+
+/* a / b rounded once, as Python does it also where a double has not the digits of one of them: to 56 bits or more, of
+ * which the last one says whether anything was left over. */
+static double int_divide(int64_t a, int64_t b)
+{
+	uint64_t x = a < 0 ? 0 - (uint64_t)a : (uint64_t)a, y = b < 0 ? 0 - (uint64_t)b : (uint64_t)b;
+	int shift = 56 + bits_of(y) - bits_of(x);
+	shift = shift < 0 ? 0 : shift;
+	unsigned __int128 scaled = (unsigned __int128)x << shift;
+	uint64_t quotient = (uint64_t)(scaled / y) | (scaled % y != 0);
+	double result = ldexp((double)quotient, -shift);
+	return (a < 0) != (b < 0) ? -result : result;
+}
+
 static double float_mod(double a, double b)
 {
 	double rest = fmod(a, b);
@@ -91,7 +109,7 @@ static bool int_op(struct render *r, enum op op, int64_t a, int64_t b, struct va
 		overflow = __builtin_mul_overflow(a, b, &result);
 		break;
 	case OP_DIV:
-		*out = value_float((double)a / (double)b);
+		*out = value_float(int_divide(a, b));
 		return true;
 	case OP_FLOORDIV:
 		overflow = a == INT64_MIN && b == -1;

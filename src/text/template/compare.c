@@ -27,12 +27,38 @@ static bool dicts_equal(struct render *r, const struct dict *a, const struct dic
 	return true;
 }
 
-static bool numbers_equal(const struct value *a, const struct value *b)
+enum order { ORDER_LESS = -1, ORDER_EQUAL, ORDER_GREATER, ORDER_NONE };
+
+static enum order order_floats(double a, double b)
+{
+	return a < b ? ORDER_LESS : a > b ? ORDER_GREATER : a == b ? ORDER_EQUAL : ORDER_NONE;
+}
+
+/* Exactly: a double has not the digits of every integer. */
+static enum order order_int_float(int64_t a, double b)
+{
+	if (isnan(b))
+		return ORDER_NONE;
+	if (b >= 0x1p63 || b < -0x1p63)
+		return b > 0 ? ORDER_LESS : ORDER_GREATER;
+	int64_t whole = (int64_t)b;
+	if (a != whole)
+		return a < whole ? ORDER_LESS : ORDER_GREATER;
+	return order_floats(0, b - (double)whole);
+}
+
+static enum order order_numbers(const struct value *a, const struct value *b)
 {
 	int64_t x, y;
-	if (value_integral(a, &x) && value_integral(b, &y))
-		return x == y;
-	return value_as_double(a) == value_as_double(b);
+	bool x_is_int = value_integral(a, &x), y_is_int = value_integral(b, &y);
+	if (x_is_int && y_is_int)
+		return x < y ? ORDER_LESS : x > y ? ORDER_GREATER : ORDER_EQUAL;
+	if (x_is_int)
+		return order_int_float(x, b->number);
+	if (!y_is_int)
+		return order_floats(a->number, b->number);
+	enum order swapped = order_int_float(y, a->number);
+	return swapped == ORDER_NONE ? ORDER_NONE : (enum order) - swapped;
 }
 
 static bool ranges_equal(const struct range *a, const struct range *b)
@@ -87,7 +113,7 @@ bool value_equal(struct render *r, const struct value *a, const struct value *b,
 	if (!render_step(r, 1))
 		return false;
 	if (value_is_number(a) && value_is_number(b)) {
-		*out = numbers_equal(a, b);
+		*out = order_numbers(a, b) == ORDER_EQUAL;
 		return true;
 	}
 	if (a->kind != b->kind)
@@ -124,18 +150,13 @@ static bool lists_less(struct render *r, const struct list *a, const struct list
 
 bool value_less(struct render *r, const struct value *a, const struct value *b, const char *op, bool *out)
 {
-	int64_t x, y;
 	*out = false;
 	if (!render_step(r, 1))
 		return false;
 	if (a->kind == VALUE_UNDEFINED || b->kind == VALUE_UNDEFINED)
 		return value_undefined_fail(r, a->kind == VALUE_UNDEFINED ? a : b);
-	if (value_integral(a, &x) && value_integral(b, &y)) {
-		*out = x < y;
-		return true;
-	}
 	if (value_is_number(a) && value_is_number(b)) {
-		*out = value_as_double(a) < value_as_double(b);
+		*out = order_numbers(a, b) == ORDER_LESS;
 		return true;
 	}
 	if (a->kind == VALUE_STRING && b->kind == VALUE_STRING)

@@ -1,5 +1,6 @@
 /* What values look like as text: Python's str() and repr(). */
 #include <assert.h>
+#include <float.h>
 #include <inttypes.h>
 #include <locale.h>
 #include <math.h>
@@ -12,19 +13,41 @@
 #include "text/template/calls.h"
 #include "text/unicode.h"
 
-/* The fewest digits that read back, written as Python writes them: 1.0, 1e+16, 1e-05. */
+static bool reads_back(const char *digits, double number)
+{
+	double back;
+	return text_to_float(digits, strlen(digits), &back) && back == number;
+}
+
+/* The fewest digits that read back, as "%e" writes them. Any 15 digits are those of some double, so that these with zeros
+ * at the end are the fewest; next to zero, where doubles have fewer bits, it is as many digits as fit into them. */
+static void shortest_digits(double number, char digits[40])
+{
+	int exponent;
+	frexp(number, &exponent);
+	int n_bits = exponent < DBL_MIN_EXP ? DBL_MANT_DIG - (DBL_MIN_EXP - exponent) : DBL_MANT_DIG;
+	int n_safe = (n_bits - 1) * 301 / 1000; /* log10(2) = 0.301 */
+	for (int precision = n_safe > 0 ? n_safe - 1 : 0; precision <= 16; precision++) {
+		snprintf(digits, 40, "%.*e", precision, number);
+		char *mark = strchr(digits, 'e');
+		assert(mark);
+		/* Above a power of two doubles are twice as far from each other as below it: the nearest 16 digits may be
+		 * another double's where they are below it, and one more in the last place not. */
+		if (precision == 15 && !reads_back(digits, number) && mark[-1] < '9')
+			mark[-1]++;
+		if (precision == 16 || reads_back(digits, number))
+			return;
+	}
+}
+
+/* As Python writes them: 1.0, 1e+16, 1e-05. */
 size_t float_repr(double number, char out[40])
 {
 	char digits[40];
 	int exponent = 0;
 	if (isnan(number) || isinf(number))
 		return (size_t)sprintf(out, "%s", isnan(number) ? "nan" : number < 0 ? "-inf" : "inf");
-	for (int precision = 14; precision <= 16; precision++) {
-		double back;
-		snprintf(digits, sizeof digits, "%.*e", precision, number);
-		if (text_to_float(digits, strlen(digits), &back) && back == number)
-			break;
-	}
+	shortest_digits(number, digits);
 	const char *mark = strchr(digits, 'e');
 	assert(mark);
 	exponent = atoi(mark + 1);
