@@ -1,5 +1,6 @@
 /* "..." % values, and dates. */
 #include <locale.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +16,6 @@ struct percent {
 	size_t at;
 	const struct value *arguments; /* a tuple, a dict, or the only value */
 	size_t next;                   /* of the tuple */
-	bool by_key;
 	struct builder out;
 };
 
@@ -35,6 +35,13 @@ static bool take_value(struct percent *p, struct value *out)
 	return true;
 }
 
+/* What (name) may be looked up in, and what need not be used up: whatever has items and is neither tuple nor text. */
+static bool is_mapping(const struct value *value)
+{
+	return value->kind == VALUE_DICT || value->kind == VALUE_LIST || value->kind == VALUE_RANGE ||
+	       value->kind == VALUE_UNDEFINED;
+}
+
 /* (name) */
 static bool take_key(struct percent *p, struct value *out)
 {
@@ -45,8 +52,12 @@ static bool take_key(struct percent *p, struct value *out)
 		depth += (s->bytes[p->at] == '(') - (s->bytes[p->at] == ')');
 	if (depth > 0)
 		return render_fail(p->r, "ValueError", "incomplete format key");
-	if (p->arguments->kind != VALUE_DICT)
+	if (!is_mapping(p->arguments))
 		return fail_format(p, "format requires a mapping");
+	if (p->arguments->kind == VALUE_UNDEFINED)
+		return value_undefined_fail(p->r, p->arguments);
+	if (p->arguments->kind != VALUE_DICT)
+		return fail_format(p, "indices must be integers or slices, not str");
 	const struct value *found;
 	if (!dict_find_text(p->r, p->arguments->dict, s->bytes + start, p->at - 1 - start, &found))
 		return false;
@@ -54,7 +65,7 @@ static bool take_key(struct percent *p, struct value *out)
 		return render_fail(p->r, "KeyError", "'%.*s'", (int)(p->at - 1 - start > 80 ? 80 : p->at - 1 - start),
 		                   s->bytes + start);
 	*out = *found;
-	p->by_key = true;
+	p->next = 1; /* the dict itself is no value any more */
 	return true;
 }
 
@@ -111,7 +122,9 @@ static bool read_percent_spec(struct percent *p, struct format_spec *spec, struc
 
 static bool percent_text(struct percent *p, struct format_spec *spec, const struct value *value, struct value *out)
 {
-	bool ok = spec->type == 's' ? value_str(p->r, value, out) : value_repr(p->r, value, out);
+	bool ok = spec->type == 's'   ? value_str(p->r, value, out)
+	          : spec->type == 'r' ? value_repr(p->r, value, out)
+	                              : value_ascii(p->r, value, out);
 	if (!ok)
 		return false;
 	if (spec->precision >= 0 && spec->precision < string_chars(out->string)) {
@@ -134,6 +147,8 @@ static bool percent_number(struct percent *p, struct format_spec *spec, const st
 		return render_fail(p->r, "TypeError", "%%%c format: %s is required, not %s", spec->type,
 		                   strchr("oxX", spec->type) ? "an integer" : "a real number", value_type_name(value));
 	if (to_integer && value->kind == VALUE_FLOAT) {
+		if (isnan(value->number))
+			return render_fail(p->r, "ValueError", "cannot convert float NaN to integer");
 		if (!(value->number > -9e18 && value->number < 9e18))
 			return render_fail(p->r, "OverflowError", "cannot convert float to integer");
 		number = value_int((int64_t)value->number);
@@ -141,7 +156,7 @@ static bool percent_number(struct percent *p, struct format_spec *spec, const st
 	}
 	if (to_integer)
 		spec->type = 'd';
-	if (spec->zero && spec->align != '<') {
+	if (spec->zero && spec->type != 'c' && spec->align != '<') {
 		spec->align = '=';
 		spec->fill = (struct string){.bytes = "0", .n_bytes = 1, .n_chars = 1};
 	}
@@ -152,16 +167,15 @@ static bool percent_field(struct percent *p)
 {
 	struct format_spec spec;
 	struct value value, text = {.kind = VALUE_MISSING};
-	if (!read_percent_spec(p, &spec, &value))
-		return false;
-	if (spec.type == '%') {
-		builder_add(&p->out, "%", 1, string_byte_from_data(p->format, p->at - 1));
+	if (p->at < p->format->n_bytes && p->format->bytes[p->at] == '%') {
+		builder_add_string(&p->out, p->format, p->at, p->at + 1);
+		p->at++;
 		return true;
 	}
-	if (!strchr("srdiuoxXeEfFgGc", spec.type) && spec.type != 'a')
-		return render_fail(p->r, "ValueError", "unsupported format character '%c'", spec.type);
-	if (value.kind == VALUE_MISSING && !take_value(p, &value))
+	if (!read_percent_spec(p, &spec, &value) || (value.kind == VALUE_MISSING && !take_value(p, &value)))
 		return false;
+	if (!spec.type || !strchr("sradiuoxXeEfFgGc", spec.type))
+		return render_fail(p->r, "ValueError", "unsupported format character '%c'", spec.type);
 	bool is_text = spec.type == 's' || spec.type == 'r' || spec.type == 'a';
 	if (!(is_text ? percent_text(p, &spec, &value, &text) : percent_number(p, &spec, &value, &text)))
 		return false;
@@ -180,9 +194,8 @@ bool format_percent(struct render *r, const struct string *format, const struct 
 		if (mark && (!render_step(r, 1) || !percent_field(&p)))
 			return false;
 	}
-	bool one = arguments->kind != VALUE_TUPLE;
-	size_t n = one ? 1 : arguments->list->n_items;
-	if (p.next < n && !p.by_key && !(one && arguments->kind == VALUE_DICT))
+	size_t n = arguments->kind == VALUE_TUPLE ? arguments->list->n_items : 1;
+	if (p.next < n && !is_mapping(arguments))
 		return fail_format(&p, "not all arguments converted during string formatting");
 	return builder_finish(&p.out, out);
 }

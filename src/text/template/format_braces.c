@@ -108,10 +108,8 @@ static bool read_spec(struct braces *f, const struct string *s, struct format_sp
 		spec->align = s->bytes[0];
 		at = 1;
 	}
-	if (at < s->n_bytes && strchr("+- ", s->bytes[at]) && s->bytes[at]) {
-		spec->sign = s->bytes[at] == '-' ? 0 : s->bytes[at];
-		at++;
-	}
+	if (at < s->n_bytes && strchr("+- ", s->bytes[at]) && s->bytes[at])
+		spec->sign = s->bytes[at++];
 	if (at < s->n_bytes && s->bytes[at] == '#') {
 		spec->alternate = true;
 		at++;
@@ -124,14 +122,32 @@ static bool read_spec(struct braces *f, const struct string *s, struct format_sp
 		return fail_value(f, "Too many decimal digits in format string");
 	if (at < s->n_bytes && (s->bytes[at] == ',' || s->bytes[at] == '_'))
 		spec->thousands = s->bytes[at++];
+	if (spec->thousands && at < s->n_bytes && (s->bytes[at] == ',' || s->bytes[at] == '_'))
+		return fail_value(f, "only one of ',' and '_' can be specified, and once");
 	if (at < s->n_bytes && s->bytes[at] == '.') {
 		size_t start = ++at;
 		if (!format_read_int(s, &at, &spec->precision) || at == start)
 			return fail_value(f, "Format specifier missing precision");
 	}
+	if (at < s->n_bytes && !(spec->type = s->bytes[at++]))
+		return fail_value(f, "Unknown format code '\\x00'");
 	if (at < s->n_bytes)
-		spec->type = s->bytes[at++];
-	return at == s->n_bytes || fail_value(f, "Invalid format specifier");
+		return fail_value(f, "Invalid format specifier");
+	if (spec->thousands && spec->type && !strchr(spec->thousands == ',' ? "deEfFgG%" : "deEfFgG%boxX", spec->type))
+		return render_fail(f->r, "ValueError", "Cannot specify '%c' with '%c'.", spec->thousands, spec->type);
+	return true;
+}
+
+/* What integers do not take, apart from '%' formats. */
+static bool check_integer_spec(struct braces *f, const struct format_spec *spec)
+{
+	if (spec->type && !strchr("bcdnoxX", spec->type))
+		return true; /* as a float, or refused */
+	if (spec->precision >= 0)
+		return fail_value(f, "Precision not allowed in integer format specifier");
+	if (spec->type == 'c' && (spec->sign || spec->alternate))
+		return fail_value(f, "Sign and alternate form (#) not allowed with integer format specifier 'c'");
+	return true;
 }
 
 static bool format_string(struct braces *f, struct format_spec *spec, const struct value *value, struct builder *out)
@@ -139,8 +155,8 @@ static bool format_string(struct braces *f, struct format_spec *spec, const stru
 	struct value text = *value;
 	if (spec->type && spec->type != 's')
 		return render_fail(f->r, "ValueError", "Unknown format code '%c' for object of type 'str'", spec->type);
-	if (spec->align == '=' || spec->sign || spec->thousands)
-		return fail_value(f, "a string takes no sign, no separators and no '=' alignment");
+	if (spec->align == '=' || spec->sign || spec->thousands || spec->alternate)
+		return fail_value(f, "a string takes no sign, no separators, no alternate form (#) and no '=' alignment");
 	if (spec->precision >= 0 && spec->precision < string_chars(value->string) &&
 	    !string_slice(f->r, value->string, 0, string_offset(value->string, spec->precision), &text))
 		return false;
@@ -160,13 +176,15 @@ static bool format_value(struct braces *f, const struct value *value, const stru
 		value_write_str(out, value);
 		return true;
 	}
+	if (!value_is_number(value) && value->kind != VALUE_BIG && value->kind != VALUE_STRING)
+		return render_fail(f->r, "TypeError", "unsupported format string passed to %s.__format__",
+		                   value_type_name(value));
 	if (!read_spec(f, text, &spec))
 		return false;
 	if (value->kind == VALUE_STRING)
 		return format_string(f, &spec, value, out);
-	if (!value_is_number(value) && value->kind != VALUE_BIG)
-		return render_fail(f->r, "TypeError", "unsupported format string passed to %s.__format__",
-		                   value_type_name(value));
+	if (value->kind != VALUE_FLOAT && !check_integer_spec(f, &spec))
+		return false;
 	if (spec.zero && !spec.fill.n_bytes)
 		spec.fill = (struct string){.bytes = "0", .n_bytes = 1, .n_chars = 1};
 	if (spec.zero && !spec.align)
@@ -184,10 +202,11 @@ static bool convert(struct braces *f, char conversion, struct value *value)
 		return true;
 	if (!strchr("sra", conversion))
 		return fail_value(f, "Unknown conversion specifier");
-	if (!(conversion == 's' ? value_str(f->r, value, &text) : value_repr(f->r, value, &text)))
-		return false;
-	*value = text;
-	return true;
+	bool ok = conversion == 's'   ? value_str(f->r, value, &text)
+	          : conversion == 'r' ? value_repr(f->r, value, &text)
+	                              : value_ascii(f->r, value, &text);
+	*value = ok ? text : *value;
+	return ok;
 }
 
 /* ---- the whole ---- */
@@ -209,7 +228,7 @@ static bool format_field(struct braces *f, const struct string *s, size_t start,
 {
 	size_t name_end = start, brackets = 0;
 	char conversion = 0;
-	struct value value, inner = {.kind = VALUE_MISSING}, spec = {.kind = VALUE_MISSING};
+	struct value value = {.kind = VALUE_MISSING}, inner = value, spec = value;
 	while (name_end < end && (brackets || (s->bytes[name_end] != '!' && s->bytes[name_end] != ':'))) {
 		brackets += s->bytes[name_end] == '[';
 		brackets -= brackets && s->bytes[name_end] == ']';

@@ -1,14 +1,16 @@
 #include "text/template/format_spec.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
 #include "text/unicode.h"
 
-enum { MAX_NUMBER = 512 }; /* 309 digits, a point and FORMAT_MAX_PRECISION more; with separators */
+enum { MAX_NUMBER = 512 }; /* 309 digits, a point and FORMAT_MAX_PRECISION more */
 
 bool format_read_int(const struct string *s, size_t *at, int64_t *out)
 {
@@ -47,20 +49,24 @@ void format_pad(struct builder *out, const struct format_spec *spec, struct stri
 	}
 }
 
-/* 1234567.5 -> 1,234,567.5 */
-static void add_thousands(char *digits, char mark, size_t group)
+/* The digits in groups; those that fill the width have zeros in front, in groups as well, which may make it one longer so
+ * as not to begin with the mark. */
+static void add_grouped(struct builder *out, const struct format_spec *spec, const char *digits, size_t n_digits,
+                        int64_t width, bool from_data)
 {
-	char out[MAX_NUMBER];
-	size_t whole = strspn(digits, "0123456789abcdefABCDEF"), n = 0;
-	if (whole * 2 + strlen(digits) >= sizeof out)
+	size_t group = spec->type && strchr("boxX", spec->type) ? 4 : 3, n = n_digits;
+	bool fills = spec->align == '=' && spec->fill.n_bytes == 1 && spec->fill.bytes[0] == '0';
+	while (fills && (int64_t)(n + (n - 1) / group) < width)
+		n++;
+	if (!render_step(out->r, n / 8)) {
+		out->failed = true;
 		return;
-	for (size_t i = 0; i < whole; i++) {
-		if (i > 0 && (whole - i) % group == 0)
-			out[n++] = mark;
-		out[n++] = digits[i];
 	}
-	strcpy(out + n, digits + whole);
-	strcpy(digits, out);
+	for (size_t i = 0; i < n; i++) {
+		if (i > 0 && (n - i) % group == 0)
+			builder_add(out, &spec->thousands, 1, from_data);
+		builder_add(out, n - i > n_digits ? "0" : &digits[n_digits - (n - i)], 1, from_data);
+	}
 }
 
 static void integer_digits(uint64_t magnitude, char type, char *out)
@@ -83,15 +89,18 @@ static void integer_digits(uint64_t magnitude, char type, char *out)
 }
 
 static void add_signed(struct builder *out, const struct format_spec *spec, bool negative, const char *prefix,
-                       char *digits, bool from_data)
+                       const char *digits, bool is_float, bool from_data)
 {
-	char sign = negative ? '-' : spec->sign;
-	if (spec->thousands)
-		add_thousands(digits, spec->thousands, spec->type && strchr("boxX", spec->type) ? 4 : 3);
+	char sign = negative ? '-' : spec->sign == '-' ? 0 : spec->sign;
+	size_t n_prefix = strlen(prefix), n = strlen(digits);
+	/* Of an integer all, of a float those before the point. */
+	size_t whole = spec->thousands ? strspn(digits, is_float ? "0123456789" : "0123456789abcdefABCDEF") : 0;
 	if (sign)
 		builder_add(out, &sign, 1, from_data);
-	builder_add(out, prefix, strlen(prefix), from_data);
-	builder_add(out, digits, strlen(digits), from_data);
+	builder_add(out, prefix, n_prefix, from_data);
+	if (whole)
+		add_grouped(out, spec, digits, whole, spec->width - (int64_t)((sign != 0) + n_prefix + n - whole), from_data);
+	builder_add(out, digits + whole, n - whole, from_data);
 }
 
 static bool format_integer(const struct format_spec *spec, const struct value *value, struct builder *out)
@@ -108,33 +117,69 @@ static bool format_integer(const struct format_spec *spec, const struct value *v
 		memmove(digits + missing, digits, n + 1);
 		memset(digits, '0', missing);
 	}
-	add_signed(out, spec, integer < 0, prefix, digits, value->from_data);
+	add_signed(out, spec, integer < 0, prefix, digits, false, value->from_data);
 	return true;
+}
+
+/* "1.50e+02" -> "1.5e+02" */
+static void strip_mantissa(char *digits)
+{
+	char *mark = strchr(digits, 'e'), *end = mark;
+	assert(mark);
+	if (!memchr(digits, '.', (size_t)(mark - digits)))
+		return;
+	while (end[-1] == '0')
+		end--;
+	end -= end[-1] == '.';
+	memmove(end, mark, strlen(mark) + 1);
+}
+
+static void print_digits(char digits[MAX_NUMBER], bool alternate, char type, int precision, double number)
+{
+	char pattern[16];
+	snprintf(pattern, sizeof pattern, "%%%s.*%c", alternate ? "#" : "", type);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	snprintf(digits, MAX_NUMBER, pattern, precision, number);
+#pragma GCC diagnostic pop
+}
+
+/* In so many digits as str() would: with an exponent where none would be left behind the point. */
+static void plain_digits(char digits[MAX_NUMBER], bool alternate, int precision, double number)
+{
+	precision = precision ? precision : 1;
+	print_digits(digits, alternate, 'e', precision - 1, number);
+	if (atoi(strchr(digits, 'e') + 1) != precision - 1) {
+		print_digits(digits, alternate, 'g', precision, number);
+		if (!strpbrk(digits, ".e"))
+			strcat(digits, ".0");
+	} else if (!alternate) {
+		strip_mantissa(digits);
+	}
+}
+
+/* As str(), which has a point before an exponent only where digits come between, unless `alternate`. */
+static void shortest_digits(char digits[MAX_NUMBER], bool alternate, double number)
+{
+	float_repr(number, digits);
+	char *mark = strchr(digits, 'e');
+	if (!alternate || !mark || strchr(digits, '.'))
+		return;
+	memmove(mark + 1, mark, strlen(mark) + 1);
+	*mark = '.';
 }
 
 static void float_digits(const struct format_spec *spec, double number, char digits[MAX_NUMBER])
 {
 	int precision = spec->precision < 0 ? 6 : (int)spec->precision;
-	char pattern[16];
-	char type = spec->type;
-	if (type == 0 && spec->precision < 0) {
-		float_repr(number, digits);
-		return;
-	}
-	if (type == 0 || type == 'n')
-		type = 'g';
-	if (type == '%') {
-		number *= 100;
-		type = 'f';
-	}
-	snprintf(pattern, sizeof pattern, "%%%s.*%c", spec->alternate ? "#" : "", type);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	snprintf(digits, MAX_NUMBER, pattern, precision, number);
-#pragma GCC diagnostic pop
-	/* "{:.3}" keeps a digit behind the point, as str does. */
-	if (spec->type == 0 && !strpbrk(digits, ".en") && (int)strlen(digits) < precision)
-		strcat(digits, ".0");
+	if (spec->type == 0 && spec->precision < 0)
+		shortest_digits(digits, spec->alternate, number);
+	else if (spec->type == 0)
+		plain_digits(digits, spec->alternate, precision, number);
+	else if (spec->type == '%')
+		print_digits(digits, spec->alternate, 'f', precision, number * 100);
+	else
+		print_digits(digits, spec->alternate, spec->type == 'n' ? 'g' : spec->type, precision, number);
 }
 
 static bool format_float(const struct format_spec *spec, const struct value *value, struct builder *out)
@@ -150,7 +195,7 @@ static bool format_float(const struct format_spec *spec, const struct value *val
 	}
 	if (spec->type == '%')
 		strcat(digits, "%");
-	add_signed(out, spec, negative, "", digits, value->from_data);
+	add_signed(out, spec, negative, "", digits, true, value->from_data);
 	return true;
 }
 

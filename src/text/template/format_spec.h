@@ -9,7 +9,7 @@ enum { FORMAT_MAX_WIDTH = 1 << 24, FORMAT_MAX_PRECISION = 100 };
 struct format_spec {
 	struct string fill; /* one character; empty: a blank */
 	char align;         /* '<', '>', '^', '=' or 0 */
-	char sign;          /* '+', ' ' or 0 */
+	char sign;          /* '+', ' ', '-' (as 0 for numbers) or 0 */
 	char thousands;     /* ',', '_' or 0 */
 	char type;          /* 'd', 'f', ... or 0 */
 	bool alternate, zero;

@@ -307,3 +307,23 @@ bool value_repr(struct render *r, const struct value *value, struct value *out)
 	value_write_repr(&b, value);
 	return builder_finish(&b, out);
 }
+
+bool value_ascii(struct render *r, const struct value *value, struct value *out)
+{
+	struct builder b = {.r = r};
+	struct value repr;
+	size_t done = 0, length;
+	if (!value_repr(r, value, &repr))
+		return false;
+	const struct string *s = repr.string;
+	for (size_t at = 0; at < s->n_bytes; at += length) {
+		uint32_t code = char_decode(s->bytes + at, &length);
+		if (code < 0x80)
+			continue;
+		builder_add_string(&b, s, done, at);
+		write_escape(&b, code, 0, string_byte_from_data(s, at));
+		done = at + length;
+	}
+	builder_add_string(&b, s, done, s->n_bytes);
+	return builder_finish(&b, out);
+}

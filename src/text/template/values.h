@@ -284,6 +284,7 @@ bool string_concat(struct render *r, struct string *a, const struct string *b, s
 /* Python's str() and repr(). */
 bool value_str(struct render *r, const struct value *value, struct value *out);
 bool value_repr(struct render *r, const struct value *value, struct value *out);
+bool value_ascii(struct render *r, const struct value *value, struct value *out); /* ascii() */
 void value_write_repr(struct builder *b, const struct value *value);
 void value_write_str(struct builder *b, const struct value *value);
 size_t float_repr(double number, char out[40]);
