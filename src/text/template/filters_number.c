@@ -15,9 +15,15 @@
 
 enum { MAX_DIGITS = 400 };
 
+/* What an underscore may stand between: decimal digits, and in an integer the digits of any base and its prefix. */
+static bool beside_underscore(char c, bool is_float)
+{
+	return (c >= '0' && c <= '9') || (c & 0x80) || (!is_float && (c | 32) >= 'a' && (c | 32) <= 'z');
+}
+
 /* Without white space around it and underscores between digits, which Python allows; false when it is too long or an
  * underscore stands elsewhere. */
-static bool plain_number(const char *text, size_t n, char out[MAX_DIGITS])
+static bool plain_number(const char *text, size_t n, bool is_float, char out[MAX_DIGITS])
 {
 	size_t length, kept = 0, end = n, start = 0;
 	while (start < end && char_is_python_space(char_decode(text + start, &length)))
@@ -31,8 +37,8 @@ static bool plain_number(const char *text, size_t n, char out[MAX_DIGITS])
 	for (size_t i = start; i < end; i += length) {
 		uint32_t code = char_decode(text + i, &length);
 		if (text[i] == '_') {
-			bool between = i > start && i + 1 < end && text[i - 1] != '_' && strchr("+-.", text[i - 1]) == NULL &&
-			               strchr("_+-.", text[i + 1]) == NULL;
+			bool between = i > start && i + 1 < end && beside_underscore(text[i - 1], is_float) &&
+			               beside_underscore(text[i + 1], is_float);
 			if (!between)
 				return false;
 			continue;
@@ -63,7 +69,7 @@ static int prefix_base(const char *text)
 bool text_to_int(const char *text, size_t n_bytes, int base, int64_t *out, bool *too_large)
 {
 	char digits[MAX_DIGITS];
-	if (!plain_number(text, n_bytes, digits))
+	if (!plain_number(text, n_bytes, false, digits))
 		return false;
 	const char *at = digits;
 	bool negative = *at == '-';
@@ -102,7 +108,7 @@ bool text_to_float(const char *text, size_t n_bytes, double *out)
 {
 	static const char *const words[] = {"inf", "infinity", "nan"};
 	char digits[MAX_DIGITS], *end;
-	if (!plain_number(text, n_bytes, digits))
+	if (!plain_number(text, n_bytes, true, digits))
 		return false;
 	const char *at = digits + (*digits == '-' || *digits == '+');
 	bool word = false;
@@ -183,7 +189,14 @@ static bool filter_round(struct render *r, const struct call *call, struct value
 		*out = value_float(double_round(number, (int)precision));
 	} else {
 		double scale = pow(10, (double)precision), scaled = number * scale;
-		*out = value_float((up ? ceil(scaled) : floor(scaled)) / scale);
+		if (isinf(scale))
+			return render_fail(r, "OverflowError", "int too large to convert to float");
+		if (scale == 0)
+			return render_fail(r, "ZeroDivisionError", "float division by zero");
+		if (!isfinite(scaled))
+			return render_fail(r, isnan(scaled) ? "ValueError" : "OverflowError", "cannot convert float %s to integer",
+			                   isnan(scaled) ? "NaN" : "infinity");
+		*out = value_float(((up ? ceil(scaled) : floor(scaled)) + 0.0) / scale); /* an integer, no -0.0 */
 	}
 	out->from_data = call->input.from_data;
 	return true;
