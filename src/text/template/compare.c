@@ -67,6 +67,19 @@ static bool ranges_equal(const struct range *a, const struct range *b)
 	       (a->n_items == 0 || (a->start == b->start && (a->n_items == 1 || a->step == b->step)));
 }
 
+/* Keys and items are sets; values are not even equal to themselves. */
+static bool views_equal(struct render *r, const struct value *a, const struct value *b, bool *out)
+{
+	struct list *items;
+	*out = a->detail != VIEW_VALUES && b->detail != VIEW_VALUES && a->dict->n_entries == b->dict->n_entries;
+	if (!*out || !value_items(r, a, &items))
+		return !*out;
+	for (size_t i = 0; *out && i < items->n_items; i++)
+		if (!value_contains(r, b, &items->items[i], out))
+			return false;
+	return true;
+}
+
 static bool same_object(const struct value *a, const struct value *b)
 {
 	/* All others are pointers in the same place. */
@@ -101,6 +114,8 @@ static bool equal_of_kind(struct render *r, const struct value *a, const struct 
 	case VALUE_RANGE:
 		*out = ranges_equal(a->range, b->range);
 		return true;
+	case VALUE_VIEW:
+		return views_equal(r, a, b, out);
 	default:
 		*out = same_object(a, b);
 		return true;
@@ -182,6 +197,27 @@ static bool list_contains(struct render *r, const struct list *list, const struc
 	return true;
 }
 
+static bool has_key(struct render *r, const struct dict *dict, const struct value *key, bool *out)
+{
+	const struct value *found;
+	if (!dict_find(r, dict, key, &found))
+		return false;
+	*out = found != NULL;
+	return true;
+}
+
+/* A tuple of key and value. */
+static bool has_item(struct render *r, const struct dict *dict, const struct value *item, bool *out)
+{
+	const struct value *found;
+	*out = false;
+	if (item->kind != VALUE_TUPLE || item->list->n_items != 2)
+		return true;
+	if (!dict_find(r, dict, &item->list->items[0], &found))
+		return false;
+	return !found || value_equal(r, found, &item->list->items[1], out);
+}
+
 /* No more items are taken than it needs. */
 static bool iterator_contains(struct render *r, struct iterator *iterator, const struct value *item, bool *out)
 {
@@ -199,7 +235,6 @@ static bool iterator_contains(struct render *r, struct iterator *iterator, const
 
 bool value_contains(struct render *r, const struct value *container, const struct value *item, bool *out)
 {
-	const struct value *found;
 	struct list *items;
 	switch (container->kind) {
 	case VALUE_STRING:
@@ -211,16 +246,12 @@ bool value_contains(struct render *r, const struct value *container, const struc
 		*out = string_find(container->string, item->string, 0, container->string->n_bytes) != SIZE_MAX;
 		return true;
 	case VALUE_DICT:
-		if (!dict_find(r, container->dict, item, &found))
-			return false;
-		*out = found != NULL;
-		return true;
+		return has_key(r, container->dict, item, out);
 	case VALUE_VIEW:
-		if (container->detail == VIEW_KEYS) {
-			struct value dict = {.kind = VALUE_DICT, .dict = container->dict};
-			return value_contains(r, &dict, item, out);
-		}
-		break;
+		if (container->detail == VIEW_VALUES)
+			break;
+		return container->detail == VIEW_KEYS ? has_key(r, container->dict, item, out)
+		                                      : has_item(r, container->dict, item, out);
 	case VALUE_UNDEFINED:
 	case VALUE_LIST:
 	case VALUE_TUPLE:

@@ -26,6 +26,12 @@ static bool is_unsafe(const struct value *object, const struct string *name)
 	       (object->kind == VALUE_LIST && is_one_of(name, of_list));
 }
 
+/* A member that the sandbox does not hand out: other objects have none that begin so. */
+static bool is_private(const struct value *object, const struct string *name)
+{
+	return object->kind == VALUE_NAMESPACE && name->n_bytes > 0 && *name->bytes == '_';
+}
+
 static bool text_is(const struct string *s, const char *text)
 {
 	return strlen(text) == s->n_bytes && memcmp(s->bytes, text, s->n_bytes) == 0;
@@ -150,7 +156,7 @@ bool value_attribute(struct render *r, const struct value *object, const struct 
 	if (!own_attribute(r, object, text, out))
 		return false;
 	if (out->kind != VALUE_MISSING)
-		return true;
+		return !is_private(object, text) || value_undefined_unsafe(r, object, name, out);
 	if (object->kind == VALUE_DICT) {
 		const struct value *found;
 		if (!dict_find_text(r, object->dict, text->bytes, text->n_bytes, &found))
@@ -230,7 +236,7 @@ bool value_item(struct render *r, const struct value *object, const struct value
 		if (!own_attribute(r, object, key->string, out))
 			return false;
 		if (out->kind != VALUE_MISSING)
-			return true;
+			return !is_private(object, key->string) || value_undefined_unsafe(r, object, key, out);
 	}
 	return value_undefined_member(r, object, key, out);
 }
