@@ -279,7 +279,7 @@ bool eval_binary(struct render *r, enum op op, const struct value *a, const stru
 	int64_t x, y;
 	bool from_data = a->from_data || b->from_data, ok;
 	if (a->kind == VALUE_STRING && op == OP_MOD)
-		return format_percent(r, a->string, b, out);
+		return format_percent(r, a, b, out);
 	if (a->kind == VALUE_UNDEFINED || b->kind == VALUE_UNDEFINED) {
 		/* A sequence on the left is asked first, and says what it cannot take. */
 		if (op == OP_ADD && a->kind >= VALUE_STRING && a->kind <= VALUE_TUPLE && b->kind == VALUE_UNDEFINED)

@@ -176,6 +176,17 @@ static bool call_joiner(struct render *r, struct cycler *joiner, struct value *o
 	return true;
 }
 
+/* What the methods of a safe string make of it is safe as well. */
+static bool mark_safe(struct value *result)
+{
+	bool several = result->kind == VALUE_LIST || result->kind == VALUE_TUPLE;
+	struct value *parts = several ? result->list->items : result;
+	size_t n = several ? result->list->n_items : 1;
+	for (size_t i = 0; i < n; i++)
+		parts[i].safe = parts[i].kind == VALUE_STRING;
+	return true;
+}
+
 bool call_value(struct render *r, const struct value *callee, const struct arguments *arguments, struct value *out)
 {
 	switch (callee->kind) {
@@ -184,7 +195,8 @@ bool call_value(struct render *r, const struct value *callee, const struct argum
 	case VALUE_MACRO:
 		return macro_call(r, callee->macro, arguments, out);
 	case VALUE_CALLABLE:
-		return call_row(r, callee->callable->row, &callee->callable->self, arguments, out);
+		return call_row(r, callee->callable->row, &callee->callable->self, arguments, out) &&
+		       (!value_is_safe(&callee->callable->self) || mark_safe(out));
 	case VALUE_LOOP:
 		if (arguments->n_positional != 1 || arguments->n_keywords)
 			return render_fail(r, "TypeError", "loop() takes one argument");

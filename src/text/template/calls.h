@@ -87,6 +87,12 @@ bool string_splitlines(struct render *r, const struct string *s, bool keep_ends,
 bool string_join(struct render *r, const struct string *between, const struct list *items, bool any, struct value *out);
 bool string_center(struct render *r, struct string *s, int64_t width, struct value *out);
 bool string_escape(struct render *r, const struct string *s, struct value *out);
+/* The text of any value, escaped unless it is safe already. */
+bool value_escape(struct render *r, const struct value *value, struct value *out);
+static inline bool value_is_safe(const struct value *value)
+{
+	return value->kind == VALUE_STRING && value->safe;
+}
 bool string_reverse(struct render *r, const struct string *s, struct value *out);
 /* The first place of `part` in bytes [from, end), or SIZE_MAX. */
 size_t string_find(const struct string *s, const struct string *part, size_t from, size_t end);
@@ -101,9 +107,9 @@ bool text_to_float(const char *text, size_t n_bytes, double *out);
 bool float_steps(struct render *r, double number);
 double double_round(double number, int digits); /* to decimal digits, ties as Python's round breaks them */
 
-/* "%s" % x and "{}".format(x) */
-bool format_percent(struct render *r, const struct string *format, const struct value *arguments, struct value *out);
-bool format_braces(struct render *r, const struct string *format, const struct arguments *arguments, struct value *out);
+/* "%s" % x and "{}".format(x): a safe string escapes what is put into it. */
+bool format_percent(struct render *r, const struct value *text, const struct value *arguments, struct value *out);
+bool format_braces(struct render *r, const struct value *text, const struct arguments *arguments, struct value *out);
 bool format_time(struct render *r, const struct string *format, struct value *out);
 /* json.dumps. */
 bool json_dump(struct render *r, const struct call *call, struct value *out);

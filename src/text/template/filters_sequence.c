@@ -80,7 +80,7 @@ static bool filter_reverse(struct render *r, const struct call *call, struct val
 {
 	struct list *items;
 	if (call->input.kind == VALUE_STRING)
-		return string_reverse(r, call->input.string, out);
+		return string_reverse(r, call->input.string, out) && (out->safe = call->input.safe, true);
 	if ((call->input.kind < VALUE_STRING && call->input.kind != VALUE_UNDEFINED) || call->input.kind > VALUE_VIEW)
 		return render_fail(r, "FilterArgumentError", "argument must be iterable");
 	if (!copy_items(r, &call->input, &items))

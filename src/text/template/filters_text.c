@@ -15,22 +15,29 @@ static bool filter_string(struct render *r, const struct call *call, struct valu
 	return value_str(r, &call->input, out);
 }
 
+/* Safe as the input was. */
+static bool safe_as_input(const struct call *call, struct value *out)
+{
+	out->safe = value_is_safe(&call->input);
+	return true;
+}
+
 static bool filter_upper(struct render *r, const struct call *call, struct value *out)
 {
 	struct string *s;
-	return input_string(r, call, &s) && string_upper(r, s, out);
+	return input_string(r, call, &s) && string_upper(r, s, out) && safe_as_input(call, out);
 }
 
 static bool filter_lower(struct render *r, const struct call *call, struct value *out)
 {
 	struct string *s;
-	return input_string(r, call, &s) && string_lower(r, s, out);
+	return input_string(r, call, &s) && string_lower(r, s, out) && safe_as_input(call, out);
 }
 
 static bool filter_capitalize(struct render *r, const struct call *call, struct value *out)
 {
 	struct string *s;
-	return input_string(r, call, &s) && string_capitalize(r, s, out);
+	return input_string(r, call, &s) && string_capitalize(r, s, out) && safe_as_input(call, out);
 }
 
 static bool filter_title(struct render *r, const struct call *call, struct value *out)
@@ -42,7 +49,8 @@ static bool filter_title(struct render *r, const struct call *call, struct value
 static bool filter_trim(struct render *r, const struct call *call, struct value *out)
 {
 	struct string *s;
-	return input_string(r, call, &s) && string_strip(r, s, &call->slot[0], STRIP_LEFT | STRIP_RIGHT, out);
+	return input_string(r, call, &s) && string_strip(r, s, &call->slot[0], STRIP_LEFT | STRIP_RIGHT, out) &&
+	       safe_as_input(call, out);
 }
 
 static bool filter_replace(struct render *r, const struct call *call, struct value *out)
@@ -60,7 +68,8 @@ static bool filter_center(struct render *r, const struct call *call, struct valu
 {
 	struct string *s;
 	int64_t width = 80;
-	return slot_int(r, call, 0, &width) && input_string(r, call, &s) && string_center(r, s, width, out);
+	return slot_int(r, call, 0, &width) && input_string(r, call, &s) && string_center(r, s, width, out) &&
+	       safe_as_input(call, out);
 }
 
 static bool filter_safe(struct render *r, const struct call *call, struct value *out)
@@ -73,11 +82,7 @@ static bool filter_safe(struct render *r, const struct call *call, struct value 
 
 static bool filter_escape(struct render *r, const struct call *call, struct value *out)
 {
-	struct string *s;
-	*out = call->input;
-	if (call->input.kind == VALUE_STRING && call->input.safe)
-		return true;
-	return input_string(r, call, &s) && string_escape(r, s, out);
+	return value_escape(r, &call->input, out);
 }
 
 static bool filter_forceescape(struct render *r, const struct call *call, struct value *out)
@@ -119,8 +124,7 @@ static bool filter_indent(struct render *r, const struct call *call, struct valu
 	}
 	if (!builder_finish(&b, out))
 		return false;
-	out->safe = call->input.kind == VALUE_STRING && call->input.safe;
-	return true;
+	return safe_as_input(call, out);
 }
 
 static bool filter_truncate(struct render *r, const struct call *call, struct value *out)
@@ -150,9 +154,12 @@ static bool filter_truncate(struct render *r, const struct call *call, struct va
 		cut = blank ? (size_t)(blank - s->bytes) : cut;
 	}
 	struct builder b = {.r = r};
+	struct value ending = {.kind = VALUE_STRING, .string = end};
+	if (call->input.safe && !value_escape(r, slot_given(call, 2) ? &call->slot[2] : &ending, &ending))
+		return false;
 	builder_add_string(&b, s, 0, cut);
-	builder_add_string(&b, end, 0, end->n_bytes);
-	return builder_finish(&b, out);
+	builder_add_string(&b, ending.string, 0, ending.string->n_bytes);
+	return builder_finish(&b, out) && safe_as_input(call, out);
 }
 
 static bool filter_wordcount(struct render *r, const struct call *call, struct value *out)
@@ -176,19 +183,19 @@ static bool filter_wordcount(struct render *r, const struct call *call, struct v
 static bool filter_format(struct render *r, const struct call *call, struct value *out)
 {
 	const struct arguments *arguments = call->arguments;
-	struct string *s;
-	struct value values;
+	struct value text, values;
 	if (arguments->n_positional && arguments->n_keywords)
 		return render_fail(r, "FilterArgumentError", "can't handle positional and keyword arguments at the same time");
-	if (!input_string(r, call, &s))
+	if (!value_str(r, &call->input, &text))
 		return false;
+	safe_as_input(call, &text);
 	if (arguments->n_keywords) {
 		struct dict *dict = dict_new(r, arguments->n_keywords);
 		for (size_t i = 0; dict && i < arguments->n_keywords; i++)
 			if (!dict_set(r, dict, &arguments->keywords[i].name, &arguments->keywords[i].value))
 				return false;
 		values = (struct value){.kind = VALUE_DICT, .dict = dict};
-		return dict && format_percent(r, s, &values, out);
+		return dict && format_percent(r, &text, &values, out);
 	}
 	struct list *list = list_new(r, arguments->n_positional);
 	if (!list)
@@ -196,7 +203,7 @@ static bool filter_format(struct render *r, const struct call *call, struct valu
 	for (size_t i = 0; i < arguments->n_positional; i++)
 		list->items[i] = arguments->positional[i];
 	values = (struct value){.kind = VALUE_TUPLE, .list = list};
-	return format_percent(r, s, &values, out);
+	return format_percent(r, &text, &values, out);
 }
 
 static void add_quoted(struct builder *b, const struct string *s, bool query)

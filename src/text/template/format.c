@@ -13,6 +13,7 @@
 struct percent {
 	struct render *r;
 	const struct string *format;
+	bool escapes;
 	size_t at;
 	const struct value *arguments; /* a tuple, a dict, or the only value */
 	size_t next;                   /* of the tuple */
@@ -127,6 +128,11 @@ static bool percent_text(struct percent *p, struct format_spec *spec, const stru
 	                              : value_ascii(p->r, value, out);
 	if (!ok)
 		return false;
+	if (p->escapes && !(spec->type == 's' && value_is_safe(value))) {
+		struct value plain = *out;
+		if (!string_escape(p->r, plain.string, out))
+			return false;
+	}
 	if (spec->precision >= 0 && spec->precision < string_chars(out->string)) {
 		struct value whole = *out;
 		return string_slice(p->r, whole.string, 0, string_offset(whole.string, spec->precision), out);
@@ -139,11 +145,11 @@ static bool percent_number(struct percent *p, struct format_spec *spec, const st
 	struct builder digits = {.r = p->r};
 	struct value number = *value;
 	bool to_integer = strchr("diu", spec->type);
-	if (spec->type == 'c' && value->kind == VALUE_STRING) {
+	if (spec->type == 'c' && value->kind == VALUE_STRING && !p->escapes) {
 		*out = *value;
 		return string_chars(value->string) == 1 || fail_format(p, "%c requires int or char");
 	}
-	if (!value_is_number(value) || (value->kind == VALUE_FLOAT && strchr("oxXc", spec->type)))
+	if (!value_is_number(value) || ((value->kind == VALUE_FLOAT || p->escapes) && strchr("oxXc", spec->type)))
 		return render_fail(p->r, "TypeError", "%%%c format: %s is required, not %s", spec->type,
 		                   strchr("oxX", spec->type) ? "an integer" : "a real number", value_type_name(value));
 	if (to_integer && value->kind == VALUE_FLOAT) {
@@ -183,9 +189,10 @@ static bool percent_field(struct percent *p)
 	return !p->out.failed;
 }
 
-bool format_percent(struct render *r, const struct string *format, const struct value *arguments, struct value *out)
+bool format_percent(struct render *r, const struct value *text, const struct value *arguments, struct value *out)
 {
-	struct percent p = {.r = r, .format = format, .arguments = arguments, .out.r = r};
+	const struct string *format = text->string;
+	struct percent p = {.r = r, .format = format, .escapes = text->safe, .arguments = arguments, .out.r = r};
 	while (p.at < format->n_bytes) {
 		const char *mark = memchr(format->bytes + p.at, '%', format->n_bytes - p.at);
 		size_t end = mark ? (size_t)(mark - format->bytes) : format->n_bytes;
@@ -197,7 +204,10 @@ bool format_percent(struct render *r, const struct string *format, const struct 
 	size_t n = arguments->kind == VALUE_TUPLE ? arguments->list->n_items : 1;
 	if (p.next < n && !is_mapping(arguments))
 		return fail_format(&p, "not all arguments converted during string formatting");
-	return builder_finish(&p.out, out);
+	if (!builder_finish(&p.out, out))
+		return false;
+	out->safe = text->safe;
+	return true;
 }
 
 /* ---- strftime ---- */

@@ -7,6 +7,7 @@
 struct braces {
 	struct render *r;
 	const struct arguments *arguments;
+	bool escapes;
 	size_t next;            /* of the fields without a number */
 	bool automatic, manual; /* both may not be used together */
 };
@@ -166,7 +167,7 @@ static bool format_string(struct braces *f, struct format_spec *spec, const stru
 	return true;
 }
 
-static bool format_value(struct braces *f, const struct value *value, const struct string *text, struct builder *out)
+static bool format_plain(struct braces *f, const struct value *value, const struct string *text, struct builder *out)
 {
 	struct format_spec spec;
 	struct value digits;
@@ -192,6 +193,22 @@ static bool format_value(struct braces *f, const struct value *value, const stru
 	if (!format_number(f->r, &spec, value, &number) || !builder_finish(&number, &digits))
 		return false;
 	format_pad(out, &spec, digits.string, true);
+	return true;
+}
+
+static bool format_value(struct braces *f, const struct value *value, const struct string *text, struct builder *out)
+{
+	struct builder b = {.r = f->r};
+	struct value plain, escaped;
+	bool safe = value_is_safe(value);
+	if (!f->escapes || (safe && text->n_bytes == 0))
+		return format_plain(f, value, text, out);
+	if (safe)
+		return fail_value(f, "Unsupported format specification for Markup.");
+	if (!format_plain(f, value, text, &b) || !builder_finish(&b, &plain) ||
+	    !string_escape(f->r, plain.string, &escaped))
+		return false;
+	builder_add_string(out, escaped.string, 0, escaped.string->n_bytes);
 	return true;
 }
 
@@ -282,8 +299,8 @@ static bool format_text(struct braces *f, const struct string *s, int depth, str
 	return builder_finish(&b, out);
 }
 
-bool format_braces(struct render *r, const struct string *format, const struct arguments *arguments, struct value *out)
+bool format_braces(struct render *r, const struct value *text, const struct arguments *arguments, struct value *out)
 {
-	struct braces f = {.r = r, .arguments = arguments};
-	return format_text(&f, format, 2, out);
+	struct braces f = {.r = r, .arguments = arguments, .escapes = text->safe};
+	return format_text(&f, text->string, 2, out);
 }

@@ -184,7 +184,10 @@ static bool index_sequence(struct render *r, const struct value *object, int64_t
 	if (object->kind == VALUE_STRING) {
 		const struct string *s = object->string;
 		size_t at = string_offset(s, index);
-		return render_step(r, at / 64) && string_slice(r, s, at, at + char_length((unsigned char)s->bytes[at]), out);
+		if (!render_step(r, at / 64) || !string_slice(r, s, at, at + char_length((unsigned char)s->bytes[at]), out))
+			return false;
+		out->safe = object->safe;
+		return true;
 	}
 	if (object->kind == VALUE_RANGE)
 		*out = value_int(range_at(object->range, (size_t)index));
@@ -342,7 +345,7 @@ bool value_slice(struct render *r, const struct value *object, const struct valu
 	if (!value_length(r, object, &length) || !slice_bounds(r, bounds, (int64_t)length, &start, &stop, &count, &step))
 		return false;
 	if (object->kind == VALUE_STRING)
-		return slice_string(r, object, start, count, step, out);
+		return slice_string(r, object, start, count, step, out) && (out->safe = object->safe, true);
 	if (is_list)
 		return slice_list(r, object, start, count, step, out);
 	return slice_range(r, object->range, start, stop, count, step, out);

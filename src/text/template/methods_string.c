@@ -54,15 +54,29 @@ static bool method_rstrip(struct render *r, const struct call *call, struct valu
 static bool method_replace(struct render *r, const struct call *call, struct value *out)
 {
 	struct string *old = NULL, *new = NULL;
+	struct value escaped;
 	int64_t count = -1;
-	return slot_string(r, call, 0, &old) && slot_string(r, call, 1, &new) && slot_int(r, call, 2, &count) &&
-	       string_replace(r, self_of(call), old, new, count, out);
+	if (!slot_string(r, call, 0, &old) || !slot_int(r, call, 2, &count))
+		return false;
+	if (!call->input.safe)
+		return slot_string(r, call, 1, &new) && string_replace(r, self_of(call), old, new, count, out);
+	return value_escape(r, &call->slot[1], &escaped) &&
+	       string_replace(r, self_of(call), old, escaped.string, count, out);
 }
 
 static bool method_join(struct render *r, const struct call *call, struct value *out)
 {
-	struct list *items;
-	return value_items(r, &call->slot[0], &items) && string_join(r, self_of(call), items, false, out);
+	struct list *items, *escaped;
+	if (!value_items(r, &call->slot[0], &items))
+		return false;
+	if (!call->input.safe)
+		return string_join(r, self_of(call), items, false, out);
+	if (!(escaped = list_new(r, items->n_items)))
+		return false;
+	for (size_t i = 0; i < items->n_items; i++)
+		if (!value_escape(r, &items->items[i], &escaped->items[i]))
+			return false;
+	return string_join(r, self_of(call), escaped, false, out);
 }
 
 static bool method_splitlines(struct render *r, const struct call *call, struct value *out)
@@ -76,7 +90,7 @@ static bool method_splitlines(struct render *r, const struct call *call, struct 
 
 static bool method_format(struct render *r, const struct call *call, struct value *out)
 {
-	return format_braces(r, self_of(call), call->arguments, out);
+	return format_braces(r, &call->input, call->arguments, out);
 }
 
 /* ---- where something is ---- */
@@ -228,8 +242,14 @@ static bool pad(struct render *r, const struct call *call, char align, struct va
 	struct builder b = {.r = r};
 	struct string *s = self_of(call), *fill = NULL;
 	int64_t width = 0;
+	struct value escaped;
 	if (!slot_int(r, call, 0, &width) || !slot_string(r, call, 1, &fill))
 		return false;
+	if (fill && call->input.safe) {
+		if (!value_escape(r, &call->slot[1], &escaped))
+			return false;
+		fill = escaped.string;
+	}
 	if (fill && string_chars(fill) != 1)
 		return render_fail(r, "TypeError", "The fill character must be exactly one character long");
 	int64_t missing = pad_missing(s, width);

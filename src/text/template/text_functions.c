@@ -223,6 +223,13 @@ bool string_escape(struct render *r, const struct string *s, struct value *out)
 	return true;
 }
 
+bool value_escape(struct render *r, const struct value *value, struct value *out)
+{
+	struct value text;
+	*out = *value;
+	return value_is_safe(value) || (value_str(r, value, &text) && string_escape(r, text.string, out));
+}
+
 bool string_reverse(struct render *r, const struct string *s, struct value *out)
 {
 	struct builder b = {.r = r};
