@@ -265,6 +265,53 @@ static bool filter_urlencode(struct render *r, const struct call *call, struct v
 	return builder_finish(&b, out);
 }
 
+/* key="value" */
+static bool add_attribute(struct render *r, struct builder *b, const struct value *key, const struct value *value)
+{
+	struct value name, text, repr;
+	if (key->kind != VALUE_STRING)
+		return render_fail(r, "TypeError", "expected string or bytes-like object, got '%s'", value_type_name(key));
+	if (!render_step(r, key->string->n_bytes / 16))
+		return false;
+	for (size_t i = 0; i < key->string->n_bytes; i++) {
+		if (!memchr(" \t\n\r\f\v/>=", key->string->bytes[i], 9))
+			continue;
+		return value_repr(r, key, &repr) &&
+		       render_fail(r, "ValueError", "Invalid character in attribute name: %.*s",
+		                   repr.string->n_bytes > 200 ? 200 : (int)repr.string->n_bytes, repr.string->bytes);
+	}
+	if (!value_escape(r, key, &name) || !value_escape(r, value, &text))
+		return false;
+	builder_add_string(b, name.string, 0, name.string->n_bytes);
+	builder_add_literal(b, "=\"");
+	builder_add_string(b, text.string, 0, text.string->n_bytes);
+	builder_add_literal(b, "\"");
+	return true;
+}
+
+/* Attributes of a tag, with a blank before them; none for what is none or undefined. */
+static bool filter_xmlattr(struct render *r, const struct call *call, struct value *out)
+{
+	struct builder b = {.r = r};
+	bool blank = !slot_given(call, 0) || slot_true(call, 0);
+	if (call->input.kind == VALUE_UNDEFINED)
+		return value_undefined_fail(r, &call->input);
+	if (call->input.kind != VALUE_DICT)
+		return render_fail(r, "AttributeError", "'%s' object has no attribute 'items'", value_type_name(&call->input));
+	for (size_t i = 0; i < call->input.dict->n_entries; i++) {
+		const struct dict_entry *entry = &call->input.dict->entries[i];
+		if (!render_step(r, 1))
+			return false;
+		if (entry->value.kind == VALUE_NONE || entry->value.kind == VALUE_UNDEFINED)
+			continue;
+		if (blank || b.n_bytes)
+			builder_add_literal(&b, " ");
+		if (!add_attribute(r, &b, &entry->key, &entry->value))
+			return false;
+	}
+	return builder_finish(&b, out);
+}
+
 const struct row text_filters[] = {
     {"string", "", 0, filter_string, NULL},
     {"upper", "", 0, filter_upper, NULL},
@@ -283,6 +330,7 @@ const struct row text_filters[] = {
     {"wordcount", "", 0, filter_wordcount, NULL},
     {"format", NULL, 0, filter_format, NULL},
     {"urlencode", "", 0, filter_urlencode, NULL},
+    {"xmlattr", "autospace", 0, filter_xmlattr, NULL},
     {"tojson", "ensure_ascii indent separators sort_keys", 0, json_dump, NULL},
     {NULL, NULL, 0, NULL, NULL},
 };
