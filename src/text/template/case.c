@@ -133,6 +133,23 @@ bool string_lower(struct render *r, const struct string *s, struct value *out)
 	return whole_in_case(r, s, CASE_LOWER, out);
 }
 
+bool string_casefold(struct render *r, const struct string *s, struct value *out)
+{
+	struct builder b = {.r = r};
+	size_t length;
+	if (!render_step(r, s->n_bytes / 8))
+		return false;
+	for (size_t at = 0; at < s->n_bytes; at += length) {
+		utf8proc_int32_t folded[4] = {0};
+		int class = 0;
+		uint32_t code = char_decode(s->bytes + at, &length);
+		utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)code, folded, 4, UTF8PROC_CASEFOLD, &class);
+		for (utf8proc_ssize_t i = 0; i < n && i < 4; i++)
+			add_code(&b, (uint32_t)folded[i], string_byte_from_data(s, at));
+	}
+	return builder_finish(&b, out);
+}
+
 bool string_capitalize(struct render *r, const struct string *s, struct value *out)
 {
 	struct builder b = {.r = r};

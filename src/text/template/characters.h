@@ -70,6 +70,7 @@ static inline bool char_in_name(uint32_t code)
 }
 
 bool string_title(struct render *r, const struct string *s, struct value *out);
+bool string_casefold(struct render *r, const struct string *s, struct value *out);
 bool string_swapcase(struct render *r, const struct string *s, struct value *out);
 bool string_title_words(struct render *r, const struct string *s, struct value *out);
 

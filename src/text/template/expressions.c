@@ -765,7 +765,7 @@ struct node *parse_target(struct parser *p, bool with_namespace)
 	const struct token *at = p->token;
 	struct node_list items = {0};
 	bool is_tuple = false;
-	while (!at_tuple_end(p) && !parser_at_operator(p, "=")) {
+	while (!at_tuple_end(p)) {
 		struct node *item = parse_target_item(p, with_namespace);
 		if (!item)
 			return NULL;

@@ -123,11 +123,13 @@ bool text_to_float(const char *text, size_t n_bytes, double *out)
 
 /* ---- rounding ---- */
 
+enum { MAX_PLACES = 323 }; /* no double has a digit behind them that says how it is rounded */
+
 double double_round(double number, int digits)
 {
 	char text[400];
 	double rounded;
-	if (!isfinite(number) || digits > 22 || (digits >= 0 && fabs(number) >= 0x1p52))
+	if (!isfinite(number) || digits > MAX_PLACES || (digits >= 0 && fabs(number) >= 0x1p52))
 		return number; /* there is nothing behind the point */
 	if (digits < -308)
 		return copysign(0, number);
@@ -179,6 +181,8 @@ static bool filter_round(struct render *r, const struct call *call, struct value
 	if (!float_steps(r, number))
 		return false;
 	precision = precision > 400 ? 400 : precision < -400 ? -400 : precision;
+	if (precision > 0 && !render_step(r, (uint64_t)precision / 8))
+		return false;
 	if (common && call->input.kind != VALUE_FLOAT) {
 		int64_t integer = 0;
 		value_integral(&call->input, &integer);

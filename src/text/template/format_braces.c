@@ -37,14 +37,15 @@ static int64_t number_of(const char *text, size_t n)
 	return value;
 }
 
-static bool first_value(struct braces *f, const char *name, size_t n, struct value *out)
+/* Only an empty field is numbered, and only what is a number as a whole ends that. */
+static bool first_value(struct braces *f, const char *name, size_t n, bool whole, struct value *out)
 {
-	size_t index = 0;
-	if (n == 0 || is_number(name, n)) {
-		*(n == 0 ? &f->automatic : &f->manual) = true;
-		if (f->automatic && f->manual)
+	if ((n == 0 && whole) || is_number(name, n)) {
+		if (whole)
+			*(n == 0 ? &f->automatic : &f->manual) = true;
+		if (whole && f->automatic && f->manual)
 			return fail_value(f, "cannot switch between manual field specification and automatic field numbering");
-		index = n == 0 ? f->next++ : (size_t)number_of(name, n);
+		size_t index = n == 0 ? f->next++ : (size_t)number_of(name, n);
 		if (index >= f->arguments->n_positional)
 			return render_fail(f->r, "IndexError", "Replacement index %zu out of range for positional args tuple",
 			                   index);
@@ -68,7 +69,7 @@ static bool field_value(struct braces *f, const struct string *s, size_t start, 
 	size_t at = start;
 	while (at < end && s->bytes[at] != '.' && s->bytes[at] != '[')
 		at++;
-	if (!first_value(f, s->bytes + start, at - start, out))
+	if (!first_value(f, s->bytes + start, at - start, at == end, out))
 		return false;
 	while (at < end) {
 		struct value key, object = *out;

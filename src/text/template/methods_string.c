@@ -21,6 +21,11 @@ static bool method_lower(struct render *r, const struct call *call, struct value
 	return string_lower(r, self_of(call), out);
 }
 
+static bool method_casefold(struct render *r, const struct call *call, struct value *out)
+{
+	return string_casefold(r, self_of(call), out);
+}
+
 static bool method_capitalize(struct render *r, const struct call *call, struct value *out)
 {
 	return string_capitalize(r, self_of(call), out);
@@ -314,7 +319,7 @@ static bool method_expandtabs(struct render *r, const struct call *call, struct 
 const struct row string_methods[] = {
     {"upper", "", 0, method_upper, NULL},
     {"lower", "", 0, method_lower, NULL},
-    {"casefold", "", 0, method_lower, NULL},
+    {"casefold", "", 0, method_casefold, NULL},
     {"capitalize", "", 0, method_capitalize, NULL},
     {"title", "", 0, method_title, NULL},
     {"swapcase", "", 0, method_swapcase, NULL},

@@ -154,7 +154,7 @@ static bool text_in_case(struct render *r, const struct call *call, bool upper, 
 		return false;
 	for (size_t at = 0; at < s->n_bytes; at += length) {
 		uint32_t code = char_decode(s->bytes + at, &length);
-		if (upper ? char_is_lower(code) : char_is_upper(code))
+		if ((upper ? char_is_lower(code) : char_is_upper(code)) || char_category(code) == UTF8PROC_CATEGORY_LT)
 			return answer(false, out);
 		cased |= upper ? char_is_upper(code) : char_is_lower(code);
 	}
