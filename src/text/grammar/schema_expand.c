@@ -445,7 +445,9 @@ static void hold_additional(struct expansion *e, uint32_t w, const struct json *
 static void hold_names(struct expansion *e, uint32_t w, const struct json *keyword)
 {
 	uint32_t names = expansion_literal(e, w, keyword, true);
-	expansion_atom(e, w, (struct atom){.kind = ATOM_NAMES, .language = schema_names(e->schema, names)});
+	/* What names must be is asked of strings alone, so this is no way from one schema for names to the next. */
+	if (e->types & TYPE_OBJECT)
+		expansion_atom(e, w, (struct atom){.kind = ATOM_NAMES, .language = schema_names(e->schema, names)});
 }
 
 static void hold_not(struct expansion *e, uint32_t w, const struct json *keyword)

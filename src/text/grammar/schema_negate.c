@@ -192,8 +192,10 @@ static bool fail_additional(struct expansion *e, uint32_t w, const struct json *
 
 static bool fail_names(struct expansion *e, uint32_t w, const struct json *keyword)
 {
-	uint32_t names = schema_names(e->schema, expansion_literal(e, w, keyword, true));
 	e->types &= TYPE_OBJECT;
+	if (!e->types)
+		return true;
+	uint32_t names = schema_names(e->schema, expansion_literal(e, w, keyword, true));
 	expansion_atom(e, w,
 	               (struct atom){.kind = ATOM_SOME_MEMBER,
 	                             .language = language_not(e->schema->l, names),
