@@ -188,6 +188,20 @@ struct choice {
 	bool done;
 };
 
+/* Where an expansion stood, to go back there. */
+struct expansion_mark {
+	size_t n_atoms, n_work, n_choices, n_frames;
+	unsigned types;
+};
+
+/* A choice whose ways are being gone, one after the other, each from the mark on. */
+struct fork {
+	size_t choice, way;         /* the next one */
+	bool excluded;              /* of a negated literal: it cannot hold, so nothing more is asked for; or ... */
+	const struct json *failing; /* ... the keyword whose ways to fail are being gone */
+	struct expansion_mark mark;
+};
+
 struct expansion {
 	struct schema *schema;
 	take_alternative *take;
@@ -204,8 +218,9 @@ struct expansion {
 	size_t n_choices, max_choices;
 	uint32_t *frames; /* [n] the frame around each; the first is none */
 	size_t n_frames, max_frames;
+	struct fork *forks; /* each met on the way of the one before */
+	size_t n_forks, max_forks;
 	size_t n_alternatives, n_runs;
-	bool stopped;
 };
 
 /* Calls `take` for each alternative of the literals, for values of the types. */

@@ -604,18 +604,12 @@ static void apply(struct expansion *e, uint32_t w)
 
 /* ---- choices ---- */
 
-/* What a way added, to be taken back. */
-struct mark {
-	size_t n_atoms, n_work, n_choices, n_frames;
-	unsigned types;
-};
-
-static struct mark mark_of(const struct expansion *e)
+static struct expansion_mark mark_of(const struct expansion *e)
 {
-	return (struct mark){e->n_atoms, e->n_work, e->n_choices, e->n_frames, e->types};
+	return (struct expansion_mark){e->n_atoms, e->n_work, e->n_choices, e->n_frames, e->types};
 }
 
-static void go_back(struct expansion *e, struct mark mark)
+static void go_back(struct expansion *e, struct expansion_mark mark)
 {
 	e->n_atoms = mark.n_atoms;
 	e->n_work = mark.n_work;
@@ -624,45 +618,33 @@ static void go_back(struct expansion *e, struct mark mark)
 	e->types = mark.types;
 }
 
-static void run(struct expansion *e, size_t first_work, size_t first_atom);
-
-/* Each way in which a negated literal's keyword fails. */
-static void go_failing_ways(struct expansion *e, uint32_t w)
+/* The next way in which a keyword of a negated literal fails; false where all were gone. */
+static bool next_failing_way(struct expansion *e, struct fork *fork, uint32_t w)
 {
 	const struct schema_node node = e->schema->nodes[expansion_node(e, w)];
-	struct mark mark = mark_of(e);
-	const struct json *member = node.is_value ? node.value : json_first(node.value);
-	for (; member && !e->stopped; member = node.is_value ? NULL : json_next(member)) {
-		if (!node.is_value && !schema_keyword_counts(e->schema, expansion_node(e, w), member))
-			continue;
-		for (size_t way = 0; !e->stopped; way++) {
-			if (!(node.is_value ? schema_differ(e, w, member, way) : schema_fail_keyword(e, w, member, way)))
-				break;
-			run(e, mark.n_work, mark.n_atoms);
-			go_back(e, mark);
-		}
-		go_back(e, mark);
+	while (fork->failing && !e->schema->refused) {
+		bool counts = node.is_value || schema_keyword_counts(e->schema, expansion_node(e, w), fork->failing);
+		size_t way = fork->way++;
+		if (counts &&
+		    (node.is_value ? schema_differ(e, w, fork->failing, way) : schema_fail_keyword(e, w, fork->failing, way)))
+			return true;
+		go_back(e, fork->mark);
+		fork->failing = node.is_value ? NULL : json_next(fork->failing);
+		fork->way = 0;
 	}
+	return false;
 }
 
-static void go_ways(struct expansion *e, size_t index)
+/* Goes back to where the choice was met, and on by its next way; false where all were gone. */
+static bool next_way(struct expansion *e, struct fork *fork)
 {
-	struct choice choice = e->choices[index];
-	struct mark mark = mark_of(e);
-	e->choices[index].done = true;
-	if (!choice.keyword) {
-		if (expansion_excludes(e, e->work[choice.work].literal & ~1U))
-			run(e, e->n_work, e->n_atoms);
-		else
-			go_failing_ways(e, choice.work);
-	} else {
-		for (size_t way = 0; !e->stopped && hold_way(e, &choice, way); way++) {
-			run(e, mark.n_work, mark.n_atoms);
-			go_back(e, mark);
-		}
-		go_back(e, mark);
-	}
-	e->choices[index].done = false;
+	struct choice choice = e->choices[fork->choice];
+	go_back(e, fork->mark);
+	if (choice.keyword)
+		return hold_way(e, &choice, fork->way++);
+	if (fork->excluded)
+		return fork->way++ == 0;
+	return next_failing_way(e, fork, choice.work);
 }
 
 /* Choices that hold first: they say most. */
@@ -679,36 +661,63 @@ static size_t next_choice(const struct expansion *e)
 	return found;
 }
 
-static void stop(struct expansion *e, const struct json *keyword)
+static void refuse_ways(struct expansion *e, const struct json *keyword)
 {
-	e->stopped = true;
 	schema_refuse(e->schema, keyword, "it can hold in too many ways");
 }
 
-/* Applies the literals from first_work on, then goes every way of one choice, and so on; where none is left the atoms are an
+/* The ways of a choice are to be gone from here. */
+static void push_fork(struct expansion *e, size_t index)
+{
+	const struct choice *choice = &e->choices[index];
+	const struct schema_node *node = &e->schema->nodes[expansion_node(e, choice->work)];
+	if (++e->n_runs > MAX_RUNS) {
+		refuse_ways(e, choice->keyword ? choice->keyword : node->value);
+		return;
+	}
+	if (!TABLE_RESERVE(e->forks, e->n_forks, e->max_forks, 1)) {
+		schema_out_of_memory(e->schema);
+		return;
+	}
+	struct fork fork = {.choice = index, .mark = mark_of(e)};
+	if (!choice->keyword) {
+		fork.excluded = expansion_excludes(e, e->work[choice->work].literal & ~1U);
+		fork.failing = node->is_value ? node->value : json_first(node->value);
+	}
+	e->choices[index].done = true;
+	e->forks[e->n_forks++] = fork;
+}
+
+/* Applies the literals from first_work on. Then a choice that is left becomes a fork; where none is, the atoms are an
  * alternative. */
-static void run(struct expansion *e, size_t first_work, size_t first_atom)
+static void go_on(struct expansion *e, size_t first_work, size_t first_atom)
 {
 	for (size_t w = first_work; w < e->n_work && e->types && !e->schema->refused; w++)
 		apply(e, (uint32_t)w);
-	e->stopped |= e->schema->refused;
-	if (e->stopped || !e->types || expansion_is_contradictory(e, first_atom))
+	if (e->schema->refused || !e->types || expansion_is_contradictory(e, first_atom))
 		return;
 	size_t index = next_choice(e);
-	if (index != SIZE_MAX) {
-		const struct choice *choice = &e->choices[index];
-		const struct json *where =
-		    choice->keyword ? choice->keyword : e->schema->nodes[expansion_node(e, choice->work)].value;
-		if (++e->n_runs > MAX_RUNS)
-			stop(e, where);
-		else
-			go_ways(e, index);
-		return;
-	}
-	if (++e->n_alternatives > SCHEMA_MAX_ALTERNATIVES || ++e->schema->n_alternatives > SCHEMA_MAX_ALL_ALTERNATIVES)
-		stop(e, e->n_choices ? e->schema->nodes[expansion_node(e, e->choices[0].work)].value : NULL);
+	if (index != SIZE_MAX)
+		push_fork(e, index);
+	else if (++e->n_alternatives > SCHEMA_MAX_ALTERNATIVES || ++e->schema->n_alternatives > SCHEMA_MAX_ALL_ALTERNATIVES)
+		refuse_ways(e, e->n_choices ? e->schema->nodes[expansion_node(e, e->choices[0].work)].value : NULL);
 	else
 		e->take(e);
+}
+
+static void go_all_ways(struct expansion *e)
+{
+	go_on(e, 0, 0);
+	while (e->n_forks > 0 && !e->schema->refused) {
+		struct fork *fork = &e->forks[e->n_forks - 1];
+		if (next_way(e, fork)) {
+			go_on(e, fork->mark.n_work, fork->mark.n_atoms);
+			continue;
+		}
+		go_back(e, fork->mark);
+		e->choices[fork->choice].done = false;
+		e->n_forks--;
+	}
 }
 
 void schema_expand(struct expansion *e, const uint32_t *literals, size_t n_literals)
@@ -721,9 +730,10 @@ void schema_expand(struct expansion *e, const uint32_t *literals, size_t n_liter
 	e->frames[e->n_frames++] = 0;
 	for (size_t i = 0; i < n_literals; i++)
 		expansion_work(e, NO_WORK, literals[i], NULL);
-	run(e, 0, 0);
+	go_all_ways(e);
 	free(e->atoms);
 	free(e->work);
 	free(e->choices);
 	free(e->frames);
+	free(e->forks);
 }
