@@ -60,6 +60,42 @@ void grammar_report_free(struct grammar_report *report)
 
 /* ---- compiling ---- */
 
+/* What a parsed document takes, about: each value but the first comes behind one of these marks. */
+static size_t document_bytes(const char *source, size_t n_bytes)
+{
+	enum { VALUE_BYTES = 64 };
+	size_t n = 1;
+	for (size_t i = 0; i < n_bytes; i++)
+		n += source[i] == ',' || source[i] == '[' || source[i] == '{';
+	return n_bytes + n * VALUE_BYTES;
+}
+
+struct json *grammar_parse(struct grammar *g, const char *source, size_t n_bytes, int max_depth,
+                           struct grammar_report *report)
+{
+	struct error error = {0};
+	size_t n_taken = document_bytes(source, n_bytes);
+	if (!account_take(&g->account, n_taken)) {
+		report_refusal(report, "", "it is too large");
+		return NULL;
+	}
+	struct json *document = json_parse(source, n_bytes, &(struct json_limits){.max_depth = max_depth}, &error);
+	if (document)
+		return document;
+	account_give(&g->account, n_taken);
+	if (error.code == ERROR_MEMORY)
+		g->no_memory = true;
+	else
+		report_refusal(report, "", error.message);
+	return NULL;
+}
+
+void grammar_parsed(struct grammar *g, struct json *document, const char *source, size_t n_bytes)
+{
+	json_destroy(document);
+	account_give(&g->account, document_bytes(source, n_bytes));
+}
+
 /* The root takes the strings of one language. */
 static void root_of_language(struct grammar *g, uint32_t language)
 {
@@ -87,27 +123,28 @@ static bool regex_read(struct grammar *g, const char *source, size_t n_bytes, st
 
 static bool choice_read(struct grammar *g, const char *source, size_t n_bytes, struct grammar_report *report)
 {
-	struct error error = {0};
-	struct json *choices = json_parse(source, n_bytes, &(struct json_limits){0}, &error);
-	size_t n = json_count(choices), i = 0;
-	struct language_string *strings = n ? calloc(n, sizeof *strings) : NULL;
-	const char *why = !choices ? error.message : NULL;
-	if (error.code == ERROR_MEMORY || (n && !strings))
-		g->no_memory = true;
-	if (choices && (json_type(choices) != JSON_ARRAY || n == 0))
+	struct json *choices = grammar_parse(g, source, n_bytes, 0, report);
+	if (!choices)
+		return false;
+	size_t n = json_count(choices), n_strings = 0, max_strings = 0;
+	struct language_string *strings = NULL;
+	const char *why = NULL;
+	if (json_type(choices) != JSON_ARRAY || n == 0)
 		why = "choices must be an array of strings with at least one";
-	for (const struct json *choice = json_first(choices); choice && strings && !why; choice = json_next(choice), i++) {
-		strings[i].text = json_string(choice, &strings[i].n_bytes);
-		if (!strings[i].text)
+	else if (!TABLE_GROW(&g->account, strings, 0, max_strings, n))
+		languages_note_no_memory(g->languages);
+	for (const struct json *choice = json_first(choices); choice && strings && !why; choice = json_next(choice)) {
+		strings[n_strings].text = json_string(choice, &strings[n_strings].n_bytes);
+		if (!strings[n_strings++].text)
 			why = "a choice must be a string";
 	}
-	if (why)
-		report_refusal(report, "", why);
-	else if (strings)
+	bool ok = strings && !why;
+	if (ok)
 		root_of_language(g, language_one_of(g->languages, strings, n));
-	bool ok = !why && strings;
-	free(strings);
-	json_destroy(choices);
+	else if (why || !languages_lack_memory(g->languages))
+		report_refusal(report, "", why ? why : "it is too large");
+	TABLE_FREE(&g->account, strings, max_strings);
+	grammar_parsed(g, choices, source, n_bytes);
 	return ok;
 }
 
@@ -192,6 +229,11 @@ struct grammar *grammar_create(size_t max_bytes)
 	}
 	languages_allow(g->languages, GRAMMAR_COMPILE_STEPS);
 	return g;
+}
+
+void *grammar_alloc(struct grammar *g, size_t n_bytes)
+{
+	return account_alloc(&g->account, &g->arena, n_bytes);
 }
 
 struct grammar *grammar_compile(enum grammar_kind kind, const char *source, size_t n_bytes,
@@ -290,8 +332,7 @@ size_t grammar_bytes(const struct grammar *g)
 		masks += g->masks[i].n_words * sizeof(uint32_t);
 	for (size_t i = 0; i < GRAMMAR_INSIDES; i++)
 		masks += g->insides[i].n_words * sizeof(uint32_t);
-	return sizeof *g + masks + g->arena.used_bytes + g->account.n_bytes +
-	       (g->matcher ? matcher_text_bytes(g->matcher) : 0);
+	return sizeof *g + masks + g->account.n_bytes + (g->matcher ? matcher_text_bytes(g->matcher) : 0);
 }
 
 bool grammar_token(struct grammar *g, const struct grammar_vocabulary *v, int32_t id)

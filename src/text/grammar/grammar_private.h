@@ -25,7 +25,7 @@ struct grammar {
 	struct network network;
 	struct matcher *matcher;
 	uint32_t state;
-	struct arena arena;        /* names in the network */
+	struct arena arena;        /* names in the network: grammar_alloc */
 	bool keeps_points;         /* 1.0 is not 1 to draft 4: instances keep a point */
 	struct shortest *shortest; /* NULL until asked for (finishing.c) */
 	struct known_mask masks[GRAMMAR_MASKS], insides[GRAMMAR_INSIDES];
@@ -41,6 +41,12 @@ size_t compiling_begin(void);
 void compiling_end(void);
 /* An empty one; NULL without memory. */
 struct grammar *grammar_create(size_t max_bytes);
+/* Memory for as long as the grammar lives, out of its account; NULL where that or the machine has none. */
+void *grammar_alloc(struct grammar *grammar, size_t n_bytes);
+/* A source that is JSON, which takes of the account until grammar_parsed; NULL where it was refused, or memory is short. */
+struct json *grammar_parse(struct grammar *grammar, const char *source, size_t n_bytes, int max_depth,
+                           struct grammar_report *report);
+void grammar_parsed(struct grammar *grammar, struct json *document, const char *source, size_t n_bytes);
 /* Reads a source of any kind; its rule is the network's root then. False where it was refused, or memory is short. */
 bool grammar_read_source(struct grammar *grammar, enum grammar_kind kind, const char *source, size_t n_bytes,
                          struct grammar_report *report);

@@ -41,14 +41,16 @@ static bool shorten(uint32_t *literals, size_t *n)
 uint32_t schema_rule_of(struct schema *s, uint32_t *literals, size_t n_literals)
 {
 	size_t n = n_literals;
+	if (!schema_look(s, 4 + n))
+		return RULE_DEAD;
 	if (!shorten(literals, &n))
 		return RULE_DEAD;
 	if (s->n_rules >= MAX_RULES) {
 		schema_too_large(s);
 		return RULE_DEAD;
 	}
-	if (!TABLE_RESERVE(s->rules, s->n_rules, s->max_rules, 1) ||
-	    !TABLE_RESERVE(s->literals, s->n_literals, s->max_literals, n) ||
+	if (!TABLE_GROW(s->account, s->rules, s->n_rules, s->max_rules, 1) ||
+	    !TABLE_GROW(s->account, s->literals, s->n_literals, s->max_literals, n) ||
 	    !table_index_room(&s->rule_index, hash_of_rule, s)) {
 		schema_out_of_memory(s);
 		return RULE_DEAD;
@@ -101,55 +103,57 @@ static void write_rules(struct schema *s)
 	if (s->net->root == RULE_DEAD && !s->refused)
 		schema_refuse(s, NULL, "no value satisfies it");
 	for (size_t i = 0; i < s->n_rules && !s->refused; i++) {
-		if (!s->net->failed)
-			write_rule(s, i);
-		if (s->net->no_memory || languages_lack_memory(s->l)) {
-			schema_out_of_memory(s);
-		} else if (s->net->failed || languages_failed(s->l)) {
-			const char *why = languages_failed(s->l);
-			schema_refuse(s, NULL, why && strcmp(why, "steps") == 0 ? "it takes too many steps" : "it is too large");
-		}
+		write_rule(s, i);
+		schema_say_what_ran_out(s);
 	}
 }
 
 static bool add_first_nodes(struct schema *s)
 {
-	if (!TABLE_RESERVE(s->nodes, s->n_nodes, s->max_nodes, 2))
+	if (!TABLE_GROW(s->account, s->nodes, s->n_nodes, s->max_nodes, 2))
 		return false;
 	s->nodes[s->n_nodes++] = (struct schema_node){0}; /* NODE_TRUE, NODE_FALSE: in the table by themselves */
 	s->nodes[s->n_nodes++] = (struct schema_node){0};
 	return true;
 }
 
+static void free_tables(struct schema *s)
+{
+	struct table_account *account = s->account;
+	TABLE_FREE(account, s->resources, s->max_resources);
+	TABLE_FREE(account, s->anchors, s->max_anchors);
+	TABLE_FREE(account, s->scopes, s->max_scopes);
+	TABLE_FREE(account, s->nodes, s->max_nodes);
+	table_index_free(&s->node_index);
+	TABLE_FREE(account, s->facts, s->max_facts);
+	table_index_free(&s->fact_index);
+	TABLE_FREE(account, s->rules, s->max_rules);
+	table_index_free(&s->rule_index);
+	TABLE_FREE(account, s->literals, s->max_literals);
+	account_free(account, &s->names);
+	arena_free(&s->remarks);
+}
+
 bool schema_read(struct grammar *grammar, const char *source, size_t n_bytes, struct grammar_report *report)
 {
-	struct error error = {0};
+	struct table_account *account = &grammar->account;
 	struct schema s = {.grammar = grammar,
+	                   .account = account,
 	                   .l = grammar->languages,
 	                   .net = &grammar->network,
-	                   .arena = &grammar->arena,
-	                   .report = report};
-	s.document = json_parse(source, n_bytes, &(struct json_limits){.max_depth = MAX_NESTING}, &error);
-	if (!s.document && error.code == ERROR_MEMORY) {
-		languages_note_no_memory(s.l);
+	                   .report = report,
+	                   .node_index.account = account,
+	                   .fact_index.account = account,
+	                   .rule_index.account = account};
+	s.document = grammar_parse(grammar, source, n_bytes, MAX_NESTING, report);
+	if (!s.document)
 		return false;
-	}
-	if (!s.document) {
-		report_refusal(report, "", error.message);
-		return false;
-	}
 	if (!add_first_nodes(&s))
 		schema_out_of_memory(&s);
 	else if (schema_find_resources(&s))
 		write_rules(&s);
-	free(s.resources);
-	free(s.anchors);
-	free(s.scopes);
-	free(s.nodes);
-	free(s.node_index.slots);
-	free(s.rules);
-	free(s.rule_index.slots);
-	free(s.literals);
-	json_destroy(s.document);
+	schema_say_what_ran_out(&s);
+	free_tables(&s);
+	grammar_parsed(grammar, s.document, source, n_bytes);
 	return !s.refused;
 }

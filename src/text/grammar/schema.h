@@ -1,6 +1,9 @@
 /* JSON schemas to networks, in steps, each in its own file:
  *
  *   schema_document   what a schema's parts are called: resources ($id), anchors, where a $ref leads
+ *   schema_facts      what was found out once, to be looked up
+ *   schema_report     what is said of a schema and where; what may be looked at
+ *   schema_expansion  the lists of an expansion, which grow with each way that is gone, and shrink when it is left
  *   schema_expand     a set of schemas that all hold (or must not hold) for one value, as alternatives: in each, a list of
  *                     plain demands (atoms) with nothing left to choose
  *   schema_negate     what it takes for a schema not to hold: one of its keywords fails
@@ -17,6 +20,7 @@
 #ifndef TALLOW_TEXT_GRAMMAR_SCHEMA_H
 #define TALLOW_TEXT_GRAMMAR_SCHEMA_H
 
+#include "base/arena.h"
 #include "base/json.h"
 #include "text/grammar/grammar_private.h"
 #include "text/grammar/numbers.h"
@@ -31,6 +35,7 @@ struct schema_node {
 	uint32_t resource,
 	    scope;     /* scope: the resources with dynamic anchors through which it was reached (schema_scopes) */
 	bool is_value; /* no schema, but a constant that the value must equal */
+	bool only_ref; /* $ref is all of it that counts: of draft 7 or older */
 };
 
 /* In the order in which they came. */
@@ -38,21 +43,52 @@ enum schema_draft { DRAFT_3, DRAFT_4, DRAFT_6, DRAFT_7, DRAFT_2019, DRAFT_2020 }
 
 struct schema_resource {
 	const struct json *root;
-	char *uri; /* without fragment; "" for a document without $id */
+	const char *uri; /* without fragment; "" for a document without $id */
 	enum schema_draft draft;
 	bool has_dynamic;
 };
 
 struct schema_anchor {
-	const char *name;
 	const struct json *target;
 	uint32_t resource;
-	bool dynamic;
 };
 
 /* A list of resources, outermost first: `last` after those of `before`. Scope 0 is empty. */
 struct schema_scope {
 	uint32_t before, last;
+};
+
+/* What was found out once: `kind`, `about`, `text`, `a` and `b` are what it is known by, `value` or `found` is what is known. */
+enum schema_fact_kind {
+	FACT_RESOURCE, /* about its root: the resource */
+	FACT_URI,      /* text: the resource */
+	FACT_ANCHOR,   /* a: a resource, text: the anchor */
+	FACT_DYNAMIC,  /* the same of dynamic ones */
+	FACT_SCOPE,    /* a: before, b: last; the scope */
+	FACT_REF,      /* about a reference, a: the resource where it stands, b: its scope; the node */
+	FACT_MEMBERS,  /* about an object: its members are facts */
+	FACT_MEMBER,   /* about an object, text: a key; found: the member */
+	FACT_PATTERN,  /* text; the language */
+	FACT_PATTERNS, /* about patternProperties; the language of all of them */
+	FACT_FORMAT,   /* a: which one; the language */
+	FACT_NAMES,    /* a: the literal of a schema for names; the language */
+};
+struct schema_fact {
+	enum schema_fact_kind kind;
+	uint32_t a, b, value;
+	const struct json *about, *found;
+	const char *text; /* borrowed for as long as the schema is read */
+	size_t n_text;
+};
+
+/* What was said, so that it is said once of each place. */
+struct schema_remark {
+	const struct json *place;
+	const char *why;
+};
+struct schema_said {
+	struct schema_remark remarks[GRAMMAR_MAX_REMARKS];
+	size_t n;
 };
 
 /* A rule: literals that hold for one value. */
@@ -65,11 +101,13 @@ enum { SCHEMA_MAX_ALTERNATIVES = 4000, SCHEMA_MAX_ALL_ALTERNATIVES = 60000 };
 
 struct schema {
 	struct grammar *grammar;
+	struct table_account *account; /* the grammar's: of all tables here, too */
 	struct languages *l;
 	struct network *net;
-	struct arena *arena;
 	struct grammar_report *report;
+	struct schema_said refusals, notes;
 	struct json *document;
+	struct arena names, remarks; /* names of resources (account_alloc); what was said */
 	struct schema_resource *resources;
 	size_t n_resources, max_resources;
 	struct schema_anchor *anchors;
@@ -79,26 +117,45 @@ struct schema {
 	struct schema_node *nodes;
 	size_t n_nodes, max_nodes;
 	struct table_index node_index;
+	struct schema_fact *facts;
+	size_t n_facts, max_facts;
+	struct table_index fact_index;
 	struct schema_rule *rules;
 	size_t n_rules, max_rules;
 	struct table_index rule_index;
 	uint32_t *literals;
 	size_t n_literals, max_literals;
 	size_t n_alternatives;
-	uint32_t blank;  /* rule: an optional blank */
-	bool no_dialect; /* the document has no $schema */
-	bool refused;    /* something was; or memory is short */
+	uint64_t n_looks; /* that are no whole step yet */
+	bool no_dialect;  /* the document has no $schema */
+	bool refused;     /* something was; or memory is short */
 };
+
+/* ---- schema_report ---- */
+
+/* Refuses `value`, a part of the document (NULL: all of it). Once for each place. */
+void schema_refuse(struct schema *schema, const struct json *value, const char *format, ...) PRINTF_LIKE(3, 4);
+void schema_note(struct schema *schema, const struct json *value, const char *format, ...) PRINTF_LIKE(3, 4);
+void schema_out_of_memory(struct schema *schema); /* an allocation failed, or the account has no room */
+void schema_too_large(struct schema *schema);     /* a bound was met: refuses all of the document */
+/* Refuses all of the document where languages or network have failed. */
+void schema_say_what_ran_out(struct schema *schema);
+/* So many things are looked at, of which a few make a step (languages_allow): whatever is done for each of a list that a
+ * schema makes long counts here. False where the schema is refused, now or before. */
+bool schema_look(struct schema *schema, uint64_t n);
+
+/* ---- schema_facts ---- */
+
+/* The fact that is known by what `key` has; NULL: none is. */
+const struct schema_fact *schema_fact(struct schema *schema, struct schema_fact key);
+void schema_learn(struct schema *schema, struct schema_fact fact); /* the first stays where it is known */
+/* As json_get, for objects of many members and names with any bytes. */
+const struct json *schema_member(struct schema *schema, const struct json *object, const char *name, size_t n_name);
 
 /* ---- schema_document ---- */
 
 /* Finds resources and anchors. */
 bool schema_find_resources(struct schema *schema);
-/* Refuses `value`, a part of the document (NULL: all of it). Once for each place. */
-void schema_refuse(struct schema *schema, const struct json *value, const char *format, ...) PRINTF_LIKE(3, 4);
-void schema_note(struct schema *schema, const struct json *value, const char *format, ...) PRINTF_LIKE(3, 4);
-void schema_out_of_memory(struct schema *schema); /* an allocation failed */
-void schema_too_large(struct schema *schema);     /* a bound was met: refuses all of the document */
 
 /* A schema in place below another one (a keyword's value, or a part of it). */
 uint32_t schema_node(struct schema *schema, uint32_t above, const struct json *value);
@@ -109,6 +166,8 @@ enum schema_draft schema_draft(const struct schema *schema, uint32_t node);
 bool schema_is_draft7(const struct schema *schema, uint32_t node); /* or older */
 /* Does the keyword count in the draft of the schema, beside what else stands there? */
 bool schema_keyword_counts(const struct schema *schema, uint32_t node, const struct json *keyword);
+/* Refuses a keyword that says something in the draft of the schema, but nothing here. */
+void schema_refuse_unsupported(struct schema *schema, uint32_t node, const struct json *keyword);
 
 /* ---- rules ---- */
 
@@ -164,9 +223,13 @@ struct atom {
 	uint64_t low, high;
 	const char *name;
 	size_t n_name;
+	uint32_t hash; /* of the name */
+	uint32_t
+	    before; /* the atom before it of those of its name (expansion_named), or of those without one; or NO_ATOM */
 	const struct json *value;
 	const struct json *keyword; /* what to refuse when the atom cannot be kept */
 };
+#define NO_ATOM UINT32_MAX
 
 struct expansion;
 /* Called for each alternative, while `atoms` are its own. */
@@ -212,6 +275,9 @@ struct expansion {
 	unsigned types;
 	struct atom *atoms;
 	size_t n_atoms, max_atoms;
+	uint32_t *named; /* [n_named], a power of two: the last atom with a name of such a hash */
+	size_t n_named;
+	uint32_t unnamed; /* the last atom without a name */
 	struct work *work;
 	size_t n_work, max_work;
 	struct choice *choices;
@@ -221,17 +287,31 @@ struct expansion {
 	struct fork *forks; /* each met on the way of the one before */
 	size_t n_forks, max_forks;
 	size_t n_alternatives, n_runs;
+	size_t n_visits; /* of a proof that is being tried */
 };
 
 /* Calls `take` for each alternative of the literals, for values of the types. */
 void schema_expand(struct expansion *expansion, const uint32_t *literals, size_t n_literals);
 /* For the files of expanding. */
+void expansion_end(struct expansion *expansion);
+struct expansion_mark expansion_mark(const struct expansion *expansion);
+void expansion_go_back(struct expansion *expansion, struct expansion_mark mark);
 uint32_t expansion_node(const struct expansion *expansion, uint32_t work);
 void expansion_atom(struct expansion *expansion, uint32_t work, struct atom atom);
 void expansion_work(struct expansion *expansion, uint32_t parent, uint32_t literal, const struct json *keyword);
 /* The schema that is a keyword's value, or a part of it, must hold or must not. */
 void expansion_below(struct expansion *expansion, uint32_t work, const struct json *schema, bool holds);
 uint32_t expansion_literal(struct expansion *expansion, uint32_t work, const struct json *schema, bool holds);
+void expansion_choice(struct expansion *expansion, struct choice choice);
+void expansion_fork(struct expansion *expansion, struct fork fork);
+uint32_t expansion_frame(struct expansion *expansion, uint32_t around);
+/* The last atom that has the name (ATOM_MEMBER, ATOM_REQUIRED, ATOM_FORBIDDEN), and the one before; or NO_ATOM. */
+uint32_t expansion_named(const struct expansion *expansion, const char *name, size_t n_name);
+uint32_t expansion_named_before(const struct expansion *expansion, uint32_t atom);
+/* The same of those without a name. */
+uint32_t expansion_unnamed(const struct expansion *expansion);
+uint32_t expansion_unnamed_before(const struct expansion *expansion, uint32_t atom);
+bool expansion_requires(const struct expansion *expansion, const char *name, size_t n_name);
 /* True when the atom's frame is `frame` or lies in it. */
 bool expansion_in_frame(const struct expansion *expansion, const struct atom *atom, uint32_t frame);
 

@@ -131,7 +131,7 @@ static bool is_chosen(const struct array *a, const struct atom *atom, unsigned c
 /* Some atom of the frame speaks of the item at a position, which the counters in `chosen` count. */
 static bool is_evaluated(const struct array *a, const struct atom *other, uint64_t position, unsigned chosen)
 {
-	for (size_t i = 0; i < a->e->n_atoms; i++) {
+	for (size_t i = 0; i < a->e->n_atoms && schema_look(a->e->schema, 1); i++) {
 		const struct atom *atom = &a->e->atoms[i];
 		if (atom == other || !expansion_in_frame(a->e, atom, (uint32_t)other->low))
 			continue;
@@ -147,6 +147,7 @@ static bool is_evaluated(const struct array *a, const struct atom *other, uint64
 static size_t literals_at(const struct array *a, uint64_t position, unsigned chosen, uint32_t *literals)
 {
 	size_t n = 0;
+	(void)schema_look(a->e->schema, a->e->n_atoms);
 	for (size_t i = 0; i < a->e->n_atoms && n < MAX_ITEM_LITERALS - MAX_COUNTERS; i++) {
 		const struct atom *atom = &a->e->atoms[i];
 		bool here = (atom->kind == ATOM_ITEM && atom->low == position) ||

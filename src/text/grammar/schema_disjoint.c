@@ -4,7 +4,7 @@
 
 #include "text/grammar/schema.h"
 
-enum { MAX_DEPTH = 8 };
+enum { MAX_DEPTH = 8, MAX_VISITS = 1 << 14, LOOKS_OF_VALUE = 16, LOOKS_OF_KEYWORD = 16 };
 
 /* What is plain about a literal: types, and the scalars it is one of, or none of. */
 struct outline {
@@ -12,11 +12,11 @@ struct outline {
 	const struct json *among, *but; /* an array or a value; NULL */
 };
 
-static bool in_set(const struct json *value, const struct json *set)
+static bool in_set(struct schema *s, const struct json *value, const struct json *set)
 {
 	if (json_type(set) != JSON_ARRAY)
 		return schema_values_equal(value, set);
-	for (const struct json *one = json_first(set); one; one = json_next(one))
+	for (const struct json *one = json_first(set); one && schema_look(s, LOOKS_OF_VALUE); one = json_next(one))
 		if (schema_values_equal(value, one))
 			return true;
 	return false;
@@ -33,41 +33,41 @@ static const struct json *next_of(const struct json *set, const struct json *val
 }
 
 /* Every value of `set` is in `others`, or (`wanted` false) none is. Long sets are not looked at. */
-static bool all_in(const struct json *set, const struct json *others, bool wanted)
+static bool all_in(struct schema *s, const struct json *set, const struct json *others, bool wanted)
 {
 	if (json_count(set) > 64 && json_count(others) > 64)
 		return false;
 	for (const struct json *value = first_of(set); value; value = next_of(set, value))
-		if (in_set(value, others) != wanted)
+		if (in_set(s, value, others) != wanted)
 			return false;
-	return true;
+	return schema_look(s, LOOKS_OF_VALUE);
 }
 
-static bool all_scalars(const struct json *set)
+static bool all_scalars(struct schema *s, const struct json *set)
 {
 	if (json_type(set) != JSON_ARRAY)
 		return schema_is_scalar(set);
 	for (const struct json *value = json_first(set); value; value = json_next(value))
-		if (!schema_is_scalar(value))
+		if (!schema_look(s, 1) || !schema_is_scalar(value))
 			return false;
 	return true;
 }
 
-static unsigned types_of_set(const struct json *set)
+static unsigned types_of_set(struct schema *s, const struct json *set)
 {
 	static const unsigned types[] = {
 	    [JSON_NULL] = TYPE_NULL,     [JSON_BOOL] = TYPE_BOOLEAN, [JSON_NUMBER] = TYPE_NUMBER,
 	    [JSON_STRING] = TYPE_STRING, [JSON_ARRAY] = TYPE_ARRAY,  [JSON_OBJECT] = TYPE_OBJECT};
 	unsigned all = 0;
-	for (const struct json *value = first_of(set); value; value = next_of(set, value))
+	for (const struct json *value = first_of(set); value && schema_look(s, 1); value = next_of(set, value))
 		all |= types[json_type(value)];
 	return all;
 }
 
-static void outline_set(struct outline *o, const struct json *set)
+static void outline_set(struct schema *s, struct outline *o, const struct json *set)
 {
-	o->types &= types_of_set(set);
-	if (all_scalars(set))
+	o->types &= types_of_set(s, set);
+	if (all_scalars(s, set))
 		o->among = set;
 }
 
@@ -76,14 +76,14 @@ static void outline_schema(struct schema *s, uint32_t node, struct outline *o, i
 	const struct json *schema = s->nodes[node].value;
 	for (const struct json *k = depth > 0 ? json_first(schema) : NULL; k; k = json_next(k)) {
 		bool integer;
-		if (!schema_keyword_counts(s, node, k))
+		if (!schema_look(s, LOOKS_OF_KEYWORD) || !schema_keyword_counts(s, node, k))
 			continue;
 		if (schema_key_is(k, "type"))
 			o->types &= schema_types(s, k, &integer);
 		else if (schema_key_is(k, "enum") && json_type(k) == JSON_ARRAY)
-			outline_set(o, k);
+			outline_set(s, o, k);
 		else if (schema_key_is(k, "const") && schema_is_scalar(k))
-			outline_set(o, k);
+			outline_set(s, o, k);
 		else if (schema_key_is(k, "$ref")) {
 			uint32_t target = schema_ref(s, node, k, false);
 			if (target > NODE_FALSE)
@@ -104,13 +104,13 @@ static struct outline outline_of(struct schema *s, uint32_t literal)
 		if (literal & 1)
 			o.but = node.value;
 		else
-			outline_set(&o, node.value);
+			outline_set(s, &o, node.value);
 	} else if (literal & 1) {
 		const struct json *set = json_get(node.value, "const");
 		set = set ? set : json_get(node.value, "enum");
 		/* Not to hold, with one keyword that can fail. */
 		bool alone = json_count(node.value) == 1 || (json_count(node.value) == 2 && json_get(node.value, "type"));
-		if (set && alone && schema_keyword_counts(s, literal / 2, set) && all_scalars(set) &&
+		if (set && alone && schema_keyword_counts(s, literal / 2, set) && all_scalars(s, set) &&
 		    !json_get(node.value, "$ref"))
 			o.but = json_count(node.value) == 1 ? set : NULL;
 	} else {
@@ -124,77 +124,89 @@ static bool literals_disjoint(struct schema *s, uint32_t a, uint32_t b)
 	if ((a ^ b) == 1)
 		return true;
 	struct outline x = outline_of(s, a), y = outline_of(s, b);
-	return (x.types & y.types) == 0 || (x.among && y.among && all_in(x.among, y.among, false)) ||
-	       (x.among && y.but && all_in(x.among, y.but, true)) || (y.among && x.but && all_in(y.among, x.but, true));
+	return (x.types & y.types) == 0 || (x.among && y.among && all_in(s, x.among, y.among, false)) ||
+	       (x.among && y.but && all_in(s, x.among, y.but, true)) ||
+	       (y.among && x.but && all_in(s, y.among, x.but, true));
 }
 
-static bool same_name(const struct atom *a, const char *name, size_t n)
+/* Does an atom without a name keep an object from having the member? */
+static bool forbids(struct schema *s, const struct atom *atom, const char *name, size_t n)
 {
-	return a->n_name == n && memcmp(a->name, name, n) == 0;
+	return atom->kind == ATOM_ADDITIONAL && atom->below == LITERAL_FALSE && atom->language == LANGUAGE_NONE &&
+	       !schema_member(s, atom->value, name, n);
 }
 
-static bool has_key(const struct json *object, const char *name, size_t n)
+static bool is_forbidden(const struct expansion *e, const char *name, size_t n)
 {
-	size_t n_key;
-	for (const struct json *member = json_first(object); member; member = json_next(member)) {
-		const char *key = json_key(member, &n_key);
-		if (key && n_key == n && memcmp(key, name, n) == 0)
+	for (uint32_t i = expansion_named(e, name, n); i != NO_ATOM; i = expansion_named_before(e, i))
+		if (e->atoms[i].kind == ATOM_FORBIDDEN)
+			return true;
+	for (uint32_t i = expansion_unnamed(e); i != NO_ATOM; i = expansion_unnamed_before(e, i))
+		if (forbids(e->schema, &e->atoms[i], name, n))
+			return true;
+	return false;
+}
+
+/* A member that must be there cannot be what a literal says beside the others of its name. */
+static bool member_clashes(const struct expansion *e, const struct atom *member)
+{
+	if (outline_of(e->schema, member->below).types == 0)
+		return true;
+	uint32_t i = expansion_named(e, member->name, member->n_name);
+	for (; i != NO_ATOM; i = expansion_named_before(e, i))
+		if (e->atoms[i].kind == ATOM_MEMBER && e->atoms[i].below != member->below &&
+		    literals_disjoint(e->schema, e->atoms[i].below, member->below))
+			return true;
+	return false;
+}
+
+/* No object fulfils the atom and the others. */
+static bool atom_clashes(const struct expansion *e, const struct atom *atom)
+{
+	if (atom->kind == ATOM_FORBIDDEN)
+		return expansion_requires(e, atom->name, atom->n_name);
+	if (atom->kind == ATOM_MEMBER)
+		return expansion_requires(e, atom->name, atom->n_name) && member_clashes(e, atom);
+	if (atom->kind == ATOM_REQUIRED) {
+		uint32_t i = expansion_named(e, atom->name, atom->n_name);
+		for (; i != NO_ATOM; i = expansion_named_before(e, i))
+			if (e->atoms[i].kind == ATOM_MEMBER && outline_of(e->schema, e->atoms[i].below).types == 0)
+				return true;
+		return is_forbidden(e, atom->name, atom->n_name);
+	}
+	for (size_t i = 0; i < e->n_atoms && atom->kind == ATOM_ADDITIONAL && schema_look(e->schema, 1); i++)
+		if (e->atoms[i].kind == ATOM_REQUIRED && forbids(e->schema, atom, e->atoms[i].name, e->atoms[i].n_name))
+			return true;
+	return false;
+}
+
+static bool scalars_clash(const struct expansion *e, const struct atom *a, const struct atom *b)
+{
+	return !a->low && all_scalars(e->schema, a->value) && all_scalars(e->schema, b->value) &&
+	       all_in(e->schema, a->value, b->value, b->low != 0);
+}
+
+/* What is among the scalars of one atom, another leaves out. */
+static bool set_clashes(const struct expansion *e, uint32_t set)
+{
+	const struct atom *a = &e->atoms[set];
+	for (uint32_t i = expansion_unnamed(e); i != NO_ATOM; i = expansion_unnamed_before(e, i)) {
+		const struct atom *b = &e->atoms[i];
+		if (i != set && b->kind == ATOM_AMONG && (scalars_clash(e, a, b) || scalars_clash(e, b, a)))
 			return true;
 	}
 	return false;
 }
 
-/* Does the atom keep an object from having the member? */
-static bool forbids(const struct atom *atom, const char *name, size_t n)
-{
-	if (atom->kind == ATOM_FORBIDDEN)
-		return same_name(atom, name, n);
-	return atom->kind == ATOM_ADDITIONAL && atom->below == LITERAL_FALSE && atom->language == LANGUAGE_NONE &&
-	       !has_key(atom->value, name, n);
-}
-
-static bool is_required(const struct expansion *e, const char *name, size_t n)
-{
-	for (size_t i = 0; i < e->n_atoms; i++)
-		if (e->atoms[i].kind == ATOM_REQUIRED && same_name(&e->atoms[i], name, n))
-			return true;
-	return false;
-}
-
-/* Two atoms of one object: they cannot be met together. */
-static bool atoms_clash(struct expansion *e, const struct atom *a, const struct atom *b)
-{
-	if (a->kind == ATOM_REQUIRED)
-		return forbids(b, a->name, a->n_name) || (b->kind == ATOM_MEMBER && same_name(b, a->name, a->n_name) &&
-		                                          outline_of(e->schema, b->below).types == 0);
-	return a->kind == ATOM_MEMBER && b->kind == ATOM_MEMBER && same_name(b, a->name, a->n_name) &&
-	       a->below != b->below && is_required(e, a->name, a->n_name) &&
-	       literals_disjoint(e->schema, a->below, b->below);
-}
-
-static bool scalars_clash(const struct expansion *e, const struct atom *a, const struct atom *b)
-{
-	if (a->kind != ATOM_AMONG || b->kind != ATOM_AMONG || a->low || (e->types & (TYPE_ARRAY | TYPE_OBJECT)))
-		return false;
-	return all_scalars(a->value) && all_scalars(b->value) && all_in(a->value, b->value, b->low != 0);
-}
-
 bool expansion_is_contradictory(struct expansion *e, size_t first)
 {
-	for (size_t i = first; i < e->n_atoms; i++)
-		for (size_t k = 0; k < e->n_atoms; k++) {
-			if (i == k)
-				continue;
-			const struct atom *a = &e->atoms[i], *b = &e->atoms[k];
-			if (scalars_clash(e, a, b) || scalars_clash(e, b, a))
-				return true;
-			if ((e->types & TYPE_OBJECT) && (atoms_clash(e, a, b) || atoms_clash(e, b, a))) {
-				e->types &= ~(unsigned)TYPE_OBJECT;
-				if (!e->types)
-					return true;
-			}
-		}
-	return false;
+	for (size_t i = first; i < e->n_atoms && e->types & TYPE_OBJECT && schema_look(e->schema, 1); i++)
+		if (atom_clashes(e, &e->atoms[i]))
+			e->types &= ~(unsigned)TYPE_OBJECT;
+	for (size_t i = first; i < e->n_atoms && !(e->types & (TYPE_ARRAY | TYPE_OBJECT)); i++)
+		if (schema_look(e->schema, 1) && e->atoms[i].kind == ATOM_AMONG && set_clashes(e, (uint32_t)i))
+			return true;
+	return !e->types;
 }
 
 /* ---- a schema against the atoms so far ---- */
@@ -203,11 +215,13 @@ static bool excludes_node(struct expansion *e, uint32_t node, int depth);
 
 static bool excludes_set(const struct expansion *e, const struct json *set)
 {
-	if ((types_of_set(set) & e->types) == 0)
+	if ((types_of_set(e->schema, set) & e->types) == 0)
 		return true;
-	for (size_t i = 0; i < e->n_atoms && all_scalars(set); i++) {
+	if (!all_scalars(e->schema, set))
+		return false;
+	for (uint32_t i = expansion_unnamed(e); i != NO_ATOM; i = expansion_unnamed_before(e, i)) {
 		const struct atom *a = &e->atoms[i];
-		if (a->kind == ATOM_AMONG && all_in(set, a->value, a->low != 0))
+		if (a->kind == ATOM_AMONG && all_in(e->schema, set, a->value, a->low != 0))
 			return true;
 	}
 	return false;
@@ -218,12 +232,11 @@ static bool excludes_members(struct expansion *e, uint32_t node, const struct js
 	for (const struct json *member = json_first(properties); member; member = json_next(member)) {
 		size_t n;
 		const char *name = json_key(member, &n);
-		if (!name || !is_required(e, name, n))
+		if (!name || !expansion_requires(e, name, n))
 			continue;
 		uint32_t literal = schema_node(e->schema, node, member) * 2;
-		for (size_t i = 0; i < e->n_atoms; i++)
-			if (e->atoms[i].kind == ATOM_MEMBER && same_name(&e->atoms[i], name, n) &&
-			    literals_disjoint(e->schema, e->atoms[i].below, literal))
+		for (uint32_t i = expansion_named(e, name, n); i != NO_ATOM; i = expansion_named_before(e, i))
+			if (e->atoms[i].kind == ATOM_MEMBER && literals_disjoint(e->schema, e->atoms[i].below, literal))
 				return true;
 	}
 	return false;
@@ -234,9 +247,8 @@ static bool excludes_required(const struct expansion *e, const struct json *requ
 	for (const struct json *name = json_first(required); name; name = json_next(name)) {
 		size_t n;
 		const char *text = json_string(name, &n);
-		for (size_t i = 0; i < e->n_atoms && text; i++)
-			if (forbids(&e->atoms[i], text, n))
-				return true;
+		if (text && is_forbidden(e, text, n))
+			return true;
 	}
 	return false;
 }
@@ -247,9 +259,10 @@ static bool excludes_additional(const struct expansion *e, const struct json *sc
 	bool more = true;
 	if (!json_bool(json_get(schema, "additionalProperties"), &more) || more || json_get(schema, "patternProperties"))
 		return false;
-	for (size_t i = 0; i < e->n_atoms; i++)
+	const struct json *properties = json_get(schema, "properties");
+	for (size_t i = 0; i < e->n_atoms && schema_look(e->schema, 1); i++)
 		if (e->atoms[i].kind == ATOM_REQUIRED &&
-		    !has_key(json_get(schema, "properties"), e->atoms[i].name, e->atoms[i].n_name))
+		    !schema_member(e->schema, properties, e->atoms[i].name, e->atoms[i].n_name))
 			return true;
 	return false;
 }
@@ -288,16 +301,20 @@ static bool excludes_node(struct expansion *e, uint32_t node, int depth)
 {
 	if (node <= NODE_FALSE || depth == 0)
 		return node == NODE_FALSE;
+	if (e->n_visits++ >= MAX_VISITS)
+		return false;
 	const struct schema_node n = e->schema->nodes[node];
 	if (n.is_value)
 		return schema_is_scalar(n.value) && excludes_set(e, n.value);
 	for (const struct json *k = json_first(n.value); k; k = json_next(k))
-		if (schema_keyword_counts(e->schema, node, k) && excludes_keyword(e, node, k, depth))
+		if (schema_look(e->schema, LOOKS_OF_KEYWORD) && schema_keyword_counts(e->schema, node, k) &&
+		    excludes_keyword(e, node, k, depth))
 			return true;
 	return false;
 }
 
 bool expansion_excludes(struct expansion *e, uint32_t literal)
 {
+	e->n_visits = 0;
 	return excludes_node(e, literal / 2, MAX_DEPTH);
 }

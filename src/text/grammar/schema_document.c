@@ -1,102 +1,9 @@
-/* Resources, anchors, references, and the names of places (schema.h). Nothing is fetched: what a reference names is in the
+/* Resources, anchors and references (schema.h). Nothing is fetched: what a reference names is in the
  * document or is refused. URIs are resolved as RFC 3986 5.2 says. */
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "text/grammar/schema.h"
-
-/* ---- places ---- */
-
-static void append_escaped(struct bytes *out, const char *key, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (key[i] == '~')
-			bytes_append(out, "~0", 2);
-		else if (key[i] == '/')
-			bytes_append(out, "~1", 2);
-		else
-			bytes_append(out, key + i, 1);
-	}
-}
-
-/* Appends the pointer from `at` to `value`; false where it is not below. */
-static bool find_pointer(const struct json *at, const struct json *value, struct bytes *out)
-{
-	if (at == value)
-		return true;
-	size_t length = out->n_bytes, index = 0;
-	for (const struct json *part = json_first(at); part; part = json_next(part), index++) {
-		size_t n_key;
-		const char *key = json_key(part, &n_key);
-		bytes_append(out, "/", 1);
-		if (key)
-			append_escaped(out, key, n_key);
-		else
-			bytes_append_format(out, "%zu", index);
-		if (find_pointer(part, value, out))
-			return true;
-		out->n_bytes = length;
-	}
-	return false;
-}
-
-static bool was_said(const struct grammar_remark *remarks, size_t n, const char *pointer, const char *why)
-{
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(remarks[i].pointer, pointer) == 0 && strcmp(remarks[i].why, why) == 0)
-			return true;
-	return false;
-}
-
-static void remark(struct schema *s, const struct json *value, bool refuses, const char *format, va_list arguments)
-{
-	struct bytes pointer = {0};
-	char why[400];
-	vsnprintf(why, sizeof why, format, arguments);
-	if (value && !find_pointer(s->document, value, &pointer))
-		pointer.n_bytes = 0;
-	bytes_append(&pointer, "", 1);
-	const char *place = pointer.failed ? "" : pointer.data;
-	if (pointer.failed)
-		languages_note_no_memory(s->l);
-	if (s->report && refuses && !was_said(s->report->refused, s->report->n_refused, place, why))
-		report_refusal(s->report, place, why);
-	if (s->report && !refuses && !was_said(s->report->notes, s->report->n_notes, place, why))
-		report_note(s->report, place, why);
-	bytes_free(&pointer);
-}
-
-void schema_refuse(struct schema *s, const struct json *value, const char *format, ...)
-{
-	va_list arguments;
-	va_start(arguments, format);
-	remark(s, value, true, format, arguments);
-	va_end(arguments);
-	s->refused = true;
-}
-
-void schema_note(struct schema *s, const struct json *value, const char *format, ...)
-{
-	va_list arguments;
-	va_start(arguments, format);
-	remark(s, value, false, format, arguments);
-	va_end(arguments);
-}
-
-void schema_out_of_memory(struct schema *s)
-{
-	languages_note_no_memory(s->l);
-	s->refused = true;
-}
-
-void schema_too_large(struct schema *s)
-{
-	if (!s->refused)
-		report_refusal(s->report, "", "it is too large");
-	s->refused = true;
-}
 
 /* ---- URIs ---- */
 
@@ -137,13 +44,14 @@ static void remove_dots(char *path)
 	*out = '\0';
 }
 
-/* The absolute form, without fragment. NULL without memory. */
-static char *resolve(struct schema *s, const char *base, const char *reference)
+/* The absolute form, without fragment, in an arena that is freed soon. NULL without memory. */
+static char *resolve(struct schema *s, struct arena *arena, const char *base, const char *reference)
 {
 	size_t n = strcspn(reference, "#"), n_base = strcspn(base, "#");
-	char *out = arena_alloc(s->arena, n_base + n + 3);
+	char *out = schema_look(s, (n_base + n) / 4) ? arena_alloc(arena, n_base + n + 3) : NULL;
 	if (!out) {
-		schema_out_of_memory(s);
+		if (!s->refused)
+			schema_out_of_memory(s);
 		return NULL;
 	}
 	if (n == 0) {
@@ -181,24 +89,40 @@ static bool string_of(const struct json *object, const char *key, const char **t
 	return *text && strlen(*text) == n;
 }
 
-static uint32_t add_resource(struct schema *s, const struct json *root, char *uri, enum schema_draft draft)
+static uint32_t add_resource(struct schema *s, const struct json *root, const char *base, const char *id,
+                             enum schema_draft draft)
 {
-	if (!uri || !TABLE_RESERVE(s->resources, s->n_resources, s->max_resources, 1)) {
+	struct arena passing = {0};
+	const char *resolved = resolve(s, &passing, base, id);
+	size_t n = resolved ? strlen(resolved) : 0;
+	char *uri = resolved ? account_alloc(s->account, &s->names, n + 1) : NULL;
+	uint32_t resource = (uint32_t)s->n_resources;
+	if (uri && TABLE_GROW(s->account, s->resources, s->n_resources, s->max_resources, 1)) {
+		memcpy(uri, resolved, n);
+		s->resources[s->n_resources++] = (struct schema_resource){.root = root, .uri = uri, .draft = draft};
+		s->grammar->keeps_points |= draft <= DRAFT_4;
+		schema_learn(s, (struct schema_fact){.kind = FACT_RESOURCE, .about = root, .value = resource});
+		schema_learn(s, (struct schema_fact){.kind = FACT_URI, .text = uri, .n_text = n, .value = resource});
+	} else if (!s->refused) {
 		schema_out_of_memory(s);
-		return 0;
 	}
-	s->resources[s->n_resources] = (struct schema_resource){.root = root, .uri = uri, .draft = draft};
-	s->grammar->keeps_points |= draft <= DRAFT_4;
-	return (uint32_t)s->n_resources++;
+	arena_free(&passing);
+	return s->refused ? 0 : resource;
 }
 
 static void add_anchor(struct schema *s, const char *name, const struct json *target, uint32_t resource, bool dynamic)
 {
-	if (!TABLE_RESERVE(s->anchors, s->n_anchors, s->max_anchors, 1)) {
+	if (!TABLE_GROW(s->account, s->anchors, s->n_anchors, s->max_anchors, 1)) {
 		schema_out_of_memory(s);
 		return;
 	}
-	s->anchors[s->n_anchors++] = (struct schema_anchor){name, target, resource, dynamic};
+	struct schema_fact fact = {.kind = FACT_ANCHOR, .a = resource, .text = name, .n_text = strlen(name)};
+	fact.value = (uint32_t)s->n_anchors;
+	s->anchors[s->n_anchors++] = (struct schema_anchor){target, resource};
+	schema_learn(s, fact);
+	fact.kind = FACT_DYNAMIC;
+	if (dynamic)
+		schema_learn(s, fact);
 	s->resources[resource].has_dynamic |= dynamic;
 }
 
@@ -257,7 +181,7 @@ static uint32_t read_names(struct schema *s, const struct json *schema, uint32_t
 	if (has_id && *id == '#')
 		add_anchor(s, id + 1, schema, resource, false);
 	else if (has_id && schema != s->document)
-		resource = add_resource(s, schema, resolve(s, s->resources[resource].uri, id), draft);
+		resource = add_resource(s, schema, s->resources[resource].uri, id, draft);
 	if (string_of(schema, "$anchor", &name))
 		add_anchor(s, name, schema, resource, false);
 	if (string_of(schema, "$dynamicAnchor", &name))
@@ -281,6 +205,16 @@ static void scan(struct schema *s, const struct json *schema, uint32_t resource)
 	}
 }
 
+static uint32_t add_scope(struct schema *s, struct schema_scope scope)
+{
+	if (!TABLE_GROW(s->account, s->scopes, s->n_scopes, s->max_scopes, 1)) {
+		schema_out_of_memory(s);
+		return 0;
+	}
+	s->scopes[s->n_scopes] = scope;
+	return (uint32_t)s->n_scopes++;
+}
+
 bool schema_find_resources(struct schema *s)
 {
 	const char *id = "";
@@ -295,11 +229,8 @@ bool schema_find_resources(struct schema *s)
 		if (draft <= DRAFT_7 && (json_get(s->document, "$ref") || *id == '#'))
 			id = "";
 	}
-	add_resource(s, s->document, resolve(s, "", id), draft);
-	if (!TABLE_RESERVE(s->scopes, s->n_scopes, s->max_scopes, 1))
-		schema_out_of_memory(s);
-	else
-		s->scopes[s->n_scopes++] = (struct schema_scope){0};
+	add_resource(s, s->document, "", id, draft);
+	(void)add_scope(s, (struct schema_scope){0});
 	if (!s->refused)
 		scan(s, s->document, 0);
 	return !s->refused;
@@ -322,7 +253,8 @@ static uint32_t intern_node(struct schema *s, struct schema_node node)
 		schema_too_large(s);
 		return NODE_FALSE;
 	}
-	if (!TABLE_RESERVE(s->nodes, s->n_nodes, s->max_nodes, 1) || !table_index_room(&s->node_index, hash_of_node, s)) {
+	if (!TABLE_GROW(s->account, s->nodes, s->n_nodes, s->max_nodes, 1) ||
+	    !table_index_room(&s->node_index, hash_of_node, s)) {
 		schema_out_of_memory(s);
 		return NODE_FALSE;
 	}
@@ -336,6 +268,8 @@ static uint32_t intern_node(struct schema *s, struct schema_node node)
 			return s->node_index.slots[at] - 1;
 	}
 	table_index_put(&s->node_index, hash, (uint32_t)s->n_nodes);
+	if (!node.is_value && s->resources[node.resource].draft <= DRAFT_7)
+		s->nodes[s->n_nodes].only_ref = json_get(node.value, "$ref") != NULL;
 	return (uint32_t)s->n_nodes++;
 }
 
@@ -344,18 +278,23 @@ static uint32_t enter(struct schema *s, uint32_t scope, uint32_t resource)
 {
 	if (!s->resources[resource].has_dynamic)
 		return scope;
-	for (uint32_t i = scope; i; i = s->scopes[i].before)
+	for (uint32_t i = scope; i && schema_look(s, 1); i = s->scopes[i].before)
 		if (s->scopes[i].last == resource)
 			return scope;
-	for (uint32_t i = 1; i < s->n_scopes; i++)
-		if (s->scopes[i].before == scope && s->scopes[i].last == resource)
-			return i;
-	if (!TABLE_RESERVE(s->scopes, s->n_scopes, s->max_scopes, 1)) {
-		schema_out_of_memory(s);
-		return scope;
-	}
-	s->scopes[s->n_scopes] = (struct schema_scope){scope, resource};
-	return (uint32_t)s->n_scopes++;
+	struct schema_fact fact = {.kind = FACT_SCOPE, .a = scope, .b = resource};
+	const struct schema_fact *known = schema_fact(s, fact);
+	if (known)
+		return known->value;
+	fact.value = add_scope(s, (struct schema_scope){scope, resource});
+	schema_learn(s, fact);
+	return fact.value;
+}
+
+/* The resource of a place in another one: its own where it has an $id. */
+static uint32_t resource_at(struct schema *s, const struct json *value, uint32_t around)
+{
+	const struct schema_fact *known = schema_fact(s, (struct schema_fact){.kind = FACT_RESOURCE, .about = value});
+	return known ? known->value : around;
 }
 
 static uint32_t node_in(struct schema *s, const struct json *value, uint32_t resource, uint32_t scope)
@@ -369,9 +308,7 @@ static uint32_t node_in(struct schema *s, const struct json *value, uint32_t res
 	}
 	if (!json_first(value))
 		return NODE_TRUE;
-	for (uint32_t i = 0; i < s->n_resources; i++)
-		if (s->resources[i].root == value)
-			resource = i;
+	resource = resource_at(s, value, resource);
 	return intern_node(s,
 	                   (struct schema_node){.value = value, .resource = resource, .scope = enter(s, scope, resource)});
 }
@@ -405,9 +342,9 @@ static int hex_digit(char c)
 }
 
 /* Undoes %NN, in a copy. */
-static char *percent_decoded(struct schema *s, const char *text)
+static char *percent_decoded(struct schema *s, struct arena *arena, const char *text)
 {
-	char *copy = arena_strdup(s->arena, text, strlen(text)), *out = copy;
+	char *copy = arena_strdup(arena, text, strlen(text)), *out = copy;
 	for (const char *in = copy; in && *in; in++) {
 		bool escape = *in == '%' && hex_digit(in[1]) >= 0 && hex_digit(in[2]) >= 0;
 		*out++ = escape ? (char)(hex_digit(in[1]) * 16 + hex_digit(in[2])) : *in;
@@ -415,6 +352,8 @@ static char *percent_decoded(struct schema *s, const char *text)
 	}
 	if (copy)
 		*out = '\0';
+	else
+		schema_out_of_memory(s);
 	return copy;
 }
 
@@ -432,14 +371,14 @@ static char *pointer_part(char *part)
 	return next;
 }
 
-static const struct json *item_number(const struct json *array, const char *text)
+static const struct json *item_number(struct schema *s, const struct json *array, const char *text)
 {
 	char *end;
 	unsigned long index = strtoul(text, &end, 10);
 	if (*text < '0' || *text > '9' || *end)
 		return NULL;
 	const struct json *item = json_first(array);
-	for (; item && index > 0; index--)
+	for (; item && index > 0 && schema_look(s, 1); index--)
 		item = json_next(item);
 	return item;
 }
@@ -450,45 +389,50 @@ static const struct json *follow(struct schema *s, char *pointer, uint32_t *reso
 	const struct json *at = s->resources[*resource].root;
 	for (char *part = pointer + 1; part && at;) {
 		char *next = pointer_part(part);
-		at = json_type(at) == JSON_ARRAY ? item_number(at, part) : json_get(at, part);
-		for (uint32_t i = 0; i < s->n_resources && at; i++)
-			if (s->resources[i].root == at)
-				*resource = i;
+		at = json_type(at) == JSON_ARRAY ? item_number(s, at, part) : schema_member(s, at, part, strlen(part));
+		*resource = at ? resource_at(s, at, *resource) : *resource;
 		part = next;
 	}
 	return at;
 }
 
-static const struct schema_anchor *find_anchor(const struct schema *s, uint32_t resource, const char *name,
-                                               bool dynamic)
+static const struct schema_anchor *find_anchor(struct schema *s, uint32_t resource, const char *name, bool dynamic)
 {
-	for (size_t i = 0; i < s->n_anchors; i++)
-		if (s->anchors[i].resource == resource && strcmp(s->anchors[i].name, name) == 0 &&
-		    (!dynamic || s->anchors[i].dynamic))
-			return &s->anchors[i];
-	return NULL;
+	struct schema_fact key = {.kind = dynamic ? FACT_DYNAMIC : FACT_ANCHOR, .a = resource};
+	key.text = name;
+	key.n_text = strlen(name);
+	const struct schema_fact *known = schema_fact(s, key);
+	return known ? &s->anchors[known->value] : NULL;
 }
 
 /* The outermost resource of the scope that has the dynamic anchor. */
-static const struct schema_anchor *outermost(const struct schema *s, uint32_t scope, const char *name)
+static const struct schema_anchor *outermost(struct schema *s, uint32_t scope, const char *name)
 {
 	const struct schema_anchor *found = NULL;
-	for (uint32_t i = scope; i; i = s->scopes[i].before) {
+	for (uint32_t i = scope; i && !s->refused; i = s->scopes[i].before) {
 		const struct schema_anchor *here = find_anchor(s, s->scopes[i].last, name, true);
 		found = here ? here : found;
 	}
 	return found;
 }
 
-static uint32_t find_resource(const struct schema *s, const char *uri)
+/* Where a fragment leads from a resource in a scope: a place, or NULL, and the resource that it is in. */
+static const struct json *follow_fragment(struct schema *s, char *fragment, bool dynamic, uint32_t scope,
+                                          uint32_t *resource)
 {
-	for (uint32_t i = 0; i < s->n_resources; i++)
-		if (strcmp(s->resources[i].uri, uri) == 0)
-			return i;
-	return UINT32_MAX;
+	if (*fragment == '/')
+		return follow(s, fragment, resource);
+	if (!*fragment)
+		return s->resources[*resource].root;
+	const struct schema_anchor *anchor = find_anchor(s, *resource, fragment, false);
+	if (dynamic && find_anchor(s, *resource, fragment, true))
+		anchor = outermost(s, scope, fragment);
+	*resource = anchor ? anchor->resource : *resource;
+	return anchor ? anchor->target : NULL;
 }
 
-uint32_t schema_ref(struct schema *s, uint32_t above, const struct json *ref, bool dynamic)
+static uint32_t find_node(struct schema *s, struct arena *arena, const struct schema_node *above,
+                          const struct json *ref, bool dynamic)
 {
 	size_t n;
 	const char *text = json_string(ref, &n);
@@ -496,31 +440,37 @@ uint32_t schema_ref(struct schema *s, uint32_t above, const struct json *ref, bo
 		schema_refuse(s, ref, "a reference must be a string");
 		return NODE_FALSE;
 	}
-	char *uri = resolve(s, s->resources[s->nodes[above].resource].uri, text);
-	uint32_t resource = uri ? find_resource(s, uri) : UINT32_MAX;
-	if (resource == UINT32_MAX) {
-		schema_refuse(s, ref, "it refers to another document (%.200s), and nothing is fetched", uri ? uri : "");
+	char *uri = resolve(s, arena, s->resources[above->resource].uri, text);
+	if (!uri)
+		return NODE_FALSE;
+	const struct schema_fact *known =
+	    schema_fact(s, (struct schema_fact){.kind = FACT_URI, .text = uri, .n_text = strlen(uri)});
+	if (!known) {
+		schema_refuse(s, ref, "it refers to another document (%.200s), and nothing is fetched", uri);
 		return NODE_FALSE;
 	}
-	char *fragment = percent_decoded(s, text[strcspn(text, "#")] ? text + strcspn(text, "#") + 1 : "");
-	if (!fragment) {
-		schema_out_of_memory(s);
+	uint32_t resource = known->value;
+	char *fragment = percent_decoded(s, arena, text[strcspn(text, "#")] ? text + strcspn(text, "#") + 1 : "");
+	if (!fragment)
 		return NODE_FALSE;
-	}
-	const struct json *target = s->resources[resource].root;
-	uint32_t scope = enter(s, s->nodes[above].scope, resource);
-	if (*fragment == '/') {
-		target = follow(s, fragment, &resource);
-	} else if (*fragment) {
-		const struct schema_anchor *anchor = find_anchor(s, resource, fragment, false);
-		if (dynamic && find_anchor(s, resource, fragment, true))
-			anchor = outermost(s, scope, fragment);
-		target = anchor ? anchor->target : NULL;
-		resource = anchor ? anchor->resource : resource;
-	}
-	if (!target) {
-		schema_refuse(s, ref, "it refers to a place that is not in the document");
-		return NODE_FALSE;
-	}
-	return node_in(s, target, resource, scope);
+	uint32_t scope = enter(s, above->scope, resource);
+	const struct json *target = follow_fragment(s, fragment, dynamic, scope, &resource);
+	if (target)
+		return node_in(s, target, resource, scope);
+	schema_refuse(s, ref, "it refers to a place that is not in the document");
+	return NODE_FALSE;
+}
+
+uint32_t schema_ref(struct schema *s, uint32_t above, const struct json *ref, bool dynamic)
+{
+	const struct schema_node node = s->nodes[above];
+	struct schema_fact fact = {.kind = FACT_REF, .about = ref, .a = node.resource, .b = node.scope};
+	const struct schema_fact *known = schema_fact(s, fact);
+	if (known)
+		return known->value;
+	struct arena passing = {0};
+	fact.value = find_node(s, &passing, &node, ref, dynamic);
+	arena_free(&passing);
+	schema_learn(s, fact);
+	return fact.value;
 }

@@ -5,78 +5,12 @@
 
 #include "text/grammar/schema.h"
 
-enum { MAX_RUNS = 100000, MAX_WORK = 1 << 16, MAX_SUBSETS_OF = 6 };
+enum { MAX_RUNS = 100000, MAX_SUBSETS_OF = 6 };
+enum { LOOKS_OF_KEYWORD = 16, LOOKS_OF_WAY = 64 };
 
 static bool is_negated(uint32_t l)
 {
 	return l & 1;
-}
-
-uint32_t expansion_node(const struct expansion *e, uint32_t work)
-{
-	return e->work[work].literal / 2;
-}
-
-void expansion_atom(struct expansion *e, uint32_t work, struct atom atom)
-{
-	if (!TABLE_RESERVE(e->atoms, e->n_atoms, e->max_atoms, 1)) {
-		schema_out_of_memory(e->schema);
-		return;
-	}
-	atom.frame = e->work[work].frame;
-	e->atoms[e->n_atoms++] = atom;
-}
-
-uint32_t expansion_literal(struct expansion *e, uint32_t work, const struct json *schema, bool holds)
-{
-	return schema_node(e->schema, expansion_node(e, work), schema) * 2 + !holds;
-}
-
-void expansion_below(struct expansion *e, uint32_t work, const struct json *schema, bool holds)
-{
-	expansion_work(e, work, expansion_literal(e, work, schema, holds), schema);
-}
-
-void expansion_work(struct expansion *e, uint32_t parent, uint32_t literal, const struct json *keyword)
-{
-	/* Nothing is evaluated by what does not hold, nor by a constant. */
-	bool constant = e->schema->nodes[literal / 2].is_value;
-	bool holds = !constant && (parent == NO_WORK || (!is_negated(e->work[parent].literal) && !is_negated(literal)));
-	uint32_t frame = holds && parent != NO_WORK ? e->work[parent].frame : 0;
-	for (uint32_t at = parent; at != NO_WORK; at = e->work[at].parent)
-		if (e->work[at].literal == literal && literal > LITERAL_FALSE + 1) {
-			schema_refuse(e->schema, keyword, "it leads to itself for the same value");
-			return;
-		}
-	for (size_t i = 0; i < e->n_work; i++)
-		if (e->work[i].literal == literal && e->work[i].frame == frame)
-			return;
-	if (e->n_work >= MAX_WORK) {
-		schema_too_large(e->schema);
-		return;
-	}
-	if (!TABLE_RESERVE(e->work, e->n_work, e->max_work, 1)) {
-		schema_out_of_memory(e->schema);
-		return;
-	}
-	e->work[e->n_work++] = (struct work){literal, frame, parent};
-}
-
-static void add_choice(struct expansion *e, uint32_t work, const struct json *keyword, const struct json *part)
-{
-	if (!TABLE_RESERVE(e->choices, e->n_choices, e->max_choices, 1)) {
-		schema_out_of_memory(e->schema);
-		return;
-	}
-	e->choices[e->n_choices++] = (struct choice){work, keyword, part, false};
-}
-
-bool expansion_in_frame(const struct expansion *e, const struct atom *atom, uint32_t frame)
-{
-	uint32_t at = atom->frame;
-	while (at && at != frame)
-		at = e->frames[at];
-	return at == frame;
 }
 
 /* ---- keywords that hold ---- */
@@ -104,11 +38,11 @@ static void hold_enum(struct expansion *e, uint32_t w, const struct json *keywor
 		return;
 	}
 	unsigned types = 0;
-	for (const struct json *value = json_first(keyword); value; value = json_next(value))
+	for (const struct json *value = json_first(keyword); value && schema_look(e->schema, 1); value = json_next(value))
 		types |= type_of(value);
 	e->types &= types;
 	if (types & (TYPE_ARRAY | TYPE_OBJECT))
-		add_choice(e, w, keyword, NULL);
+		expansion_choice(e, (struct choice){w, keyword, NULL, false});
 	else
 		expansion_atom(e, w, (struct atom){.kind = ATOM_AMONG, .value = keyword, .keyword = keyword});
 }
@@ -118,13 +52,14 @@ static bool hold_enum_way(struct expansion *e, uint32_t w, const struct json *ke
 {
 	if (way == 0) {
 		unsigned types = 0;
-		for (const struct json *value = json_first(keyword); value; value = json_next(value))
+		for (const struct json *value = json_first(keyword); value && schema_look(e->schema, 1);
+		     value = json_next(value))
 			types |= schema_is_scalar(value) ? type_of(value) : 0;
 		e->types &= types;
 		expansion_atom(e, w, (struct atom){.kind = ATOM_AMONG, .value = keyword, .keyword = keyword});
 		return true;
 	}
-	for (const struct json *value = json_first(keyword); value; value = json_next(value))
+	for (const struct json *value = json_first(keyword); value && schema_look(e->schema, 1); value = json_next(value))
 		if (!schema_is_scalar(value) && --way == 0) {
 			expansion_work(e, w, schema_value_node(e->schema, value) * 2, keyword);
 			return true;
@@ -234,11 +169,6 @@ static void hold_pattern_properties(struct expansion *e, uint32_t w, const struc
 static void hold_required(struct expansion *e, uint32_t w, const struct json *keyword)
 {
 	bool ok = json_type(keyword) == JSON_ARRAY;
-	bool older = false;
-	if (json_bool(keyword, &older)) { /* draft 3 wrote it into the member */
-		schema_refuse(e->schema, keyword, "required must be an array of names");
-		return;
-	}
 	for (const struct json *name = json_first(keyword); name && ok; name = json_next(name)) {
 		struct atom atom = {.kind = ATOM_REQUIRED, .keyword = keyword};
 		atom.name = json_string(name, &atom.n_name);
@@ -246,7 +176,7 @@ static void hold_required(struct expansion *e, uint32_t w, const struct json *ke
 		if (ok)
 			expansion_atom(e, w, atom);
 	}
-	if (!ok)
+	if (!ok && !e->schema->refused)
 		schema_refuse(e->schema, keyword, "it must be an array of names");
 }
 
@@ -255,7 +185,7 @@ static void hold_dependencies(struct expansion *e, uint32_t w, const struct json
 	if (!is_object(e, keyword))
 		return;
 	for (const struct json *part = json_first(keyword); part; part = json_next(part))
-		add_choice(e, w, keyword, part);
+		expansion_choice(e, (struct choice){w, keyword, part, false});
 }
 
 /* The member is not there, or the rest follows. */
@@ -293,6 +223,7 @@ static void hold_all_of(struct expansion *e, uint32_t w, const struct json *keyw
 static bool hold_any_way(struct expansion *e, uint32_t w, const struct json *keyword, size_t way)
 {
 	size_t n = json_count(keyword), i = 0;
+	(void)schema_look(e->schema, n);
 	bool subsets = e->work[w].frame != 0 && n > 1;
 	if (subsets && n > MAX_SUBSETS_OF) {
 		schema_refuse(e->schema, keyword, "beside unevaluated* it may have %d branches at most", MAX_SUBSETS_OF);
@@ -334,7 +265,7 @@ static void add_branches(struct expansion *e, uint32_t w, const struct json *key
 	if (json_type(keyword) != JSON_ARRAY || json_count(keyword) == 0)
 		schema_refuse(e->schema, keyword, "it must be an array of schemas, and not empty");
 	else
-		add_choice(e, w, keyword, NULL);
+		expansion_choice(e, (struct choice){w, keyword, NULL, false});
 }
 
 static bool hold_way(struct expansion *e, const struct choice *choice, size_t way)
@@ -359,12 +290,6 @@ static void hold_ref(struct expansion *e, uint32_t w, const struct json *keyword
 {
 	uint32_t target = schema_ref(e->schema, expansion_node(e, w), keyword, schema_key_is(keyword, "$dynamicRef"));
 	expansion_work(e, w, target * 2, keyword);
-}
-
-static void refuse_keyword(struct expansion *e, uint32_t w, const struct json *keyword)
-{
-	(void)w;
-	schema_refuse(e->schema, keyword, "this keyword is not supported");
 }
 
 static void hold_const(struct expansion *e, uint32_t w, const struct json *keyword)
@@ -459,7 +384,7 @@ static void hold_if(struct expansion *e, uint32_t w, const struct json *keyword)
 {
 	const struct json *above = e->schema->nodes[expansion_node(e, w)].value;
 	if (json_get(above, "then") || json_get(above, "else") || e->work[w].frame)
-		add_choice(e, w, keyword, NULL);
+		expansion_choice(e, (struct choice){w, keyword, NULL, false});
 }
 
 static void hold_unevaluated(struct expansion *e, uint32_t w, const struct json *keyword)
@@ -478,7 +403,6 @@ static const struct {
 } keywords[] = {
     {"$ref", hold_ref},
     {"$dynamicRef", hold_ref},
-    {"$recursiveRef", refuse_keyword},
     {"type", hold_type},
     {"enum", hold_enum},
     {"const", hold_const},
@@ -487,7 +411,6 @@ static const struct {
     {"maximum", hold_maximum},
     {"exclusiveMaximum", hold_maximum},
     {"multipleOf", hold_multiple},
-    {"divisibleBy", refuse_keyword},
     {"minLength", hold_length},
     {"maxLength", hold_length},
     {"pattern", hold_pattern},
@@ -538,17 +461,12 @@ static void hold_schema(struct expansion *e, uint32_t w)
 	uint32_t node = expansion_node(e, w);
 	const struct json *schema = e->schema->nodes[node].value;
 	bool draft7 = schema_is_draft7(e->schema, node);
-	if (!draft7 && (json_get(schema, "unevaluatedItems") || json_get(schema, "unevaluatedProperties"))) {
-		if (!TABLE_RESERVE(e->frames, e->n_frames, e->max_frames, 1)) {
-			schema_out_of_memory(e->schema);
-			return;
-		}
-		e->frames[e->n_frames] = e->work[w].frame;
-		e->work[w].frame = (uint32_t)e->n_frames++;
-	}
+	if (!draft7 && (json_get(schema, "unevaluatedItems") || json_get(schema, "unevaluatedProperties")))
+		e->work[w].frame = expansion_frame(e, e->work[w].frame);
 	for (const struct json *member = json_first(schema); member; member = json_next(member)) {
-		if (!schema_keyword_counts(e->schema, node, member))
+		if (!schema_look(e->schema, LOOKS_OF_KEYWORD) || !schema_keyword_counts(e->schema, node, member))
 			continue;
+		schema_refuse_unsupported(e->schema, node, member);
 		for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
 			if (schema_key_is(member, keywords[i].name)) {
 				keywords[i].hold(e, w, member);
@@ -596,7 +514,7 @@ static void apply(struct expansion *e, uint32_t w)
 	} else if (node->is_value && schema_is_scalar(node->value)) {
 		expansion_atom(e, w, (struct atom){.kind = ATOM_AMONG, .value = node->value, .low = 1});
 	} else if (is_negated(literal)) {
-		add_choice(e, w, NULL, NULL);
+		expansion_choice(e, (struct choice){w, NULL, NULL, false});
 	} else {
 		hold_schema(e, w);
 	}
@@ -604,31 +522,17 @@ static void apply(struct expansion *e, uint32_t w)
 
 /* ---- choices ---- */
 
-static struct expansion_mark mark_of(const struct expansion *e)
-{
-	return (struct expansion_mark){e->n_atoms, e->n_work, e->n_choices, e->n_frames, e->types};
-}
-
-static void go_back(struct expansion *e, struct expansion_mark mark)
-{
-	e->n_atoms = mark.n_atoms;
-	e->n_work = mark.n_work;
-	e->n_choices = mark.n_choices;
-	e->n_frames = mark.n_frames;
-	e->types = mark.types;
-}
-
 /* The next way in which a keyword of a negated literal fails; false where all were gone. */
 static bool next_failing_way(struct expansion *e, struct fork *fork, uint32_t w)
 {
 	const struct schema_node node = e->schema->nodes[expansion_node(e, w)];
-	while (fork->failing && !e->schema->refused) {
+	while (fork->failing && schema_look(e->schema, LOOKS_OF_KEYWORD)) {
 		bool counts = node.is_value || schema_keyword_counts(e->schema, expansion_node(e, w), fork->failing);
 		size_t way = fork->way++;
 		if (counts &&
 		    (node.is_value ? schema_differ(e, w, fork->failing, way) : schema_fail_keyword(e, w, fork->failing, way)))
 			return true;
-		go_back(e, fork->mark);
+		expansion_go_back(e, fork->mark);
 		fork->failing = node.is_value ? NULL : json_next(fork->failing);
 		fork->way = 0;
 	}
@@ -639,7 +543,9 @@ static bool next_failing_way(struct expansion *e, struct fork *fork, uint32_t w)
 static bool next_way(struct expansion *e, struct fork *fork)
 {
 	struct choice choice = e->choices[fork->choice];
-	go_back(e, fork->mark);
+	expansion_go_back(e, fork->mark);
+	if (!schema_look(e->schema, LOOKS_OF_WAY + fork->way)) /* parts are counted up to the way's */
+		return false;
 	if (choice.keyword)
 		return hold_way(e, &choice, fork->way++);
 	if (fork->excluded)
@@ -651,7 +557,7 @@ static bool next_way(struct expansion *e, struct fork *fork)
 static size_t next_choice(const struct expansion *e)
 {
 	size_t found = SIZE_MAX;
-	for (size_t i = 0; i < e->n_choices; i++) {
+	for (size_t i = 0; i < e->n_choices && schema_look(e->schema, 1); i++) {
 		if (e->choices[i].done)
 			continue;
 		if (e->choices[i].keyword)
@@ -670,22 +576,17 @@ static void refuse_ways(struct expansion *e, const struct json *keyword)
 static void push_fork(struct expansion *e, size_t index)
 {
 	const struct choice *choice = &e->choices[index];
-	const struct schema_node *node = &e->schema->nodes[expansion_node(e, choice->work)];
+	const struct schema_node node = e->schema->nodes[expansion_node(e, choice->work)];
 	if (++e->n_runs > MAX_RUNS) {
-		refuse_ways(e, choice->keyword ? choice->keyword : node->value);
+		refuse_ways(e, choice->keyword ? choice->keyword : node.value);
 		return;
 	}
-	if (!TABLE_RESERVE(e->forks, e->n_forks, e->max_forks, 1)) {
-		schema_out_of_memory(e->schema);
-		return;
-	}
-	struct fork fork = {.choice = index, .mark = mark_of(e)};
+	struct fork fork = {.choice = index, .mark = expansion_mark(e)};
 	if (!choice->keyword) {
 		fork.excluded = expansion_excludes(e, e->work[choice->work].literal & ~1U);
-		fork.failing = node->is_value ? node->value : json_first(node->value);
+		fork.failing = node.is_value ? node.value : json_first(node.value);
 	}
-	e->choices[index].done = true;
-	e->forks[e->n_forks++] = fork;
+	expansion_fork(e, fork);
 }
 
 /* Applies the literals from first_work on. Then a choice that is left becomes a fork; where none is, the atoms are an
@@ -697,6 +598,8 @@ static void go_on(struct expansion *e, size_t first_work, size_t first_atom)
 	if (e->schema->refused || !e->types || expansion_is_contradictory(e, first_atom))
 		return;
 	size_t index = next_choice(e);
+	if (e->schema->refused)
+		return;
 	if (index != SIZE_MAX)
 		push_fork(e, index);
 	else if (++e->n_alternatives > SCHEMA_MAX_ALTERNATIVES || ++e->schema->n_alternatives > SCHEMA_MAX_ALL_ALTERNATIVES)
@@ -714,7 +617,7 @@ static void go_all_ways(struct expansion *e)
 			go_on(e, fork->mark.n_work, fork->mark.n_atoms);
 			continue;
 		}
-		go_back(e, fork->mark);
+		expansion_go_back(e, fork->mark);
 		e->choices[fork->choice].done = false;
 		e->n_forks--;
 	}
@@ -722,18 +625,9 @@ static void go_all_ways(struct expansion *e)
 
 void schema_expand(struct expansion *e, const uint32_t *literals, size_t n_literals)
 {
-	e->n_frames = 0;
-	if (!TABLE_RESERVE(e->frames, e->n_frames, e->max_frames, 1)) {
-		schema_out_of_memory(e->schema);
-		return;
-	}
-	e->frames[e->n_frames++] = 0;
-	for (size_t i = 0; i < n_literals; i++)
+	(void)expansion_frame(e, 0); /* none */
+	for (size_t i = 0; i < n_literals && !e->schema->refused; i++)
 		expansion_work(e, NO_WORK, literals[i], NULL);
 	go_all_ways(e);
-	free(e->atoms);
-	free(e->work);
-	free(e->choices);
-	free(e->frames);
-	free(e->forks);
+	expansion_end(e);
 }

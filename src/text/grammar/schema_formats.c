@@ -129,6 +129,12 @@ bool schema_format(struct schema *s, const struct json *place, const char *name,
 		schema_refuse(s, place, "the format \"%s\" is not supported", name);
 		return true;
 	}
+	struct schema_fact fact = {.kind = FACT_FORMAT, .a = (uint32_t)i};
+	const struct schema_fact *known = schema_fact(s, fact);
+	if (known) {
+		*language = known->value;
+		return true;
+	}
 	*language = from_pattern(s, formats[i].pattern);
 	if (formats[i].leaps) {
 		uint32_t leaps = leap_seconds(s);
@@ -136,5 +142,7 @@ bool schema_format(struct schema *s, const struct json *place, const char *name,
 			leaps = language_sequence(s->l, from_pattern(s, DATE "[tT]"), leaps);
 		*language = language_either(s->l, *language, leaps);
 	}
+	fact.value = *language;
+	schema_learn(s, fact);
 	return true;
 }

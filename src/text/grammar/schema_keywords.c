@@ -39,12 +39,25 @@ bool schema_keyword_counts(const struct schema *s, uint32_t node, const struct j
 	             {"$dynamicRef", DRAFT_2020},
 	             {"prefixItems", DRAFT_2020}};
 	enum schema_draft draft = schema_draft(s, node);
-	if (draft <= DRAFT_7 && json_get(s->nodes[node].value, "$ref"))
+	if (s->nodes[node].only_ref)
 		return schema_key_is(keyword, "$ref");
 	for (size_t i = 0; i < sizeof later / sizeof *later; i++)
 		if (draft < later[i].since && schema_key_is(keyword, later[i].name))
 			return false;
 	return true;
+}
+
+void schema_refuse_unsupported(struct schema *s, uint32_t node, const struct json *keyword)
+{
+	static const struct {
+		const char *name;
+		enum schema_draft until; /* later drafts do not know it, and it says nothing in them */
+	} unsupported[] = {{"$recursiveRef", DRAFT_2020}, {"divisibleBy", DRAFT_2020}};
+	for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++)
+		if (schema_draft(s, node) <= unsupported[i].until && schema_key_is(keyword, unsupported[i].name))
+			schema_refuse(s, keyword, "this keyword is not supported");
+	if (schema_key_is(keyword, "required") && json_type(keyword) == JSON_BOOL) /* draft 3 wrote it into the member */
+		schema_refuse(s, keyword, "required must be an array of names");
 }
 
 /* Scalars; numbers by value. */
@@ -109,7 +122,7 @@ unsigned schema_types(struct schema *s, const struct json *value, bool *integer)
 	bool number = false;
 	const struct json *one = json_type(value) == JSON_ARRAY ? json_first(value) : value;
 	*integer = false;
-	for (; one; one = one == value ? NULL : json_next(one)) {
+	for (; one && schema_look(s, 1); one = one == value ? NULL : json_next(one)) {
 		unsigned type = type_named(json_string(one, NULL), integer, &number);
 		if (!type)
 			schema_refuse(s, value, "a type must be null, boolean, number, integer, string, array or object");
@@ -121,23 +134,39 @@ unsigned schema_types(struct schema *s, const struct json *value, bool *integer)
 
 uint32_t schema_pattern(struct schema *s, const struct json *place, const char *text, size_t n_bytes)
 {
+	struct schema_fact fact = {.kind = FACT_PATTERN, .text = text, .n_text = n_bytes};
+	const struct schema_fact *known = schema_fact(s, fact);
+	if (known)
+		return known->value;
 	struct pattern_fault fault;
-	uint32_t language = pattern_compile(s->l, text, n_bytes, false, &fault);
+	fact.value = pattern_compile(s->l, text, n_bytes, false, &fault);
 	if (fault.why)
 		schema_refuse(s, place, "byte %zu of the pattern: %s", fault.at, fault.why);
-	return language;
+	schema_learn(s, fact);
+	return fact.value;
 }
 
 uint32_t schema_patterns(struct schema *s, const struct json *properties)
 {
-	uint32_t all = LANGUAGE_NONE;
-	for (const struct json *member = schema_is_type(properties, JSON_OBJECT) ? json_first(properties) : NULL; member;
-	     member = json_next(member)) {
+	struct schema_fact fact = {.kind = FACT_PATTERNS, .about = properties};
+	size_t n_all = schema_is_type(properties, JSON_OBJECT) ? json_count(properties) : 0, i = 0;
+	const struct schema_fact *known = n_all ? schema_fact(s, fact) : NULL;
+	if (known || n_all == 0)
+		return known ? known->value : LANGUAGE_NONE;
+	uint32_t *all = malloc(n_all * sizeof *all);
+	if (!all) {
+		schema_out_of_memory(s);
+		return LANGUAGE_NONE;
+	}
+	for (const struct json *member = json_first(properties); member; member = json_next(member)) {
 		size_t n;
 		const char *pattern = json_key(member, &n);
-		all = language_either(s->l, all, schema_pattern(s, member, pattern, n));
+		all[i++] = schema_pattern(s, member, pattern, n);
 	}
-	return all;
+	fact.value = language_either_of(s->l, all, n_all);
+	free(all);
+	schema_learn(s, fact);
+	return fact.value;
 }
 
 uint32_t schema_multiples(struct schema *s, const struct json *value)

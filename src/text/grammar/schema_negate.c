@@ -88,7 +88,7 @@ static bool fail_type(struct expansion *e, uint32_t w, const struct json *keywor
 
 static bool fail_enum(struct expansion *e, uint32_t w, const struct json *keyword)
 {
-	for (const struct json *value = json_first(keyword); value; value = json_next(value))
+	for (const struct json *value = json_first(keyword); value && schema_look(e->schema, 1); value = json_next(value))
 		if (!schema_is_scalar(value))
 			expansion_work(e, w, schema_value_node(e->schema, value) * 2 + 1, keyword);
 	expansion_atom(e, w, (struct atom){.kind = ATOM_AMONG, .value = keyword, .low = 1, .keyword = keyword});
@@ -220,9 +220,9 @@ static bool fail_required(struct expansion *e, uint32_t w, const struct json *ke
 static bool fail_dependencies(struct expansion *e, uint32_t w, const struct json *keyword, size_t way)
 {
 	const struct json *part = json_type(keyword) == JSON_OBJECT ? json_first(keyword) : NULL;
-	for (; part; part = json_next(part)) {
+	for (; part && schema_look(e->schema, 1); part = json_next(part)) {
 		size_t ways = json_type(part) == JSON_ARRAY ? json_count(part) : 1;
-		if (way < ways)
+		if (way < ways || !schema_look(e->schema, ways))
 			break;
 		way -= ways;
 	}
@@ -262,6 +262,8 @@ static void fail_each(struct expansion *e, uint32_t w, const struct json *keywor
 static bool fail_one_of(struct expansion *e, uint32_t w, const struct json *keyword, size_t way)
 {
 	size_t n = json_count(keyword);
+	if (!schema_look(e->schema, n))
+		return false;
 	if (way == 0) {
 		fail_each(e, w, keyword);
 		return true;
@@ -330,8 +332,7 @@ static bool fail_new_keyword(struct expansion *e, uint32_t w, const struct json 
 		return json_type(k) == JSON_ARRAY && fail_item(e, w, k, way);
 	if (schema_key_is(k, "dependentRequired") || schema_key_is(k, "dependentSchemas"))
 		return fail_dependencies(e, w, k, way);
-	if (way == 0 && (schema_key_is(k, "unevaluatedItems") || schema_key_is(k, "unevaluatedProperties") ||
-	                 schema_key_is(k, "$recursiveRef"))) {
+	if (way == 0 && (schema_key_is(k, "unevaluatedItems") || schema_key_is(k, "unevaluatedProperties"))) {
 		schema_refuse(e->schema, k, "where it must not hold it is not supported");
 	} else if (way == 0 && schema_key_is(k, "$dynamicRef")) {
 		expansion_work(e, w, schema_ref(e->schema, expansion_node(e, w), k, true) * 2 + 1, k);
@@ -371,6 +372,7 @@ bool schema_fail_keyword(struct expansion *e, uint32_t w, const struct json *k, 
 	    {"oneOf", fail_one_of},
 	    {"if", fail_if},
 	};
+	schema_refuse_unsupported(e->schema, expansion_node(e, w), k);
 	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
 		if (schema_key_is(k, counts[i].name))
 			return fail_count(e, w, k, way, counts[i].type, counts[i].kind, counts[i].least);
@@ -402,6 +404,8 @@ bool schema_differ(struct expansion *e, uint32_t w, const struct json *value, si
 {
 	bool array = json_type(value) == JSON_ARRAY;
 	size_t n = json_count(value);
+	if (!schema_look(e->schema, n))
+		return false;
 	if (way == 0) {
 		e->types &= array ? ~(unsigned)TYPE_ARRAY : ~(unsigned)TYPE_OBJECT;
 		return true;

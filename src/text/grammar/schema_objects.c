@@ -24,6 +24,7 @@ struct object {
 	struct expansion *e;
 	struct language_string *names; /* [n_names], in order */
 	size_t n_names, max_names;
+	struct table_index name_index;
 	const struct atom *demands[MAX_DEMANDS]; /* ATOM_SOME_MEMBER */
 	size_t n_demands;
 	uint64_t low, high;
@@ -34,39 +35,38 @@ struct object {
 	const struct json *keyword;
 };
 
-static bool names_equal(const struct language_string *a, const char *name, size_t n)
+static uint32_t hash_of_name(const void *owner, uint32_t id)
 {
-	return a->n_bytes == n && memcmp(a->text, name, n) == 0;
+	const struct language_string *name = &((const struct object *)owner)->names[id];
+	return table_hash_bytes(TABLE_HASH_START, name->text, name->n_bytes);
 }
 
-static void add_name(struct object *o, const char *name, size_t n)
+static void add_name(struct object *o, const char *text, size_t n)
 {
 	struct schema *s = o->e->schema;
-	for (size_t i = 0; i < o->n_names; i++)
-		if (names_equal(&o->names[i], name, n))
-			return;
-	if (!TABLE_RESERVE(o->names, o->n_names, o->max_names, 1)) {
+	struct table_index *index = &o->name_index;
+	if (!schema_look(s, 4 + n / 8))
+		return;
+	if (!TABLE_GROW(s->account, o->names, o->n_names, o->max_names, 1) || !table_index_room(index, hash_of_name, o)) {
 		schema_out_of_memory(s);
 		return;
 	}
-	o->names[o->n_names++] = (struct language_string){name, n};
-}
-
-static bool has_key(const struct json *object, const char *name, size_t n)
-{
-	size_t n_key;
-	for (const struct json *member = json_first(object); member; member = json_next(member)) {
-		const char *key = json_key(member, &n_key);
-		if (key && n_key == n && memcmp(key, name, n) == 0)
-			return true;
+	o->names[o->n_names] = (struct language_string){text, n}; /* where hash_of_name finds it */
+	size_t at = hash_of_name(o, (uint32_t)o->n_names) & (index->n_slots - 1);
+	for (; index->slots[at]; at = (at + 1) & (index->n_slots - 1)) {
+		const struct language_string *known = &o->names[index->slots[at] - 1];
+		if (!schema_look(s, 1) || (known->n_bytes == n && memcmp(known->text, text, n) == 0))
+			return;
 	}
-	return false;
+	index->slots[at] = (uint32_t)++o->n_names;
+	index->n_used++;
 }
 
 /* Of a demand that speaks of additional members: the named ones are none of them. */
 static bool demand_speaks_of(struct object *o, const struct atom *demand, const char *name, size_t n)
 {
-	return language_matches(o->e->schema->l, demand->language, name, n) && !has_key(demand->value, name, n);
+	return language_matches(o->e->schema->l, demand->language, name, n) &&
+	       !schema_member(o->e->schema, demand->value, name, n);
 }
 
 static bool read_atoms(struct object *o)
@@ -109,58 +109,59 @@ static bool read_atoms(struct object *o)
 
 /* ---- what a member's value must be ---- */
 
-/* Does the atom speak of a member of this name? For ATOM_OTHER_MEMBERS: of its evaluating. */
+/* Does the atom, which has no name itself, speak of a member of this name? For ATOM_OTHER_MEMBERS: of its evaluating. */
 static bool speaks_of(struct object *o, const struct atom *atom, const char *name, size_t n)
 {
-	switch (atom->kind) {
-	case ATOM_MEMBER:
-		return atom->n_name == n && memcmp(atom->name, name, n) == 0;
-	case ATOM_MATCHING:
-		return language_matches(o->e->schema->l, atom->language, name, n);
-	case ATOM_ADDITIONAL:
-		return !has_key(atom->value, name, n) && !language_matches(o->e->schema->l, atom->language, name, n);
-	default:
-		return atom->kind == ATOM_OTHER_MEMBERS;
-	}
+	struct schema *s = o->e->schema;
+	if (atom->kind == ATOM_MATCHING)
+		return language_matches(s->l, atom->language, name, n);
+	if (atom->kind == ATOM_ADDITIONAL)
+		return !schema_member(s, atom->value, name, n) && !language_matches(s->l, atom->language, name, n);
+	return atom->kind == ATOM_OTHER_MEMBERS;
 }
 
 static bool is_evaluated(struct object *o, const struct atom *other, const char *name, size_t n)
 {
-	for (size_t i = 0; i < o->e->n_atoms; i++) {
-		const struct atom *atom = &o->e->atoms[i];
-		if (atom != other && expansion_in_frame(o->e, atom, (uint32_t)other->low) && speaks_of(o, atom, name, n))
+	const struct expansion *e = o->e;
+	uint32_t frame = (uint32_t)other->low;
+	for (uint32_t i = expansion_named(e, name, n); i != NO_ATOM; i = expansion_named_before(e, i))
+		if (e->atoms[i].kind == ATOM_MEMBER && expansion_in_frame(e, &e->atoms[i], frame))
 			return true;
-	}
+	for (uint32_t i = expansion_unnamed(e); i != NO_ATOM; i = expansion_unnamed_before(e, i))
+		if (&e->atoms[i] != other && expansion_in_frame(e, &e->atoms[i], frame) && speaks_of(o, &e->atoms[i], name, n))
+			return true;
 	return false;
+}
+
+/* One more schema for a member, of whose MAX_LITERALS some are kept for demands. */
+static void add_literal(struct object *o, uint32_t *literals, size_t *n, uint32_t literal)
+{
+	if (*n < MAX_LITERALS - MAX_DEMANDS)
+		literals[(*n)++] = literal;
+	else
+		schema_refuse(o->e->schema, NULL, "too many schemas for one member");
 }
 
 /* Literals for the member of a name; false where it may not be there. */
 static bool literals_of_name(struct object *o, const char *name, size_t n_name, uint32_t *literals, size_t *n)
 {
-	struct expansion *e = o->e;
+	const struct expansion *e = o->e;
 	*n = 0;
-	for (size_t i = 0; i < e->n_atoms; i++) {
-		const struct atom *atom = &e->atoms[i];
-		bool names = atom->kind == ATOM_NAMES && !language_matches(e->schema->l, atom->language, name, n_name);
-		bool forbidden = atom->kind == ATOM_FORBIDDEN && atom->n_name == n_name && !memcmp(atom->name, name, n_name);
-		if (names || forbidden)
+	for (uint32_t i = expansion_named(e, name, n_name); i != NO_ATOM; i = expansion_named_before(e, i)) {
+		if (e->atoms[i].kind == ATOM_FORBIDDEN)
 			return false;
-		bool other = atom->kind == ATOM_OTHER_MEMBERS;
-		if (*n < MAX_LITERALS - MAX_DEMANDS && atom->kind != ATOM_SOME_MEMBER &&
-		    (other ? !is_evaluated(o, atom, name, n_name) : speaks_of(o, atom, name, n_name)))
-			literals[(*n)++] = atom->below;
+		if (e->atoms[i].kind == ATOM_MEMBER)
+			add_literal(o, literals, n, e->atoms[i].below);
 	}
-	if (*n >= MAX_LITERALS - MAX_DEMANDS)
-		schema_refuse(e->schema, NULL, "too many schemas for one member");
+	for (uint32_t i = expansion_unnamed(e); i != NO_ATOM; i = expansion_unnamed_before(e, i)) {
+		const struct atom *atom = &e->atoms[i];
+		if (atom->kind == ATOM_NAMES && !language_matches(e->schema->l, atom->language, name, n_name))
+			return false;
+		if (speaks_of(o, atom, name, n_name) &&
+		    (atom->kind != ATOM_OTHER_MEMBERS || !is_evaluated(o, atom, name, n_name)))
+			add_literal(o, literals, n, atom->below);
+	}
 	return true;
-}
-
-static bool is_required(const struct object *o, const struct language_string *name)
-{
-	for (size_t i = 0; i < o->e->n_atoms; i++)
-		if (o->e->atoms[i].kind == ATOM_REQUIRED && names_equal(name, o->e->atoms[i].name, o->e->atoms[i].n_name))
-			return true;
-	return false;
 }
 
 /* ---- classes of other names ---- */
@@ -176,7 +177,7 @@ static uint32_t other_names(struct object *o, const struct atom *atom)
 	if (atom->kind != ATOM_OTHER_MEMBERS)
 		return LANGUAGE_NONE;
 	uint32_t evaluated = LANGUAGE_NONE;
-	for (size_t i = 0; i < o->e->n_atoms; i++) {
+	for (size_t i = 0; i < o->e->n_atoms && schema_look(o->e->schema, 1); i++) {
 		const struct atom *one = &o->e->atoms[i];
 		if (one == atom || !expansion_in_frame(o->e, one, (uint32_t)atom->low))
 			continue;
@@ -204,7 +205,7 @@ static void part_classes(struct object *o, uint32_t names, uint32_t literal, uns
 			schema_refuse(s, o->keyword, "the names of members fall into too many classes");
 			return;
 		}
-		if (splits && !TABLE_RESERVE(o->classes, o->n_classes, o->max_classes, 1)) {
+		if (splits && !TABLE_GROW(s->account, o->classes, o->n_classes, o->max_classes, 1)) {
 			schema_out_of_memory(s);
 			return;
 		}
@@ -215,8 +216,8 @@ static void part_classes(struct object *o, uint32_t names, uint32_t literal, uns
 		struct class *class = &o->classes[i];
 		class->names = forbids ? LANGUAGE_NONE : in;
 		class->demands |= demand;
-		if (!demand && class->n_literals < MAX_LITERALS - MAX_DEMANDS)
-			class->literals[class->n_literals++] = literal;
+		if (!demand)
+			add_literal(o, class->literals, &class->n_literals, literal);
 	}
 }
 
@@ -224,7 +225,7 @@ static bool make_classes(struct object *o)
 {
 	struct schema *s = o->e->schema;
 	struct language_string *sorted = malloc((o->n_names + 1) * sizeof *sorted);
-	if (!sorted || !TABLE_RESERVE(o->classes, o->n_classes, o->max_classes, 1)) {
+	if (!sorted || !TABLE_GROW(s->account, o->classes, o->n_classes, o->max_classes, 1)) {
 		free(sorted);
 		schema_out_of_memory(s);
 		return false;
@@ -342,7 +343,7 @@ static void write_named(struct object *o, size_t position)
 			demands |= 1U << i;
 	if (literals_of_name(o, name->text, name->n_bytes, literals, &n))
 		write_member(o, position, name, LANGUAGE_NONE, literals, n, demands);
-	if (is_required(o, name))
+	if (expansion_requires(o->e, name->text, name->n_bytes))
 		return;
 	for (uint32_t count = 0; count <= o->top && !net->failed; count++)
 		for (unsigned met = 0; met < 1U << o->n_demands; met++)
@@ -355,7 +356,7 @@ static void check_names(struct object *o)
 	struct schema *s = o->e->schema;
 	uint64_t named = 0;
 	for (size_t i = 0; i < o->n_names; i++)
-		named += is_required(o, &o->names[i]);
+		named += expansion_requires(o->e, o->names[i].text, o->names[i].n_bytes);
 	if (o->low > named + 1 && o->n_classes > 0)
 		schema_refuse(s, o->keyword, "so many members whose names are not given: that they differ cannot be enforced");
 	for (size_t i = 0; i < o->n_classes; i++)
@@ -377,7 +378,7 @@ static bool make_states(struct object *o)
 	}
 	o->top = (uint32_t)top;
 	o->states = malloc(n * sizeof *o->states);
-	if (!o->states || !TABLE_RESERVE(net->orders, net->n_orders, net->max_orders, 1)) {
+	if (!o->states || !TABLE_GROW(net->account, net->orders, net->n_orders, net->max_orders, 1)) {
 		schema_out_of_memory(o->e->schema);
 		return false;
 	}
@@ -394,17 +395,21 @@ static bool make_states(struct object *o)
 static void keep_order(struct object *o)
 {
 	struct schema *s = o->e->schema;
-	struct language_string *names = arena_array(s->arena, o->n_names + 1, sizeof *names);
-	for (size_t i = 0; i < o->n_names && names; i++) {
-		names[i].text = arena_strdup(s->arena, o->names[i].text, o->names[i].n_bytes);
-		names[i].n_bytes = o->names[i].n_bytes;
-		if (!names[i].text)
-			names = NULL;
-	}
-	if (!names)
+	size_t n_bytes = 0;
+	for (size_t i = 0; i < o->n_names; i++)
+		n_bytes += o->names[i].n_bytes + 1;
+	struct language_string *names = grammar_alloc(s->grammar, (o->n_names + 1) * sizeof *names + n_bytes);
+	if (!names) {
 		schema_out_of_memory(s);
-	else
-		s->net->orders[s->net->n_orders++] = (struct network_order){names, o->n_names};
+		return;
+	}
+	char *text = (char *)(names + o->n_names + 1);
+	for (size_t i = 0; i < o->n_names; i++) {
+		memcpy(text, o->names[i].text, o->names[i].n_bytes);
+		names[i] = (struct language_string){text, o->names[i].n_bytes};
+		text += o->names[i].n_bytes + 1;
+	}
+	s->net->orders[s->net->n_orders++] = (struct network_order){names, o->n_names};
 }
 
 static void write_object(struct object *o, uint32_t start, uint32_t end)
@@ -424,7 +429,8 @@ static void write_object(struct object *o, uint32_t start, uint32_t end)
 
 void schema_write_object(struct expansion *e, uint32_t start, uint32_t end)
 {
-	struct object o = {.e = e};
+	struct table_account *account = e->schema->account;
+	struct object o = {.e = e, .name_index.account = account};
 	if (read_atoms(&o) && make_classes(&o)) {
 		check_names(&o);
 		if (!e->schema->refused && make_states(&o)) {
@@ -432,7 +438,8 @@ void schema_write_object(struct expansion *e, uint32_t start, uint32_t end)
 			write_object(&o, start, end);
 		}
 	}
-	free(o.names);
-	free(o.classes);
+	TABLE_FREE(account, o.names, o.max_names);
+	table_index_free(&o.name_index);
+	TABLE_FREE(account, o.classes, o.max_classes);
 	free(o.states);
 }

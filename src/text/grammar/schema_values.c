@@ -16,9 +16,9 @@ static const struct json *next_of(const struct json *set, const struct json *val
 	return json_type(set) == JSON_ARRAY ? json_next(value) : NULL;
 }
 
-static bool among(const struct json *set, enum json_type type, bool yes)
+static bool among(struct schema *s, const struct json *set, enum json_type type, bool yes)
 {
-	for (const struct json *value = first_of(set); value; value = next_of(set, value)) {
+	for (const struct json *value = first_of(set); value && schema_look(s, 1); value = next_of(set, value)) {
 		bool is = false;
 		if (json_type(value) == type && (type == JSON_NULL || (json_bool(value, &is) && is == yes)))
 			return true;
@@ -31,8 +31,8 @@ static const char *constant_of(struct expansion *e, enum json_type type, bool ye
 {
 	if (!(e->types & (type == JSON_NULL ? TYPE_NULL : TYPE_BOOLEAN)))
 		return NULL;
-	for (size_t i = 0; i < e->n_atoms; i++)
-		if (e->atoms[i].kind == ATOM_AMONG && among(e->atoms[i].value, type, yes) != (e->atoms[i].low == 0))
+	for (size_t i = 0; i < e->n_atoms && schema_look(e->schema, 1); i++)
+		if (e->atoms[i].kind == ATOM_AMONG && among(e->schema, e->atoms[i].value, type, yes) != (e->atoms[i].low == 0))
 			return NULL;
 	return type == JSON_NULL ? "null" : yes ? "true" : "false";
 }
@@ -44,6 +44,8 @@ static const struct {
 enum { N_CONSTANTS = sizeof constants / sizeof *constants };
 
 /* ---- numbers ---- */
+
+enum { LOOKS_OF_NUMBER = 16 };
 
 struct bounds {
 	struct decimal lower, upper;
@@ -76,29 +78,39 @@ static void narrow(struct expansion *e, struct bounds *b, const struct atom *ato
 	}
 }
 
-/* Canonical texts of the numbers in a set; or all their texts, to be left out. */
-static uint32_t set_of_numbers(struct expansion *e, const struct atom *atom)
+/* A number of a set: its canonical text; or all its texts, to be left out. */
+static uint32_t one_of_set(struct expansion *e, const struct atom *atom, const struct json *value)
 {
 	struct languages *l = e->schema->l;
-	uint32_t all = LANGUAGE_NONE;
-	for (const struct json *value = first_of(atom->value); value; value = next_of(atom->value, value)) {
-		struct decimal d;
-		struct bytes text = {0};
-		if (json_type(value) != JSON_NUMBER)
-			continue;
-		if (!decimal_parse(&d, json_number_text(value)) || (atom->low && !decimal_is_plain(&d))) {
-			schema_refuse(e->schema, atom->keyword, "a number of too many digits");
-			return LANGUAGE_NONE;
-		}
-		decimal_write(&text, &d);
-		if (text.failed)
-			languages_note_no_memory(l);
-		bool all_texts = atom->low || (e->schema->grammar->keeps_points && decimal_is_plain(&d));
-		uint32_t one = all_texts ? number_texts(l, &d) : language_text(l, text.data ? text.data : "", text.n_bytes);
-		all = language_either(l, all, one);
-		bytes_free(&text);
+	struct decimal d;
+	struct bytes text = {0};
+	if (!decimal_parse(&d, json_number_text(value)) || (atom->low && !decimal_is_plain(&d))) {
+		schema_refuse(e->schema, atom->keyword, "a number of too many digits");
+		return LANGUAGE_NONE;
 	}
-	return atom->low ? language_not(l, all) : all;
+	decimal_write(&text, &d);
+	if (text.failed)
+		languages_note_no_memory(l);
+	bool all_texts = atom->low || (e->schema->grammar->keeps_points && decimal_is_plain(&d));
+	uint32_t one = all_texts ? number_texts(l, &d) : language_text(l, text.data ? text.data : "", text.n_bytes);
+	bytes_free(&text);
+	return one;
+}
+
+static uint32_t set_of_numbers(struct expansion *e, const struct atom *atom)
+{
+	size_t n = json_type(atom->value) == JSON_ARRAY ? json_count(atom->value) : 1, n_numbers = 0;
+	uint32_t *numbers = malloc((n + 1) * sizeof *numbers);
+	if (!numbers) {
+		schema_out_of_memory(e->schema);
+		return LANGUAGE_NONE;
+	}
+	for (const struct json *value = first_of(atom->value); value; value = next_of(atom->value, value))
+		if (schema_look(e->schema, LOOKS_OF_NUMBER) && json_type(value) == JSON_NUMBER)
+			numbers[n_numbers++] = one_of_set(e, atom, value);
+	uint32_t all = language_either_of(e->schema->l, numbers, n_numbers);
+	free(numbers);
+	return atom->low ? language_not(e->schema->l, all) : all;
 }
 
 /* Texts with a point or an exponent. */
@@ -142,6 +154,8 @@ static uint32_t numbers_of(struct expansion *e, bool one_exponent)
 
 /* ---- strings ---- */
 
+enum { LOOKS_OF_STRING = 4 };
+
 static uint32_t set_of_strings(struct expansion *e, const struct atom *atom)
 {
 	size_t n = json_type(atom->value) == JSON_ARRAY ? json_count(atom->value) : 1, n_strings = 0;
@@ -151,7 +165,7 @@ static uint32_t set_of_strings(struct expansion *e, const struct atom *atom)
 		return LANGUAGE_NONE;
 	}
 	for (const struct json *value = first_of(atom->value); value; value = next_of(atom->value, value))
-		if (json_type(value) == JSON_STRING) {
+		if (schema_look(e->schema, LOOKS_OF_STRING) && json_type(value) == JSON_STRING) {
 			strings[n_strings].text = json_string(value, &strings[n_strings].n_bytes);
 			n_strings++;
 		}
@@ -190,9 +204,15 @@ static void gather_strings(struct expansion *e)
 
 uint32_t schema_names(struct schema *s, uint32_t literal)
 {
+	struct schema_fact fact = {.kind = FACT_NAMES, .a = literal};
+	const struct schema_fact *known = schema_fact(s, fact);
+	if (known)
+		return known->value;
 	struct expansion e = {.schema = s, .take = gather_strings, .types = TYPE_STRING};
 	schema_expand(&e, &literal, 1);
-	return e.language;
+	fact.value = e.language;
+	schema_learn(s, fact);
+	return fact.value;
 }
 
 /* ---- all types ---- */

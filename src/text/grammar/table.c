@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
+
 /* The capacity for n + n_items: the same where they fit; 0 where it cannot be. */
 static size_t capacity_for(size_t n, size_t capacity, size_t n_items, size_t item_bytes)
 {
@@ -42,6 +44,23 @@ void account_give(struct table_account *account, size_t n_bytes)
 {
 	if (account)
 		account->n_bytes -= n_bytes;
+}
+
+void *account_alloc(struct table_account *account, struct arena *arena, size_t n_bytes)
+{
+	size_t whole = (n_bytes + 15) / 16 * 16; /* as the arena counts it */
+	if (whole < n_bytes || !account_take(account, whole))
+		return NULL;
+	void *piece = arena_alloc(arena, whole);
+	if (!piece)
+		account_give(account, whole);
+	return piece;
+}
+
+void account_free(struct table_account *account, struct arena *arena)
+{
+	account_give(account, arena->used_bytes);
+	arena_free(arena);
 }
 
 bool table_grow(struct table_account *account, void **array, size_t n, size_t *capacity, size_t n_items,
@@ -86,4 +105,9 @@ bool table_index_room(struct table_index *index, uint32_t (*hash_of)(const void 
 	free(index->slots);
 	*index = grown;
 	return true;
+}
+
+void table_index_free(struct table_index *index)
+{
+	TABLE_FREE(index->account, index->slots, index->n_slots);
 }

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+
+struct arena;
 
 /* Room for n_items more of item_bytes each in *array, which holds n and has room for *capacity; false without memory. */
 bool table_reserve(void **array, size_t n, size_t *capacity, size_t n_items, size_t item_bytes);
@@ -19,17 +22,29 @@ struct table_account {
 /* Bytes that are to be allocated; false, and nothing taken, where they pass the bound. And bytes that were given back. */
 bool account_take(struct table_account *account, size_t n_bytes);
 void account_give(struct table_account *account, size_t n_bytes);
+/* A piece of an arena all of whose pieces are made here; NULL without memory, or without room in the account. */
+void *account_alloc(struct table_account *account, struct arena *arena, size_t n_bytes);
+void account_free(struct table_account *account, struct arena *arena);
 /* As table_reserve; false also where the account has no room. `account` may be NULL. */
 bool table_grow(struct table_account *account, void **array, size_t n, size_t *capacity, size_t n_items,
                 size_t item_bytes);
 #define TABLE_GROW(account, array, n, capacity, n_items)                                                               \
 	table_grow((account), (void **)&(array), (n), &(capacity), (n_items), sizeof *(array))
 
-/* FNV-1a over 32-bit words. */
+/* Frees such an array. */
+#define TABLE_FREE(account, array, capacity) (account_give((account), (capacity) * sizeof *(array)), free(array))
+
+/* FNV-1a, over 32-bit words and over bytes. */
 static inline uint32_t table_hash(uint32_t hash, uint32_t value)
 {
 	for (int i = 0; i < 4; i++)
 		hash = (hash ^ (value >> 8 * i & 0xFF)) * 16777619U;
+	return hash;
+}
+static inline uint32_t table_hash_bytes(uint32_t hash, const char *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		hash = (hash ^ (unsigned char)bytes[i]) * 16777619U;
 	return hash;
 }
 enum { TABLE_HASH_START = 0x11C9DC5 };
@@ -44,5 +59,6 @@ struct table_index {
 bool table_index_room(struct table_index *index, uint32_t (*hash_of)(const void *owner, uint32_t entry),
                       const void *owner);
 void table_index_put(struct table_index *index, uint32_t hash, uint32_t entry);
+void table_index_free(struct table_index *index);
 
 #endif
