@@ -260,6 +260,18 @@ static void no_schema_of_a_member_is_dropped(void **state)
 	              "too many schemas");
 }
 
+static void draft_3_is_not_weakened(void **state)
+{
+	(void)state;
+#define DRAFT_3 "\"$schema\":\"http://json-schema.org/draft-03/schema#\""
+	check_refused(text_of("{" DRAFT_3 ",\"extends\":{\"maximum\":3}}"), "/extends", "not supported");
+	check_refused(text_of("{" DRAFT_3 ",\"disallow\":\"null\"}"), "/disallow", "not supported");
+	check_refused(text_of("{" DRAFT_3 ",\"not\":{\"disallow\":\"null\"}}"), "/not/disallow", "not supported");
+	check_refused(text_of("{" DRAFT_3 ",\"not\":{\"divisibleBy\":2}}"), "/not/divisibleBy", "not supported");
+	check_refused(text_of("{" DRAFT_3 ",\"not\":{\"required\":true}}"), "/not/required", "array of names");
+	check_taken(text_of("{\"extends\":{\"maximum\":3},\"type\":\"integer\"}"), "4", "\"\"");
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -272,6 +284,7 @@ int main(void)
 	    cmocka_unit_test(what_was_found_is_not_looked_for_again),
 	    cmocka_unit_test(long_lists_are_looked_up),
 	    cmocka_unit_test(no_schema_of_a_member_is_dropped),
+	    cmocka_unit_test(draft_3_is_not_weakened),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,7 +52,8 @@ void schema_refuse_unsupported(struct schema *s, uint32_t node, const struct jso
 	static const struct {
 		const char *name;
 		enum schema_draft until; /* later drafts do not know it, and it says nothing in them */
-	} unsupported[] = {{"$recursiveRef", DRAFT_2020}, {"divisibleBy", DRAFT_2020}};
+	} unsupported[] = {
+	    {"$recursiveRef", DRAFT_2020}, {"divisibleBy", DRAFT_2020}, {"extends", DRAFT_3}, {"disallow", DRAFT_3}};
 	for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++)
 		if (schema_draft(s, node) <= unsupported[i].until && schema_key_is(keyword, unsupported[i].name))
 			schema_refuse(s, keyword, "this keyword is not supported");
