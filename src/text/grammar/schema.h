@@ -344,6 +344,8 @@ bool schema_count(struct schema *schema, const struct json *value, uint64_t *cou
 uint32_t schema_multiples(struct schema *schema, const struct json *value);
 unsigned schema_types(struct schema *schema, const struct json *value, bool *integer);
 bool schema_is_type(const struct json *value, enum json_type type); /* false for NULL */
+/* A keyword that holds members, for its neighbours: NULL where it is none, or no object, which it is refused for itself. */
+const struct json *schema_members(const struct json *schema, const char *keyword);
 bool schema_is_scalar(const struct json *value);
 bool schema_values_equal(const struct json *a, const struct json *b);
 

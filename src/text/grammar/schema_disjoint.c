@@ -259,7 +259,7 @@ static bool excludes_additional(const struct expansion *e, const struct json *sc
 	bool more = true;
 	if (!json_bool(json_get(schema, "additionalProperties"), &more) || more || json_get(schema, "patternProperties"))
 		return false;
-	const struct json *properties = json_get(schema, "properties");
+	const struct json *properties = schema_members(schema, "properties");
 	for (size_t i = 0; i < e->n_atoms && schema_look(e->schema, 1); i++)
 		if (e->atoms[i].kind == ATOM_REQUIRED &&
 		    !schema_member(e->schema, properties, e->atoms[i].name, e->atoms[i].n_name))

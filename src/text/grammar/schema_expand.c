@@ -361,8 +361,8 @@ static void hold_additional(struct expansion *e, uint32_t w, const struct json *
 	const struct json *above = e->schema->nodes[expansion_node(e, w)].value;
 	expansion_atom(e, w,
 	               (struct atom){.kind = ATOM_ADDITIONAL,
-	                             .value = json_get(above, "properties"),
-	                             .language = schema_patterns(e->schema, json_get(above, "patternProperties")),
+	                             .value = schema_members(above, "properties"),
+	                             .language = schema_patterns(e->schema, schema_members(above, "patternProperties")),
 	                             .below = expansion_literal(e, w, keyword, true),
 	                             .keyword = keyword});
 }

@@ -17,6 +17,12 @@ bool schema_is_type(const struct json *value, enum json_type type)
 	return value && json_type(value) == type;
 }
 
+const struct json *schema_members(const struct json *schema, const char *keyword)
+{
+	const struct json *value = json_get(schema, keyword);
+	return schema_is_type(value, JSON_OBJECT) ? value : NULL;
+}
+
 bool schema_is_scalar(const struct json *value)
 {
 	return json_type(value) != JSON_ARRAY && json_type(value) != JSON_OBJECT;

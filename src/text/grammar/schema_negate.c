@@ -179,11 +179,11 @@ static bool fail_pattern_properties(struct expansion *e, uint32_t w, const struc
 static bool fail_additional(struct expansion *e, uint32_t w, const struct json *keyword)
 {
 	const struct json *above = e->schema->nodes[expansion_node(e, w)].value;
-	uint32_t patterns = schema_patterns(e->schema, json_get(above, "patternProperties"));
+	uint32_t patterns = schema_patterns(e->schema, schema_members(above, "patternProperties"));
 	e->types &= TYPE_OBJECT;
 	expansion_atom(e, w,
 	               (struct atom){.kind = ATOM_SOME_MEMBER,
-	                             .value = json_get(above, "properties"),
+	                             .value = schema_members(above, "properties"),
 	                             .language = language_not(e->schema->l, patterns),
 	                             .below = expansion_literal(e, w, keyword, false),
 	                             .keyword = keyword});
