@@ -211,6 +211,34 @@ static void lists_are_out_of_the_account(void **state)
 	check_refused(long_names, "", "too large");
 }
 
+/* Wherever the account is full, that is what is said. */
+static void any_account_is_enough_or_too_small(void **state)
+{
+	(void)state;
+	static const char schema[] =
+	    "{\"$id\":\"http://example.com/"
+	    "a\",\"$defs\":{\"b\":{\"$id\":\"b\",\"$anchor\":\"c\",\"pattern\":\"^a+$\"}},\"anyOf\":"
+	    "[{\"type\":\"object\",\"properties\":{\"d\":{\"$ref\":\"b#c\"},\"e\":{\"format\":\"date\"}},\"required\":["
+	    "\"e\"],"
+	    "\"propertyNames\":{\"maxLength\":3},\"unevaluatedProperties\":{\"type\":\"null\"}},{\"not\":{\"enum\":[1,[2]]}"
+	    "}]}";
+	bool taken = false;
+	for (size_t n = 8 << 10; n < 1 << 20; n += n < 64 << 10 ? 64 : n / 8) {
+		struct compiling c = {.source = text_of(schema)};
+		grammars_allow(n);
+		compile(&c);
+		if (c.grammar)
+			assert_true(grammar_bytes(c.grammar) > 0);
+		else if (c.error.code == ERROR_CONSTRAINT)
+			assert_non_null(strstr(c.error.message, "too large"));
+		taken = c.grammar != NULL;
+		grammar_destroy(c.grammar);
+		grammar_report_free(&c.report);
+	}
+	grammars_allow(GRAMMAR_MAX_BYTES);
+	assert_true(taken);
+}
+
 /* What is remembered: patterns, formats and where references lead. Each was found anew in each of 4096 ways. */
 static void what_was_found_is_not_looked_for_again(void **state)
 {
@@ -281,6 +309,7 @@ int main(void)
 	    cmocka_unit_test(ways_that_lead_nowhere_are_counted),
 	    cmocka_unit_test(quick_proofs_end_soon),
 	    cmocka_unit_test(lists_are_out_of_the_account),
+	    cmocka_unit_test(any_account_is_enough_or_too_small),
 	    cmocka_unit_test(what_was_found_is_not_looked_for_again),
 	    cmocka_unit_test(long_lists_are_looked_up),
 	    cmocka_unit_test(no_schema_of_a_member_is_dropped),

@@ -103,7 +103,8 @@ static void write_rules(struct schema *s)
 	if (s->net->root == RULE_DEAD && !s->refused)
 		schema_refuse(s, NULL, "no value satisfies it");
 	for (size_t i = 0; i < s->n_rules && !s->refused; i++) {
-		write_rule(s, i);
+		if (!s->net->failed)
+			write_rule(s, i);
 		schema_say_what_ran_out(s);
 	}
 }
