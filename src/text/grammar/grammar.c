@@ -242,7 +242,7 @@ struct grammar *grammar_compile(enum grammar_kind kind, const char *source, size
 	struct grammar_report own = {0}, *to = report ? report : &own;
 	struct grammar *g = grammar_create(compiling_begin());
 	bool ok = g && grammar_read_source(g, kind, source, n_bytes, to) && to->n_refused == 0 &&
-	          grammar_make_ready(g, to) && !to->no_memory;
+	          grammar_make_ready(g, to) && !grammar_lacks_memory(g, to);
 	if (!ok)
 		grammar_set_error(g, to, error);
 	grammar_report_free(&own);

@@ -24,7 +24,8 @@ struct grammar *grammar_finish(struct grammar *g, grammar_part root, struct gram
 	if (root == GRAMMAR_PART_NONE && to->n_refused == 0 && !grammar_lacks_memory(g, to))
 		report_refusal(to, "", "no text satisfies it");
 	g->network.root = root;
-	bool ok = to->n_refused == 0 && root != GRAMMAR_PART_NONE && grammar_make_ready(g, to) && !to->no_memory;
+	bool ok =
+	    to->n_refused == 0 && root != GRAMMAR_PART_NONE && grammar_make_ready(g, to) && !grammar_lacks_memory(g, to);
 	if (!ok)
 		grammar_set_error(g, to, error);
 	grammar_report_free(&own);
