@@ -36,9 +36,9 @@ static int64_t floor_mod(int64_t a, int64_t b)
 	return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
-static int bits_of(uint64_t n)
+static int bits_of(uint64_t n) /* not 0 */
 {
-	return n ? 64 - __builtin_clzll(n) : 0;
+	return 64 - __builtin_clzll(n);
 }
 
 /* a / b rounded once, as Python does it also where a double has not the digits of one of them: to 56 bits or more, of
@@ -46,6 +46,8 @@ static int bits_of(uint64_t n)
 static double int_divide(int64_t a, int64_t b)
 {
 	uint64_t x = a < 0 ? 0 - (uint64_t)a : (uint64_t)a, y = b < 0 ? 0 - (uint64_t)b : (uint64_t)b;
+	if (a == 0)
+		return b < 0 ? -0.0 : 0.0;
 	int shift = 56 + bits_of(y) - bits_of(x);
 	shift = shift < 0 ? 0 : shift;
 	unsigned __int128 scaled = (unsigned __int128)x << shift;

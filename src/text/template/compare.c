@@ -37,10 +37,13 @@ static enum order order_floats(double a, double b)
 /* Exactly: a double has not the digits of every integer. */
 static enum order order_int_float(int64_t a, double b)
 {
+	const double beyond = 9223372036854775808.0; /* 2^63 */
 	if (isnan(b))
 		return ORDER_NONE;
-	if (b >= 0x1p63 || b < -0x1p63)
-		return b > 0 ? ORDER_LESS : ORDER_GREATER;
+	if (b >= beyond)
+		return ORDER_LESS;
+	if (b < -beyond)
+		return ORDER_GREATER;
 	int64_t whole = (int64_t)b;
 	if (a != whole)
 		return a < whole ? ORDER_LESS : ORDER_GREATER;
