@@ -66,6 +66,8 @@ const char *json_number_text(const struct json *value);
 
 /* ---- writing: `"quoted and escaped"`, numbers in the C locale. Invalid UTF-8 bytes are written as U+FFFD. ---- */
 void json_write_string(struct bytes *out, const char *text, size_t n_bytes);
+/* The same for a terminal's eyes: what would tell it something (utf8_is_telling) is written as escapes. */
+void json_write_harmless_string(struct bytes *out, const char *text, size_t n_bytes);
 /* The fewest of 15 to 17 digits that read back; NaN and infinities as null. */
 void json_write_double(struct bytes *out, double value);
 /* A parsed value, with numbers as they were written, on one line. */

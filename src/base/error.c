@@ -21,12 +21,11 @@ static void make_printable(char *text)
 {
 	size_t left = strlen(text);
 	while (left) {
-		unsigned char byte = (unsigned char)*text;
 		int n = utf8_length((const unsigned char *)text, left);
-		if (n == 0 || byte < 0x20 || byte == 0x7f) {
-			*text = '?';
-			n = 1;
-		}
+		bool harmless = n > 0 && !utf8_is_telling(utf8_code((const unsigned char *)text, n));
+		n = n ? n : 1;
+		if (!harmless)
+			memset(text, '?', (size_t)n);
 		text += n;
 		left -= (size_t)n;
 	}

@@ -21,25 +21,39 @@ static void write_escaped(struct bytes *out, unsigned char c)
 	}
 }
 
-void json_write_string(struct bytes *out, const char *text, size_t n_bytes)
+static void write_string(struct bytes *out, const char *text, size_t n_bytes, bool harmless)
 {
 	const unsigned char *at = (const unsigned char *)text, *end = at + n_bytes;
 	bytes_append(out, "\"", 1);
 	while (at < end) {
 		const unsigned char *run = at;
 		int n = 1;
-		while (at < end && *at >= 0x20 && *at != '"' && *at != '\\' && (n = utf8_length(at, (size_t)(end - at))) > 0)
+		while (at < end && *at >= 0x20 && *at != '"' && *at != '\\' && (n = utf8_length(at, (size_t)(end - at))) > 0 &&
+		       !(harmless && utf8_is_telling(utf8_code(at, n))))
 			at += n;
 		bytes_append(out, run, (size_t)(at - run));
 		if (at == end)
 			break;
+		bool wide = *at >= 0x80 && n > 0;
 		if (n == 0)
 			bytes_append(out, "\xEF\xBF\xBD", 3);
+		else if (wide)
+			bytes_append_format(out, "\\u%04x", utf8_code(at, n));
 		else
 			write_escaped(out, *at);
-		at++;
+		at += wide ? n : 1;
 	}
 	bytes_append(out, "\"", 1);
+}
+
+void json_write_string(struct bytes *out, const char *text, size_t n_bytes)
+{
+	write_string(out, text, n_bytes, false);
+}
+
+void json_write_harmless_string(struct bytes *out, const char *text, size_t n_bytes)
+{
+	write_string(out, text, n_bytes, true);
 }
 
 void json_write_double(struct bytes *out, double value)

@@ -69,7 +69,7 @@ static void write_plain_text(struct bytes *line, const char *text)
 	if (text && *text && !*end)
 		bytes_append_text(line, text);
 	else
-		json_write_string(line, text ? text : "", text ? strlen(text) : 0);
+		json_write_harmless_string(line, text ? text : "", text ? strlen(text) : 0);
 }
 
 static void write_plain_line(struct bytes *line, const char *time, const char *level, const char *event,

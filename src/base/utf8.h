@@ -2,6 +2,7 @@
 #ifndef TALLOW_BASE_UTF8_H
 #define TALLOW_BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Bytes of the character that starts at text, 1..4; 0 when it is not valid within n_bytes (>= 1). */
@@ -29,6 +30,14 @@ static inline unsigned utf8_code(const unsigned char *text, int length)
 	for (int i = 1; i < length; i++)
 		code = code << 6 | (text[i] & 0x3F);
 	return code;
+}
+
+/* A character that is no text but tells a terminal, or the reader's eye, something: controls, and what turns the direction of
+ * writing around. Line feed and tab are among them. */
+static inline bool utf8_is_telling(unsigned code)
+{
+	return code < 0x20 || (code >= 0x7F && code < 0xA0) || code == 0x061C || code == 0x200E || code == 0x200F ||
+	       (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
 }
 
 /* Writes the character's bytes, 1..4, and returns how many. `code` is a Unicode scalar value. */

@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/screen.h"
 #include "text/grammar.h"
 #include "text/tokenizer.h"
 
@@ -262,18 +263,29 @@ static void print_json(const struct options *options, const struct constraining 
 	json_close(&out);
 	json_field_uint(&out, "masks", c->n_masks);
 	json_close(&out);
+	bytes_append_text(&out, "\n");
 	if (!out.failed)
-		puts(out.data);
+		screen_print_json(out.data, out.n_bytes);
 	bytes_free(&out);
+}
+
+/* Pointers are made of names in the schema. */
+static void print_remark(const char *kind, const char *pointer, const char *why)
+{
+	printf("%s", kind);
+	screen_print_text(pointer, strlen(pointer));
+	printf(": ");
+	screen_print_text(why, strlen(why));
+	printf("\n");
 }
 
 static void print_plain(const struct options *options, const struct constraining *c, const struct check *checks)
 {
 	for (size_t i = 0; i < c->report.n_refused; i++)
-		printf("refused   %s: %s\n", *c->report.refused[i].pointer ? c->report.refused[i].pointer : "(all)",
-		       c->report.refused[i].why);
+		print_remark("refused   ", *c->report.refused[i].pointer ? c->report.refused[i].pointer : "(all)",
+		             c->report.refused[i].why);
 	for (size_t i = 0; i < c->report.n_notes; i++)
-		printf("note      %s: %s\n", c->report.notes[i].pointer, c->report.notes[i].why);
+		print_remark("note      ", c->report.notes[i].pointer, c->report.notes[i].why);
 	if (c->grammar)
 		printf("taken     all of it is enforced\n");
 	printf("compiled  in %.3f ms\n", c->compile_ms);

@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "cli/commands.h"
+#include "cli/screen.h"
 #include "cli/setup.h"
 #include "engine/engine.h"
 
@@ -62,7 +63,8 @@ static void print_stats(const struct event *end, const struct request *request)
 
 /* Prints events until the last one. False: it was an error. A reader of standard output that left is no error: there is
  * nobody left to print for. */
-static bool print_stream(struct stream *stream, const struct request *request, bool stats, struct error *error)
+static bool print_stream(struct stream *stream, const struct request *request, bool stats, struct screen *screen,
+                         struct error *error)
 {
 	struct event event;
 	for (;;) {
@@ -75,8 +77,9 @@ static bool print_stream(struct stream *stream, const struct request *request, b
 				return false;
 			}
 			if (event.type == EVENT_TOKEN)
-				fwrite(event.text, 1, event.n_text_bytes, stdout);
+				screen_text(screen, event.text, event.n_text_bytes);
 			if (event.type == EVENT_END) {
+				screen_end_text(screen);
 				putchar('\n');
 				fflush(stdout);
 				if (stats)
@@ -116,7 +119,9 @@ static bool generate(const struct options *options, struct engine *engine, struc
 	bool ok = engine_start(engine, error) && engine_wait_ready(engine, -1, error) &&
 	          encode_prompt(options, engine, &ids, error) && fill_request(options, &ids, &request, error);
 	struct stream *stream = ok ? engine_submit(engine, &request, NULL, error) : NULL;
-	ok = stream && print_stream(stream, &request, options->stats, error);
+	struct screen screen = screen_open();
+	ok = stream && print_stream(stream, &request, options->stats, &screen, error);
+	screen_close(&screen);
 	if (stream)
 		stream_close(stream);
 	token_ids_free(&ids);

@@ -24,6 +24,14 @@ static double mib(uint64_t n_bytes)
 
 /* ---- table ---- */
 
+/* Behind words of ours what a file says. */
+static void print_named(const char *before, const char *name)
+{
+	printf("%s", before);
+	screen_print_text(name, strlen(name));
+	printf("\n");
+}
+
 static void print_part(const char *name, const struct part *part)
 {
 	printf("\n%s: %s\n", name, state_name(part->state));
@@ -85,7 +93,7 @@ static void print_config(const struct model_config *config)
 	if (config->format == FORMAT_GGUF) /* its tensors' types are those of the weights */
 		printf("\n  format          GGUF\n");
 	else
-		printf("\n  stored as       %s\n", config->stored_dtype[0] ? config->stored_dtype : "not said");
+		print_named("\n  stored as       ", config->stored_dtype[0] ? config->stored_dtype : "not said");
 }
 
 /* What is put around a text: the ids of an empty one. */
@@ -154,7 +162,7 @@ static void print_plan(const struct model_plan *plan, const char *threads_reason
 
 void inspection_print(const struct inspection *found)
 {
-	printf("%s\n", found->path);
+	print_named("", found->path);
 	print_part("config", &found->config_part);
 	if (found->config_part.state == PART_UNDERSTOOD)
 		print_config(&found->config);
@@ -312,8 +320,9 @@ void inspection_print_json(const struct inspection *found)
 	if (found->config_part.state == PART_UNDERSTOOD)
 		write_memory(&out, found);
 	json_close(&out);
+	bytes_append_text(&out, "\n");
 	if (!out.failed)
-		puts(out.data);
+		screen_print_json(out.data, out.n_bytes);
 	bytes_free(&out);
 }
 
@@ -328,8 +337,11 @@ static const char *file_name(const char *path)
 /* A tensor's name may be anything; a line's end in it must not begin a line. */
 static void print_name(const char *name)
 {
+	struct bytes shown = {0};
 	for (; *name; name++)
-		putchar((unsigned char)*name < ' ' ? '?' : *name);
+		bytes_append(&shown, (unsigned char)*name < ' ' ? "?" : name, 1);
+	screen_print_text(shown.data ? shown.data : "", shown.n_bytes);
+	bytes_free(&shown);
 }
 
 /* Lines for sha256sum -c, and for --model-sha256; what else there is to tell are its comments. */
@@ -341,11 +353,13 @@ void inspection_print_manifest(const struct inspected_manifest *found)
 	digest_write(&found->files.model, hex);
 	printf("# %s  the model: --model-sha256\n", hex);
 	manifest_write(&found->files, &lines);
-	printf("%s", lines.data && !lines.failed ? lines.data : "");
+	screen_print_text(lines.data && !lines.failed ? lines.data : "", lines.failed ? 0 : lines.n_bytes);
 	bytes_free(&lines);
 	for (size_t i = 0; (tensor = weight_file_at(found->weights, i)); i++) {
 		digest_write(&found->tensors[i], hex);
-		printf("# %s  %s: ", hex, file_name(tensor->file));
+		printf("# %s  ", hex);
+		print_name(file_name(tensor->file));
+		printf(": ");
 		print_name(tensor->name);
 		printf(" %s", tensor->type_name);
 		for (int dim = 0; dim < tensor->n_dims; dim++)
@@ -404,7 +418,8 @@ void inspection_print_manifest_json(const struct inspected_manifest *found)
 	}
 	bytes_append_text(&out, "]");
 	json_close(&out);
+	bytes_append_text(&out, "\n");
 	if (!out.failed)
-		puts(out.data);
+		screen_print_json(out.data, out.n_bytes);
 	bytes_free(&out);
 }

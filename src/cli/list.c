@@ -66,7 +66,7 @@ static void print_json(const struct stores *stores, const struct fit *fits)
 		json_close(&out);
 	}
 	bytes_append_text(&out, "]}\n");
-	fwrite(out.data ? out.data : "", 1, out.n_bytes, stdout);
+	screen_print_json(out.data ? out.data : "", out.n_bytes);
 	bytes_free(&out);
 }
 

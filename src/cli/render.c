@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/screen.h"
 #include "tensor/model_files.h"
 #include "text/chat_template.h"
 
@@ -54,8 +55,8 @@ bool render_run(const struct options *options, struct error *error)
 	ok = ok && read_time(options, &now, error) && (chat = open_template(options, error)) != NULL &&
 	     (conversation = open_conversation(options, error)) != NULL &&
 	     chat_template_render(chat, conversation, now, &limits, &rendering, error);
-	if (ok && rendering.n_bytes)
-		fwrite(rendering.text, 1, rendering.n_bytes, stdout);
+	if (ok)
+		screen_print_text(rendering.text, rendering.n_bytes);
 	rendering_free(&rendering);
 	json_destroy(conversation);
 	chat_template_destroy(chat);

@@ -90,13 +90,6 @@ void screen_print(int at, int indent, const char *format, ...)
 
 /* ---- harmless text ---- */
 
-/* Characters that are no text but tell the terminal, or the reader's eye, something. */
-static bool is_telling(unsigned code)
-{
-	return (code >= 0x80 && code < 0xA0) || code == 0x061C || code == 0x200E || code == 0x200F ||
-	       (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
-}
-
 /* A character of n bytes; n 0: a byte that is none. */
 static void append_harmless(const unsigned char *text, int n, struct bytes *out)
 {
@@ -105,7 +98,7 @@ static void append_harmless(const unsigned char *text, int n, struct bytes *out)
 		bytes_append_text(out, "\xEF\xBF\xBD");
 	else if ((code < 0x20 && code != '\n' && code != '\t') || code == 0x7F)
 		bytes_append_format(out, "^%c", (int)(code ^ 0x40));
-	else if (is_telling(code))
+	else if (code != '\n' && code != '\t' && utf8_is_telling(code))
 		bytes_append_format(out, "<U+%04X>", code);
 	else
 		bytes_append(out, text, (size_t)n);
@@ -123,22 +116,10 @@ void screen_make_harmless(const char *text, size_t n_bytes, struct bytes *out)
 	}
 }
 
-void screen_say(FILE *file, int columns, const char *format, va_list arguments)
-{
-	char line[1024];
-	struct bytes shown = {0};
-	vsnprintf(line, sizeof line, format, arguments);
-	screen_make_harmless(line, strlen(line), &shown);
-	screen_print_words(file, shown.data ? shown.data : "", 0, 0, columns);
-	fputc('\n', file);
-	fflush(file);
-	bytes_free(&shown);
-}
-
 /* ---- writing ---- */
 
 /* UTF-8 in the terminal's own characters. */
-static void write_in_charset(locale_t locale, const char *text, size_t n_bytes)
+static void write_in_charset(FILE *file, locale_t locale, const char *text, size_t n_bytes)
 {
 	locale_t before = uselocale(locale);
 	const unsigned char *at = (const unsigned char *)text, *end = at + n_bytes;
@@ -148,9 +129,9 @@ static void write_in_charset(locale_t locale, const char *text, size_t n_bytes)
 		char bytes[MB_LEN_MAX];
 		size_t n_out = n > 0 ? wcrtomb(bytes, (wchar_t)utf8_code(at, n), &fresh) : (size_t)-1;
 		if (n_out == (size_t)-1)
-			putchar('?');
+			fputc('?', file);
 		else
-			fwrite(bytes, 1, n_out, stdout);
+			fwrite(bytes, 1, n_out, file);
 		at += n > 0 ? n : 1;
 	}
 	uselocale(before);
@@ -163,7 +144,7 @@ static void write_shown(struct screen *screen, const char *text, size_t n_bytes)
 	if (shown.n_bytes > 0)
 		screen->in_line = shown.data[shown.n_bytes - 1] != '\n';
 	if (screen->charset)
-		write_in_charset(screen->locale, shown.data, shown.n_bytes);
+		write_in_charset(stdout, screen->locale, shown.data, shown.n_bytes);
 	else if (shown.n_bytes > 0)
 		fwrite(shown.data, 1, shown.n_bytes, stdout);
 	bytes_free(&shown);
@@ -221,6 +202,68 @@ void screen_end_line(struct screen *screen)
 	if (screen->in_line)
 		putchar('\n');
 	screen->in_line = false;
+}
+
+void screen_print_text(const char *text, size_t n_bytes)
+{
+	struct screen screen = screen_open();
+	screen_text(&screen, text, n_bytes);
+	screen_end_text(&screen);
+	screen_close(&screen);
+}
+
+void screen_print_json(const char *json, size_t n_bytes)
+{
+	const unsigned char *at = (const unsigned char *)json, *end = at + n_bytes;
+	struct bytes shown = {0};
+	if (!isatty(STDOUT_FILENO)) {
+		fwrite(json, 1, n_bytes, stdout);
+		return;
+	}
+	while (at < end) {
+		int n = utf8_length(at, (size_t)(end - at));
+		unsigned code = n > 0 ? utf8_code(at, n) : 0;
+		if (code > ' ' && utf8_is_telling(code)) /* those below stand between its values only */
+			bytes_append_format(&shown, "\\u%04x", code);
+		else
+			bytes_append(&shown, at, n > 0 ? (size_t)n : 1);
+		at += n > 0 ? n : 1;
+	}
+	screen_print_text(shown.data ? shown.data : "", shown.n_bytes);
+	bytes_free(&shown);
+}
+
+/* ---- lines of our own ---- */
+
+static void say_in_charset(FILE *file, locale_t locale, const char *line, int columns)
+{
+	char *words = NULL;
+	size_t n_bytes = 0;
+	FILE *memory = open_memstream(&words, &n_bytes);
+	if (!memory)
+		return;
+	screen_print_words(memory, line, 0, 0, columns);
+	if (fclose(memory) == 0)
+		write_in_charset(file, locale, words, n_bytes);
+	free(words);
+}
+
+void screen_say(FILE *file, int columns, const char *format, va_list arguments)
+{
+	char line[1024];
+	struct bytes shown = {0};
+	struct screen screen = screen_open();
+	vsnprintf(line, sizeof line, format, arguments);
+	screen_make_harmless(line, strlen(line), &shown);
+	bytes_append(&shown, "", 0);
+	if (screen.charset && isatty(fileno(file)))
+		say_in_charset(file, screen.locale, shown.data ? shown.data : "", columns);
+	else
+		screen_print_words(file, shown.data ? shown.data : "", 0, 0, columns);
+	fputc('\n', file);
+	fflush(file);
+	bytes_free(&shown);
+	screen_close(&screen);
 }
 
 void screen_dim(struct screen *screen, bool dim)

@@ -6,6 +6,8 @@
  *     screen_text(&screen, text, n_bytes);      // a piece, however it is cut: no half characters are written
  *     screen_end_line(&screen);
  *
+ * Whole texts need no object: screen_print_text, and screen_print_json for what is JSON.
+ *
  * On a terminal whose locale has another character set than UTF-8 text is written in that; what it lacks is a '?'. The C locale
  * names none and is taken for UTF-8.
  */
@@ -43,14 +45,18 @@ void screen_print_words(FILE *file, const char *text, int at, int indent, int co
 /* A line on standard output, the same; broken where that is a terminal with room for it. */
 void screen_print(int at, int indent, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* A line of our own, which may hold names that others gave: made harmless, broken as above. */
+/* A line of our own, which may hold names that others gave: made harmless, broken as above, in the terminal's characters. */
 void screen_say(FILE *file, int columns, const char *format, va_list arguments);
 
 /* Text of a model or a file. */
 void screen_text(struct screen *screen, const char *text, size_t n_bytes);
 /* Writes what is held: nothing more comes of this text. */
 void screen_end_text(struct screen *screen);
-/* The same, and a line end, unless the line is empty. */
+/* A whole text of that kind, on standard output. */
+void screen_print_text(const char *text, size_t n_bytes);
+/* JSON that holds such texts, on standard output; what would be changed in a text is written as an escape for a terminal. */
+void screen_print_json(const char *json, size_t n_bytes);
+/* The same as screen_end_text, and a line end, unless the line is empty. */
 void screen_end_line(struct screen *screen);
 /* What follows is dim, or plain again; nothing without colour. */
 void screen_dim(struct screen *screen, bool dim);

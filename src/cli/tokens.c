@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/screen.h"
 #include "cli/setup.h"
 #include "text/tokenizer.h"
 
@@ -51,9 +52,10 @@ static void print_text(const struct bytes *text, bool json)
 		json_write_string(&quoted, text->data ? text->data : "", text->n_bytes);
 		bytes_append_text(&quoted, "\n");
 	}
-	const struct bytes *out = json ? &quoted : text;
-	if (out->n_bytes > 0)
-		fwrite(out->data, 1, out->n_bytes, stdout);
+	if (json)
+		screen_print_json(quoted.data ? quoted.data : "", quoted.n_bytes);
+	else
+		screen_print_text(text->data ? text->data : "", text->n_bytes);
 	bytes_free(&quoted);
 }
 

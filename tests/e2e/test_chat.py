@@ -24,6 +24,7 @@ from http_client import WAIT_S
 PLAIN = ("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}")
 SCRIPTS = {
     "escape?": "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m over\rwritten \u202eback",
+    "codes?": "\u009b31mred\x7f \u202eback",
     "think?": "<think>\nhard thoughts here\n</think>\n\nforty-two",
     "call?": '<tool_call>\n{"name": "weather", "arguments": {"city": "Ulm"}}\n</tool_call>',
     "letters?": "Grüße, 日本 und 😀 dazu",
@@ -389,6 +390,37 @@ def test_hostile_text_is_shown_and_not_sent(terminal, scripted):
     assert "Grüße, 日本 und 😀 dazu" in one.ask("letters?")
 
 
+def test_no_command_sends_a_terminal_what_others_wrote(terminal, scripted, tallow, tmp_path):
+    """Texts are shown as a chat shows them, JSON says the same in escapes."""
+    one = terminal("generate", "--model", scripted, "-p", "escape?", "--temperature", "0")
+    assert one.wait_end() == 0 and b"^[]0;owned^G^[[2J^[[31mred" in one.shown and b"\x1b" not in one.shown
+    (tmp_path / "talk.json").write_text(json.dumps({"messages": [{"role": "user", "content": SCRIPTS["codes?"]}]}))
+    one = terminal("render", tmp_path / "talk.json", "--model", scripted)
+    assert one.wait_end() == 0 and "<U+009B>31mred^? <U+202E>back".encode() in one.shown and b"\xc2\x9b" not in one.shown
+    ids = tallow("tokenize", "--model", scripted, "--no-special", input=SCRIPTS["codes?"].encode()).stdout
+    for flags, shown in [((), b"<U+009B>31mred^? <U+202E>back"), (("--json",), b'"\\u009b31mred\\u007f \\u202eback"')]:
+        one = terminal("detokenize", "--model", scripted, *flags)
+        one.type(ids + b"\x04")
+        assert one.wait_end() == 0 and shown in one.shown, one.shown
+        assert b"\xc2\x9b" not in one.shown and b"\x7f" not in one.shown
+    one = opened(terminal, "chat", "--model", scripted, "--json")
+    assert '"content":"\\u009b31mred\\u007f \\u202eback"' in one.ask("codes?")
+
+
+def test_names_from_files_do_not_steer_a_terminal(terminal, text_model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(text_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("dtype", None)
+    (folder / "config.json").write_text(json.dumps(dict(config, torch_dtype="\x1b[2J\u009b2J")))
+    one = terminal("inspect", folder)
+    one.wait_end()
+    assert b"^[[2J<U+009B>2J" in one.shown and b"\x1b" not in one.shown
+    (folder / "config.json").write_text(json.dumps(dict(config, hidden_act="\u009b2J")))
+    one = terminal("inspect", folder)
+    assert one.wait_end() == 3 and b"??2J" in one.shown and b"\xc2\x9b" not in one.shown
+
+
 @pytest.mark.parametrize("env, expected", [
     ({}, "\x1b[2m"), ({"NO_COLOR": "1"}, "[reasoning]\r\n"), ({"TERM": "dumb"}, "[reasoning]\r\n")])
 def test_reasoning_is_dim_or_marked(terminal, scripted, env, expected):
@@ -406,7 +438,10 @@ def test_a_terminal_of_another_character_set(terminal, scripted, tmp_path):
     one = opened(terminal, "chat", "--model", scripted, env={"LOCPATH": str(tmp_path), "LC_ALL": "de_DE.ISO-8859-1"})
     assert b"ISO-8859-1" in one.shown
     at = one.type("letters?\r")
-    one.wait_match("Grüße, \\?\\? und \\? dazu".encode("latin-1"), at)
+    at = one.wait_match("Grüße, \\?\\? und \\? dazu".encode("latin-1"), at).end()
+    one.wait_match(b"> ", at)
+    at = one.type("/system Grüße\r/undo\rGrüße\r/undo\r".encode("latin-1"))  # notes, too: 0x9b of a letter would be a control
+    one.wait_match("Taken back, with its answer: Grüße".encode("latin-1"), at)
 
 
 def test_standard_output_need_not_be_the_terminal(terminal, text_model, tmp_path):

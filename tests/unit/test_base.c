@@ -182,6 +182,8 @@ static void error_messages_stay_one_valid_line(void **state)
 	assert_false(error_prefix(&error, "%s", "dir\n/file"));
 	assert_string_equal(error.message, "dir?/file: name \"a?b?[31m??\xC3\xA9\" 3");
 	assert_int_equal(error.code, ERROR_MODEL);
+	error_set(&error, ERROR_MODEL, "%s", "a\xC2\x9B\x32Jb\xE2\x80\xAE\xC2\xA0"); /* U+009B is CSI */
+	assert_string_equal(error.message, "a??2Jb???\xC2\xA0");
 
 	/* Cut in the middle of a character, at every offset of it. */
 	char wide[700];
@@ -313,12 +315,13 @@ static void plain_lines_cannot_be_broken_or_steer_a_terminal(void **state)
 	log_event(LOG_OFF, "hidden", NULL);
 	log_event(LOG_WARN, "seen", NULL);
 	log_event(LOG_ERROR, "end", "id\x1b[2J", LOG_TEXT("a", "x y"), LOG_TEXT("b", "z"), LOG_TEXT("c", NULL),
-	          LOG_NUMBER("d", 1.5));
+	          LOG_NUMBER("d", 1.5), LOG_TEXT("e", "\xC2\x9B\x7F\xE2\x80\xAE\xC3\xA9"));
 	end_capture(&capture, text, sizeof text);
 	assert_null(strstr(text, "hidden"));
 	assert_null(strchr(text, '\x1b'));
 	assert_non_null(strstr(text, " warn  seen\n"));
-	assert_non_null(strstr(text, " error end req=\"id\\u001b[2J\" a=\"x y\" b=z c=\"\" d=1.5\n"));
+	assert_non_null(strstr(text, " error end req=\"id\\u001b[2J\" a=\"x y\" b=z c=\"\" d=1.5 "
+	                             "e=\"\\u009b\\u007f\\u202e\xC3\xA9\"\n"));
 	assert_true(text[2] == ':' && text[5] == ':' && text[8] == '.');
 	assert_true(log_enabled(LOG_ERROR) && !log_enabled(LOG_INFO) && !log_enabled(LOG_OFF));
 }

@@ -86,7 +86,7 @@ void answer_end(struct chat *chat)
 static void print_line(struct bytes *out)
 {
 	bytes_append_text(out, "\n");
-	fwrite(out->data ? out->data : "", 1, out->n_bytes, stdout);
+	screen_print_json(out->data ? out->data : "", out->n_bytes);
 	bytes_free(out);
 }
 
