@@ -42,15 +42,20 @@ int typed_read(struct typed *typed)
 	return n > 0;
 }
 
-/* Whether the next bytes are a mark; while they may become one what follows is read, if it comes at once. */
-static bool is_mark(struct typed *typed, const char *mark)
+/* How many of the next bytes are a mark's first ones; 0: they are something else. */
+static size_t mark_bytes(const struct typed *typed, const char *mark)
+{
+	size_t n = typed->n - typed->at < MARK_BYTES ? typed->n - typed->at : MARK_BYTES;
+	return memcmp(typed->block + typed->at, mark, n) == 0 ? n : 0;
+}
+
+/* Whether a paste begins here; while it may what follows is read, if it comes at once: Esc is a key, too. */
+static bool begins_paste(struct typed *typed)
 {
 	for (;;) {
-		size_t n = typed->n - typed->at < MARK_BYTES ? typed->n - typed->at : MARK_BYTES;
-		if (memcmp(typed->block + typed->at, mark, n) != 0)
-			return false;
-		if (n == MARK_BYTES)
-			return true;
+		size_t n = mark_bytes(typed, begin_mark);
+		if (n == 0 || n == MARK_BYTES)
+			return n == MARK_BYTES;
 		struct pollfd fd = {.fd = typed->fd, .events = POLLIN};
 		if (poll(&fd, 1, MARK_WAIT_MS) <= 0 || typed_read(typed) <= 0)
 			return false;
@@ -79,10 +84,12 @@ static enum key_taken end_paste(struct typed *typed)
 enum key_taken typed_take(struct typed *typed, unsigned char *byte)
 {
 	while (typed->at < typed->n) {
-		bool escape = typed->block[typed->at] == (unsigned char)begin_mark[0];
-		if (typed->pasting && escape && is_mark(typed, end_mark))
+		size_t n_end = typed->pasting ? mark_bytes(typed, end_mark) : 0;
+		if (n_end == MARK_BYTES)
 			return end_paste(typed);
-		if (!typed->pasting && escape && is_mark(typed, begin_mark)) {
+		if (n_end > 0) /* what is missing of it comes: however late, a paste ends */
+			return KEY_NONE;
+		if (!typed->pasting && begins_paste(typed)) {
 			typed->at += MARK_BYTES;
 			typed->pasting = true;
 			bytes_clear(&typed->paste);
