@@ -54,7 +54,7 @@ static void print_bash_values(const struct command *command)
 			print_choices(row->value);
 			printf("' -- \"$cur\"));");
 		} else if (takes_path(row)) {
-			printf("COMPREPLY=($(compgen -f -- \"$cur\"));");
+			printf("mapfile -t COMPREPLY < <(compgen -f -- \"$cur\");");
 		}
 		printf(" return;;\n");
 	}
@@ -84,12 +84,12 @@ static void print_bash(void)
 	printf("\tesac\n\tif [ \"$COMP_CWORD\" = 1 ]; then flags=\"$flags");
 	for (int i = 0; i < n_commands; i++)
 		printf(" %s", commands[i].name);
-	printf(
-	    "\"; fi\n"
-	    "\tCOMPREPLY=($(compgen -W \"$flags\" -- \"$cur\"))\n"
-	    "\tif [ \"$COMP_CWORD\" -gt 1 ] && [ -z \"${cur##[!-]*}\" ]; then COMPREPLY+=($(compgen -f -- \"$cur\")); fi\n"
-	    "}\n"
-	    "complete -o filenames -F _tallow tallow\n");
+	printf("\"; fi\n"
+	       "\tCOMPREPLY=($(compgen -W \"$flags\" -- \"$cur\"))\n"
+	       "\tif [ \"$COMP_CWORD\" -gt 1 ] && [ -z \"${cur##[!-]*}\" ]; then mapfile -t -O ${#COMPREPLY[@]} COMPREPLY "
+	       "< <(compgen -f -- \"$cur\"); fi\n"
+	       "}\n"
+	       "complete -o filenames -F _tallow tallow\n");
 }
 
 /* ---- zsh and fish ---- */

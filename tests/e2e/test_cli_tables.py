@@ -79,11 +79,12 @@ def test_a_file_that_is_not_there(tallow, tmp_path):
 # ---- completions ----
 
 
-def complete(tallow, *words):
+def complete(tallow, *words, lines=False):
     script = tallow("completion", "bash").stdout.decode()
     line = "COMP_WORDS=(tallow %s); COMP_CWORD=%d; _tallow; printf '%%s\\n' \"${COMPREPLY[@]}\"" % (
         " ".join("'%s'" % word for word in words), len(words))
-    return subprocess.run(["bash", "-c", script + line], stdout=subprocess.PIPE, check=True).stdout.decode().split()
+    told = subprocess.run(["bash", "-c", script + line], stdout=subprocess.PIPE, check=True).stdout.decode()
+    return told.splitlines() if lines else told.split()
 
 
 def test_bash_completes_commands_options_and_values(tallow):
@@ -94,6 +95,14 @@ def test_bash_completes_commands_options_and_values(tallow):
     assert complete(tallow, "generate", "--max-tokens", "") == []
     assert {"bash", "zsh", "fish"} <= set(complete(tallow, "completion", ""))
     assert set(commands_of(tallow)) <= set(complete(tallow, ""))
+
+
+def test_bash_completes_names_of_files_whole(tallow, tmp_path):
+    names = {"my model.gguf", "my*", "my $(touch owned)"}
+    for name in names:
+        (tmp_path / name).write_text("")
+    for words in [("serve", "--model", str(tmp_path) + "/my"), ("inspect", str(tmp_path) + "/my")]:
+        assert set(complete(tallow, *words, lines=True)) == {str(tmp_path / name) for name in names}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
