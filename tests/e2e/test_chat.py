@@ -108,6 +108,26 @@ def test_a_conversation_is_saved_rendered_and_loaded(tallow, text_model, tmp_pat
     assert refused.returncode == 2 and b"is there already" in refused.stderr
 
 
+def test_a_file_that_is_saved_again_keeps_its_place_and_mode(tallow, text_model, tmp_path):
+    saved, link = tmp_path / "real.json", tmp_path / "link.json"
+    saved.write_text('{"messages": [{"role": "user", "content": "Hello"}]}')
+    saved.chmod(0o640)
+    link.symlink_to(saved)
+    talk(tallow, text_model, "/load %s\n/system Be brief.\n/save\n" % link)
+    assert link.is_symlink() and saved.stat().st_mode & 0o777 == 0o640
+    assert [m["content"] for m in json.loads(saved.read_text())["messages"]] == ["Be brief.", "Hello"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link.json", "real.json"]
+
+
+def test_what_is_asked_again_is_the_message_as_it_was(tallow, text_model, tmp_path):
+    """One in parts, and with other members, from a file."""
+    asked = {"role": "user", "content": [{"type": "text", "text": "The capital of France is"}], "name": "Ann"}
+    saved = tmp_path / "talk.json"
+    saved.write_text(json.dumps({"messages": [asked, {"role": "assistant", "content": "Rome."}]}))
+    said = talk(tallow, text_model, "/load %s\n/retry\n/save\n" % saved, "--max-tokens", "4").stdout.decode()
+    assert json.loads(saved.read_text())["messages"] == [asked, {"role": "assistant", "content": said.rstrip("\n")}]
+
+
 def test_settings_and_retry(tallow, text_model):
     lines = "/set temperature 0\n/set max_tokens 3\nThe capital of France is\n/set max-tokens default\n/retry\n/set\n/stats\n"
     result = talk(tallow, text_model, lines)

@@ -129,13 +129,15 @@ static bool refuse_turn(struct chat *chat, const struct error *failed, struct er
 	return true;
 }
 
+/* text NULL: the conversation ends with what is asked. */
 static bool ask(struct chat *chat, const struct bytes *text, struct error *error)
 {
 	struct turn_listener listener = {
 	    .context = chat, .part = answer_show, .pause = answer_flush, .interrupts = &chat->interrupts};
 	struct turn turn = {0};
 	struct error failed = {0};
-	talk_add(&chat->talk, "user", text->data, text->n_bytes, NULL);
+	if (text)
+		talk_add(&chat->talk, "user", text->data, text->n_bytes, NULL);
 	bool ok = turn_take(chat->engine, &chat->talk, &chat->options, &listener, &turn, &failed);
 	if (ok)
 		conclude_turn(chat, &turn);
@@ -237,7 +239,7 @@ static bool obey(struct chat *chat, struct bytes *text, bool *quit, struct error
 	struct error failed = {0};
 	switch (slash_run(chat, text, &failed)) {
 	case SLASH_ASK:
-		return ask(chat, text, error);
+		return ask(chat, NULL, error);
 	case SLASH_QUIT:
 		*quit = true;
 		return true;

@@ -45,7 +45,7 @@ void answer_print_failure(const struct error *failed);
 
 enum slash_outcome {
 	SLASH_DONE,
-	SLASH_ASK, /* the text is to be sent to the model */
+	SLASH_ASK, /* what the conversation ends with is to be answered */
 	SLASH_QUIT,
 	SLASH_FAILED, /* *error */
 };

@@ -44,8 +44,8 @@ static enum slash_outcome run_undo(struct chat *chat, char *argument, struct byt
 
 static enum slash_outcome run_retry(struct chat *chat, char *argument, struct bytes *text, struct error *error)
 {
-	(void)argument;
-	if (!talk_undo(&chat->talk, text) || text->n_bytes == 0) {
+	(void)argument, (void)text;
+	if (!talk_rewind(&chat->talk)) {
 		error_set(error, ERROR_USAGE, "there is nothing to ask again");
 		return SLASH_FAILED;
 	}

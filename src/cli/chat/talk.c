@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void free_from(struct talk *talk, size_t first)
@@ -108,11 +109,26 @@ static void take_content(const struct message *message, struct bytes *text)
 	json_destroy(document);
 }
 
-bool talk_undo(struct talk *talk, struct bytes *text)
+/* Behind the last message of a user; 0: there is none. */
+static size_t behind_user(const struct talk *talk)
 {
 	size_t last = talk->n;
 	while (last > 0 && strcmp(talk->messages[last - 1].role, "user") != 0)
 		last--;
+	return last;
+}
+
+bool talk_rewind(struct talk *talk)
+{
+	size_t last = behind_user(talk);
+	if (last > 0)
+		free_from(talk, last);
+	return last > 0;
+}
+
+bool talk_undo(struct talk *talk, struct bytes *text)
+{
+	size_t last = behind_user(talk);
 	if (last == 0)
 		return false;
 	if (text)
@@ -167,20 +183,31 @@ static bool write_all(int fd, const struct bytes *text)
 	return true;
 }
 
+/* The mode of the file that is replaced, so that others who may read it still may. */
+static bool keep_mode(int fd, const char *path)
+{
+	struct stat info;
+	return stat(path, &info) != 0 || fchmod(fd, info.st_mode & 0777) == 0;
+}
+
 /* Beside the file and then in its place, so that a full disk takes nothing away. */
 static bool replace_file(const char *path, const struct bytes *text, struct error *error)
 {
-	char *beside = NULL;
-	if (asprintf(&beside, "%s.XXXXXX", path) < 0)
+	char *beside = NULL, *there = realpath(path, NULL); /* behind links, which stay */
+	const char *place = there ? there : path;
+	if (asprintf(&beside, "%s.XXXXXX", place) < 0) {
+		free(there);
 		return no_memory(error);
+	}
 	int fd = mkostemp(beside, O_CLOEXEC);
-	bool ok = fd >= 0 && write_all(fd, text);
-	ok = (fd < 0 || close(fd) == 0) && ok && rename(beside, path) == 0;
+	bool ok = fd >= 0 && write_all(fd, text) && keep_mode(fd, place);
+	ok = (fd < 0 || close(fd) == 0) && ok && rename(beside, place) == 0;
 	if (!ok)
 		error_set(error, ERROR_USAGE, "%.200s cannot be written: %s", path, strerror(errno));
 	if (!ok && fd >= 0)
 		unlink(beside);
 	free(beside);
+	free(there);
 	return ok;
 }
 

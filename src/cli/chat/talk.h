@@ -44,6 +44,8 @@ size_t talk_clear(struct talk *talk);
 /* Takes back the last message of a user and all that came after it. `text` (may be NULL) is replaced by its content, where that
  * is a text. False: there is none. */
 bool talk_undo(struct talk *talk, struct bytes *text);
+/* Takes back what came after the last message of a user, which stays as it is. False: there is none. */
+bool talk_rewind(struct talk *talk);
 /* Only the first n messages stay. */
 void talk_cut(struct talk *talk, size_t n);
 
@@ -51,7 +53,7 @@ void talk_cut(struct talk *talk, size_t n);
 void talk_write(const struct talk *talk, struct bytes *out);
 struct json *talk_document(const struct talk *talk, struct error *error) MUST_USE;
 
-/* A file that only its owner may read. `replace`: one of that name may be there. ERROR_USAGE names the path. */
+/* A file that only its owner may read, unless one is replaced that others may. `replace`: one of that name may be there. ERROR_USAGE names the path. */
 bool talk_save(const struct talk *talk, const char *path, bool replace, struct error *error) MUST_USE;
 /* In place of what was said before, which stays where the file cannot be read: ERROR_USAGE names it, and what it lacks. */
 bool talk_load(struct talk *talk, const char *path, struct error *error) MUST_USE;
