@@ -178,6 +178,19 @@ def test_edit_branch_and_regenerate(page):
     assert not page.all(".message")
 
 
+def test_where_nothing_may_be_stored_the_page_works(browser, serve, scripted):
+    worker = serve(scripted, env={"TALLOW_API_KEY": "secret"})
+    browser.cdp("Page.addScriptToEvaluateOnNewDocument", source="""for (const name of ['sessionStorage', 'localStorage'])
+        Object.defineProperty(window, name, { get() { throw new DOMException('denied', 'SecurityError'); } });""")
+    page = opened(browser, worker)
+    page.wait("document.getElementById('key-dialog').open")
+    page.type("#key", "secret")
+    page.press("Enter")
+    page.wait("!document.getElementById('key-dialog').open")
+    say(page, "plain")
+    assert texts(page) == [SCRIPTS["plain"]]
+
+
 def slow_worker(serve, slow_model):
     """A model that says nothing sensible, a token in milliseconds: what streams can be seen in its middle."""
     template = SHOTS / "lines.jinja"

@@ -67,12 +67,30 @@ function percent(p) {
 	return `${(p * 100).toFixed(p > 0.9995 || p === 0 ? 0 : 1)} %`;
 }
 
-/* ---- the key: in this tab's session storage and nowhere else ---- */
+/* ---- the key: in this tab's session storage and nowhere else; where nothing may be stored, in the page ---- */
 
 const KEY = "tallow-key";
-let waitingForKey = null;
+let waitingForKey = null, keyOfPage = null;
 
-const storedKey = () => sessionStorage.getItem(KEY);
+function storedKey() {
+	try {
+		return sessionStorage.getItem(KEY);
+	} catch {
+		return keyOfPage;
+	}
+}
+
+function storeKey(key) {
+	keyOfPage = key;
+	try {
+		if (key === null)
+			sessionStorage.removeItem(KEY);
+		else
+			sessionStorage.setItem(KEY, key);
+	} catch {
+		/* it lasts as long as the page */
+	}
+}
 
 /* Resolves to whether a key was given. Who asks while the dialog is open gets the same answer. */
 function askForKey(why) {
@@ -105,14 +123,14 @@ function startKeyDialog() {
 			$("key-why").textContent = "A key is made of the letters, digits and signs of ASCII: no other can be sent.";
 			return;
 		}
-		sessionStorage.setItem(KEY, key);
+		storeKey(key);
 		$("key").value = "";
 		dialog.close("given");
 		document.dispatchEvent(new Event("keychange"));
 	});
 	$("key-cancel").addEventListener("click", () => dialog.close(""));
 	$("key-forget").addEventListener("click", () => {
-		sessionStorage.removeItem(KEY);
+		storeKey(null);
 		dialog.close("");
 	});
 	$("key-button").addEventListener("click", () => askForKey());
