@@ -3,6 +3,7 @@
 TALLOW_AXE is axe-core's script, TALLOW_SHOTS the folder for screenshots, TALLOW_CHAT_MODEL a real chat model for them (else
 the shipped one). Models that say what a test wants are made by tests/e2e/scripted_model.py."""
 
+import base64
 import json
 import os
 import pathlib
@@ -176,6 +177,44 @@ def test_edit_branch_and_regenerate(page):
     assert not page.all(".editing") and texts(page, "user") == ["sunny", "plain"]
     page.click("#new-chat")
     assert not page.all(".message")
+
+
+def answers_with(page, chunks):
+    """The next requests are answered with these bytes, a chunk of the network each; what was sent is in window.sent."""
+    page.js("""const chunks = arguments[0].map(chunk => Uint8Array.from(atob(chunk), c => c.charCodeAt(0)));
+        window.fetch = async (path, options) => {
+            window.sent = options.body;
+            return new Response(new ReadableStream({ async start(stream) {
+                for (const chunk of chunks) {
+                    await new Promise(resolve => setTimeout(resolve));
+                    stream.enqueue(chunk);
+                }
+                stream.close();
+            } }), { headers: { "Content-Type": "text/event-stream" } });
+        };""", [base64.b64encode(chunk).decode() for chunk in chunks])
+
+
+def test_a_stream_cut_anywhere_and_one_that_breaks_off(page):
+    events = "".join("data: %s\n\n" % json.dumps({"choices": [{"delta": {"content": text}}]}, ensure_ascii=False)
+                     for text in ("Grüße ", "\U0001f600 ", "end"))
+    whole = (": a comment\n\n" + events + "data: [DONE]\n\n").encode()
+    answers_with(page, [bytes([byte]) for byte in whole])
+    say(page, "plain")
+    assert texts(page) == ["Grüße \U0001f600 end"]
+    assert page.js("return document.querySelector('.message:last-child').dataset.state") == "whole"
+    answers_with(page, [events.encode()])
+    say(page, "plain")
+    assert texts(page)[-1] == "Grüße \U0001f600 end"
+    assert page.js("return document.querySelector('.message:last-child').dataset.state") == "failed"
+    assert "broke off" in page.js("return document.querySelector('.message:last-child .facts').textContent")
+
+
+def test_seeds_of_64_bits_are_sent_as_they_are_written(page):
+    page.type("#chat-seed", "18446744073709551615")
+    answers_with(page, [b"data: [DONE]\n\n"])
+    say(page, "plain")
+    sent = json.loads(page.js("return window.sent"))
+    assert sent["seed"] == 18446744073709551615 and sent["messages"] == [{"role": "user", "content": "plain"}]
 
 
 def test_where_nothing_may_be_stored_the_page_works(browser, serve, scripted):

@@ -22,6 +22,8 @@ function fieldValue(row, input) {
 	const values = row.kind === "list" ? text.split(",").map(Number) : [Number(text)];
 	if (values.some(value => !Number.isFinite(value)))
 		throw wrong(row.kind === "list" ? "numbers with commas between" : "a number");
+	if (row.kind === "number" && /^\d+$/.test(text) && !Number.isSafeInteger(values[0]))
+		return BigInt(text);
 	return row.kind === "list" ? values : values[0];
 }
 

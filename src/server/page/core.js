@@ -161,6 +161,13 @@ function problemOf(value, status, retryAfter) {
 /* A proxy may have put the worker, and so this page, below a path of its own. */
 const relative = path => path.slice(1);
 
+/* A request as JSON. Integers that a Number cannot hold are BigInts, and stand beside the other fields alone. */
+function requestText(body) {
+	const exact = Object.entries(body).filter(([, value]) => typeof value === "bigint");
+	const text = JSON.stringify({ ...body, ...Object.fromEntries(exact.map(([name]) => [name, undefined])) });
+	return text.slice(0, -1) + exact.map(([name, value]) => `,${JSON.stringify(name)}:${value}`).join("") + "}";
+}
+
 /* A fetch of this worker with the key; anything but success is a Problem. quiet: without a key it fails and asks nobody. */
 async function call(path, { body, signal, quiet } = {}) {
 	for (;;) {
@@ -172,7 +179,7 @@ async function call(path, { body, signal, quiet } = {}) {
 			headers["Content-Type"] = "application/json";
 		let response;
 		try {
-			response = await fetch(relative(path), { method: body ? "POST" : "GET", headers, signal, body: body && JSON.stringify(body), cache: "no-store",
+			response = await fetch(relative(path), { method: body ? "POST" : "GET", headers, signal, body: body && requestText(body), cache: "no-store",
 				credentials: "omit", redirect: "error" });
 		} catch (error) {
 			if (error.name === "AbortError")
@@ -189,7 +196,7 @@ async function call(path, { body, signal, quiet } = {}) {
 	}
 }
 
-/* The data of each event of a stream, parsed; ends with the stream or at [DONE]. */
+/* The data of each event of a stream, parsed, until [DONE]: one that ends without is not whole. */
 async function* eventsOf(response) {
 	const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
 	let rest = "", data = [];
@@ -197,7 +204,7 @@ async function* eventsOf(response) {
 		for (;;) {
 			const { value, done } = await reader.read();
 			if (done)
-				return;
+				throw new Problem("The answer broke off: the worker or the connection ended.", 0);
 			const lines = (rest + value).split("\n");
 			rest = lines.pop();
 			for (const line of lines) {
