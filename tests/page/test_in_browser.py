@@ -179,6 +179,32 @@ def test_edit_branch_and_regenerate(page):
     assert not page.all(".message")
 
 
+def test_with_a_wrong_setting_nothing_is_said(page):
+    """And what was written stays, to be sent once the setting is right."""
+    say(page, "plain")
+    say(page, "thinks")
+    page.js("document.getElementById('tools-group').open = true")
+    page.type("#tools", "[")
+    page.click(".message.user:first-child .message-buttons button", "Edit")
+    page.clear(".editing textarea")
+    page.type(".editing textarea", "sunny")
+    page.press("Enter")
+    page.wait("document.getElementById('chat-problem').textContent.includes('no JSON')")
+    assert page.js("return document.querySelector('.editing textarea').value") == "sunny"
+    page.type("#composer-text", "hostile")
+    page.press("Enter")
+    assert page.js("return document.getElementById('composer-text').value") == "hostile"
+    page.clear("#tools")
+    page.clear("#composer-text")
+    say(page, "plain")  # goes on where one looks, not on a branch that was never seen
+    assert texts(page, "user") == ["plain", "thinks", "plain"] and places(page) == []
+    page.click(".editing button", "Send")
+    settled(page)
+    assert texts(page, "user") == ["sunny"] and texts(page) == [SCRIPTS["sunny"]] and places(page) == ["2/2"]
+    page.click(".message.user .step[aria-label='Version before']")
+    assert texts(page, "user") == ["plain", "thinks", "plain"] and not page.all(".editing")
+
+
 def answers_with(page, chunks):
     """The next requests are answered with these bytes, a chunk of the network each; what was sent is in window.sent."""
     page.js("""const chunks = arguments[0].map(chunk => Uint8Array.from(atob(chunk), c => c.charCodeAt(0)));

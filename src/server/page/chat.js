@@ -132,9 +132,7 @@ class Shown {
 			event.preventDefault();
 			if (chat.controller)
 				return;
-			const result = new Message(this.message, "tool");
-			result.results = this.message.calls.map((call, i) => ({ id: call.id, text: fields[i][0].value }));
-			answerTo(result);
+			sayBehind(this.message, "tool", { results: this.message.calls.map((call, i) => ({ id: call.id, text: fields[i][0].value })) });
 		});
 		this.body.append(form);
 	}
@@ -167,13 +165,15 @@ class Shown {
 			event.preventDefault();
 			if (chat.controller || !text.value.trim())
 				return;
+			if (message.role === "user") {
+				if (sayBehind(message.parent, "user", { text: text.value }))
+					end();
+				return;
+			}
 			end();
 			const branch = new Message(message.parent, message.role, text.value);
 			branch.asJson = message.asJson;
-			if (message.role === "user")
-				answerTo(branch);
-			else
-				renderConversation();
+			renderConversation();
 		});
 		this.body.hidden = this.buttons.hidden = true;
 		this.element.insertBefore(form, this.facts);
@@ -268,20 +268,31 @@ function chatRequest(messages) {
 	return request;
 }
 
-/* A new answer to a message, beside those that it has. */
+/* A new answer to a message, beside those that it has. False: none is asked for now, or a setting is wrong. */
 function answerTo(message) {
 	if (chat.controller)
-		return;
+		return false;
 	let request;
 	try {
 		request = chatRequest(message.path());
 	} catch (problem) {
 		showProblem(problem);
-		return;
+		return false;
 	}
 	const answer = new Message(message, "assistant");
 	answer.asJson = chat.form.isJson;
 	stream(answer, request);
+	return true;
+}
+
+/* Says something new behind a message, beside what was said there, and has it answered. False: nothing was said. */
+function sayBehind(parent, role, content) {
+	const before = parent.chosen;
+	if (answerTo(Object.assign(new Message(parent, role), content)))
+		return true;
+	parent.children.pop();
+	parent.chosen = before;
+	return false;
 }
 
 /* The same answer, from where it was stopped. */
@@ -421,18 +432,10 @@ function sendMessage() {
 	if (!text.trim() || chat.controller || !chat.canChat)
 		return;
 	/* Beside an answer with calls that nobody answered a message is no turn of its own. */
-	const leaf = leafOf(chat.root);
-	const message = new Message(leaf, "user", text);
+	if (!sayBehind(leafOf(chat.root), "user", { text }))
+		return;
 	$("composer-text").value = "";
 	fitComposer();
-	answerTo(message);
-	if (leaf.next === message && !message.next && !chat.controller) {
-		/* a setting was wrong: the text comes back */
-		leaf.children.pop();
-		leaf.chosen = Math.max(0, leaf.children.length - 1);
-		$("composer-text").value = text;
-		renderConversation();
-	}
 }
 
 function stopAnswer() {
