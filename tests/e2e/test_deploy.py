@@ -56,6 +56,20 @@ def test_rules_pass_promtool():
         assert result.returncode == 0, result.stdout + result.stderr
 
 
+# ---- scripts ----
+
+
+def test_arguments_of_a_patch_are_quoted(tmp_path):
+    stub = tmp_path / "tallow"
+    stub.write_text("#!/bin/sh\necho '{\"memory\":{\"total_bytes\":1048576,\"threads\":2}}'\n")
+    stub.chmod(0o755)
+    odd = ['/models/a "b" \\c', "--name=$(HOME) 50% 'x'"]
+    made = subprocess.run([DEPLOY / "kubernetes/resources.sh", *odd], env={"TALLOW": str(stub), "PATH": "/usr/bin:/bin"},
+                          capture_output=True, text=True, check=True).stdout
+    arguments = [json.loads(line.strip()[2:]) for line in made.splitlines() if line.startswith('            - "')]
+    assert arguments[0] == "serve" and arguments[1] == "--model=" + odd[0] and arguments[-1] == odd[1].replace("$(", "$$(")
+
+
 # ---- options ----
 
 WORKER_COMMANDS = [(path, line) for path in sorted(DEPLOY.rglob("*")) if path.is_file() and path.parent.name in ("balancers", "kubernetes")

@@ -16,5 +16,9 @@ for _ in 1 2 3 4; do
 	memory=$(((total + total / 20 + 1048575) / 1048576))
 done
 printf 'apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: tallow\nspec:\n  template:\n    spec:\n      containers:\n        - name: tallow\n          args:\n'
-printf '            - "%s"\n' serve "--model=$model" --host=0.0.0.0 --port=8080 --shutdown-delay=5s --shutdown-timeout=60s --metrics-vllm-names "$@"
+# As a string of YAML; a variable's name in it is not Kubernetes' to expand.
+quoted() { printf '"%s"' "$(printf '%s' "$1" | sed 's/[\\"]/\\&/g; s/\$(/$$(/g')"; }
+for argument in serve "--model=$model" --host=0.0.0.0 --port=8080 --shutdown-delay=5s --shutdown-timeout=60s --metrics-vllm-names "$@"; do
+	printf '            - %s\n' "$(quoted "$argument")"
+done
 printf '          resources:\n            requests: {cpu: "%s", memory: %s}\n            limits: {cpu: "%s", memory: %s}\n' "$threads" "${memory}Mi" "$threads" "${memory}Mi"
