@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/screen.h"
 
 enum { PATIENCE_S = 5, ANSWER_BYTES = 16 << 10, ADDRESS_BYTES = 300 };
 
@@ -98,6 +99,6 @@ bool health_run(const struct options *options, struct error *error)
 	body += 4;
 	if (status != 200)
 		return error_set(error, ERROR_UNHEALTHY, "the worker at %s is not ready (%d): %.300s", where, status, body);
-	fputs(body, stdout);
+	screen_print_text(body, strlen(body));
 	return true;
 }

@@ -180,9 +180,9 @@ static int compare_models(const void *a, const void *b)
 bool stores_find(struct stores *stores, const char *models_dir, struct error *error)
 {
 	const char *home = home_of_user();
+	errno = ENOTDIR; /* unless stat knows better */
 	if (models_dir && !stores_is_directory(models_dir))
-		return error_set(error, ERROR_USAGE, "--models-dir %.200s: %s", models_dir,
-		                 errno ? strerror(errno) : "not a directory");
+		return error_set(error, ERROR_USAGE, "--models-dir %.200s: %s", models_dir, strerror(errno));
 	if (models_dir)
 		look_at(stores, "folder", models_dir, add_models_dir);
 	look_at(stores, "Hugging Face", hub_directory(stores, home), stores_add_hugging_face);
