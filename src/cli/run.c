@@ -57,15 +57,24 @@ static bool say_not_found(const struct stores *stores, const char *name, struct 
 	return error_set(error, ERROR_MODEL, "no model %.100s was found (tallow list prints those that are here)", name);
 }
 
+/* Whether a model's name ends as was asked for; a tag `latest` may be left out. */
+static bool ends_as_asked(const char *known, const char *name)
+{
+	static const char latest[] = ":latest";
+	size_t n = strlen(name), n_known = strlen(known), n_latest = sizeof latest - 1;
+	if (n_known >= n && strcasecmp(known + n_known - n, name) == 0)
+		return true;
+	return n_known >= n + n_latest && strcmp(known + n_known - n_latest, latest) == 0 &&
+	       strncasecmp(known + n_known - n_latest - n, name, n) == 0;
+}
+
 static bool say_several(const struct stores *stores, const char *name, struct error *error)
 {
-	say("Several models fit %s; name one of them:", name);
-	size_t n = strlen(name);
+	say("Several models fit %s; name one of them, or its path:", name);
 	for (size_t i = 0; i < stores->n; i++) {
-		const char *known = stores->models[i].name;
-		size_t n_known = strlen(known);
-		if (n_known >= n && strcasecmp(known + n_known - n, name) == 0)
-			say("  %s  (%s)", known, stores->models[i].store);
+		const struct stored_model *model = &stores->models[i];
+		if (ends_as_asked(model->name, name))
+			say("  %s  (%s) %s", model->name, model->store, model->path ? model->path : model->broken);
 	}
 	return error_set(error, ERROR_USAGE, "%.100s is the name of several models", name);
 }

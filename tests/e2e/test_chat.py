@@ -579,6 +579,25 @@ def test_run_finds_chooses_and_talks(tallow, home):
     assert quiet.stderr == b"" and json.loads(quiet.stdout)["context_tokens"] == 256
 
 
+def test_run_lists_what_a_name_may_mean(tallow, home, text_model, tmp_path):
+    ollama = home / ".ollama/models"
+    (ollama / "manifests/registry.ollama.ai/library/twin").mkdir(parents=True)
+    (ollama / "manifests/registry.ollama.ai/library/twin/latest").write_text("{}")
+    shutil.copytree(ollama, tmp_path / "other")
+    result = tallow("run", "twin", env=dict(of_home(home), OLLAMA_MODELS=str(tmp_path / "other")))
+    assert result.returncode == 2 and result.stderr.count(b"  twin:latest  (Ollama) its manifest has no layer") == 2, result.stderr
+    for store in (".lmstudio/models", ".cache/lm-studio/models"):
+        shutil.copytree(text_model, home / store / "by/pair")
+    result = tallow("run", "pair", env=of_home(home))
+    assert result.returncode == 2 and result.stderr.count(b"  by/pair  (LM Studio) %s/" % bytes(home)) == 2, result.stderr
+    assert tallow("run", home / ".lmstudio/models/by/pair", input=b"", env=of_home(home)).returncode == 0
+
+
+def test_a_file_is_no_folder_of_models(tallow, home, text_model):
+    told = tallow("list", "--models-dir", text_model / "config.json", env=of_home(home))
+    assert told.returncode == 2 and told.stderr.endswith(b"config.json: Not a directory\n")
+
+
 def test_run_never_fetches(tallow, home):
     result = tallow("run", "org/tinny", env=of_home(home))
     told = result.stderr.decode()
