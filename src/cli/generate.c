@@ -121,6 +121,7 @@ static bool generate(const struct options *options, struct engine *engine, struc
 	struct stream *stream = ok ? engine_submit(engine, &request, NULL, error) : NULL;
 	struct screen screen = screen_open();
 	ok = stream && print_stream(stream, &request, options->stats, &screen, error);
+	screen_end_text(&screen); /* of an answer that broke off */
 	screen_close(&screen);
 	if (stream)
 		stream_close(stream);
