@@ -149,12 +149,15 @@ static void keep_top_k(struct filtering *f, int64_t k)
 	f->n = k;
 }
 
-static void drop_top(struct filtering *f, double threshold)
+/* After a filter that may drop the likeliest. The largest weight is 1 always: beside what is gone, all that is left may weigh
+ * nothing. */
+static void find_most(struct filtering *f)
 {
-	f->n = drop_top_choices(f->candidates, f->n, threshold);
-	f->most = f->candidates[0].logit;
+	float most = f->candidates[0].logit;
 	for (int64_t i = 1; i < f->n; i++)
-		f->most = f->candidates[i].logit > f->most ? f->candidates[i].logit : f->most;
+		most = f->candidates[i].logit > most ? f->candidates[i].logit : most;
+	f->weighed &= most == f->most;
+	f->most = most;
 }
 
 static bool is_on(enum sampling_stage stage, const struct sampling *sampling, const struct sampler_place *place)
@@ -199,9 +202,11 @@ static void run_stage(struct filtering *f, enum sampling_stage stage, const stru
 		break;
 	case STAGE_TYPICAL_P:
 		f->n = keep_typical(f->candidates, f->n, sampling->typical_p);
+		find_most(f);
 		break;
 	case STAGE_XTC:
-		drop_top(f, sampling->xtc_threshold);
+		f->n = drop_top_choices(f->candidates, f->n, sampling->xtc_threshold);
+		find_most(f);
 		break;
 	case STAGE_COUNT:
 		break;

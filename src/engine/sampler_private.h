@@ -32,7 +32,8 @@ void apply_dry(struct sampler *sampler, float *logits, const struct sampling *sa
 void forbid_early_end(const struct sampler *sampler, float *logits, const struct sampling *sampling,
                       const struct sampler_place *place);
 
-/* ---- sampler_filters.c: each moves what it keeps to the front and returns how many that are, at least one ---- */
+/* ---- sampler_filters.c: each moves what it keeps to the front and returns how many that are, at least one; the largest
+ * weight they are given is 1 ---- */
 
 /* Moves the k most likely of n candidates to the front, in any order. */
 void select_most_likely(struct candidate *candidates, int64_t n, int64_t k);

@@ -115,6 +115,39 @@ static void filters_keep_what_they_should(void **state)
 	assert_true(counts[4] > 0);
 }
 
+/* Whatever order leaves nothing of the likeliest: what remains is drawn by its own weights, however little it had beside. */
+static void what_is_left_without_the_likeliest_is_drawn(void **state)
+{
+	(void)state;
+	static const double p[VOCAB] = {0.1, 0.098, 0.3, 0.104, 0.102, 0.096, 0.1, 0.1};
+	struct sampler *sampler = sampler_create(VOCAB);
+	struct sampling typical = plain, xtc = plain;
+	typical.has_order = true;
+	typical.n_order = 3;
+	typical.order[0] = STAGE_TYPICAL_P; /* all but the likeliest, which says less than the average */
+	typical.order[1] = STAGE_TEMPERATURE;
+	typical.order[2] = STAGE_TOP_P;
+	typical.typical_p = 0.6;
+	typical.temperature = 1e-4;
+	xtc.has_order = true;
+	xtc.n_order = 3;
+	xtc.order[0] = STAGE_TEMPERATURE;
+	xtc.order[1] = STAGE_XTC; /* all but the least likely */
+	xtc.order[2] = STAGE_TYPICAL_P;
+	xtc.temperature = 0.01;
+	xtc.typical_p = 0.5;
+	xtc.xtc_probability = 1;
+	for (uint64_t i = 0; i < 20; i++) {
+		float logits[VOCAB], others[VOCAB] = {20, 5, 30, 7, -3, 9, 8, 1};
+		for (int j = 0; j < VOCAB; j++)
+			logits[j] = (float)log(p[j]);
+		typical.top_p = i % 2 ? 0 : 0.999999;
+		assert_int_equal(pick(sampler, logits, &typical, NULL, 0, 0, i), 3);
+		assert_int_equal(pick(sampler, others, &xtc, NULL, 0, 0, i), 4);
+	}
+	sampler_destroy(sampler);
+}
+
 /* ---- many tokens ---- */
 
 enum { MANY = 5000 };
@@ -260,6 +293,7 @@ int main(void)
 	    cmocka_unit_test(draws_follow_the_distribution),
 	    cmocka_unit_test(temperature_sharpens),
 	    cmocka_unit_test(filters_keep_what_they_should),
+	    cmocka_unit_test(what_is_left_without_the_likeliest_is_drawn),
 	    cmocka_unit_test(many_tokens_are_put_in_order),
 	    cmocka_unit_test(a_tiny_penalty_favours_what_was_seen),
 	    cmocka_unit_test(greedy_takes_the_first_of_equals),
