@@ -128,6 +128,7 @@ struct sampler; /* scratch for one vocabulary; used by one thread */
 
 struct sampler *sampler_create(int64_t vocab_size); /* NULL when memory is short */
 void sampler_destroy(struct sampler *sampler);      /* NULL is harmless */
+int64_t sampler_vocab_size(const struct sampler *sampler);
 
 /* logits [vocab] are overwritten. Returns the token, or -1 when no logit is finite. *logprobs is filled in when the
  * sampling asks for it and there is a token; else it may be NULL. */

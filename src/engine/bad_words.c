@@ -1,5 +1,6 @@
 #include "engine/bad_words.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,9 @@
 
 /* Tokens that may stand at one place, in the order in which they were drawn; the last of so many begins no word. */
 enum { MAX_CHOICES = 8 };
+
+/* A draw looks at all tokens: after so many that were refused for one place the others are judged at once. */
+enum { MAX_REFUSED = 32 };
 
 /* For longer ones, which no published tokenizer has, memory is asked for when they come. */
 enum { MAX_TOKEN_BYTES = 1024 };
@@ -192,6 +196,22 @@ static bool fail(const struct held *place, int n_refused, struct error *error)
 	                 : error_set(error, ERROR_MODEL_FAULT, "the model gave no finite logits");
 }
 
+/* Makes impossible what would complete a word, and what begins one where there is anything else. */
+static void refuse_all(struct bad_words *words, float *logits, int64_t vocab_size)
+{
+	bool any_safe = false;
+	size_t start;
+	for (int64_t id = 0; id < vocab_size; id++) {
+		enum verdict verdict = isfinite(logits[id]) ? judge(words, (int32_t)id, &start) : VERDICT_COMPLETES;
+		any_safe |= verdict == VERDICT_SAFE;
+		if (verdict == VERDICT_COMPLETES_OWN || verdict == VERDICT_COMPLETES)
+			logits[id] = -INFINITY;
+	}
+	for (int64_t id = 0; any_safe && id < vocab_size; id++)
+		if (isfinite(logits[id]) && judge(words, (int32_t)id, &start) != VERDICT_SAFE)
+			logits[id] = -INFINITY;
+}
+
 /* Fills the place behind the held tokens with what may stand there. *returned: the first token drawn completed a word, and the
  * text went back instead. */
 static bool draw_choices(struct bad_words *words, struct sampler *sampler, float *logits,
@@ -212,8 +232,10 @@ static bool draw_choices(struct bad_words *words, struct sampler *sampler, float
 		}
 		if (verdict == VERDICT_SAFE || (verdict == VERDICT_BEGINS && held->n_choices < MAX_CHOICES - 1))
 			add_choice(words, held, token, *place->mirostat, &logprobs);
-		if (verdict == VERDICT_SAFE)
+		if (verdict == VERDICT_SAFE || n_refused == MAX_REFUSED)
 			return true;
+		if (n_refused + 1 == MAX_REFUSED)
+			refuse_all(words, logits, sampler_vocab_size(sampler));
 		*place->mirostat = before;
 		place->attempt = (uint32_t)n_refused + 1;
 		token = sampler_again(sampler, logits, sampling, place, token, &logprobs);

@@ -43,6 +43,11 @@ void sampler_destroy(struct sampler *sampler)
 	free(sampler);
 }
 
+int64_t sampler_vocab_size(const struct sampler *sampler)
+{
+	return sampler->vocab_size;
+}
+
 double sampler_uniform(uint64_t seed, uint32_t choice, uint64_t position)
 {
 	uint64_t bits = hash_mix(hash_mix(hash_mix(seed) ^ choice) ^ position);

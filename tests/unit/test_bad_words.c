@@ -242,6 +242,39 @@ static void where_everything_is_bad_that_is_said(void **state)
 	bad_words_destroy(held);
 }
 
+/* However many tokens would have to be refused: they are not drawn one by one. */
+static void few_tokens_are_drawn_where_most_are_bad(void **state)
+{
+	(void)state;
+	struct error error = {0};
+	struct sampling sampling = sampling_neutral;
+	struct bad_word most[94];
+	char pairs[94][2];
+	double mirostat = 0;
+	for (int i = 0; i < 94; i++) /* all printable letters but the last are a word, or begin one */
+		memcpy(pairs[i], (char[2]){(char)(' ' + i), 1}, 2);
+	for (int begin = 0; begin < 2; begin++) {
+		sampling.bad_words = most;
+		sampling.n_bad_words = 94;
+		for (int i = 0; i < 94; i++)
+			most[i] = (struct bad_word){.text = pairs[i], .n_bytes = (size_t)begin + 1};
+		struct bad_words *held = bad_words_create(&sampling, vocabulary, 10, &error);
+		for (int64_t id = 0; id < vocab_size; id++) {
+			struct bytes text = {0};
+			tokenizer_token_bytes(tokenizer, (int32_t)id, &text);
+			bool tilde = text.n_bytes == 1 && text.data[0] == '~';
+			bool printable = !tokenizer_is_special(tokenizer, (int32_t)id) && text.n_bytes && text.data[0] >= ' ' &&
+			                 text.data[0] <= '~';
+			logits[id] = tilde ? -100 : printable ? 0 : -INFINITY;
+			bytes_free(&text);
+		}
+		struct sampler_place place = {.mirostat = &mirostat};
+		assert_int_equal(bad_words_draw(held, sampler, logits, &sampling, &place, &error), 1);
+		assert_in_range(place.attempt, 1, 32);
+		bad_words_destroy(held);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +282,7 @@ int main(void)
 	    cmocka_unit_test(what_does_not_come_changes_nothing),
 	    cmocka_unit_test(another_token_is_drawn_among_all_others),
 	    cmocka_unit_test(where_everything_is_bad_that_is_said),
+	    cmocka_unit_test(few_tokens_are_drawn_where_most_are_bad),
 	};
 	return cmocka_run_group_tests(tests, open_model, close_model);
 }
