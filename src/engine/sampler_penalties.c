@@ -149,10 +149,32 @@ void apply_dry(struct sampler *sampler, float *logits, const struct sampling *sa
 	}
 }
 
+static bool is_end(const struct sampling *sampling, const struct sampler_place *place, int32_t token)
+{
+	for (int i = 0; i < place->n_ends; i++)
+		if (place->ends[i] == token)
+			return true;
+	for (int i = 0; i < sampling->n_stop_tokens; i++)
+		if (sampling->stop_tokens[i] == token)
+			return true;
+	return false;
+}
+
+/* A mask may leave nothing but them. */
+static bool may_go_on(const struct sampler *sampler, const float *logits, const struct sampling *sampling,
+                      const struct sampler_place *place)
+{
+	for (int64_t i = 0; i < sampler->vocab_size; i++)
+		if (isfinite(logits[i]) && !is_end(sampling, place, (int32_t)i))
+			return true;
+	return false;
+}
+
 void forbid_early_end(const struct sampler *sampler, float *logits, const struct sampling *sampling,
                       const struct sampler_place *place)
 {
-	if ((int64_t)(place->n_tokens - place->n_prompt) >= sampling->min_tokens)
+	if ((int64_t)(place->n_tokens - place->n_prompt) >= sampling->min_tokens ||
+	    !may_go_on(sampler, logits, sampling, place))
 		return;
 	for (int i = 0; i < place->n_ends; i++)
 		if (is_token(sampler, place->ends[i]))

@@ -28,7 +28,7 @@ void apply_penalties(struct sampler *sampler, float *logits, const struct sampli
  * of llama.cpp's llama_sampler_dry). */
 void apply_dry(struct sampler *sampler, float *logits, const struct sampling *sampling,
                const struct sampler_place *place);
-/* Tokens that would end the output are impossible while it is shorter than min_tokens. */
+/* Tokens that would end the output are impossible while it is shorter than min_tokens and another may come. */
 void forbid_early_end(const struct sampler *sampler, float *logits, const struct sampling *sampling,
                       const struct sampler_place *place);
 

@@ -255,7 +255,8 @@ static bool take_held(struct engine *engine, float *logits, struct sequence *seq
 	              outcome);
 }
 
-/* What a constraint remembers grows with the text: the one thing that is allocated here. */
+/* What a constraint remembers grows with the text: the one thing that is allocated here. SEQUENCE_OVER where there is time for
+ * nothing but the end. */
 static int32_t pick_constrained(struct engine *engine, struct sequence *sequence, float *logits,
                                 const struct sampler_place *place, struct token_logprobs *logprobs)
 {
@@ -271,7 +272,8 @@ static int32_t pick_constrained(struct engine *engine, struct sequence *sequence
 	    sequence->constraint.error.code == ERROR_NONE) {
 		memcpy(logits, engine->kept_logits, n_bytes);
 		sequence->mirostat = mirostat;
-		token = sampler_pick(engine->sampler, logits, sampling, place, logprobs);
+		token = sequence->constraint.only_end ? SEQUENCE_OVER
+		                                      : sampler_pick(engine->sampler, logits, sampling, place, logprobs);
 	}
 	if (sequence->constraint.error.code == ERROR_NONE)
 		constraint_follow(sequence, &engine->config, token);
@@ -306,8 +308,9 @@ static bool take_token(struct engine *engine, const struct forward_span *span, s
 	struct token_logprobs logprobs;
 	int32_t token = constraint->grammar ? pick_constrained(engine, sequence, logits, &place, &logprobs)
 	                                    : sampler_pick(engine->sampler, logits, &request->sampling, &place, &logprobs);
-	return sequence_take(sequence, token, request->sampling.logprobs ? &logprobs : NULL, &engine->config, clock_ns(),
-	                     outcome);
+	bool drawn = token != SEQUENCE_OVER;
+	return sequence_take(sequence, token, drawn && request->sampling.logprobs ? &logprobs : NULL, &engine->config,
+	                     clock_ns(), outcome);
 }
 
 /* Tokens that must come, up to as many as one step computes as rows of one sequence; true when it has ended with one. */

@@ -229,6 +229,17 @@ static void an_answer_ends_where_nothing_else_may_come(void **state)
 	run(engine, &job, &(struct source){GRAMMAR_CHOICE, "[\"a\"]"});
 	assert_int_equal(job.stop_reason, STOP_EOS);
 	assert_int_equal(job.n_tokens, 1);
+	for (int i = 0; i < 8; i++) { /* what is drawn would go on, and there is no time for that */
+		make_job(&job, i);
+		job.request.ignore_eos = true;
+		job.request.whole = true;
+		job.request.max_tokens = 4;
+		run(engine, &job, &(struct source){GRAMMAR_REGEX, "x([a-z0-9]{300})?"});
+		if (job.error.code != ERROR_NONE)
+			fail_msg("%s", job.error.message);
+		assert_int_equal(job.stop_reason, STOP_EOS);
+		assert_true(job.n_text == 1 && job.text[0] == 'x');
+	}
 	engine_destroy(engine);
 }
 

@@ -148,6 +148,26 @@ static void what_is_left_without_the_likeliest_is_drawn(void **state)
 	sampler_destroy(sampler);
 }
 
+static void an_early_end_comes_where_nothing_else_may(void **state)
+{
+	(void)state;
+	static const int32_t ends[] = {3}, stops[] = {5, -1, VOCAB};
+	struct sampler *sampler = sampler_create(VOCAB);
+	struct sampling sampling = plain;
+	sampling.min_tokens = 4;
+	sampling.stop_tokens = stops;
+	sampling.n_stop_tokens = 3;
+	for (uint32_t mask = 1; mask < 1U << VOCAB; mask++) {
+		float logits[VOCAB] = {0};
+		struct sampler_place place = {
+		    .ends = ends, .n_ends = 1, .position = mask, .mask = &mask, .n_mask = 1, .n_prompt = 0};
+		int32_t token = sampler_pick(sampler, logits, &sampling, &place, NULL);
+		assert_true(token >= 0 && mask >> token & 1);
+		assert_int_equal(token == 3 || token == 5, (mask & ~(1U << 3 | 1U << 5)) == 0);
+	}
+	sampler_destroy(sampler);
+}
+
 /* ---- many tokens ---- */
 
 enum { MANY = 5000 };
@@ -294,6 +314,7 @@ int main(void)
 	    cmocka_unit_test(temperature_sharpens),
 	    cmocka_unit_test(filters_keep_what_they_should),
 	    cmocka_unit_test(what_is_left_without_the_likeliest_is_drawn),
+	    cmocka_unit_test(an_early_end_comes_where_nothing_else_may),
 	    cmocka_unit_test(many_tokens_are_put_in_order),
 	    cmocka_unit_test(a_tiny_penalty_favours_what_was_seen),
 	    cmocka_unit_test(greedy_takes_the_first_of_equals),
