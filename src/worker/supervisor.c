@@ -214,8 +214,15 @@ static void take_told(struct supervisor *supervisor)
 
 static void wait_for_worker(struct supervisor *supervisor)
 {
-	int status;
-	if (supervisor->worker <= 0 || waitpid(supervisor->worker, &status, WNOHANG) != supervisor->worker)
+	int status, of_worker = 0;
+	bool ended = false;
+	/* As the first process of a container it has orphans, too: what a worker that crashed had started. */
+	for (pid_t child; (child = waitpid(-1, &status, WNOHANG)) > 0;)
+		if (child == supervisor->worker) {
+			of_worker = status;
+			ended = true;
+		}
+	if (!ended)
 		return;
 	if (supervisor->channel_fd >= 0) {
 		take_told(supervisor);
@@ -224,9 +231,9 @@ static void wait_for_worker(struct supervisor *supervisor)
 		supervisor->channel_fd = -1;
 	}
 	supervisor->listening = false;
-	if (WIFEXITED(status))
-		end(supervisor, WEXITSTATUS(status));
-	take_crash(supervisor, WTERMSIG(status));
+	if (WIFEXITED(of_worker))
+		end(supervisor, WEXITSTATUS(of_worker));
+	take_crash(supervisor, WTERMSIG(of_worker));
 }
 
 static void take_signals(struct supervisor *supervisor)

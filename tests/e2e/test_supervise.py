@@ -296,6 +296,27 @@ def test_killing_the_supervisor_ends_the_worker(worker):
     wait_until(lambda: not is_running(pid))
 
 
+def test_what_a_crashed_worker_started_is_waited_for(slow_model, orchestrator, tmp_path):
+    """As the first process of a container the supervisor gets the children of those that ended, and none stays a zombie."""
+    become_reaper = "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1); os.execvp(sys.argv[1], sys.argv[1:])"
+    command = program() + ["--model", str(slow_model), "--port", "0", "--supervise", "--heartbeat-url", orchestrator.url]
+    with open(tmp_path / "log", "w") as log:
+        supervisor = subprocess.Popen([sys.executable, "-c", become_reaper] + command, stdout=subprocess.PIPE, stderr=log,
+                                      env=clean_environment())
+    try:
+        port = json.loads(supervisor.stdout.readline())["port"]
+        crashed = serving_pid(port)
+        children = pathlib.Path("/proc/%d/task/%d/children" % (crashed, crashed)).read_text().split()
+        assert len(children) == 1
+        os.kill(crashed, signal.SIGKILL)
+        wait_until(lambda: not pathlib.Path("/proc/" + children[0]).exists())
+        wait_until(lambda: healthy_pid(port) not in (None, crashed))
+    finally:
+        supervisor.terminate()
+        supervisor.stdout.close()
+        supervisor.wait()
+
+
 def test_a_unix_socket_is_removed_at_the_end(worker, tmp_path):
     path = tmp_path / "socket"
     one = worker("--supervise", "--host", "unix:%s" % path)
