@@ -188,7 +188,6 @@ void sandbox_narrow_files(struct sandbox *sandbox, const char *const *paths, siz
 	X(eventfd2)                                                                                                        \
 	X(exit)                                                                                                            \
 	X(exit_group)                                                                                                      \
-	X(fcntl)                                                                                                           \
 	X(fstat)                                                                                                           \
 	X(futex)                                                                                                           \
 	X(getpid)                                                                                                          \
@@ -215,7 +214,6 @@ void sandbox_narrow_files(struct sandbox *sandbox, const char *const *paths, siz
 	X(set_robust_list)                                                                                                 \
 	X(setsockopt)                                                                                                      \
 	X(shutdown)                                                                                                        \
-	X(tgkill)                                                                                                          \
 	X(unlinkat)                                                                                                        \
 	X(write)                                                                                                           \
 	X(writev)
@@ -224,7 +222,7 @@ void sandbox_narrow_files(struct sandbox *sandbox, const char *const *paths, siz
 #else
 #define OWN_CALLS(X) X(setitimer)
 #endif
-#define CHECKED_CALLS(X) X(clone) X(mmap) X(mprotect) X(openat) X(prctl) X(sendto)
+#define CHECKED_CALLS(X) X(clone) X(fcntl) X(mmap) X(mprotect) X(openat) X(prctl) X(sendto) X(tgkill)
 
 #define NAME(call)   #call,
 #define NUMBER(call) SYS_##call,
@@ -286,6 +284,16 @@ static void check_value(struct program *program, int call, int which, unsigned v
 	answer(program, SECCOMP_RET_ALLOW);
 }
 
+/* The call is allowed where the argument is that or less. */
+static void check_most(struct program *program, int call, int which, unsigned most)
+{
+	emit(program, BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 4);
+	load(program, argument(which));
+	emit(program, BPF_JMP | BPF_JGT | BPF_K, most, 0, 1);
+	answer(program, REFUSED);
+	answer(program, SECCOMP_RET_ALLOW);
+}
+
 /* A socket's packets go to whom it is connected: no address, in neither half of the pointer. */
 static void check_no_address(struct program *program)
 {
@@ -322,11 +330,13 @@ static void write_program(struct program *program, bool appends)
 		answer(program, SECCOMP_RET_ALLOW);
 	}
 	check_bits(program, SYS_clone, 0, 0x00010000, true); /* CLONE_THREAD */
+	check_most(program, SYS_fcntl, 1, F_SETFL);          /* those above lock, or have signals sent to others */
 	check_bits(program, SYS_mmap, 2, PROT_EXEC, false);
 	check_bits(program, SYS_mprotect, 2, PROT_EXEC, false);
 	check_open(program, appends);
 	check_value(program, SYS_prctl, 0, PR_SET_NAME);
 	check_no_address(program);
+	check_value(program, SYS_tgkill, 0, (unsigned)getpid()); /* nobody else is signalled */
 	/* Its arguments lie in memory, where they can change after a look; libraries then do with clone. */
 	emit(program, BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1);
 	answer(program, SECCOMP_RET_ERRNO | ENOSYS);

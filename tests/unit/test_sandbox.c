@@ -143,6 +143,10 @@ static int try_calls(int listener)
 	if (!is_refused(open("/dev/null", O_WRONLY)) || !is_refused(open("tests/new", O_RDONLY | O_CREAT, 0600)) ||
 	    !is_refused(chdir("/")) || !is_refused(rename("a", "b")))
 		return 8;
+	if (!is_refused(syscall(SYS_tgkill, getppid(), getppid(), 0)) ||
+	    !is_refused(fcntl(listener, F_SETOWN, getppid())) || syscall(SYS_tgkill, getpid(), gettid(), 0) != 0 ||
+	    fcntl(listener, F_GETFL) < 0)
+		return 10;
 	if (pthread_create(&thread, NULL, do_nothing, NULL) != 0 || pthread_join(thread, NULL) != 0)
 		return 9;
 	return ALL_WELL;
