@@ -69,7 +69,7 @@ static _Noreturn void become_helper(int fd, const char *const *urls, unsigned n_
 		dup2(nothing, standard);
 	if (fd != OWN_FD && dup2(fd, OWN_FD) < 0)
 		_exit(1);
-	close_range(OWN_FD + 1, ~0u, 0);
+	closefrom(OWN_FD + 1); /* where the kernel has no call for that, too */
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	prctl(PR_SET_NAME, "tallow-post", 0, 0, 0);
 	post_helper_run(OWN_FD, urls, n_urls);
