@@ -1,10 +1,12 @@
 #include "worker/post_helper.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,7 +47,10 @@ static size_t drop_body(char *data, size_t size, size_t n_items, void *context)
 
 static bool is_loopback(const char *host)
 {
-	return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0;
+	struct in_addr address;
+	bool numeric = inet_pton(AF_INET, host, &address) == 1;
+	return strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+	       (numeric && ntohl(address.s_addr) >> 24 == 127);
 }
 
 static void set_up(const struct helper *helper, CURL *easy, const struct post_message *message, const char *body)

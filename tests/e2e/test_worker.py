@@ -123,6 +123,13 @@ def test_callback_refused_for_a_while(worker, orchestrator):
     assert started.alive() and orchestrator.posts.empty()
 
 
+def test_a_proxy_is_asked_for_all_but_this_machine(worker, orchestrator):
+    """The orchestrator plays the proxy, too, which is sent the whole URL. A name that begins like an address is none."""
+    worker("--callback-url", orchestrator.url + "/ready", "--heartbeat-url", "http://127.example.invalid/beat",
+           env={"http_proxy": orchestrator.url, "no_proxy": "", "NO_PROXY": ""})
+    assert {orchestrator.next_post()["path"] for _ in range(2)} == {"/ready", "http://127.example.invalid/beat"}
+
+
 def test_callback_while_nobody_listens_yet(worker):
     port = free_port()
     started = worker("--callback-url", "http://127.0.0.1:%d/ready" % port)
