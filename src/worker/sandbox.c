@@ -73,6 +73,15 @@ static bool allow_path(int rules, const char *path)
 	return ok && folder;
 }
 
+/* Not every file system says it with the name. */
+static unsigned char type_of(const struct dirent *entry, const char *path)
+{
+	struct stat info;
+	if (entry->d_type != DT_UNKNOWN || lstat(path, &info) != 0)
+		return entry->d_type;
+	return IFTODT(info.st_mode);
+}
+
 /* A cache of models holds links to files elsewhere. */
 static void allow_links(int rules, const char *folder, int depth, int *n_left)
 {
@@ -83,9 +92,10 @@ static void allow_links(int rules, const char *folder, int depth, int *n_left)
 		if (entry->d_name[0] == '.' || snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path)
 			continue;
 		(*n_left)--;
-		if (entry->d_type == DT_LNK)
+		unsigned char type = type_of(entry, path);
+		if (type == DT_LNK)
 			(void)allow_path(rules, path);
-		else if (entry->d_type == DT_DIR && depth < MOST_DEPTH)
+		else if (type == DT_DIR && depth < MOST_DEPTH)
 			allow_links(rules, path, depth + 1, n_left);
 	}
 	if (entries)
