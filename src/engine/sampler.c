@@ -87,7 +87,7 @@ static double temperature_for(const struct candidate *candidates, int64_t n, flo
 	if (sampling->dynamic_range <= 0 || n < 2)
 		return sampling->temperature;
 	for (int64_t i = 0; i < n; i++) {
-		double below = (double)(candidates[i].logit - most), weight = exp(below);
+		double below = (double)candidates[i].logit - (double)most, weight = exp(below); /* finite: weight may be 0 */
 		total += weight;
 		weighted += weight * below;
 	}

@@ -166,7 +166,7 @@ int64_t keep_typical(struct candidate *candidates, int64_t n, double typical_p)
 		most = candidates[i].logit > most ? candidates[i].logit : most;
 	for (int64_t i = 0; i < n; i++) {
 		total += candidates[i].weight;
-		weighted += candidates[i].weight * (double)(candidates[i].logit - most);
+		weighted += candidates[i].weight * ((double)candidates[i].logit - (double)most); /* finite: weight may be 0 */
 	}
 	/* The surprisal is log(total) - (logit - most) / temperature, the entropy the mean of that. */
 	double centre = (double)most + weighted / total;

@@ -148,6 +148,21 @@ static void what_is_left_without_the_likeliest_is_drawn(void **state)
 	sampler_destroy(sampler);
 }
 
+/* Logits as far apart as floats can be. */
+static void whatever_is_finite_can_be_drawn(void **state)
+{
+	(void)state;
+	struct sampler *sampler = sampler_create(VOCAB);
+	for (int i = 0; i < 4; i++) {
+		struct sampling sampling = plain;
+		float logits[VOCAB] = {-3.4e38F, 1, NAN, 3.4e38F, -INFINITY, -3.4e38F, 0, INFINITY};
+		sampling.typical_p = i % 2 ? 0.5 : 1;
+		sampling.dynamic_range = i / 2 ? 0.5 : 0;
+		assert_int_equal(pick(sampler, logits, &sampling, NULL, 0, 0, (uint64_t)i), 3);
+	}
+	sampler_destroy(sampler);
+}
+
 static void an_early_end_comes_where_nothing_else_may(void **state)
 {
 	(void)state;
@@ -314,6 +329,7 @@ int main(void)
 	    cmocka_unit_test(temperature_sharpens),
 	    cmocka_unit_test(filters_keep_what_they_should),
 	    cmocka_unit_test(what_is_left_without_the_likeliest_is_drawn),
+	    cmocka_unit_test(whatever_is_finite_can_be_drawn),
 	    cmocka_unit_test(an_early_end_comes_where_nothing_else_may),
 	    cmocka_unit_test(many_tokens_are_put_in_order),
 	    cmocka_unit_test(a_tiny_penalty_favours_what_was_seen),
