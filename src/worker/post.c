@@ -58,6 +58,14 @@ bool post_check_url(const char *url, const char *flag, struct error *error)
 	return true;
 }
 
+const char *post_url_shown(const char *url)
+{
+	const char *authority = strstr(url, "://");
+	size_t n_bytes = authority ? strcspn(authority + 3, "/?#") : 0;
+	const char *at = n_bytes ? memrchr(authority + 3, '@', n_bytes) : NULL;
+	return at ? at + 1 : url;
+}
+
 /* ---- the helper ---- */
 
 /* In the child: nothing of the worker's stays open, or it would outlive the worker. */

@@ -30,6 +30,8 @@ void poster_wait(struct poster *poster, struct pollfd *fds, unsigned n_fds, int 
 bool post_url_host(const char *url, char *host, size_t capacity);
 /* ERROR_USAGE when it is not http://... or https://... with a host; `flag` names it. */
 bool post_check_url(const char *url, const char *flag, struct error *error) MUST_USE;
+/* Of a URL what a message may show: not who asks, whose password may stand in it. */
+const char *post_url_shown(const char *url);
 /* Copies the body; NULL when memory is short, the URL none of those, or the body beyond any measure. */
 struct post *post_start(struct poster *poster, const char *url, const char *body, size_t n_bytes, int64_t timeout_ms);
 bool post_ended(const struct post *post);

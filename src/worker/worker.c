@@ -371,8 +371,8 @@ static bool step_callback(struct worker *worker, int64_t now_ns, struct error *e
 		return true;
 	return error_set(error, ERROR_CALLBACK,
 	                 "the callback %.200s was not accepted within %lld ms (%d attempts, last: %s)",
-	                 worker->callback.url, (long long)worker->options.callback_timeout_ms, worker->callback.attempts,
-	                 worker->callback.failure);
+	                 post_url_shown(worker->callback.url), (long long)worker->options.callback_timeout_ms,
+	                 worker->callback.attempts, worker->callback.failure);
 }
 
 /* What changes around the process without a word: the model's files, the CPU quota. */

@@ -146,9 +146,11 @@ def test_callback_while_nobody_listens_yet(worker):
 
 def test_callback_never_accepted(worker, orchestrator):
     orchestrator.default = 500
-    started = worker("--callback-url", orchestrator.url, "--callback-timeout", "3s")
+    url = orchestrator.url.replace("://", "://me:sesame@")
+    started = worker("--callback-url", url, "--callback-timeout", "3s")
     assert started.wait_end() == 6
     assert orchestrator.posts.qsize() >= 2
+    assert orchestrator.url.partition("://")[2] in started.reason() and "sesame" not in started.reason()
     assert "was not accepted within 3000 ms" in started.reason() and "status 500" in started.reason()
     assert started.events("exit")[0]["exit_code"] == 6 and started.events("exit")[0]["code"] == "CALLBACK_FAILED"
 
