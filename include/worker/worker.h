@@ -61,7 +61,8 @@ struct worker_options {
 	const char *const
 	    *readable; /* [n_readable] that may be read from worker_create on, with what is beneath; for that alone */
 	size_t n_readable;
-	const char *log_file; /* that is opened again on SIGUSR1; NULL: none */
+	const char *log_file;    /* that is opened again on SIGUSR1; NULL: none */
+	const char *socket_path; /* of the Unix socket that the server makes and removes; NULL: none */
 	bool no_sandbox;
 	bool binds_low_port; /* the port is below 1024 */
 	bool exit_with_parent;

@@ -232,6 +232,15 @@ static void list_readable(const struct options *options, struct readable *readab
 	tzset(); /* templates may ask for the time; its zone is a file */
 }
 
+/* Of the Unix socket that this process makes; NULL: none. */
+static const char *own_socket(const struct serving *serving)
+{
+	static const char scheme[] = "unix:";
+	const char *host = serving->options->host;
+	bool is_unix = strncmp(host, scheme, sizeof scheme - 1) == 0;
+	return is_unix && !serving->handed_down ? host + sizeof scheme - 1 : NULL;
+}
+
 static struct worker *create_worker(struct serving *serving, struct error *error)
 {
 	const struct options *options = serving->options;
@@ -251,6 +260,7 @@ static struct worker *create_worker(struct serving *serving, struct error *error
 	    .readable = readable.paths,
 	    .n_readable = readable.n,
 	    .log_file = options->log_file,
+	    .socket_path = own_socket(serving),
 	    .no_sandbox = options->no_sandbox,
 	    .binds_low_port = options->port > 0 && options->port < 1024,
 	    .exit_with_parent = options->exit_with_parent && !serving->memory,
@@ -348,14 +358,13 @@ static bool run(struct serving *serving, struct engine *engine, struct worker *w
 static bool supervise(struct serving *serving, struct error *error)
 {
 	const struct options *options = serving->options;
-	bool is_unix = strncmp(options->host, "unix:", 5) == 0 && !serving->handed_down;
 	if (!serving->handed_down)
 		serving->listen_fd = server_listen(options->host, (int)options->port, error);
 	serving->memory = serving->listen_fd >= 0 ? supervisor_memory(error) : NULL;
 	if (!serving->memory)
 		return false;
 	return supervisor_run(&(struct supervision){.listen_fd = serving->listen_fd,
-	                                            .unix_path = is_unix ? options->host + 5 : NULL,
+	                                            .unix_path = own_socket(serving),
 	                                            .memory = serving->memory,
 	                                            .exit_with_parent = options->exit_with_parent},
 	                      error);

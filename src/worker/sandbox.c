@@ -39,12 +39,13 @@ static void note(struct sandbox *sandbox, const char *what, int reason)
 	snprintf(sandbox->why_not + n, sizeof sandbox->why_not - n, "%s%s: %s", n ? "; " : "", what, strerror(reason));
 }
 
-void sandbox_init(struct sandbox *sandbox, bool wanted, const char *log_file)
+void sandbox_init(struct sandbox *sandbox, bool wanted, const char *log_file, const char *socket_path)
 {
 	const char *reason = wanted ? build_reason() : "--no-sandbox";
 	struct stat info;
 	bool reopens = log_file && stat(log_file, &info) == 0 && S_ISREG(info.st_mode);
-	*sandbox = (struct sandbox){.wanted = reason == NULL, .log_file = reopens ? log_file : NULL};
+	*sandbox =
+	    (struct sandbox){.wanted = reason == NULL, .log_file = reopens ? log_file : NULL, .socket_path = socket_path};
 	if (reason)
 		snprintf(sandbox->why_not, sizeof sandbox->why_not, "%s", reason);
 }
@@ -56,8 +57,12 @@ enum { MOST_LINKS = 2000, MOST_DEPTH = 2 };
 #define READING (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define HANDLED                                                                                                        \
 	(READING | LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |            \
-	 LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |                        \
-	 LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
+	 LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |                     \
+	 LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |                       \
+	 LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
+/* Linux 6.2; older headers do not know it. */
+#define TRUNCATING (1ULL << 14)
+enum { TRUNCATING_ABI = 3 };
 
 static bool allow_path(int rules, const char *path)
 {
@@ -102,28 +107,27 @@ static void allow_links(int rules, const char *folder, int depth, int *n_left)
 		closedir(entries);
 }
 
-/* It may be moved away, and be made anew. */
-static void allow_log(int rules, const char *log_file)
+/* In the folder of a file that is there or will be. */
+static void allow_beside(int rules, const char *path, uint64_t what)
 {
 	char folder[PATH_MAX];
-	snprintf(folder, sizeof folder, "%s", log_file);
+	snprintf(folder, sizeof folder, "%s", path);
 	char *slash = strrchr(folder, '/');
 	if (slash)
 		slash[slash == folder] = 0;
 	int fd = open(slash ? folder : ".", O_PATH | O_CLOEXEC);
-	struct landlock_path_beneath_attr rule = {
-	    .allowed_access = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG, .parent_fd = fd};
+	struct landlock_path_beneath_attr rule = {.allowed_access = what, .parent_fd = fd};
 	if (fd < 0)
 		return;
 	(void)syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 	close(fd);
 }
 
-static bool restrict_files(const char *log_file, const char *const *paths, size_t n_paths)
+static bool restrict_files(const struct sandbox *sandbox, int abi, const char *const *paths, size_t n_paths)
 {
 	/* Facts of the system that are read while serving, too: CPUs, quota, memory. */
 	static const char *const facts[] = {"/proc", "/sys", "/dev/null", "/dev/urandom"};
-	struct landlock_ruleset_attr attributes = {.handled_access_fs = HANDLED};
+	struct landlock_ruleset_attr attributes = {.handled_access_fs = HANDLED | (abi >= TRUNCATING_ABI ? TRUNCATING : 0)};
 	int rules = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0);
 	int n_left = MOST_LINKS;
 	if (rules < 0)
@@ -133,8 +137,11 @@ static bool restrict_files(const char *log_file, const char *const *paths, size_
 	for (size_t i = 0; i < n_paths; i++)
 		if (allow_path(rules, paths[i]))
 			allow_links(rules, paths[i], 0, &n_left);
-	if (log_file)
-		allow_log(rules, log_file);
+	/* A log may be moved away, and be made anew; a socket is made, and removed at the end. */
+	if (sandbox->log_file)
+		allow_beside(rules, sandbox->log_file, LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG);
+	if (sandbox->socket_path)
+		allow_beside(rules, sandbox->socket_path, LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REMOVE_FILE);
 	bool ok = syscall(SYS_landlock_restrict_self, rules, 0) == 0;
 	int reason = errno;
 	close(rules);
@@ -170,7 +177,7 @@ void sandbox_narrow_files(struct sandbox *sandbox, const char *const *paths, siz
 		return;
 	}
 	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	if (abi > 0 && restrict_files(sandbox->log_file, paths, n_paths))
+	if (abi > 0 && restrict_files(sandbox, abi, paths, n_paths))
 		sandbox->landlock_abi = abi;
 	else
 		note(sandbox, "landlock", errno);

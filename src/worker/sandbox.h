@@ -8,8 +8,8 @@
  * Never an error: what this kernel, emulator or build does not have is noted, and told by /info and one line of the log.
  *
  * Files: reading beneath the given paths and the system's own facts alone, writing and making none, but that a log file may be
- * opened again: where Landlock keeps that to its folder files of it may be appended to (LOG_OPEN_FLAGS). (Removing a file is left
- * alone: a Unix socket's is removed at the end.) Calls: those of sandbox_calls, the rest fails with EPERM. No new socket, no
+ * opened again: where Landlock keeps that to its folder files of it may be appended to (LOG_OPEN_FLAGS). None is cut, or removed but
+ * in the folder of a Unix socket, whose file goes at the end. Calls: those of sandbox_calls, the rest fails with EPERM. No new socket, no
  * connection, no program, no process, no memory that is executable; files are opened to read. What is not given up: answering
  * connections, reading those paths, threads. */
 #ifndef TALLOW_WORKER_SANDBOX_H
@@ -24,12 +24,13 @@ struct sandbox {
 	bool wanted;
 	int landlock_abi;     /* 0: no Landlock */
 	const char *log_file; /* NULL: none that can be opened again */
+	const char *socket_path;
 	bool no_new_privileges, seccomp, not_dumpable, no_capabilities;
 	char why_not[160]; /* what is missing, and why; "" when all is there */
 };
 
-/* wanted: false for --no-sandbox. log_file: NULL where there is none. */
-void sandbox_init(struct sandbox *sandbox, bool wanted, const char *log_file);
+/* wanted: false for --no-sandbox. log_file, and socket_path of a Unix socket that the worker makes: NULL where there is none. */
+void sandbox_init(struct sandbox *sandbox, bool wanted, const char *log_file, const char *socket_path);
 /* Paths that are not there are passed over; of a folder the links in it count as what they lead to. Gives up capabilities, too,
  * but for reading any file, and for binding a port below 1024 where binds_low_port. */
 void sandbox_narrow_files(struct sandbox *sandbox, const char *const *paths, size_t n_paths, bool binds_low_port);

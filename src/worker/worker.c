@@ -144,7 +144,7 @@ struct worker *worker_create(const struct worker_options *options, struct error 
 	worker->signal_fd = worker->shutdown_fd = worker->parent.fd = -1;
 	if (open_descriptors(worker, error) && open_poster(worker, error)) {
 		systemd_open();
-		sandbox_init(&worker->sandbox, !options->no_sandbox, options->log_file);
+		sandbox_init(&worker->sandbox, !options->no_sandbox, options->log_file, options->socket_path);
 		sandbox_narrow_files(&worker->sandbox, options->readable, options->n_readable, options->binds_low_port);
 		return worker;
 	}

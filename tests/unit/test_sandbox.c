@@ -177,6 +177,8 @@ static int try_log(const struct sandbox *sandbox, const char *log_file)
 	return open("tests/new", LOG_OPEN_FLAGS, 0640) < 0 && errno == EACCES ? ALL_WELL : 43;
 }
 
+static char kept_file[] = "/tmp/tallow-sandbox-file-XXXXXX";
+
 struct other_thread {
 	pthread_mutex_t gate;
 	bool refused;
@@ -192,15 +194,34 @@ static void *try_socket(void *context)
 	return NULL;
 }
 
-static int in_the_sandbox(const char *log_file)
+/* While the model is loaded, all calls are there still: what is kept is what Landlock keeps. */
+static int try_removal(const struct sandbox *sandbox, const char *socket_path)
+{
+	enum { CUTTING_ABI = 3 };
+	if (sandbox->landlock_abi > 0 && (unlink(kept_file) == 0 || errno != EACCES))
+		return 50;
+	if (sandbox->landlock_abi >= CUTTING_ABI && (truncate(kept_file, 0) == 0 || errno != EACCES))
+		return 51;
+	if (!socket_path)
+		return ALL_WELL;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	return bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && unlink(socket_path) == 0 ? ALL_WELL : 52;
+}
+
+static int in_the_sandbox(const char *log_file, const char *socket_path)
 {
 	static struct sandbox sandbox;
 	static struct other_thread other = {.gate = PTHREAD_MUTEX_INITIALIZER};
 	const char *paths[] = {"models", "not/there"};
 	pthread_t thread;
 	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
-	sandbox_init(&sandbox, true, log_file);
+	sandbox_init(&sandbox, true, log_file, socket_path);
 	sandbox_narrow_files(&sandbox, paths, 2, false);
+	int removal = try_removal(&sandbox, socket_path);
+	if (removal)
+		return removal;
 	pthread_mutex_lock(&other.gate);
 	if (pthread_create(&thread, NULL, try_socket, &other) != 0)
 		return 30;
@@ -218,13 +239,18 @@ static int in_the_sandbox(const char *log_file)
 	return result || !log_file ? result : try_log(&sandbox, log_file);
 }
 
-static void try_in_a_child(const char *log_file)
+static void try_in_a_child(const char *log_file, const char *socket_path)
 {
+	int kept = mkstemp(kept_file);
+	assert_true(kept >= 0);
+	close(kept);
 	pid_t child = fork();
 	if (child == 0)
-		_exit(in_the_sandbox(log_file));
+		_exit(in_the_sandbox(log_file, socket_path));
 	int status;
 	assert_int_equal(waitpid(child, &status, 0), child);
+	unlink(kept_file);
+	memcpy(kept_file + sizeof kept_file - 7, "XXXXXX", 6);
 	assert_true(WIFEXITED(status));
 	if (WEXITSTATUS(status) == SKIPPED)
 		skip();
@@ -234,7 +260,7 @@ static void try_in_a_child(const char *log_file)
 static void the_rest_is_refused(void **state)
 {
 	(void)state;
-	try_in_a_child(NULL);
+	try_in_a_child(NULL, NULL);
 }
 
 static void a_log_file_is_opened_again(void **state)
@@ -244,9 +270,19 @@ static void a_log_file_is_opened_again(void **state)
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof path, "%s/log", folder);
 	close(open(path, LOG_OPEN_FLAGS, 0640));
-	try_in_a_child(path);
+	try_in_a_child(path, NULL);
 	unlink(path);
 	rmdir(folder);
+}
+
+static void a_socket_is_made_and_removed(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/tallow-sandbox-XXXXXX", path[64];
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof path, "%s/socket", folder);
+	try_in_a_child(NULL, path);
+	assert_int_equal(rmdir(folder), 0);
 }
 
 static void what_is_not_there_is_told(void **state)
@@ -254,7 +290,7 @@ static void what_is_not_there_is_told(void **state)
 	(void)state;
 	struct sandbox sandbox;
 	struct bytes out = {0};
-	sandbox_init(&sandbox, false, NULL);
+	sandbox_init(&sandbox, false, NULL, NULL);
 	sandbox_narrow_files(&sandbox, NULL, 0, false);
 	sandbox_close(&sandbox);
 	sandbox_describe(&sandbox, &out);
@@ -267,9 +303,8 @@ static void what_is_not_there_is_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(each_call_has_a_reason),
-	    cmocka_unit_test(the_rest_is_refused),
-	    cmocka_unit_test(a_log_file_is_opened_again),
+	    cmocka_unit_test(each_call_has_a_reason),     cmocka_unit_test(the_rest_is_refused),
+	    cmocka_unit_test(a_log_file_is_opened_again), cmocka_unit_test(a_socket_is_made_and_removed),
 	    cmocka_unit_test(what_is_not_there_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
