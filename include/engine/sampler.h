@@ -58,9 +58,8 @@ struct sampling {
 	double presence_penalty;   /* -2..2; over the output: once for a token that is there ... */
 	double frequency_penalty;  /* -2..2; ... and for each time it is */
 	int64_t repeat_last_n;     /* these three look at so many of the last tokens; 0 = all */
-	int64_t
-	    min_tokens; /* what would end the output is impossible before it has so many, unless nothing else may come */
-	int n_biases;   /* 0..SAMPLING_MAX_BIASES */
+	int64_t min_tokens;        /* nothing ends the output before it has so many, unless nothing else may come */
+	int n_biases;              /* 0..SAMPLING_MAX_BIASES */
 	const struct logit_bias *biases;
 	int n_stop_tokens;          /* 0..SAMPLING_MAX_STOP_TOKENS */
 	const int32_t *stop_tokens; /* these end the output as EOS does */

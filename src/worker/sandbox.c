@@ -281,32 +281,14 @@ static size_t argument(int i)
 
 #define REFUSED (SECCOMP_RET_ERRNO | EPERM)
 
-/* The call is allowed where some of the bits are set, or where none is; else it is refused. */
-static void check_bits(struct program *program, int call, int which, unsigned bits, bool set)
+/* The call is allowed where the comparison (BPF_JEQ, BPF_JGT: above, BPF_JSET: some bits of) of the argument with the value
+ * holds, or where it does not; else it is refused. */
+static void check_argument(struct program *program, int call, int which, unsigned comparison, unsigned value,
+                           bool holds)
 {
 	emit(program, BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 4);
 	load(program, argument(which));
-	emit(program, BPF_JMP | BPF_JSET | BPF_K, bits, set ? 1 : 0, set ? 0 : 1);
-	answer(program, REFUSED);
-	answer(program, SECCOMP_RET_ALLOW);
-}
-
-/* The call is allowed where the argument is that. */
-static void check_value(struct program *program, int call, int which, unsigned value)
-{
-	emit(program, BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 4);
-	load(program, argument(which));
-	emit(program, BPF_JMP | BPF_JEQ | BPF_K, value, 1, 0);
-	answer(program, REFUSED);
-	answer(program, SECCOMP_RET_ALLOW);
-}
-
-/* The call is allowed where the argument is that or less. */
-static void check_most(struct program *program, int call, int which, unsigned most)
-{
-	emit(program, BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 4);
-	load(program, argument(which));
-	emit(program, BPF_JMP | BPF_JGT | BPF_K, most, 0, 1);
+	emit(program, (unsigned short)(BPF_JMP | comparison | BPF_K), value, holds ? 1 : 0, holds ? 0 : 1);
 	answer(program, REFUSED);
 	answer(program, SECCOMP_RET_ALLOW);
 }
@@ -346,14 +328,15 @@ static void write_program(struct program *program, bool appends)
 		emit(program, BPF_JMP | BPF_JEQ | BPF_K, (unsigned)plain_calls[i], 0, 1);
 		answer(program, SECCOMP_RET_ALLOW);
 	}
-	check_bits(program, SYS_clone, 0, 0x00010000, true); /* CLONE_THREAD */
-	check_most(program, SYS_fcntl, 1, F_SETFL);          /* those above lock, or have signals sent to others */
-	check_bits(program, SYS_mmap, 2, PROT_EXEC, false);
-	check_bits(program, SYS_mprotect, 2, PROT_EXEC, false);
+	check_argument(program, SYS_clone, 0, BPF_JSET, 0x00010000, true); /* CLONE_THREAD */
+	check_argument(program, SYS_fcntl, 1, BPF_JGT, F_SETFL,
+	               false); /* those above lock, or have signals sent to others */
+	check_argument(program, SYS_mmap, 2, BPF_JSET, PROT_EXEC, false);
+	check_argument(program, SYS_mprotect, 2, BPF_JSET, PROT_EXEC, false);
 	check_open(program, appends);
-	check_value(program, SYS_prctl, 0, PR_SET_NAME);
+	check_argument(program, SYS_prctl, 0, BPF_JEQ, PR_SET_NAME, true);
 	check_no_address(program);
-	check_value(program, SYS_tgkill, 0, (unsigned)getpid()); /* nobody else is signalled */
+	check_argument(program, SYS_tgkill, 0, BPF_JEQ, (unsigned)getpid(), true); /* nobody else is signalled */
 	/* Its arguments lie in memory, where they can change after a look; libraries then do with clone. */
 	emit(program, BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1);
 	answer(program, SECCOMP_RET_ERRNO | ENOSYS);

@@ -8,10 +8,10 @@
  * Never an error: what this kernel, emulator or build does not have is noted, and told by /info and one line of the log.
  *
  * Files: reading beneath the given paths and the system's own facts alone, writing and making none, but that a log file may be
- * opened again: where Landlock keeps that to its folder files of it may be appended to (LOG_OPEN_FLAGS). None is cut, or removed but
- * in the folder of a Unix socket, whose file goes at the end. Calls: those of sandbox_calls, the rest fails with EPERM. No new socket, no
- * connection, no program, no process, no memory that is executable; files are opened to read. What is not given up: answering
- * connections, reading those paths, threads. */
+ * opened again: where Landlock keeps that to its folder files of it may be appended to (LOG_OPEN_FLAGS). None is cut, or
+ * removed but in the folder of a Unix socket, whose file goes at the end. Calls: those of sandbox_calls, the rest fails with
+ * EPERM. No new socket, no connection, no program, no process, no memory that is executable, no signal to another process;
+ * files are opened to read. What is not given up: answering connections, reading those paths, threads. */
 #ifndef TALLOW_WORKER_SANDBOX_H
 #define TALLOW_WORKER_SANDBOX_H
 

@@ -53,7 +53,8 @@ void talk_cut(struct talk *talk, size_t n);
 void talk_write(const struct talk *talk, struct bytes *out);
 struct json *talk_document(const struct talk *talk, struct error *error) MUST_USE;
 
-/* A file that only its owner may read, unless one is replaced that others may. `replace`: one of that name may be there. ERROR_USAGE names the path. */
+/* A file that only its owner may read, unless one is replaced that others may. `replace`: one of that name may be there.
+ * ERROR_USAGE names the path. */
 bool talk_save(const struct talk *talk, const char *path, bool replace, struct error *error) MUST_USE;
 /* In place of what was said before, which stays where the file cannot be read: ERROR_USAGE names it, and what it lacks. */
 bool talk_load(struct talk *talk, const char *path, struct error *error) MUST_USE;

@@ -305,8 +305,7 @@ static void write_reference(struct bytes *out, const struct json *schema, const 
 	for (; *pointer; pointer++)
 		bytes_append(&reference, *pointer == '%' ? "%25" : pointer, *pointer == '%' ? 3 : 1);
 	json_field_string(out, "$ref", reference.data ? reference.data : "", reference.n_bytes);
-	out->failed |= reference.failed;
-	bytes_free(&reference);
+	bytes_free_part(&reference, out);
 }
 
 /* Another value is JSON. It is read where it stands, so that references mean what they do there: the whole schema, under an

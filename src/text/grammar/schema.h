@@ -223,9 +223,8 @@ struct atom {
 	uint64_t low, high;
 	const char *name;
 	size_t n_name;
-	uint32_t hash; /* of the name */
-	uint32_t
-	    before; /* the atom before it of those of its name (expansion_named), or of those without one; or NO_ATOM */
+	uint32_t hash;   /* of the name */
+	uint32_t before; /* the atom before it with such a name (expansion_named), or without one; or NO_ATOM */
 	const struct json *value;
 	const struct json *keyword; /* what to refuse when the atom cannot be kept */
 };

@@ -3,6 +3,8 @@
 
 #include "text/grammar/schema.h"
 
+enum { FREE_TRIES = 64 };
+
 static uint32_t hash_of(const void *owner, uint32_t id)
 {
 	const struct schema_fact *fact = &((const struct schema *)owner)->facts[id];
@@ -37,7 +39,8 @@ static uint32_t *find_slot(struct schema *s, const struct schema_fact *key)
 	for (; s->fact_index.slots[at]; at = (at + 1) & (s->fact_index.n_slots - 1), n_tried++)
 		if (same_key(&s->facts[s->fact_index.slots[at] - 1], key))
 			break;
-	return schema_look(s, n_tried) ? &s->fact_index.slots[at] : NULL;
+	/* Only what was made to collide: where values lie differs from run to run, and what is refused must not. */
+	return n_tried <= FREE_TRIES || schema_look(s, n_tried) ? &s->fact_index.slots[at] : NULL;
 }
 
 const struct schema_fact *schema_fact(struct schema *s, struct schema_fact key)
