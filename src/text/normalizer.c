@@ -47,7 +47,7 @@ bool replace_matches(const char *pattern, size_t n_pattern, const struct regex *
 	struct regex_matches matches = {.text = text, .n_bytes = n_bytes};
 	if (regex)
 		matches = regex_matches(regex, scratch, text, n_bytes);
-	size_t copied = 0, new_origin = SIZE_MAX;
+	size_t copied = 0, new_origin = *origin ? SIZE_MAX : 0;
 	for (bool found = true;;) {
 		size_t start = n_bytes, end = n_bytes;
 		if (!next_match(pattern, n_pattern, &matches, &found, &start, &end, error))
@@ -65,10 +65,12 @@ bool replace_matches(const char *pattern, size_t n_pattern, const struct regex *
 	return true;
 }
 
-static void lowercase(const struct text_run *run, struct bytes *out)
+/* Returns how many bytes come from the origin; so do the next ones. */
+static size_t lowercase(const struct text_run *run, struct bytes *out)
 {
+	size_t origin = 0;
 	if (!bytes_reserve(out, 2 * run->n_bytes))
-		return;
+		return 0;
 	for (size_t at = 0, length; at < run->n_bytes; at += length) {
 		uint32_t code = char_decode(run->text + at, &length);
 		/* U+0130 is the one character whose lower case is two, without looking at its neighbours. */
@@ -78,10 +80,12 @@ static void lowercase(const struct text_run *run, struct bytes *out)
 			out->data[out->n_bytes++] = (char)(code >= 'A' && code <= 'Z' ? code + 32 : code);
 		else if (bytes_reserve(out, 2 * (run->n_bytes - at)))
 			out->n_bytes += (size_t)utf8_encode(unicode_lower(code), out->data + out->n_bytes);
+		if (at < run->origin_bytes)
+			origin = out->n_bytes;
 	}
+	return origin;
 }
 
-/* Returns how many bytes of the origin are kept. */
 static size_t strip_accents(const struct text_run *run, struct bytes *out)
 {
 	size_t origin = 0;
@@ -119,10 +123,28 @@ static bool is_ascii(const struct text_run *run)
 	return true;
 }
 
-/* What changes the first character: all that comes from it is taken for one character. */
-static size_t first_char(const struct bytes *out)
+/* A Unicode form may join the origin's last character with what follows, or part its marks. Comes from the origin: the
+ * first character, and as much as the origin alone becomes. */
+static size_t form_origin(const struct normalizer_step *step, struct normalizer_scratch *scratch,
+                          const struct text_run *run, struct bytes *out)
 {
-	return out->n_bytes ? char_length((unsigned char)out->data[0]) : 0;
+	size_t whole = out->n_bytes, limit = out->max_bytes, same = 0, length;
+	if (run->origin_bytes == 0 || whole == 0)
+		return 0;
+	out->max_bytes = 0; /* that of the whole is there already */
+	if (!normalize_unicode(step->kind, run->text, run->origin_bytes, scratch, out)) {
+		out->failed = true;
+		return 0;
+	}
+	out->max_bytes = limit;
+	size_t most = out->n_bytes - whole < whole ? out->n_bytes - whole : whole;
+	for (; same < most; same += length) {
+		length = char_length((unsigned char)out->data[same]);
+		if (length > most - same || memcmp(out->data + same, out->data + whole + same, length) != 0)
+			break;
+	}
+	out->n_bytes = whole;
+	return same ? same : char_length((unsigned char)out->data[0]);
 }
 
 /* One step into out; *origin is the run's new origin_bytes. */
@@ -148,21 +170,22 @@ static bool apply_step(const struct normalizer_step *step, struct normalizer_scr
 		/* Every code makes at least a byte; they are counted before the text is written. */
 		scratch->codes.max_bytes =
 		    out->max_bytes < SIZE_MAX / sizeof(int32_t) ? out->max_bytes * sizeof(int32_t) : SIZE_MAX;
-		if (!normalize_unicode(step->kind, run->text, run->n_bytes, scratch, out)) {
-			out->failed = true;
-			out->full |= scratch->codes.full;
+		if (normalize_unicode(step->kind, run->text, run->n_bytes, scratch, out)) {
+			*origin = form_origin(step, scratch, run, out);
+			return true;
 		}
-		break;
+		out->failed = true;
+		out->full |= scratch->codes.full;
+		return true;
 	case NORMALIZER_LOWERCASE:
-		lowercase(run, out);
-		break;
+		*origin = lowercase(run, out);
+		return true;
 	case NORMALIZER_STRIP_ACCENTS:
 		*origin = strip_accents(run, out);
 		return true;
-	case NORMALIZER_STRIP:
+	case NORMALIZER_STRIP: /* needs no copy */
 		break;
 	}
-	*origin = *origin ? first_char(out) : 0;
 	return true;
 }
 

@@ -200,21 +200,16 @@ static bool metaspace(const struct walk *walk, int index, const struct text_run 
 	bytes_clear(out);
 	bool replaced_first = run->text[0] == ' ';
 	bool starts = replaced_first || (run->n_bytes >= step->n_text && !memcmp(run->text, step->text, step->n_text));
-	struct text_run changed = {0};
 	bool prepend = step->prepend == METASPACE_ALWAYS || (step->prepend == METASPACE_FIRST && run->origin_bytes > 0);
-	if (prepend && !starts) {
+	if (prepend && !starts)
 		bytes_append(out, step->text, step->n_text);
-		changed.origin_bytes = step->n_text;
-	}
 	size_t origin = run->origin_bytes;
 	if (!replace_matches(" ", 1, NULL, NULL, step->text, step->n_text, run->text, run->n_bytes, &origin, out,
 	                     walk->error))
 		return false;
 	if (out->failed)
 		return out_of_memory(walk);
-	changed.text = out->data;
-	changed.n_bytes = out->n_bytes;
-	changed.origin_bytes = run->origin_bytes ? origin : 0;
+	struct text_run changed = {.text = out->data, .n_bytes = out->n_bytes, .origin_bytes = origin};
 	if (!step->split)
 		return pass_on(walk, index + 1, &changed, 0, changed.n_bytes);
 	struct splitter splitter = splitter_of(walk, index, &changed, SPLIT_MERGED_WITH_NEXT, false);
@@ -253,11 +248,9 @@ static bool hand_out(struct splitter *splitter, size_t start, size_t end)
 	byte_level_spell(run->text + start, end - start, spelled);
 	if (spelled->failed)
 		return out_of_memory(walk);
-	struct text_run part = {
-	    .text = spelled->data,
-	    .n_bytes = spelled->n_bytes,
-	    .origin_bytes = run->origin_bytes > start ? char_length((unsigned char)spelled->data[0]) : 0,
-	};
+	struct text_run part = {.text = spelled->data, .n_bytes = spelled->n_bytes};
+	for (size_t at = start; at < end && at < run->origin_bytes; at++)
+		part.origin_bytes += char_length((unsigned char)spelled->data[part.origin_bytes]);
 	return pass_on(walk, index + 1, &part, 0, part.n_bytes);
 }
 

@@ -140,6 +140,61 @@ static void bytes_that_are_no_characters_are_as_hugging_face(void **state)
 	json_destroy(document);
 }
 
+/* What Metaspace's "first" asks of every piece: does it come from the text's first character? */
+static void all_of_the_first_character_comes_first(void **state)
+{
+	(void)state;
+#define IN_PIECES(stages)                                                                                              \
+	"{\"type\": \"Sequence\", \"pretokenizers\": [" stages ", {\"type\": \"Metaspace\", \"replacement\": "             \
+	"\"\xE2\x96\x81\", \"prepend_scheme\": \"first\", \"split\": false}]}"
+#define DIGITS "{\"type\": \"Digits\", \"individual_digits\": true}"
+#define CUT_AT(string)                                                                                                 \
+	"{\"type\": \"Split\", \"pattern\": {\"String\": \"" string "\"}, \"behavior\": \"Isolated\", \"invert\": false}"
+#define INSERT "{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"x*\"}, \"content\": \"ab\"}"
+	enum { SPACE, ONE, TWO, SLASH, X, I, DOT, A_CIRCUMFLEX, HALF, A, B, AT };
+	static const struct {
+		const char *normalizer, *pre_tokenizer, *text;
+		int32_t ids[16];
+		size_t n_ids;
+	} cases[] = {
+	    {"{\"type\": \"NFKC\"}", IN_PIECES(DIGITS), "\xC2\xBDx", {SPACE, ONE, SPACE, SLASH, SPACE, TWO, X}, 7},
+	    {"{\"type\": \"NFKD\"}",
+	     IN_PIECES(DIGITS),
+	     "\xC2\xBD\xC2\xBD",
+	     {SPACE, ONE, SPACE, SLASH, SPACE, TWO, ONE, SLASH, TWO},
+	     9},
+	    {"{\"type\": \"Lowercase\"}", IN_PIECES(CUT_AT("i")), "\xC4\xB0x", {SPACE, I, SPACE, DOT, X}, 5},
+	    {"null",
+	     IN_PIECES("{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}, {\"type\": "
+	               "\"Whitespace\"}"),
+	     "\xC2\xBD\xC2\xBD",
+	     {SPACE, A_CIRCUMFLEX, SPACE, HALF, A_CIRCUMFLEX, HALF},
+	     6},
+	    {INSERT, IN_PIECES(DIGITS), "1@2", {SPACE, A, B, SPACE, ONE, SPACE, A, B, AT, A, B, TWO, A, B}, 14},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct bytes json = {0};
+		struct error error = {0};
+		struct token_ids ids = {0};
+		bytes_append_format(
+		    &json,
+		    "{\"added_tokens\": [{\"content\": \"@\", \"single_word\": false, \"lstrip\": false, \"rstrip\": "
+		    "false, \"normalized\": false, \"special\": false}], \"normalizer\": %s, \"pre_tokenizer\": %s, "
+		    "\"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {\"\xE2\x96\x81\": 0, \"1\": 1, \"2\": 2, "
+		    "\"\xE2\x81\x84\": 3, \"x\": 4, \"i\": 5, \"\xCC\x87\": 6, \"\xC3\x82\": 7, \"\xC2\xBD\": 8, \"a\": 9, "
+		    "\"b\": 10}}}",
+		    cases[i].normalizer, cases[i].pre_tokenizer);
+		struct tokenizer *tokenizer = tokenizer_of(json.data, json.n_bytes, &error);
+		if (!tokenizer || !tokenizer_encode(tokenizer, cases[i].text, strlen(cases[i].text), PLAIN, &ids, &error))
+			fail_msg("case %zu: %s", i, error.message);
+		assert_int_equal(ids.n_ids, cases[i].n_ids);
+		assert_memory_equal(ids.ids, cases[i].ids, ids.n_ids * sizeof *ids.ids);
+		token_ids_free(&ids);
+		tokenizer_destroy(tokenizer);
+		bytes_free(&json);
+	}
+}
+
 static void tokens_answer_questions(void **state)
 {
 	(void)state;
@@ -300,6 +355,7 @@ int main(void)
 	    cmocka_unit_test(gpt2_style_is_as_hugging_face),
 	    cmocka_unit_test(every_stage_and_flag_is_as_hugging_face),
 	    cmocka_unit_test(bytes_that_are_no_characters_are_as_hugging_face),
+	    cmocka_unit_test(all_of_the_first_character_comes_first),
 	    cmocka_unit_test(tokens_answer_questions),
 	    cmocka_unit_test(what_cannot_be_encoded_or_decoded_is_an_error),
 	    cmocka_unit_test(long_texts_give_what_their_parts_give),
