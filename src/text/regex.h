@@ -1,9 +1,10 @@
 /* Regular expressions of tokenizer.json: written for Oniguruma (Ruby syntax), run by PCRE2.
  *
  * Compiling translates what the two read differently (\s, \w, \h, POSIX brackets, script names, (?m), {,n}, {n,m}+) and
- * refuses what has no equal. Characters that are newer than PCRE2's tables are matched as older ones of their classes, and
- * matches of one text are read before the next text is given to the same scratch. Matching has limits: an expression that backtracks without end, or text on which it takes
- * far too long, is an error.
+ * refuses what has no equal. Characters that are newer than PCRE2's tables are matched as older ones of their classes, so
+ * that \p{...} of a script may miss them (not of Han and kana). Matches of one text are read before the next text is given to
+ * the same scratch. Matching has limits: an expression that backtracks without end, or text on which it takes far too long,
+ * is an error.
  */
 #ifndef TALLOW_TEXT_REGEX_H
 #define TALLOW_TEXT_REGEX_H

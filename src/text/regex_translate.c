@@ -1,7 +1,8 @@
 /* Oniguruma (Ruby syntax) to PCRE2. What follows was measured on Oniguruma as Hugging Face's tokenizers use it.
  *
  *   \s \S            White_Space; PCRE2's also has U+180E
- *   \w \b [:word:]   Alphabetic, M, Nd, Nl, Pc and the Latin-1 ones of No; PCRE2's lacks marks
+ *   \w \b [:word:]   Alphabetic, M, Nd, Nl and Pc, PCRE2's lacks marks; outside of classes the Latin-1 ones of No, too
+ *   [:punct:]        P and S; \p{Punct} is P alone
  *   \h               a hexadecimal digit
  *   \v               U+000B only
  *   \p{Han}          the script; PCRE2 would take Script_Extensions
@@ -23,9 +24,10 @@
 	"\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"                    \
 	"\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{d7ff}"                  \
 	"\\x{e000}-\\x{10ffff}"
-#define WORDS                                                                                                          \
-	"\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"    \
-	"\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORDS_IN_CLASS                                                                                                 \
+	"\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}"                   \
+	"\\x{1f170}-\\x{1f189}"
+#define WORDS WORDS_IN_CLASS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 
 enum { MAX_NESTING = 200, MAX_WRAPS = 8 };
 
@@ -72,6 +74,10 @@ struct property {
 	const char *inside; /* what stands for it inside a PCRE2 class */
 };
 
+/* What later versions of Unicode than PCRE2's may be have added to characters that there were. */
+#define ALPHABETIC "\\p{Alphabetic}\\x{363}-\\x{36f}\\x{c04}\\x{f82}\\x{f83}\\x{1dd3}-\\x{1de6}\\x{11080}\\x{11081}"
+#define LOWERCASE  "\\p{Lowercase}\\x{10fc}\\x{a7f2}-\\x{a7f4}\\x{ab69}"
+
 /* General categories by their long names, POSIX classes, and the binary properties that both sides know. All other
  * names are scripts. */
 static const struct property properties[] = {
@@ -113,21 +119,21 @@ static const struct property properties[] = {
     {"privateuse", "\\p{Co}"},
     {"any", "\\x{0}-\\x{10ffff}"},
     {"ascii", "\\x{0}-\\x{7f}"},
-    {"alpha", "\\p{Alphabetic}"},
-    {"alphabetic", "\\p{Alphabetic}"},
+    {"alpha", ALPHABETIC},
+    {"alphabetic", ALPHABETIC},
     {"upper", "\\p{Uppercase}"},
     {"uppercase", "\\p{Uppercase}"},
-    {"lower", "\\p{Lowercase}"},
-    {"lowercase", "\\p{Lowercase}"},
+    {"lower", LOWERCASE},
+    {"lowercase", LOWERCASE},
     {"digit", "\\p{Nd}"},
-    {"alnum", "\\p{Alphabetic}\\p{Nd}"},
+    {"alnum", ALPHABETIC "\\p{Nd}"},
     {"space", SPACES},
     {"whitespace", SPACES},
     {"blank", "\\x{9}\\p{Zs}"},
     {"cntrl", "\\p{Cc}"},
-    {"punct", "\\p{P}\\p{S}"},
+    {"punct", "\\p{P}"},
     {"xdigit", "0-9A-Fa-f"},
-    {"word", WORDS},
+    {"word", WORDS_IN_CLASS},
     {"ideographic", "\\p{Ideographic}"},
     {"emoji", "\\p{Emoji}"},
     {"emojipresentation", "\\p{Emoji_Presentation}"},
@@ -136,8 +142,15 @@ static const struct property properties[] = {
     {"extendedpictographic", "\\p{Extended_Pictographic}"},
 };
 
-static const char *property_inside(const char *name)
+/* Where a property stands: \p{...} alone or inside a class, or [:...:]. */
+enum place { ALONE, IN_CLASS, POSIX };
+
+static const char *property_inside(const char *name, enum place place)
 {
+	if (place == POSIX && !strcmp(name, "punct"))
+		return "\\p{P}\\p{S}";
+	if (place == ALONE && !strcmp(name, "word"))
+		return WORDS;
 	for (size_t i = 0; i < sizeof properties / sizeof *properties; i++)
 		if (!strcmp(properties[i].name, name))
 			return properties[i].inside;
@@ -159,10 +172,10 @@ static bool is_general_category(const char *name)
 }
 
 /* Writes a property, negated or not; inside a class a negated one must be a single \p item. */
-static bool emit_property(struct translation *t, const char *name, bool negated, bool in_class)
+static bool emit_property(struct translation *t, const char *name, bool negated, enum place place)
 {
 	char item[64];
-	const char *inside = property_inside(name);
+	const char *inside = property_inside(name, place);
 	if (!inside) {
 		if (strncmp(name, "in", 2) == 0 && strcmp(name, "inherited") != 0 && strncmp(name, "inscriptional", 13) != 0)
 			return refuse(t, "a property of Unicode blocks");
@@ -180,7 +193,7 @@ static bool emit_property(struct translation *t, const char *name, bool negated,
 	if (single) {
 		emit(t, negated ? "\\P" : "\\p");
 		emit(t, inside + 2);
-	} else if (in_class) {
+	} else if (place != ALONE) {
 		if (negated)
 			return refuse(t, "this negated property inside a character class");
 		emit(t, inside);
@@ -225,7 +238,7 @@ static bool property_escape(struct translation *t, bool negated, bool in_class)
 		t->at++;
 		negated = !negated;
 	}
-	return read_name(t, "}", name) && emit_property(t, name, negated, in_class);
+	return read_name(t, "}", name) && emit_property(t, name, negated, in_class ? IN_CLASS : ALONE);
 }
 
 /* ---- escapes ---- */
@@ -261,6 +274,7 @@ static bool code_escape(struct translation *t, char letter)
 static bool class_escape(struct translation *t, char letter, bool in_class)
 {
 	const char *inside = letter == 's' || letter == 'S'   ? SPACES
+	                     : letter == 'w' && in_class      ? WORDS_IN_CLASS
 	                     : letter == 'w' || letter == 'W' ? WORDS
 	                     : letter == 'h' || letter == 'H' ? "0-9A-Fa-f"
 	                                                      : "\\p{Nd}";
@@ -346,9 +360,9 @@ static bool posix_class(struct translation *t)
 	t->at += negated;
 	if (!read_name(t, ":]", name))
 		return false;
-	if (!property_inside(name) || is_general_category(name))
+	if (!property_inside(name, POSIX) || is_general_category(name))
 		return refuse(t, "this POSIX class");
-	return emit_property(t, name, negated, true);
+	return emit_property(t, name, negated, POSIX);
 }
 
 /* at stands on the '['. */

@@ -23,10 +23,13 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 TARGET = os.path.join(ROOT, "src", "text", "unicode_tables.c")
 GOLDEN = os.path.join(ROOT, "tests", "tokenizers", "unicode.json")
 PATTERNS = ["\\p{L}", "\\p{N}", "\\p{M}", "\\p{P}", "\\p{S}", "\\p{Lu}", "\\p{Ll}", "\\p{Lt}", "\\p{Lm}", "\\p{Lo}",
-            "\\p{Mn}", "\\p{Nd}", "\\p{Han}", "\\p{C}", "\\s", "\\w", "\\d", "[^\\s\\p{L}\\p{N}]", "\\P{L}", "[\\P{N}]"]
+            "\\p{Mn}", "\\p{Nd}", "\\p{Han}", "\\p{C}", "\\s", "\\w", "\\d", "[^\\s\\p{L}\\p{N}]", "\\P{L}", "[\\P{N}]",
+            "[^\\w\\s]", "\\p{Word}", "[^[:word:]]", "\\p{Punct}", "[[:punct:]]", "\\p{Alpha}", "[[:alnum:]]", "\\p{Upper}",
+            "\\p{Lower}", "\\p{Extended_Pictographic}", "\\p{Emoji_Modifier_Base}"]
 CODES = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 CATEGORIES = "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co".split()
-ALIKE = "Alphabetic Uppercase Lowercase Ideographic Han Hiragana Katakana".split()  # what a stand-in shares besides
+ALIKE = ("Alphabetic Uppercase Lowercase Ideographic Han Hiragana Katakana Extended_Pictographic Emoji_Modifier_Base"
+         .split())  # what a stand-in shares besides
 
 
 def removed(stage):

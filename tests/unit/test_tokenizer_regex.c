@@ -55,7 +55,8 @@ static void what_differs_is_translated(void **state)
 	check_translation("\\x41\\x{1F600}\\u00e9", "\\x{41}\\x{1f600}\\x{e9}");
 	check_translation("\\p{Han}\\P{Han}\\p{^Han}", "\\p{sc:han}\\P{sc:han}\\P{sc:han}");
 	check_translation("\\p{Uppercase_Letter}", "\\p{Lu}");
-	check_translation("[[:alpha:]_]", "[\\p{Alphabetic}_]");
+	check_translation("[[:digit:]_]", "[\\p{Nd}_]");
+	check_translation("\\p{Punct}[\\p{Punct}][[:punct:]]", "\\p{P}[\\p{P}][\\p{P}\\p{S}]");
 	check_translation("a{,3}", "a{0,3}");
 	check_translation("a{2}+", "(?:a{2})+");
 	check_translation("(ab){1,2}+c", "(?:(?:ab){1,2})+c");
@@ -70,14 +71,14 @@ static void what_has_no_equal_is_refused(void **state)
 {
 	(void)state;
 	static const char *const refused[] = {
-	    "(a)\\1",  "\\k<a>", "\\K",    "\\G",         "\\X",        "\\R",
-	    "(?~a)",   "a(?i)b", "(?x:a)", "(?s)a",       "(?P<a>b)",   "(*FAIL)",
-	    "[[ab]c]", "[a&&b]", "[\\W]",  "[\\H]",       "[^[:foo:]]", "\\p{InBasicLatin}",
-	    "\\p",     "\\p{",   "\\p{}",  "\\x{110000}", "\\x{D800}",  "\\xff",
-	    "\\u12",   "\\x{41", "\\",     "[",           "[a",         "(",
-	    "(?",      "(?:",    "(?<a",   "(?#",         ")",          "a)",
-	    "*",       "|*",     "a{2}?",  "(?=a",        "\xFF",       "a************",
-	    "a|{2}",
+	    "(a)\\1",  "\\k<a>",       "\\K",    "\\G",         "\\X",        "\\R",
+	    "(?~a)",   "a(?i)b",       "(?x:a)", "(?s)a",       "(?P<a>b)",   "(*FAIL)",
+	    "[[ab]c]", "[a&&b]",       "[\\W]",  "[\\H]",       "[^[:foo:]]", "\\p{InBasicLatin}",
+	    "\\p",     "\\p{",         "\\p{}",  "\\x{110000}", "\\x{D800}",  "\\xff",
+	    "\\u12",   "\\x{41",       "\\",     "[",           "[a",         "(",
+	    "(?",      "(?:",          "(?<a",   "(?#",         ")",          "a)",
+	    "*",       "|*",           "a{2}?",  "(?=a",        "\xFF",       "a************",
+	    "a|{2}",   "[[:^alpha:]]",
 	};
 	for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
 		struct error error = {0};
