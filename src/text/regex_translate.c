@@ -2,6 +2,7 @@
  *
  *   \s \S            White_Space; PCRE2's also has U+180E
  *   \w \b [:word:]   Alphabetic, M, Nd, Nl and Pc, PCRE2's lacks marks; outside of classes the Latin-1 ones of No, too
+ *   (?i)ss           matches ß, too, and (?i)ß ss; PCRE2 takes one character for one, so it is refused
  *   [:punct:]        P and S; \p{Punct} is P alone
  *   \h               a hexadecimal digit
  *   \v               U+000B only
@@ -36,12 +37,19 @@ struct translation {
 	size_t n_bytes, at;
 	struct bytes *out;
 	struct error *error;
-	size_t atom;                /* in out: where the item starts that a quantifier would repeat; SIZE_MAX: none */
-	bool repeated;              /* that item carries a quantifier already */
-	int n_wraps;                /* put around that item */
-	bool group_start;           /* nothing but options since the group or the pattern began */
-	size_t groups[MAX_NESTING]; /* in out: where the open groups start */
+	size_t atom;      /* in out: where the item starts that a quantifier would repeat; SIZE_MAX: none */
+	bool repeated;    /* that item carries a quantifier already */
+	int n_wraps;      /* put around that item */
+	bool group_start; /* nothing but options since the group or the pattern began */
+	struct {
+		size_t start;      /* in out */
+		bool caseless;     /* what holds again behind it */
+	} groups[MAX_NESTING]; /* the open ones */
 	int n_groups;
+	bool caseless;        /* (?i) holds */
+	bool in_class, range; /* inside a class; what comes ends a range that begins with the last literal */
+	uint32_t literal;     /* the last character that stands for itself */
+	size_t literal_end;   /* in out */
 };
 
 static bool refuse(struct translation *t, const char *what)
@@ -59,12 +67,63 @@ static void emit(struct translation *t, const char *text)
 	bytes_append_text(t->out, text);
 }
 
+static void push_group(struct translation *t, size_t start, bool caseless_outside)
+{
+	t->groups[t->n_groups].start = start;
+	t->groups[t->n_groups++].caseless = caseless_outside;
+	t->group_start = true;
+	t->atom = SIZE_MAX;
+}
+
 static void begin_atom(struct translation *t)
 {
 	t->atom = t->out->n_bytes;
 	t->repeated = false;
 	t->n_wraps = 0;
 	t->group_start = false;
+}
+
+/* ---- characters without regard to case ---- */
+
+/* Does one of these characters fold into several, as ß does into ss? In the blocks of Greek with accents and of
+ * ligatures nearly all do. */
+static bool folds_apart(uint32_t first, uint32_t last)
+{
+	static const struct {
+		uint32_t first, last;
+	} rows[] = {{0xDF, 0xDF},   {0x130, 0x130}, {0x149, 0x149},   {0x1F0, 0x1F0},   {0x390, 0x390},
+	            {0x3B0, 0x3B0}, {0x587, 0x587}, {0x1E96, 0x1E9E}, {0x1F50, 0x1FFC}, {0xFB00, 0xFB17}};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (first <= rows[i].last && last >= rows[i].first)
+			return true;
+	return false;
+}
+
+/* Do two characters begin what one folds into? Those that do so with others than ASCII are told by the second alone. */
+static bool folds_together(uint32_t first, uint32_t second)
+{
+	static const char *const pairs[] = {"ss", "ff", "fi", "fl", "st"};
+	static const uint32_t seconds[] = {0x2BE, 0x307, 0x308, 0x30A, 0x30C, 0x313, 0x331,
+	                                   0x342, 0x3B9, 0x565, 0x56B, 0x56D, 0x576, 0x582};
+	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+		if ((first | 0x20) == (uint32_t)pairs[i][0] && (second | 0x20) == (uint32_t)pairs[i][1])
+			return true;
+	for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++)
+		if (second == seconds[i])
+			return true;
+	return first == 0x2BC;
+}
+
+/* Notes a character that stands for itself and has been written from `start` on. */
+static bool note_literal(struct translation *t, uint32_t code, size_t start)
+{
+	uint32_t first = t->range && t->literal < code ? t->literal : code;
+	bool together = !t->in_class && t->literal_end == start && folds_together(t->literal, code);
+	if (t->caseless && (together || folds_apart(first, code)))
+		return refuse(t, "a character that is several without regard to case");
+	t->literal = code;
+	t->literal_end = t->out->n_bytes;
+	return true;
 }
 
 /* ---- properties ---- */
@@ -267,8 +326,9 @@ static bool code_escape(struct translation *t, char letter)
 	/* \x80 and up are single bytes to Oniguruma. */
 	if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF) || (letter == 'x' && !braces && code > 0x7F))
 		return refuse(t, "this code point");
+	size_t start = t->out->n_bytes;
 	bytes_append_format(t->out, "\\x{%x}", code);
-	return true;
+	return note_literal(t, code, start);
 }
 
 static bool class_escape(struct translation *t, char letter, bool in_class)
@@ -365,18 +425,29 @@ static bool posix_class(struct translation *t)
 	return emit_property(t, name, negated, POSIX);
 }
 
-/* at stands on the '['. */
-static bool character_class(struct translation *t)
+/* A character that stands for itself, in a class or outside. */
+static bool literal(struct translation *t)
 {
-	begin_atom(t);
-	t->at++;
-	emit(t, "[");
-	if (peek(t, 0) == '^') {
-		emit(t, "^");
-		t->at++;
-	}
+	size_t length, start = t->out->n_bytes;
+	uint32_t code = char_decode(t->pattern + t->at, &length);
+	if (code == 0)
+		emit(t, "\\x{0}");
+	else if (code == ']')
+		emit(t, "\\]");
+	else
+		bytes_append(t->out, t->pattern + t->at, length);
+	t->at += length;
+	return note_literal(t, code, start);
+}
+
+/* Behind the "[" or "[^". */
+static bool class_items(struct translation *t)
+{
+	bool dash = false;
 	for (bool first = true;; first = false) {
 		int c = peek(t, 0);
+		t->range = dash;
+		dash = false;
 		if (c < 0)
 			return refuse(t, "a character class without its end");
 		if (c == ']' && !first)
@@ -391,11 +462,12 @@ static bool character_class(struct translation *t)
 			return refuse(t, "a character class inside another");
 		} else if (c == '&' && peek(t, 1) == '&') {
 			return refuse(t, "an intersection of character classes");
-		} else {
-			emit(t, c == ']' ? "\\]" : (const char[]){(char)c, 0});
-			if (c == 0)
-				emit(t, "\\x{0}");
+		} else if (c == '-' && t->literal_end == t->out->n_bytes) {
+			emit(t, "-");
 			t->at++;
+			dash = true;
+		} else if (!literal(t)) {
+			return false;
 		}
 	}
 	t->at++;
@@ -403,14 +475,36 @@ static bool character_class(struct translation *t)
 	return true;
 }
 
+/* at stands on the '['. */
+static bool character_class(struct translation *t)
+{
+	bool caseless = t->caseless;
+	begin_atom(t);
+	t->at++;
+	emit(t, "[");
+	if (peek(t, 0) == '^') {
+		emit(t, "^");
+		t->at++;
+		t->caseless = false; /* of a character that is several it takes none */
+	}
+	t->in_class = true;
+	bool ok = class_items(t);
+	t->in_class = t->range = false;
+	t->caseless = caseless;
+	return ok;
+}
+
 /* ---- groups ---- */
 
 /* (?im-im) and (?im-im:; at stands behind the "(?". */
 static bool options_group(struct translation *t, size_t start, bool was_start)
 {
+	bool outside = t->caseless, on = true;
 	emit(t, "(?");
 	for (;; t->at++) {
 		int c = peek(t, 0);
+		on = on && c != '-';
+		t->caseless = c == 'i' ? on : t->caseless;
 		if (c == 'i' || c == '-')
 			emit(t, c == 'i' ? "i" : "-");
 		else if (c == 'm')
@@ -424,9 +518,7 @@ static bool options_group(struct translation *t, size_t start, bool was_start)
 	t->at++;
 	emit(t, isolated ? ")" : ":");
 	if (!isolated) {
-		t->groups[t->n_groups++] = start;
-		t->group_start = true;
-		t->atom = SIZE_MAX;
+		push_group(t, start, outside);
 		return true;
 	}
 	/* In the middle Oniguruma reads a(?i)b|c as a(?i:b|c). */
@@ -478,9 +570,7 @@ static bool open_group(struct translation *t)
 	} else {
 		emit(t, "(?:");
 	}
-	t->groups[t->n_groups++] = start;
-	t->group_start = true;
-	t->atom = SIZE_MAX;
+	push_group(t, start, t->caseless);
 	return true;
 }
 
@@ -490,7 +580,8 @@ static bool close_group(struct translation *t)
 		return refuse(t, "a ')' without '('");
 	t->at++;
 	emit(t, ")");
-	t->atom = t->groups[--t->n_groups];
+	t->atom = t->groups[--t->n_groups].start;
+	t->caseless = t->groups[t->n_groups].caseless;
 	t->repeated = false;
 	t->n_wraps = 0;
 	t->group_start = false;
@@ -573,17 +664,6 @@ static bool quantifier(struct translation *t)
 	return true;
 }
 
-static void literal(struct translation *t)
-{
-	size_t length = char_length((unsigned char)t->pattern[t->at]);
-	begin_atom(t);
-	if (t->pattern[t->at] == 0)
-		emit(t, "\\x{0}");
-	else
-		bytes_append(t->out, t->pattern + t->at, length);
-	t->at += length;
-}
-
 static bool translate_item(struct translation *t)
 {
 	switch (t->pattern[t->at]) {
@@ -591,9 +671,8 @@ static bool translate_item(struct translation *t)
 		begin_atom(t);
 		if (!escape(t, false))
 			return false;
-		if (t->out->n_bytes == t->atom && !t->out->failed)
-			literal(t); /* what was escaped stands for itself */
-		return true;
+		/* What was escaped stands for itself. */
+		return t->out->n_bytes > t->atom || t->out->failed || literal(t);
 	case '[':
 		return character_class(t);
 	case '(':
@@ -613,8 +692,8 @@ static bool translate_item(struct translation *t)
 		t->group_start = false;
 		return true;
 	default:
-		literal(t);
-		return true;
+		begin_atom(t);
+		return literal(t);
 	}
 }
 

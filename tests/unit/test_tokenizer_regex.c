@@ -56,6 +56,8 @@ static void what_differs_is_translated(void **state)
 	check_translation("\\p{Han}\\P{Han}\\p{^Han}", "\\p{sc:han}\\P{sc:han}\\P{sc:han}");
 	check_translation("\\p{Uppercase_Letter}", "\\p{Lu}");
 	check_translation("[[:digit:]_]", "[\\p{Nd}_]");
+	check_translation("(?i:a(?-i:ss)b)ss", "(?i:a(?-i:ss)b)ss");
+	check_translation("(?i:[^\xC3\x9F][-\xC3\xA9]'s|'ll)", "(?i:[^\xC3\x9F][-\xC3\xA9]'s|'ll)");
 	check_translation("\\p{Punct}[\\p{Punct}][[:punct:]]", "\\p{P}[\\p{P}][\\p{P}\\p{S}]");
 	check_translation("a{,3}", "a{0,3}");
 	check_translation("a{2}+", "(?:a{2})+");
@@ -71,14 +73,56 @@ static void what_has_no_equal_is_refused(void **state)
 {
 	(void)state;
 	static const char *const refused[] = {
-	    "(a)\\1",  "\\k<a>",       "\\K",    "\\G",         "\\X",        "\\R",
-	    "(?~a)",   "a(?i)b",       "(?x:a)", "(?s)a",       "(?P<a>b)",   "(*FAIL)",
-	    "[[ab]c]", "[a&&b]",       "[\\W]",  "[\\H]",       "[^[:foo:]]", "\\p{InBasicLatin}",
-	    "\\p",     "\\p{",         "\\p{}",  "\\x{110000}", "\\x{D800}",  "\\xff",
-	    "\\u12",   "\\x{41",       "\\",     "[",           "[a",         "(",
-	    "(?",      "(?:",          "(?<a",   "(?#",         ")",          "a)",
-	    "*",       "|*",           "a{2}?",  "(?=a",        "\xFF",       "a************",
-	    "a|{2}",   "[[:^alpha:]]",
+	    "(a)\\1",
+	    "\\k<a>",
+	    "\\K",
+	    "\\G",
+	    "\\X",
+	    "\\R",
+	    "(?~a)",
+	    "a(?i)b",
+	    "(?x:a)",
+	    "(?s)a",
+	    "(?P<a>b)",
+	    "(*FAIL)",
+	    "[[ab]c]",
+	    "[a&&b]",
+	    "[\\W]",
+	    "[\\H]",
+	    "[^[:foo:]]",
+	    "\\p{InBasicLatin}",
+	    "\\p",
+	    "\\p{",
+	    "\\p{}",
+	    "\\x{110000}",
+	    "\\x{D800}",
+	    "\\xff",
+	    "\\u12",
+	    "\\x{41",
+	    "\\",
+	    "[",
+	    "[a",
+	    "(",
+	    "(?",
+	    "(?:",
+	    "(?<a",
+	    "(?#",
+	    ")",
+	    "a)",
+	    "*",
+	    "|*",
+	    "a{2}?",
+	    "(?=a",
+	    "\xFF",
+	    "a************",
+	    "a|{2}",
+	    "[[:^alpha:]]",
+	    "(?i)ss",
+	    "(?i:a(?:b)[ab]xfi)",
+	    "(?i:\xC3\x9F)",
+	    "(?i)[\\x{80}-\xC3\xBF]",
+	    "(?i)S(?#)\\x{53}",
+	    "(?i:(?-i:a)s\xC5\xBFt|st)",
 	};
 	for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
 		struct error error = {0};
