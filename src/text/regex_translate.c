@@ -3,6 +3,7 @@
  *   \s \S            White_Space; PCRE2's also has U+180E
  *   \w \b [:word:]   Alphabetic, M, Nd, Nl and Pc, PCRE2's lacks marks; outside of classes the Latin-1 ones of No, too
  *   (?i)ss           matches ß, too, and (?i)ß ss; PCRE2 takes one character for one, so it is refused
+ *   (?i)[\p{Lu}]     the other cases of its members, too; refused where that matters
  *   [:punct:]        P and S; \p{Punct} is P alone
  *   \h               a hexadecimal digit
  *   \v               U+000B only
@@ -14,6 +15,7 @@
  *
  * Groups capture nothing (PCRE2_NO_AUTO_CAPTURE); back references and whatever else has no equal are refused by name.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "text/regex.h"
@@ -46,10 +48,11 @@ struct translation {
 		bool caseless;     /* what holds again behind it */
 	} groups[MAX_NESTING]; /* the open ones */
 	int n_groups;
-	bool caseless;        /* (?i) holds */
-	bool in_class, range; /* inside a class; what comes ends a range that begins with the last literal */
-	uint32_t literal;     /* the last character that stands for itself */
-	size_t literal_end;   /* in out */
+	bool caseless;          /* (?i) holds */
+	bool in_class, negated; /* inside a class, and that is [^...] */
+	bool range;             /* what comes ends a range that begins with the last literal */
+	uint32_t literal;       /* the last character that stands for itself */
+	size_t literal_end;     /* in out */
 };
 
 static bool refuse(struct translation *t, const char *what)
@@ -119,7 +122,8 @@ static bool note_literal(struct translation *t, uint32_t code, size_t start)
 {
 	uint32_t first = t->range && t->literal < code ? t->literal : code;
 	bool together = !t->in_class && t->literal_end == start && folds_together(t->literal, code);
-	if (t->caseless && (together || folds_apart(first, code)))
+	/* Of a character that is several [^...] takes none. */
+	if (t->caseless && !t->negated && (together || folds_apart(first, code)))
 		return refuse(t, "a character that is several without regard to case");
 	t->literal = code;
 	t->literal_end = t->out->n_bytes;
@@ -230,11 +234,28 @@ static bool is_general_category(const char *name)
 	return strstr(known, spaced) != NULL;
 }
 
+/* Has it members whose other cases are none? In a caseless class Oniguruma takes those in, too, PCRE2 does not. Alone no
+ * property is widened, but PCRE2 widens what is spelled out. */
+static bool case_matters(const char *name, enum place place)
+{
+	static const char known[] =
+	    " lu ll lt m mn uppercaseletter lowercaseletter titlecaseletter mark nonspacingmark upper uppercase lower "
+	    "lowercase greek grek common zyyy inherited zinh qaai emoji ";
+	char spaced[48];
+	snprintf(spaced, sizeof spaced, " %s ", name);
+	return place == ALONE ? !strcmp(name, "ascii") : strstr(known, spaced) != NULL;
+}
+
 /* Writes a property, negated or not; inside a class a negated one must be a single \p item. */
 static bool emit_property(struct translation *t, const char *name, bool negated, enum place place)
 {
 	char item[64];
 	const char *inside = property_inside(name, place);
+	bool letter = !strcmp(name, "l") || !strcmp(name, "letter");
+	if (t->caseless && (case_matters(name, place) || (letter && negated && place != ALONE)))
+		return refuse(t, "a property like this without regard to case");
+	if (t->caseless && letter && place != ALONE)
+		inside = "\\p{L}\\x{345}"; /* a mark whose upper case is a letter */
 	if (!inside) {
 		if (strncmp(name, "in", 2) == 0 && strcmp(name, "inherited") != 0 && strncmp(name, "inscriptional", 13) != 0)
 			return refuse(t, "a property of Unicode blocks");
@@ -478,19 +499,17 @@ static bool class_items(struct translation *t)
 /* at stands on the '['. */
 static bool character_class(struct translation *t)
 {
-	bool caseless = t->caseless;
 	begin_atom(t);
 	t->at++;
 	emit(t, "[");
-	if (peek(t, 0) == '^') {
+	t->in_class = true;
+	t->negated = peek(t, 0) == '^';
+	if (t->negated) {
 		emit(t, "^");
 		t->at++;
-		t->caseless = false; /* of a character that is several it takes none */
 	}
-	t->in_class = true;
 	bool ok = class_items(t);
-	t->in_class = t->range = false;
-	t->caseless = caseless;
+	t->in_class = t->negated = t->range = false;
 	return ok;
 }
 

@@ -56,6 +56,8 @@ static void what_differs_is_translated(void **state)
 	check_translation("\\p{Han}\\P{Han}\\p{^Han}", "\\p{sc:han}\\P{sc:han}\\P{sc:han}");
 	check_translation("\\p{Uppercase_Letter}", "\\p{Lu}");
 	check_translation("[[:digit:]_]", "[\\p{Nd}_]");
+	check_translation("(?i:\\p{Lu}[^\\p{L}\\p{N}](?-i:[\\p{Lu}\\p{L}]))",
+	                  "(?i:\\p{Lu}[^\\p{L}\\x{345}\\p{N}](?-i:[\\p{Lu}\\p{L}]))");
 	check_translation("(?i:a(?-i:ss)b)ss", "(?i:a(?-i:ss)b)ss");
 	check_translation("(?i:[^\xC3\x9F][-\xC3\xA9]'s|'ll)", "(?i:[^\xC3\x9F][-\xC3\xA9]'s|'ll)");
 	check_translation("\\p{Punct}[\\p{Punct}][[:punct:]]", "\\p{P}[\\p{P}][\\p{P}\\p{S}]");
@@ -117,6 +119,10 @@ static void what_has_no_equal_is_refused(void **state)
 	    "a************",
 	    "a|{2}",
 	    "[[:^alpha:]]",
+	    "(?i)[\\p{Lu}]",
+	    "(?i)[^[:lower:]]",
+	    "(?i)[\\P{L}]",
+	    "(?i)\\p{ASCII}",
 	    "(?i)ss",
 	    "(?i:a(?:b)[ab]xfi)",
 	    "(?i:\xC3\x9F)",
