@@ -25,7 +25,7 @@ typedef __m256 qf;
 #define QUANT_VECTORS(rows)        ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 #define QUANT_PANEL_ROWS           3
 #define QUANT_PANEL_VECTORS        2
-#define QUANT_UNPACKS(type)        (quant_of(type)->low_bits != 8)
+#define QUANT_UNPACKS(type, fine)  (quant_of(type)->low_bits != 8 || QUANT_SPLITS(fine))
 
 #define quant_load(p)   _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define quant_float(v)  _mm256_cvtepi32_ps(v)
@@ -80,9 +80,15 @@ ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
 #include "kernels/quant_values.inc"
 
 /* Bytes 0 and 2 of each word, 1 and 3, in 16 bits each. */
-#define QUANT_PAIRS              true
-#define quant_even(stored)       _mm256_and_si256(stored, _mm256_set1_epi16(0xff))
-#define quant_odd(stored)        _mm256_srli_epi16(stored, 8)
+#define QUANT_PAIRS        true
+#define quant_even(stored) _mm256_and_si256(stored, _mm256_set1_epi16(0xff))
+#define quant_odd(stored)  _mm256_srli_epi16(stored, 8)
+/* Loaded once: a product would read it from memory again for each row, and wait for that. */
+ALWAYS_INLINE qi quant_keep(qi weights)
+{
+	__asm__("" : "+x"(weights));
+	return weights;
+}
 #define quant_start_pairs(first) _mm256_set1_epi32(first)
 
 #endif

@@ -27,7 +27,9 @@ typedef __m512 qf;
 #define QUANT_PANEL_ROWS           6
 #define QUANT_PANEL_VECTORS        2
 /* Others are put together as fast as they are read again. */
-#define QUANT_UNPACKS(type) (quant_of(type)->high_bits || quant_of(type)->low_bits == 2)
+#define QUANT_UNPACKS(type, fine)                                                                                      \
+	(quant_of(type)->high_bits || quant_of(type)->low_bits == 2 ||                                                     \
+	 (quant_of(type)->low_bits != 8 && QUANT_SPLITS(fine)))
 
 #define quant_load(p)   _mm512_loadu_si512(p)
 #define quant_float(v)  _mm512_cvtepi32_ps(v)
@@ -79,9 +81,15 @@ ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
 #include "kernels/quant_values.inc"
 
 /* Bytes 0 and 2 of each word, 1 and 3, in 16 bits each. */
-#define QUANT_PAIRS              true
-#define quant_even(stored)       _mm512_and_si512(stored, _mm512_set1_epi16(0xff))
-#define quant_odd(stored)        _mm512_srli_epi16(stored, 8)
+#define QUANT_PAIRS        true
+#define quant_even(stored) _mm512_and_si512(stored, _mm512_set1_epi16(0xff))
+#define quant_odd(stored)  _mm512_srli_epi16(stored, 8)
+/* Loaded once: a product would read it from memory again for each row, and wait for that. */
+ALWAYS_INLINE qi quant_keep(qi weights)
+{
+	__asm__("" : "+v"(weights));
+	return weights;
+}
 #define quant_start_pairs(first) _mm512_set1_epi32(first)
 
 #endif

@@ -27,7 +27,7 @@ typedef float32x4_t qf;
 #define QUANT_VECTORS(rows)        ((void)(rows), 4)
 #define QUANT_PANEL_ROWS           4
 #define QUANT_PANEL_VECTORS        4
-#define QUANT_UNPACKS(type)        (quant_of(type)->low_bits != 8)
+#define QUANT_UNPACKS(type, fine)  (quant_of(type)->low_bits != 8)
 
 #define quant_load(p)             vreinterpretq_s32_u8(vld1q_u8(p))
 #define quant_scales(p)           vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8((const void *)(p))))
