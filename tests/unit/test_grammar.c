@@ -139,8 +139,8 @@ static void schemas_are_enforced(void **state)
 	    {GRAMMAR_JSON_SCHEMA,
 	     "{\"$schema\":\"http://json-schema.org/draft-04/schema#\",\"type\":\"array\",\"items\":[{\"const\":1},"
 	     "{\"if\":true,\"then\":false},{\"type\":\"integer\"},{\"not\":{\"type\":\"integer\"}},{\"enum\":[1]}]}",
-	     {"[2,0,1,1.0]", "[2,0,1,1e0,1.0]", "[2,0,1,\"\",1]"},
-	     {"[2,0,1.0]", "[2,0,1,1]", "[2,0,1,1.5,2]"}},
+	     {"[2,0,1,1.0]", "[2,0,1,1e0,1.0]", "[2,0,1,\"\",1]", "[2,0,1,1e300]"},
+	     {"[2,0,1.0]", "[2,0,1,1]", "[2,0,1,1.5,2]", "[2,0,1e300]"}},
 	    {GRAMMAR_JSON_SCHEMA,
 	     "{\"multipleOf\":0.01,\"type\":\"number\"}",
 	     {"0.01", "5", "-12.34", "1.10"},
@@ -813,6 +813,9 @@ static void canonical_texts_have_the_schemas_order(void **state)
 	     "{\"a\":2,\"b\":0}", "{\"b\":0,\"a\":2}"},
 	    {"{\"type\":\"number\"}", "1e300", "1e300"},
 	    {"{\"type\":\"number\"}", "-0.0", "0"},
+	    /* To draft 4 these are no integers, and they stay none. */
+	    {"{\"$schema\":\"http://json-schema.org/draft-04/schema#\",\"not\":{\"type\":\"integer\"}}",
+	     "[-1e14,1e15,-1.2E+20]", "[-100000000000000.0,1e15,-1.2e20]"},
 	};
 	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
 		struct error error = {0};

@@ -60,9 +60,8 @@ static uint32_t put_number(struct writer *w, uint32_t state, const struct json *
 	size_t start = w->out->n_bytes;
 	const char *text = json_number_text(value);
 	if (decimal_parse(&decimal, text)) {
-		decimal_write(w->out, &decimal);
-		if (w->g->keeps_points && strpbrk(text, ".eE") && decimal_is_integer(&decimal) && decimal_is_plain(&decimal))
-			bytes_append_text(w->out, ".0");
+		bool keeps_point = w->g->keeps_points && strpbrk(text, ".eE") && decimal_is_integer(&decimal);
+		(keeps_point ? decimal_write_pointed : decimal_write)(w->out, &decimal);
 	} else {
 		bytes_append_text(w->out, text);
 	}

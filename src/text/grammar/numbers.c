@@ -85,17 +85,22 @@ static void split(const struct decimal *value, char *whole, char *behind)
 	whole[n_whole] = behind[n_behind] = '\0';
 }
 
+static void write_with_exponent(struct bytes *out, const struct decimal *value)
+{
+	bytes_append(out, value->digits, 1);
+	if (value->n_digits > 1)
+		bytes_append(out, ".", 1);
+	bytes_append(out, value->digits + 1, (size_t)value->n_digits - 1);
+	bytes_append_format(out, "e%d", value->point - 1);
+}
+
 void decimal_write(struct bytes *out, const struct decimal *value)
 {
 	char whole[NUMBER_MAX_DIGITS + 1], behind[NUMBER_MAX_DIGITS + 1];
 	if (value->negative)
 		bytes_append(out, "-", 1);
 	if (!decimal_is_plain(value)) {
-		bytes_append(out, value->digits, 1);
-		if (value->n_digits > 1)
-			bytes_append(out, ".", 1);
-		bytes_append(out, value->digits + 1, (size_t)value->n_digits - 1);
-		bytes_append_format(out, "e%d", value->point - 1);
+		write_with_exponent(out, value);
 		return;
 	}
 	split(value, whole, behind);
@@ -103,6 +108,18 @@ void decimal_write(struct bytes *out, const struct decimal *value)
 	if (*behind)
 		bytes_append(out, ".", 1);
 	bytes_append_text(out, behind);
+}
+
+void decimal_write_pointed(struct bytes *out, const struct decimal *value)
+{
+	if (value->point <= NUMBER_MAX_WHOLE_POINTED) {
+		decimal_write(out, value);
+		bytes_append_text(out, ".0");
+		return;
+	}
+	if (value->negative)
+		bytes_append(out, "-", 1);
+	write_with_exponent(out, value);
 }
 
 /* ---- languages ---- */
@@ -227,7 +244,6 @@ static uint32_t range_language(struct languages *l, const struct number_range *r
 	return language_either(l, positive, language_sequence(l, language_char(l, '-', '-'), negative));
 }
 
-/* Doubles hold no decimals behind more than 15 digits, and readers that use them would see another number. */
 #define WHOLE    "[1-9][0-9]{0,79}"
 #define SHORT    "[1-9][0-9]{0,14}"
 #define DECIMALS "(\\.[0-9]{1,60})?"

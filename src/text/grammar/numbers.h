@@ -2,7 +2,9 @@
  *
  * The canonical form of a number is plain (no exponent) where 80 digits before the point and 60 behind it are enough, else
  * d.ddde±n; no superfluous zeros, no plus, no minus before zero. A grammar takes plain numbers of that size with any zeros
- * at the end; where nothing else is asked of the number, exponents, too. Digits cannot run on for ever.
+ * at the end; where nothing else is asked of the number, exponents, too. Digits cannot run on for ever, and none come behind
+ * the point where there are more than 15 before it: doubles do not hold them, and who reads those would see another number.
+ * For the same reason what they round to an integer is not taken where none may come.
  */
 #ifndef TALLOW_TEXT_GRAMMAR_NUMBERS_H
 #define TALLOW_TEXT_GRAMMAR_NUMBERS_H
@@ -10,7 +12,12 @@
 #include "base/bytes.h"
 #include "text/grammar/language.h"
 
-enum { NUMBER_MAX_WHOLE = 80, NUMBER_MAX_DECIMALS = 60, NUMBER_MAX_DIGITS = NUMBER_MAX_WHOLE + NUMBER_MAX_DECIMALS };
+enum {
+	NUMBER_MAX_WHOLE = 80,
+	NUMBER_MAX_DECIMALS = 60,
+	NUMBER_MAX_DIGITS = NUMBER_MAX_WHOLE + NUMBER_MAX_DECIMALS,
+	NUMBER_MAX_WHOLE_POINTED = 15 /* digits before a point */
+};
 
 /* 0.DIGITS * 10^point, without zeros at either end of the digits; n_digits 0 is zero. */
 struct decimal {
@@ -27,6 +34,8 @@ bool decimal_is_integer(const struct decimal *value);
  * less than NUMBER_MAX_DECIMALS zeros behind the point and at most so many digits behind those. */
 bool decimal_is_plain(const struct decimal *value);
 void decimal_write(struct bytes *out, const struct decimal *value);
+/* An integer as a text that is none to draft 4: with a point or an exponent. */
+void decimal_write_pointed(struct bytes *out, const struct decimal *value);
 
 struct number_range {
 	const struct decimal *lower, *upper; /* NULL: none */

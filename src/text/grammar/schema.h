@@ -191,7 +191,7 @@ enum {
 enum atom_kind {
 	ATOM_LOWER,         /* number: `value` is a bound; low 1: itself out */
 	ATOM_UPPER,         /* number */
-	ATOM_INTEGER,       /* number */
+	ATOM_INTEGER,       /* number; low 1: without a point or an exponent, as in draft 4 */
 	ATOM_FRACTION,      /* number: no integer; low 1: or one with a point, which is none in draft 4 */
 	ATOM_MULTIPLE,      /* number: in `language`; low 1: not in it */
 	ATOM_AMONG,         /* scalars: one of the array `value` (or `value` itself); low 1: none of them */

@@ -19,8 +19,10 @@ static void hold_type(struct expansion *e, uint32_t w, const struct json *keywor
 {
 	bool integer;
 	e->types &= schema_types(e->schema, keyword, &integer);
-	if (integer)
-		expansion_atom(e, w, (struct atom){.kind = ATOM_INTEGER});
+	if (integer) {
+		bool no_points = schema_draft(e->schema, expansion_node(e, w)) <= DRAFT_4;
+		expansion_atom(e, w, (struct atom){.kind = ATOM_INTEGER, .low = no_points});
+	}
 }
 
 static unsigned type_of(const struct json *value)

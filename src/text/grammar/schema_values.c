@@ -140,6 +140,7 @@ static uint32_t numbers_of(struct expansion *e, bool one_exponent)
 		if (atom->kind == ATOM_AMONG)
 			language = language_both(l, language, set_of_numbers(e, atom));
 		exact |= atom->kind == ATOM_MULTIPLE || (atom->kind == ATOM_AMONG && atom->low);
+		exact |= atom->kind == ATOM_INTEGER && atom->low;
 	}
 	if ((integer && (fraction || points)) || language == LANGUAGE_NONE)
 		return LANGUAGE_NONE;
