@@ -141,6 +141,19 @@ static void schemas_are_enforced(void **state)
 	     "{\"if\":true,\"then\":false},{\"type\":\"integer\"},{\"not\":{\"type\":\"integer\"}},{\"enum\":[1]}]}",
 	     {"[2,0,1,1.0]", "[2,0,1,1e0,1.0]", "[2,0,1,\"\",1]", "[2,0,1,1e300]"},
 	     {"[2,0,1.0]", "[2,0,1,1]", "[2,0,1,1.5,2]", "[2,0,1e300]"}},
+	    /* An id has its $ since draft 6; without, it names nothing there. */
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"$schema\":\"http://json-schema.org/draft-07/schema#\",\"definitions\":{\"a\":{\"type\":\"integer\"}},"
+	     "\"type\":\"array\",\"items\":{\"id\":\"b\",\"definitions\":{\"a\":{\"type\":\"string\"}},"
+	     "\"allOf\":[{\"$ref\":\"#/definitions/a\"}]}}",
+	     {"[1]"},
+	     {"[\"\"]"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"$schema\":\"http://json-schema.org/draft-04/schema#\",\"definitions\":{\"a\":{\"type\":\"integer\"}},"
+	     "\"type\":\"array\",\"items\":[{\"id\":\"b\",\"definitions\":{\"a\":{\"type\":\"string\"}},"
+	     "\"allOf\":[{\"$ref\":\"#/definitions/a\"}]},{\"$id\":\"c\",\"allOf\":[{\"$ref\":\"#/definitions/a\"}]}]}",
+	     {"[\"\",1]"},
+	     {"[1", "[\"\",\"\"]"}},
 	    {GRAMMAR_JSON_SCHEMA,
 	     "{\"multipleOf\":0.01,\"type\":\"number\"}",
 	     {"0.01", "5", "-12.34", "1.10"},

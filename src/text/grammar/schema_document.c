@@ -89,6 +89,12 @@ static bool string_of(const struct json *object, const char *key, const char **t
 	return *text && strlen(*text) == n;
 }
 
+/* Drafts 3 and 4 wrote it without the $. */
+static bool id_of(const struct json *schema, enum schema_draft draft, const char **id)
+{
+	return string_of(schema, draft <= DRAFT_4 ? "id" : "$id", id);
+}
+
 static uint32_t add_resource(struct schema *s, const struct json *root, const char *base, const char *id,
                              enum schema_draft draft)
 {
@@ -173,7 +179,7 @@ static uint32_t read_names(struct schema *s, const struct json *schema, uint32_t
 {
 	enum schema_draft draft = s->resources[resource].draft;
 	const char *id, *name;
-	bool has_id = string_of(schema, "$id", &id) || (draft <= DRAFT_7 && string_of(schema, "id", &id));
+	bool has_id = id_of(schema, draft, &id);
 	if (schema != s->document && json_get(schema, "$schema") && has_id)
 		(void)read_dialect(s, json_get(schema, "$schema"), &draft);
 	if (draft <= DRAFT_7 && json_get(schema, "$ref"))
@@ -224,7 +230,7 @@ bool schema_find_resources(struct schema *s)
 		s->no_dialect = !dialect;
 		if (dialect)
 			(void)read_dialect(s, dialect, &draft);
-		if (!string_of(s->document, "$id", &id) && !(draft <= DRAFT_7 && string_of(s->document, "id", &id)))
+		if (!id_of(s->document, draft, &id))
 			id = "";
 		if (draft <= DRAFT_7 && (json_get(s->document, "$ref") || *id == '#'))
 			id = "";
