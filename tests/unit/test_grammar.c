@@ -154,6 +154,8 @@ static void schemas_are_enforced(void **state)
 	     "\"allOf\":[{\"$ref\":\"#/definitions/a\"}]},{\"$id\":\"c\",\"allOf\":[{\"$ref\":\"#/definitions/a\"}]}]}",
 	     {"[\"\",1]"},
 	     {"[1", "[\"\",\"\"]"}},
+	    /* A set without numbers asks nothing of one. */
+	    {GRAMMAR_JSON_SCHEMA, "{\"not\":{\"enum\":[\"a\",null]}}", {"1e300", "true"}, {"\"a\"", "null"}},
 	    {GRAMMAR_JSON_SCHEMA,
 	     "{\"multipleOf\":0.01,\"type\":\"number\"}",
 	     {"0.01", "5", "-12.34", "1.10"},

@@ -137,9 +137,9 @@ static uint32_t numbers_of(struct expansion *e, bool one_exponent)
 		points |= atom->kind == ATOM_FRACTION && atom->low;
 		if (atom->kind == ATOM_MULTIPLE)
 			language = language_both(l, language, atom->low ? language_not(l, atom->language) : atom->language);
-		if (atom->kind == ATOM_AMONG)
-			language = language_both(l, language, set_of_numbers(e, atom));
-		exact |= atom->kind == ATOM_MULTIPLE || (atom->kind == ATOM_AMONG && atom->low);
+		uint32_t set = atom->kind == ATOM_AMONG ? set_of_numbers(e, atom) : LANGUAGE_ALL;
+		language = language_both(l, language, set);
+		exact |= atom->kind == ATOM_MULTIPLE || (atom->low && set != LANGUAGE_ALL);
 		exact |= atom->kind == ATOM_INTEGER && atom->low;
 	}
 	if ((integer && (fraction || points)) || language == LANGUAGE_NONE)
