@@ -478,6 +478,21 @@ static void the_shortest_end_is_the_shortest(void **state)
 	grammar_vocabulary_destroy(vocabulary);
 }
 
+/* Letters are hundreds of ranges, and each of them is a way on. */
+static void the_shortest_end_is_found_among_many(void **state)
+{
+	(void)state;
+	static const struct source list[] = {{GRAMMAR_REGEX, "\\p{L}{200}"}, {GRAMMAR_REGEX, "(\\p{L}\\p{N}?){200}"}};
+	struct grammar_vocabulary *vocabulary = read_vocabulary();
+	for (int i = 0; i < 2; i++) {
+		struct grammar *grammar = compile(&list[i]);
+		assert_int_equal(grammar_bytes_left(grammar, vocabulary), 200);
+		assert_true(grammar_tokens_left(grammar, vocabulary) <= 200);
+		grammar_destroy(grammar);
+	}
+	grammar_vocabulary_destroy(vocabulary);
+}
+
 static void an_output_is_whole_however_little_room_there_is(void **state)
 {
 	(void)state;
@@ -613,6 +628,7 @@ int main(void)
 	    cmocka_unit_test(forced_tokens_are_those_that_would_be_drawn),
 	    cmocka_unit_test(words_that_must_not_come_make_no_other_text),
 	    cmocka_unit_test(the_shortest_end_is_the_shortest),
+	    cmocka_unit_test(the_shortest_end_is_found_among_many),
 	    cmocka_unit_test(an_output_is_whole_however_little_room_there_is),
 	    cmocka_unit_test(too_little_room_is_told_with_the_number),
 	    cmocka_unit_test(constraints_have_their_share_of_memory),

@@ -14,6 +14,11 @@ struct node {
 	uint32_t term, distance, parent, weight; /* weight: of the step from the parent */
 };
 
+/* How near a term was met by a search. */
+struct meeting {
+	uint32_t search, distance;
+};
+
 struct shortest {
 	struct table_account *account;
 	const struct network *network;
@@ -28,8 +33,8 @@ struct shortest {
 	size_t n_nodes, max_nodes;
 	uint32_t *heap; /* ... and those that were not looked at, the nearest first */
 	size_t n_heap, max_heap;
-	uint32_t *seen; /* [term] the search that looked at it last */
-	size_t n_seen, max_seen;
+	struct meeting *met; /* [term] in the search that met it last */
+	size_t n_met, max_met;
 	uint32_t search;
 	bool failed, no_memory;
 };
@@ -134,6 +139,22 @@ static uint32_t pop(struct shortest *s)
 	}
 }
 
+/* Was the term not met in this search, or farther away? Many arcs lead to few terms, and only the nearest way to each counts. */
+static bool meets(struct shortest *s, uint32_t term, uint32_t distance)
+{
+	if (term >= s->n_met && !TABLE_GROW(s->account, s->met, s->n_met, s->max_met, term + 1 - s->n_met)) {
+		lack_memory(s);
+		return false;
+	}
+	while (s->n_met <= term)
+		s->met[s->n_met++] = (struct meeting){0};
+	struct meeting *met = &s->met[term];
+	bool nearer = met->search != s->search || distance < met->distance;
+	if (nearer)
+		*met = (struct meeting){s->search, distance};
+	return nearer;
+}
+
 static void push_arcs(struct shortest *s, uint32_t at, bool in_string)
 {
 	size_t n_arcs = 0;
@@ -149,26 +170,14 @@ static void push_arcs(struct shortest *s, uint32_t at, bool in_string)
 		if (surrogates || arc.target == LANGUAGE_NONE)
 			continue;
 		uint32_t known = known_length(s, arc.target, in_string); /* its end is as good as seen */
-		push(s, (struct node){arc.target, add(node.distance + weight, known ? known - 1 : 0), at, weight});
+		uint32_t distance = add(node.distance + weight, known ? known - 1 : 0);
+		if (meets(s, arc.target, distance))
+			push(s, (struct node){arc.target, distance, at, weight});
 	}
-}
-
-/* In this search. */
-static bool is_first(struct shortest *s, uint32_t term)
-{
-	if (term >= s->n_seen && !TABLE_GROW(s->account, s->seen, s->n_seen, s->max_seen, term + 1 - s->n_seen)) {
-		lack_memory(s);
-		return false;
-	}
-	while (s->n_seen <= term)
-		s->seen[s->n_seen++] = 0;
-	bool first = s->seen[term] != s->search;
-	s->seen[term] = s->search;
-	return first;
 }
 
 /* The nearest term that has the empty string, or whose length is known, ends the search; all on the way to it are known
- * then. Terms are met again at most as often as arcs lead to them: the same term later is farther, and adds nothing. */
+ * then. */
 static uint32_t length_of(struct shortest *s, uint32_t term, bool in_string)
 {
 	uint32_t known = known_length(s, term, in_string);
@@ -176,7 +185,8 @@ static uint32_t length_of(struct shortest *s, uint32_t term, bool in_string)
 		return known - 1;
 	s->n_nodes = s->n_heap = 0;
 	s->search++;
-	push(s, (struct node){.term = term, .parent = UINT32_MAX});
+	if (meets(s, term, 0))
+		push(s, (struct node){.term = term, .parent = UINT32_MAX});
 	while (s->n_heap > 0 && !s->failed) {
 		uint32_t at = pop(s);
 		struct node node = s->nodes[at];
@@ -187,7 +197,7 @@ static uint32_t length_of(struct shortest *s, uint32_t term, bool in_string)
 				know_length(s, s->nodes[k].term, in_string, left);
 			return known_length(s, term, in_string) - 1;
 		}
-		if (is_first(s, node.term))
+		if (node.distance == s->met[node.term].distance) /* else it was met again, nearer */
 			push_arcs(s, at, in_string);
 	}
 	if (!s->failed)
@@ -426,7 +436,7 @@ void shortest_destroy(struct shortest *s)
 	free(s->stacks);
 	free(s->nodes);
 	free(s->heap);
-	free(s->seen);
+	free(s->met);
 	items_lengths_free(&s->items);
 	free(s);
 }
