@@ -53,6 +53,14 @@ static bool print(struct render *r, const struct value *value)
 	return value_str(r, value, &text) && render_output(r, text.string);
 }
 
+/* What a block makes of itself is joined to the text around it as it is. */
+static bool print_block(struct render *r, const struct value *value)
+{
+	if (value->kind != VALUE_STRING)
+		return render_fail(r, "TypeError", "expected str instance, %s found", value_type_name(value));
+	return render_output(r, value->string);
+}
+
 bool execute_capture(struct render *r, const struct node *list, enum flow *flow, struct value *out)
 {
 	struct builder capture = {.r = r}, *before = r->capture;
@@ -125,7 +133,8 @@ static bool begin_loop(struct render *r, struct loop *loop, const struct value *
 	return loop->items && iterator_over(r, iterable, &loop->source);
 }
 
-static bool run_iterations(struct render *r, struct loop *loop)
+/* *whole: an iteration was not left by break or continue. */
+static bool run_iterations(struct render *r, struct loop *loop, bool *whole)
 {
 	struct value own = {.kind = VALUE_LOOP, .loop = loop};
 	struct scope *scope = NULL;
@@ -145,11 +154,13 @@ static bool run_iterations(struct render *r, struct loop *loop)
 		if (!render_assign(r, NAME_LOOP, &own) || !assign_target(r, loop->node->a, &loop->items->items[loop->at]) ||
 		    !execute_list(r, loop->node->body, &flow))
 			return false;
+		*whole |= flow == FLOW_ON;
 	}
 	return true;
 }
 
-/* All iterations, or the else part when there are none: a break or continue in it is of the loop around. */
+/* All iterations, and the else part unless one of them ran to its end: that is where Jinja notes that there was one. A
+ * break or continue in the else part is of the loop around. */
 static bool run_loop(struct render *r, const struct node *node, const struct value *iterable, struct scope *around,
                      int depth0, enum flow *flow)
 {
@@ -158,9 +169,9 @@ static bool run_loop(struct render *r, const struct node *node, const struct val
 	if (!loop)
 		return false;
 	*loop = (struct loop){.node = node, .depth0 = depth0, .scope = around};
-	bool ok = begin_loop(r, loop, iterable) && run_iterations(r, loop);
+	bool whole = false, ok = begin_loop(r, loop, iterable) && run_iterations(r, loop, &whole);
 	r->scope = around;
-	if (ok && loop->items->n_items == 0 && node->other)
+	if (ok && !whole && node->other)
 		ok = execute_scoped(r, node->other, false, flow);
 	r->scope = before;
 	return ok;
@@ -358,7 +369,7 @@ static bool define_macro(struct render *r, const struct node *node, struct value
 static bool execute_call_block(struct render *r, const struct node *node)
 {
 	struct value caller, text;
-	return define_macro(r, node->b, &caller) && eval_call_block(r, node->a, &caller, &text) && print(r, &text);
+	return define_macro(r, node->b, &caller) && eval_call_block(r, node->a, &caller, &text) && print_block(r, &text);
 }
 
 static bool execute_set_block(struct render *r, const struct node *node, enum flow *flow)
@@ -380,7 +391,7 @@ static bool execute_filter_block(struct render *r, const struct node *node, enum
 		return false;
 	if (*flow != FLOW_ON)
 		return true;
-	return eval_filter(r, node->b, &text, &value) && print(r, &value);
+	return eval_filter(r, node->b, &text, &value) && print_block(r, &value);
 }
 
 /* Values are evaluated around the block, all before the first name is set. */
