@@ -257,13 +257,24 @@ static bool all_digits(const char *text, size_t n)
 	return n > 0 && n < 18;
 }
 
-bool attribute_path(struct render *r, const struct value *item, const struct value *path, struct value *out)
+static bool item_or(struct render *r, const struct value *object, const struct value *key, const struct value *fallback,
+                    struct value *out)
+{
+	if (!value_item(r, object, key, out))
+		return false;
+	if (out->kind == VALUE_UNDEFINED && fallback && fallback->kind != VALUE_MISSING && fallback->kind != VALUE_NONE)
+		*out = *fallback;
+	return true;
+}
+
+bool attribute_path(struct render *r, const struct value *item, const struct value *path, const struct value *fallback,
+                    struct value *out)
 {
 	*out = *item;
 	if (path->kind == VALUE_MISSING || path->kind == VALUE_NONE)
 		return true;
 	if (path->kind != VALUE_STRING)
-		return value_item(r, item, path, out);
+		return item_or(r, item, path, fallback, out);
 	const struct string *s = path->string;
 	for (size_t at = 0; at <= s->n_bytes;) {
 		const char *dot = memchr(s->bytes + at, '.', s->n_bytes - at);
@@ -276,7 +287,7 @@ bool attribute_path(struct render *r, const struct value *item, const struct val
 			key = value_int(0);
 			text_to_int(s->bytes + at, end - at, 10, &key.integer, &too_large);
 		}
-		if (!value_item(r, &object, &key, out))
+		if (!item_or(r, &object, &key, fallback, out))
 			return false;
 		at = end + 1;
 	}

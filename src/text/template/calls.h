@@ -68,8 +68,10 @@ bool slot_string(struct render *r, const struct call *call, int slot, struct str
 /* str() of the input. */
 bool input_string(struct render *r, const struct call *call, struct string **out);
 
-/* A path of attributes, "a.b.0"; VALUE_MISSING or none: the item itself. */
-bool attribute_path(struct render *r, const struct value *item, const struct value *path, struct value *out);
+/* A path of attributes, "a.b.0"; VALUE_MISSING or none: the item itself. The fallback stands for each part of it that is
+ * undefined; NULL, VALUE_MISSING or none: there is no fallback. */
+bool attribute_path(struct render *r, const struct value *item, const struct value *path, const struct value *fallback,
+                    struct value *out);
 /* Sorts stably by keys, one list of keys or one value per item. */
 bool sort_items(struct render *r, struct list *items, const struct value *keys, bool reverse);
 /* Lower-cased strings, as filters compare them. */

@@ -70,7 +70,7 @@ static bool filter_join(struct render *r, const struct call *call, struct value 
 	if (slot_given(call, 1) && call->slot[1].kind != VALUE_NONE) {
 		parts = list_new(r, items->n_items);
 		for (size_t i = 0; parts && i < items->n_items; i++)
-			if (!attribute_path(r, &items->items[i], &call->slot[1], &parts->items[i]))
+			if (!attribute_path(r, &items->items[i], &call->slot[1], NULL, &parts->items[i]))
 				return false;
 	}
 	return parts && string_join(r, between.string, parts, true, out);
@@ -130,12 +130,7 @@ static const struct row *row_by_name(struct render *r, const struct value *name,
 
 static bool map_attribute(struct render *r, const struct call *call, const struct value *item, struct value *out)
 {
-	const struct value *fallback = keyword(call->arguments, "default");
-	if (!attribute_path(r, item, keyword(call->arguments, "attribute"), out))
-		return false;
-	if (out->kind == VALUE_UNDEFINED && fallback)
-		*out = *fallback;
-	return true;
+	return attribute_path(r, item, keyword(call->arguments, "attribute"), keyword(call->arguments, "default"), out);
 }
 
 /* The items of what is true; nothing else need have any. */
@@ -206,7 +201,7 @@ static bool next_selected(struct render *r, struct iterator *iterator, bool by_a
 		if (item.kind == VALUE_MISSING)
 			return true;
 		subject = item;
-		if (by_attribute && !attribute_path(r, &item, &arguments->positional[0], &subject))
+		if (by_attribute && !attribute_path(r, &item, &arguments->positional[0], NULL, &subject))
 			return false;
 		if (row && !call_row(r, row, &subject, &rest, &truth))
 			return false;
@@ -242,10 +237,8 @@ static bool item_key(struct render *r, const struct value *item, const struct va
                      const struct value *fallback, struct value *out)
 {
 	struct value key;
-	if (!attribute_path(r, item, attribute, &key))
+	if (!attribute_path(r, item, attribute, fallback, &key))
 		return false;
-	if (key.kind == VALUE_UNDEFINED && fallback && fallback->kind != VALUE_MISSING && fallback->kind != VALUE_NONE)
-		key = *fallback;
 	*out = key;
 	return exact || ignore_case(r, &key, out);
 }
@@ -285,7 +278,7 @@ static bool compound_keys(struct render *r, const struct list *items, const stru
 		for (size_t k = 0; key && k < n; k++) {
 			struct value path = *paths, value;
 			if ((is_text && !next_attribute(r, paths->string, &at, &path)) ||
-			    !attribute_path(r, &items->items[i], &path, &value))
+			    !attribute_path(r, &items->items[i], &path, NULL, &value))
 				return false;
 			if (exact)
 				key->items[k] = value;
@@ -303,8 +296,9 @@ static bool filter_sort(struct render *r, const struct call *call, struct value 
 {
 	struct value *keys;
 	struct list *items;
+	int64_t reverse = 0;
 	if (!copy_items(r, &call->input, &items) || !compound_keys(r, items, &call->slot[2], slot_true(call, 1), &keys) ||
-	    !sort_items(r, items, keys, slot_true(call, 0)))
+	    !slot_int(r, call, 0, &reverse) || !sort_items(r, items, keys, reverse))
 		return false;
 	*out = value_list(items);
 	out->from_data = call->input.from_data;
@@ -408,6 +402,7 @@ static bool filter_dictsort(struct render *r, const struct call *call, struct va
 {
 	struct value view = call->input, position = value_int(0), *keys;
 	struct list *items;
+	int64_t reverse = 0;
 	if (view.kind == VALUE_UNDEFINED)
 		return value_undefined_fail(r, &view);
 	if (view.kind != VALUE_DICT)
@@ -419,7 +414,7 @@ static bool filter_dictsort(struct render *r, const struct call *call, struct va
 	view.kind = VALUE_VIEW;
 	view.detail = VIEW_ITEMS;
 	if (!value_items(r, &view, &items) || !item_keys(r, items, &position, slot_true(call, 0), NULL, &keys) ||
-	    !sort_items(r, items, keys, slot_true(call, 2)))
+	    !slot_int(r, call, 2, &reverse) || !sort_items(r, items, keys, reverse))
 		return false;
 	*out = value_list(items);
 	out->from_data = call->input.from_data;
@@ -552,7 +547,7 @@ static bool filter_sum(struct render *r, const struct call *call, struct value *
 		return false;
 	for (size_t i = 0; i < items->n_items; i++) {
 		struct value item, next;
-		if (!render_step(r, 1) || !attribute_path(r, &items->items[i], &call->slot[0], &item) ||
+		if (!render_step(r, 1) || !attribute_path(r, &items->items[i], &call->slot[0], NULL, &item) ||
 		    !eval_binary(r, OP_ADD, &sum, &item, &next))
 			return false;
 		sum = next;

@@ -149,6 +149,8 @@ static bool percent_number(struct percent *p, struct format_spec *spec, const st
 		*out = *value;
 		return string_chars(value->string) == 1 || fail_format(p, "%c requires int or char");
 	}
+	if (value->kind == VALUE_UNDEFINED && !strchr("oxXc", spec->type))
+		return value_undefined_fail(p->r, value);
 	if (!value_is_number(value) || ((value->kind == VALUE_FLOAT || p->escapes) && strchr("oxXc", spec->type)))
 		return render_fail(p->r, "TypeError", "%%%c format: %s is required, not %s", spec->type,
 		                   strchr("oxX", spec->type) ? "an integer" : "a real number", value_type_name(value));

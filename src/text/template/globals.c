@@ -52,6 +52,8 @@ static bool make_dict(struct render *r, const struct call *call, struct dict **o
 	if (arguments->n_positional == 1) {
 		struct list *pairs;
 		source = arguments->positional[0];
+		if (source.kind == VALUE_UNDEFINED)
+			return value_undefined_fail(r, &source);
 		if (source.kind == VALUE_DICT) {
 			source.kind = VALUE_VIEW;
 			source.detail = VIEW_ITEMS;

@@ -171,18 +171,22 @@ static bool test_upper(struct render *r, const struct call *call, struct value *
 	return text_in_case(r, call, true, out);
 }
 
+/* The name of a row: looked for among the keys of a dict, as which not everything can stand. */
+static bool names_row(struct render *r, const struct value *name,
+                      const struct row *(*find)(const char *name, size_t n_bytes), struct value *out)
+{
+	return value_check_key(r, name) &&
+	       answer(name->kind == VALUE_STRING && find(name->string->bytes, name->string->n_bytes), out);
+}
+
 static bool test_filter(struct render *r, const struct call *call, struct value *out)
 {
-	(void)r;
-	const struct value *v = &call->input;
-	return answer(v->kind == VALUE_STRING && filter_find(v->string->bytes, v->string->n_bytes), out);
+	return names_row(r, &call->input, filter_find, out);
 }
 
 static bool test_test(struct render *r, const struct call *call, struct value *out)
 {
-	(void)r;
-	const struct value *v = &call->input;
-	return answer(v->kind == VALUE_STRING && test_find(v->string->bytes, v->string->n_bytes), out);
+	return names_row(r, &call->input, test_find, out);
 }
 
 static bool compare(struct render *r, const struct call *call, enum op op, struct value *out)

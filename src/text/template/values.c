@@ -309,7 +309,7 @@ static bool fail_unhashable(struct render *r, const struct value *key)
 
 /* A key that can be hashed. What looking it up takes with its length is charged here, what it takes besides in hash_of and
  * value_equal: a string is read once to hash it, or compared with the few keys of a dict without a table. */
-static bool check_key(struct render *r, const struct value *key)
+bool value_check_key(struct render *r, const struct value *key)
 {
 	if (key->kind == VALUE_STRING || key->kind == VALUE_BIG)
 		return render_step(r, key->string->n_bytes / 32);
@@ -320,7 +320,7 @@ static bool check_key(struct render *r, const struct value *key)
 
 bool dict_set(struct render *r, struct dict *dict, const struct value *key, const struct value *value)
 {
-	if (!check_key(r, key))
+	if (!value_check_key(r, key))
 		return false;
 	/* A hash is needed only once there is a table. */
 	uint64_t hash = dict->index ? hash_of(r, key) : 0;
@@ -342,7 +342,7 @@ bool dict_set(struct render *r, struct dict *dict, const struct value *key, cons
 bool dict_find(struct render *r, const struct dict *dict, const struct value *key, const struct value **found)
 {
 	*found = NULL;
-	if (!check_key(r, key))
+	if (!value_check_key(r, key))
 		return false;
 	const struct dict_entry *entry = find_entry(r, dict, key, dict->index ? hash_of(r, key) : 0);
 	*found = entry ? &entry->value : NULL;

@@ -212,6 +212,8 @@ bool dict_find(struct render *r, const struct dict *dict, const struct value *ke
 bool dict_find_text(struct render *r, const struct dict *dict, const char *bytes, size_t n_bytes,
                     const struct value **found);
 bool value_hashable(const struct value *value);
+/* Before something is looked up by it: takes the steps for its length; TypeError when it cannot be hashed. */
+bool value_check_key(struct render *r, const struct value *key);
 /* An iterator over a list that is there already; `name` an enum iterator_name. */
 enum iterator_name { ITERATOR_GENERATOR, ITERATOR_REVERSED };
 bool value_iterator(struct render *r, struct list *items, enum iterator_name name, struct value *out);
