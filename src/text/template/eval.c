@@ -29,6 +29,7 @@ static struct binding *find_binding(const struct scope *scope, uint32_t name)
 bool render_lookup(struct render *r, uint32_t name, struct value *out)
 {
 	size_t n_passed = 0;
+	bool in_block = false;
 	for (const struct scope *scope = r->scope; scope; scope = scope->parent) {
 		const struct binding *found = find_binding(scope, name);
 		if (found) {
@@ -36,14 +37,16 @@ bool render_lookup(struct render *r, uint32_t name, struct value *out)
 			return render_step(r, (n_passed + (size_t)(found - scope->bindings)) / 8);
 		}
 		n_passed += 1 + scope->n_bindings;
+		in_block |= scope->is_block;
 	}
 	if (!render_step(r, n_passed / 8))
 		return false;
-	*out = r->root[name];
-	if (out->kind != VALUE_MISSING)
-		return true;
 	const struct name *known = &r->template->names[name];
-	if (!known->global)
+	bool too_early = known->late && !in_block && !r->assigned[name];
+	*out = r->root[name];
+	if (out->kind != VALUE_MISSING && !too_early)
+		return true;
+	if (!known->global || too_early)
 		return value_undefined_name(r, known->text, known->n_text, out);
 	struct callable *callable = render_alloc(r, sizeof *callable);
 	if (!callable)
@@ -58,6 +61,7 @@ bool render_assign(struct render *r, uint32_t name, const struct value *value)
 	struct scope *scope = r->scope;
 	if (!scope) {
 		r->root[name] = *value;
+		r->assigned[name] = true;
 		return true;
 	}
 	struct binding *found = find_binding(scope, name);

@@ -459,6 +459,7 @@ static struct node *parse_block(struct parser *p)
 		return NULL;
 	}
 	own->is_block = true;
+	node->is_block = true;
 	node->at_root = !parser_skip(p, TOKEN_NAME, "scoped");
 	p->n_loops = 0;
 	if (!parse_whole_body(p, false, "endblock", &node->body))

@@ -20,6 +20,7 @@ struct scope {
 	struct scope *parent; /* NULL: the template's own variables */
 	struct binding *bindings;
 	size_t n_bindings, capacity;
+	bool is_block; /* sees of the template's own variables what the conversation set, too */
 };
 
 /* What evaluations may take of the stack, whatever frames a compiler makes of them: a server's thread has 256 KiB for all
@@ -43,6 +44,7 @@ struct render {
 	const char *stack;     /* where the rendering began on it: it grows towards lower addresses */
 	const struct node *at; /* the node being evaluated, for messages */
 	struct value *root;    /* [template->n_names] */
+	bool *assigned;        /* [template->n_names]: by the template's body */
 	struct scope *scope;
 	struct builder *capture; /* where output goes; NULL: the rendering */
 	struct bytes text;

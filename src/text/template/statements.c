@@ -70,25 +70,50 @@ bool execute_capture(struct render *r, const struct node *list, enum flow *flow,
 	return ok && builder_finish(&capture, out);
 }
 
-/* A body with names of its own. */
-static bool execute_scoped(struct render *r, const struct node *list, bool at_root, enum flow *flow)
+/* In a new scope: names that it sets, but that are read before that. */
+static bool hide_late(struct render *r, const struct name_list *late)
 {
-	struct scope *before = r->scope, *scope = scope_new(r, at_root ? NULL : before);
+	for (uint32_t i = 0; i < late->n_names; i++) {
+		const struct name *name = &r->template->names[late->names[i]];
+		struct value undefined;
+		if (!value_undefined_name(r, name->text, name->n_text, &undefined) ||
+		    !render_assign(r, late->names[i], &undefined))
+			return false;
+	}
+	return true;
+}
+
+/* A body with names of its own. */
+static bool execute_scoped(struct render *r, const struct node *node, enum flow *flow)
+{
+	struct scope *before = r->scope, *scope = scope_new(r, node->at_root ? NULL : before);
 	if (!scope)
 		return false;
+	scope->is_block = node->is_block;
 	r->scope = scope;
-	bool ok = execute_list(r, list, flow);
+	bool ok = hide_late(r, &node->late) && execute_list(r, node->body, flow);
 	r->scope = before;
 	return ok;
 }
 
-static bool capture_scoped(struct render *r, const struct node *list, enum flow *flow, struct value *out)
+static bool execute_else(struct render *r, const struct node *loop, enum flow *flow)
 {
 	struct scope *before = r->scope, *scope = scope_new(r, before);
 	if (!scope)
 		return false;
 	r->scope = scope;
-	bool ok = execute_capture(r, list, flow, out);
+	bool ok = hide_late(r, &loop->late_other) && execute_list(r, loop->other, flow);
+	r->scope = before;
+	return ok;
+}
+
+static bool capture_scoped(struct render *r, const struct node *node, enum flow *flow, struct value *out)
+{
+	struct scope *before = r->scope, *scope = scope_new(r, before);
+	if (!scope)
+		return false;
+	r->scope = scope;
+	bool ok = hide_late(r, &node->late) && execute_capture(r, node->body, flow, out);
 	r->scope = before;
 	return ok;
 }
@@ -151,7 +176,8 @@ static bool run_iterations(struct render *r, struct loop *loop, bool *whole)
 			return false;
 		scope->n_bindings = 0;
 		r->scope = scope;
-		if (!render_assign(r, NAME_LOOP, &own) || !assign_target(r, loop->node->a, &loop->items->items[loop->at]) ||
+		if (!hide_late(r, &loop->node->late) || !render_assign(r, NAME_LOOP, &own) ||
+		    !assign_target(r, loop->node->a, &loop->items->items[loop->at]) ||
 		    !execute_list(r, loop->node->body, &flow))
 			return false;
 		*whole |= flow == FLOW_ON;
@@ -172,7 +198,7 @@ static bool run_loop(struct render *r, const struct node *node, const struct val
 	bool whole = false, ok = begin_loop(r, loop, iterable) && run_iterations(r, loop, &whole);
 	r->scope = around;
 	if (ok && !whole && node->other)
-		ok = execute_scoped(r, node->other, false, flow);
+		ok = execute_else(r, node, flow);
 	r->scope = before;
 	return ok;
 }
@@ -346,7 +372,7 @@ bool macro_call(struct render *r, const struct macro *macro, const struct argume
 	if (!render_step(r, count_nodes(macro->node->list) * (1 + arguments->n_keywords) / 8) || !render_enter(r))
 		return false;
 	r->scope = scope_new(r, macro->scope);
-	bool ok = r->scope && bind_parameters(r, macro, arguments, &n_parameters) &&
+	bool ok = r->scope && hide_late(r, &macro->node->late) && bind_parameters(r, macro, arguments, &n_parameters) &&
 	          bind_special(r, macro, arguments, n_parameters) && bind_defaults(r, macro, arguments) &&
 	          execute_capture(r, macro->node->body, &flow, out);
 	r->scope = before;
@@ -375,7 +401,7 @@ static bool execute_call_block(struct render *r, const struct node *node)
 static bool execute_set_block(struct render *r, const struct node *node, enum flow *flow)
 {
 	struct value text, value;
-	if (!capture_scoped(r, node->body, flow, &text))
+	if (!capture_scoped(r, node, flow, &text))
 		return false;
 	if (*flow != FLOW_ON)
 		return true;
@@ -387,7 +413,7 @@ static bool execute_set_block(struct render *r, const struct node *node, enum fl
 static bool execute_filter_block(struct render *r, const struct node *node, enum flow *flow)
 {
 	struct value text, value;
-	if (!capture_scoped(r, node->body, flow, &text))
+	if (!capture_scoped(r, node, flow, &text))
 		return false;
 	if (*flow != FLOW_ON)
 		return true;
@@ -398,7 +424,9 @@ static bool execute_filter_block(struct render *r, const struct node *node, enum
 static bool execute_with(struct render *r, const struct node *node, enum flow *flow)
 {
 	struct scope *before = r->scope, *scope = scope_new(r, before);
-	bool ok = scope != NULL;
+	r->scope = scope;
+	bool ok = scope && hide_late(r, &node->late);
+	r->scope = before;
 	for (const struct node *target = node->list; ok && target; target = target->next->next) {
 		struct value value;
 		ok = eval(r, target->next, &value);
@@ -468,7 +496,7 @@ static bool execute_one(struct render *r, const struct node *node, enum flow *fl
 	case NODE_FILTER_BLOCK:
 		return execute_filter_block(r, node, flow);
 	case NODE_SCOPED:
-		return execute_scoped(r, node->body, node->at_root, flow);
+		return execute_scoped(r, node, flow);
 	default: /* NODE_BREAK, NODE_CONTINUE */
 		*flow = node->kind == NODE_BREAK ? FLOW_BREAK : FLOW_CONTINUE;
 		return true;

@@ -97,6 +97,11 @@ enum node_kind {
 	NODE_CONTINUE,
 };
 
+struct name_list {
+	const uint32_t *names; /* [n_names] */
+	uint32_t n_names;
+};
+
 struct node {
 	enum node_kind kind;
 	enum op op;
@@ -111,11 +116,13 @@ struct node {
 	unsigned char spread;
 	bool recursive;
 	bool is_elif;
-	bool at_root;                                   /* of NODE_SCOPED: sees the template's own variables alone */
+	bool is_block;                                  /* of NODE_SCOPED: what it sees is not the template's body's */
+	bool at_root;                                   /* of a block: sees the template's own variables alone */
 	bool has_closures;                              /* of a loop: its body makes macros, which keep its names */
 	bool takes_varargs, takes_kwargs, takes_caller; /* of a macro: its body asks for them */
 	bool caller_is_parameter;                       /* of a macro: one of its own, with a default */
 	struct string constant;                         /* what value.string points to */
+	struct name_list late, late_other;              /* of what has names of its own, and of a loop's else part */
 };
 
 struct name {
@@ -125,6 +132,7 @@ struct name {
 	/* What the parser has met: a block of that name, and the last list of parameters, by number, that has it. */
 	bool is_block;
 	uint32_t signature;
+	bool late; /* of the template's body (late_names.c) */
 };
 
 struct template
@@ -147,5 +155,9 @@ uint32_t template_find_name(const struct template *template, const char *text, s
 
 /* Fills template->names and body from the tokens. ERROR_MODEL with line and column. */
 bool parser_run(struct template *template, const char *source, const struct token *tokens, struct error *error);
+
+/* Of a parsed template: names that are undefined from the beginning of a body on, in `late` of nodes and names. False: no
+ * memory. */
+bool find_late_names(struct template *template, struct arena *scratch);
 
 #endif

@@ -37,8 +37,9 @@ struct template *template_compile(const char *source, size_t n_bytes, struct err
 	template->arena.max_bytes = COMPILE_MAX_BYTES;
 	template->source = source_normalise(&template->arena, source, n_bytes, &n_source);
 	struct token *tokens = template->source ? lexer_run(&scratch, template->source, n_source, &n_tokens) : NULL;
-	bool ok = tokens && parser_run(template, template->source, tokens, error);
-	if (!tokens)
+	bool parsed = tokens && parser_run(template, template->source, tokens, error);
+	bool ok = parsed && find_late_names(template, &scratch);
+	if (!tokens || (parsed && !ok))
 		error_set(error, ERROR_MEMORY, "no memory for the chat template");
 	arena_free(&scratch);
 	if (ok)
@@ -351,7 +352,8 @@ bool template_render(const struct template *template, const struct template_inpu
 	if (!check_conversation(input->conversation, error))
 		return false;
 	r.root = render_array(&r, template->n_names, sizeof *r.root);
-	bool ok = r.root && set_variables(&r, input) && execute(&r, template->body);
+	r.assigned = render_array(&r, template->n_names, sizeof *r.assigned);
+	bool ok = r.root && r.assigned && set_variables(&r, input) && execute(&r, template->body);
 	if (ok && !r.text.data && !bytes_reserve(&r.text, 1))
 		ok = error_set(error, ERROR_MEMORY, "no memory for a rendering");
 	arena_free(&r.arena);
