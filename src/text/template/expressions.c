@@ -195,6 +195,7 @@ static struct node *parse_name(struct parser *p)
 	if (!node)
 		return NULL;
 	node->name = parser_name(p, at->text, at->n_text);
+	p->n_names_read++;
 	p->asked |= special_bit(node->name) & ~p->stored;
 	return node;
 }
@@ -544,10 +545,29 @@ static struct node *parse_operand(struct parser *p)
 	return parse_unary(p, true);
 }
 
+/* A negative constant is written into what Python compiles, where ** goes before the sign: -2 ** n is -(2 ** n), unless
+ * all is constant, which Jinja computes itself. */
+static struct node *parse_power_of(struct parser *p, const struct token *at, struct node *base)
+{
+	size_t n_names = p->n_names_read;
+	struct node *exponent = parse_operand(p);
+	bool negative = base->kind == NODE_NEGATE && base->a->kind == NODE_CONSTANT && value_is_number(&base->a->value) &&
+	                p->n_names_read != n_names;
+	struct node *node = binary(p, NODE_BINARY, at, negative ? (struct node *)base->a : base, exponent);
+	if (node)
+		node->op = OP_POW;
+	return negative ? binary(p, NODE_NEGATE, at, node, node) : node;
+}
+
 static struct node *parse_power(struct parser *p)
 {
-	static const struct operator list[] = {{"**", OP_POW}, {NULL, 0}};
-	return parse_level(p, list, parse_operand);
+	const struct token *at = p->token;
+	struct node *left = parse_operand(p);
+	while (left && parser_skip(p, TOKEN_OPERATOR, "**")) {
+		left = parse_power_of(p, at, left);
+		at = p->token;
+	}
+	return left;
 }
 
 static struct node *parse_product(struct parser *p)

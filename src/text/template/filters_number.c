@@ -224,16 +224,14 @@ static bool filter_int(struct render *r, const struct call *call, struct value *
 	const struct value *input = &call->input;
 	int64_t base = 10, integer = 0;
 	double number;
-	bool too_large = false, ok = true;
-	if (!slot_int(r, call, 1, &base))
-		return false;
+	bool too_large = false, ok = true, known = !slot_given(call, 1) || value_integral(&call->slot[1], &base);
 	if (input->kind == VALUE_UNDEFINED)
 		return value_undefined_fail(r, input);
 	if (input->kind == VALUE_STRING) {
 		const struct string *s = input->string;
 		if (!render_step(r, s->n_bytes / 16))
 			return false;
-		bool known = base == 0 || (base >= 2 && base <= 36);
+		known &= base == 0 || (base >= 2 && base <= 36); /* else the text may still be a float */
 		if (known && text_to_int(s->bytes, s->n_bytes, (int)base, &integer, &too_large))
 			*out = value_int(integer);
 		else if (too_large)

@@ -22,6 +22,7 @@ struct parser {
 	size_t n_unknown, unknown_capacity;
 	size_t n_closures;     /* macros and call blocks so far */
 	size_t n_loop_stores;  /* targets named loop, which no loop may hold */
+	size_t n_names_read;   /* in expressions so far */
 	size_t n_loops;        /* loops that are open: break and continue need one */
 	uint32_t n_signatures; /* lists of parameters so far */
 	/* Of caller, varargs and kwargs, a bit each (1 << NAME_CALLER): those that the innermost macro's body asks for, and
