@@ -138,13 +138,17 @@ bool loop_take(struct render *r, struct loop *loop, size_t n)
 	while (loop->source && loop->items->n_items < n) {
 		struct value item;
 		bool passes = true;
+		if (loop->running)
+			return render_fail(r, "ValueError", "generator already executing");
 		if (!iterator_next(r, loop->source, &item))
 			return false;
+		loop->running = true;
 		if (item.kind == VALUE_MISSING)
 			loop->source = NULL;
 		else if ((loop->node->c && !passes_test(r, loop, &item, &passes)) ||
 		         (passes && !list_add(r, loop->items, &item)))
 			return false;
+		loop->running = false;
 	}
 	return true;
 }

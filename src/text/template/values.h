@@ -153,6 +153,7 @@ struct loop {
 	const struct node *node;
 	struct list *items;      /* taken so far */
 	struct iterator *source; /* of the others; NULL: there are none */
+	bool running;            /* its test is looking at an item */
 	size_t at;               /* index0 */
 	struct value changed;
 	int depth0;
