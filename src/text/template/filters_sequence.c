@@ -90,7 +90,7 @@ static bool filter_reverse(struct render *r, const struct call *call, struct val
 		items->items[i] = items->items[items->n_items - 1 - i];
 		items->items[items->n_items - 1 - i] = swap;
 	}
-	if (call->input.kind == VALUE_ITERATOR || call->input.kind == VALUE_UNDEFINED) {
+	if (call->input.kind == VALUE_ITERATOR) {
 		*out = value_list(items);
 		return true;
 	}
