@@ -273,6 +273,16 @@ static struct node *parse_for(struct parser *p)
 	return NULL;
 }
 
+/* Filters of a block are of its body, which is not directly in the branch around. */
+static struct node *parse_block_filters(struct parser *p, bool inline_start)
+{
+	bool soft = p->soft;
+	p->soft = false;
+	struct node *filters = parse_filters(p, NULL, inline_start);
+	p->soft = soft;
+	return filters;
+}
+
 static struct node *parse_set(struct parser *p)
 {
 	struct node *node = parser_node(p, NODE_SET, p->token++);
@@ -281,7 +291,7 @@ static struct node *parse_set(struct parser *p)
 	if (parser_skip(p, TOKEN_OPERATOR, "="))
 		return (node->b = parse_tuple(p, 0)) ? node : NULL;
 	node->kind = NODE_SET_BLOCK;
-	if (parser_at_operator(p, "|") && !(node->b = parse_filters(p, NULL, false)))
+	if (parser_at_operator(p, "|") && !(node->b = parse_block_filters(p, false)))
 		return NULL;
 	return parse_whole_body(p, false, "endset", &node->body) ? node : NULL;
 }
@@ -337,11 +347,12 @@ static struct node *parse_parameter(struct parser *p)
 	return parameter;
 }
 
-/* (a, b=1) */
+/* (a, b=1): defaults are of the macro's body. */
 static bool parse_signature(struct parser *p, struct node *macro)
 {
 	struct node_list parameters = {0};
-	bool defaults = false;
+	bool defaults = false, soft = p->soft;
+	p->soft = false;
 	p->n_signatures++;
 	if (!parser_expect(p, TOKEN_OPERATOR, "("))
 		return false;
@@ -358,6 +369,7 @@ static bool parse_signature(struct parser *p, struct node *macro)
 		node_append(&parameters, parameter);
 	}
 	macro->list = parameters.first;
+	p->soft = soft;
 	return parser_expect(p, TOKEN_OPERATOR, ")");
 }
 
@@ -428,7 +440,7 @@ static struct node *parse_call_block(struct parser *p)
 static struct node *parse_filter_block(struct parser *p)
 {
 	struct node *node = parser_node(p, NODE_FILTER_BLOCK, p->token++);
-	if (!node || !(node->b = parse_filters(p, NULL, true)))
+	if (!node || !(node->b = parse_block_filters(p, true)))
 		return NULL;
 	return parse_whole_body(p, false, "endfilter", &node->body) ? node : NULL;
 }
