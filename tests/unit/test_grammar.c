@@ -228,6 +228,29 @@ static void small_numbers_are_numbers(void **state)
 	CHECK_ALL(list);
 }
 
+/* An integer is its digits: with an exponent 2.1 would be the beginning of one. */
+static void integers_are_digits(void **state)
+{
+	(void)state;
+	static const struct expectation list[] = {
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"integer\"}",
+	     {"0", "-7", "21", "1" TEN_ZEROS TEN_ZEROS TEN_ZEROS},
+	     {"2.1e80", "1e300", "-1e90", "7E2", "2.0"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":[\"integer\",\"null\"],\"minimum\":-5}",
+	     {"0", "null", "123"},
+	     {"2.5e90", "1e300", "-6"}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"integer\"}}",
+	     {"[1,2]"},
+	     {"[1,1]", "[2.5e90]", "[1e300]"}},
+	    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"integer\",\"enum\":[1,2.5,1e300]}", {"1", "1e300"}, {"2", "10"}},
+	    {GRAMMAR_JSON_SCHEMA, "{\"type\":\"number\"}", {"2.1", "2.1e80", "1e300"}, {"1e309"}},
+	};
+	CHECK_ALL(list);
+}
+
 static void items_differ(void **state)
 {
 	(void)state;
@@ -855,6 +878,7 @@ int main(void)
 	    cmocka_unit_test(gbnf_is_followed),
 	    cmocka_unit_test(schemas_are_enforced),
 	    cmocka_unit_test(small_numbers_are_numbers),
+	    cmocka_unit_test(integers_are_digits),
 	    cmocka_unit_test(items_differ),
 	    cmocka_unit_test(many_items_differ),
 	    cmocka_unit_test(texts_of_many_readings_are_followed),

@@ -5,6 +5,7 @@
  * at the end; where nothing else is asked of the number, exponents, too. Digits cannot run on for ever, and none come behind
  * the point where there are more than 15 before it: doubles do not hold them, and who reads those would see another number.
  * For the same reason what they round to an integer is not taken where none may come.
+ * Where a schema wants an integer it is plain, but for one that the schema names.
  */
 #ifndef TALLOW_TEXT_GRAMMAR_NUMBERS_H
 #define TALLOW_TEXT_GRAMMAR_NUMBERS_H

@@ -127,7 +127,7 @@ static uint32_t numbers_of(struct expansion *e, bool one_exponent)
 	struct bounds b = {0};
 	enum number_kind kind = NUMBER_ANY;
 	uint32_t language = LANGUAGE_ALL;
-	bool exact = false, fraction = false, integer = false, points = false;
+	bool exact = false, fraction = false, integer = false, points = false, named = false;
 	for (size_t i = 0; i < e->n_atoms; i++) {
 		const struct atom *atom = &e->atoms[i];
 		if (atom->kind == ATOM_LOWER || atom->kind == ATOM_UPPER)
@@ -141,6 +141,7 @@ static uint32_t numbers_of(struct expansion *e, bool one_exponent)
 		language = language_both(l, language, set);
 		exact |= atom->kind == ATOM_MULTIPLE || (atom->low && set != LANGUAGE_ALL);
 		exact |= atom->kind == ATOM_INTEGER && atom->low;
+		named |= atom->kind == ATOM_AMONG && !atom->low;
 	}
 	if ((integer && (fraction || points)) || language == LANGUAGE_NONE)
 		return LANGUAGE_NONE;
@@ -148,6 +149,9 @@ static uint32_t numbers_of(struct expansion *e, bool one_exponent)
 		language = language_both(l, language, with_point(l));
 	if (one_exponent)
 		language = language_both(l, language, language_not(l, number_zeros(l, true)));
+	/* A model that has a fraction in mind would take an exponent's mantissa for the place of it: 2.1 for what ends as 2.13e80,
+	 * which is an integer that nobody reads as one. */
+	exact |= integer && !named;
 	kind = integer ? NUMBER_INTEGER : fraction ? NUMBER_FRACTION : NUMBER_ANY;
 	enum number_exponents exponents = exact ? EXPONENTS_NONE : one_exponent ? EXPONENTS_NEEDED : EXPONENTS_FREE;
 	return language_both(l, language, number_language(l, kind, &b.range, exponents));
