@@ -163,6 +163,11 @@ def test_content_may_be_parts_or_null(port):
                       param="messages[0].content[0]")
     assert "image_url" in message
     good(chat(port, HELLO + [{"role": "assistant", "content": None}] + HELLO))
+    refusal = [{"role": "assistant", "content": [{"type": "refusal", "refusal": "I will not."}]}]
+    said = [{"role": "assistant", "content": "I will not."}]
+    assert good(chat(port, HELLO + refusal + HELLO))["choices"] == good(chat(port, HELLO + said + HELLO))["choices"]
+    for part in ({"type": "refusal", "text": "x"}, {"type": "text", "refusal": "x"}, {"refusal": "x"}):
+        refused(chat(port, [{"role": "user", "content": [part]}]), param="messages[0].content[0]")
     good(chat(port, [{"role": "developer", "content": "x"}, {"role": "system", "content": "y"}] + HELLO
               + [{"role": "assistant", "content": "z"}, {"role": "tool", "tool_call_id": "1", "content": "w"}]))
 

@@ -32,19 +32,30 @@ static void check_role(const struct json *message, int index, struct field_check
 	            "%s must be system, developer, user, assistant or tool", name);
 }
 
+/* What a part says: a text, or the refusal that an answer was; NULL: neither. */
+static const char *part_text(const struct json *part, size_t *n_bytes)
+{
+	const struct json *type = json_get(part, "type");
+	bool is_refusal = text_is(type, "refusal");
+	if (!is_refusal && !text_is(type, "text"))
+		return NULL;
+	return json_string(json_get(part, is_refusal ? "refusal" : "text"), n_bytes);
+}
+
 /* Parts of text; *has_parts is set when there are any. */
 static void check_parts(const struct json *parts, int index, struct field_checker *check)
 {
 	int n = 0;
 	for (const struct json *part = json_first(parts); part; part = json_next(part), n++) {
 		char name[64];
-		size_t n_bytes = 0;
-		const char *type = json_string(json_get(part, "type"), &n_bytes);
+		const struct json *type = json_get(part, "type");
+		if (part_text(part, NULL))
+			continue;
 		snprintf(name, sizeof name, "messages[%d].content[%d]", index, n);
-		if (type && strcmp(type, "text") != 0)
+		if (json_string(type, NULL) && !text_is(type, "text") && !text_is(type, "refusal"))
 			field_error(check, name, "type(text)", NULL,
-			            "%s is of type %.40s; this model reads parts of type text only", name, type);
-		else if (!type || !json_string(json_get(part, "text"), NULL))
+			            "%s is of type %.40s; this model reads parts of type text only", name, json_string(type, NULL));
+		else
 			field_error(check, name, "type(text)", NULL, "%s must be an object with type text and a text", name);
 	}
 }
@@ -126,7 +137,7 @@ static void copy_parts(const struct json *parts, struct bytes *out)
 	struct bytes joined = {0};
 	for (const struct json *part = json_first(parts); part; part = json_next(part)) {
 		size_t n_bytes = 0;
-		const char *text = json_string(json_get(part, "text"), &n_bytes);
+		const char *text = part_text(part, &n_bytes);
 		bytes_append(&joined, text, n_bytes);
 	}
 	json_write_string(out, joined.data ? joined.data : "", joined.n_bytes);
