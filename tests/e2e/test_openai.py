@@ -453,7 +453,7 @@ def test_what_changes_nothing_is_accepted(port):
     good(chat(port, user="u", metadata={"a": "b"}, store=True, n=1, logprobs=False, top_logprobs=None, logit_bias={},
               presence_penalty=0, frequency_penalty=0.0, response_format={"type": "text"}, service_tier="auto",
               parallel_tool_calls=True, tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}],
-              tool_choice="auto", reasoning_effort="low", prediction=None, unheard_of={"x": 1}))
+              tool_choice="auto", reasoning_effort="low", prediction=None, unheard_of={"x": 1}, functions=[]))
     good(complete(port, user="u", n=1, best_of=1, echo=False, suffix=None, logprobs=None))
 
 
@@ -464,7 +464,7 @@ def test_what_changes_nothing_is_accepted(port):
     ("stream_options", []), ("tools", {}), ("model", 5), ("seed", 1.5), ("chat_template_kwargs", []),
     ("mirostat", 1), ("mirostat", 3), ("xtc_probability", 1.5), ("dry_base", 0.5), ("repeat_last_n", -2),
     ("dynatemp_range", -1), ("min_tokens", -1), ("dry_sequence_breakers", ["x"] * 17), ("dry_sequence_breakers", [""]),
-    ("typical_p", 0), ("repetition_penalty", 0), ("top_k", -2),
+    ("typical_p", 0), ("repetition_penalty", 0), ("top_k", -2), ("functions", [{"name": "f", "parameters": {}}]),
 ])
 def test_what_chat_cannot_do_is_refused_by_name(port, field, value):
     assert field in refused(chat(port, **{field: value}), param=field)

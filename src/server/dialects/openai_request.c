@@ -21,8 +21,13 @@ static void refuse_field(struct field_checker *check, const char *name)
 static void refuse_what_is_not_there(struct field_checker *check, bool chat)
 {
 	if (chat) {
+		const struct json *functions = field_get(check, "functions");
 		if (field_get(check, "audio"))
 			refuse_field(check, "audio");
+		if (functions && (json_type(functions) != JSON_ARRAY || json_count(functions) > 0))
+			field_error(check, "functions", "unsupported", NULL,
+			            "functions is not supported by this server; give them as tools, each as {\"type\":\"function\","
+			            "\"function\":...}");
 		return;
 	}
 	size_t n_suffix = 1;
