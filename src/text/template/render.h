@@ -23,9 +23,9 @@ struct scope {
 	bool is_block; /* sees of the template's own variables what the conversation set, too */
 };
 
-/* What evaluations may take of the stack, whatever frames a compiler makes of them: a server's thread has 256 KiB for all
- * (1 MiB where a sanitizer makes frames larger), of which thread-local variables, the handlers that call us and what an
- * evaluation calls at last take up to 64. */
+/* What evaluations may take of the stack, whatever frames a compiler makes of them: a server's thread has 256 KiB for all,
+ * of which thread-local variables, the handlers that call us and what an evaluation calls at last take up to 64 (2 MiB where
+ * a sanitizer makes frames larger, and TSan keeps 0.8 of its own there). */
 enum {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 	RENDER_STACK_BYTES = 640 << 10,
