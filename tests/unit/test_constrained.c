@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "model/plan.h"
 #include "text/grammar.h"
+#include "text/grammar/grammar_private.h"
 #include "text/tokenizer.h"
 
 enum { N_PROMPT = 40, MAX_TOKENS = 200, MAX_TEXT = 8192, N_KINDS = 9, N_ROUNDS = 60 };
@@ -493,6 +494,105 @@ static void the_shortest_end_is_found_among_many(void **state)
 	grammar_vocabulary_destroy(vocabulary);
 }
 
+/* An object with so many members that must be there. */
+static struct grammar *compile_members(int n, const char *schema)
+{
+	static char text[1 << 17];
+	struct source source = {GRAMMAR_JSON_SCHEMA, text};
+	size_t at = 0;
+	for (int i = 0; i < n; i++)
+		at += (size_t)snprintf(text + at, sizeof text - at, "%s\"member_%d\":%s",
+		                       i ? "," : "{\"type\":\"object\",\"properties\":{", i, schema);
+	at += (size_t)snprintf(text + at, sizeof text - at, "},\"additionalProperties\":false,\"required\":[");
+	for (int i = 0; i < n; i++)
+		at += (size_t)snprintf(text + at, sizeof text - at, "%s\"member_%d\"", i ? "," : "", i);
+	at += (size_t)snprintf(text + at, sizeof text - at, "]}");
+	assert_true(at < sizeof text);
+	return compile(&source);
+}
+
+static void make_mask_within(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, uint32_t n_left,
+                             uint32_t *mask)
+{
+	struct error error = {0};
+	if (!grammar_mask_within(grammar, vocabulary, n_left, mask, &error))
+		fail_msg("%s", error.message);
+}
+
+/* A token of the mask that has bytes; -1: only the end is left. */
+static int32_t draw_token(const struct grammar_vocabulary *vocabulary, const uint32_t *mask, uint64_t *random)
+{
+	size_t n_ids = grammar_mask_words(vocabulary) * 32, n_bytes;
+	*random = *random * 6364136223846793005ULL + 1442695040888963407ULL;
+	for (size_t i = 0, first = (size_t)(*random >> 33); i < n_ids; i++) {
+		size_t id = (first + i) % n_ids;
+		if (mask[id / 32] >> id % 32 & 1 && grammar_token_bytes(vocabulary, (int32_t)id, &n_bytes))
+			return (int32_t)id;
+	}
+	return -1;
+}
+
+/* However many tokens may come, the rests of the texts that they lead to are mostly one, which is written once. */
+static void what_is_left_is_found_once(void **state)
+{
+	(void)state;
+	enum { N_MEMBERS = 20, MORE = 30 };
+	struct grammar_vocabulary *vocabulary = read_vocabulary();
+	struct grammar *grammar = compile_members(N_MEMBERS, "{\"type\":\"string\",\"pattern\":\"^[a-z]{20}$\"}");
+	uint32_t *mask = calloc(grammar_mask_words(vocabulary), sizeof *mask);
+	assert_non_null(mask);
+	uint32_t n_bytes = grammar_bytes_left(grammar, vocabulary), left = grammar_tokens_left(grammar, vocabulary) + MORE;
+	uint64_t random = 3;
+	assert_true(n_bytes > N_MEMBERS * 20);
+	while (!grammar_over(grammar)) {
+		make_mask_within(grammar, vocabulary, --left, mask);
+		assert_true(grammar_token(grammar, vocabulary, draw_token(vocabulary, mask, &random)));
+	}
+	assert_true(grammar->n_found > 0);
+	if (grammar->n_found > n_bytes * 4)
+		fail_msg("%llu bytes were looked for, the shortest text has %u", (unsigned long long)grammar->n_found, n_bytes);
+	free(mask);
+	grammar_destroy(grammar);
+	grammar_vocabulary_destroy(vocabulary);
+}
+
+/* What a grammar has found before changes nothing: its masks are those of one that has found nothing yet. */
+static void masks_within_are_those_of_a_new_grammar(void **state)
+{
+	(void)state;
+	struct grammar_vocabulary *vocabulary = read_vocabulary();
+	size_t n_words = grammar_mask_words(vocabulary), n_bytes;
+	uint32_t *mask = calloc(n_words, sizeof *mask), *other = calloc(n_words, sizeof *other);
+	assert_true(mask && other);
+	for (int i = 0; i < N_WAYS; i++) {
+		struct grammar *grammar = compile(&long_ways[i]);
+		uint32_t left = grammar_tokens_left(grammar, vocabulary) + (uint32_t)i % 4;
+		uint64_t random = (uint64_t)i * 31 + 1;
+		struct bytes text = {0};
+		while (!grammar_over(grammar) && left > 0) {
+			struct grammar *new_one = compile(&long_ways[i]);
+			assert_true(grammar_take(new_one, text.data, text.n_bytes));
+			make_mask_within(grammar, vocabulary, --left, mask);
+			make_mask_within(new_one, vocabulary, left, other);
+			assert_memory_equal(mask, other, n_words * sizeof *mask);
+			assert_int_equal(grammar_tokens_left(grammar, vocabulary), grammar_tokens_left(new_one, vocabulary));
+			grammar_destroy(new_one);
+			int32_t id = draw_token(vocabulary, mask, &random);
+			if (id < 0)
+				break;
+			assert_true(grammar_token(grammar, vocabulary, id));
+			const char *bytes = grammar_token_bytes(vocabulary, id, &n_bytes);
+			bytes_append(&text, bytes, n_bytes);
+		}
+		assert_true(grammar_complete(grammar));
+		bytes_free(&text);
+		grammar_destroy(grammar);
+	}
+	free(mask);
+	free(other);
+	grammar_vocabulary_destroy(vocabulary);
+}
+
 static void an_output_is_whole_however_little_room_there_is(void **state)
 {
 	(void)state;
@@ -629,6 +729,8 @@ int main(void)
 	    cmocka_unit_test(words_that_must_not_come_make_no_other_text),
 	    cmocka_unit_test(the_shortest_end_is_the_shortest),
 	    cmocka_unit_test(the_shortest_end_is_found_among_many),
+	    cmocka_unit_test(what_is_left_is_found_once),
+	    cmocka_unit_test(masks_within_are_those_of_a_new_grammar),
 	    cmocka_unit_test(an_output_is_whole_however_little_room_there_is),
 	    cmocka_unit_test(too_little_room_is_told_with_the_number),
 	    cmocka_unit_test(constraints_have_their_share_of_memory),

@@ -2,35 +2,40 @@
  *
  * Of the shortest texts the one is meant whose bytes are the least. What is left of it after some bytes is that of the state
  * they lead to, so when its tokens are counted, each the longest one that fits, taking the first of them leaves one less: what
- * could be completed in time once can be until its end. Where every byte is a token the number of bytes bounds that of tokens,
- * which mostly settles it; and where several items are owed that must differ, of which each that comes changes what may follow,
- * each byte of the rest counts for a token, so that no text need be written for each token that could come. */
-#include <stdlib.h>
+ * could be completed in time once can be until its end. And what was found of a state is kept with it (match_rest): the
+ * rests of most states that tokens lead to soon meet in one, of which each byte is looked for once. Where every byte is a
+ * token the number of bytes bounds that of tokens, which mostly settles it; and where several items are owed that must differ,
+ * of which each that comes changes what may follow, each byte of the rest counts for a token, so that no text need be written
+ * for each token that could come. Of those states nothing is kept: the text before counts, too. */
 #include <string.h>
 
 #include "text/grammar/grammar_private.h"
+#include "text/grammar/matcher_private.h"
 #include "text/grammar/shortest.h"
-#include "text/grammar/table.h"
 #include "text/grammar/vocabulary.h"
 
 enum { MAX_SHORTEST_BYTES = 1 << 16, N_BYTES = 256 };
 
-/* What is known of a state while one mask is made. */
-enum verdict { NOT_ASKED, FITS, TOO_LONG };
-
-struct verdicts {
-	uint8_t *of; /* [state] */
-	size_t n, max;
-	bool failed;
-};
+/* What is known of a state, until the next step; NULL where the text before counts, too. */
+static struct match_rest *rest_of(const struct grammar *g, uint32_t state)
+{
+	return matcher_owes(g->matcher, state) ? NULL : &g->matcher->states[state].rest;
+}
 
 /* From a state to which the path led from where the text stands. */
 static uint32_t bytes_from(struct grammar *g, uint32_t state, const char *path, size_t n_path)
 {
+	struct match_rest *rest = rest_of(g, state);
+	if (rest && rest->measured)
+		return rest->n_bytes;
 	if (!g->shortest)
 		g->shortest = shortest_create(&g->network, g->languages);
 	uint32_t bytes = g->shortest ? shortest_of(g->shortest, g->matcher, state, path, n_path) : SHORTEST_UNKNOWN;
 	g->no_memory |= !g->shortest || shortest_lacks_memory(g->shortest);
+	if (rest) {
+		rest->n_bytes = bytes;
+		rest->measured = true;
+	}
 	return bytes;
 }
 
@@ -40,46 +45,125 @@ static bool counts_bytes(const struct grammar *g, const struct grammar_vocabular
 	return v->has_bytes && matcher_owes(g->matcher, state);
 }
 
-/* Appends the shortest text from a state on, as far as its tokens count; what is there is the path to it. How many bytes are
- * left then; UINT32_MAX where that is not found. */
-static uint32_t write_shortest(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, struct bytes *out)
+/* Nothing is left that longest tokens must be found for. */
+static bool is_end(const struct grammar *g, const struct grammar_vocabulary *v, uint32_t state)
 {
-	uint32_t left = bytes_from(g, state, out->data, out->n_bytes);
-	if (left > MAX_SHORTEST_BYTES)
-		return UINT32_MAX;
-	while (left > 0 && !counts_bytes(g, v, state)) {
-		int byte = 0;
-		uint32_t next = 0;
-		size_t n_path = out->n_bytes;
-		for (; byte < N_BYTES; byte++) {
-			next = matcher_step(g->matcher, state, out->data, n_path, (unsigned char)byte);
-			char text = (char)byte;
-			out->n_bytes = n_path;
-			if (next)
-				bytes_append(out, &text, 1);
-			if (next && bytes_from(g, next, out->data, out->n_bytes) == left - 1)
-				break;
+	return matcher_accepts(g->matcher, state) || counts_bytes(g, v, state);
+}
+
+/* ---- shortest texts ---- */
+
+static bool append(struct grammar *g, struct bytes *text, int byte)
+{
+	char c = (char)byte;
+	bytes_append(text, &c, 1);
+	g->no_memory |= text->failed;
+	return !text->failed;
+}
+
+/* Looks for the first byte of the shortest text from a state on, by which one less is left, and appends it; what is there
+ * is the path to the state. Where it leads; 0: bounds were met. */
+static uint32_t find_byte(struct grammar *g, uint32_t state, struct bytes *text)
+{
+	uint32_t left = bytes_from(g, state, text->data, text->n_bytes);
+	size_t n_path = text->n_bytes;
+	g->n_found++;
+	for (int byte = 0; byte < N_BYTES; byte++) {
+		uint32_t next = matcher_step(g->matcher, state, text->data, n_path, (unsigned char)byte);
+		if (!next)
+			continue;
+		if (!append(g, text, byte))
+			return 0;
+		if (bytes_from(g, next, text->data, text->n_bytes) == left - 1) {
+			struct match_rest *rest = rest_of(g, state);
+			if (rest) {
+				rest->next = next;
+				rest->byte = (uint8_t)byte;
+			}
+			return next;
 		}
-		g->no_memory |= out->failed;
-		if (byte == N_BYTES || out->failed)
-			return UINT32_MAX; /* bounds were met */
-		state = next;
-		left--;
+		text->n_bytes = n_path;
 	}
-	return left;
+	return 0;
+}
+
+static uint32_t write_byte(struct grammar *g, uint32_t state, struct bytes *text)
+{
+	const struct match_rest *rest = rest_of(g, state);
+	if (!rest || !rest->next)
+		return find_byte(g, state, text);
+	return append(g, text, rest->byte) ? rest->next : 0;
+}
+
+/* Appends the longest token that the shortest text from a state begins with. Where it leads; 0: there is none, or bounds were
+ * met. */
+static uint32_t write_token(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, struct bytes *text)
+{
+	const struct token_node *nodes = v->all.nodes;
+	size_t end = text->n_bytes, i = 0;
+	uint32_t behind = 0;
+	for (uint32_t depth = 0; nodes[i].depth > depth && !is_end(g, v, state);) {
+		state = write_byte(g, state, text);
+		if (!state)
+			return 0;
+		depth++;
+		while (nodes[i].depth == depth && nodes[i].byte != (uint8_t)text->data[text->n_bytes - 1])
+			i = nodes[i].skip;
+		if (nodes[i].depth != depth)
+			break; /* no token goes on so */
+		if (nodes[i + 1].first > nodes[i].first) {
+			behind = state;
+			end = text->n_bytes;
+		}
+		i++;
+	}
+	text->n_bytes = end;
+	return behind;
+}
+
+/* ---- tokens of them ---- */
+
+/* Is it known how many tokens are left? UINT32_MAX: they cannot be written in tokens. */
+static bool is_counted(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, const char *path,
+                       size_t n_path, uint32_t *n_tokens)
+{
+	const struct match_rest *rest = rest_of(g, state);
+	bool counted = rest && rest->counted_in == v, end = is_end(g, v, state);
+	*n_tokens = counted ? rest->n_tokens : end ? bytes_from(g, state, path, n_path) : UINT32_MAX;
+	return counted || end;
+}
+
+/* Counts as far as it is not known, and keeps that of each state between two tokens. */
+static uint32_t count_tokens(struct grammar *g, const struct grammar_vocabulary *v, uint32_t first, struct bytes *text)
+{
+	size_t n_path = text->n_bytes;
+	uint32_t n = 0, known = UINT32_MAX, state = first;
+	for (; state && !is_counted(g, v, state, text->data, text->n_bytes, &known); n++)
+		state = write_token(g, v, state, text);
+	uint32_t all = known == UINT32_MAX ? UINT32_MAX : known + n, left = all;
+	text->n_bytes = n_path;
+	for (state = first; n > 0 && state; n--) {
+		struct match_rest *rest = rest_of(g, state);
+		if (rest) {
+			rest->n_tokens = left;
+			rest->counted_in = v;
+		}
+		left -= left != UINT32_MAX;
+		state = write_token(g, v, state, text);
+	}
+	return all;
 }
 
 static uint32_t tokens_from(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, const char *path,
                             size_t n_path)
 {
+	uint32_t n = UINT32_MAX;
+	if (bytes_from(g, state, path, n_path) > MAX_SHORTEST_BYTES || is_counted(g, v, state, path, n_path, &n))
+		return n;
 	struct bytes text = {0};
-	size_t n_bytes = 0;
 	bytes_append(&text, path, n_path);
-	uint32_t n = write_shortest(g, v, state, &text);
-	for (size_t at = n_path; at < text.n_bytes && n != UINT32_MAX; at += n_bytes) {
-		int32_t id = grammar_token_at(v, text.data + at, text.n_bytes - at);
-		n = grammar_token_bytes(v, id, &n_bytes) ? n + 1 : UINT32_MAX;
-	}
+	g->no_memory |= text.failed;
+	n = text.failed ? UINT32_MAX : count_tokens(g, v, state, &text);
 	bytes_free(&text);
 	return n;
 }
@@ -90,7 +174,9 @@ static bool fits(struct grammar *g, const struct grammar_vocabulary *v, uint32_t
 	uint32_t bytes = bytes_from(g, state, path, n_path);
 	if (bytes == SHORTEST_UNKNOWN)
 		return false;
-	return (v->has_bytes && bytes <= n_left) || tokens_from(g, v, state, path, n_path) <= n_left;
+	if ((v->has_bytes && bytes <= n_left) || counts_bytes(g, v, state))
+		return bytes <= n_left;
+	return tokens_from(g, v, state, path, n_path) <= n_left;
 }
 
 uint32_t grammar_tokens_left(struct grammar *g, const struct grammar_vocabulary *v)
@@ -121,29 +207,12 @@ bool grammar_text_within(struct grammar *g, const struct grammar_vocabulary *v, 
 
 /* ---- masks ---- */
 
-static bool may_end_at(struct grammar *g, const struct grammar_vocabulary *v, uint32_t state, const char *path,
-                       size_t n_path, uint32_t n_left, struct verdicts *known)
-{
-	if (matcher_owes(g->matcher, state)) /* the text before counts, too */
-		return fits(g, v, state, path, n_path, n_left);
-	if (state >= known->n && !TABLE_RESERVE(known->of, known->n, known->max, state + 1 - known->n)) {
-		known->failed = true;
-		return false;
-	}
-	while (known->n <= state)
-		known->of[known->n++] = NOT_ASKED;
-	if (known->of[state] == NOT_ASKED)
-		known->of[state] = fits(g, v, state, path, n_path, n_left) ? FITS : TOO_LONG;
-	return known->of[state] == FITS;
-}
-
-static void walk(struct grammar *g, const struct grammar_vocabulary *v, uint32_t n_left, struct verdicts *known,
-                 uint32_t *mask)
+static void walk(struct grammar *g, const struct grammar_vocabulary *v, uint32_t n_left, uint32_t *mask)
 {
 	uint32_t states[VOCABULARY_MAX_TOKEN + 1] = {g->state};
 	char path[VOCABULARY_MAX_TOKEN + 1];
 	const struct token_node *nodes = v->all.nodes;
-	for (size_t i = 0; i < v->all.n_nodes && !known->failed;) {
+	for (size_t i = 0; i < v->all.n_nodes;) {
 		const struct token_node *node = &nodes[i];
 		uint32_t depth = node->depth, state = matcher_step(g->matcher, states[depth - 1], path, depth - 1, node->byte);
 		if (!state) {
@@ -153,7 +222,7 @@ static void walk(struct grammar *g, const struct grammar_vocabulary *v, uint32_t
 		states[depth] = state;
 		path[depth - 1] = (char)node->byte;
 		uint32_t first = node->first, last = node[1].first;
-		if (first < last && may_end_at(g, v, state, path, depth, n_left, known))
+		if (first < last && fits(g, v, state, path, depth, n_left))
 			for (; first < last; first++)
 				mask[v->all.ids[first] / 32] |= 1U << v->all.ids[first] % 32;
 		i++;
@@ -163,15 +232,11 @@ static void walk(struct grammar *g, const struct grammar_vocabulary *v, uint32_t
 bool grammar_mask_within(struct grammar *g, const struct grammar_vocabulary *v, uint32_t n_left, uint32_t *mask,
                          struct error *error)
 {
-	struct verdicts known = {0};
 	uint32_t any = 0;
 	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
 	g->state = matcher_tidy(g->matcher, g->state);
 	memset(mask, 0, v->n_words * sizeof *mask);
-	walk(g, v, n_left, &known, mask);
-	free(known.of);
-	if (known.failed)
-		return error_set(error, ERROR_MEMORY, "not enough memory for the mask of a constraint");
+	walk(g, v, n_left, mask);
 	if (grammar_failed(g))
 		return grammar_set_failure(g, error);
 	if (grammar_complete(g))

@@ -28,6 +28,7 @@ struct grammar {
 	struct arena arena;        /* names in the network: grammar_alloc */
 	bool keeps_points;         /* 1.0 is not 1 to draft 4: instances keep a point */
 	struct shortest *shortest; /* NULL until asked for (finishing.c) */
+	uint64_t n_found;          /* bytes of shortest texts that were looked for, for who counts its work */
 	struct known_mask masks[GRAMMAR_MASKS], insides[GRAMMAR_INSIDES];
 	size_t next_mask, next_inside;
 	bool no_memory; /* for what none of the parts knows of */

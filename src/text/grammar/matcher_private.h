@@ -1,13 +1,26 @@
-/* The inside of a matcher, for matcher.c and for the walks through vocabularies (masks.c). */
+/* The inside of a matcher, for matcher.c, the walks through vocabularies (masks.c), and what is known of states (finishing.c). */
 #ifndef TALLOW_TEXT_GRAMMAR_MATCHER_PRIVATE_H
 #define TALLOW_TEXT_GRAMMAR_MATCHER_PRIVATE_H
 
 #include "text/grammar/matcher.h"
 #include "text/grammar/table.h"
 
+struct grammar_vocabulary;
+
 /* A state of the network to look at, and where the index of visits has it. */
 struct visit {
 	uint32_t state, stack, used, slot;
+};
+
+/* What is left of the shortest text from a state (finishing.c), as far as it was asked for; of states where it is one with
+ * the text before, nothing. Forgotten with the state. */
+struct match_rest {
+	uint32_t n_bytes;                            /* where `measured` */
+	uint32_t next;                               /* where its first byte leads; 0: not asked for */
+	const struct grammar_vocabulary *counted_in; /* that n_tokens are of; NULL: not counted */
+	uint32_t n_tokens;                           /* UINT32_MAX: it cannot be written in them */
+	uint8_t byte;                                /* the first, where `next` is known */
+	bool measured;
 };
 
 struct match_state {
@@ -15,6 +28,7 @@ struct match_state {
 	uint32_t *next;   /* [256] 0: not yet asked, MATCHER_DEAD, or a state; NULL until one is asked for */
 	uint32_t freedom; /* language_freedom of its freest lexeme, where `asked` */
 	bool accepts, asked, reads_back;
+	struct match_rest rest;
 };
 
 struct matcher {
