@@ -593,6 +593,26 @@ static void masks_within_are_those_of_a_new_grammar(void **state)
 	grammar_vocabulary_destroy(vocabulary);
 }
 
+/* What was found of a large output stays known from mask to mask: to find it again each time takes more steps than there are. */
+static void a_large_output_ends_in_little_room(void **state)
+{
+	(void)state;
+	enum { N_MEMBERS = 700, N_MASKS = 30 };
+	struct grammar_vocabulary *vocabulary = read_vocabulary();
+	struct grammar *grammar = compile_members(N_MEMBERS, "{\"type\":\"string\",\"minLength\":40}");
+	uint32_t *mask = calloc(grammar_mask_words(vocabulary), sizeof *mask);
+	assert_non_null(mask);
+	uint32_t left = grammar_tokens_left(grammar, vocabulary);
+	uint64_t random = 5;
+	for (int i = 0; i < N_MASKS; i++) {
+		make_mask_within(grammar, vocabulary, --left, mask);
+		assert_true(grammar_token(grammar, vocabulary, draw_token(vocabulary, mask, &random)));
+	}
+	free(mask);
+	grammar_destroy(grammar);
+	grammar_vocabulary_destroy(vocabulary);
+}
+
 static void an_output_is_whole_however_little_room_there_is(void **state)
 {
 	(void)state;
@@ -731,6 +751,7 @@ int main(void)
 	    cmocka_unit_test(the_shortest_end_is_found_among_many),
 	    cmocka_unit_test(what_is_left_is_found_once),
 	    cmocka_unit_test(masks_within_are_those_of_a_new_grammar),
+	    cmocka_unit_test(a_large_output_ends_in_little_room),
 	    cmocka_unit_test(an_output_is_whole_however_little_room_there_is),
 	    cmocka_unit_test(too_little_room_is_told_with_the_number),
 	    cmocka_unit_test(constraints_have_their_share_of_memory),

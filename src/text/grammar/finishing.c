@@ -69,7 +69,7 @@ static uint32_t find_byte(struct grammar *g, uint32_t state, struct bytes *text)
 	size_t n_path = text->n_bytes;
 	g->n_found++;
 	for (int byte = 0; byte < N_BYTES; byte++) {
-		uint32_t next = matcher_step(g->matcher, state, text->data, n_path, (unsigned char)byte);
+		uint32_t next = matcher_look(g->matcher, state, text->data, n_path, (unsigned char)byte);
 		if (!next)
 			continue;
 		if (!append(g, text, byte))

@@ -9,10 +9,10 @@ enum {
 	MAX_PLACES = 1 << 14,  /* of one state */
 	MAX_CLOSURE = 1 << 18, /* steps between two bytes */
 	MAX_STATES = 1 << 18,  /* of one mask's walk */
-	TIDY_STATES = 1 << 13, /* kept between masks */
+	TIDY_STATES = 1 << 13, /* kept between masks; or twice as many as were made for one */
 	N_BYTES = 256,
 	TABLE_BYTES = N_BYTES * sizeof(uint32_t),
-	TIDY_SHARE = 4, /* of what a constraint may have: tables that take more of it are forgotten, too */
+	TIDY_SHARE = 4, /* of what a constraint may have: what takes more of it is forgotten, too */
 };
 
 #define TOO_MANY_STEPS "steps: the grammar can be read in too many ways"
@@ -131,7 +131,7 @@ static uint32_t finish_state(struct matcher *m)
 		m->n_places = m->made_first;
 		return 0;
 	}
-	bool too_many = n > MAX_PLACES || m->n_states >= MAX_STATES;
+	bool too_many = n > MAX_PLACES || m->n_states >= m->n_before + MAX_STATES;
 	if (too_many || !TABLE_GROW(m->account, m->states, m->n_states, m->max_states, 1) ||
 	    !table_index_room(&m->index, hash_of_state, m)) {
 		if (too_many)
@@ -390,7 +390,7 @@ static uint32_t make_step(struct matcher *m, uint32_t state, unsigned char byte)
 		fail(m, languages_failed(m->languages));
 		return 0;
 	}
-	if (!m->read_back)
+	if (!m->read_back && m->states[state].next)
 		m->states[state].next[byte] = next ? next : MATCHER_DEAD;
 	return next;
 }
@@ -415,11 +415,16 @@ struct text_before matcher_text(const struct matcher *m, const char *path, size_
 
 uint32_t matcher_step(struct matcher *m, uint32_t state, const char *path, size_t n_path, unsigned char byte)
 {
+	if (state == 0 || m->failed || (!m->states[state].next && !make_table(m, state)))
+		return 0;
+	return matcher_look(m, state, path, n_path, byte);
+}
+
+uint32_t matcher_look(struct matcher *m, uint32_t state, const char *path, size_t n_path, unsigned char byte)
+{
 	if (state == 0 || m->failed)
 		return 0;
-	if (!m->states[state].next && !make_table(m, state))
-		return 0;
-	uint32_t known = m->states[state].next[byte];
+	uint32_t known = m->states[state].next ? m->states[state].next[byte] : 0;
 	if (known)
 		return known == MATCHER_DEAD ? 0 : known;
 	m->last = matcher_text(m, path, n_path);
@@ -549,10 +554,21 @@ uint64_t matcher_age(const struct matcher *m)
 	return m->age;
 }
 
+/* For what is kept between masks. */
+static bool is_much(const struct matcher *m, size_t n_bytes)
+{
+	return m->account && n_bytes > m->account->max_bytes / TIDY_SHARE;
+}
+
 uint32_t matcher_tidy(struct matcher *m, uint32_t state)
 {
-	bool much = m->account && m->n_tables * TABLE_BYTES > m->account->max_bytes / TIDY_SHARE;
-	if ((m->n_states <= TIDY_STATES && !much) || m->failed)
+	size_t tables = m->n_tables * TABLE_BYTES, rest = m->n_states * sizeof *m->states + m->n_places * sizeof *m->places;
+	if (m->n_needed == 0)
+		m->n_needed = m->n_states;
+	m->n_before = m->n_states;
+	/* What one mask needs again and again is kept: to make it anew each time takes more steps than come with a token. */
+	bool many = m->n_states > TIDY_STATES && (m->n_states > m->n_needed * 2 || is_much(m, tables + rest));
+	if ((!many && !is_much(m, tables)) || m->failed)
 		return state;
 	struct match_state kept = m->states[state];
 	forget_states(m);
@@ -561,6 +577,7 @@ uint32_t matcher_tidy(struct matcher *m, uint32_t state)
 	m->n_places = kept.n_places;
 	m->made_first = 0;
 	m->made_accepts = kept.accepts;
+	m->n_needed = m->n_before = 0;
 	m->age++;
 	return finish_state(m);
 }

@@ -38,6 +38,8 @@ const char *matcher_failed(const struct matcher *matcher); /* NULL, or what ran 
 
 uint32_t matcher_start(struct matcher *matcher);
 uint32_t matcher_step(struct matcher *matcher, uint32_t state, const char *path, size_t n_path, unsigned char byte);
+/* The same, but a state from which no step was made yet gets no table of its steps: for many states that are passed once. */
+uint32_t matcher_look(struct matcher *matcher, uint32_t state, const char *path, size_t n_path, unsigned char byte);
 void matcher_keep(struct matcher *matcher, uint32_t state, const char *bytes, size_t n_bytes);
 /* Until they are no longer put off, what came of such an array is found out as late as can be: for walks, which look at many
  * texts of which one will come. */

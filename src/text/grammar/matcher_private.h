@@ -38,6 +38,8 @@ struct matcher {
 	struct match_state *states; /* the first is none */
 	size_t n_states, max_states;
 	size_t n_tables; /* `next` of states */
+	size_t n_before; /* states when matcher_tidy was last called, ... */
+	size_t n_needed; /* ... and for the first time since it forgot any: what one mask takes; 0: not called since */
 	struct place *places;
 	size_t n_places, max_places;
 	struct table_index index;
