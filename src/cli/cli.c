@@ -85,19 +85,18 @@ int cli_main(int argc, char **argv)
 		worker_hold_signals(); /* before anything that takes time: one that comes now is taken later */
 	if (!command || !options_parse(&options, command->bit, named ? argc - 1 : argc, named ? argv + 1 : argv, &error))
 		return report(&error, NULL);
-	if (options.help || options.version) {
-		if (options.version)
-			version_print();
-		else
-			print_help(command, !named);
-		return 0;
-	}
-	if (!setup_process(&options, command->bit == FOR_SERVE, &error))
+	bool runs = !options.help && !options.version, ok = true;
+	if (runs && !setup_process(&options, command->bit == FOR_SERVE, &error))
 		return report(&error, NULL);
-	bool ok = command->run(&options, &error);
+	if (options.version)
+		version_print();
+	else if (options.help)
+		print_help(command, !named);
+	else
+		ok = command->run(&options, &error);
 	if (fflush(stdout) != 0 && ok)
 		ok = error_set(&error, ERROR_INTERNAL, "cannot write to standard output");
-	int code = ok ? 0 : report(&error, command->bit == FOR_SERVE ? &options : NULL);
+	int code = ok ? 0 : report(&error, runs && command->bit == FOR_SERVE ? &options : NULL);
 	log_stop();
 	return code;
 }

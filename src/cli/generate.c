@@ -61,8 +61,18 @@ static void print_stats(const struct event *end, const struct request *request)
 	        stop_reason_name(end->stop_reason), request->sampling.seed);
 }
 
-/* Prints events until the last one. False: it was an error. A reader of standard output that left is no error: there is
+/* What is printed goes out. False: standard output takes no more, with *error unless its reader left: that is no error, there is
  * nobody left to print for. */
+static bool send_out(struct error *error)
+{
+	if (fflush(stdout) == 0)
+		return true;
+	if (errno != EPIPE)
+		error_set(error, ERROR_INTERNAL, "cannot write to standard output: %s", strerror(errno));
+	return false;
+}
+
+/* Prints events until the last one, or until nobody reads. False: it was an error. */
 static bool print_stream(struct stream *stream, const struct request *request, bool stats, struct screen *screen,
                          struct error *error)
 {
@@ -81,14 +91,14 @@ static bool print_stream(struct stream *stream, const struct request *request, b
 			if (event.type == EVENT_END) {
 				screen_end_text(screen);
 				putchar('\n');
-				fflush(stdout);
+				bool sent = send_out(error);
 				if (stats)
 					print_stats(&event, request);
-				return true;
+				return sent || error->code == ERROR_NONE;
 			}
 		}
-		if (fflush(stdout) != 0)
-			return true;
+		if (!send_out(error))
+			return error->code == ERROR_NONE;
 	}
 }
 

@@ -8,12 +8,14 @@ import pathlib
 import re
 import shutil
 import struct
+import subprocess
 import xml.etree.ElementTree
 
 import pytest
 
 import gguf_writer
-from conftest import llama_config, shipped_model, write_model
+from conftest import clean_environment, llama_config, program, shipped_model, write_model
+from http_client import WAIT_S
 
 COMMANDS = ("serve", "generate", "inspect", "bench", "tokenize", "detokenize", "render", "logits", "perplexity")
 # No fixture's: characters of one to four bytes, a family of emoji, controls, spaces of all kinds.
@@ -35,6 +37,14 @@ def test_every_command_has_help(tallow, command):
     result = tallow(command, "--help")
     assert result.returncode == 0 and result.stderr == b""
     assert b"usage: tallow" in result.stdout and b"--version" in result.stdout and b"TALLOW_SOME_NAME" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["chat", "--help"], ["--version"], ["manual"], ["completion", "zsh"]])
+def test_what_finds_no_space_is_an_error(arguments):
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(program() + arguments, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, env=clean_environment(),
+                                check=False, timeout=WAIT_S)
+    assert result.returncode == 70 and one_line(result) == "tallow: cannot write to standard output"
 
 
 def test_help_of_all_shows_commands_and_defaults(tallow):

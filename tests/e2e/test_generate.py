@@ -4,12 +4,13 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import time
 
 import pytest
 
-from conftest import Worker, shipped_model
-from http_client import execute, post, text_of
+from conftest import Worker, clean_environment, program, shipped_model
+from http_client import WAIT_S, execute, post, text_of
 
 STORY = "Once upon a time"
 
@@ -151,6 +152,18 @@ def test_generate_stats_and_stops(tallow, text_model):
     assert "." not in result.stdout.decode()
     stats = result.stderr.decode()
     assert "tokens/s" in stats and "ended by: stop_sequence" in stats and "seed " in stats
+
+
+def test_where_the_text_cannot_go(text_model):
+    """A reader that left is no error; a full disk is one."""
+    command = program() + ["generate", "--model", str(text_model), "-p", STORY, "--max-tokens", "2"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "wb") as full, os.fdopen(writer, "wb") as left:
+        ended = [subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, env=clean_environment(), check=False,
+                                timeout=WAIT_S) for stdout in (full, left)]
+    assert ended[0].returncode == 70 and ended[0].stderr == b"tallow: cannot write to standard output: No space left on device\n"
+    assert ended[1].returncode == 0 and ended[1].stderr == b""
 
 
 def test_generate_says_what_is_wrong(tallow, text_model, tmp_path):
