@@ -171,6 +171,16 @@ def test_where_answers_cannot_go(text_model):
     assert result.returncode == 0 and result.stderr == b""
 
 
+@pytest.mark.parametrize("flags, last", [([], b"The capital of"), (["--json"], b"}")])
+def test_notes_come_after_the_answers_line(text_model, flags, last):
+    """Where both streams are one pipe, too."""
+    command = program() + ["chat", "--model", str(text_model), "--temperature", "0", "--max-tokens", "4", "--stats"] + flags
+    lines = subprocess.run(command, input=b"The capital of France is\n" * 2, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           env=clean_environment(), check=True, timeout=WAIT_S).stdout.splitlines()
+    assert len(lines) == 8 and lines[0].endswith(last), lines
+    assert [line.split(b":")[0] for line in lines[1:4]] == [b"prompt", b"answer", b"context"], lines
+
+
 def test_line_ends_of_other_systems(tallow, text_model):
     assert talk(tallow, text_model, "The capital of France is\r\n\r\nAnd of Spain?", "--temperature", "0").stdout == (
         b"The capital of France is Paris.\nThe capital of Spain is Madrid.\n")

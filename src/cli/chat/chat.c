@@ -100,6 +100,7 @@ static void conclude_turn(struct chat *chat, struct turn *turn)
 	chat->n_turns++;
 	if (chat->options.json)
 		answer_print_json(chat, turn);
+	(void)answer_flush(chat); /* before notes, which may go another way to the same place */
 	if (chat->person || turn->stop_reason == STOP_CONTEXT)
 		note_end(chat, turn);
 	if (chat->options.stats)
@@ -116,6 +117,7 @@ static bool refuse_turn(struct chat *chat, const struct error *failed, struct er
 	answer_end(chat);
 	if (chat->options.json)
 		answer_print_failure(failed);
+	(void)answer_flush(chat);
 	*error = *failed;
 	if (failed->code == ERROR_CONTEXT_LENGTH)
 		error_set(
