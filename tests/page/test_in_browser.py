@@ -235,6 +235,24 @@ def test_a_stream_cut_anywhere_and_one_that_breaks_off(page):
     assert "broke off" in page.js("return document.querySelector('.message:last-child .facts').textContent")
 
 
+def test_keys_of_an_input_method_are_its_own(page):
+    """Enter takes a candidate, Escape drops it; Safari tells of the Enter that ends a composition by its code alone."""
+    def press(selector, **key):
+        page.js("document.querySelector(arguments[0]).dispatchEvent(new KeyboardEvent('keydown', {bubbles: true, cancelable: true, ...arguments[1]}))",
+                selector, key)
+
+    page.type("#composer-text", "plain")
+    press("#composer-text", key="Enter", keyCode=229)
+    press("#composer-text", key="Enter", isComposing=True)
+    assert not page.all(".message")
+    page.press("Enter")
+    settled(page)
+    page.click(".message.user .message-buttons button", "Edit")
+    press(".editing textarea", key="Escape", isComposing=True)
+    press(".editing textarea", key="Enter", keyCode=229)
+    assert page.all(".editing") and texts(page, "user") == ["plain"]
+
+
 def test_seeds_of_64_bits_are_sent_as_they_are_written(page):
     page.type("#chat-seed", "18446744073709551615")
     answers_with(page, [b"data: [DONE]\n\n"])

@@ -153,10 +153,12 @@ class Shown {
 			make("button", { type: "submit", class: "primary" }, message.role === "user" ? "Send" : "Keep"),
 			make("button", { type: "button", class: "quiet", onclick: end }, "Cancel")));
 		form.addEventListener("keydown", event => {
+			if (isComposing(event))
+				return;
 			if (event.key === "Escape") {
 				event.stopPropagation();
 				end();
-			} else if (event.key === "Enter" && !event.shiftKey && !event.isComposing && message.role === "user") {
+			} else if (event.key === "Enter" && !event.shiftKey && message.role === "user") {
 				event.preventDefault();
 				form.requestSubmit();
 			}
@@ -451,7 +453,7 @@ function startChat() {
 	});
 	$("composer-text").addEventListener("input", fitComposer);
 	$("composer-text").addEventListener("keydown", event => {
-		if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+		if (event.key === "Enter" && !event.shiftKey && !isComposing(event)) {
 			event.preventDefault();
 			sendMessage();
 		}

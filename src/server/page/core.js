@@ -22,6 +22,9 @@ function make(tag, attributes, ...children) {
 	return element;
 }
 
+/* Whether a key is an input method's own. Safari tells of the Enter that ends a composition behind its end: by its code alone. */
+const isComposing = event => event.isComposing || event.keyCode === 229;
+
 /* Said once by screen readers; never a token at a time. */
 function announce(text) {
 	$("announce").textContent = text;

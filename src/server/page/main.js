@@ -39,7 +39,7 @@ function startPanel(view) {
 		button.focus();
 	});
 	panel.addEventListener("keydown", event => {
-		if (event.key === "Escape" && narrow.matches) {
+		if (event.key === "Escape" && narrow.matches && !isComposing(event)) {
 			event.preventDefault();
 			show(false);
 			button.focus();
@@ -125,7 +125,7 @@ function startTheme() {
 /* ---- the beginning ---- */
 
 document.addEventListener("keydown", event => {
-	if (event.key !== "Escape" || $("key-dialog").open || event.defaultPrevented)
+	if (event.key !== "Escape" || isComposing(event) || $("key-dialog").open || event.defaultPrevented)
 		return;
 	if (!$("token-card").hidden)
 		$("token-card").hidden = true;

@@ -87,7 +87,7 @@ function startPlayground() {
 		$("generate").focus();
 	});
 	$("prompt").addEventListener("keydown", event => {
-		if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+		if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !isComposing(event)) {
 			event.preventDefault();
 			continuePrompt();
 		}
