@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 import scripted_model  # noqa: E402
 from conftest import Worker, shipped_model, slow_model  # noqa: E402,F401 (a fixture)
-from webdriver import Browser, Driver  # noqa: E402
+from webdriver import ELEMENT, Browser, Driver  # noqa: E402
 
 AXE = pathlib.Path(os.environ.get("TALLOW_AXE", ROOT / "build/page/node_modules/axe-core/axe.min.js"))
 SHOTS = pathlib.Path(os.environ.get("TALLOW_SHOTS", ROOT / "build/page"))
@@ -540,6 +540,37 @@ def test_keys_reach_everything_and_the_theme_stays(page):
         assert page.js("return getComputedStyle(document.documentElement).colorScheme") == theme
     opened(page, page, "chat")
     assert page.js("return document.documentElement.dataset.theme") == "dark" and page.js("return localStorage.length") == 1
+
+
+def test_the_focus_is_never_lost(page):
+    """What was pressed goes away, and something near has the focus: Stop while an answer streams, then Send."""
+    def press(selector, text=None):
+        page.js("arguments[0].focus()", {ELEMENT: page.one(selector, text)})
+        page.press("Enter")
+
+    def focused():
+        return page.js("return document.activeElement.id || document.activeElement.textContent")
+
+    page.type("#composer-text", "plain")
+    for selector, text in (("#send", None), (".message.assistant button", "Regenerate"), (".message.user button", "Edit")):
+        press(selector, text)
+        if text == "Edit":
+            page.press("Enter")
+        settled(page)
+        assert focused() == "send", (selector, text)
+    press(".message.assistant button", "Edit")
+    press(".editing button", "Keep")
+    assert focused() == "Copy"
+    page.click("#to-playground")
+    page.clear("#prompt")
+    page.type("#prompt", "<go:plain>")
+    page.js("document.getElementById('playground-parse_special').checked = true; document.getElementById('playground-max_tokens').value = '2'")
+    press("#generate")
+    page.wait("document.getElementById('playground-facts').textContent")
+    assert focused() == "generate"
+    # A token that was clicked is the one that Tab comes back to.
+    page.click("#output-box .token:last-child")
+    assert page.js("return [...document.querySelectorAll('#output-box .token')].map(token => token.tabIndex)") == [-1, 0]
 
 
 def axe(page):

@@ -176,6 +176,7 @@ class Shown {
 			const branch = new Message(message.parent, message.role, text.value);
 			branch.asJson = message.asJson;
 			renderConversation();
+			chat.shown.get(branch).buttons.querySelector("button").focus();
 		});
 		this.body.hidden = this.buttons.hidden = true;
 		this.element.insertBefore(form, this.facts);
@@ -320,9 +321,11 @@ async function stream(answer, request) {
 	answer.state = "waiting";
 	answer.facts = null;
 	$("chat-problem").textContent = "";
-	$("send").hidden = true;
-	$("stop").hidden = false;
-	renderConversation();
+	withFocus($("stop"), () => {
+		$("stop").hidden = false;
+		$("send").hidden = true;
+		renderConversation();
+	});
 	scrollToEnd();
 	announce("The model answers");
 	const shown = chat.shown.get(answer);
@@ -352,11 +355,13 @@ async function stream(answer, request) {
 	if (answer.state !== "failed")
 		answer.facts = answerFacts(answer, told);
 	chat.controller = null;
-	$("send").hidden = false;
-	$("stop").hidden = true;
 	const follow = atEnd();
 	paint.now();
-	renderConversation();
+	withFocus($("send"), () => {
+		$("send").hidden = false;
+		$("stop").hidden = true;
+		renderConversation();
+	});
 	if (follow)
 		scrollToEnd();
 	announce(answer.state === "failed" ? `Failed: ${answer.facts}` : `${answer.state === "stopped" ? "Stopped. " : ""}The model said: ${answer.text.slice(0, 600)}${answer.calls.map(call => ` It calls ${call.name}.`).join("")}`);

@@ -25,6 +25,14 @@ function make(tag, attributes, ...children) {
 /* Whether a key is an input method's own. Safari tells of the Enter that ends a composition behind its end: by its code alone. */
 const isComposing = event => event.isComposing || event.keyCode === 229;
 
+/* Makes a change to the page. Where what had the focus is seen no longer, `next` has it. */
+function withFocus(next, change) {
+	const focused = document.activeElement;
+	change();
+	if (focused !== document.body && focused.getClientRects().length === 0)
+		next.focus();
+}
+
 /* Said once by screen readers; never a token at a time. */
 function announce(text) {
 	$("announce").textContent = text;

@@ -213,8 +213,20 @@ const dashboardIsSeen = () => !document.hidden && !$("view-dashboard").hidden;
 function dashboardNotice(text, ...more) {
 	if ($("dashboard-notice").firstChild?.textContent === text)
 		return;
-	$("dashboard-notice").replaceChildren(...(text ? [make("p", {}, text), ...more] : []));
-	$("dashboard-notice").hidden = !text;
+	withFocus($("view-dashboard"), () => {
+		$("dashboard-notice").replaceChildren(...(text ? [make("p", {}, text), ...more] : []));
+		$("dashboard-notice").hidden = !text;
+	});
+}
+
+/* Samples may lie far apart: none is made while the dashboard is not seen. */
+function keepSample(sample) {
+	const { samples } = dashboard;
+	/* A worker that was started since the last one counts from nothing. */
+	if (samples.length && sample.values.worker_uptime_seconds < (sample.at - samples.at(-1).at) / 1000)
+		samples.length = 0;
+	samples.push(sample);
+	dashboard.samples = samples.slice(-WINDOW).filter(({ at }) => sample.at - at <= WINDOW * POLL_MS);
 }
 
 async function pollDashboard() {

@@ -8,8 +8,8 @@ const STATES = { healthy: "ready", loading: "loading", draining: "shutting down"
 
 function showView() {
 	const name = VIEWS.includes(location.hash.slice(1)) ? location.hash.slice(1) : VIEWS.find(view => !$(`view-${view}`).hidden) || "chat";
+	withFocus($("main"), () => VIEWS.forEach(view => { $(`view-${view}`).hidden = view !== name; }));
 	for (const view of VIEWS) {
-		$(`view-${view}`).hidden = view !== name;
 		$(`to-${view}`).toggleAttribute("aria-current", view === name);
 		if (view === name)
 			$(`to-${view}`).setAttribute("aria-current", "page");

@@ -49,8 +49,10 @@ async function continuePrompt() {
 	$("output-box").replaceChildren();
 	$("output-box").setAttribute("aria-busy", "true");
 	facts.textContent = "";
-	$("generate").hidden = $("take-over").hidden = true;
-	$("playground-stop").hidden = false;
+	withFocus($("playground-stop"), () => {
+		$("playground-stop").hidden = false;
+		$("generate").hidden = $("take-over").hidden = true;
+	});
 	announce("The model continues the prompt");
 	const paint = painter(paintOutput);
 	try {
@@ -68,8 +70,10 @@ async function continuePrompt() {
 	playground.controller = null;
 	paint.now();
 	$("output-box").setAttribute("aria-busy", "false");
-	$("generate").hidden = false;
-	$("playground-stop").hidden = true;
+	withFocus($("generate"), () => {
+		$("generate").hidden = false;
+		$("playground-stop").hidden = true;
+	});
 	$("take-over").hidden = !playground.text;
 	facts.classList.toggle("wrong", state === "failed");
 	if (state !== "failed")
@@ -81,11 +85,7 @@ function startPlayground() {
 	playground.controls = new Controls($("playground-controls"), "playground", { max_tokens: 256 });
 	playground.form = new OutputForm($("playground-form"), "playground-form");
 	$("generate").addEventListener("click", continuePrompt);
-	$("playground-stop").addEventListener("click", () => {
-		playground.controller?.abort();
-		$("generate").hidden = false;
-		$("generate").focus();
-	});
+	$("playground-stop").addEventListener("click", () => playground.controller?.abort());
 	$("prompt").addEventListener("keydown", event => {
 		if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !isComposing(event)) {
 			event.preventDefault();

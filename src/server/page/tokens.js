@@ -61,21 +61,21 @@ class TokenView {
 
 	move(event) {
 		const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 10, ArrowUp: -10, Home: -Infinity, End: Infinity }[event.key];
-		if (step === undefined || !this.tokens.length)
+		if (step === undefined || event.altKey || event.ctrlKey || event.metaKey || !this.tokens.length)
 			return;
 		event.preventDefault();
-		const next = Math.max(0, Math.min(this.tokens.length - 1, this.current + step));
-		this.element.children[this.current].tabIndex = -1;
-		this.element.children[next].tabIndex = 0;
-		this.element.children[next].focus();
+		this.element.children[Math.max(0, Math.min(this.tokens.length - 1, this.current + step))].focus();
 	}
 
 	show(span, focused) {
 		if (!span)
 			return;
 		const i = Number(span.dataset.i);
-		if (focused)
+		if (focused) {
+			this.element.children[this.current].tabIndex = -1;
+			span.tabIndex = 0;
 			this.current = i;
+		}
 		fillTokenCard(this.tokens[i]);
 		placeTokenCard(span);
 		if (focused)
