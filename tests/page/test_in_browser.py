@@ -449,6 +449,10 @@ def test_the_dashboard_moves(browser, serve, slow_model):
     page.wait("document.getElementById('card-requests').textContent === '0 running, 0 waiting'")
     page.wait("document.querySelector('.card.requests .small').textContent.includes('1 completed')")
     assert page.js("return document.querySelector('.card.worker').textContent.includes(arguments[0])", "LlamaForCausalLM")
+    # A worker that was started anew while nobody looked counts from nothing, however long it is up by now.
+    page.js("dashboard.samples = [{ at: performance.now() - 1e6, values: { ...dashboard.samples.at(-1).values, worker_uptime_seconds: 0 } }]")
+    page.wait("dashboard.samples.length > 1")
+    assert page.js("return performance.now() - dashboard.samples[0].at") < 120000
     # It asks while it is seen, and only then.
     page.requested()
     page.wait(lambda: any(url.endswith("/metrics") for url in page.requested()))

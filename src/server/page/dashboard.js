@@ -237,11 +237,7 @@ async function pollDashboard() {
 		if (!dashboard.info || dashboard.polls++ % 10 === 0)
 			dashboard.info = await (await call("/info", { quiet: true })).json();
 		const values = parseMetrics(await (await call("/metrics", { quiet: true })).text());
-		/* A worker that was started anew counts from nothing. */
-		if (dashboard.samples.length && values.worker_uptime_seconds < dashboard.samples.at(-1).values.worker_uptime_seconds)
-			dashboard.samples = [];
-		dashboard.samples.push({ at: performance.now(), values });
-		dashboard.samples.splice(0, dashboard.samples.length - WINDOW);
+		keepSample({ at: performance.now(), values });
 		dashboardNotice("");
 	} catch (problem) {
 		if (problem.status === 401)
