@@ -235,6 +235,20 @@ def test_a_stream_cut_anywhere_and_one_that_breaks_off(page):
     assert "broke off" in page.js("return document.querySelector('.message:last-child .facts').textContent")
 
 
+def test_an_answer_whose_worker_is_killed_can_be_continued(browser, slow_model, tmp_path):
+    template = tmp_path / "lines.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}\n{% endfor %}")
+    worker = Worker(["--chat-template", template], slow_model, tmp_path / "log")
+    page = opened(browser, worker)
+    page.js("document.getElementById('chat-ignore_eos').checked = true")
+    say(page, "Once upon a time", wait=False)
+    page.wait("(document.querySelector('.message.assistant:last-child .text') || {textContent: ''}).textContent.length > 20")
+    worker.kill()
+    settled(page)
+    assert "broke off" in page.js("return document.querySelector('.message:last-child .facts').textContent")
+    assert "Continue" in page.js("return [...document.querySelectorAll('.message:last-child .message-buttons button')].map(b => b.textContent)")
+
+
 def test_keys_of_an_input_method_are_its_own(page):
     """Enter takes a candidate, Escape drops it; Safari tells of the Enter that ends a composition by its code alone."""
     def press(selector, **key):

@@ -108,7 +108,7 @@ class Shown {
 		}
 		if (!busy && message.role === "assistant") {
 			buttons.push(button("Regenerate", () => answerTo(message.parent)));
-			if (message.text && !message.calls.length && !message.next && (message.state === "stopped" || message.cutShort))
+			if (message.text && !message.calls.length && !message.next && (message.state !== "whole" || message.cutShort))
 				buttons.push(button("Continue", () => goOn(message)));
 		}
 		this.buttons.replaceChildren(...buttons);

@@ -213,7 +213,7 @@ async function* eventsOf(response) {
 	let rest = "", data = [];
 	try {
 		for (;;) {
-			const { value, done } = await reader.read();
+			const { value, done } = await reader.read().catch(() => ({ done: true }));
 			if (done)
 				throw new Problem("The answer broke off: the worker or the connection ended.", 0);
 			const lines = (rest + value).split("\n");
