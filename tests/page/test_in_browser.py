@@ -267,6 +267,29 @@ def test_keys_of_an_input_method_are_its_own(page):
     assert page.all(".editing") and texts(page, "user") == ["plain"]
 
 
+def test_what_is_no_number_is_not_passed_over(page):
+    def problem():
+        return page.js("return document.getElementById('chat-problem').textContent")
+
+    page.type("#composer-text", "plain")
+    page.clear("#chat-temperature")
+    page.type("#chat-temperature", "1e")
+    page.press("Tab")
+    page.click("#send")
+    assert problem() == "Temperature must be a number." and not page.all(".message")
+    page.clear("#chat-temperature")
+    assert page.js("return document.querySelector('#chat-temperature').closest('.field').querySelector('[type=range]').value") == "1"
+    page.js("document.getElementById('chat-stop_token_ids').value = '5,'")
+    page.click("#send")
+    assert problem() == "Stop tokens must be numbers with commas between." and not page.all(".message")
+    page.js("document.getElementById('chat-stop_token_ids').value = '5, 6'")
+    answers_with(page, [b"data: [DONE]\n\n"])
+    page.click("#send")
+    settled(page)
+    sent = json.loads(page.js("return window.sent"))
+    assert sent["stop_token_ids"] == [5, 6] and "temperature" not in sent
+
+
 def test_seeds_of_64_bits_are_sent_as_they_are_written(page):
     page.type("#chat-seed", "18446744073709551615")
     answers_with(page, [b"data: [DONE]\n\n"])

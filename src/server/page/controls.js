@@ -6,12 +6,14 @@ const GROUPS = { main: null, cut: "Which tokens count", repeat: "Repetition", fr
 function fieldValue(row, input) {
 	if (row.kind === "check")
 		return input.checked;
+	const wrong = what => new Problem(`${row.label} must be ${what}.`);
+	if (input.validity.badInput) /* its value is empty then */
+		throw wrong("a number");
 	const text = row.kind === "words" ? input.value.replace(/\n+$/, "") : input.value.trim();
 	if (text === "")
 		return undefined;
 	if (row.kind === "words")
 		return text.split("\n").filter(line => line !== "").map(line => line.replaceAll("\\n", "\n"));
-	const wrong = what => new Problem(`${row.label} must be ${what}.`);
 	if (row.kind === "json") {
 		try {
 			return JSON.parse(text);
@@ -19,7 +21,7 @@ function fieldValue(row, input) {
 			throw wrong(`JSON (${error.message})`);
 		}
 	}
-	const values = row.kind === "list" ? text.split(",").map(Number) : [Number(text)];
+	const values = row.kind === "list" ? text.split(",").map(part => part.trim() ? Number(part) : NaN) : [Number(text)];
 	if (values.some(value => !Number.isFinite(value)))
 		throw wrong(row.kind === "list" ? "numbers with commas between" : "a number");
 	if (row.kind === "number" && /^\d+$/.test(text) && !Number.isSafeInteger(values[0]))
@@ -62,7 +64,7 @@ class Controls {
 		if (row.kind === "range") {
 			slider = make("input", { type: "range", min: row.min, max: row.max, step: row.step, value, "aria-label": row.label, tabindex: "-1" });
 			slider.addEventListener("input", () => { input.value = slider.value; });
-			input.addEventListener("input", () => { slider.value = input.value; });
+			input.addEventListener("input", () => { slider.value = input.value || row.fallback; });
 		}
 		return make("div", { class: `field ${row.kind}` }, make("div", { class: "field-head" }, label, row.kind === "range" && input),
 			slider || input, hint);
