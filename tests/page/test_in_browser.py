@@ -290,6 +290,17 @@ def test_what_is_no_number_is_not_passed_over(page):
     assert sent["stop_token_ids"] == [5, 6] and "temperature" not in sent
 
 
+def test_copy_is_named_so_again_after_two_clicks(page):
+    say(page, "plain")
+    copy = "document.querySelector('.message.assistant .message-buttons button')"
+    page.js("window.timers = []; window.setTimeout = act => timers.push(act); %s.click()" % copy)
+    page.wait("timers.length === 1")
+    page.js("%s.click()" % copy)
+    page.wait("timers.length === 2")
+    page.js("timers.forEach(act => act())")
+    assert page.js("return %s.textContent" % copy) == "Copy"
+
+
 def test_seeds_of_64_bits_are_sent_as_they_are_written(page):
     page.type("#chat-seed", "18446744073709551615")
     answers_with(page, [b"data: [DONE]\n\n"])

@@ -209,8 +209,8 @@ function copyWithoutClipboard(text) {
 	return copied;
 }
 
+/* For the button "Copy". */
 async function copyText(text, button) {
-	const name = button.textContent;
 	try {
 		await navigator.clipboard.writeText(text);
 		button.textContent = "Copied";
@@ -218,7 +218,7 @@ async function copyText(text, button) {
 		button.textContent = copyWithoutClipboard(text) ? "Copied" : "Not allowed";
 	}
 	button.focus();
-	setTimeout(() => { button.textContent = name; }, 1500);
+	setTimeout(() => { button.textContent = "Copy"; }, 1500);
 }
 
 /* ---- the conversation in the document ---- */
