@@ -301,6 +301,11 @@ def test_copy_is_named_so_again_after_two_clicks(page):
     assert page.js("return %s.textContent" % copy) == "Copy"
 
 
+def test_json_of_any_depth_is_shown(page):
+    text = page.js("return prettyJson('['.repeat(20000) + '{\"a\":1}' + ']'.repeat(20000))")
+    assert len(text) < 5e6 and json.loads("".join(text.split())[20000:-20000]) == {"a": 1}
+
+
 def test_seeds_of_64_bits_are_sent_as_they_are_written(page):
     page.type("#chat-seed", "18446744073709551615")
     answers_with(page, [b"data: [DONE]\n\n"])

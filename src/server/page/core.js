@@ -279,6 +279,9 @@ function painter(paint) {
 
 /* ---- JSON as people read it ---- */
 
+/* More would fill the memory where a model nests for as long as it may. */
+const MOST_INDENTS = 32;
+
 /* A JSON text with line breaks and indents; numbers and strings as they were written. Null for what is none. */
 function prettyJson(text) {
 	try {
@@ -287,7 +290,7 @@ function prettyJson(text) {
 		return null;
 	}
 	let out = "", depth = 0, before = "";
-	const line = () => "\n" + "  ".repeat(depth);
+	const line = () => "\n" + "  ".repeat(Math.min(depth, MOST_INDENTS));
 	for (const [piece] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g)) {
 		if (piece === "{" || piece === "[") {
 			depth++;
