@@ -306,6 +306,13 @@ def test_json_of_any_depth_is_shown(page):
     assert len(text) < 5e6 and json.loads("".join(text.split())[20000:-20000]) == {"a": 1}
 
 
+def test_each_paragraph_is_written_from_its_own_side(page):
+    say(page, "plain")
+    for selector in (".message .text", "#composer-text", "#system", "#prompt", "#output-box"):
+        assert page.js("return getComputedStyle(document.querySelector(arguments[0])).unicodeBidi", selector) == "plaintext", selector
+    assert page.js("return getComputedStyle(document.getElementById('tools')).unicodeBidi") != "plaintext"
+
+
 def test_seeds_of_64_bits_are_sent_as_they_are_written(page):
     page.type("#chat-seed", "18446744073709551615")
     answers_with(page, [b"data: [DONE]\n\n"])
