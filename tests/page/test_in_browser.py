@@ -249,6 +249,24 @@ def test_an_answer_whose_worker_is_killed_can_be_continued(browser, slow_model, 
     assert "Continue" in page.js("return [...document.querySelectorAll('.message:last-child .message-buttons button')].map(b => b.textContent)")
 
 
+def test_another_worker_in_its_place(page):
+    """One without a chat template, and one that has one again: the view is that of the worker that is there."""
+    page.js("""window.real = window.fetch;
+        window.fetch = (path, options) => path === "health" ? Promise.reject(new TypeError())
+            : path === "apply-template" ? Promise.resolve(new Response('{"error": {"message": "no template"}}', { status: 400 })) : real(path, options);""")
+    page.wait("document.getElementById('state').dataset.state === 'gone'")
+    page.js("const none = window.fetch; window.fetch = (path, options) => path === 'health' ? real(path, options) : none(path, options)")
+    page.wait("!document.getElementById('chat-notice').hidden && document.getElementById('composer-text').disabled")
+    page.js("window.fetch = () => Promise.reject(new TypeError())")
+    page.wait("document.getElementById('state').dataset.state === 'gone'")
+    page.size(360, 640, phone=True)
+    assert page.js("return document.getElementById('state').innerText").endswith("not there")  # also where there is little room
+    page.js("window.fetch = real")
+    page.wait("document.getElementById('chat-notice').hidden && !document.getElementById('composer-text').disabled")
+    say(page, "plain")
+    assert texts(page) == [SCRIPTS["plain"]]
+
+
 def test_keys_of_an_input_method_are_its_own(page):
     """Enter takes a candidate, Escape drops it; Safari tells of the Enter that ends a composition by its code alone."""
     def press(selector, **key):

@@ -1,6 +1,6 @@
 /* The frame: which view is seen, how the worker is, light or dark, and keys that count everywhere. */
 
-const worker = { name: "the model", status: "", asked: false };
+const worker = { name: "the model", asked: null }; /* asked: the model whose template was asked for */
 const VIEWS = ["chat", "playground", "dashboard"];
 const STATES = { healthy: "ready", loading: "loading", draining: "shutting down", unhealthy: "not well" };
 
@@ -61,6 +61,7 @@ async function askHealth() {
 	try {
 		health = await (await fetch(relative("/health"), { cache: "no-store", credentials: "omit" })).json();
 	} catch {
+		worker.asked = null; /* another may come in its place */
 		showState("gone", "not there");
 		return null;
 	}
@@ -68,8 +69,10 @@ async function askHealth() {
 		worker.name = health.model;
 	const progress = health.status === "loading" && Number.isFinite(health.progress) ? ` ${Math.round(health.progress * 100)} %` : "";
 	showState(health.status, `${STATES[health.status] || health.status}${progress}`);
-	if (health.status === "healthy" && !worker.asked) {
-		worker.asked = true;
+	if (health.status !== "healthy") {
+		worker.asked = null;
+	} else if (worker.asked !== health.model) {
+		worker.asked = health.model;
 		$("greeting-model").textContent = worker.name;
 		$("greeting-facts").textContent = `${health.quant_kind} weights, ${count(health.context_length)} tokens of context`;
 		askTemplate();
@@ -89,8 +92,8 @@ async function askTemplate() {
 		$("chat-notice").replaceChildren(make("h2", {}, "This model has no chat template"),
 			make("p", {}, "It continues texts, but does not know whose turn it is. Use the playground, or start the worker with --chat-template FILE."),
 			make("p", { class: "hint" }, problem.message), make("a", { class: "primary", href: "#playground" }, "Open the playground"));
-		$("chat-notice").hidden = false;
 	}
+	$("chat-notice").hidden = chat.canChat;
 	$("composer-text").disabled = $("send").disabled = !chat.canChat;
 	renderConversation();
 }
