@@ -128,6 +128,14 @@ def test_what_is_asked_again_is_the_message_as_it_was(tallow, text_model, tmp_pa
     assert json.loads(saved.read_text())["messages"] == [asked, {"role": "assistant", "content": said.rstrip("\n")}]
 
 
+def test_what_is_taken_back_is_cut_between_characters(tallow, text_model):
+    for n in range(4):
+        text = "x" * n + "日本語😀" * 10
+        said = talk(tallow, text_model, text + "\n/undo\n", "--max-tokens", "1").stderr.decode()
+        shown = re.fullmatch(r"Taken back, with its answer: (.*)\.\.\.\n", said)[1]
+        assert text.startswith(shown) and 56 < len(shown.encode()) <= 60
+
+
 def test_settings_and_retry(tallow, text_model):
     lines = "/set temperature 0\n/set max_tokens 3\nThe capital of France is\n/set max-tokens default\n/retry\n/set\n/stats\n"
     result = talk(tallow, text_model, lines)

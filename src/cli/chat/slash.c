@@ -7,6 +7,8 @@
 #include "cli/chat/chat_private.h"
 #include "cli/option_values.h"
 
+enum { BEGINNING_BYTES = 60 };
+
 struct slash {
 	const char *name, *argument, *help;
 	enum slash_outcome (*run)(struct chat *chat, char *argument, struct bytes *text, struct error *error);
@@ -31,6 +33,15 @@ static enum slash_outcome run_clear(struct chat *chat, char *argument, struct by
 	return SLASH_DONE;
 }
 
+/* How many bytes of a text's beginning are shown: whole characters. */
+static int beginning(const struct bytes *text)
+{
+	size_t n = text->n_bytes < BEGINNING_BYTES ? text->n_bytes : BEGINNING_BYTES;
+	while (n > 0 && n < text->n_bytes && (text->data[n] & 0xC0) == 0x80)
+		n--;
+	return (int)n;
+}
+
 static enum slash_outcome run_undo(struct chat *chat, char *argument, struct bytes *text, struct error *error)
 {
 	(void)argument;
@@ -38,7 +49,8 @@ static enum slash_outcome run_undo(struct chat *chat, char *argument, struct byt
 		error_set(error, ERROR_USAGE, "there is nothing to take back");
 		return SLASH_FAILED;
 	}
-	chat_note(chat, "Taken back, with its answer: %.60s%s", text->data, text->n_bytes > 60 ? "..." : "");
+	int n = beginning(text);
+	chat_note(chat, "Taken back, with its answer: %.*s%s", n, text->data, (size_t)n < text->n_bytes ? "..." : "");
 	return SLASH_DONE;
 }
 
