@@ -67,6 +67,8 @@ static void print_bash(void)
 	       "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=serve flags\n"
 	       "\tif [ \"$COMP_CWORD\" -gt 1 ] && [ \"${COMP_WORDS[1]#-}\" = \"${COMP_WORDS[1]}\" ]; then "
 	       "command=${COMP_WORDS[1]}; fi\n"
+	       /* --name=value comes as three words */
+	       "\tif [ \"$cur\" = = ]; then cur=; elif [ \"$prev\" = = ]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi\n"
 	       "\tcase $command:$prev in\n");
 	for (int i = 0; i < n_commands; i++)
 		print_bash_values(&commands[i]);
@@ -107,7 +109,7 @@ static void print_zsh_flag(const struct option_row *row)
 	printf(" \\\n\t\t'");
 	if (row->kind == OPTION_TEXTS || row->kind == OPTION_FILES)
 		putchar('*');
-	printf("--%s[", row->name);
+	printf(row->kind == OPTION_FLAG ? "--%s[" : "--%s=[", row->name);
 	print_plain(row->help, "[]:");
 	putchar(']');
 	if (row->kind == OPTION_CHOICE) {

@@ -91,7 +91,9 @@ def test_bash_completes_commands_options_and_values(tallow):
     assert complete(tallow, "gene") == ["generate"]
     assert complete(tallow, "--callback-u") == ["--callback-url"]  # of serve
     assert complete(tallow, "generate", "--top") == ["--top-k", "--top-p", "--top-n-sigma"]
-    assert complete(tallow, "serve", "--kv", "f") == ["f32", "f16"]
+    for between in ([], ["="]):  # as bash has --kv f and --kv=f
+        assert complete(tallow, "serve", "--kv", *between, "f") == ["f32", "f16"]
+    assert {"f32", "f16", "q8"} <= set(complete(tallow, "serve", "--kv", "="))
     assert complete(tallow, "generate", "--max-tokens", "") == []
     assert {"bash", "zsh", "fish"} <= set(complete(tallow, "completion", ""))
     assert set(commands_of(tallow)) <= set(complete(tallow, ""))
@@ -114,6 +116,11 @@ def test_every_command_and_option_is_in_each_script(tallow, shell):
             assert ("-l %s " % flag if shell == "fish" else "--" + flag) in script, (command, flag)
     if shutil.which(shell):
         subprocess.run([shell, "-n"], input=script.encode(), check=True)
+
+
+def test_zsh_takes_values_behind_a_sign_too(tallow):
+    script = tallow("completion", "zsh").stdout.decode()
+    assert "'--kv=[" in script and "'*--stop=[" in script and "'--no-page[" in script
 
 
 def test_other_shells_are_refused(tallow):
