@@ -67,6 +67,7 @@ struct error_info {
 struct error {
 	enum error_code code;
 	char message[512]; /* NUL-terminated, one line, UTF-8 */
+	char field[64];    /* of a request's body, which it is about; "" where none is known */
 };
 
 /* Row of ERROR_TABLE; never NULL. */
@@ -75,6 +76,9 @@ const struct error_info *error_info(enum error_code code);
 /* Sets code and message and returns false, so that a leaf reads `return error_set(error, ERROR_MODEL, "...")`.
  * Control characters in the message become '?'. `error` may not be NULL. */
 bool error_set(struct error *error, enum error_code code, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* Names the field of a request that the error is about, unless it is NULL. Returns false. */
+bool error_blame(struct error *error, const char *field);
 
 /* Puts "prefix: " before the message; for callers that know where. Returns false. */
 bool error_prefix(struct error *error, const char *format, ...) PRINTF_LIKE(2, 3);

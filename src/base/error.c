@@ -36,9 +36,17 @@ bool error_set(struct error *error, enum error_code code, const char *format, ..
 	va_list arguments;
 	va_start(arguments, format);
 	error->code = code;
+	error->field[0] = '\0';
 	vsnprintf(error->message, sizeof error->message, format, arguments);
 	va_end(arguments);
 	make_printable(error->message);
+	return false;
+}
+
+bool error_blame(struct error *error, const char *field)
+{
+	if (field)
+		snprintf(error->field, sizeof error->field, "%s", field);
 	return false;
 }
 

@@ -8,7 +8,7 @@
 #include "text/template.h"
 #include "text/unicode.h"
 
-static const struct error no_memory = {ERROR_MEMORY, "not enough memory for the added tokens"};
+static const struct error no_memory = {.code = ERROR_MEMORY, .message = "not enough memory for the added tokens"};
 
 /* The longest token that begins at the walk's place, of special ones the longest with at most n_trusted bytes; -1. */
 static int32_t trie_longest(const struct added_walk *walk, size_t n_trusted, size_t *length)

@@ -670,8 +670,12 @@ def test_errors_have_one_form(worker, text_model):
         refused(post(port, CHAT, body, headers=key), 400)
     long = {"messages": [{"role": "user", "content": "word " * 3000}]}
     answer = post(port, CHAT, long, headers=key)
-    refused(answer, 400)
+    refused(answer, 400, "messages")
     assert answer.json()["error"]["code"] == "context_length_exceeded"
+    refused(post(port, TEXT, {"prompt": "word " * 3000}, headers=key), 400, "prompt")
+    refused(post(port, "/v1/responses", {"input": "word " * 3000}, headers=key), 400, "input")
+    refused(post(port, "/v1/embeddings", {"input": "word " * 3000}, headers=key), 400, "input")
+    refused(post(port, TEXT, {"prompt": "x", "max_tokens": 1, "guided_regex": "y{9}", "complete": True}, headers=key), 400, "guided_regex")
     for words in ("prompt is too long", "this model's maximum context length is"):  # what clients look for
         assert words in answer.json()["error"]["message"]
     assert set(get(port, "/nothing", headers=key).json()["error"]) == {"code", "message", "retriable"}

@@ -150,6 +150,7 @@ def test_tools_that_nothing_holds_are_told(hermes):
 def test_what_cannot_be_forced_is_refused(hermes, fields, where):
     answer = chat(hermes, **fields)
     assert answer.status == 400 and where in answer.json()["error"]["message"], answer.body
+    assert answer.json()["error"]["param"] == ("tools" if where[0] == "/" else "response_format" if "resp" in where else "tool_choice")
 
 
 def test_a_schema_and_tools_leave_the_choice(hermes):

@@ -57,8 +57,8 @@ void openai_write_error(const struct error *error, const char *request_id, int r
 	answer->status = info->http_status;
 	if (info->http_status == 429 || info->http_status == 503)
 		answer->retry_after_s = retry_after_s > 0 ? retry_after_s : 1;
-	write_error_object(error->message, info->openai_type, error->code == ERROR_UNKNOWN_MODEL ? "model" : NULL,
-	                   code_of(error->code), &answer->body);
+	write_error_object(error->message, info->openai_type, error->field[0] ? error->field : NULL, code_of(error->code),
+	                   &answer->body);
 }
 
 /* ---- what both forms of an answer tell ---- */

@@ -105,6 +105,7 @@ bool openai_parse_chat(const struct json *body, const struct request_limits *lim
 {
 	struct reading reading = reading_begin(limits, generation, check, error);
 	struct asked *asked = reading.asked;
+	asked->prompt_field = "messages";
 	read_common(&reading);
 	reading_max_tokens(&reading, "max_tokens");
 	reading_max_tokens(&reading, "max_completion_tokens");
@@ -218,6 +219,7 @@ bool openai_parse_completion(const struct json *body, const struct request_limit
 	(void)body;
 	struct reading reading = reading_begin(limits, generation, check, error);
 	reading.asked->parse_special = true;
+	reading.asked->prompt_field = "prompt";
 	read_common(&reading);
 	int64_t max_tokens;
 	reading.asked->prompt_only = json_int64(field_get(check, "max_tokens"), &max_tokens) && max_tokens == 0;

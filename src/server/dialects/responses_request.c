@@ -375,6 +375,7 @@ bool responses_parse(const struct json *body, const struct request_limits *limit
 	struct reading reading = reading_begin(limits, generation, check, error);
 	struct asked *asked = reading.asked;
 	bool parallel = true;
+	asked->prompt_field = "input";
 	reading_model(&reading);
 	reading_max_tokens(&reading, "max_output_tokens");
 	reading_sampling(&reading);

@@ -204,17 +204,20 @@ static bool check_calls(const struct generation *generation, struct error *error
 	struct call_tool tools[MAX_TOOLS];
 	if (!asked->must_call)
 		return true;
-	if (!generation->reading.offered || !generation->reading.tools)
-		return error_set(error, ERROR_INVALID_REQUEST,
-		                 "tool_choice asks for a call, and this server reads none: --tool-format is none");
+	if (!generation->reading.offered || !generation->reading.tools) {
+		error_set(error, ERROR_INVALID_REQUEST,
+		          "tool_choice asks for a call, and this server reads none: --tool-format is none");
+		return error_blame(error, "tool_choice");
+	}
 	for (const struct tool_name *name = asked->allowed; name; name = name->next) {
 		bool found = false;
 		int n = list_tools(generation, tools);
 		for (int i = 0; i < n; i++)
 			found |= strcmp(tools[i].name, name->name) == 0;
-		if (!found)
-			return error_set(error, ERROR_INVALID_REQUEST, "tool_choice names %.64s, which is none of the tools",
-			                 name->name);
+		if (!found) {
+			error_set(error, ERROR_INVALID_REQUEST, "tool_choice names %.64s, which is none of the tools", name->name);
+			return error_blame(error, "tool_choice");
+		}
 	}
 	return true;
 }
@@ -229,8 +232,10 @@ bool constraints_prepare(struct generation *generation, struct error *error)
 		return true;
 	grammar_destroy(generation->grammar);
 	generation->grammar = put_together(generation, error);
-	if (!generation->grammar && error->code == ERROR_CONSTRAINT)
+	if (!generation->grammar && error->code == ERROR_CONSTRAINT) {
 		error_prefix(error, "tools cannot be enforced");
+		error_blame(error, "tools");
+	}
 	return generation->grammar != NULL;
 }
 

@@ -200,6 +200,12 @@ static bool encode_text(const struct asked_prompt *asked, bool parse_special, st
 	return tokenizer_encode(tokenizer, asked->text, asked->n_bytes, flags, ids, error);
 }
 
+static bool no_tokens(const struct generation *generation, struct error *error)
+{
+	error_set(error, ERROR_INVALID_REQUEST, "the prompt has no tokens");
+	return error_blame(error, generation->asked.prompt_field);
+}
+
 static bool encode_prompt(struct generation *generation, const struct asked_prompt *asked, struct engine *engine,
                           struct prompt *prompt, struct error *error)
 {
@@ -214,7 +220,7 @@ static bool encode_prompt(struct generation *generation, const struct asked_prom
 		if (!prompt->text)
 			return error_set(error, ERROR_MEMORY, "no memory for the request");
 	}
-	return prompt->ids.n_ids > 0 || error_set(error, ERROR_INVALID_REQUEST, "the prompt has no tokens");
+	return prompt->ids.n_ids > 0 || no_tokens(generation, error);
 }
 
 static bool encode_prompts(struct generation *generation, struct engine *engine, struct error *error)
@@ -229,8 +235,7 @@ static bool encode_prompts(struct generation *generation, struct engine *engine,
 	if (asked->conversation)
 		return generation_encode_chat(engine, asked->conversation, asked->parse_special, &asked->answer,
 		                              &generation->reading, &generation->prompts[0].ids, error) &&
-		       (generation->prompts[0].ids.n_ids > 0 ||
-		        error_set(error, ERROR_INVALID_REQUEST, "the prompt has no tokens"));
+		       (generation->prompts[0].ids.n_ids > 0 || no_tokens(generation, error));
 	for (int i = 0; i < n; i++)
 		if (!encode_prompt(generation, asked->n_prompts > 0 ? &asked->prompts[i] : &only, engine,
 		                   &generation->prompts[i], error))
@@ -323,6 +328,16 @@ static bool make_choices(struct generation *generation, struct error *error)
 	return true;
 }
 
+/* The field that an error is about, as far as its code tells. */
+static const char *field_of(const struct asked *asked, enum error_code code)
+{
+	if (code == ERROR_CONTEXT_LENGTH || code == ERROR_TEMPLATE)
+		return asked->prompt_field;
+	if (code == ERROR_CONSTRAINT)
+		return asked->constraint.wanted && !asked->answer.must_call ? asked->constraint.field : "tools";
+	return NULL;
+}
+
 bool generation_submit(struct generation *generation, const struct sender *sender, struct engine *engine,
                        int *retry_after_s, struct error *error)
 {
@@ -335,6 +350,8 @@ bool generation_submit(struct generation *generation, const struct sender *sende
 	    encode_prompts(generation, engine, error) && constraints_prepare(generation, error) &&
 	    make_choices(generation, error) && prepare_readers(generation, error))
 		submit(generation, sender, engine, retry_after_s, error);
+	if (!generation->stream && !error->field[0])
+		error_blame(error, field_of(asked, error->code));
 	if (!asked->echoes_prompt)
 		free_prompts(generation);
 	asked->prompts = NULL;

@@ -67,6 +67,7 @@ struct asked {
 	const int32_t *prompt_tokens; /* [n_prompt_tokens] */
 	size_t n_prompt_tokens;
 	const struct json *conversation; /* for the chat template */
+	const char *prompt_field;        /* of the body, that it stood in: for errors; NULL: they do not name it */
 	struct json *made_conversation;  /* owned: the same, where the dialect had to rewrite it; else NULL */
 
 	const char *model; /* that was asked for; NULL: any */

@@ -56,6 +56,8 @@ static bool submit(struct work *work, const struct embeddings_input *input, stru
 		error_set(error, ERROR_INVALID_REQUEST, "a text of input has no tokens");
 	else
 		stream = engine_submit(engine, &request, &work->retry_after_s, error);
+	if (request.n_prompt == 0 || (!stream && error->code == ERROR_CONTEXT_LENGTH))
+		error_blame(error, "input");
 	token_ids_free(&encoded);
 	work->streams[work->n_submitted % AT_ONCE] = stream;
 	work->n_submitted += stream != NULL;

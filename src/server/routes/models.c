@@ -8,7 +8,8 @@ bool server_serves_model(const struct server *server, const char *asked, const c
 {
 	if (!server->strict_model || !asked || strcmp(asked, name) == 0)
 		return true;
-	return error_set(error, ERROR_UNKNOWN_MODEL, "there is no model %.100s; this server has %.100s", asked, name);
+	error_set(error, ERROR_UNKNOWN_MODEL, "there is no model %.100s; this server has %.100s", asked, name);
+	return error_blame(error, "model");
 }
 
 static void write_model(const struct exchange *exchange, const struct engine_status *status, struct bytes *body)

@@ -43,6 +43,8 @@ static enum MHD_Result answer_text(struct exchange *exchange, text_action *actio
 		result = respond_json(exchange, 200, &request.body);
 	} else {
 		bytes_free(&request.body);
+		if (error.code == ERROR_TEMPLATE)
+			error_blame(&error, "messages");
 		result = error.code != ERROR_NONE ? respond_error(exchange, &error, 0)
 		                                  : respond_bad_fields(exchange, &request.check);
 	}
