@@ -84,6 +84,8 @@ void answer_reader_destroy(struct answer_reader *reader); /* NULL is harmless */
 void answer_reader_push(struct answer_reader *reader, const char *text, size_t n_bytes);
 void answer_reader_finish(struct answer_reader *reader);
 bool answer_reader_next(struct answer_reader *reader, struct answer_part *part);
+/* Bytes at the end of what was pushed that are no part yet. */
+size_t answer_reader_waiting(const struct answer_reader *reader);
 /* Whole calls so far. */
 int answer_reader_calls(const struct answer_reader *reader);
 /* Memory was short: parts are missing. */

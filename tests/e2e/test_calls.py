@@ -235,6 +235,31 @@ def test_a_call_that_breaks_off_is_never_done(port):
     assert "function_call" not in done and told[-1]["type"] == "response.completed"
 
 
+def tokens_of(items):
+    return b"".join(bytes(item["bytes"]) for item in items).decode()
+
+
+def test_log_probabilities_are_those_of_the_text(port):
+    """Not of reasoning, calls and tags; in a stream they come with the text whose tokens they are."""
+    fields = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
+    for script, text in (("thinks", "Hello there!"), ("calls", "On it."), ("fenced", None), ("broken", SCRIPTS["broken"])):
+        for told in (good(respond(port, script, **fields)), good(respond(port, script, top_logprobs=2))):
+            said = [item["content"][0] for item in told["output"] if item["type"] == "message"]
+            assert [part["text"] for part in said] == ([text] if text else []) and told["top_logprobs"] == 2
+        answer = respond(port, script, stream=True, **fields)
+        events = check_events([json.loads(line[6:]) for line in answer.body.decode().split("\n") if line.startswith("data: ")])
+        deltas = [event for event in events if event["type"] == "response.output_text.delta"]
+        items = [item for event in deltas for item in event["logprobs"]]
+        for part in said:
+            # A token may be text in part: here those at the ends of it, beside a tag.
+            assert part["text"] in tokens_of(part["logprobs"]) and len(part["logprobs"][0]["top_logprobs"]) == 2
+            assert tokens_of(part["logprobs"]) in SCRIPTS[script] and part["logprobs"] == items
+            assert "<think>" not in tokens_of(items) and "Let" not in tokens_of(items)
+        done = [event["logprobs"] for event in events if event["type"] == "response.output_text.done"]
+        messages = [item["content"][0] for item in events[-1]["response"]["output"] if item["type"] == "message"]
+        assert [part["logprobs"] for part in messages] == done and sum(done, []) == items
+
+
 # ---- Ollama ----
 
 

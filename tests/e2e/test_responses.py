@@ -171,6 +171,25 @@ def test_what_was_asked_is_repeated(port):
     assert plain["metadata"] == {} and plain["tool_choice"] == "auto" and plain["instructions"] is None and plain["tools"] == []
 
 
+def test_log_probabilities(port):
+    plain = good(post(port, "/v1/chat/completions", {
+        "messages": [{"role": "user", "content": HELLO}], "max_tokens": 8, "temperature": 0, "logprobs": True,
+        "top_logprobs": 3}))["choices"][0]["logprobs"]["content"]
+    asked = {"include": ["reasoning.encrypted_content", "message.output_text.logprobs"], "top_logprobs": 3}
+    whole = good(ask(port, presence_penalty=0, frequency_penalty=0.5, **asked))
+    check_response(whole, "incomplete")
+    assert whole["top_logprobs"] == 3 and whole["frequency_penalty"] == 0.5 and len(plain) == 8
+    whole = good(ask(port, **asked))["output"][0]["content"][0]
+    assert whole["logprobs"] == plain
+    told = events(ask(port, stream=True, **asked))
+    assert [item for event in told if "delta" in event for item in event["logprobs"]] == plain
+    assert told[-4]["logprobs"] == told[-3]["part"]["logprobs"] == told[-1]["response"]["output"][0]["content"][0]["logprobs"] == plain
+    assert told[3]["part"]["logprobs"] == []
+    few = good(ask(port, include=["message.output_text.logprobs"]))["output"][0]["content"][0]
+    assert [item["top_logprobs"] for item in few["logprobs"]] == [[]] * 8
+    assert good(ask(port, include=[], top_logprobs=0))["output"][0]["content"][0]["logprobs"] == []
+
+
 # ---- what a template is given ----
 
 
@@ -250,7 +269,8 @@ def test_what_changes_nothing_is_accepted(port):
     ({"tool_choice": {"type": "function", "name": "x"}}, "tool_choice"), ({"text": {"format": {"type": "grammar"}}}, "text.format"),
     ({"text": "x"}, "text"), ({"reasoning": "low"}, "reasoning"), ({"metadata": []}, "metadata"), ({"stream": "x"}, "stream"),
     ({"max_output_tokens": 0}, "max_output_tokens"), ({"temperature": 3}, "temperature"), ({"top_p": "x"}, "top_p"),
-    ({"model": 5}, "model"), ({"parallel_tool_calls": 1}, "parallel_tool_calls"),
+    ({"model": 5}, "model"), ({"parallel_tool_calls": 1}, "parallel_tool_calls"), ({"include": "x"}, "include"),
+    ({"include": [5]}, "include"), ({"top_logprobs": 21}, "top_logprobs"), ({"top_logprobs": True}, "top_logprobs"),
 ])
 def test_bad_fields_are_named(port, fields, param):
     assert param in refused(ask(port, **fields), param=param)
@@ -293,7 +313,7 @@ def test_a_full_queue_and_a_failed_response(worker):
         assert int(answer.headers["retry-after"]) >= 1
         waiting.close()
     wait_until(lambda: get(one.port, "/health").json()["active"] == 0)
-    with Stream(one.port, PATH, {"input": HELLO, "max_output_tokens": 7000, "stream": True, "temperature": 2}) as stream:
+    with Stream(one.port, PATH, {"input": HELLO, "max_output_tokens": 7000, "min_tokens": 7000, "stream": True}) as stream:
         told = [next(stream)[1] for _ in range(6)]
         one.process.terminate()
         told += [data for name, data in stream]

@@ -7,6 +7,7 @@
 #include "base/platform.h"
 #include "server/dialects/constraint_fields.h"
 #include "server/dialects/openai_request.h"
+#include "server/dialects/responses_logprobs.h"
 #include "server/dialects/sse.h"
 
 /* ---- what both forms of an answer tell ---- */
@@ -60,17 +61,17 @@ static void write_failure(const struct error *error, struct bytes *out)
 	json_close(out);
 }
 
-/* Members that are the same in every response. */
-static void write_constants(struct bytes *out)
+/* Members that are the same in every response, and sampling that is told as numbers. */
+static void write_settings(const struct sampling *sampling, struct bytes *out)
 {
 	json_field_bool(out, "background", false);
 	json_field_text(out, "previous_response_id", NULL);
 	json_field_bool(out, "store", false);
 	json_field_text(out, "service_tier", "default");
 	json_field_text(out, "truncation", "disabled");
-	json_field_int(out, "top_logprobs", 0);
-	json_field_double(out, "presence_penalty", 0);
-	json_field_double(out, "frequency_penalty", 0);
+	json_field_int(out, "top_logprobs", sampling->n_top_logprobs);
+	json_field_double(out, "presence_penalty", sampling->presence_penalty);
+	json_field_double(out, "frequency_penalty", sampling->frequency_penalty);
 }
 
 /* The response, before its end (status in_progress) or at it. `items`: those that are whole. */
@@ -103,7 +104,7 @@ static void write_response(const struct generation *generation, const char *stat
 		json_field_text(out, "usage", NULL);
 	else
 		write_usage(generation, reasoning_tokens, out);
-	write_constants(out);
+	write_settings(&generation->asked.sampling, out);
 	constraint_fields_write(generation, out);
 	bytes_append_text(out, ",");
 	bytes_append_text(out, generation->asked.echo);
@@ -112,8 +113,20 @@ static void write_response(const struct generation *generation, const char *stat
 
 /* ---- items ---- */
 
-/* A part of a message, or of reasoning. */
-static void write_part(int kind, const char *text, size_t n_bytes, struct bytes *out)
+/* items NULL: there are none. */
+static void field_logprobs(const struct bytes *items, struct bytes *out)
+{
+	json_field_key(out, "logprobs");
+	bytes_append_text(out, "[");
+	if (items) {
+		bytes_append(out, items->data, items->n_bytes);
+		out->failed |= items->failed;
+	}
+	bytes_append_text(out, "]");
+}
+
+/* A part of a message, or of reasoning; `logprobs` are a message's. */
+static void write_part(int kind, const char *text, size_t n_bytes, const struct bytes *logprobs, struct bytes *out)
 {
 	json_open(out);
 	json_field_text(out, "type", kind == TELLING_REASONING ? "reasoning_text" : "output_text");
@@ -121,8 +134,7 @@ static void write_part(int kind, const char *text, size_t n_bytes, struct bytes 
 	if (kind == TELLING_TEXT) {
 		json_field_key(out, "annotations");
 		bytes_append_text(out, "[]");
-		json_field_key(out, "logprobs");
-		bytes_append_text(out, "[]");
+		field_logprobs(logprobs, out);
 	}
 	json_close(out);
 }
@@ -137,6 +149,7 @@ struct item {
 	int kind, index, call;
 	const char *status, *name, *text;
 	size_t n_name, n_text;
+	const struct bytes *logprobs; /* of the text */
 };
 
 static void write_call(const struct generation *generation, const struct item *item, struct bytes *out)
@@ -171,7 +184,7 @@ static void write_item(const struct generation *generation, const struct item *i
 	json_field_key(out, "content");
 	bytes_append_text(out, "[");
 	if (item->text)
-		write_part(item->kind, item->text, item->n_text, out);
+		write_part(item->kind, item->text, item->n_text, item->logprobs, out);
 	bytes_append_text(out, "]");
 	if (item->kind == TELLING_REASONING) {
 		json_field_key(out, "summary");
@@ -241,6 +254,12 @@ static void field_said(const char *key, const struct bytes *said, struct bytes *
 	json_field_string(out, key, said->data ? said->data : "", said->n_bytes);
 }
 
+/* Of the message that is open, or of all of them where nothing is open yet: of an answer that is not streamed. */
+static struct bytes *logprobs_of(const struct generation *generation)
+{
+	return &generation->choices[0].notes[RESPONSES_LOGPROBS];
+}
+
 static struct item item_now(const struct generation *generation, const char *status)
 {
 	const struct telling *telling = &generation->telling;
@@ -251,7 +270,8 @@ static struct item item_now(const struct generation *generation, const char *sta
 	                     .name = telling->name.data ? telling->name.data : "",
 	                     .n_name = telling->name.n_bytes,
 	                     .text = telling->text.data ? telling->text.data : "",
-	                     .n_text = telling->text.n_bytes};
+	                     .n_text = telling->text.n_bytes,
+	                     .logprobs = logprobs_of(generation)};
 }
 
 static void frame_item(struct generation *generation, const char *name, const struct item *item, struct bytes *out)
@@ -268,7 +288,8 @@ static void frame_whole_part(struct generation *generation, const char *name, st
 	const struct bytes *text = &generation->telling.text;
 	begin_item_event(generation, name, out);
 	json_field_key(out, "part");
-	write_part((int)generation->telling.open, text->data ? text->data : "", text->n_bytes, out);
+	write_part((int)generation->telling.open, text->data ? text->data : "", text->n_bytes, logprobs_of(generation),
+	           out);
 	sse_end(out);
 }
 
@@ -286,12 +307,10 @@ static void frame_said(struct generation *generation, struct bytes *out)
 	bool is_text = telling->open == TELLING_TEXT;
 	begin_item_event(generation, is_text ? "response.output_text.done" : "response.reasoning_text.done", out);
 	field_said("text", &telling->text, out);
-	if (is_text) {
-		json_field_key(out, "logprobs");
-		bytes_append_text(out, "[]");
-	} else {
+	if (is_text)
+		field_logprobs(logprobs_of(generation), out);
+	else
 		telling->reasoning_tokens += count_tokens(generation, &telling->text, out);
-	}
 	sse_end(out);
 	frame_whole_part(generation, "response.content_part.done", out);
 }
@@ -318,6 +337,7 @@ static void enter_item(struct generation *generation, int kind, struct bytes *ou
 	telling->open = kind;
 	telling->n_begun++;
 	bytes_clear_part(&telling->text, out);
+	bytes_clear_part(logprobs_of(generation), out);
 	struct item item = item_now(generation, "in_progress");
 	item.text = NULL;
 	frame_item(generation, "response.output_item.added", &item, out);
@@ -325,7 +345,15 @@ static void enter_item(struct generation *generation, int kind, struct bytes *ou
 		frame_whole_part(generation, "response.content_part.added", out);
 }
 
-static void frame_delta(struct generation *generation, const struct answer_part *part, struct bytes *out)
+static void add_items(struct bytes *list, const struct bytes *items)
+{
+	if (list->n_bytes > 0 && items->n_bytes > 0)
+		bytes_append_text(list, ",");
+	bytes_append(list, items->data, items->n_bytes);
+}
+
+static void frame_delta(struct generation *generation, const struct answer_part *part, const struct bytes *logprobs,
+                        struct bytes *out)
 {
 	struct telling *telling = &generation->telling;
 	bytes_append(&telling->text, part->text, part->n_bytes);
@@ -336,14 +364,15 @@ static void frame_delta(struct generation *generation, const struct answer_part 
 	                 out);
 	json_field_string(out, "delta", part->text, part->n_bytes);
 	if (telling->open == TELLING_TEXT) {
-		json_field_key(out, "logprobs");
-		bytes_append_text(out, "[]");
+		field_logprobs(logprobs, out);
+		add_items(logprobs_of(generation), logprobs);
 	}
 	sse_end(out);
 }
 
 /* A call that broke off is never done, so that nobody makes it; what the model wrote of it is text. */
-static void frame_part(struct generation *generation, const struct answer_part *part, struct bytes *out)
+static void frame_part(struct generation *generation, const struct answer_part *part, const struct bytes *logprobs,
+                       struct bytes *out)
 {
 	struct telling *telling = &generation->telling;
 	switch (part->kind) {
@@ -355,7 +384,7 @@ static void frame_part(struct generation *generation, const struct answer_part *
 		if (part->n_bytes == 0)
 			return;
 		enter_item(generation, part->kind == ANSWER_REASONING ? TELLING_REASONING : TELLING_TEXT, out);
-		frame_delta(generation, part, out);
+		frame_delta(generation, part, logprobs, out);
 		break;
 	case ANSWER_CALL_BEGUN:
 		close_item(generation, out);
@@ -365,7 +394,7 @@ static void frame_part(struct generation *generation, const struct answer_part *
 		enter_item(generation, TELLING_CALL, out);
 		break;
 	case ANSWER_CALL_ARGUMENTS:
-		frame_delta(generation, part, out);
+		frame_delta(generation, part, logprobs, out);
 		break;
 	case ANSWER_CALL_ENDED:
 		close_item(generation, out);
@@ -377,8 +406,13 @@ static void frame_parts(struct generation *generation, const struct event *event
 {
 	struct answer_part part;
 	struct answer_reader *reader = answers_push(generation, event);
-	while (answer_reader_next(reader, &part))
-		frame_part(generation, &part, out);
+	responses_logprobs_push(generation, event);
+	while (answer_reader_next(reader, &part)) {
+		struct bytes logprobs = {0};
+		responses_logprobs_take(generation, &part, &logprobs);
+		frame_part(generation, &part, &logprobs, out);
+		bytes_free_part(&logprobs, out);
+	}
 	out->failed |= answer_reader_failed(reader) | generation->telling.name.failed | generation->telling.text.failed;
 }
 
@@ -429,6 +463,19 @@ static void frame(struct generation *generation, const struct event *event, stru
 
 /* ---- one object ---- */
 
+static void note(struct generation *generation, const struct event *event)
+{
+	struct answer_part part;
+	bool is_said = event->type == EVENT_TOKEN || event->type == EVENT_END;
+	if (!generation->asked.logprobs || !is_said)
+		return;
+	struct answer_reader *reader = answers_push(generation, event);
+	responses_logprobs_push(generation, event);
+	while (answer_reader_next(reader, &part))
+		responses_logprobs_take(generation, &part, logprobs_of(generation));
+	logprobs_of(generation)->failed |= answer_reader_failed(reader);
+}
+
 static void add_texts(const struct generation *generation, const struct answer *answer, int *n_items,
                       struct bytes *items)
 {
@@ -445,6 +492,7 @@ static void add_texts(const struct generation *generation, const struct answer *
 		item.index = (*n_items)++;
 		item.text = answer->content.data ? answer->content.data : "";
 		item.n_text = answer->content.n_bytes;
+		item.logprobs = logprobs_of(generation);
 		add_item(generation, &item, items);
 	}
 }
@@ -482,5 +530,6 @@ const struct dialect responses_dialect = {
     .error = openai_write_error,
     .frame = frame,
     .ping = sse_ping,
+    .note = note,
     .whole = write_whole,
 };

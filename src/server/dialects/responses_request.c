@@ -285,6 +285,27 @@ static void write_effort(struct field_checker *check, struct bytes *out)
 	json_field_text(out, "reasoning_effort", is_low ? "low" : strcmp(effort, "medium") == 0 ? "medium" : "high");
 }
 
+/* Of the tokens of messages: `include` asks for them, and so does who says how many are to stand beside each. What else may be
+ * included belongs to tools and files that are not there, or is told anyway. */
+static void read_logprobs(struct reading *reading)
+{
+	struct field_checker *check = reading->check;
+	struct asked *asked = reading->asked;
+	const struct json *include = field_get(check, "include");
+	int64_t n_top = 0;
+	bool is_list = include && json_type(include) == JSON_ARRAY, good = is_list || !include;
+	for (const struct json *item = is_list ? json_first(include) : NULL; item; item = json_next(item)) {
+		good &= json_type(item) == JSON_STRING;
+		asked->logprobs |= text_is(item, "message.output_text.logprobs");
+	}
+	if (!good)
+		field_error(check, "include", "type(array of strings)", NULL, "include must be an array of strings");
+	field_integer(check, "top_logprobs", 0, SAMPLING_MAX_TOP_LOGPROBS, &n_top);
+	asked->logprobs |= n_top > 0;
+	asked->sampling.logprobs |= asked->logprobs;
+	asked->sampling.n_top_logprobs = (int)n_top;
+}
+
 static bool read_conversation(struct reading *reading)
 {
 	struct responses_reader reader = {.reading = reading, .check = reading->check};
@@ -380,6 +401,7 @@ bool responses_parse(const struct json *body, const struct request_limits *limit
 	reading_max_tokens(&reading, "max_output_tokens");
 	reading_sampling(&reading);
 	reading_seed(&reading, check);
+	read_logprobs(&reading);
 	field_bool(check, "stream", &asked->stream);
 	field_bool(check, "parallel_tool_calls", &parallel);
 	check_object(check, "text");
@@ -392,6 +414,7 @@ bool responses_parse(const struct json *body, const struct request_limits *limit
 	if (check->n_errors > 0 || !read_conversation(&reading))
 		return false;
 	reading_answer(&reading, !parallel);
+	asked->answer.follows = asked->logprobs; /* those of reasoning and calls are told apart */
 	asked->echo = write_echo(&reading, body);
 	if (!asked->echo)
 		error_set(error, ERROR_MEMORY, "no memory for the request");

@@ -35,7 +35,8 @@ struct tool_name {
 };
 
 struct asked_answer {
-	bool reads; /* the answer is taken apart; else it is text and nothing else */
+	bool reads;   /* the answer is taken apart; else it is text and nothing else */
+	bool follows; /* there is a reader for events also where the answer is told as a whole */
 	struct answer_settings settings;
 	const struct answer_tools *offered; /* NULL: none may be called */
 	bool single_call;

@@ -246,7 +246,8 @@ static bool encode_prompts(struct generation *generation, struct engine *engine,
 /* Each choice of a stream has a reader of its own. */
 static bool prepare_readers(struct generation *generation, struct error *error)
 {
-	bool reads = generation->asked.answer.reads && generation->asked.stream;
+	const struct asked *asked = &generation->asked;
+	bool reads = asked->answer.reads && (asked->stream || asked->answer.follows);
 	for (int i = 0; reads && i < generation->n_choices; i++) {
 		generation->choices[i].reader = answer_reader_create(&generation->reading, error);
 		if (!generation->choices[i].reader)

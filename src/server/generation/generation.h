@@ -113,11 +113,12 @@ struct choice {
 	enum stop_reason stop_reason;
 	int stop_matched;
 
-	struct answer_reader *reader; /* of streams whose answer is read (answers.h); else NULL */
+	struct answer_reader *reader; /* where events are read (asked_answer's reads and follows); else NULL */
 
 	/* What the dialect writes down as events come, for its whole answer (generation_notes_fit). */
 	struct bytes notes[GENERATION_NOTES];
 	int64_t n_characters; /* of the tokens whose log-probabilities were told */
+	int64_t n_bytes_read; /* of the text that its reader took in, where the dialect counts */
 	bool echoed;          /* the prompt was told */
 };
 

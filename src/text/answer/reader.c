@@ -85,6 +85,12 @@ static void forget_parts(struct answer_reader *reader)
 	reader->next_part = 0;
 }
 
+/* Of a call that has begun the text is in its arguments, though kept for the case that it breaks off. */
+size_t answer_reader_waiting(const struct answer_reader *reader)
+{
+	return reader->held.n_bytes + (reader->place == CALL ? 0 : reader->raw.n_bytes);
+}
+
 int answer_reader_calls(const struct answer_reader *reader)
 {
 	return reader->n_good;
