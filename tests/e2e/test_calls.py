@@ -282,5 +282,10 @@ def test_thinking_and_calls_in_lines(port):
     said = good(chat("calls", stream=False))["message"]
     assert said["thinking"] == "Weather?" and said["content"] == "On it."
     assert said["tool_calls"][0]["function"] == {"index": 0, "name": "get_weather", "arguments": ARGUMENTS}
+    for script in SCRIPTS:
+        whole = good(chat(script, stream=False, logprobs=True))
+        told = [json.loads(line) for line in chat(script, logprobs=True).body.decode().splitlines()]
+        assert tokens_of(whole["logprobs"]) == SCRIPTS[script]
+        assert [item for line in told for item in line.get("logprobs", [])] == whole["logprobs"]
     whole = good(post(port, "/api/generate", {"prompt": "thinks", "stream": False}))
     assert whole["thinking"] == "Let me see: 1 < 2." and whole["response"] == "Hello there!"

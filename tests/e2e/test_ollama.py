@@ -109,6 +109,28 @@ def test_system_raw_and_continuing(port):
     assert good(chat(port, said))["message"]["content"] == text(template_prompt(port, HELLO) + "There was")
 
 
+def test_log_probabilities(port):
+    """As OpenAI's route has them; in a stream each stands in the line that its token's text does."""
+    plain = good(post(port, "/v1/chat/completions", {"messages": HELLO, "max_tokens": 8, "temperature": 0, "logprobs": True,
+                                                     "top_logprobs": 3}))["choices"][0]["logprobs"]["content"]
+    for ask, fields in ((chat, {}), (generate, {}), (generate, {"raw": True})):
+        whole = good(ask(port, logprobs=True, top_logprobs=3, **fields))
+        items = whole["logprobs"]
+        assert len(items) == 8 and all(len(item["top_logprobs"]) == 3 and item["logprob"] <= 0 for item in items)
+        text = whole["message"]["content"] if ask == chat else whole["response"]
+        assert b"".join(bytes(item["bytes"]) for item in items).decode().strip() == text.strip()
+        assert fields or items == plain
+        told = lines(ask(port, stream=True, logprobs=True, top_logprobs=3, **fields))
+        assert [item for line in told for item in line.get("logprobs", [])] == items and "logprobs" not in told[-1]
+    assert [item["top_logprobs"] for item in good(chat(port, logprobs=True))["logprobs"]] == [[]] * 8
+    for fields in ({}, {"logprobs": False}, {"top_logprobs": 3}, {"logprobs": None, "top_logprobs": None}):
+        assert "logprobs" not in good(chat(port, **fields))
+    assert "logprobs" not in good(chat(port, [], logprobs=True))
+    # A text that is held back may be told later than its token.
+    told = lines(chat(port, stream=True, logprobs=True, options={"stop": ["zzzz zzzz"]}))
+    assert len([item for line in told for item in line.get("logprobs", [])]) == 8
+
+
 def test_nothing_to_generate_loads(port):
     for body in ({"model": "x"}, {"model": "x", "messages": []}):
         answer = good(post(port, CHAT, body))
@@ -165,7 +187,7 @@ def test_what_the_worker_decides_is_accepted(port):
     ({"options": {"temperature": "hot"}}, "temperature"), ({"options": {"top_p": 2}}, "top_p"),
     ({"options": {"top_k": -2}}, "top_k"), ({"options": {"num_predict": 1.5}}, "num_predict"), ({"options": {"stop": 5}}, "stop"),
     ({"options": {"seed": "x"}}, "seed"), ({"options": {"mirostat": 1}}, "mirostat"), ({"options": {"repeat_penalty": 0}}, "repeat"),
-    ({"options": {"repeat_last_n": -2}}, "repeat_last_n"),
+    ({"options": {"repeat_last_n": -2}}, "repeat_last_n"), ({"logprobs": 1}, "logprobs"), ({"top_logprobs": 21}, "top_logprobs"),
 ])
 def test_bad_fields_of_a_chat_are_named(port, fields, names):
     assert names in refused(post(port, CHAT, dict({"messages": HELLO}, **fields)))

@@ -6,6 +6,7 @@
 
 #include "base/platform.h"
 #include "server/dialects/constraint_fields.h"
+#include "server/dialects/openai_logprobs.h"
 
 /* ---- errors ---- */
 
@@ -37,12 +38,23 @@ static int64_t nanoseconds(double milliseconds)
 	return llround(milliseconds * 1e6);
 }
 
-/* What one object tells; NULL: nothing of that. `calls`: members of an array, as JSON. */
+/* What one object tells; NULL: nothing of that. `calls`, `logprobs`: members of an array, as JSON. */
 struct said {
 	const char *text, *thinking;
 	size_t n_text, n_thinking;
-	const struct bytes *calls;
+	const struct bytes *calls, *logprobs;
 };
+
+/* A member that is left out where it has nothing in it. */
+static void field_list(const char *key, const struct bytes *items, struct bytes *out)
+{
+	if (!items || items->n_bytes == 0)
+		return;
+	json_field_key(out, key);
+	bytes_append_text(out, "[");
+	bytes_append(out, items->data, items->n_bytes);
+	bytes_append_text(out, "]");
+}
 
 /* An object up to what was said, with that. */
 static void write_said(const struct generation *generation, bool chat, const struct said *said, struct bytes *out)
@@ -60,14 +72,10 @@ static void write_said(const struct generation *generation, bool chat, const str
 	json_field_string(out, chat ? "content" : "response", said->text ? said->text : "", said->n_text);
 	if (said->n_thinking > 0)
 		json_field_string(out, "thinking", said->thinking, said->n_thinking);
-	if (said->calls && said->calls->n_bytes > 0) {
-		json_field_key(out, "tool_calls");
-		bytes_append_text(out, "[");
-		bytes_append(out, said->calls->data, said->calls->n_bytes);
-		bytes_append_text(out, "]");
-	}
+	field_list("tool_calls", said->calls, out);
 	if (chat)
 		json_close(out);
+	field_list("logprobs", said->logprobs, out);
 }
 
 static void write_call(const struct generation *generation, int call, const char *name, size_t n_name,
@@ -114,58 +122,90 @@ static void frame_said(const struct generation *generation, bool chat, const str
 }
 
 /* A call is told when it is whole. */
-static void frame_call(struct generation *generation, bool chat, int call, struct bytes *out)
+static void frame_call(struct generation *generation, bool chat, int call, struct said said, struct bytes *out)
 {
 	struct telling *telling = &generation->telling;
 	struct bytes calls = {0};
 	write_call(generation, call, telling->name.data ? telling->name.data : "", telling->name.n_bytes,
 	           telling->text.data ? telling->text.data : "{}", &calls);
-	frame_said(generation, chat, &(struct said){.calls = &calls}, out);
+	said.calls = &calls;
+	frame_said(generation, chat, &said, out);
 	bytes_free_part(&calls, out);
 	bytes_clear_part(&telling->name, out);
 	bytes_clear_part(&telling->text, out);
 }
 
-static void frame_part(struct generation *generation, bool chat, const struct answer_part *part, struct bytes *out)
+/* A line that tells the part and what else is in `said`; false where there is nothing to be told of the part yet. */
+static bool frame_part(struct generation *generation, bool chat, const struct answer_part *part, struct said said,
+                       struct bytes *out)
 {
 	struct telling *telling = &generation->telling;
 	switch (part->kind) {
 	case ANSWER_CALL_BROKEN:
 	case ANSWER_CONTENT:
-		if (part->n_bytes > 0)
-			frame_said(generation, chat, &(struct said){.text = part->text, .n_text = part->n_bytes}, out);
+		said.text = part->text;
+		said.n_text = part->n_bytes;
 		break;
 	case ANSWER_REASONING:
-		if (part->n_bytes > 0)
-			frame_said(generation, chat, &(struct said){.thinking = part->text, .n_thinking = part->n_bytes}, out);
+		said.thinking = part->text;
+		said.n_thinking = part->n_bytes;
 		break;
 	case ANSWER_CALL_BEGUN:
 		bytes_clear_part(&telling->name, out); /* of a call that broke off */
 		bytes_clear_part(&telling->text, out);
 		bytes_append(&telling->name, part->text, part->n_bytes);
-		break;
+		return false;
 	case ANSWER_CALL_ARGUMENTS:
 		bytes_append(&telling->text, part->text, part->n_bytes);
-		break;
+		return false;
 	case ANSWER_CALL_ENDED:
-		frame_call(generation, chat, part->call, out);
-		break;
+		frame_call(generation, chat, part->call, said, out);
+		return true;
 	}
+	if (part->n_bytes > 0)
+		frame_said(generation, chat, &said, out);
+	return part->n_bytes > 0;
 }
 
-/* What is raw is not read. */
-static void frame_parts(struct generation *generation, bool chat, const struct event *event, struct bytes *out)
+/* What is read of the event: a line for each part, the first of which tells `said`'s log-probabilities, too. */
+static bool frame_parts(struct generation *generation, bool chat, const struct event *event, struct said said,
+                        struct bytes *out)
 {
 	struct answer_part part;
-	if (!generation->choices[0].reader) {
-		if (event->type == EVENT_TOKEN && event->n_text_bytes > 0)
-			frame_said(generation, chat, &(struct said){.text = event->text, .n_text = event->n_text_bytes}, out);
-		return;
-	}
 	struct answer_reader *reader = answers_push(generation, event);
-	while (answer_reader_next(reader, &part))
-		frame_part(generation, chat, &part, out);
+	bool any = false;
+	while (answer_reader_next(reader, &part)) {
+		if (!frame_part(generation, chat, &part, said, out))
+			continue;
+		any = true;
+		said.logprobs = NULL;
+	}
 	out->failed |= answer_reader_failed(reader);
+	return any;
+}
+
+static void note(struct generation *generation, const struct event *event, struct bytes *items)
+{
+	if (event->type == EVENT_TOKEN && event->logprobs && generation->asked.logprobs)
+		chat_logprobs_add(generation->tokenizer, event, items);
+}
+
+/* What is raw is not read. A token that nothing is said of has a line only where its log-probability is to be told. */
+static void frame_token(struct generation *generation, bool chat, const struct event *event, struct bytes *out)
+{
+	struct bytes logprobs = {0};
+	struct said said = {.logprobs = &logprobs};
+	bool told = false;
+	note(generation, event, &logprobs);
+	if (generation->choices[0].reader) {
+		told = frame_parts(generation, chat, event, said, out);
+	} else {
+		said.text = event->text;
+		said.n_text = event->n_text_bytes;
+	}
+	if (!told && (said.n_text > 0 || logprobs.n_bytes > 0))
+		frame_said(generation, chat, &said, out);
+	bytes_free_part(&logprobs, out);
 }
 
 static void frame(struct generation *generation, bool chat, const struct event *event, struct bytes *out)
@@ -174,10 +214,11 @@ static void frame(struct generation *generation, bool chat, const struct event *
 	case EVENT_STARTED:
 		break;
 	case EVENT_TOKEN:
-		frame_parts(generation, chat, event, out);
+		frame_token(generation, chat, event, out);
 		break;
 	case EVENT_END:
-		frame_parts(generation, chat, event, out);
+		if (generation->choices[0].reader)
+			frame_parts(generation, chat, event, (struct said){0}, out);
 		write_said(generation, chat, &(struct said){.text = ""}, out);
 		write_end(generation, out);
 		bytes_append_text(out, "\n");
@@ -208,6 +249,11 @@ static void ping(const struct generation *generation, struct bytes *out)
 	(void)out;
 }
 
+static void note_whole(struct generation *generation, const struct event *event)
+{
+	note(generation, event, &generation->choices[0].notes[0]);
+}
+
 static void write_whole(const struct generation *generation, bool chat, const struct bytes *text, struct bytes *body)
 {
 	struct answer answer = {0};
@@ -225,7 +271,8 @@ static void write_whole(const struct generation *generation, bool chat, const st
 	                          .n_text = answer.content.n_bytes,
 	                          .thinking = answer.reasoning.data,
 	                          .n_thinking = answer.reasoning.n_bytes,
-	                          .calls = &calls},
+	                          .calls = &calls,
+	                          .logprobs = &generation->choices[0].notes[0]},
 	           body);
 	write_end(generation, body);
 	bytes_free_part(&calls, body);
@@ -249,6 +296,7 @@ const struct dialect ollama_chat_dialect = {
     .error = write_error,
     .frame = frame_chat,
     .ping = ping,
+    .note = note_whole,
     .whole = write_whole_chat,
 };
 
@@ -259,5 +307,6 @@ const struct dialect ollama_generate_dialect = {
     .error = write_error,
     .frame = frame_generate,
     .ping = ping,
+    .note = note_whole,
     .whole = write_whole_generate,
 };

@@ -119,6 +119,17 @@ static void refuse_images(struct field_checker *check, const struct json *images
 		field_error(check, "images", "unsupported", NULL, "images: this model reads text only");
 }
 
+/* As there: without `logprobs` the other says nothing. */
+static void read_logprobs(struct reading *reading)
+{
+	struct asked *asked = reading->asked;
+	int64_t n_top = 0;
+	field_bool(reading->check, "logprobs", &asked->logprobs);
+	field_integer(reading->check, "top_logprobs", 0, SAMPLING_MAX_TOP_LOGPROBS, &n_top);
+	asked->sampling.logprobs = asked->logprobs;
+	asked->sampling.n_top_logprobs = asked->logprobs ? (int)n_top : 0;
+}
+
 static struct reading begin(const struct request_limits *limits, struct generation *generation,
                             struct field_checker *check, struct error *error)
 {
@@ -132,6 +143,7 @@ static struct reading begin(const struct request_limits *limits, struct generati
 	if (n_name > n_latest && strcmp(asked->model + n_name - n_latest, latest) == 0)
 		asked->model = reading_keep(&reading, asked->model, n_name - n_latest);
 	read_options(&reading);
+	read_logprobs(&reading);
 	constraint_format_read(check, "format", field_get(check, "format"), true, generation, error);
 	return reading;
 }
