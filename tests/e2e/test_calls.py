@@ -111,8 +111,12 @@ def test_a_call_that_breaks_off_is_text(port):
     assert told[-2]["delta"]["stop_reason"] == "end_turn"
     starts = [event["index"] for event in told if event["type"] == "content_block_start"]
     assert starts == [event["index"] for event in told if event["type"] == "content_block_stop"] == list(range(len(starts)))
-    cut = good(message(port, "calls", max_tokens=12))
-    assert cut["stop_reason"] == "max_tokens"
+    message_both(port, "broken")
+    n = good(message(port, "calls"))["usage"]["output_tokens"]
+    for max_tokens in range(1, n):  # wherever it is cut off, a stream ends as the whole answer does
+        content, reason = message_both(port, "calls", max_tokens=max_tokens)
+        assert reason == "max_tokens" and [block for block in content if block["type"] == "tool_use"] in ([], [
+            {"type": "tool_use", "name": "get_weather", "input": ARGUMENTS, "caller": {"type": "direct"}}])
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +207,10 @@ def test_reasoning_items(port):
     assert reasoning["content"] == [{"type": "reasoning_text", "text": "Let me see: 1 < 2."}]
     assert said["content"][0]["text"] == "Hello there!"
     assert 0 < whole["usage"]["output_tokens_details"]["reasoning_tokens"] < whole["usage"]["output_tokens"]
+    cut = [good(respond(port, "thinks", max_output_tokens=3))["output"]]
+    answer = respond(port, "thinks", max_output_tokens=3, stream=True)
+    cut.append(json.loads(answer.body.decode().split("data: ")[-1])["response"]["output"])
+    assert [[item["type"] for item in output] for output in cut] == [["reasoning"]] * 2
 
 
 def test_function_call_items(port):

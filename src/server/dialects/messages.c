@@ -236,9 +236,23 @@ static void enter_thinking(struct generation *generation, struct bytes *out)
 	sse_end(out);
 }
 
-/* What was told of a call that broke off stays told: its block ends, and what the model wrote of it is text. */
+static void frame_call(struct generation *generation, int call, struct bytes *out)
+{
+	struct telling *telling = &generation->telling;
+	begin_block(generation, TELLING_CALL, out);
+	write_call_block(generation, call, telling->name.data ? telling->name.data : "", telling->name.n_bytes, NULL, out);
+	sse_end(out);
+	frame_delta(generation, "input_json_delta", "partial_json", telling->text.data ? telling->text.data : "",
+	            telling->text.n_bytes, out);
+	close_block(generation, out);
+	out->failed |= telling->name.failed || telling->text.failed;
+}
+
+/* A call is told when it is whole: clients make those whose block they have seen, and one that breaks off, at max_tokens or
+ * because the model went astray, is text in a stream as it is in a whole answer. */
 static void frame_part(struct generation *generation, const struct answer_part *part, struct bytes *out)
 {
+	struct telling *telling = &generation->telling;
 	switch (part->kind) {
 	case ANSWER_CALL_BROKEN:
 	case ANSWER_CONTENT:
@@ -254,15 +268,15 @@ static void frame_part(struct generation *generation, const struct answer_part *
 		frame_delta(generation, "thinking_delta", "thinking", part->text, part->n_bytes, out);
 		break;
 	case ANSWER_CALL_BEGUN:
-		begin_block(generation, TELLING_CALL, out);
-		write_call_block(generation, part->call, part->text, part->n_bytes, NULL, out);
-		sse_end(out);
+		bytes_clear_part(&telling->name, out);
+		bytes_clear_part(&telling->text, out);
+		bytes_append(&telling->name, part->text, part->n_bytes);
 		break;
 	case ANSWER_CALL_ARGUMENTS:
-		frame_delta(generation, "input_json_delta", "partial_json", part->text, part->n_bytes, out);
+		bytes_append(&telling->text, part->text, part->n_bytes);
 		break;
 	case ANSWER_CALL_ENDED:
-		close_block(generation, out);
+		frame_call(generation, part->call, out);
 		break;
 	}
 }
@@ -338,14 +352,15 @@ static void write_whole(const struct generation *generation, const struct bytes 
 	struct error error;
 	body->failed |= !answer_read(&generation->reading, text->data ? text->data : "", text->n_bytes, &answer, &error);
 	const struct bytes *reasoning = &answer.reasoning, *content = &answer.content;
+	bool has_text = content->n_bytes > 0 || (reasoning->n_bytes == 0 && answer.n_calls == 0);
 	write_head(generation, body);
 	json_field_key(body, "content");
 	bytes_append_text(body, "[");
 	if (reasoning->n_bytes > 0)
 		write_thinking_block(generation, reasoning->data, reasoning->n_bytes, body);
-	if (reasoning->n_bytes > 0 && (content->n_bytes > 0 || answer.n_calls == 0))
+	if (reasoning->n_bytes > 0 && has_text)
 		bytes_append_text(body, ",");
-	if (content->n_bytes > 0 || answer.n_calls == 0)
+	if (has_text)
 		write_text_block(content->data ? content->data : "", content->n_bytes, body);
 	for (int i = 0; i < answer.n_calls; i++) {
 		const struct answer_call *call = &answer.calls[i];

@@ -487,7 +487,7 @@ static void add_texts(const struct generation *generation, const struct answer *
 		item.n_text = answer->reasoning.n_bytes;
 		add_item(generation, &item, items);
 	}
-	if (answer->content.n_bytes > 0 || answer->n_calls == 0) {
+	if (answer->content.n_bytes > 0 || (answer->reasoning.n_bytes == 0 && answer->n_calls == 0)) {
 		item.kind = TELLING_TEXT;
 		item.index = (*n_items)++;
 		item.text = answer->content.data ? answer->content.data : "";
