@@ -150,8 +150,10 @@ struct route {
 
 /* The route of a raw (not percent-decoded) path; fills in the exchange's path_argument. */
 const struct route *route_find(struct exchange *exchange, struct head_text path);
-/* In which dialect a path that is no route is refused. */
-const struct dialect *route_dialect(struct head_text path);
+/* In which dialect a path that is no route is refused: that of the client that asks for it, as far as path and headers tell. */
+const struct dialect *route_dialect(const struct head *head);
+/* False, with an error that names the paths of that dialect. */
+bool route_missing(const struct dialect *dialect, struct error *error);
 const struct route *routes_all(size_t *n_routes);
 
 exchange_handler handle_execute;

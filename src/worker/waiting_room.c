@@ -10,6 +10,8 @@ enum { PATIENCE_MS = 2000, ANSWER_BYTES = 600 };
 
 #define WORDS "the worker is being started; try again in a second"
 
+#define OWN "{\"error\":{\"code\":\"MODEL_LOADING\",\"message\":\"" WORDS "\",\"retriable\":true}}"
+
 /* By the beginning of the path; the last is for all others. */
 static const struct form {
 	const char *path;
@@ -19,14 +21,11 @@ static const struct form {
     {"/v1/ready", "{\"ready\":false,\"status\":\"restarting\"}"},
     {"/v1/messages", "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"" WORDS "\"}}"},
     {"/api/", "{\"error\":\"" WORDS "\"}"},
-    {"/v1/chat/", "{\"error\":{\"message\":\"" WORDS "\",\"type\":\"server_error\",\"param\":null,\"code\":null}}"},
-    {"/v1/completions",
-     "{\"error\":{\"message\":\"" WORDS "\",\"type\":\"server_error\",\"param\":null,\"code\":null}}"},
-    {"/v1/responses", "{\"error\":{\"message\":\"" WORDS "\",\"type\":\"server_error\",\"param\":null,\"code\":null}}"},
-    {"/v1/embeddings",
-     "{\"error\":{\"message\":\"" WORDS "\",\"type\":\"server_error\",\"param\":null,\"code\":null}}"},
-    {"/v1/models", "{\"error\":{\"message\":\"" WORDS "\",\"type\":\"server_error\",\"param\":null,\"code\":null}}"},
-    {"", "{\"error\":{\"code\":\"MODEL_LOADING\",\"message\":\"" WORDS "\",\"retriable\":true}}"},
+    {"/v1/inf", OWN}, /* inference, infer */
+    {"/v1/jobs", OWN},
+    {"/v1/loading", OWN},
+    {"/v1/", "{\"error\":{\"message\":\"" WORDS "\",\"type\":\"server_error\",\"param\":null,\"code\":null}}"},
+    {"", OWN},
 };
 
 void waiting_room_init(struct waiting_room *room)

@@ -304,6 +304,9 @@ def test_errors_have_one_form(worker, text_model):
         refused(post(port, path, {}), 401, "authentication_error")
         refused(post(port, path, {}, headers={"X-Api-Key": "other"}), 401, "authentication_error")
     refused(post(port, MESSAGES + "/batches", {}, headers=key), 404, "not_found_error")
+    for path in ("/v1/files", "/v1/complete", "/v1/skills"):  # whose client that is stands in a header
+        answer = post(port, path, {}, headers=dict(key, **{"anthropic-version": "2023-06-01"}))
+        assert "POST /v1/messages" in refused(answer, 404, "not_found_error"), path
     refused(get(port, MESSAGES, headers=key), 405)
     refused(request(port, "DELETE", COUNT, headers=key), 405)
     refused(post(port, MESSAGES, " " * 400001, headers=key), 413, "request_too_large")

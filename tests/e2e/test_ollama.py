@@ -236,7 +236,7 @@ def test_models_are_neither_brought_nor_taken(port):
                          ("DELETE", "/api/delete")):
         assert "one model" in refused(request(port, method, path, body={"model": "x"}), 403)
     refused(post(port, "/api/delete", {}), 405)
-    refused(get(port, "/api/nothing"), 404)
+    assert "POST /api/chat" in refused(get(port, "/api/nothing"), 404)
 
 
 # ---- errors ----

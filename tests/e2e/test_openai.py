@@ -662,7 +662,13 @@ def test_errors_have_one_form(worker, text_model):
         answer = request(port, method, path, body="{}" if method == "POST" else None)
         refused(answer, 401)
         assert answer.json()["error"]["code"] == "invalid_api_key"
-    refused(get(port, "/v1/chat/nothing", headers=key), 404)
+    for path in ("/v1/chat/nothing", "/v1/files", "/v1/images/generations", "/v1/audio/speech", "/v1/moderations", "/v1", "/v1/v1/models",
+                 "/chat/completions"):
+        assert "POST /v1/chat/completions" in refused(get(port, path, headers=key), 404), path
+        refused(post(port, path, {}), 401)
+    for path in ("/v1/inference/x", "/v1/jobs", "/v1/loading", "/nothing"):
+        answer = get(port, path, headers=key)
+        assert set(answer.json()["error"]) == {"code", "message", "retriable"}, answer.body
     refused(post(port, "/v1/models", "{}", headers=key), 405)
     refused(get(port, CHAT, headers=key), 405)
     refused(post(port, CHAT, " " * 20001, headers=key), 413)

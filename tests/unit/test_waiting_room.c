@@ -120,6 +120,9 @@ static void each_api_has_its_form(void **state)
 	check_answer("/v1/chat/completions", not_now, openai);
 	check_answer("/v1/completions?x=1", not_now, openai);
 	check_answer("/v1/responses", not_now, openai);
+	check_answer("/v1/files", not_now, openai);
+	check_answer("/v1/inference", not_now,
+	             "{\"error\":{\"code\":\"MODEL_LOADING\",\"message\":\"" WORDS "\",\"retriable\":true}}");
 	check_answer("/v1/messages/count_tokens", not_now,
 	             "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"" WORDS "\"}}");
 	check_answer("/api/chat", not_now, "{\"error\":\"" WORDS "\"}");

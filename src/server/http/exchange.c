@@ -141,7 +141,7 @@ static bool check_method(struct exchange *exchange, const struct head *head)
 {
 	const struct route *route = exchange->route;
 	if (!route)
-		return refuse(exchange, ERROR_NOT_FOUND, "no such path");
+		return route_missing(exchange->dialect, &exchange->refusal);
 	if (is_method(head, route->method) || (exchange->is_head && strcmp(route->method, "GET") == 0))
 		return true;
 	return refuse(exchange, ERROR_METHOD, "that path does not take that method");
@@ -211,7 +211,7 @@ static void check_access(struct exchange *exchange, const struct head *head)
 	exchange->route = route_find(exchange, head->path);
 	if (exchange->route && exchange->route->handler == handle_page && !exchange->server->page_policy)
 		exchange->route = NULL;
-	exchange->dialect = exchange->route ? exchange->route->dialect : route_dialect(head->path);
+	exchange->dialect = exchange->route ? exchange->route->dialect : route_dialect(head);
 	if (head->expects_something) { /* nobody knows whether the body comes */
 		exchange->close_after = true;
 		refuse(exchange, ERROR_EXPECTATION, "only 100-continue can be expected (Expect)");

@@ -116,16 +116,21 @@ const struct route *route_find(struct exchange *exchange, struct head_text path)
 	return NULL;
 }
 
-const struct dialect *route_dialect(struct head_text path)
+/* Whose path it is, or would be. What begins with /v1 is OpenAI's but for what is named before it; without that, a client has
+ * been given an address that lacks it. */
+static const struct dialect *dialect_of(struct head_text path)
 {
 	static const struct {
 		const char *prefix;
 		const struct dialect *dialect;
 	} known[] = {
-	    {"/v1/chat", &openai_chat_dialect},      {"/v1/completions", &openai_chat_dialect},
-	    {"/v1/models", &openai_chat_dialect},    {"/v1/embeddings", &openai_chat_dialect},
-	    {"/v1/responses", &openai_chat_dialect}, {"/v1/messages", &messages_dialect},
-	    {"/api", &ollama_chat_dialect},
+	    {"/api", &ollama_chat_dialect},       {"/v1/messages", &messages_dialect},
+	    {"/v1/inference", &worker_dialect},   {"/v1/infer", &worker_dialect},
+	    {"/v1/jobs", &worker_dialect},        {"/v1/ready", &worker_dialect},
+	    {"/v1/loading", &worker_dialect},     {"/v1", &openai_chat_dialect},
+	    {"/chat", &openai_chat_dialect},      {"/completions", &openai_chat_dialect},
+	    {"/responses", &openai_chat_dialect}, {"/embeddings", &openai_chat_dialect},
+	    {"/models", &openai_chat_dialect},
 	};
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
 		size_t n_bytes = strlen(known[i].prefix);
@@ -134,4 +139,28 @@ const struct dialect *route_dialect(struct head_text path)
 			return known[i].dialect;
 	}
 	return &worker_dialect;
+}
+
+const struct dialect *route_dialect(const struct head *head)
+{
+	struct head_text version;
+	const struct dialect *dialect = dialect_of(head->path);
+	bool is_anthropics = dialect == &openai_chat_dialect && head_find(head, "Anthropic-Version", &version) > 0;
+	return is_anthropics ? &messages_dialect : dialect;
+}
+
+bool route_missing(const struct dialect *dialect, struct error *error)
+{
+	struct bytes there = {0};
+	for (size_t i = 0; dialect != &worker_dialect && i < sizeof routes / sizeof routes[0]; i++) {
+		const struct route *route = &routes[i];
+		struct head_text path = {.at = route->path, .n_bytes = strlen(route->path)};
+		if (dialect_of(path) == dialect && route->handler != handle_ollama_refused && !strstr(route->path, "{}"))
+			bytes_append_format(&there, "%s%s %s", there.n_bytes > 0 ? ", " : "", route->method, route->path);
+	}
+	error_set(error, ERROR_NOT_FOUND, "no such path; %s%s",
+	          there.n_bytes > 0 ? "of this API there are " : "GET /openapi.json describes those that there are",
+	          there.n_bytes > 0 ? there.data : "");
+	bytes_free(&there);
+	return false;
 }
