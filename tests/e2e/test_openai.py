@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from echo_template import echo_worker
 from http_client import get, post, request, wait_until
 
 CHAT = "/v1/chat/completions"
@@ -454,7 +455,20 @@ def test_what_changes_nothing_is_accepted(port):
               presence_penalty=0, frequency_penalty=0.0, response_format={"type": "text"}, service_tier="auto",
               parallel_tool_calls=True, tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}],
               tool_choice="auto", reasoning_effort="low", prediction=None, unheard_of={"x": 1}, functions=[]))
+    plain = good(chat(port))["choices"]
+    assert good(chat(port, modalities=["text"], verbosity="low", prediction={"type": "content", "content": "x"}, function_call="auto",
+                     safety_identifier="s", prompt_cache_key="k", stream_options=None, web_search_options=None))["choices"] == plain
     good(complete(port, user="u", n=1, best_of=1, echo=False, suffix=None, logprobs=None))
+
+
+def test_no_effort_is_no_reasoning(text_model, tmp_path):
+    with echo_worker(text_model, tmp_path) as one:
+        def end(**fields):
+            return good(post(one, "/apply-template", dict({"messages": [{"role": "user", "content": "x"}]}, **fields)))["prompt"][7:]
+
+        assert end() == ">" and end(reasoning_effort="low") == "low>" and end(reasoning_effort="none") == "~Falsenone>"
+        assert end(reasoning_effort="none", enable_thinking=True) == "~Truenone>"
+        assert end(reasoning_effort="none", chat_template_kwargs={"enable_thinking": True}) == "~Truenone>"
 
 
 @pytest.mark.parametrize("field, value", [
@@ -465,9 +479,12 @@ def test_what_changes_nothing_is_accepted(port):
     ("mirostat", 1), ("mirostat", 3), ("xtc_probability", 1.5), ("dry_base", 0.5), ("repeat_last_n", -2),
     ("dynatemp_range", -1), ("min_tokens", -1), ("dry_sequence_breakers", ["x"] * 17), ("dry_sequence_breakers", [""]),
     ("typical_p", 0), ("repetition_penalty", 0), ("top_k", -2), ("functions", [{"name": "f", "parameters": {}}]),
+    ("modalities", ["text", "audio"]), ("modalities", "text"), ("modalities", [5]), ("audio", {"voice": "x", "format": "wav"}),
+    ("web_search_options", {}), ("function_call", {"name": "f"}), ("stream_options", {"include_usage": "yes"}),
 ])
 def test_what_chat_cannot_do_is_refused_by_name(port, field, value):
-    assert field in refused(chat(port, **{field: value}), param=field)
+    answer = chat(port, **{field: value})
+    assert field in refused(answer) and answer.json()["error"]["param"].startswith(field)
 
 
 @pytest.mark.parametrize("field, value", [

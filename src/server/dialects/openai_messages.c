@@ -162,8 +162,15 @@ static void copy_message(const struct json *message, struct bytes *out)
 	json_close(out);
 }
 
-/* The members that templates see, with the messages rewritten. NULL: *error. */
-static struct json *join_parts(const struct json *body, struct error *error)
+/* OpenAI's clients turn reasoning off by an effort, templates by a variable of their own, which a request may give as well. */
+static bool wants_no_reasoning(const struct field_checker *check)
+{
+	const struct json *effort = field_get(check, "reasoning_effort");
+	return text_is(effort, "none") && !json_get(check->object, "enable_thinking");
+}
+
+/* The members that templates see, with the messages rewritten, and with what turns reasoning off. NULL: *error. */
+static struct json *rewrite(const struct json *body, bool no_reasoning, struct error *error)
 {
 	struct bytes text = {0};
 	json_open(&text);
@@ -186,6 +193,8 @@ static struct json *join_parts(const struct json *body, struct error *error)
 		}
 		bytes_append_text(&text, "]");
 	}
+	if (no_reasoning)
+		json_field_bool(&text, "enable_thinking", false);
 	json_close(&text);
 	struct json *made = NULL;
 	if (text.failed)
@@ -209,8 +218,8 @@ bool openai_read_conversation(const struct json *body, struct field_checker *che
 	if (check->n_errors > 0)
 		return false;
 	*conversation = body;
-	if (!has_parts)
+	if (!has_parts && !wants_no_reasoning(check))
 		return true;
-	*conversation = *made = join_parts(body, error);
+	*conversation = *made = rewrite(body, wants_no_reasoning(check), error);
 	return *made != NULL;
 }

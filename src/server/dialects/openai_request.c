@@ -18,16 +18,44 @@ static void refuse_field(struct field_checker *check, const char *name)
 	field_error(check, name, "unsupported", NULL, "%s is not supported by this server; leave it out", name);
 }
 
+/* The older form of tools. */
+static void refuse_functions(struct field_checker *check)
+{
+	const struct json *functions = field_get(check, "functions"), *choice = field_get(check, "function_call");
+	const char *text = json_string(choice, NULL);
+	if (functions && (json_type(functions) != JSON_ARRAY || json_count(functions) > 0))
+		field_error(check, "functions", "unsupported", NULL,
+		            "functions is not supported by this server; give them as tools, each as {\"type\":\"function\","
+		            "\"function\":...}");
+	if (choice && (!text || (strcmp(text, "none") != 0 && strcmp(text, "auto") != 0)))
+		field_error(check, "function_call", "unsupported", NULL,
+		            "function_call is not supported by this server; give functions as tools, and this as tool_choice");
+}
+
+/* What an answer is to have beside text, or to be made from. */
+static void refuse_other_media(struct field_checker *check)
+{
+	const struct json *modalities = field_get(check, "modalities");
+	bool is_list = !modalities || json_type(modalities) == JSON_ARRAY, is_text = is_list;
+	for (const struct json *item = is_list ? json_first(modalities) : NULL; item; item = json_next(item)) {
+		const char *name = json_string(item, NULL);
+		is_text &= name && strcmp(name, "text") == 0;
+	}
+	if (!is_text)
+		field_error(check, "modalities", "unsupported", NULL,
+		            "modalities must be an array of \"text\" alone: this server answers in no other form");
+	if (field_get(check, "audio"))
+		refuse_field(check, "audio");
+	if (field_get(check, "web_search_options"))
+		field_error(check, "web_search_options", "unsupported", NULL,
+		            "web_search_options is not supported: this server searches nothing; leave it out");
+}
+
 static void refuse_what_is_not_there(struct field_checker *check, bool chat)
 {
 	if (chat) {
-		const struct json *functions = field_get(check, "functions");
-		if (field_get(check, "audio"))
-			refuse_field(check, "audio");
-		if (functions && (json_type(functions) != JSON_ARRAY || json_count(functions) > 0))
-			field_error(check, "functions", "unsupported", NULL,
-			            "functions is not supported by this server; give them as tools, each as {\"type\":\"function\","
-			            "\"function\":...}");
+		refuse_other_media(check);
+		refuse_functions(check);
 		return;
 	}
 	size_t n_suffix = 1;
