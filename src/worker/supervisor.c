@@ -31,6 +31,7 @@ enum {
 	CRASH_WINDOW_S = 60,
 	MAX_UNREADY_CRASHES = 5, /* in a row, of workers that never got ready */
 	FIRST_PAUSE_MS = 100,    /* before the second restart in the window; doubled for each more */
+	MAX_PAUSE_MS = 5000,     /* between workers that cannot start */
 	PARENT_LOOK_MS = 1000,
 	TOLD_BYTES = 256,
 	EXIT_GAVE_UP = 70,
@@ -43,9 +44,11 @@ struct supervisor {
 	struct waiting_room room;
 	pid_t worker; /* 0: none */
 	bool listening, was_ready, stopping;
+	bool ever_ready; /* what it was started with is good, or was */
 	int64_t started_ns, restart_ns;
 	int64_t crashes_ns[MAX_CRASHES]; /* the last ones, the newest first; 0: none */
 	int n_unready;                   /* crashes in a row before ready */
+	int n_failed;                    /* workers in a row that could not start */
 };
 
 /* ---- words ---- */
@@ -170,6 +173,33 @@ static void take_crash(struct supervisor *supervisor, int number)
 		systemd_notify("WATCHDOG=1");
 }
 
+/* It was to come back, and something that was good when it was started (keys, the model's files) is not so now: whoever
+ * mends that is waited for. */
+static bool is_to_come_back(const struct supervisor *supervisor)
+{
+	return supervisor->ever_ready && !supervisor->was_ready && !supervisor->stopping;
+}
+
+/* It ended of itself. */
+static void take_exit(struct supervisor *supervisor, int code)
+{
+	if (code == 0 || !is_to_come_back(supervisor))
+		end(supervisor, code);
+	int64_t pause_ms = FIRST_PAUSE_MS;
+	for (int i = 0; i < supervisor->n_failed && pause_ms < MAX_PAUSE_MS; i++)
+		pause_ms *= 2;
+	pause_ms = pause_ms < MAX_PAUSE_MS ? pause_ms : MAX_PAUSE_MS;
+	supervisor->n_failed++;
+	if (log_has_room())
+		log_event(LOG_ERROR, "worker_not_restarted", NULL, LOG_INT("pid", supervisor->worker),
+		          LOG_INT("exit_code", code), LOG_INT("attempts", supervisor->n_failed),
+		          LOG_INT("retry_after_ms", pause_ms));
+	supervisor->worker = 0;
+	supervisor->restart_ns = clock_ns() + pause_ms * 1000000;
+	if (systemd_watchdog_ms() > 0)
+		systemd_notify("WATCHDOG=1");
+}
+
 /* ---- what comes in ---- */
 
 static void pass_on(struct supervisor *supervisor, int number)
@@ -182,17 +212,20 @@ static void pass_on(struct supervisor *supervisor, int number)
 		kill(supervisor->worker, number);
 	else if (supervisor->stopping)
 		end(supervisor, 0);
+	else if (number == SIGHUP) /* the keys are said to be good */
+		supervisor->restart_ns = clock_ns();
 }
 
 void supervised_hear(int channel_fd, struct heard *heard)
 {
-	static const char *const words[] = {"READY=1", "STOPPING=1", "WATCHDOG=1"};
+	static const char *const words[] = {"READY=1", "WATCHDOG=1"};
 	char told[TOLD_BYTES + 1];
 	ssize_t n = 1;
 	for (int i = 0; i < HEARD_AT_ONCE && (n = recv(channel_fd, told, TOLD_BYTES, MSG_DONTWAIT)) > 0; i++) {
 		told[n] = 0;
 		heard->listening |= strcmp(told, TELLS_LISTENING) == 0;
 		heard->ready |= strcmp(told, words[0]) == 0;
+		heard->stopping |= strcmp(told, "STOPPING=1") == 0;
 		for (size_t j = 0; j < sizeof words / sizeof *words; j++)
 			if (strcmp(told, words[j]) == 0)
 				systemd_notify(words[j]);
@@ -206,6 +239,10 @@ static void take_told(struct supervisor *supervisor)
 	supervised_hear(supervisor->channel_fd, &heard);
 	supervisor->listening |= heard.listening;
 	supervisor->was_ready |= heard.ready;
+	supervisor->ever_ready |= heard.ready;
+	supervisor->n_failed = heard.ready ? 0 : supervisor->n_failed;
+	if (heard.stopping && !is_to_come_back(supervisor)) /* else another one is started */
+		systemd_notify("STOPPING=1");
 	if (heard.closed) { /* the worker will be waited for */
 		close(supervisor->channel_fd);
 		supervisor->channel_fd = -1;
@@ -232,8 +269,9 @@ static void wait_for_worker(struct supervisor *supervisor)
 	}
 	supervisor->listening = false;
 	if (WIFEXITED(of_worker))
-		end(supervisor, WEXITSTATUS(of_worker));
-	take_crash(supervisor, WTERMSIG(of_worker));
+		take_exit(supervisor, WEXITSTATUS(of_worker));
+	else
+		take_crash(supervisor, WTERMSIG(of_worker));
 }
 
 static void take_signals(struct supervisor *supervisor)

@@ -275,6 +275,40 @@ def test_keys_are_read_again(worker, tmp_path):
     assert one.stop() == 0
 
 
+def test_what_was_good_when_it_started_comes_back(worker, tmp_path):
+    """A bad key file stands in the way of the next worker: it is said so, and the supervisor waits for who mends it."""
+    keys = tmp_path / "keys"
+    keys.write_text("first\n")
+    keys.chmod(0o600)
+    one = worker("--supervise", "--api-key-file", keys)
+    key = {"Authorization": "Bearer first"}
+    keys.write_text("first such=thing\n")
+    one.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "keys_not_reloaded" in one.log())
+    os.kill(get(one.port, "/info", headers=key).json()["pid"], CRASH)
+    wait_until(lambda: one.log().count("worker_not_restarted") >= 2)
+    answer = post(one.port, "/v1/chat/completions", {})
+    assert answer.status == 503 and "being started" in answer.json()["error"]["message"]
+    assert one.log().count("line 1") >= 3 and one.process.poll() is None
+    keys.write_text("first\n")
+    one.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: get(one.port, "/health").status == 200)
+    assert get(one.port, "/info", headers=key).status == 200
+    # The next time it is fresh: the end is one of its own again.
+    assert one.stop() == 0
+
+
+def test_it_can_be_ended_while_no_worker_can_start(worker, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("first\n")
+    keys.chmod(0o600)
+    one = worker("--supervise", "--api-key-file", keys)
+    keys.unlink()
+    os.kill(get(one.port, "/info", headers={"Authorization": "Bearer first"}).json()["pid"], CRASH)
+    wait_until(lambda: "worker_not_restarted" in one.log())
+    assert one.stop() == 0
+
+
 def test_post_shutdown_ends_both(worker):
     one = worker("--supervise")
     assert post(one.port, "/shutdown", {}).status == 202

@@ -88,7 +88,7 @@ static void test_systemd_is_told_what_a_worker_may_say(void **state)
 {
 	(void)state;
 	static const char *const said[] = {"MAINPID=1",   "READY=1",    "READY=1\nMAINPID=1", "FDSTORE=1", TELLS_LISTENING,
-	                                   "WATCHDOG=1 ", "WATCHDOG=1", "WATCHDOG=trigger",   "STATUS=x"};
+	                                   "WATCHDOG=1 ", "WATCHDOG=1", "WATCHDOG=trigger",   "STATUS=x",  "STOPPING=1"};
 	static const char *const passed[] = {"READY=1", "WATCHDOG=1"};
 	int channel[2], systemd = open_systemd();
 	char word[100];
@@ -101,7 +101,7 @@ static void test_systemd_is_told_what_a_worker_may_say(void **state)
 	for (size_t i = 0; i < sizeof said / sizeof *said; i++)
 		assert_true(send(channel[1], said[i], strlen(said[i]), 0) > 0);
 	supervised_hear(channel[0], &heard);
-	assert_true(heard.listening && heard.ready && !heard.closed);
+	assert_true(heard.listening && heard.ready && heard.stopping && !heard.closed);
 	for (; (n = recv(systemd, word, sizeof word - 1, 0)) > 0; n_passed++) {
 		word[n] = '\0';
 		assert_true(n_passed < sizeof passed / sizeof *passed);
