@@ -20,7 +20,7 @@ SCRIPTS = {
              % json.dumps(ARGUMENTS, ensure_ascii=False),
     "two": "<tool_call>{\"name\":\"get_weather\",\"arguments\":{\"days\":12}}</tool_call>\n<tool_call>"
            "{\"name\":\"get_weather\",\"arguments\":{\"days\":13}}</tool_call>\n",
-    "fenced": "```json\n{\"name\": \"get_weather\", \"arguments\": {\"days\": 6}}\n```",
+    "fenced": "```json\n{\"name\": \"get_weather\", \"arguments\": {\r\n\"days\": 6\n}}\n```",
     "broken": "Well:\n<tool_call>{\"name\": \"get_weather\", \"arguments\": {\"city\": }}</tool_call>",
 }
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}

@@ -3,6 +3,7 @@
 #include "server/dialects/ollama_request.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/platform.h"
 #include "server/dialects/constraint_fields.h"
@@ -78,6 +79,16 @@ static void write_said(const struct generation *generation, bool chat, const str
 	field_list("logprobs", said->logprobs, out);
 }
 
+/* JSON that a model wrote, in which line breaks stand between values alone: within a line of NDJSON there is none. */
+static void write_on_one_line(struct bytes *out, const char *json)
+{
+	while (*json) {
+		size_t n = strcspn(json, "\r\n");
+		bytes_append(out, json, n);
+		json += n + strspn(json + n, "\r\n");
+	}
+}
+
 static void write_call(const struct generation *generation, int call, const char *name, size_t n_name,
                        const char *arguments, struct bytes *out)
 {
@@ -90,7 +101,7 @@ static void write_call(const struct generation *generation, int call, const char
 	json_field_int(out, "index", call);
 	json_field_string(out, "name", name, n_name);
 	json_field_key(out, "arguments");
-	bytes_append_text(out, arguments);
+	write_on_one_line(out, arguments);
 	json_close(out);
 	json_close(out);
 }
