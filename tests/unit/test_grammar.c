@@ -530,6 +530,35 @@ static void alternatives_may_be_none(void **state)
 	languages_destroy(languages);
 }
 
+/* Numbers have nine digits at most in what may come, though not in what is meant. */
+static void formats_have_ends(void **state)
+{
+	(void)state;
+	static const struct expectation list[] = {
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"string\",\"format\":\"duration\"}",
+	     {"\"P999999999D\"", "\"PT3H14M\""},
+	     {"\"P1000000000D\"", "\"PT0000000000S\""}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"string\",\"format\":\"date-time\"}",
+	     {"\"2024-03-05T14:30:00.123456789Z\"", "\"2024-03-05T14:30:00+01:00\""},
+	     {"\"2024-03-05T14:30:00.1234567890Z\""}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"string\",\"format\":\"time\"}",
+	     {"\"14:30:00.000000000Z\"", "\"23:59:60.5Z\""},
+	     {"\"14:30:00.0000000000Z\"", "\"23:59:60.0000000000Z\""}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"string\",\"not\":{\"format\":\"duration\"}}",
+	     {"\"P1000000000\"", "\"3 hours\""},
+	     {"\"P1000000000D\"", "\"PT1S\""}},
+	    {GRAMMAR_JSON_SCHEMA,
+	     "{\"type\":\"string\",\"format\":\"email\"}",
+	     {"\"a1234567890123456789012345678901234567890123456789012345678901.3@b\"", "\"jo.smith@example.com\""},
+	     {"\"a1234567890123456789012345678901234567890123456789012345678901.34@b\"", "\"@b\""}},
+	};
+	CHECK_ALL(list);
+}
+
 static void unknown_formats_are_noted(void **state)
 {
 	(void)state;
@@ -888,6 +917,7 @@ int main(void)
 	    cmocka_unit_test(properties_take_steps),
 	    cmocka_unit_test(alternatives_take_steps_by_their_number),
 	    cmocka_unit_test(alternatives_may_be_none),
+	    cmocka_unit_test(formats_have_ends),
 	    cmocka_unit_test(unknown_formats_are_noted),
 	    cmocka_unit_test(deep_sources_are_refused),
 	    cmocka_unit_test(large_sources_are_taken),

@@ -336,6 +336,9 @@ uint32_t schema_pattern(struct schema *schema, const struct json *pattern, const
 uint32_t schema_patterns(struct schema *schema, const struct json *properties);
 /* Strings of a format, LANGUAGE_NONE and a refusal where it has no such; false where it is not known. */
 bool schema_format(struct schema *schema, const struct json *place, const char *name, uint32_t *language);
+/* Of such strings those that a text may have: numbers of at most nine digits. A format sets no end to a duration's, or to the
+ * fraction of a second; a model that cannot close the string where it would adds zeros, and no client reads what comes of it. */
+uint32_t schema_format_written(struct schema *schema, const char *name, uint32_t language);
 /* Names that a schema for names takes. */
 uint32_t schema_names(struct schema *schema, uint32_t literal);
 /* Number of characters, items, members: a whole number at least 0. False with a refusal. */

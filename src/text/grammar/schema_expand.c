@@ -329,7 +329,8 @@ static void hold_format(struct expansion *e, uint32_t w, const struct json *keyw
 	const char *name = json_string(keyword, NULL);
 	uint32_t language;
 	if (name && schema_format(e->schema, keyword, name, &language))
-		expansion_atom(e, w, (struct atom){.kind = ATOM_TEXT, .language = language});
+		expansion_atom(e, w,
+		               (struct atom){.kind = ATOM_TEXT, .language = schema_format_written(e->schema, name, language)});
 	else
 		schema_note(e->schema, keyword, "an unknown format, \"%.60s\": not enforced", name ? name : "");
 }
