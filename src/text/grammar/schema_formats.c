@@ -67,7 +67,7 @@ static const struct {
     {"date-time", DATE "[tT]" TIME, true, true},
     {"duration", "P(" SPAN_DATE "(" SPAN_TIME ")?|" SPAN_TIME "|[0-9]+W)", false, true},
     {"email", "(" DOTTED "|\"([ !#-\\[\\]-~]|\\\\[ -~])*\")@(" DOMAIN "|\\[(" IPV4 "|[iI][pP][vV]6:" IPV6 ")\\])",
-     false},
+     false, false},
     {"hostname", NULL, false, false},
     {"idn-email", NULL, false, false},
     {"idn-hostname", NULL, false, false},
