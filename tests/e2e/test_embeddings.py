@@ -149,7 +149,7 @@ def test_what_is_refused(served):
     refused(port, {"input": "x", "encoding_format": "int8"}, "encoding_format")
     for bad in (0, 257, 1.5, "8"):
         refused(port, {"input": "x", "dimensions": bad}, "dimensions")
-    assert "1024" in refused(port, {"input": [5] * 1025})
+    assert "1024" in refused(port, {"input": [5] * 1025}, "input")
     assert len(vector(port, [5] * 1024)) == 256  # a whole context
     assert post(port, PATH, b"{").status == 400
 
