@@ -88,15 +88,9 @@ ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
 #include "kernels/quant_values.inc"
 
 /* Bytes 0 and 2 of each word, 1 and 3, in 16 bits each. */
-#define QUANT_PAIRS        true
-#define quant_even(stored) _mm256_and_si256(stored, _mm256_set1_epi16(0xff))
-#define quant_odd(stored)  _mm256_srli_epi16(stored, 8)
-/* Loaded once: a product would read it from memory again for each row, and wait for that. */
-ALWAYS_INLINE qi quant_keep(qi weights)
-{
-	__asm__("" : "+x"(weights));
-	return weights;
-}
+#define QUANT_PAIRS              true
+#define quant_even(stored)       _mm256_and_si256(stored, _mm256_set1_epi16(0xff))
+#define quant_odd(stored)        _mm256_srli_epi16(stored, 8)
 #define quant_start_pairs(first) _mm256_set1_epi32(first)
 
 #endif
