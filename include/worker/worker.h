@@ -41,9 +41,9 @@ struct running *supervisor_running(struct worker_memory *memory);
 /* Becomes the supervisor, and returns true in each worker that it starts, which then serves as any other: with a process
  * group of its own, and ended by the kernel when the supervisor is. The supervisor does not return: it passes SIGTERM, SIGINT and
  * SIGHUP on, ends with the worker's exit code when that ends of itself, and starts another within a second when a signal ended
- * it. Too many of those, and it ends with 70 and says so; one that cannot start, when another was ready before it, is followed by the
- * next after a pause. While no worker listens it answers 503 itself. Before there is any
- * thread. False: ERROR_INTERNAL. */
+ * it. Too many of those, and it ends with 70 and says so; one that cannot start, when another was ready before it, is
+ * followed by the next after a pause. While no worker listens it answers 503 itself. Before there is any thread. False:
+ * ERROR_INTERNAL. */
 bool supervisor_run(const struct supervision *options, struct error *error) MUST_USE;
 
 /* ---- the worker ---- */

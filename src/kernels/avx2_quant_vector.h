@@ -26,8 +26,8 @@ typedef __m256 qf;
 #define QUANT_PANEL_ROWS           3
 #define QUANT_PANEL_VECTORS        2
 #define QUANT_UNPACKS(type, fine)  (quant_of(type)->low_bits != 8 || QUANT_SPLITS(fine))
-/* What takes many steps to unpack is worth it for more than one tile (measured on Zen 5, 4 to 16 rows: 1.1 to 1.4 times as fast), but for
- * values that would be weighed. */
+/* What takes many steps to unpack is worth it for more than one tile (measured on Zen 5, 4 to 16 rows: 1.1 to 1.4 times as
+ * fast), but for values that would be weighed. */
 #define QUANT_MANY_ROWS(type, fine)                                                                                    \
 	((quant_of(type)->low_bits == 2                                                                                    \
 	      ? QUANT_FOLDS                                                                                                \

@@ -25,7 +25,8 @@ struct heard {
 };
 
 /* Takes what waits on the channel, at most HEARD_AT_ONCE packets, and passes on to systemd the words that a worker has for it
- * and no others, but that it stops, which may not be the end of both: one that was taken over may write anything, and go on doing so. */
+ * and no others, but that it stops, which may not be the end of both: one that was taken over may write anything, and go on
+ * doing so. */
 enum { HEARD_AT_ONCE = 32 };
 void supervised_hear(int channel_fd, struct heard *heard);
 

@@ -264,10 +264,15 @@ def test_a_second_signal_ends_it_at_once(worker):
         assert one.wait_end() == 0
 
 
-def test_keys_are_read_again(worker, tmp_path):
+def key_file(tmp_path):
     keys = tmp_path / "keys"
     keys.write_text("first\n")
     keys.chmod(0o600)
+    return keys
+
+
+def test_keys_are_read_again(worker, tmp_path):
+    keys = key_file(tmp_path)
     one = worker("--supervise", "--api-key-file", keys)
     keys.write_text("second\n")
     one.process.send_signal(signal.SIGHUP)
@@ -277,9 +282,7 @@ def test_keys_are_read_again(worker, tmp_path):
 
 def test_what_was_good_when_it_started_comes_back(worker, tmp_path):
     """A bad key file stands in the way of the next worker: it is said so, and the supervisor waits for who mends it."""
-    keys = tmp_path / "keys"
-    keys.write_text("first\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path)
     one = worker("--supervise", "--api-key-file", keys)
     key = {"Authorization": "Bearer first"}
     keys.write_text("first such=thing\n")
@@ -299,9 +302,7 @@ def test_what_was_good_when_it_started_comes_back(worker, tmp_path):
 
 
 def test_it_can_be_ended_while_no_worker_can_start(worker, tmp_path):
-    keys = tmp_path / "keys"
-    keys.write_text("first\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path)
     one = worker("--supervise", "--api-key-file", keys)
     keys.unlink()
     os.kill(get(one.port, "/info", headers={"Authorization": "Bearer first"}).json()["pid"], CRASH)

@@ -42,7 +42,7 @@ static const char *part_text(const struct json *part, size_t *n_bytes)
 	return json_string(json_get(part, is_refusal ? "refusal" : "text"), n_bytes);
 }
 
-/* Parts of text; *has_parts is set when there are any. */
+/* Parts that say something. */
 static void check_parts(const struct json *parts, int index, struct field_checker *check)
 {
 	int n = 0;

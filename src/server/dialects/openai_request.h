@@ -13,8 +13,8 @@ bool openai_parse_completion(const struct json *body, const struct request_limit
                              struct generation *generation, struct field_checker *check, struct error *error) MUST_USE;
 
 /* Checks `messages` and `tools` of a body. *conversation is what a template may be given: the body itself, or a copy (then
- * *made, too, which the caller destroys) in which content that came in parts is one text, and the effort none is `enable_thinking` false, too. A failed
- * allocation sets *error; bad fields are noted in `check`. */
+ * *made, too, which the caller destroys) in which content that came in parts is one text, and the effort none is
+ * `enable_thinking` false, too. A failed allocation sets *error; bad fields are noted in `check`. */
 bool openai_read_conversation(const struct json *body, struct field_checker *check, const struct json **conversation,
                               struct json **made, struct error *error) MUST_USE;
 

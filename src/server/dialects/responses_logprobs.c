@@ -37,8 +37,8 @@ static void drop_first(struct bytes *bytes, size_t n_bytes)
 	bytes->n_bytes -= n_bytes;
 }
 
-/* Tokens that begin before `end` wait no longer: those that are text from `begin` on are appended. items NULL: nothing of them is
- * text, and what goes beyond `end` waits on. */
+/* Tokens that begin before `end` wait no longer: those that are text from `begin` on are appended. items NULL: nothing of
+ * them is text, and what goes beyond `end` waits on. */
 static void take(struct choice *choice, int64_t begin, int64_t end, struct bytes *items)
 {
 	struct bytes *waiting = &choice->notes[WAITING], *places = &choice->notes[PLACES];

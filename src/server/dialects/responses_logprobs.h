@@ -1,5 +1,6 @@
-/* Log-probabilities in Responses: a message has those of the tokens that are its text, and no others; what calls or reasons, and
- * tags, have none. An event's text may be told later than with it, or turn out to be no text, so tokens wait for the reader:
+/* Log-probabilities in Responses: a message has those of the tokens that are its text, and no others; what calls or reasons,
+ * and tags, have none. An event's text may be told later than with it, or turn out to be no text, so tokens wait for the
+ * reader:
  *
  *     responses_logprobs_push(generation, event);                    // a token, which the reader has taken in
  *     while (answer_reader_next(reader, &part))
