@@ -88,6 +88,7 @@ size_t grammar_bytes(const struct grammar *grammar);
 
 /* ---- tokens ---- */
 
+/* Borrows the tokenizer. */
 struct grammar_vocabulary *grammar_vocabulary_create(const struct tokenizer *tokenizer, struct error *error) MUST_USE;
 void grammar_vocabulary_destroy(struct grammar_vocabulary *vocabulary);
 size_t grammar_vocabulary_bytes(const struct grammar_vocabulary *vocabulary);
@@ -102,7 +103,8 @@ int32_t grammar_token_at(const struct grammar_vocabulary *vocabulary, const char
  * ERROR_CONSTRAINT when bounds were met, or with ERROR_MEMORY. */
 bool grammar_mask(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, uint32_t *mask,
                   struct error *error) MUST_USE;
-/* The one token that may come next, where it is easy to see that no other may and the text must go on; else -1. */
+/* The token that comes next where the text must go on and has no choice: the one that the tokenizer would cut there, if
+ * that cannot depend on what follows, else the only one that may come; -1 where several may. */
 int32_t grammar_forced_token(struct grammar *grammar, const struct grammar_vocabulary *vocabulary);
 bool grammar_token(struct grammar *grammar, const struct grammar_vocabulary *vocabulary, int32_t id) MUST_USE;
 

@@ -36,6 +36,7 @@ enum tokenizer_flags {
 	                              * (added tokens that are not special are found either way) */
 	TOKENIZER_PROMPT = 4,        /* a text that begins with the token that would be put before it gets no second one, as
 	                              * chat templates write BOS themselves; AutoTokenizer gives two. Logged once */
+	TOKENIZER_CONTINUES = 8,     /* the text goes on from another: no space is put before its first word */
 };
 
 /* From tokenizer.json and, when it is there, tokenizer_config.json; or from a GGUF model's vocabulary

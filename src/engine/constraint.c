@@ -155,9 +155,34 @@ static void add_shown(struct sequence *sequence)
 	}
 }
 
+/* The one token that the constraint leaves, or goes on with where it leaves but one text; -1: there is a choice. */
+static int32_t forced_token(const struct sequence *sequence, const struct model_config *config)
+{
+	const struct constraint *c = &sequence->constraint;
+	if (!c->grammar || c->over || c->error.code != ERROR_NONE || sequence->bad_words)
+		return -1;
+	int32_t token = grammar_forced_token(c->grammar, c->vocabulary);
+	if (token < 0 || token >= config->vocab_size || sequence_is_end(sequence, config, token))
+		return -1;
+	for (int i = 0; i < sequence->request.n_shown; i++) {
+		size_t n_bytes = 0;
+		const char *text = shown_text(sequence, sequence->request.shown[i], &n_bytes);
+		if (text && grammar_may_take(c->grammar, text, n_bytes))
+			return -1;
+	}
+	return !c->exact || grammar_token_within(c->grammar, c->vocabulary, token, tokens_after(sequence)) ? token : -1;
+}
+
 static void make_mask(struct sequence *sequence, const struct model_config *config)
 {
 	struct constraint *c = &sequence->constraint;
+	int32_t forced = forced_token(sequence, config);
+	if (forced >= 0) {
+		memset(c->mask, 0, grammar_mask_words(c->vocabulary) * sizeof *c->mask);
+		set_token(c, forced, true);
+		c->only_end = false;
+		return;
+	}
 	bool complete = grammar_complete(c->grammar);
 	struct error error = {0};
 	bool ok = c->exact ? grammar_mask_within(c->grammar, c->vocabulary, tokens_after(sequence), c->mask, &error)
@@ -228,19 +253,8 @@ void constraint_retrace(struct sequence *sequence, const struct model_config *co
 
 int32_t constraint_forced(struct sequence *sequence, const struct model_config *config)
 {
-	const struct constraint *c = &sequence->constraint;
 	const struct sampling *sampling = &sequence->request.sampling;
-	if (!c->grammar || c->over || c->error.code != ERROR_NONE || sequence->bad_words || sampling->logprobs ||
-	    sampling->mirostat_tau > 0)
-		return -1;
-	int32_t token = grammar_forced_token(c->grammar, c->vocabulary);
-	if (token < 0 || token >= config->vocab_size || sequence_is_end(sequence, config, token))
-		return -1;
-	for (int i = 0; i < sequence->request.n_shown; i++) {
-		size_t n_bytes = 0;
-		const char *text = shown_text(sequence, sequence->request.shown[i], &n_bytes);
-		if (text && grammar_may_take(c->grammar, text, n_bytes))
-			return -1;
-	}
-	return token;
+	bool asks_model = sampling->logprobs || sampling->mirostat_tau > 0;
+	int32_t token = asks_model ? -1 : forced_token(sequence, config);
+	return token >= 0 && constraint_has_time(sequence, config, token) ? token : -1;
 }

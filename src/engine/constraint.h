@@ -56,8 +56,9 @@ bool constraint_has_time(struct sequence *sequence, const struct model_config *c
 /* Allocates as a text makes a grammar remember more. */
 void constraint_follow(struct sequence *sequence, const struct model_config *config, int32_t token);
 
-/* The token that must come next, whatever the model says: it is as good as drawn, and costs no step of its own. -1: there is
- * a choice, or the model is to be asked all the same (log-probabilities, mirostat). */
+/* The token that must come next, whatever the model says (grammar_forced_token; masks have no other then): it is as good as
+ * drawn, and costs no step of its own. -1: there is a choice, or the model is to be asked all the same (log-probabilities,
+ * mirostat). */
 int32_t constraint_forced(struct sequence *sequence, const struct model_config *config);
 /* Of all tokens from the first on: the text went back (bad_words.h), or tokens of it are others now. */
 void constraint_retrace(struct sequence *sequence, const struct model_config *config);

@@ -13,6 +13,7 @@
 struct encoding {
 	const struct tokenizer *tokenizer;
 	bool skip_special;
+	bool continues; /* TOKENIZER_CONTINUES */
 	struct token_ids *ids;
 	struct normalizer_scratch normalizer;
 	struct pretokenizer_scratch pretokenizer;
@@ -34,6 +35,16 @@ static bool encode_piece(void *context, const char *text, size_t n_bytes, struct
 	return bpe_encode(&encoding->tokenizer->bpe, &encoding->bpe, text, n_bytes, encoding->ids, error);
 }
 
+/* For texts with others before them. Its steps are borrowed. */
+static struct normalizer without_prepend(const struct normalizer *normalizer)
+{
+	struct normalizer inner = {0};
+	for (int i = 0; i < normalizer->n_steps; i++)
+		if (normalizer->steps[i].kind != NORMALIZER_PREPEND)
+			inner.steps[inner.n_steps++] = normalizer->steps[i];
+	return inner;
+}
+
 /* ---- who wrote what, after normalization ---- */
 
 /* Appends a run of n_bytes behind the ones that are there. */
@@ -51,13 +62,10 @@ static bool map_runs(struct encoding *encoding, const char *text, size_t start, 
                      const struct text_run *whole, struct error *error)
 {
 	const struct normalizer *normalizer = &encoding->tokenizer->parts.normalizer;
-	struct normalizer inner = {0}; /* without what goes before the first piece alone */
+	struct normalizer inner = without_prepend(normalizer);
 	struct bytes *runs = &encoding->normalized_runs;
 	size_t at = 0;
 	bool same = true;
-	for (int i = 0; i < normalizer->n_steps; i++)
-		if (normalizer->steps[i].kind != NORMALIZER_PREPEND)
-			inner.steps[inner.n_steps++] = normalizer->steps[i];
 	bytes_clear(runs);
 	while (encoding->next_run < encoding->n_runs && encoding->runs[encoding->next_run].end <= start)
 		encoding->next_run++;
@@ -124,17 +132,23 @@ static bool encode_text(struct encoding *encoding, const char *text, size_t n_by
 	    .text = text,
 	    .n_bytes = n_bytes,
 	};
+	const struct normalizer *normalizer = &tokenizer->parts.normalizer;
+	struct normalizer inner;
 	const struct added_token *token;
+	if (encoding->continues) {
+		inner = without_prepend(normalizer);
+		normalizer = &inner;
+	}
 	do {
 		size_t start, end, length;
 		token = added_walk_next(&walk, &start, &end);
 		if (start < end) {
 			struct text_run run = {.text = text + start, .n_bytes = end - start};
-			if (start == 0) {
+			if (start == 0 && !encoding->continues) {
 				char_decode(text, &length);
 				run.origin_bytes = length;
 			}
-			if (!normalizer_apply(&tokenizer->parts.normalizer, &encoding->normalizer, &run, error) ||
+			if (!normalizer_apply(normalizer, &encoding->normalizer, &run, error) ||
 			    (encoding->maps_runs && !map_runs(encoding, text, start, end, &run, error)) ||
 			    !encode_normalized(encoding, &run, error))
 				return false;
@@ -204,6 +218,7 @@ bool tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_
 	struct encoding encoding = {
 	    .tokenizer = tokenizer,
 	    .skip_special = !(flags & TOKENIZER_PARSE_SPECIAL) || tokenizer->parts.split_special,
+	    .continues = flags & TOKENIZER_CONTINUES,
 	    .ids = ids,
 	    .bpe.no_special = !(flags & TOKENIZER_PARSE_SPECIAL),
 	};

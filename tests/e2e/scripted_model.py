@@ -1,8 +1,8 @@
 """A model that says what it is told to: after a prompt that ends with a text that starts a script it says
 the script, then ends.
 
-Every piece of a script is a token of its own, found once in the vocabulary, so that the token alone tells what comes next: the
-embedding is the identity, attention and MLP are zero, and the head leads each token to its successor, whatever the sampling.
+Every piece of a script is an added token of its own, found once in the vocabulary, so that the token alone tells what comes next:
+the embedding is the identity, attention and MLP are zero, and the head leads each token to its successor, whatever the sampling.
 """
 
 import array
@@ -12,21 +12,31 @@ import re
 EOS, HEAD_DIM = 2, 64
 
 
-def cut(text, taken, special):
-    """The text in pieces of a few characters that no script has yet; each special one whole."""
-    pieces = []
+def cut(text, taken, places, special):
+    """The text in pieces of a few characters that no script has yet; each special one whole. Each is the longest that the text goes
+    on with at its place, and at the places before (what is left of a text, its next piece), so that the tokenizer cuts it so, too."""
+    n_before = len(places)
+
+    def fits(run, piece):
+        return (piece not in taken and not any(run.startswith(one) and len(one) > len(piece) for one in taken) and
+                not any(rest.startswith(piece) and len(piece) > len(there) for rest, there in places))
+
+    def take(run, piece):
+        assert fits(run, piece), "another script has this, too: %r" % piece
+        taken.add(piece)
+        places.append((run, piece))
+        return run[len(piece):]
+
     for run in re.split("(%s)" % "|".join(map(re.escape, special)), text) if special else [text]:
         while run:
-            n = len(run) if run in special else next((n for n in range(3, len(run) + 1) if run[:n] not in taken), 0)
+            n = len(run) if run in special else next((n for n in range(3, len(run) + 1) if fits(run, run[:n])), 0)
             if n == 0:  # the rest is known: it joins the piece before
-                assert pieces and pieces[-1] not in special, "another script has this, too: %r" % run
-                run = pieces.pop() + run
-                n = len(run)
-            assert run[:n] not in taken, "another script has this, too: %r" % run[:n]
-            taken.add(run[:n])
-            pieces.append(run[:n])
-            run = run[n:]
-    return pieces
+                before, piece = places.pop()
+                assert piece not in special and before == piece + run, "another script has this, too: %r" % run
+                taken.remove(piece)
+                run, n = before, len(before)
+            run = take(run, run[:n])
+    return [piece for _, piece in places[n_before:]]
 
 
 def write_weights(path, size, next_of):
@@ -69,17 +79,15 @@ def write(folder, tokenizer_from, scripts, template, special=()):
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = json.loads((tokenizer_from / "tokenizer.json").read_text())
     vocab, next_of = tokenizer["model"]["vocab"], {}
-    taken = {token.replace("▁", " ") for token in vocab}
+    taken, places = {token.replace("▁", " ") for token in vocab}, []
     for start, text in scripts.items():
         ids = []
-        for piece in [start] + cut(text, taken, special):
+        for piece in [start] + cut(text, taken, places, special):
             ids.append(len(vocab))
-            added = len(ids) == 1 or piece in special
-            vocab[piece if added else piece.replace(" ", "▁")] = ids[-1]
-            if added:
-                tokenizer["added_tokens"].append({
-                    "id": ids[-1], "content": piece, "single_word": False, "lstrip": False, "rstrip": False,
-                    "normalized": False, "special": piece in special})
+            vocab[piece] = ids[-1]
+            tokenizer["added_tokens"].append({
+                "id": ids[-1], "content": piece, "single_word": False, "lstrip": False, "rstrip": False,
+                "normalized": False, "special": piece in special})
         next_of.update(zip(ids, ids[1:]))
     size = -(-len(vocab) // HEAD_DIM) * HEAD_DIM
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))

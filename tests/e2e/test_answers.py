@@ -163,7 +163,7 @@ def test_length_beats_tool_calls(port):
     n = ask(port, "two").json()["usage"]["completion_tokens"]
     message, reason = both(port, "two", max_tokens=n - 1)
     assert reason == "length" and len(message["tool_calls"]) >= 1
-    message, reason = both(port, "bare", max_tokens=5)
+    message, reason = both(port, "bare", max_tokens=2)
     assert reason == "length" and message["content"] and SCRIPTS["bare"].startswith(message["content"])
 
 

@@ -862,6 +862,124 @@ static void masks_are_what_following_says(void **state)
 	free(t.mask);
 }
 
+/* ---- tokens that must come ---- */
+
+static const char *const key_words[] = {"sentiment",
+                                        "get",
+                                        "weather",
+                                        "user",
+                                        "name",
+                                        "ID",
+                                        "Temperature",
+                                        "days",
+                                        "\xC3\xBC"
+                                        "ber",
+                                        "\xE5\x90\x8D\xE5\x89\x8D",
+                                        "2",
+                                        "1024",
+                                        "is",
+                                        "valid",
+                                        "HTTP",
+                                        "x"};
+static const char *const key_joints[] = {"_", "", "-", " ", ".", "__", "'s ", "/"};
+static const char *const values[] = {"\"free text, here\"", "-12.5", "true", "[1,2]", "\"mi\xC3\xA8vre\"", "{\"a\":1}"};
+static const char *const value_types[] = {"\"string\"", "\"number\"", "\"boolean\"",
+                                          "\"array\"",  "\"string\"", "\"object\""};
+enum { N_VALUES = sizeof values / sizeof *values };
+
+static size_t below(uint64_t *seed, size_t n)
+{
+	*seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (size_t)(*seed >> 33) % n;
+}
+
+/* An object with members of made-up names, and its schema. */
+static void make_members(uint64_t *seed, struct bytes *schema, struct bytes *text)
+{
+	const char *separator = below(seed, 2) ? ", " : ",", *colon = below(seed, 2) ? ": " : ":";
+	struct bytes required = {0};
+	bytes_append_text(schema, "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
+	bytes_append_text(text, "{");
+	for (size_t i = 0, n = 1 + below(seed, 4); i < n; i++) {
+		char name[96];
+		size_t n_name = 0;
+		for (size_t n_words = 1 + below(seed, 3); n_words > 0; n_words--)
+			n_name += (size_t)snprintf(name + n_name, sizeof name - n_name, "%s%s",
+			                           key_joints[below(seed, sizeof key_joints / sizeof *key_joints)],
+			                           key_words[below(seed, sizeof key_words / sizeof *key_words)]);
+		snprintf(name + n_name, sizeof name - n_name, "%.*s", i > 0, &"BCD"[i - 1 + !i]); /* all differ */
+		size_t value = below(seed, N_VALUES);
+		bytes_append_format(schema, "%s\"%s\":{\"type\":%s}", i ? "," : "", name, value_types[value]);
+		bytes_append_format(&required, "%s\"%s\"", i ? "," : "", name);
+		bytes_append_format(text, "%s\"%s\"%s%s", i ? separator : "", name, colon, values[value]);
+	}
+	bytes_append_format(schema, "},\"required\":[%.*s]}", (int)required.n_bytes, required.data);
+	bytes_append_text(text, "}");
+	bytes_free(&required);
+}
+
+/* Counts tokens of the tokenizer's own cut of a text that were known before. */
+static size_t follow_cut(const struct tokenizer *tokenizer, const struct grammar_vocabulary *vocabulary,
+                         const char *schema, const struct bytes *text, size_t *n_tokens)
+{
+	struct error error = {0};
+	struct token_ids ids = {0};
+	struct grammar *grammar = compile(GRAMMAR_JSON_SCHEMA, schema);
+	size_t n_known = 0;
+	assert_true(tokenizer_encode(tokenizer, text->data, text->n_bytes, TOKENIZER_CONTINUES, &ids, &error));
+	for (size_t i = 0; i < ids.n_ids; i++) {
+		int32_t forced = grammar_forced_token(grammar, vocabulary);
+		if (forced >= 0 && forced != ids.ids[i])
+			fail_msg("%s: %.*s: token %zu is %d, not %d", schema, (int)text->n_bytes, text->data, i, (int)ids.ids[i],
+			         (int)forced);
+		n_known += forced >= 0;
+		assert_true(grammar_token(grammar, vocabulary, ids.ids[i]));
+	}
+	assert_true(grammar_complete(grammar));
+	*n_tokens += ids.n_ids;
+	token_ids_free(&ids);
+	grammar_destroy(grammar);
+	return n_known;
+}
+
+static void check_forced(const char *model)
+{
+	struct error error = {0};
+	struct tokenizer *tokenizer = tokenizer_load(model, &error);
+	if (!tokenizer)
+		fail_msg("%s", error.message);
+	struct grammar_vocabulary *vocabulary = grammar_vocabulary_create(tokenizer, &error);
+	assert_non_null(vocabulary);
+	uint64_t seed = 3;
+	size_t n_tokens = 0, n_known = 0;
+	for (int i = 0; i < 150; i++) {
+		struct bytes schema = {0}, text = {0};
+		make_members(&seed, &schema, &text);
+		bytes_append(&schema, "", 1);
+		n_known += follow_cut(tokenizer, vocabulary, schema.data, &text, &n_tokens);
+		bytes_free(&schema);
+		bytes_free(&text);
+	}
+	if (n_known * 10 < n_tokens * 4)
+		fail_msg("%s: only %zu of %zu tokens are known before", model, n_known, n_tokens);
+	grammar_vocabulary_destroy(vocabulary);
+	tokenizer_destroy(tokenizer);
+}
+
+/* What a text leaves no choice about comes as the tokenizer cuts the whole. */
+static void forced_tokens_are_the_tokenizers(void **state)
+{
+	(void)state;
+	static const char *const tokenizers[] = {"llama-2", "llama-3.2", "qwen2.5", "gpt-2", "phi-3-mini"};
+	const char *fixtures = getenv("TALLOW_FIXTURES");
+	check_forced("models/tallow-tiny");
+	for (size_t i = 0; fixtures && i < sizeof tokenizers / sizeof *tokenizers; i++) {
+		char path[512];
+		snprintf(path, sizeof path, "%s/tokenizers/%s", fixtures, tokenizers[i]);
+		check_forced(path);
+	}
+}
+
 static void canonical_texts_have_the_schemas_order(void **state)
 {
 	(void)state;
@@ -925,6 +1043,7 @@ int main(void)
 	    cmocka_unit_test(strings_may_begin_each_other),
 	    cmocka_unit_test(what_was_accepted_can_go_on_and_is_json),
 	    cmocka_unit_test(masks_are_what_following_says),
+	    cmocka_unit_test(forced_tokens_are_the_tokenizers),
 	    cmocka_unit_test(canonical_texts_have_the_schemas_order),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

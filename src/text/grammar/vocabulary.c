@@ -178,6 +178,14 @@ static bool make_slices(struct grammar_vocabulary *v, struct entry *entries, siz
 	return true;
 }
 
+static void find_roots(struct grammar_vocabulary *v)
+{
+	for (int byte = 0; byte < 256; byte++)
+		v->roots[byte] = (uint32_t)v->all.n_nodes;
+	for (uint32_t i = 0; i < v->all.n_nodes; i = v->all.nodes[i].skip)
+		v->roots[v->all.nodes[i].byte] = i;
+}
+
 static bool make_tries(struct grammar_vocabulary *v)
 {
 	size_t n_entries = 0;
@@ -186,6 +194,8 @@ static bool make_tries(struct grammar_vocabulary *v)
 	          make_trie(&v->plain, entries, n_entries, PLAIN_TOKENS) &&
 	          make_trie(&v->others, entries, n_entries, OTHER_TOKENS);
 	free(entries);
+	if (ok)
+		find_roots(v);
 	return ok;
 }
 
@@ -203,6 +213,7 @@ struct grammar_vocabulary *grammar_vocabulary_create(const struct tokenizer *tok
 {
 	struct grammar_vocabulary *v = calloc(1, sizeof *v);
 	if (v) {
+		v->tokenizer = tokenizer;
 		v->n_ids = (size_t)tokenizer_vocab_size(tokenizer);
 		v->n_words = (v->n_ids + 31) / 32;
 		v->starts = calloc(v->n_ids + 1, sizeof *v->starts);

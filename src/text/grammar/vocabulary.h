@@ -37,10 +37,12 @@ enum {
 };
 
 struct grammar_vocabulary {
+	const struct tokenizer *tokenizer; /* borrowed */
 	size_t n_ids, n_words;
 	struct bytes texts;
 	uint32_t *starts; /* [n_ids + 1] of a token's bytes in texts */
 	struct token_trie all, plain, others;
+	uint32_t roots[256]; /* of `all`, by first byte; its n_nodes where no token begins with that */
 	struct slice slices[VOCABULARY_SLICES]; /* [n_slices] the shortest first */
 	size_t n_slices;
 	int32_t ends[16];
