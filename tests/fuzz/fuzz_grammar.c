@@ -1,9 +1,29 @@
-/* A constraint (the first byte says of which kind its source is) and, as a second part, a text to follow. */
+/* A constraint (the first byte says of which kind its source is) and, as a second part, a text to follow, by bytes and by tokens. */
 #include <string.h>
 
 #include "base/json.h"
 #include "fuzz.h"
 #include "text/grammar.h"
+#include "text/tokenizer.h"
+
+static struct grammar_vocabulary *vocabulary; /* of the model that comes with the project */
+static uint32_t *mask;
+
+static void read_vocabulary(void)
+{
+	struct error error = {0};
+	struct tokenizer *tokenizer = tokenizer_load("models/tallow-tiny", &error); /* as long as the process */
+	vocabulary = tokenizer ? grammar_vocabulary_create(tokenizer, &error) : NULL;
+	mask = vocabulary ? calloc(grammar_mask_words(vocabulary), sizeof *mask) : NULL;
+	if (!mask)
+		fprintf(stderr, "models/tallow-tiny: %s\n", error.message);
+	REQUIRE(mask);
+}
+
+static bool may_come(int32_t token)
+{
+	return mask[token / 32] >> token % 32 & 1;
+}
 
 static void follow(struct grammar *grammar, struct fuzz_part text)
 {
@@ -15,6 +35,28 @@ static void follow(struct grammar *grammar, struct fuzz_part text)
 	grammar_restart(grammar);
 	REQUIRE(grammar_take(grammar, (const char *)text.data, n) || grammar_failed(grammar));
 	REQUIRE(grammar_complete(grammar) == complete || grammar_failed(grammar));
+}
+
+/* The longest tokens that a text begins with, one after another: the mask has a token where it can be taken, and what must come is
+ * one of the mask's. */
+static void follow_tokens(struct grammar *grammar, struct fuzz_part text)
+{
+	struct error error = {0};
+	grammar_restart(grammar);
+	for (size_t n = 0, n_token = 0; n <= text.n_bytes; n += n_token) {
+		int32_t token = grammar_token_at(vocabulary, (const char *)text.data + n, text.n_bytes - n);
+		bool made = grammar_mask(grammar, vocabulary, mask, &error);
+		int32_t forced = grammar_forced_token(grammar, vocabulary);
+		REQUIRE(made || grammar_failed(grammar) || error.code == ERROR_INFERENCE || error.code == ERROR_MEMORY);
+		REQUIRE(!made || forced < 0 || grammar_failed(grammar) || (may_come(forced) && !grammar_complete(grammar)));
+		if (token < 0 || !made)
+			return;
+		bool may = may_come(token);
+		bool came = grammar_token(grammar, vocabulary, token);
+		REQUIRE(came == may || grammar_failed(grammar));
+		if (!came || !grammar_token_bytes(vocabulary, token, &n_token))
+			return;
+	}
 }
 
 static void find_canonical(struct grammar *grammar, struct fuzz_part text)
@@ -38,6 +80,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 	struct grammar_report report = {0};
 	struct error error = {0};
 	fuzz_begin();
+	if (!vocabulary)
+		read_vocabulary();
 	fuzz_next_part(&rest, &source);
 	fuzz_next_part(&rest, &text);
 	if (source.n_bytes == 0)
@@ -46,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 	    grammar_compile(kinds[source.data[0] % 4], (const char *)source.data + 1, source.n_bytes - 1, &report, &error);
 	if (grammar) {
 		follow(grammar, text);
+		follow_tokens(grammar, text);
 		find_canonical(grammar, text);
 	} else {
 		REQUIRE(error.code == ERROR_CONSTRAINT || error.code == ERROR_MEMORY);

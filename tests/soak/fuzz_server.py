@@ -148,6 +148,8 @@ def check_answers(data):
                 data = data[end:]
                 if int(size[1], 16) == 0:
                     break
+        elif b"content-length" not in headers and headers.get(b"connection") == b"close":
+            break  # a stream to HTTP/1.0, which goes on to the end
         else:
             data = data[int(headers.get(b"content-length", 0)):]
     return statuses
