@@ -626,11 +626,11 @@ void matcher_destroy(struct matcher *m)
 const struct place *matcher_places(const struct matcher *m, uint32_t state, size_t *n)
 {
 	*n = m->states[state].n_places;
-	return m->places + m->states[state].first_place;
+	return *n ? m->places + m->states[state].first_place : NULL;
 }
 
 const struct frame *matcher_frames(const struct matcher *m, uint32_t stack, size_t *n)
 {
 	*n = m->stacks.sets[stack].n;
-	return m->stacks.frames + m->stacks.sets[stack].first;
+	return *n ? m->stacks.frames + m->stacks.sets[stack].first : NULL;
 }
