@@ -41,9 +41,10 @@ static void follow(struct grammar *grammar, struct fuzz_part text)
  * one of the mask's. */
 static void follow_tokens(struct grammar *grammar, struct fuzz_part text)
 {
+	enum { MAX_TOKENS = 8 }; /* before each it may take its steps anew */
 	struct error error = {0};
 	grammar_restart(grammar);
-	for (size_t n = 0, n_token = 0; n <= text.n_bytes; n += n_token) {
+	for (size_t i = 0, n = 0, n_token = 0; i < MAX_TOKENS && n <= text.n_bytes; i++, n += n_token) {
 		int32_t token = grammar_token_at(vocabulary, (const char *)text.data + n, text.n_bytes - n);
 		bool made = grammar_mask(grammar, vocabulary, mask, &error);
 		int32_t forced = grammar_forced_token(grammar, vocabulary);
