@@ -38,10 +38,10 @@ BLAS_WRAP   := -Wl,--wrap=blas_memory_alloc,--wrap=blas_memory_free
 # In place of two thirds of it, which nothing calls.
 BLAS_UNUSED  = $(BUILD)/openblas_unused.o
 
-# libmicrohttpd: linked statically, so that what it reads from a socket can be looked at before it is parsed
-# (src/server/http/gate.h). Debian builds it with GnuTLS, of which we use SHA-256 alone (src/base/digest.c).
+# libmicrohttpd: linked statically, so that what it reads from a socket can be looked at before it is parsed, and so that it
+# sends without sendmsg (src/server/http/gate.h, gate.c). Debian builds it with GnuTLS, of which we use SHA-256 alone (src/base/digest.c).
 HTTP_LIBS   := -l:libmicrohttpd.a -lgnutls
-HTTP_WRAP   := -Wl,--wrap=recv
+HTTP_WRAP   := -Wl,--wrap=recv,--wrap=sendmsg
 LINK_PKGS   := $(filter-out libmicrohttpd,$(BUILD_PKGS))
 
 # ---- flags ----

@@ -134,15 +134,21 @@ static void lose_helper(struct poster *poster)
 
 /* ---- posts ---- */
 
+/* A message is one packet. By sendmsg its parts could lie apart, but that is not left once the worker serves (sandbox.h). */
 static bool tell(const struct poster *poster, const struct post_message *message, const char *body)
 {
-	struct iovec parts[2] = {{.iov_base = (void *)message, .iov_len = sizeof *message},
-	                         {.iov_base = (void *)body, .iov_len = message->n_bytes}};
-	struct msghdr packet = {.msg_iov = parts, .msg_iovlen = message->n_bytes ? 2 : 1};
+	size_t n_bytes = sizeof *message + message->n_bytes;
+	char *packet = malloc(n_bytes);
 	ssize_t n;
+	if (!packet)
+		return false;
+	memcpy(packet, message, sizeof *message);
+	if (message->n_bytes > 0)
+		memcpy(packet + sizeof *message, body, message->n_bytes);
 	do
-		n = sendmsg(poster->fd, &packet, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = send(poster->fd, packet, n_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
+	free(packet);
 	return n >= 0;
 }
 
