@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -34,6 +35,7 @@ enum {
 	MAX_PAUSE_MS = 5000,     /* between workers that cannot start */
 	PARENT_LOOK_MS = 1000,
 	TOLD_BYTES = 256,
+	OPEN_FILES = WAITING_ROOM_SEATS + 32,
 	EXIT_GAVE_UP = 70,
 };
 
@@ -319,7 +321,11 @@ static void wait_and_take(struct supervisor *supervisor)
 	};
 	/* Somebody answers: a worker as soon as it listens, else the waiting room. */
 	waiting_room_poll(&supervisor->room, supervisor->listening ? -1 : supervisor->options->listen_fd, fds + ROOM);
-	if (poll(fds, sizeof fds / sizeof *fds, wait_ms(supervisor, clock_ns())) < 0)
+	/* Empty seats are the last; poll refuses more places than the process may open files. */
+	nfds_t n_fds = sizeof fds / sizeof *fds;
+	while (fds[n_fds - 1].fd < 0 && n_fds > 1)
+		n_fds--;
+	if (poll(fds, n_fds, wait_ms(supervisor, clock_ns())) < 0)
 		return;
 	waiting_room_step(&supervisor->room, fds + ROOM, clock_ns());
 	if (fds[CHANNEL].revents)
@@ -329,9 +335,20 @@ static void wait_and_take(struct supervisor *supervisor)
 	look_at_parent(supervisor, fds[PARENT].revents != 0);
 }
 
+/* Each seat is a connection. Where that is more than the system gives, the worker says how much serving takes. */
+static void raise_open_files(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= OPEN_FILES)
+		return;
+	limit.rlim_cur = limit.rlim_max < OPEN_FILES ? limit.rlim_max : OPEN_FILES;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static bool open_all(struct supervisor *supervisor, struct error *error)
 {
 	sigset_t taken;
+	raise_open_files();
 	supervisor->signal_fd = signals_open(error);
 	if (supervisor->signal_fd < 0)
 		return false;

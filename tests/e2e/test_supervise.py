@@ -78,6 +78,21 @@ def test_a_crash_in_the_middle_of_streams(worker, signal_number):
     assert not is_running(pid)
 
 
+@pytest.mark.parametrize("limit", ["-Hn 64", "-Sn 64"])
+def test_fewer_open_files_than_seats(worker, text_model, limit):
+    """A hard limit ends both, with 4 and the numbers; a soft one is raised, and the supervisor is as ever."""
+    started = worker("--supervise", wait=False, command=["sh", "-c", 'ulimit -Sn 64; ulimit %s; exec "$@"' % limit, "sh"] + program(),
+                     model=text_model)
+    if "H" in limit:
+        assert started.wait_end() == 4, started.log()
+        assert "the process may open 64 files" in started.reason()
+        return
+    started.wait_ready()
+    crash(started)
+    assert execute(started.port, SHORT)[-1][0] == "end"
+    assert started.stop() == 0
+
+
 @not_sanitized("the sanitizer reports the crash, and says more")
 def test_the_report_of_a_crash_says_where_and_not_what(worker):
     one = worker("--supervise")
