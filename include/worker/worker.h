@@ -43,7 +43,7 @@ struct running *supervisor_running(struct worker_memory *memory);
  * SIGHUP on, ends with the worker's exit code when that ends of itself, and starts another within a second when a signal ended
  * it. Too many of those, and it ends with 70 and says so; one that cannot start, when another was ready before it, is
  * followed by the next after a pause. While no worker listens it answers 503 itself. Before there is any thread. False:
- * ERROR_INTERNAL. */
+ * ERROR_MEMORY. */
 bool supervisor_run(const struct supervision *options, struct error *error) MUST_USE;
 
 /* ---- the worker ---- */

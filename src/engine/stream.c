@@ -91,8 +91,8 @@ struct stream *stream_create(int n_choices, struct error *error)
 		stream->ring = stream->max_events + 2 * n_choices + 1;
 	}
 	if (!stream || !reserve(stream)) {
-		error_set(error, errno == ENOMEM ? ERROR_MEMORY : ERROR_INTERNAL, "cannot make an event stream: %s",
-		          strerror(errno));
+		/* Descriptors that ran out are like memory that did: some may be there again soon. */
+		error_set(error, ERROR_MEMORY, "cannot make an event stream: %s", strerror(errno));
 		if (stream)
 			stream_free(stream);
 		return NULL;

@@ -84,7 +84,7 @@ bool watchdog_start(struct watchdog *watchdog, struct connections *connections, 
 	watchdog->jobs = jobs;
 	watchdog->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (watchdog->wake_fd < 0)
-		return error_set(error, ERROR_INTERNAL, "cannot make an event descriptor: %s", strerror(errno));
+		return error_set(error, ERROR_MEMORY, "cannot make an event descriptor: %s", strerror(errno));
 	pthread_attr_t attributes;
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);

@@ -93,7 +93,7 @@ struct poster *poster_create(const char *const *urls, unsigned n_urls, struct er
 		return NULL;
 	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-		error_set(error, ERROR_INTERNAL, "cannot open a pair of sockets: %s", strerror(errno));
+		error_set(error, ERROR_MEMORY, "cannot open a pair of sockets: %s", strerror(errno));
 		free(poster);
 		return NULL;
 	}

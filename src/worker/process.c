@@ -48,7 +48,7 @@ int signals_open(struct error *error)
 	pthread_sigmask(SIG_BLOCK, &taken, NULL);
 	int fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
-		error_set(error, ERROR_INTERNAL, "cannot open a descriptor for signals: %s", strerror(errno));
+		error_set(error, ERROR_MEMORY, "cannot open a descriptor for signals: %s", strerror(errno));
 	return fd;
 }
 

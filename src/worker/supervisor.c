@@ -360,7 +360,7 @@ static bool open_all(struct supervisor *supervisor, struct error *error)
 	sigaddset(&taken, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &taken, NULL);
 	if (signalfd(supervisor->signal_fd, &taken, 0) < 0)
-		return error_set(error, ERROR_INTERNAL, "cannot open a descriptor for signals: %s", strerror(errno));
+		return error_set(error, ERROR_MEMORY, "cannot open a descriptor for signals: %s", strerror(errno));
 	if (supervisor->options->exit_with_parent)
 		parent_open(&supervisor->parent);
 	systemd_open();

@@ -81,7 +81,7 @@ static bool open_descriptors(struct worker *worker, struct error *error)
 		return false;
 	worker->shutdown_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (worker->shutdown_fd < 0)
-		return error_set(error, ERROR_INTERNAL, "cannot open an event descriptor: %s", strerror(errno));
+		return error_set(error, ERROR_MEMORY, "cannot open an event descriptor: %s", strerror(errno));
 	if (worker->options.exit_with_parent)
 		parent_open(&worker->parent);
 	return true;

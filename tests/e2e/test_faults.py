@@ -140,9 +140,13 @@ def test_a_ready_line_that_finds_no_space(text_model, tmp_path):
 
 
 def test_no_descriptors_while_it_serves(worker):
-    """Streams that run go on; newcomers wait or are refused; when there are descriptors again, all is as before."""
+    """Streams that run go on; newcomers wait or are refused; who is there is told that it is not for ever; when there are
+    descriptors again, all is as before."""
     one = worker("--parallel", "2")
     expected = text_of(execute(one.port, SHORT))
+    kept = http.client.HTTPConnection("127.0.0.1", one.port, timeout=WAIT_S)
+    kept.request("GET", "/livez")
+    kept.getresponse().read()
     streams = [Stream(one.port, "/execute", dict(LONG, seed=i)) for i in range(2)]
     for stream in streams:
         assert next(stream)[0] == "started"
@@ -152,6 +156,10 @@ def test_no_descriptors_while_it_serves(worker):
     newcomers = [connect(one.port) for _ in range(20)]
     for newcomer in newcomers:
         newcomer.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    kept.request("POST", "/execute", body=json.dumps(SHORT))
+    refused = kept.getresponse()
+    assert refused.status == 503 and json.load(refused)["error"]["code"] == "OUT_OF_MEMORY"
+    kept.close()
     for stream in streams:
         assert list(stream)[-1][0] == "end"
         stream.close()
