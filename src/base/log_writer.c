@@ -173,11 +173,11 @@ static size_t write_piece(enum writer_output output, size_t n_written)
 		return n_written;
 	pthread_mutex_lock(&mutex);
 	pop(ring); /* whole, or there is nobody to read it, or no room */
-	if (reason && output == WRITER_LOG) {
+	if (reason && output == place_of(WRITER_LOG)) {
 		n_lost++;
 		atomic_fetch_add(&n_dropped_ever, 1);
 	}
-	if (!reason && output == WRITER_LOG) {
+	if (!reason && output == place_of(WRITER_LOG)) {
 		n_dropped += n_lost;
 		n_lost = 0;
 	}

@@ -121,6 +121,7 @@ def test_a_full_disk_takes_no_line(worker, extra, text_model):
         wait_until(healthy)
         for _ in range(3):
             assert execute(port, SHORT)[-1][0] == "end"
+        wait_until(lambda: b"\nworker_log_lines_dropped_total 0\n" not in get(port, "/metrics").body)
         assert one.stop() == 0
 
 
