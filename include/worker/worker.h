@@ -84,9 +84,10 @@ struct worker_service {
 	bool (*reload_keys)(void *context, struct error *error); /* SIGHUP */
 };
 
-/* Keeps the signals that the worker takes for later, from the first moment of the process on. */
+/* From the first moment of the process on, until there is a worker: SIGTERM and SIGINT end it with 0, though it waits for who
+ * reads what it says, or for a pipe that it is to read; the others that the worker takes are kept for it. */
 void worker_hold_signals(void);
-/* They end the process again, as they do where there is no worker: for who creates one and does not run it. */
+/* They do as they do where there is no worker: for who creates one and does not run it. */
 void worker_release_signals(void);
 /* Blocks the signals that the worker takes and ignores those that would only hurt (SIGPIPE), forks the process that posts, and
  * gives up what is not needed to load and serve (worker/sandbox.h). Before any thread starts.

@@ -82,7 +82,7 @@ int cli_main(int argc, char **argv)
 	bool named = argc > 1 && argv[1][0] != '-';
 	const struct command *command = named ? find_command(argv[1], &error) : &commands[0];
 	if (command && command->bit == FOR_SERVE)
-		worker_hold_signals(); /* before anything that takes time: one that comes now is taken later */
+		worker_hold_signals(); /* before anything that takes time */
 	if (!command || !options_parse(&options, command->bit, named ? argc - 1 : argc, named ? argv + 1 : argv, &error))
 		return report(&error, NULL);
 	bool runs = !options.help && !options.version, ok = true;

@@ -174,8 +174,8 @@ static bool read_whole(int fd, const char *path, struct bytes *out, struct error
 bool keys_read(struct keys *keys, const char *path, bool may_be_shared, struct error *error)
 {
 	struct bytes text = {0};
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a named pipe that nobody writes is not waited for */
+	if (fd < 0 || fcntl(fd, F_SETFL, 0) != 0)
 		return error_set(error, ERROR_USAGE, "cannot read --api-key-file %.200s: %s", path, strerror(errno));
 	int before = keys->n;
 	bool ok = check_mode(fd, path, may_be_shared, error) && read_whole(fd, path, &text, error) &&

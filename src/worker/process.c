@@ -24,16 +24,34 @@ static void fill_taken(sigset_t *set)
 	sigaddset(set, SIGUSR1);
 }
 
+static void end_process(int signal_number)
+{
+	(void)signal_number;
+	_exit(0);
+}
+
+static void end_by_signals(void)
+{
+	struct sigaction action = {.sa_handler = end_process};
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+}
+
 void worker_hold_signals(void)
 {
-	sigset_t taken;
-	fill_taken(&taken);
-	pthread_sigmask(SIG_BLOCK, &taken, NULL);
+	sigset_t kept;
+	sigemptyset(&kept);
+	sigaddset(&kept, SIGHUP);
+	sigaddset(&kept, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &kept, NULL);
+	end_by_signals();
 }
 
 void worker_release_signals(void)
 {
 	sigset_t taken;
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
 	signal(SIGUSR1, SIG_IGN); /* nothing to reopen for */
 	fill_taken(&taken);
 	pthread_sigmask(SIG_UNBLOCK, &taken, NULL);
@@ -58,19 +76,11 @@ int signals_next(int fd)
 	return read(fd, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
 }
 
-static void end_process(int signal_number)
-{
-	(void)signal_number;
-	_exit(0);
-}
-
 void signals_end_at_once(void)
 {
-	struct sigaction action = {.sa_handler = end_process};
 	sigset_t taken;
 	fill_taken(&taken);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGINT, &action, NULL);
+	end_by_signals();
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
 	pthread_sigmask(SIG_UNBLOCK, &taken, NULL);

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import threading
@@ -117,3 +118,35 @@ def test_lines_that_found_no_room_are_counted():
     assert n_lost > 0 and n_ends < N_REQUESTS <= n_ends + n_lost
     assert events[-1]["event"] == "stopped"
     os.close(read_end)
+
+
+def waits_and_takes_sigterm(pid):
+    status = dict(line.split(":", 1) for line in pathlib.Path("/proc/%d/status" % pid).read_text().splitlines())
+    taken = int(status["SigCgt"], 16) | int(status["SigBlk"], 16)
+    return status["State"].split()[0] == "S" and taken >> (signal.SIGTERM - 1) & 1
+
+
+@pytest.mark.parametrize("what", ["words", "options", "log"])
+def test_a_start_that_waits_can_be_ended(tmp_path, what):
+    """Before there is a worker: for who reads why it does not start, who writes the file of options, who reads the log."""
+    os.mkfifo(tmp_path / "pipe")
+    flags = {"words": ["--bogus"], "options": ["--config", tmp_path / "pipe"], "log": ["--log-file", tmp_path / "pipe"]}[what]
+    read_end, write_end = full_pipe()
+    process = subprocess.Popen(program() + ["--model", str(shipped_model()), "--port", "0"] + [str(flag) for flag in flags],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end, env=clean_environment())
+    try:
+        wait_until(lambda: waits_and_takes_sigterm(process.pid))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(read_end)
+        os.close(write_end)
+
+
+def test_keys_in_a_pipe_that_nobody_writes(tmp_path):
+    os.mkfifo(tmp_path / "keys", 0o600)
+    ended = subprocess.run(program() + ["--model", str(shipped_model()), "--port", "0", "--api-key-file", str(tmp_path / "keys")],
+                           capture_output=True, env=clean_environment(), timeout=WAIT_S)
+    assert ended.returncode == 2 and b"holds no key" in ended.stderr
