@@ -201,7 +201,7 @@ def test_threads_that_cannot_be_started(worker, shim, text_model):
 
 
 def test_no_threads_while_it_serves(worker, shim, tmp_path):
-    """A connection for which there is no thread is closed; what runs goes on, and later ones are served."""
+    """A connection for which there is no thread is told so and closed; what runs goes on, and later ones are served."""
     flag = tmp_path / "no-threads"
     one = worker("--no-sandbox", env=shim("file=%s" % flag))
     with Stream(one.port, "/execute", LONG) as stream:
@@ -210,9 +210,11 @@ def test_no_threads_while_it_serves(worker, shim, tmp_path):
         for _ in range(5):
             with connect(one.port) as newcomer:
                 newcomer.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                assert read_all(newcomer) == b""
+                answer = read_all(newcomer)
+                assert answer.startswith(b"HTTP/1.1 503 ") and json.loads(answer.split(b"\r\n\r\n")[1])["error"]["retriable"]
         flag.unlink()
         assert get(one.port, "/livez").status == 200
+        assert b'\nworker_errors_total{code="OUT_OF_MEMORY"} 5\n' in get(one.port, "/metrics").body
         assert list(stream)[-1][0] == "end"
     assert one.stop() == 0
 

@@ -21,11 +21,28 @@
 #include "server/dialects/dialect.h"
 #include "server/generation/generation.h"
 #include "server/http/compress.h"
+#include "server/http/refusal.h"
 #include "server/server_private.h"
 
 /* Of one connection, in the kernel, which would let it grow to megabytes: more tokens than any stream has, so that a client
  * that does not read would never be noticed. */
 enum { SEND_BUFFER_BYTES = 64 << 10 };
+
+/* The library closes at once what it can start no thread for, and says nothing. */
+static void tell_that_no_thread_is_left(struct server *server, struct connection *peer)
+{
+	enum { AT_ONCE_NS = 1000000000 };
+	struct error error;
+	struct bytes answer = {0};
+	if (!peer->gate.listener || peer->gate.read || peer->shut || clock_ns() - peer->since_ns > AT_ONCE_NS ||
+	    atomic_load(&server->draining))
+		return;
+	error_set(&error, ERROR_MEMORY, "cannot start a thread for this connection; try again later");
+	refusal_answer(server, &error, &answer);
+	if (!answer.failed && send(peer->fd, answer.data, answer.n_bytes, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+		shutdown(peer->fd, SHUT_WR);
+	bytes_free(&answer);
+}
 
 void exchange_connection(void *context, struct MHD_Connection *connection, void **slot,
                          enum MHD_ConnectionNotificationCode what)
@@ -33,8 +50,10 @@ void exchange_connection(void *context, struct MHD_Connection *connection, void 
 	struct server *server = context;
 	struct connection *peer = *slot;
 	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-		if (peer)
+		if (peer) {
+			tell_that_no_thread_is_left(server, peer);
 			gate_close(&peer->gate);
+		}
 		connection_remove(&server->connections, peer);
 		*slot = NULL;
 		return;

@@ -300,6 +300,7 @@ static ssize_t read_chunks(struct gate *gate, char *out, size_t max_bytes)
 
 static ssize_t gate_read(struct gate *gate, char *out, size_t max_bytes)
 {
+	gate->read = true;
 	switch (gate->state) {
 	case GATE_HEAD:
 		return read_head(gate, out, max_bytes);

@@ -61,6 +61,7 @@ struct gate {
 	struct request_head *reading; /* NULL between requests */
 	struct request_head *passed;  /* the library has it; the exchange has not taken it yet */
 	bool refused;                 /* and answered */
+	bool read;                    /* somebody came to read */
 };
 
 /* From here on the socket is read through the gate. False when memory is short. */

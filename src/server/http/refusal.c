@@ -44,5 +44,5 @@ void refusal_answer(void *context, const struct error *error, struct bytes *answ
 	atomic_fetch_add(&server->errors[error->code], 1);
 	log_event(LOG_INFO, "request", request_id, LOG_TEXT("method", ""), LOG_TEXT("route", ""),
 	          LOG_INT("status", refusal.status), LOG_TEXT("code", error_info(error->code)->wire_name),
-	          LOG_TEXT("ended", "unreadable"));
+	          LOG_TEXT("ended", error->code == ERROR_MEMORY ? "no_thread" : "unreadable"));
 }
