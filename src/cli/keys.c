@@ -16,6 +16,14 @@ static const char line_prefix[] = "line-"; /* of names of keys that have none */
 
 /* ---- one key ---- */
 
+/* Heads of requests hold none (RFC 9110 section 5.5). */
+static bool has_control(const char *text)
+{
+	while (*text && (unsigned char)*text >= ' ' && *text != 0x7f)
+		text++;
+	return *text != '\0';
+}
+
 static bool take_secret(struct api_key *key, const char *text, struct error *error)
 {
 	static const char prefix[] = "sha256:";
@@ -25,6 +33,9 @@ static bool take_secret(struct api_key *key, const char *text, struct error *err
 		       error_set(error, ERROR_USAGE, "after sha256: come 64 hex digits");
 	if (n_bytes < 1 || n_bytes > KEY_MAX_BYTES)
 		return error_set(error, ERROR_USAGE, "an API key has %zu bytes; expected 1 to %d", n_bytes, KEY_MAX_BYTES);
+	if (has_control(text))
+		return error_set(error, ERROR_USAGE,
+		                 "an API key has a control character, a line's end for one, which no request can send");
 	return digest_of(text, n_bytes, &key->digest, error);
 }
 
@@ -132,7 +143,8 @@ static bool take_line(struct keys *keys, char *line, int number, struct error *e
 
 static bool take_lines(struct keys *keys, char *text, const char *path, struct error *error)
 {
-	char *rest = text, *line;
+	static const char mark[] = "\xef\xbb\xbf"; /* that some editors write before all text */
+	char *rest = strncmp(text, mark, sizeof mark - 1) == 0 ? text + sizeof mark - 1 : text, *line;
 	for (int number = 1; (line = strsep(&rest, "\n")); number++)
 		if (!take_line(keys, line, number, error))
 			return error_prefix(error, "--api-key-file %.200s, line %d", path, number);

@@ -168,6 +168,21 @@ def test_a_key_of_the_environment_is_not_kept_there(worker):
     assert get(started.port, "/info", headers={"Authorization": "Bearer sesame-of-the-environment"}).status == 200
 
 
+def test_a_key_that_no_request_can_send(worker, tmp_path):
+    """Is refused at the start, and not found to be wrong with every request; but marks of editors are no part of a key."""
+    started = worker(env={"TALLOW_API_KEY": "sesame\nand more"}, wait=False)
+    assert started.wait_end() == 2 and "control character" in started.reason() and "sesame" not in started.log()
+    keys = tmp_path / "keys"
+    keys.touch(0o600)
+    keys.write_bytes(b"first\x1b[0m\n")
+    started = worker("--api-key-file", keys, wait=False)
+    assert started.wait_end() == 2 and "line 1: an API key has a control character" in started.reason()
+    keys.write_bytes(b"\xef\xbb\xbffirst name=a\r\nsecond\r\n")
+    port = worker("--api-key-file", keys).port
+    for key in "first", "second":
+        assert get(port, "/info", headers={"Authorization": "Bearer " + key}).status == 200
+
+
 def test_what_a_key_may(worker, tmp_path):
     """Digests, names, admins, so many requests at a time, so many tokens a minute, usage by name."""
     keys = tmp_path / "keys"
