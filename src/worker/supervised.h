@@ -11,11 +11,16 @@
 /* Sent in place of a word to systemd: connections are accepted. */
 #define TELLS_LISTENING "X_TALLOW_LISTENING=1"
 
-/* In memory that outlives a worker. */
+/* Where they are is each process's own: of what lies in memory that both write, nothing is taken for a pointer. */
 struct worker_memory {
 	struct running *running;
+	struct told *told;
 	pid_t supervisor;
-	atomic_bool ready_line, callback_accepted; /* have been told; workers that come later do not tell it again */
+};
+
+/* In memory that outlives a worker: what has been told; workers that come later do not tell it again. */
+struct told {
+	atomic_bool ready_line, callback_accepted;
 };
 
 /* What a supervisor has heard of its worker. */

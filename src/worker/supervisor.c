@@ -369,15 +369,14 @@ static bool open_all(struct supervisor *supervisor, struct error *error)
 
 struct worker_memory *supervisor_memory(struct error *error)
 {
-	struct worker_memory *memory =
-	    mmap(NULL, sizeof *memory, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED) {
+	static struct worker_memory memory;
+	struct told *told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (told == MAP_FAILED) {
 		error_set(error, ERROR_MEMORY, "no memory to share with the worker");
 		return NULL;
 	}
-	memory->running = running_create(error);
-	memory->supervisor = getpid();
-	return memory->running ? memory : NULL;
+	memory = (struct worker_memory){.running = running_create(error), .told = told, .supervisor = getpid()};
+	return memory.running ? &memory : NULL;
 }
 
 struct running *supervisor_running(struct worker_memory *memory)

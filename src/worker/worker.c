@@ -302,7 +302,7 @@ static bool write_ready_line(struct worker *worker, const struct engine_status *
 {
 	struct worker_memory *memory = worker->options.memory;
 	struct bytes line = {0};
-	if (memory && atomic_exchange(&memory->ready_line, true))
+	if (memory && atomic_exchange(&memory->told->ready_line, true))
 		return true; /* one line, whoever writes it */
 	message_ready_line(&line, &worker->options, worker->service, status);
 	if (line.failed)
@@ -335,7 +335,7 @@ static bool become_ready(struct worker *worker, const struct engine_status *stat
 		heartbeat_begin(&worker->heartbeats[OURS], worker->options.heartbeat_url, worker->options.heartbeat_interval_ms,
 		                now_ns);
 	hurry_heartbeats(worker, now_ns);
-	if (!worker->options.callback_url || (worker->options.memory && worker->options.memory->callback_accepted))
+	if (!worker->options.callback_url || (worker->options.memory && worker->options.memory->told->callback_accepted))
 		return true;
 	struct bytes body = {0};
 	message_callback(&body, &worker->options, worker->service, status);
@@ -366,7 +366,7 @@ static bool step_callback(struct worker *worker, int64_t now_ns, struct error *e
 {
 	callback_step(&worker->callback, worker->poster, now_ns);
 	if (worker->options.memory && worker->callback.state == CALLBACK_ACCEPTED)
-		worker->options.memory->callback_accepted = true;
+		worker->options.memory->told->callback_accepted = true;
 	if (worker->callback.state != CALLBACK_FAILED)
 		return true;
 	return error_set(error, ERROR_CALLBACK,

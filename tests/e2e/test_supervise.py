@@ -78,6 +78,24 @@ def test_a_crash_in_the_middle_of_streams(worker, signal_number):
     assert not is_running(pid)
 
 
+def test_what_a_worker_writes_into_shared_memory_is_no_pointer(worker):
+    """One that was taken over may write anything there; its supervisor, who has all rights, goes on."""
+    one = worker("--supervise")
+    pid = serving_pid(one.port)
+    shared = [line.split()[0] for line in open("/proc/%d/maps" % pid) if line.split()[1] == "rw-s"]
+    assert len(shared) >= 2
+    try:
+        with open("/proc/%d/mem" % pid, "r+b", buffering=0) as memory:
+            for start, end in (map(lambda number: int(number, 16), region.split("-")) for region in shared):
+                memory.seek(start)
+                assert memory.write(b"\x41" * (end - start)) == end - start
+    except PermissionError:
+        pytest.skip("takes the right to write into other processes")
+    crash(one)
+    assert execute(one.port, SHORT)[-1][0] == "end"
+    assert one.alive() and one.stop() == 0
+
+
 @pytest.mark.parametrize("limit", ["-Hn 64", "-Sn 64"])
 def test_fewer_open_files_than_seats(worker, text_model, limit):
     """A hard limit ends both, with 4 and the numbers; a soft one is raised, and the supervisor is as ever."""
