@@ -327,9 +327,12 @@ static void wait_and_take(struct supervisor *supervisor)
 		n_fds--;
 	if (poll(fds, n_fds, wait_ms(supervisor, clock_ns())) < 0)
 		return;
-	waiting_room_step(&supervisor->room, fds + ROOM, clock_ns());
-	if (fds[CHANNEL].revents)
+	/* Who came after a worker said that it listens is the worker's. */
+	if (supervisor->channel_fd >= 0 && (fds[CHANNEL].revents || fds[ROOM].revents))
 		take_told(supervisor);
+	if (supervisor->listening)
+		fds[ROOM].fd = -1;
+	waiting_room_step(&supervisor->room, fds + ROOM, clock_ns());
 	if (fds[SIGNALS].revents)
 		take_signals(supervisor);
 	look_at_parent(supervisor, fds[PARENT].revents != 0);

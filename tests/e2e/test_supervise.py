@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -76,6 +77,32 @@ def test_a_crash_in_the_middle_of_streams(worker, signal_number):
     assert one.stop() == 0
     assert one.process.stdout.read() == b""  # one ready line, whoever wrote it
     assert not is_running(pid)
+
+
+def test_who_comes_once_a_worker_listens_is_the_workers(worker):
+    """Though the supervisor has not heard of it yet, being slow, and the worker is slower."""
+    def children():
+        return set(map(int, pathlib.Path("/proc/%d/task/%d/children" % (one.pid, one.pid)).read_text().split()))
+
+    one = worker("--supervise")
+    before = serving_pid(one.port)
+    os.kill(before, CRASH)
+    wait_until(lambda: children() - {before}, interval=0)
+    pid, = children() - {before}
+    os.kill(one.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: healthy_pid(one.port) == pid)
+        os.kill(pid, signal.SIGSTOP)
+        with socket.create_connection(("127.0.0.1", one.port), WAIT_S) as client:
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            os.kill(one.pid, signal.SIGCONT)
+            time.sleep(0.2)  # in which the supervisor lets nobody in
+            os.kill(pid, signal.SIGCONT)
+            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+    finally:
+        os.kill(one.pid, signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
+    assert one.stop() == 0
 
 
 def test_what_a_worker_writes_into_shared_memory_is_no_pointer(worker):
