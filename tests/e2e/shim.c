@@ -5,12 +5,14 @@
  *     clock     the clock of the day is ten years ahead, then ten years behind, with every look at it
  *     threads=N pthread_create fails from the (N + 1)th on
  *     file=PATH pthread_create fails while there is such a file
+ *     alloc=PATH of the allocations to come the one fails whose number the file holds (8 bytes, 0: none), where it is mapped
  *     hang=PATH no step ends while there is such a file, and alarms come after a second; clocks that never go back
  *               go on by two minutes once there is PATH.late, too
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <poll.h>
@@ -20,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -33,6 +36,15 @@ static const char *no_threads_file, *hang_file;
 static char late_file[PATH_MAX];
 static atomic_bool hung;
 static atomic_uint n_calls;
+static atomic_long *n_to_fault; /* NULL: none fails */
+
+static void map_number(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	void *mapped = mmap(NULL, sizeof *n_to_fault, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	n_to_fault = mapped != MAP_FAILED ? mapped : NULL;
+	close(fd);
+}
 
 __attribute__((constructor)) static void read_settings(void)
 {
@@ -42,7 +54,10 @@ __attribute__((constructor)) static void read_settings(void)
 	shorten = strstr(shim, "short");
 	interrupt = strstr(shim, "eintr");
 	jump = strstr(shim, "clock");
-	const char *threads = strstr(shim, "threads="), *file = strstr(shim, "file="), *hang = strstr(shim, "hang=");
+	const char *threads = strstr(shim, "threads="), *file = strstr(shim, "file="), *hang = strstr(shim, "hang="),
+	           *alloc = strstr(shim, "alloc=");
+	if (alloc)
+		map_number(alloc + 6);
 	if (threads)
 		n_threads_left = atoi(threads + 8);
 	if (file)
@@ -51,6 +66,35 @@ __attribute__((constructor)) static void read_settings(void)
 		hang_file = hang + 5;
 		snprintf(late_file, sizeof late_file, "%s.late", hang_file);
 	}
+}
+
+/* ---- memory ---- */
+
+void *__libc_malloc(size_t n_bytes);
+void *__libc_calloc(size_t n, size_t n_bytes);
+void *__libc_realloc(void *memory, size_t n_bytes);
+
+static bool has_memory(void)
+{
+	if (!n_to_fault || atomic_load(n_to_fault) <= 0 || atomic_fetch_sub(n_to_fault, 1) != 1)
+		return true;
+	errno = ENOMEM;
+	return false;
+}
+
+void *malloc(size_t n_bytes)
+{
+	return has_memory() ? __libc_malloc(n_bytes) : NULL;
+}
+
+void *calloc(size_t n, size_t n_bytes)
+{
+	return has_memory() ? __libc_calloc(n, n_bytes) : NULL;
+}
+
+void *realloc(void *memory, size_t n_bytes)
+{
+	return has_memory() ? __libc_realloc(memory, n_bytes) : NULL;
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))

@@ -5,6 +5,7 @@ test_faults's."""
 import concurrent.futures
 import http.client
 import json
+import mmap
 import os
 import pathlib
 import resource
@@ -16,7 +17,7 @@ import time
 
 import pytest
 
-from conftest import ROOT, Worker
+from conftest import ROOT, Worker, not_sanitized
 from http_client import WAIT_S, Stream, connect, execute, get, post, read_all, text_of, wait_until
 
 SHORT = {"prompt": "Once upon a time", "max_tokens": 12, "temperature": 0, "ignore_eos": True}
@@ -172,6 +173,36 @@ def test_no_descriptors_while_it_serves(worker):
     assert text_of(execute(one.port, SHORT)) == expected
     assert get(one.port, "/health").status == 200
     wait_until(lambda: len(os.listdir("/proc/%d/fd" % one.pid)) < n_open)
+    assert one.stop() == 0
+
+
+# ---- memory ----
+
+
+@not_sanitized("it has an allocator of its own")
+def test_whichever_allocation_fails_a_stream_has_an_end(worker, shim, tmp_path):
+    """What was said before its 200 is unit test_faults's; from then on it is the end, or an error that says so."""
+    (tmp_path / "number").write_bytes(bytes(8))
+    with open(tmp_path / "number", "r+b") as file:
+        number = mmap.mmap(file.fileno(), 8)
+    one = worker("--parallel", "1", env=shim("alloc=%s" % (tmp_path / "number")))
+    expected, errors, n, n_unused = text_of(execute(one.port, SHORT)), 0, 0, 0
+    while n_unused < 3:  # one request takes a few more than another
+        n += 1
+        number[:] = n.to_bytes(8, "little")
+        try:
+            with Stream(one.port, "/execute", SHORT) as stream:
+                events = list(stream) if stream.status == 200 else None
+        except ConnectionError:  # before there was a head
+            events = None
+        n_unused = n_unused + 1 if any(number[:]) else 0
+        number[:] = bytes(8)
+        if events and events[-1][0] == "error":
+            assert events[-1][1]["code"] == "OUT_OF_MEMORY"
+            errors += 1
+        elif events:
+            assert events[-1][0] == "end" and text_of(events) == expected
+    assert n > 50 and errors > 0
     assert one.stop() == 0
 
 

@@ -41,6 +41,22 @@ static void restart_inactivity(struct exchange *exchange)
 	MHD_set_connection_option(exchange->connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)INACTIVITY_TIMEOUT_S);
 }
 
+/* What was framed found no memory, and is lost: so the stream ends, with an error where there is memory for that. */
+static bool end_with_error(struct exchange *exchange)
+{
+	struct generation *generation = exchange->generation;
+	struct event event = {.type = EVENT_ERROR};
+	bytes_free(&exchange->out);
+	if (!generation)
+		return false;
+	error_set(&event.error, ERROR_MEMORY, "no memory for the events of this answer");
+	generation_note(generation, &event);
+	exchange->dialect->frame(generation, &event, &exchange->out);
+	generation_end_running(generation);
+	exchange->source.ended = true;
+	return !exchange->out.failed;
+}
+
 /* Waits until there are bytes to send or the stream is over; false when the client is gone. */
 static bool fill(struct exchange *exchange)
 {
@@ -59,7 +75,7 @@ static bool fill(struct exchange *exchange)
 			exchange->dialect->ping(exchange->generation, &exchange->out);
 			exchange->next_ping_ns = clock_ns() + PING_INTERVAL_NS;
 		}
-		if (exchange->out.failed)
+		if (exchange->out.failed && !end_with_error(exchange))
 			return false;
 	}
 	exchange->next_ping_ns = clock_ns() + PING_INTERVAL_NS;
