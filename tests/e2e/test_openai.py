@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from echo_template import echo_worker
+from echo_template import echo_worker, n_tokens
 from http_client import get, post, request, wait_until
 
 CHAT = "/v1/chat/completions"
@@ -616,6 +616,16 @@ def test_a_template_is_applied(port, tallow, tmp_path, text_model):
         rendered = tallow("render", path, "--model", text_model)
         assert rendered.returncode == 0, rendered.stderr
         assert good(post(port, "/apply-template", conversation)) == {"prompt": rendered.stdout.decode()}
+
+
+def test_an_applied_template_is_the_prompt_with_its_calls(text_model, tmp_path):
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Ulm"}'}}
+    said = [{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "call_1", "content": "Rain"}]
+    with echo_worker(text_model, tmp_path) as port:
+        prompt = good(post(port, "/apply-template", {"messages": said}))["prompt"]
+        assert prompt == '[user]Weather?[assistant]<weather {"city": "Ulm"}>[tool]Rain>'
+        assert good(post(port, "/tokenize", {"messages": said}))["count"] == n_tokens(port, prompt)
 
 
 def test_the_last_message_is_continued(port):

@@ -135,18 +135,11 @@ static int64_t deadline_of(int64_t deadline_ms, int64_t received_ns)
 	return deadline_ns;
 }
 
-bool generation_render(struct engine *engine, const struct json *conversation, struct rendering *out,
-                       struct error *error)
+/* With the calls and results of tools as this template takes them. */
+static bool render(const struct chat_template *chat, const struct json *conversation, struct rendering *out,
+                   struct error *error)
 {
 	static const struct template_limits defaults;
-	const struct chat_template *chat = engine_chat_template(engine, error);
-	return chat && chat_template_render(chat, conversation, template_time_now(), &defaults, out, error);
-}
-
-/* The conversation as the template wants it, rendered. */
-static bool render_prepared(struct engine *engine, const struct chat_template *chat, const struct json *conversation,
-                            struct rendering *out, struct error *error)
-{
 	bool with_tools = json_count(json_get(conversation, "tools")) > 0;
 	const struct tool_format *tools = chat_template_answers(chat, with_tools).tools;
 	struct history_style style = {
@@ -156,9 +149,16 @@ static bool render_prepared(struct engine *engine, const struct chat_template *c
 	};
 	struct json *made;
 	bool ok = history_prepare(conversation, &style, &made, error) &&
-	          generation_render(engine, made ? made : conversation, out, error);
+	          chat_template_render(chat, made ? made : conversation, template_time_now(), &defaults, out, error);
 	json_destroy(made);
 	return ok;
+}
+
+bool generation_render(struct engine *engine, const struct json *conversation, struct rendering *out,
+                       struct error *error)
+{
+	const struct chat_template *chat = engine_chat_template(engine, error);
+	return chat && render(chat, conversation, out, error);
 }
 
 bool generation_encode_chat(struct engine *engine, const struct json *conversation, bool parse_special,
@@ -170,7 +170,7 @@ bool generation_encode_chat(struct engine *engine, const struct json *conversati
 	struct rendering rendering = {0};
 	if (!tokenizer)
 		return error_set(error, ERROR_LOADING, "the model is still loading");
-	bool ok = chat && render_prepared(engine, chat, conversation, &rendering, error) &&
+	bool ok = chat && render(chat, conversation, &rendering, error) &&
 	          (parse_special
 	               ? tokenizer_encode(tokenizer, rendering.text, rendering.n_bytes, TOKENIZER_PARSE_SPECIAL, ids, error)
 	               : tokenizer_encode_marked(tokenizer, &rendering, ids, error));

@@ -198,7 +198,7 @@ struct sender {
 /* So many choices of which nothing was said yet, in place of the one that each generation has before it is submitted. */
 bool generation_make_choices(struct generation *generation, int n_choices, struct error *error) MUST_USE;
 
-/* Renders a conversation with the engine's chat template. Caller frees. */
+/* The prompt that a conversation becomes, by the engine's chat template. Caller frees. */
 bool generation_render(struct engine *engine, const struct json *conversation, struct rendering *out,
                        struct error *error) MUST_USE;
 /* And its tokens, appended: what it says becomes control tokens only with `parse_special`. `reading` may be NULL; else how
