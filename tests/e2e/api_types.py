@@ -5,8 +5,9 @@ import os
 import pathlib
 
 FOLDER = pathlib.Path(os.environ.get("TALLOW_FIXTURES", "/nonexistent")) / "api"
-# Not on the wire, says the folder's README.
-NOT_SENT = {"openai.Response": {"output_text"}}
+# Not on the wire: output_text, as the folder's README says; citations of a text that cites nothing, as in Anthropic's own
+# examples.
+NOT_SENT = {"openai.Response": {"output_text"}, "anthropic.TextBlock": {"citations"}}
 
 
 def lists():

@@ -127,12 +127,12 @@ static void write_tail(const struct generation *generation, const char *reason, 
 	json_close(out);
 }
 
+/* Without `citations`, as Anthropic's own answers are where nothing is cited: some clients take no null for them. */
 static void write_text_block(const char *text, size_t n_bytes, struct bytes *out)
 {
 	json_open(out);
 	json_field_text(out, "type", "text");
 	json_field_string(out, "text", text, n_bytes);
-	json_field_text(out, "citations", NULL);
 	json_close(out);
 }
 
