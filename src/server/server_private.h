@@ -183,6 +183,7 @@ exchange_handler handle_ollama_ps;
 exchange_handler handle_ollama_version;
 exchange_handler handle_ollama_show;
 exchange_handler handle_ollama_embed;
+exchange_handler handle_ollama_embeddings;
 exchange_handler handle_ollama_refused;
 
 /* ---- http/response.c: each queues the answer ---- */

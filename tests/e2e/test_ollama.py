@@ -231,6 +231,15 @@ def test_vectors_are_those_of_openais_route(port):
     assert "1024" in refused(post(port, "/api/embed", {"input": "word " * 3000}))
 
 
+def test_the_older_route_gives_one_vector(port):
+    vector = good(post(port, "/api/embed", {"input": "Once upon"}))["embeddings"][0]
+    answer = good(post(port, "/api/embeddings", {"model": "x", "prompt": "Once upon", "options": {}, "keep_alive": "5m"}))
+    assert answer == {"embedding": vector}
+    for bad in ({}, {"input": "Once upon"}, {"prompt": ""}, {"prompt": ["Once upon"]}):
+        assert "prompt" in refused(post(port, "/api/embeddings", bad))
+    assert "1024" in refused(post(port, "/api/embeddings", {"prompt": "word " * 3000}))
+
+
 def test_models_are_neither_brought_nor_taken(port):
     for method, path in (("POST", "/api/pull"), ("POST", "/api/push"), ("POST", "/api/create"), ("POST", "/api/copy"),
                          ("DELETE", "/api/delete")):

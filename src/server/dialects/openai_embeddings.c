@@ -10,6 +10,11 @@ enum { MODEL_MAX_BYTES = 1024 };
 
 /* ---- the body ---- */
 
+const char *embeddings_field(enum embeddings_form form)
+{
+	return form == EMBEDDINGS_OLLAMA_ONE ? "prompt" : "input";
+}
+
 static bool bad_input(struct field_checker *check)
 {
 	field_error(check, "input", "type(string, strings or tokens)", NULL,
@@ -27,6 +32,15 @@ static bool read_input(struct field_checker *check, const struct json *value, in
 	return input->text && input->n_bytes > 0 ? true : bad_input(check);
 }
 
+static bool make_inputs(struct embeddings_asked *asked, size_t n, struct error *error)
+{
+	asked->inputs = calloc(n, sizeof *asked->inputs);
+	if (!asked->inputs)
+		return error_set(error, ERROR_MEMORY, "no memory for the request");
+	asked->n_inputs = n;
+	return true;
+}
+
 static bool read_inputs(struct field_checker *check, int64_t vocab_size, struct embeddings_asked *asked,
                         struct error *error)
 {
@@ -40,14 +54,26 @@ static bool read_inputs(struct field_checker *check, int64_t vocab_size, struct 
 	size_t n = several ? json_count(input) : 1;
 	if (n > EMBEDDINGS_MAX_INPUTS)
 		return bad_input(check);
-	asked->inputs = calloc(n, sizeof *asked->inputs);
-	if (!asked->inputs)
-		return error_set(error, ERROR_MEMORY, "no memory for the request");
-	asked->n_inputs = n;
+	if (!make_inputs(asked, n, error))
+		return false;
 	const struct json *item = several ? first : input;
 	for (size_t i = 0; i < n; i++, item = json_next(item))
 		if (!read_input(check, item, vocab_size, &asked->inputs[i], error))
 			return false;
+	return true;
+}
+
+static bool read_prompt(struct field_checker *check, struct embeddings_asked *asked, struct error *error)
+{
+	size_t n_bytes = 0;
+	const char *text = json_string(field_get(check, "prompt"), &n_bytes);
+	if (!text || n_bytes == 0) {
+		field_error(check, "prompt", "type(string)", NULL, "prompt must be a string that is not empty");
+		return false;
+	}
+	if (!make_inputs(asked, 1, error))
+		return false;
+	asked->inputs[0] = (struct embeddings_input){.text = text, .n_bytes = n_bytes};
 	return true;
 }
 
@@ -61,15 +87,16 @@ static void read_format(struct field_checker *check, struct embeddings_asked *as
 		            "encoding_format must be float or base64");
 }
 
-bool embeddings_parse(struct field_checker *check, int64_t vocab_size, int64_t embedding_size,
-                      struct embeddings_asked *asked, struct error *error)
+bool embeddings_parse(struct field_checker *check, enum embeddings_form form, int64_t vocab_size,
+                      int64_t embedding_size, struct embeddings_asked *asked, struct error *error)
 {
 	size_t n_model = 0;
-	*asked = (struct embeddings_asked){.dimensions = embedding_size};
+	*asked = (struct embeddings_asked){.form = form, .dimensions = embedding_size};
 	field_name(check, "model", MODEL_MAX_BYTES, &asked->model, &n_model);
 	read_format(check, asked);
 	field_integer(check, "dimensions", 1, embedding_size, &asked->dimensions);
-	if (!read_inputs(check, vocab_size, asked, error))
+	if (!(form == EMBEDDINGS_OLLAMA_ONE ? read_prompt(check, asked, error)
+	                                    : read_inputs(check, vocab_size, asked, error)))
 		return false;
 	if ((int64_t)asked->n_inputs > EMBEDDINGS_MAX_NUMBERS / asked->dimensions)
 		field_error(check, "input", "max_items", NULL, "input must have at most %lld texts for vectors of %lld numbers",
@@ -99,9 +126,10 @@ static void put_float(unsigned char *out, float value)
 void embeddings_begin(struct bytes *out, const struct embeddings_asked *asked)
 {
 	json_open(out);
-	if (asked->ollama) {
-		json_field_key(out, "embeddings");
-		bytes_append_text(out, "[");
+	if (asked->form != EMBEDDINGS_OPENAI) {
+		bool one = asked->form == EMBEDDINGS_OLLAMA_ONE;
+		json_field_key(out, one ? "embedding" : "embeddings");
+		bytes_append_text(out, one ? "" : "[");
 		return;
 	}
 	json_field_text(out, "object", "list");
@@ -136,7 +164,7 @@ void embeddings_add(struct bytes *out, const struct embeddings_asked *asked, siz
 	float scale = squares > 0 && fabs(squares - 1) > 1e-5 ? (float)(1 / sqrt(squares)) : 1;
 	if (index)
 		bytes_append_text(out, ",");
-	if (asked->ollama) {
+	if (asked->form != EMBEDDINGS_OPENAI) {
 		write_numbers(out, false, vector, asked->dimensions, scale);
 		return;
 	}
@@ -151,9 +179,13 @@ void embeddings_add(struct bytes *out, const struct embeddings_asked *asked, siz
 void embeddings_end(struct bytes *out, const struct embeddings_asked *asked, const char *model, int64_t n_tokens,
                     int64_t duration_ns)
 {
+	if (asked->form == EMBEDDINGS_OLLAMA_ONE) {
+		json_close(out);
+		return;
+	}
 	bytes_append_text(out, "]");
 	json_field_text(out, "model", model);
-	if (asked->ollama) {
+	if (asked->form == EMBEDDINGS_OLLAMA) {
 		json_field_int(out, "total_duration", duration_ns);
 		json_field_int(out, "load_duration", 0);
 		json_field_int(out, "prompt_eval_count", n_tokens);

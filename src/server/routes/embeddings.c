@@ -1,5 +1,5 @@
-/* POST /v1/embeddings, and Ollama's /api/embed: each text is a request of its own to the engine, a few at a time, so that short ones share steps and
- * a long list leaves the queue to others, too. */
+/* POST /v1/embeddings, and Ollama's /api/embed and /api/embeddings: each text is a request of its own to the engine, a
+ * few at a time, so that short ones share steps and a long list leaves the queue to others, too. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ enum { AT_ONCE = 8 };
 /* One exchange's work. */
 struct work {
 	struct exchange *exchange;
-	bool ollama;
+	enum embeddings_form form;
 	struct engine_status status;
 	struct embeddings_asked asked;
 	struct stream *streams[AT_ONCE]; /* of input i at i % AT_ONCE; NULL: none */
@@ -52,12 +52,13 @@ static bool submit(struct work *work, const struct embeddings_input *input, stru
 	request.prompt = input->text ? encoded.ids : input->ids;
 	request.n_prompt = (int64_t)(input->text ? encoded.n_ids : input->n_ids);
 	struct stream *stream = NULL;
+	const char *field = embeddings_field(work->form);
 	if (request.n_prompt == 0)
-		error_set(error, ERROR_INVALID_REQUEST, "a text of input has no tokens");
+		error_set(error, ERROR_INVALID_REQUEST, "a text of %s has no tokens", field);
 	else
 		stream = engine_submit(engine, &request, &work->retry_after_s, error);
 	if (request.n_prompt == 0 || (!stream && error->code == ERROR_CONTEXT_LENGTH))
-		error_blame(error, "input");
+		error_blame(error, field);
 	token_ids_free(&encoded);
 	work->streams[work->n_submitted % AT_ONCE] = stream;
 	work->n_submitted += stream != NULL;
@@ -120,7 +121,6 @@ static void count_rejected(const struct work *work)
 
 static bool embed_all(struct work *work, struct error *error)
 {
-	work->asked.ollama = work->ollama;
 	embeddings_begin(&work->body, &work->asked);
 	if (!embed_inputs(work, error))
 		return false;
@@ -137,7 +137,7 @@ static enum MHD_Result answer(struct work *work, const struct json *document)
 	enum MHD_Result result;
 	field_checker_init(&check, document);
 	int64_t n = work->status.embedding_size > 0 ? work->status.embedding_size : EMBEDDINGS_MAX_NUMBERS;
-	bool ok = embeddings_parse(&check, work->status.vocab_size, n, &work->asked, &error) &&
+	bool ok = embeddings_parse(&check, work->form, work->status.vocab_size, n, &work->asked, &error) &&
 	          server_serves_model(exchange->server, work->asked.model, work->status.model_name, &error) &&
 	          key_may_spend(&exchange->access, clock_ns(), &work->retry_after_s, &error) && embed_all(work, &error);
 	for (int i = 0; i < AT_ONCE; i++)
@@ -157,11 +157,11 @@ static enum MHD_Result answer(struct work *work, const struct json *document)
 	return result;
 }
 
-static enum MHD_Result embed(struct exchange *exchange, bool ollama)
+static enum MHD_Result embed(struct exchange *exchange, enum embeddings_form form)
 {
 	struct error error = {0};
 	struct engine *engine = exchange->server->engine;
-	struct work work = {.exchange = exchange, .ollama = ollama};
+	struct work work = {.exchange = exchange, .form = form};
 	engine_status(engine, &work.status);
 	if (server_is_draining(exchange->server, &work.status))
 		error_set(&error, ERROR_SHUTTING_DOWN, "the worker is shutting down");
@@ -181,10 +181,15 @@ static enum MHD_Result embed(struct exchange *exchange, bool ollama)
 
 enum MHD_Result handle_embeddings(struct exchange *exchange)
 {
-	return embed(exchange, false);
+	return embed(exchange, EMBEDDINGS_OPENAI);
 }
 
 enum MHD_Result handle_ollama_embed(struct exchange *exchange)
 {
-	return embed(exchange, true);
+	return embed(exchange, EMBEDDINGS_OLLAMA);
+}
+
+enum MHD_Result handle_ollama_embeddings(struct exchange *exchange)
+{
+	return embed(exchange, EMBEDDINGS_OLLAMA_ONE);
 }

@@ -27,6 +27,7 @@ static const struct route routes[] = {
     {"/api/chat", "POST", POST_METHODS, false, false, false, &ollama_chat_dialect, handle_execute},
     {"/api/generate", "POST", POST_METHODS, false, false, false, &ollama_generate_dialect, handle_execute},
     {"/api/embed", "POST", POST_METHODS, false, false, false, &ollama_chat_dialect, handle_ollama_embed},
+    {"/api/embeddings", "POST", POST_METHODS, false, false, false, &ollama_chat_dialect, handle_ollama_embeddings},
     {"/api/tags", "GET", GET_METHODS, false, false, true, &ollama_chat_dialect, handle_ollama_tags},
     {"/api/ps", "GET", GET_METHODS, false, false, true, &ollama_chat_dialect, handle_ollama_ps},
     {"/api/version", "GET", GET_METHODS, false, false, true, &ollama_chat_dialect, handle_ollama_version},
