@@ -35,6 +35,7 @@ struct chat_calls {
 	bool odd_text;     /* text that is no JSON does it no harm */
 	bool null_content; /* it writes calls only where the message's content is null */
 	bool several;      /* one message may have more than one */
+	bool tools;        /* it writes tools that a conversation has */
 	bool system_tools; /* it writes no tools but those that a system message has as JSON text in `tools` */
 };
 struct chat_calls chat_template_calls(const struct chat_template *chat, bool with_tools);

@@ -11,6 +11,7 @@
 #define TOOL                                                                                                           \
 	"{\"type\":\"function\",\"function\":{\"name\":\"tried_tool\",\"description\":\"d\",\"parameters\":{"              \
 	"\"type\":\"object\",\"properties\":{\"p\":{\"type\":\"string\",\"description\":\"d\"}},\"required\":[\"p\"]}}}"
+#define SYSTEM(tools) "{\"role\":\"system\",\"content\":\"s\"" tools "},"
 
 static const char object_call[] = CALL("{\"tried_argument\":\"v\"}");
 static const char text_call[] = CALL("\"{\\\"tried_argument\\\": \\\"v\\\"}\"");
@@ -84,13 +85,11 @@ static bool renders(const struct trial *trial, const char *content, const char *
 	return ok;
 }
 
-static bool writes_tools(const struct trial *trial, const char *system_tools, const char *tools)
+static bool writes_tools(const struct trial *trial, const char *system, const char *tools)
 {
 	struct rendering rendering = {0};
 	struct bytes text = {0};
-	bytes_append_format(
-	    &text, "{\"messages\":[{\"role\":\"system\",\"content\":\"s\"%s},{\"role\":\"user\",\"content\":\"u\"}]%s}",
-	    system_tools, tools);
+	bytes_append_format(&text, "{\"messages\":[%s{\"role\":\"user\",\"content\":\"u\"}]%s}", system, tools);
 	bool ok = !text.failed && render(trial, text.data, &rendering) &&
 	          memmem(rendering.text, rendering.n_bytes, "tried_tool", 10) != NULL;
 	*trial->no_memory |= text.failed;
@@ -118,8 +117,11 @@ bool chat_calls_try(const struct template *template, const struct template_const
 	const char *one = calls.as_object ? object_call : text_call;
 	snprintf(two, sizeof two, "%s,%s", one, one);
 	calls.several = renders(&trial, contents[content], two) || !renders(&trial, contents[content], one);
-	calls.system_tools = !writes_tools(&trial, "", ",\"tools\":[" TOOL "]") &&
-	                     writes_tools(&trial, ",\"tools\":\"[{\\\"name\\\": \\\"tried_tool\\\"}]\"", "");
+	static const char given[] = ",\"tools\":[" TOOL "]";
+	bool writes_given = writes_tools(&trial, SYSTEM(""), given) || writes_tools(&trial, "", given);
+	calls.system_tools =
+	    !writes_given && writes_tools(&trial, SYSTEM(",\"tools\":\"[{\\\"name\\\": \\\"tried_tool\\\"}]\""), "");
+	calls.tools = writes_given || calls.system_tools;
 	*out = calls;
 	return !no_memory || error_set(error, ERROR_MEMORY, "no memory to try the chat template");
 }

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from echo_template import echo_worker
 from http_client import Stream, get, post, request, wait_until
 
 CHAT = "/api/chat"
@@ -218,6 +219,12 @@ def test_the_one_model_is_told(port, tmp_path):
     assert show["model_info"]["general.architecture"] == "llama" and show["model_info"]["llama.context_length"] == 1024
     assert "completion" in show["capabilities"] and good(post(port, "/api/show", {"name": "other"}))
     assert re.fullmatch(r"\d+\.\d+\.\d+", good(get(port, "/api/version"))["version"])
+
+
+def test_tools_are_told_where_the_template_writes_them(port, text_model, tmp_path):
+    assert good(post(port, "/api/show", {}))["capabilities"] == ["completion", "embedding"]
+    with echo_worker(text_model, tmp_path) as other:
+        assert good(post(other, "/api/show", {}))["capabilities"] == ["completion", "embedding", "tools"]
 
 
 def test_vectors_are_those_of_openais_route(port):

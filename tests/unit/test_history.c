@@ -186,9 +186,11 @@ static void templates_are_tried(void **state)
 	                               "{{ c.function.arguments | tojson }}"));
 	assert_true(calls.as_object && !calls.several);
 	calls = try_template("{{ messages[0].content }}");
-	assert_true(!calls.as_text && !calls.as_object && calls.odd_text && !calls.system_tools);
+	assert_true(!calls.as_text && !calls.as_object && calls.odd_text && !calls.system_tools && !calls.tools);
 	calls = try_template("{% for m in messages %}{{ m.tools }}{% endfor %}");
-	assert_true(calls.system_tools);
+	assert_true(calls.system_tools && calls.tools);
+	calls = try_template("{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ tools }}");
+	assert_true(calls.tools && !calls.system_tools);
 	calls = try_template("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}");
 	assert_false(calls.as_text || calls.as_object || calls.odd_text);
 }

@@ -119,14 +119,14 @@ enum MHD_Result handle_ollama_version(struct exchange *exchange)
 	return respond_json(exchange, 200, &body);
 }
 
-/* Tools where the template shows how they are called; any model may be asked for a vector. */
+/* Tools where the template shows them to the model; any model may be asked for a vector. */
 static void write_capabilities(struct engine *engine, struct bytes *out)
 {
 	struct error error;
 	const struct chat_template *chat = engine_chat_template(engine, &error);
 	json_field_key(out, "capabilities");
 	bytes_append_text(out, "[\"completion\",\"embedding\"");
-	if (chat && chat_template_answers(chat, true).tools)
+	if (chat && chat_template_calls(chat, true).tools)
 		bytes_append_text(out, ",\"tools\"");
 	bytes_append_text(out, "]");
 }
