@@ -276,6 +276,10 @@ def test_bad_fields_are_named(port, fields, param):
     assert param in refused(ask(port, **fields), param=param)
 
 
+def test_a_reference_is_refused_with_what_to_do(port):
+    assert "store false" in refused(ask(port, input=[{"type": "item_reference", "id": "msg_1"}]), param="input[0]")
+
+
 def test_models_are_told_to_agents_too(port):
     (model,) = good(get(port, "/v1/models?client_version=0.1"))["models"]
     assert model["slug"] == "tallow-tiny" and model["context_window"] == 1024

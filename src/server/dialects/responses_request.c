@@ -149,7 +149,8 @@ static void read_item(struct responses_reader *reader, const struct json *item)
 	else if (is_type(item, "reasoning"))
 		read_reasoning(reader, item);
 	else if (is_type(item, "item_reference"))
-		bad(reader, "unsupported", "refers to a stored item; this server stores nothing, send the item itself");
+		bad(reader, "unsupported",
+		    "refers to a stored item; this server stores nothing, send the item itself (clients do with store false)");
 }
 
 static void read_input(struct responses_reader *reader)
