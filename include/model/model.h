@@ -58,6 +58,8 @@ const char *model_fingerprint(const struct model *model);
  * written to: *error says of which file (tensor/weight_file.h). */
 bool model_files_lost(struct error *error);
 bool model_files_changed(struct error *error);
+/* Each file that was replaced by another of its name, or removed, once: its name. What is mapped stays what it was. */
+bool model_files_replaced(char *name, size_t n_bytes);
 /* Computes one token. ERROR_MODEL when none of its logits is finite: such a model answers nothing. ERROR_MEMORY. */
 bool model_self_test(struct model *model, struct error *error) MUST_USE;
 /* How many threads work from the next step on: 1 to the plan's, whatever is asked. */

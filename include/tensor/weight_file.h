@@ -65,5 +65,7 @@ bool mapped_lost(struct error *error);
 /* The same, or when one was written to since it was mapped. Asks the file system: not for whoever may not wait. A file that
  * was replaced by another of its name is still what is mapped, and fine. */
 bool mapped_changed(struct error *error);
+/* One that was replaced so, or removed, each once: its name. */
+bool mapped_replaced(char *name, size_t n_bytes);
 
 #endif

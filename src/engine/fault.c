@@ -20,6 +20,11 @@ void engine_count_fault(struct engine *engine, bool faulty)
 void engine_check_files(struct engine *engine)
 {
 	struct error fault = {0};
+	char name[256];
+	while (model_files_replaced(name, sizeof name))
+		log_message(
+		    LOG_WARN, "weights_replaced",
+		    "%s was replaced or removed: what was mapped is served on, and a new start takes what is there then", name);
 	if (!model_files_changed(&fault))
 		return;
 	pthread_mutex_lock(&engine->mutex);

@@ -15,6 +15,11 @@ bool model_files_changed(struct error *error)
 	return mapped_changed(error);
 }
 
+bool model_files_replaced(char *name, size_t n_bytes)
+{
+	return mapped_replaced(name, n_bytes);
+}
+
 bool model_self_test(struct model *model, struct error *error)
 {
 	const struct model_config *config = model_config(model);

@@ -2,6 +2,7 @@
  * entry's end is set last when it comes and cleared first when it goes. */
 #include "tensor/mapped_guard.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,6 +20,7 @@ struct region {
 	atomic_uintptr_t end; /* 0: the entry is free */
 	struct stat info;
 	char path[PATH_BYTES];
+	bool replaced; /* and told */
 };
 
 static struct region regions[MAPPED_MAX_FILES];
@@ -70,6 +72,7 @@ bool mapped_guard(const char *path, const struct mapped_file *file, const struct
 			continue;
 		region->start = (uintptr_t)file->data;
 		region->info = *info;
+		region->replaced = false;
 		snprintf(region->path, sizeof region->path, "%s", path);
 		if (i >= atomic_load(&n_regions))
 			atomic_store(&n_regions, i + 1);
@@ -103,11 +106,16 @@ bool mapped_lost(struct error *error)
 	return true;
 }
 
+static bool is_other(const struct region *region, const struct stat *now)
+{
+	return now->st_ino != region->info.st_ino || now->st_dev != region->info.st_dev;
+}
+
 /* What is wrong with one file; false when nothing is. A name that means another file by now does no harm. */
 static bool has_changed(const struct region *region, struct error *error)
 {
 	struct stat now;
-	if (stat(region->path, &now) != 0 || now.st_ino != region->info.st_ino || now.st_dev != region->info.st_dev)
+	if (stat(region->path, &now) != 0 || is_other(region, &now))
 		return false;
 	bool same = now.st_size == region->info.st_size && now.st_mtim.tv_sec == region->info.st_mtim.tv_sec &&
 	            now.st_mtim.tv_nsec == region->info.st_mtim.tv_nsec;
@@ -128,4 +136,22 @@ bool mapped_changed(struct error *error)
 		changed = atomic_load(&regions[i].end) && has_changed(&regions[i], error);
 	pthread_mutex_unlock(&table);
 	return changed;
+}
+
+bool mapped_replaced(char *name, size_t n_bytes)
+{
+	bool found = false;
+	pthread_mutex_lock(&table);
+	for (int i = 0; i < atomic_load(&n_regions) && !found; i++) {
+		struct region *region = &regions[i];
+		struct stat now;
+		if (!atomic_load(&region->end) || region->replaced)
+			continue;
+		bool gone = stat(region->path, &now) != 0;
+		found = region->replaced = gone ? errno == ENOENT : is_other(region, &now);
+		if (found)
+			snprintf(name, n_bytes, "%s", strrchr(region->path, '/') ? strrchr(region->path, '/') + 1 : region->path);
+	}
+	pthread_mutex_unlock(&table);
+	return found;
 }

@@ -321,6 +321,19 @@ def test_weights_that_are_written_to_are_noticed(worker, slow_model, tmp_path):
     assert started.stop() == 0
 
 
+def test_weights_that_are_replaced_are_noticed_and_served_on(worker, slow_model, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(slow_model, model)
+    started = worker(model=model)
+    shutil.copy(model / "model.safetensors", tmp_path / "new")
+    os.rename(tmp_path / "new", model / "model.safetensors")
+    wait_until(lambda: "model.safetensors was replaced or removed" in started.log())
+    assert get(started.port, "/health").status == 200
+    assert post(started.port, "/execute", {"prompt": PROMPT, "max_tokens": 1, "stream": False}).status == 200
+    assert started.stop() == 0
+    assert started.log().count("was replaced or removed") == 1
+
+
 def test_any_content_type_will_do(shared_worker):
     for content_type in ("text/plain", "application/x-www-form-urlencoded", ""):
         answer = request(shared_worker.port, "POST", "/execute", headers={"Content-Type": content_type},

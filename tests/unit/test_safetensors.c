@@ -436,8 +436,13 @@ static void a_file_that_is_replaced_stays_what_it_was(void **state)
 	struct weight_file *weights = weight_file_open(path, &error);
 	assert_non_null(weights);
 	assert_false(mapped_changed(&error));
+	char name[64];
+	assert_false(mapped_replaced(name, sizeof name));
 	assert_int_equal(rename(write_guarded("other.safetensors"), path), 0);
 	assert_false(mapped_changed(&error));
+	assert_true(mapped_replaced(name, sizeof name));
+	assert_string_equal(name, "model.safetensors");
+	assert_false(mapped_replaced(name, sizeof name)); /* told */
 	assert_true(((const float *)weight_file_find(weights, "ones")->data)[N_GUARDED - 1] == 1);
 	assert_int_equal(unlink(path), 0);
 	assert_false(mapped_changed(&error));
