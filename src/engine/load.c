@@ -46,7 +46,7 @@ static bool make_scheduler(struct engine *engine, struct error *error)
 	    .max_prefill_rows = plan->max_prefill_rows,
 	    .max_gap_ns = (int64_t)engine->options.max_gap_ms * 1000000,
 	};
-	engine->n_sequences = plan->n_parallel + engine->options.max_queue;
+	engine->n_sequences = plan->n_parallel + engine->options.max_queue + SCHEDULER_OWN_PLACES;
 	engine->scheduler = scheduler_create(&limits);
 	engine->cache = prefix_cache_create(model_kv(engine->model), plan->kv.page_tokens);
 	engine->decode_is_prefill = all_types_invariant(engine->model);

@@ -63,7 +63,7 @@ struct scheduler *scheduler_create(const struct scheduler_limits *limits)
 	if (!s)
 		return NULL;
 	s->limits = *limits;
-	s->n_entries = limits->n_parallel + limits->max_waiting;
+	s->n_entries = limits->n_parallel + limits->max_waiting + SCHEDULER_OWN_PLACES;
 	s->free_pages = limits->n_pages;
 	size_t n = (size_t)s->n_entries;
 	s->entries = calloc(n, sizeof *s->entries);
@@ -159,6 +159,15 @@ static bool all_waiting_start(const struct scheduler *s, int *n_running, int64_t
 	return s->n_paused == 0 && *n_running <= s->limits.n_parallel && *free_pages >= 0;
 }
 
+/* Whoever fills the queue keeps no other owner out: who has nothing waiting may wait all the same, with one. */
+static bool has_own_place(const struct scheduler *s, const struct scheduler_request *requests, int n)
+{
+	bool waits = false;
+	for (int id = 0; id < s->n_entries && !waits; id++)
+		waits = s->entries[id].state == ENTRY_WAITING && s->entries[id].request.owner == requests->owner;
+	return n == 1 && !waits && s->n_waiting < s->limits.max_waiting + SCHEDULER_OWN_PLACES;
+}
+
 /* Those that can start at once take no place in the queue, however long their prompts. */
 static bool finds_room(const struct scheduler *s, const struct scheduler_request *requests, int n)
 {
@@ -169,12 +178,12 @@ static bool finds_room(const struct scheduler *s, const struct scheduler_request
 	if (n_starting == n)
 		return true;
 	if ((first ? 0 : s->n_waiting) + n - n_starting > s->limits.max_waiting)
-		return false;
+		return has_own_place(s, requests, n);
 	/* Nor are they kept out by their own length: they may wait alone. */
 	int64_t tokens = s->waiting_tokens;
 	for (int i = n_starting; i < n; i++)
 		tokens += requests[i].n_prompt;
-	return first || tokens <= s->limits.max_waiting_tokens;
+	return first || tokens <= s->limits.max_waiting_tokens || has_own_place(s, requests, n);
 }
 
 bool scheduler_add_all(struct scheduler *s, const struct scheduler_request *requests, int n, int *ids,

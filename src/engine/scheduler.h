@@ -42,9 +42,12 @@
 
 struct scheduler;
 
+/* So many owners who have nothing waiting may each have a request wait where others fill the queue. */
+enum { SCHEDULER_OWN_PLACES = 64 };
+
 struct scheduler_limits {
 	int n_parallel;             /* sequences that run together */
-	int max_waiting;            /* requests */
+	int max_waiting;            /* requests, but for those in places of their own */
 	int64_t max_waiting_tokens; /* prompt tokens of those that wait, where more than one does */
 	int n_pages;
 	int page_tokens;

@@ -321,6 +321,37 @@ static void queue_is_bounded_by_requests_and_tokens(void **state)
 	scheduler_destroy(s);
 }
 
+/* One owner that fills the queue, by requests or by tokens, keeps the others out of it only after their first. */
+static void nobody_is_kept_out_by_others(void **state)
+{
+	(void)state;
+	enum scheduler_refusal refusal;
+	struct scheduler_step step;
+	for (int by_tokens = 0; by_tokens < 2; by_tokens++) {
+		struct scheduler *s = make(1, 1000);
+		struct scheduler_request request = {.n_prompt = by_tokens ? 9999 : 1, .n_total = 10000, .owner = 1};
+		int ids[2], n = 0;
+		assert_true(scheduler_add(s, &request, &refusal) >= 0);
+		assert_true(plan(s, 0, &step));
+		while (scheduler_add(s, &request, &refusal) >= 0)
+			n++;
+		assert_int_equal(n, by_tokens ? 1 : 8);
+		for (request.owner = 2; request.owner < 2 + SCHEDULER_OWN_PLACES; request.owner++) {
+			struct scheduler_request two[2] = {request, request};
+			assert_false(scheduler_add_all(s, two, 2, ids, &refusal));
+			assert_true(scheduler_add(s, &request, &refusal) >= 0);
+			assert_int_equal(scheduler_add(s, &request, &refusal), -1);
+			assert_int_equal(refusal, SCHEDULER_QUEUE_FULL);
+		}
+		int own_places_left = by_tokens ? 7 : 0; /* of requests there was room for more */
+		for (; own_places_left > 0; own_places_left--, request.owner++)
+			assert_true(scheduler_add(s, &request, &refusal) >= 0);
+		assert_int_equal(scheduler_add(s, &request, &refusal), -1);
+		assert_int_equal(scheduler_waiting(s), 8 + SCHEDULER_OWN_PLACES);
+		scheduler_destroy(s);
+	}
+}
+
 /* All or none: those that start at once take no place in the queue, and what never finds room is told apart from what must
  * wait. */
 static void several_come_together_or_not_at_all(void **state)
@@ -703,6 +734,7 @@ int main(void)
 	    cmocka_unit_test(owners_share_tokens),
 	    cmocka_unit_test(queue_is_bounded_by_requests_and_tokens),
 	    cmocka_unit_test(retry_after_counts_places_and_pages),
+	    cmocka_unit_test(nobody_is_kept_out_by_others),
 	    cmocka_unit_test(several_come_together_or_not_at_all),
 	    cmocka_unit_test(a_group_computes_its_prompt_once),
 	    cmocka_unit_test(costly_rows_are_few_beside_others),
