@@ -1,6 +1,7 @@
 """Anthropic's Messages by raw HTTP: the form of answers, streams and errors, what is accepted, what is refused and how."""
 
 import json
+import re
 
 import pytest
 
@@ -21,6 +22,17 @@ def port(text_model, tmp_path_factory):
     one = Worker([], text_model, tmp_path_factory.mktemp("messages") / "log")
     yield one.port
     assert one.stop() == 0, one.log()
+
+
+def test_models_as_anthropics_clients_read_them(port):
+    headers = {"anthropic-version": "2023-06-01"}
+    listing = good(get(port, "/v1/models", headers=headers))
+    (model,) = listing["data"]
+    check_fields("anthropic.ModelInfo", model)
+    assert model["type"] == "model" and model["display_name"] == model["id"] == listing["first_id"] == listing["last_id"]
+    assert listing["has_more"] is False and model["lifecycle"] == "active" and model["max_input_tokens"] == 1024
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", model["created_at"])
+    assert good(get(port, "/v1/models/" + model["id"], headers=headers)) == model
 
 
 @pytest.fixture(scope="module")

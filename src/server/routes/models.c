@@ -1,7 +1,8 @@
-/* GET /v1/models and /v1/models/{id}: the one model there is. */
+/* GET /v1/models and /v1/models/{id}: the one model there is, with what OpenAI's clients read of it, and Anthropic's. */
 #include <string.h>
 
 #include "base/json.h"
+#include "base/platform.h"
 #include "server/server_private.h"
 
 bool server_serves_model(const struct server *server, const char *asked, const char *name, struct error *error)
@@ -10,6 +11,24 @@ bool server_serves_model(const struct server *server, const char *asked, const c
 		return true;
 	error_set(error, ERROR_UNKNOWN_MODEL, "there is no model %.100s; this server has %.100s", asked, name);
 	return error_blame(error, "model");
+}
+
+static void write_anthropic_fields(const struct exchange *exchange, const struct engine_status *status,
+                                   struct bytes *body)
+{
+	static const char *const unknown[] = {"capabilities", "line", "deprecated_at", "retires_at"};
+	char time[25];
+	clock_rfc3339(exchange->server->started_unix_s * 1000, time);
+	json_field_text(body, "type", "model");
+	json_field_text(body, "display_name", status->model_name);
+	json_field_text(body, "created_at", time);
+	json_field_text(body, "lifecycle", "active");
+	for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
+		json_field_text(body, unknown[i], NULL);
+	if (status->context_length > 0) {
+		json_field_int(body, "max_input_tokens", status->context_length);
+		json_field_int(body, "max_tokens", status->context_length);
+	}
 }
 
 static void write_model(const struct exchange *exchange, const struct engine_status *status, struct bytes *body)
@@ -23,6 +42,7 @@ static void write_model(const struct exchange *exchange, const struct engine_sta
 	json_field_text(body, "parent", NULL); /* adapters would have one */
 	if (status->context_length > 0)
 		json_field_int(body, "max_model_len", status->context_length);
+	write_anthropic_fields(exchange, status, body);
 	json_close(body);
 }
 
@@ -67,6 +87,9 @@ enum MHD_Result handle_models(struct exchange *exchange)
 	bytes_append_text(&body, "[");
 	write_model(exchange, &status, &body);
 	bytes_append_text(&body, "]");
+	json_field_text(&body, "first_id", status.model_name);
+	json_field_text(&body, "last_id", status.model_name);
+	json_field_bool(&body, "has_more", false);
 	json_field_key(&body, "models");
 	bytes_append_text(&body, "[");
 	write_agent_model(&status, &body);
