@@ -84,6 +84,18 @@ ALWAYS_INLINE qf quant_nibbles(const unsigned char *p, const bool high)
 	return vcvtq_f32_u32(vmovl_u16(high ? vshr_n_u16(bytes, 4) : vand_u16(bytes, vdup_n_u16(15))));
 }
 
+ALWAYS_INLINE qi quant_both_high(const unsigned char *p)
+{
+	uint16x4_t low = vshr_n_u16(load_bytes(p, false), 4), high = vshr_n_u16(load_bytes(p + QUANT_OUTPUTS, false), 4);
+	return vreinterpretq_s32_u16(vzip1q_u16(vcombine_u16(low, low), vcombine_u16(high, high)));
+}
+
+ALWAYS_INLINE qi quant_multiply_pairs(qi a, qi b)
+{
+	int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
+	return vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y));
+}
+
 ALWAYS_INLINE qi quant_take(qi v, const int shift, const int mask)
 {
 	uint8x16_t moved = shift ? vshlq_u8(vreinterpretq_u8_s32(v), vdupq_n_s8((int8_t)-shift)) : vreinterpretq_u8_s32(v);

@@ -253,11 +253,11 @@ static inline float quant_x_scale(bool fine, const void *x)
 	return fine ? ((const struct quant_fine_group *)x)->scale : ((const struct quant_group *)x)->scale;
 }
 
-/* What the minimum of a part of a group is multiplied by. */
-static inline float quant_below(enum dtype type, bool fine, const void *x, int part)
+/* What the minimum of a group of one part is multiplied by. */
+static inline float quant_below(bool fine, const void *x)
 {
 	union quant_word below = {.bits = quant_only_offset(fine, x)};
-	return quant_parts(type) == 2 ? -quant_x_scale(fine, x) * (float)quant_part_sum(fine, x, part) : below.number;
+	return below.number;
 }
 
 /* Where the integer of a part of a group starts. */

@@ -170,9 +170,14 @@ static void dot_bf16(const struct dot_block *block)
 
 /* ---- few bits ---- */
 
-/* One row by one output of a group. */
-static float quant_output(enum dtype type, bool fine, const void *x, const unsigned char *block,
-                          const struct quant_scale *parts, int lane, float total)
+/* Of one row by one output. Where parts have factors of their own, a super-block's scale and minimum are multiplied at its end:
+ * its integers times the scales of the activations are `inner`, its minimums' factors times sums of these `below`. */
+struct quant_sums {
+	float total, inner, below;
+};
+
+static void quant_add_group(enum dtype type, bool fine, const void *x, const unsigned char *block,
+                            const struct quant_scale *parts, int lane, struct quant_sums *sums)
 {
 	const int inputs = quant_of(type)->scale_inputs, n_parts = quant_parts(type);
 	float integer = 0;
@@ -183,15 +188,32 @@ static float quant_output(enum dtype type, bool fine, const void *x, const unsig
 			       (fine ? quant_fine_value(x, false, k) : ((const struct quant_group *)x)->values[k]);
 		integer = n_parts == 1 ? (float)sum : fmaf((float)sum, (float)parts[part].factor, integer);
 	}
-	total = fmaf(integer * quant_x_scale(fine, x), parts[0].scale * (n_parts == 2 ? 1 : (float)parts[0].factor), total);
-	for (int part = 0; part < n_parts && quant_of(type)->minimum; part++)
-		total = fmaf(quant_below(type, fine, x, part), parts[part].minimum * (float)parts[part].minimum_factor, total);
-	return total;
+	const float x_scale = quant_x_scale(fine, x);
+	if (n_parts == 2) {
+		sums->inner = fmaf(integer, x_scale, sums->inner);
+		int32_t below = 0;
+		for (int part = 0; part < n_parts; part++)
+			below += parts[part].minimum_factor * quant_part_sum(fine, x, part);
+		sums->below = fmaf((float)below, x_scale, sums->below);
+		return;
+	}
+	sums->total = fmaf(integer * x_scale, parts[0].scale * (float)parts[0].factor, sums->total);
+	if (quant_of(type)->minimum)
+		sums->total = fmaf(quant_below(fine, x), parts[0].minimum * (float)parts[0].minimum_factor, sums->total);
+}
+
+/* Of one output: the parts' scale and minimum are those of all of the super-block. */
+static void quant_end_super(enum dtype type, const struct quant_scale *parts, struct quant_sums *sums)
+{
+	sums->total = fmaf(sums->inner, parts[0].scale, sums->total);
+	if (quant_of(type)->minimum)
+		sums->total = fmaf(sums->below, -parts[0].minimum, sums->total);
+	sums->inner = sums->below = 0;
 }
 
 /* One row by 16 outputs. */
 static void quant_outputs(enum dtype type, bool fine, const unsigned char *x, const unsigned char *strip,
-                          const uint16_t *scales, int n_groups, float *total)
+                          const uint16_t *scales, int n_groups, struct quant_sums *sums)
 {
 	for (int group = 0; group < n_groups; group++, x += quant_group_bytes(fine)) {
 		const unsigned char *head, *block = quant_block(type, strip, group, &head);
@@ -199,7 +221,9 @@ static void quant_outputs(enum dtype type, bool fine, const unsigned char *x, co
 			struct quant_scale parts[2] = {{0}};
 			for (int part = 0; part < quant_parts(type); part++)
 				parts[part] = quant_scale(type, scales, head, group, lane, part);
-			total[lane] = quant_output(type, fine, x, block, parts, lane, total[lane]);
+			quant_add_group(type, fine, x, block, parts, lane, &sums[lane]);
+			if (quant_parts(type) == 2 && group % QUANT_SUPER_GROUPS == QUANT_SUPER_GROUPS - 1)
+				quant_end_super(type, parts, &sums[lane]);
 		}
 	}
 }
@@ -209,13 +233,14 @@ void scalar_quant(enum dtype type, const struct quant_product *p)
 	for (int r = 0; r < p->n_rows; r++)
 		for (int o = 0; o < p->n_outputs; o += QUANT_OUTPUTS) {
 			size_t index = (size_t)(o / QUANT_OUTPUTS);
-			float total[QUANT_OUTPUTS] = {0};
+			struct quant_sums sums[QUANT_OUTPUTS] = {{0}};
 			quant_outputs(type, p->fine, (const unsigned char *)p->x + (size_t)r * p->x_stride_bytes,
 			              p->w + index * quant_strip_bytes(type, p->n_groups),
 			              p->scales ? p->scales + index * (size_t)quant_strip_scales(type, p->n_groups) : NULL,
-			              p->n_groups, total);
+			              p->n_groups, sums);
 			int n = p->n_outputs - o < QUANT_OUTPUTS ? p->n_outputs - o : QUANT_OUTPUTS;
-			memcpy(p->out + (size_t)r * p->out_stride + (size_t)o, total, (size_t)n * sizeof *total);
+			for (int lane = 0; lane < n; lane++)
+				p->out[(size_t)r * p->out_stride + (size_t)(o + lane)] = sums[lane].total;
 		}
 }
 
