@@ -42,7 +42,7 @@ struct grammar_vocabulary {
 	struct bytes texts;
 	uint32_t *starts; /* [n_ids + 1] of a token's bytes in texts */
 	struct token_trie all, plain, others;
-	uint32_t roots[256]; /* of `all`, by first byte; its n_nodes where no token begins with that */
+	uint32_t roots[256];                    /* of `all`, by first byte; its n_nodes where no token begins with that */
 	struct slice slices[VOCABULARY_SLICES]; /* [n_slices] the shortest first */
 	size_t n_slices;
 	int32_t ends[16];
