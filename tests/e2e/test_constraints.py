@@ -88,6 +88,7 @@ def complete(port, n=1, **fields):
 
 @pytest.mark.parametrize("fields, pattern", [
     ({"guided_regex": "[0-9]{2}-[ab]"}, "[0-9]{2}-[ab]"), ({"structured_outputs": {"regex": "x{3}"}}, "x{3}"),
+    ({"regex": "[0-9]{2}-[ab]"}, "[0-9]{2}-[ab]"), ({"ebnf": 'root ::= "z"{2}'}, "zz"),
     ({"guided_choice": ["yes", "no"]}, "yes|no"), ({"structured_outputs": {"choice": ["order", "orderId"]}}, "order|orderId"),
     ({"grammar": 'root ::= "a" [0-9] b\nb ::= "c" | "d"'}, "a[0-9][cd]"), ({"guided_grammar": 'root ::= "z"{2}'}, "zz"),
     ({"structured_outputs": {"grammar": 'root ::= "q"?'}}, "q?"), ({"json_schema": {"const": [1, "x"]}}, r'\[1, ?"x"\]'),

@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const char *const names[] = {
-    "response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice",
-    "guided_grammar",  "guided_json_object", "json_schema", "grammar",      "complete"};
+    "response_format",    "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
+    "guided_json_object", "json_schema",        "grammar",     "regex",        "ebnf",          "complete"};
 const struct field_names constraint_field_names = {names, sizeof names / sizeof *names};
 
 enum { FIELD_BYTES = 64, SHOWN_BYTES = 256 };
@@ -57,7 +57,7 @@ static void read_whole(struct field_checker *check, const char *name, const stru
 	generation->asked.constraint.whole = whole;
 }
 
-/* ---- vLLM's and llama.cpp's names ---- */
+/* ---- vLLM's, llama.cpp's and SGLang's names ---- */
 
 struct source_name {
 	const char *name;
@@ -161,7 +161,9 @@ void constraint_fields_read(struct field_checker *check, struct generation *gene
 	                                             {"guided_grammar", GRAMMAR_GBNF, JSON_STRING},
 	                                             {"guided_json_object", GRAMMAR_JSON_OBJECT, JSON_BOOL},
 	                                             {"json_schema", GRAMMAR_JSON_SCHEMA, JSON_NULL},
-	                                             {"grammar", GRAMMAR_GBNF, JSON_STRING}};
+	                                             {"grammar", GRAMMAR_GBNF, JSON_STRING},
+	                                             {"regex", GRAMMAR_REGEX, JSON_STRING},
+	                                             {"ebnf", GRAMMAR_GBNF, JSON_STRING}};
 	constraint_format_read(check, "response_format", field_get(check, "response_format"), false, generation, error);
 	read_structured(check, generation, error);
 	for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
