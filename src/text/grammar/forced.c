@@ -151,7 +151,7 @@ int32_t grammar_forced_token(struct grammar *g, const struct grammar_vocabulary 
 	int byte = only_byte(g, g->state);
 	if (byte < 0)
 		return -1;
-	struct forced forced;
+	struct forced forced = {.n = 0};
 	languages_refill(g->languages, GRAMMAR_REFILL_STEPS, GRAMMAR_TOKEN_STEPS);
 	read_forced(g, &forced);
 	int32_t token = natural_token(g, v, &forced);
