@@ -475,7 +475,7 @@ bool simulation_run(const struct simulation_options *wanted, struct simulation_r
 	struct world world = {.options = &options,
 	                      .result = result,
 	                      .random = (uint64_t)options.seed,
-	                      .n_ids = options.n_parallel + options.max_waiting};
+	                      .n_ids = options.n_parallel + options.max_waiting + SCHEDULER_OWN_PLACES};
 	bool made = make_clients(&world);
 	world.scheduler = scheduler_create(&limits);
 	world.by_id = calloc((size_t)world.n_ids, sizeof *world.by_id);

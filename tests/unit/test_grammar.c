@@ -930,8 +930,8 @@ static size_t follow_cut(const struct tokenizer *tokenizer, const struct grammar
 	for (size_t i = 0; i < ids.n_ids; i++) {
 		int32_t forced = grammar_forced_token(grammar, vocabulary);
 		if (forced >= 0 && forced != ids.ids[i])
-			fail_msg("%s: %.*s: token %zu is %d, not %d", schema, (int)text->n_bytes, text->data, i, (int)ids.ids[i],
-			         (int)forced);
+			fail_msg("token %zu of %.*s is %d, not %d (%s)", i, (int)text->n_bytes, text->data, (int)ids.ids[i],
+			         (int)forced, schema);
 		n_known += forced >= 0;
 		assert_true(grammar_token(grammar, vocabulary, ids.ids[i]));
 	}

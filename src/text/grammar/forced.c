@@ -4,7 +4,7 @@
  * "ment"), after which it is in no text that it knows. So what must come is cut as the tokenizer itself would. A token may
  * reach beyond the end of what must come, though: then those before it are the ones of the text up to where it begins. The
  * first is known if it is the same for each place where such a token can begin. (A merge never crosses a border that stays, so
- * what lies before or behind a border is cut as if it stood alone.)
+ * what lies before or behind a border is cut as if it stood alone; but words are cut before, so the last token is looked at, too.)
  */
 #include <string.h>
 
@@ -94,26 +94,46 @@ static bool reaches_beyond(struct grammar *g, const struct grammar_vocabulary *v
 	return false;
 }
 
-/* The first token of the tokenizer's for a text; -1 where it has none that is so spelt. */
-static int32_t first_token(const struct grammar_vocabulary *v, const char *text, size_t n_bytes)
+/* The first token of the tokenizer's behind n_before bytes of a text; -1 where it cuts elsewhere, or spells otherwise. */
+static int32_t token_behind(const struct grammar_vocabulary *v, const char *text, size_t n_bytes, size_t n_before)
 {
 	struct token_ids ids = {0};
 	struct error ignored = {0};
-	size_t n_token = 0;
-	int32_t first = -1;
-	if (tokenizer_encode(v->tokenizer, text, n_bytes, TOKENIZER_CONTINUES, &ids, &ignored) && ids.n_ids > 0)
-		first = ids.ids[0];
+	size_t n_token = 0, at = 0, i = 0;
+	if (!tokenizer_encode(v->tokenizer, text, n_bytes, TOKENIZER_CONTINUES, &ids, &ignored))
+		return -1;
+	while (i < ids.n_ids && at < n_before && grammar_token_bytes(v, ids.ids[i], &n_token)) {
+		at += n_token;
+		i++;
+	}
+	int32_t found = at == n_before && i < ids.n_ids ? ids.ids[i] : -1;
 	token_ids_free(&ids);
-	const char *token = grammar_token_bytes(v, first, &n_token);
-	return token && n_token <= n_bytes && memcmp(token, text, n_token) == 0 ? first : -1;
+	const char *token = grammar_token_bytes(v, found, &n_token);
+	return token && n_token <= n_bytes - at && memcmp(token, text + at, n_token) == 0 ? found : -1;
+}
+
+/* The first of n_bytes that must come. */
+static int32_t first_token(const struct grammar *g, const struct grammar_vocabulary *v, const struct forced *forced,
+                           size_t n_bytes)
+{
+	char text[VOCABULARY_MAX_TOKEN + FORCED_BYTES];
+	size_t n_before = 0;
+	const char *before = grammar_token_bytes(v, g->last_token, &n_before);
+	int32_t token = -1;
+	if (before && n_before <= VOCABULARY_MAX_TOKEN) {
+		memcpy(text, before, n_before);
+		memcpy(text + n_before, forced->bytes, n_bytes);
+		token = token_behind(v, text, n_before + n_bytes, n_before);
+	}
+	return token >= 0 ? token : token_behind(v, forced->bytes, n_bytes, 0);
 }
 
 static int32_t natural_token(struct grammar *g, const struct grammar_vocabulary *v, struct forced *forced)
 {
 	forced->n = (uint32_t)unicode_valid_prefix(forced->bytes, forced->n);
-	int32_t token = forced->n > 0 ? first_token(v, forced->bytes, forced->n) : -1;
+	int32_t token = forced->n > 0 ? first_token(g, v, forced, forced->n) : -1;
 	for (uint32_t start = 0; start < forced->n && token >= 0; start++)
-		if (reaches_beyond(g, v, forced, start) && (start == 0 || first_token(v, forced->bytes, start) != token))
+		if (reaches_beyond(g, v, forced, start) && (start == 0 || first_token(g, v, forced, start) != token))
 			return -1;
 	return token;
 }

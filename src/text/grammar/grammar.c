@@ -276,6 +276,7 @@ void grammar_restart(struct grammar *g)
 {
 	languages_allow(g->languages, GRAMMAR_TOKEN_STEPS);
 	g->state = matcher_start(g->matcher);
+	g->last_token = -1;
 }
 
 uint32_t grammar_follow(struct grammar *g, const char *bytes, size_t n_bytes)
@@ -293,6 +294,7 @@ bool grammar_take(struct grammar *g, const char *bytes, size_t n_bytes)
 	if (!state)
 		return false;
 	g->state = state;
+	g->last_token = -1;
 	matcher_keep(g->matcher, state, bytes, n_bytes);
 	return true;
 }
@@ -339,5 +341,8 @@ bool grammar_token(struct grammar *g, const struct grammar_vocabulary *v, int32_
 {
 	size_t n_bytes;
 	const char *bytes = grammar_token_bytes(v, id, &n_bytes);
-	return bytes && grammar_take(g, bytes, n_bytes);
+	if (!bytes || !grammar_take(g, bytes, n_bytes))
+		return false;
+	g->last_token = id;
+	return true;
 }

@@ -25,6 +25,7 @@ struct grammar {
 	struct network network;
 	struct matcher *matcher;
 	uint32_t state;
+	int32_t last_token;        /* that the text ends with; -1: bytes, or nothing */
 	struct arena arena;        /* names in the network: grammar_alloc */
 	bool keeps_points;         /* 1.0 is not 1 to draft 4: instances keep a point */
 	struct shortest *shortest; /* NULL until asked for (finishing.c) */
