@@ -69,16 +69,16 @@ static _Noreturn void end(struct supervisor *supervisor, int code)
 	_exit(code);
 }
 
-static _Noreturn void give_up(struct supervisor *supervisor, const char *words)
+static _Noreturn void give_up(struct supervisor *supervisor, int exit_code, const char *words)
 {
 	char line[300];
 	int n = snprintf(line, sizeof line, "tallow: %s\n", words);
 	if (log_has_room())
-		log_event(LOG_ERROR, "exit", NULL, LOG_INT("exit_code", EXIT_GAVE_UP), LOG_TEXT("message", words));
+		log_event(LOG_ERROR, "exit", NULL, LOG_INT("exit_code", exit_code), LOG_TEXT("message", words));
 	if (may_tell())
 		log_raw(STDERR_FILENO, line, (size_t)n, NULL);
 	systemd_notify("STOPPING=1");
-	end(supervisor, EXIT_GAVE_UP);
+	end(supervisor, exit_code);
 }
 
 /* ---- the worker's side ---- */
@@ -110,8 +110,9 @@ static bool start_worker(struct supervisor *supervisor)
 {
 	int pair[2];
 	pid_t self = getpid();
+	const int exit_code = error_info(ERROR_MEMORY)->exit_code; /* as of a worker that finds too little */
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
-		give_up(supervisor, "the supervisor has no descriptors for a worker");
+		give_up(supervisor, exit_code, "the supervisor has no descriptors for a worker");
 	pid_t child = fork();
 	if (child == 0) {
 		close(pair[0]);
@@ -120,7 +121,8 @@ static bool start_worker(struct supervisor *supervisor)
 	}
 	close(pair[1]);
 	if (child < 0)
-		give_up(supervisor, "the supervisor cannot start a worker: no process, or no memory, is left");
+		give_up(supervisor, exit_code,
+		        "the supervisor cannot start a worker: no process (ulimit -u), or no memory, is left");
 	supervisor->worker = child;
 	supervisor->channel_fd = pair[0];
 	supervisor->listening = supervisor->was_ready = false;
@@ -153,7 +155,7 @@ static void take_crash(struct supervisor *supervisor, int number)
 	int64_t now_ns = clock_ns();
 	if (supervisor->stopping) {
 		snprintf(words, sizeof words, "the worker crashed while it ended: signal %d (%s)", number, strsignal(number));
-		give_up(supervisor, words);
+		give_up(supervisor, EXIT_GAVE_UP, words);
 	}
 	note_crash(supervisor, now_ns);
 	int n_running = running_crashed(supervisor->options->memory->running, now_ns);
@@ -168,7 +170,7 @@ static void take_crash(struct supervisor *supervisor, int number)
 		         CRASH_WINDOW_S,
 		         supervisor->n_unready >= MAX_UNREADY_CRASHES ? ", without ever getting ready in between" : "", number,
 		         strsignal(number));
-		give_up(supervisor, words);
+		give_up(supervisor, EXIT_GAVE_UP, words);
 	}
 	supervisor->restart_ns = now_ns + (n > 1 ? ((int64_t)FIRST_PAUSE_MS << (n - 2)) * 1000000 : 0);
 	if (systemd_watchdog_ms() > 0)

@@ -138,6 +138,12 @@ def test_fewer_open_files_than_seats(worker, text_model, limit):
     assert started.stop() == 0
 
 
+def test_no_room_for_a_worker_is_too_little_not_a_crash(worker, text_model):
+    started = worker("--supervise", wait=False, command=["sh", "-c", 'ulimit -n 6; exec "$@"', "sh"] + program(), model=text_model)
+    assert started.wait_end() == 4, started.log()
+    assert "no descriptors for a worker" in started.reason()
+
+
 @not_sanitized("the sanitizer reports the crash, and says more")
 def test_the_report_of_a_crash_says_where_and_not_what(worker):
     one = worker("--supervise")
