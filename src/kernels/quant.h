@@ -29,14 +29,20 @@
  * and then 8 blocks of 32 inputs; scale and minimum are those of the head times the factors. There are none elsewhere.
  * Nothing in what is made of a file's blocks is rounded.
  *
- * Activations are rounded to 8 bits, or fine ones to 15, in the same groups, each with its own scale. A group's integer is the sum of
- * weight values times activations: it is exact. As a float it is, too, with 8 bits; where the halves of a group have factors of their own
- * they are multiplied by them as floats, the first half first. Groups are added in ascending order,
+ * Activations are rounded to 8 bits, or fine ones to 15, in the same groups, each with its own scale. A group's integer is the
+ * sum of weight values times activations: it is exact. As a float it is, too, with 8 bits. Groups are added in ascending order,
  *
  *     out = fma((float)integer * x.scale, scale, out)
- *     out = fma(-x.scale * (float)sum of x, minimum, out)      for types with a minimum; for each half that has one
+ *     out = fma(-x.scale * (float)sum of x, minimum, out)      for types with a minimum
  *
- * so that all sets give the same bits, whatever the number of rows.
+ * Where the halves of a group have factors of their own they are multiplied by them as floats, the first half first, and what
+ * all of a super-block shares comes at its end:
+ *
+ *     inner = fma(number, x.scale, inner)                      for each group, number = fma(high, factor, low * factor)
+ *     below = fma((float)(sum of minimum factors times sums of x), x.scale, below)
+ *     out = fma(inner, scale, out);  out = fma(below, -minimum scale, out)
+ *
+ * So all sets give the same bits, whatever the number of rows.
  */
 #ifndef TALLOW_KERNELS_QUANT_H
 #define TALLOW_KERNELS_QUANT_H
