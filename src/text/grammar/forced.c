@@ -100,13 +100,12 @@ static int32_t token_behind(const struct grammar_vocabulary *v, const char *text
 	struct token_ids ids = {0};
 	struct error ignored = {0};
 	size_t n_token = 0, at = 0, i = 0;
-	if (!tokenizer_encode(v->tokenizer, text, n_bytes, TOKENIZER_CONTINUES, &ids, &ignored))
-		return -1;
-	while (i < ids.n_ids && at < n_before && grammar_token_bytes(v, ids.ids[i], &n_token)) {
+	bool cut = tokenizer_encode(v->tokenizer, text, n_bytes, TOKENIZER_CONTINUES, &ids, &ignored);
+	while (cut && i < ids.n_ids && at < n_before && grammar_token_bytes(v, ids.ids[i], &n_token)) {
 		at += n_token;
 		i++;
 	}
-	int32_t found = at == n_before && i < ids.n_ids ? ids.ids[i] : -1;
+	int32_t found = cut && at == n_before && i < ids.n_ids ? ids.ids[i] : -1;
 	token_ids_free(&ids);
 	const char *token = grammar_token_bytes(v, found, &n_token);
 	return token && n_token <= n_bytes - at && memcmp(token, text + at, n_token) == 0 ? found : -1;
