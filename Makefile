@@ -39,7 +39,8 @@ BLAS_WRAP   := -Wl,--wrap=blas_memory_alloc,--wrap=blas_memory_free
 BLAS_UNUSED  = $(BUILD)/openblas_unused.o
 
 # libmicrohttpd: linked statically, so that what it reads from a socket can be looked at before it is parsed, and so that it
-# sends without sendmsg (src/server/http/gate.h, gate.c). Debian builds it with GnuTLS, of which we use SHA-256 alone (src/base/digest.c).
+# sends without sendmsg (src/server/http/gate.h, gate.c). Debian builds it with GnuTLS, of which we use SHA-256 alone
+# (src/base/digest.c).
 HTTP_LIBS   := -l:libmicrohttpd.a -lgnutls
 HTTP_WRAP   := -Wl,--wrap=recv,--wrap=sendmsg
 LINK_PKGS   := $(filter-out libmicrohttpd,$(BUILD_PKGS))

@@ -18,9 +18,9 @@ typedef __m256 qf;
 /* Measured on one row: 3072 and 8192 are up to 0.1 slower. */
 #define QUANT_FAR_BYTES 6144
 #define QUANT_BY_STRIPS true
-/* One row reads one strip at a time (measured on Zen 5: 1.1 to 1.45 times as fast as two). Rows share their loads of activations as two
- * vectors of outputs, unless a high plane makes weights dear: those are shared by four
- * rows (measured on Zen 5, in turns: 1.1 times as fast each, with vpdpbusd up to 1.18 times). */
+/* One row reads one strip at a time (measured on Zen 5, in turns: up to 1.45 times as fast as two). Rows share their loads of
+ * activations as two vectors of outputs, unless a high plane makes weights dear: those are shared by four rows (measured
+ * there: 1.1 times as fast each, with vpdpbusd up to 1.18 times). */
 #define QUANT_MOST_ROWS            4
 #define QUANT_MAX_ROWS(type, fine) (quant_of(type)->high_bits ? 4 : 3)
 #define QUANT_VECTORS(rows)        ((rows) <= 3 ? 2 : 1)

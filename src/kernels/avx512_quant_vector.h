@@ -19,9 +19,9 @@ typedef __m512 qf;
 #define QUANT_LANES 16
 /* Measured on one row: with 2048 types with a high plane are 0.8 to 1 times as fast. */
 #define QUANT_FAR_BYTES 4096
-/* Tiles that leave room for their sums in 32 registers. One row reads one strip at a time (measured on Zen 5: 1.05 to 1.15 times as
- * fast as four, which is faster for two and three rows of the types with super-blocks); as many rows as possible share a weight,
- * unless its planes or fine activations are what takes time. */
+/* Tiles that leave room for their sums in 32 registers. One row reads one strip at a time (measured on Zen 5: 1.05 to 1.15
+ * times as fast as four, which are faster for two and three rows of the types with super-blocks); as many rows as possible
+ * share a weight, unless its planes or fine activations are what takes time. */
 #define QUANT_MOST_ROWS            8
 #define QUANT_MAX_ROWS(type, fine) ((fine) || quant_of(type)->high_bits == 2 ? 6 : 8)
 #define QUANT_VECTORS(rows)        ((rows) == 1 ? 1 : (rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)

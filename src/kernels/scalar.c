@@ -190,10 +190,10 @@ static void quant_add_group(enum dtype type, bool fine, const void *x, const uns
 	}
 	const float x_scale = quant_x_scale(fine, x);
 	if (n_parts == 2) {
-		sums->inner = fmaf(integer, x_scale, sums->inner);
 		int32_t below = 0;
-		for (int part = 0; part < n_parts; part++)
+		for (int part = 0; part < n_parts && quant_of(type)->minimum; part++)
 			below += parts[part].minimum_factor * quant_part_sum(fine, x, part);
+		sums->inner = fmaf(integer, x_scale, sums->inner);
 		sums->below = fmaf((float)below, x_scale, sums->below);
 		return;
 	}

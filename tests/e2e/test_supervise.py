@@ -5,12 +5,12 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -81,6 +81,9 @@ def test_a_crash_in_the_middle_of_streams(worker, signal_number):
 
 def test_who_comes_once_a_worker_listens_is_the_workers(worker):
     """Though the supervisor has not heard of it yet, being slow, and the worker is slower."""
+    def n_sleeps():  # of the supervisor
+        return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", pathlib.Path("/proc/%d/status" % one.pid).read_text(), re.M)[1])
+
     def children():
         return set(map(int, pathlib.Path("/proc/%d/task/%d/children" % (one.pid, one.pid)).read_text().split()))
 
@@ -95,8 +98,9 @@ def test_who_comes_once_a_worker_listens_is_the_workers(worker):
         os.kill(pid, signal.SIGSTOP)
         with socket.create_connection(("127.0.0.1", one.port), WAIT_S) as client:
             client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            n_before = n_sleeps()
             os.kill(one.pid, signal.SIGCONT)
-            time.sleep(0.2)  # in which the supervisor lets nobody in
+            wait_until(lambda: n_sleeps() > n_before)  # it has looked who is there, and let nobody in
             os.kill(pid, signal.SIGCONT)
             assert client.recv(100).startswith(b"HTTP/1.1 200 ")
     finally:

@@ -1,4 +1,5 @@
-/* A constraint (the first byte says of which kind its source is) and, as a second part, a text to follow, by bytes and by tokens. */
+/* A constraint (the first byte says of which kind its source is) and, as a second part, a text to follow, by bytes and by
+ * tokens. */
 #include <string.h>
 
 #include "base/json.h"
@@ -37,8 +38,8 @@ static void follow(struct grammar *grammar, struct fuzz_part text)
 	REQUIRE(grammar_complete(grammar) == complete || grammar_failed(grammar));
 }
 
-/* The longest tokens that a text begins with, one after another: the mask has a token where it can be taken, and what must come is
- * one of the mask's. */
+/* The longest tokens that a text begins with, one after another: the mask has a token where it can be taken, and what must
+ * come is one of the mask's. */
 static void follow_tokens(struct grammar *grammar, struct fuzz_part text)
 {
 	enum { MAX_TOKENS = 8 }; /* before each it may take its steps anew */

@@ -1,4 +1,5 @@
-/* Answers to what cannot be read as a request, or has nobody to read it, written without the HTTP library: whole, with their header. */
+/* Answers to what cannot be read as a request, or has nobody to read it, written without the HTTP library: whole, with their
+ * header. */
 #ifndef TALLOW_SERVER_HTTP_REFUSAL_H
 #define TALLOW_SERVER_HTTP_REFUSAL_H
 

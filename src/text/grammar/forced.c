@@ -1,10 +1,11 @@
 /* Tokens that must come (include/text/grammar.h).
  *
- * A text without a choice can still be spelt in many tokens, and a model that has to write it cuts it in odd ways ("s", "enti",
- * "ment"), after which it is in no text that it knows. So what must come is cut as the tokenizer itself would. A token may
- * reach beyond the end of what must come, though: then those before it are the ones of the text up to where it begins. The
- * first is known if it is the same for each place where such a token can begin. (A merge never crosses a border that stays, so
- * what lies before or behind a border is cut as if it stood alone; but words are cut before, so the last token is looked at, too.)
+ * A text without a choice can still be spelt in many tokens, and a model that has to write it cuts it in odd ways ("s",
+ * "enti", "ment"), after which it is in no text that it knows. So what must come is cut as the tokenizer itself would. A
+ * token may reach beyond the end of what must come, though: then those before it are the ones of the text up to where it
+ * begins. The first is known if it is the same for each place where such a token can begin. (A merge never crosses a border
+ * that stays, so what lies before or behind a border is cut as if it stood alone; but words are cut before, so the last
+ * token is looked at, too.)
  */
 #include <string.h>
 
@@ -111,7 +112,7 @@ static int32_t token_behind(const struct grammar_vocabulary *v, const char *text
 	return token && n_token <= n_bytes - at && memcmp(token, text + at, n_token) == 0 ? found : -1;
 }
 
-/* The first of n_bytes that must come. */
+/* The first of n_bytes that must come, behind the token before them; where that leaves no border there, as if they stood alone. */
 static int32_t first_token(const struct grammar *g, const struct grammar_vocabulary *v, const struct forced *forced,
                            size_t n_bytes)
 {
@@ -127,6 +128,7 @@ static int32_t first_token(const struct grammar *g, const struct grammar_vocabul
 	return token >= 0 ? token : token_behind(v, forced->bytes, n_bytes, 0);
 }
 
+/* The one that the tokenizer cuts, whatever comes after what must; -1: it depends. */
 static int32_t natural_token(struct grammar *g, const struct grammar_vocabulary *v, struct forced *forced)
 {
 	forced->n = (uint32_t)unicode_valid_prefix(forced->bytes, forced->n);

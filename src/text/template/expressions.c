@@ -711,20 +711,34 @@ struct node *parse_expression(struct parser *p, bool with_choice)
 	return node;
 }
 
+static bool at_tuple_end(const struct parser *p)
+{
+	return p->token->type == TOKEN_VARIABLE_END || p->token->type == TOKEN_BLOCK_END || parser_at_operator(p, ")");
+}
+
+bool parse_elements(struct parser *p, element_parser *parse, bool argument, struct node_list *items, bool *is_tuple)
+{
+	*items = (struct node_list){0};
+	*is_tuple = false;
+	while (!at_tuple_end(p)) {
+		struct node *item = parse(p, argument);
+		if (!item)
+			return false;
+		node_append(items, item);
+		if (!parser_skip(p, TOKEN_OPERATOR, ","))
+			break;
+		*is_tuple = true;
+	}
+	return true;
+}
+
 struct node *parse_tuple(struct parser *p, unsigned flags)
 {
 	const struct token *at = p->token;
-	struct node_list items = {0};
-	bool is_tuple = false;
-	while (!parser_at_tuple_end(p)) {
-		struct node *item = parse_expression(p, !(flags & TUPLE_NO_CHOICE));
-		if (!item)
-			return NULL;
-		node_append(&items, item);
-		if (!parser_skip(p, TOKEN_OPERATOR, ","))
-			break;
-		is_tuple = true;
-	}
+	struct node_list items;
+	bool is_tuple;
+	if (!parse_elements(p, parse_expression, !(flags & TUPLE_NO_CHOICE), &items, &is_tuple))
+		return NULL;
 	if (!is_tuple && items.first)
 		return items.last;
 	if (!is_tuple && !(flags & TUPLE_PARENTHESES)) {

@@ -52,10 +52,6 @@ static inline bool parser_at_name(const struct parser *p, const char *text)
 {
 	return token_is(p->token, TOKEN_NAME, text);
 }
-static inline bool parser_at_tuple_end(const struct parser *p)
-{
-	return p->token->type == TOKEN_VARIABLE_END || p->token->type == TOKEN_BLOCK_END || parser_at_operator(p, ")");
-}
 bool parser_skip(struct parser *p, enum token_type type, const char *text); /* true when it was there */
 bool parser_expect(struct parser *p, enum token_type type, const char *text);
 
@@ -72,6 +68,9 @@ enum tuple_flags { TUPLE_NO_CHOICE = 1, TUPLE_PARENTHESES = 2 };
 struct node *parse_expression(struct parser *p, bool with_choice);
 /* One expression, or a tuple of several. */
 struct node *parse_tuple(struct parser *p, unsigned flags);
+/* Elements with commas between them, up to the end of a tuple; *is_tuple: there was a comma. False: refused. */
+typedef struct node *element_parser(struct parser *p, bool argument);
+bool parse_elements(struct parser *p, element_parser *parse, bool argument, struct node_list *items, bool *is_tuple);
 struct node *parse_filters(struct parser *p, struct node *input, bool inline_start);
 /* In targets.c. A name, a tuple of names, or (with_namespace) a namespace's member. */
 struct node *parse_target(struct parser *p, bool with_namespace);

@@ -40,17 +40,10 @@ static struct node *parse_target_item(struct parser *p, bool with_namespace)
 struct node *parse_target(struct parser *p, bool with_namespace)
 {
 	const struct token *at = p->token;
-	struct node_list items = {0};
-	bool is_tuple = false;
-	while (!parser_at_tuple_end(p)) {
-		struct node *item = parse_target_item(p, with_namespace);
-		if (!item)
-			return NULL;
-		node_append(&items, item);
-		if (!parser_skip(p, TOKEN_OPERATOR, ","))
-			break;
-		is_tuple = true;
-	}
+	struct node_list items;
+	bool is_tuple;
+	if (!parse_elements(p, parse_target_item, with_namespace, &items, &is_tuple))
+		return NULL;
 	if (!items.first) {
 		parser_unexpected(p, "a name to assign to");
 		return NULL;
