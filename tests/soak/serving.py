@@ -22,6 +22,8 @@ class Worker:
 
     def __init__(self, binary, arguments=()):
         self.key = ""  # a header line, where one is needed for /metrics
+        program = pathlib.Path(binary).read_bytes()
+        self.is_sanitized = b"__asan_init" in program or b"__tsan_init" in program
         self.log_file = tempfile.NamedTemporaryFile(prefix="tallow-soak-", suffix=".log")
         environment = dict(os.environ)
         for name, value in SANITIZERS.items():

@@ -367,9 +367,7 @@ class Soak:
 
     def check_memory(self, n, warm_kb):
         now_kb = self.worker.resident_at_rest_kb()
-        with open(self.options.binary, "rb") as file:
-            program = file.read()
-        limit = GROWTH_SANITIZED_KB if b"__asan_init" in program or b"__tsan_init" in program else GROWTH_KB
+        limit = GROWTH_SANITIZED_KB if self.worker.is_sanitized else GROWTH_KB
         if n >= LEAST_FOR_MEMORY and now_kb - warm_kb > limit:
             self.book.complain("resident memory grew from %d to %d kB (limit %d)" % (warm_kb, now_kb, limit))
         return now_kb
