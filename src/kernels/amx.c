@@ -340,7 +340,6 @@ ALWAYS_INLINE void pack_quant(uint16_t *strip, const enum dtype type, const unsi
                               int first_group, int n_groups, ptrdiff_t ahead)
 {
 	enum { FOUR = 4 * AMX_SIDE };
-	const struct quant_traits *traits = quant_of(type);
 	const int n_scales = quant_group_scales(type);
 	const ptrdiff_t scales_ahead = ahead / (ptrdiff_t)quant_block_bytes(type) * n_scales;
 	for (int group = first_group; group < first_group + n_groups; group++, strip += STEP_ELEMENTS) {
@@ -353,14 +352,12 @@ ALWAYS_INLINE void pack_quant(uint16_t *strip, const enum dtype type, const unsi
 			__m512 below, scale = scales_of(type, scales, head, group, half, &below);
 			for (int j = 0; j < 4; j++) {
 				const int word = 4 * half + j;
-				qi stored = quant_load(block + quant_word_row(traits->low_bits, word) * ROW_BYTES), high = stored;
-				if (traits->high_bits)
-					high = quant_load(block + (traits->low_bits + quant_word_row(traits->high_bits, word)) * ROW_BYTES);
-				qi bytes = quant_stored(type, stored, high, word);
+				qi first = quant_load(block + quant_pieces[quant_bits(type)][word][0].row * ROW_BYTES);
+				qi bytes = quant_stored(type, block, word);
 				__m512 value[4];
 #pragma GCC unroll 4
 				for (int i = 0; i < 4; i++)
-					value[i] = _mm512_fmadd_ps(splices(type) ? splice(type, stored, i, half) : converted(bytes, i),
+					value[i] = _mm512_fmadd_ps(splices(type) ? splice(type, first, i, half) : converted(bytes, i),
 					                           scale, below);
 				_mm512_storeu_si512(strip + (4 * half + j) * FOUR, pair_of(value[0], value[1]));
 				_mm512_storeu_si512(strip + (4 * half + j) * FOUR + FOUR / 2, pair_of(value[2], value[3]));

@@ -19,20 +19,18 @@ typedef __m256 qf;
 #define QUANT_FAR_BYTES 6144
 #define QUANT_BY_STRIPS true
 /* One row reads one strip at a time (measured on Zen 5, in turns: up to 1.45 times as fast as two). Rows share their loads of
- * activations as two vectors of outputs, unless a high plane makes weights dear: those are shared by four rows (measured
- * there: 1.1 times as fast each, with vpdpbusd up to 1.18 times). */
+ * activations as two vectors of outputs, unless words of several pieces make weights dear: those are shared by four rows
+ * (measured there: 1.1 times as fast each, with vpdpbusd up to 1.18 times). */
 #define QUANT_MOST_ROWS            4
-#define QUANT_MAX_ROWS(type, fine) (quant_of(type)->high_bits ? 4 : 3)
+#define QUANT_MAX_ROWS(type, fine) (quant_has_rest(type) ? 4 : 3)
 #define QUANT_VECTORS(rows)        ((rows) <= 3 ? 2 : 1)
 #define QUANT_PANEL_ROWS           3
 #define QUANT_PANEL_VECTORS        2
-#define QUANT_UNPACKS(type, fine)  (quant_of(type)->low_bits != 8 || QUANT_SPLITS(fine))
+#define QUANT_UNPACKS(type, fine)  (quant_bits(type) != 8 || QUANT_SPLITS(fine))
 /* What takes many steps to unpack is worth it for more than one tile (measured on Zen 5, 4 to 16 rows: 1.1 to 1.4 times as
  * fast), but for values that would be weighed. */
 #define QUANT_MANY_ROWS(type, fine)                                                                                    \
-	((quant_of(type)->low_bits == 2                                                                                    \
-	      ? QUANT_FOLDS                                                                                                \
-	      : quant_of(type)->high_bits || (quant_of(type)->low_bits != 8 && QUANT_SPLITS(fine)))                        \
+	((quant_bits(type) <= 3 ? QUANT_FOLDS : quant_has_rest(type) || (quant_bits(type) != 8 && QUANT_SPLITS(fine)))     \
 	     ? 4                                                                                                           \
 	     : DOT_FEW_ROWS + 1)
 
@@ -83,8 +81,7 @@ ALWAYS_INLINE qi quant_both_high(const unsigned char *p)
 
 ALWAYS_INLINE qi quant_take(qi v, const int shift, const int mask)
 {
-	qi moved = shift < 0 ? _mm256_slli_epi16(v, -shift) : shift > 0 ? _mm256_srli_epi16(v, shift) : v;
-	return _mm256_and_si256(moved, _mm256_set1_epi8((char)mask));
+	return _mm256_and_si256(shift ? _mm256_srli_epi16(v, shift) : v, _mm256_set1_epi8((char)mask));
 }
 
 #define quant_merge(a, b) _mm256_or_si256(a, b)

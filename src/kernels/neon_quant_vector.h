@@ -27,7 +27,7 @@ typedef float32x4_t qf;
 #define QUANT_VECTORS(rows)        ((void)(rows), 4)
 #define QUANT_PANEL_ROWS           4
 #define QUANT_PANEL_VECTORS        4
-#define QUANT_UNPACKS(type, fine)  (quant_of(type)->low_bits != 8)
+#define QUANT_UNPACKS(type, fine)  (quant_bits(type) != 8)
 
 #define quant_load(p)             vreinterpretq_s32_u8(vld1q_u8(p))
 #define quant_scales(p)           vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8((const void *)(p))))
@@ -111,9 +111,9 @@ ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
 
 #include "kernels/quant_values.inc"
 
-ALWAYS_INLINE qi quant_weights(const enum dtype type, qi low, qi high, const int word)
+ALWAYS_INLINE qi quant_weights(const enum dtype type, const unsigned char *rows, const int word)
 {
-	qi stored = quant_stored(type, low, high, word);
+	qi stored = quant_stored(type, rows, word);
 	return quant_largest(type) == 255 ? veorq_s32(stored, vreinterpretq_s32_u8(vdupq_n_u8(0x80))) : stored;
 }
 

@@ -169,23 +169,16 @@ static const struct repack {
     [DTYPE_Q6K] = {words_q6_k, factors_q6_k, 208, 0, false},
 };
 
-/* Bits [from, from + bits) of all values to a plane. */
-static void put_plane(unsigned char *plane, int lane, int bits, int from, const uint32_t words[QUANT_WORDS])
-{
-	const uint32_t mask = 0x01010101u * ((1u << bits) - 1);
-	uint32_t rows[QUANT_WORDS] = {0};
-	for (int word = 0; word < QUANT_WORDS; word++)
-		rows[quant_word_row(bits, word)] |= (words[word] >> from & mask) << quant_word_shift(bits, word);
-	for (int row = 0; row < bits; row++)
-		memcpy(plane + row * QUANT_ROW_BYTES + 4 * lane, &rows[row], sizeof rows[row]);
-}
-
 static void put_block(enum dtype type, unsigned char *block, int lane, const uint32_t words[QUANT_WORDS])
 {
-	const struct quant_traits *traits = quant_of(type);
-	put_plane(block, lane, traits->low_bits, 0, words);
-	if (traits->high_bits)
-		put_plane(block + traits->low_bits * QUANT_ROW_BYTES, lane, traits->high_bits, traits->low_bits, words);
+	uint32_t rows[QUANT_MOST_BITS] = {0};
+	for (int word = 0; word < QUANT_WORDS; word++)
+		for (int i = 0; i < QUANT_PIECES; i++) {
+			const struct quant_piece *piece = &quant_pieces[quant_bits(type)][word][i];
+			rows[piece->row] |= (words[word] & 0x01010101u * piece->mask) << piece->shift;
+		}
+	for (int row = 0; row < quant_bits(type); row++)
+		memcpy(block + row * QUANT_ROW_BYTES + 4 * lane, &rows[row], sizeof rows[row]);
 }
 
 /* The scale of a file's block and, 16 further on, its minimum, where the type has one. */
