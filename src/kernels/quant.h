@@ -200,7 +200,7 @@ static inline bool quant_is_wide(enum dtype type)
 /* Parts of a group that have a scale each: 1 or 2. */
 static inline int quant_parts(enum dtype type)
 {
-	return QUANT_GROUP / quant_of(type)->scale_inputs;
+	return quant_of(type)->scale_inputs == QUANT_GROUP ? 1 : 2;
 }
 
 union quant_word {
