@@ -77,8 +77,6 @@ ALWAYS_INLINE qi quant_both_high(const unsigned char *p)
 	return _mm256_or_si256(_mm256_srli_epi32(low, 4), _mm256_slli_epi32(_mm256_srli_epi32(high, 4), 16));
 }
 
-#define quant_multiply_pairs(a, b) _mm256_madd_epi16(a, b)
-
 ALWAYS_INLINE qi quant_take(qi v, const int shift, const int mask)
 {
 	return _mm256_and_si256(shift ? _mm256_srli_epi16(v, shift) : v, _mm256_set1_epi8((char)mask));

@@ -69,8 +69,6 @@ ALWAYS_INLINE qi quant_both_high(const unsigned char *p)
 	return _mm512_or_si512(_mm512_srli_epi32(low, 4), _mm512_slli_epi32(_mm512_srli_epi32(high, 4), 16));
 }
 
-#define quant_multiply_pairs(a, b) _mm512_madd_epi16(a, b)
-
 ALWAYS_INLINE qi quant_take(qi v, const int shift, const int mask)
 {
 	return _mm512_and_si512(shift ? _mm512_srli_epi16(v, (unsigned)shift) : v, _mm512_set1_epi8((char)mask));

@@ -90,10 +90,10 @@ ALWAYS_INLINE qi quant_both_high(const unsigned char *p)
 	return vreinterpretq_s32_u16(vzip1q_u16(vcombine_u16(low, low), vcombine_u16(high, high)));
 }
 
-ALWAYS_INLINE qi quant_multiply_pairs(qi a, qi b)
+ALWAYS_INLINE qi quant_step_pairs(qi sum, qi w, qi x)
 {
-	int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
-	return vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y));
+	int16x8_t a = vreinterpretq_s16_s32(w), b = vreinterpretq_s16_s32(x);
+	return vaddq_s32(sum, vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b)));
 }
 
 ALWAYS_INLINE qi quant_take(qi v, const int shift, const int mask)

@@ -32,8 +32,11 @@
  * all of a super-block shares comes at its end:
  *
  *     inner = fma(number, x.scale, inner)                      for each group, number = fma(high, factor, low * factor)
- *     below = fma((float)(sum of minimum factors times sums of x), x.scale, below)
  *     out = fma(inner, scale, out);  out = fma(below, -minimum scale, out)
+ *
+ * below is what minimum factors take away, times sums of x: with fine activations below = fma((float)(factors times sums),
+ * x.scale, below) for each group; with 8 bits the sums of a super-block, times x.scale, are rounded to 16 bits in steps of
+ * quant_below_step, and below = (float)(all its factors times these) * step.
  *
  * So all sets give the same bits, whatever the number of rows.
  */
@@ -41,6 +44,7 @@
 #define TALLOW_KERNELS_QUANT_H
 
 #include <assert.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -220,6 +224,40 @@ static inline int32_t quant_offset(enum dtype type, float scale, int32_t low_sum
 	return quant_of(type)->minimum ? below.bits : -quant_of(type)->zero * sum;
 }
 
+/* x rounded to the nearest integer (ties to even) for |x| < 2^22, as integer: the sum's low mantissa bits hold it. */
+static inline int32_t quant_round(float x)
+{
+	union quant_word u = {.number = x + 12582912.0f}; /* 1.5 * 2^23 */
+	return (int32_t)((uint32_t)u.bits - 0x4b400000u);
+}
+
+/* Whether sums of the parts of activations of 8 bits are gathered by super-blocks: quant_gather. */
+static inline bool quant_gathers(enum dtype type)
+{
+	return quant_parts(type) == 2 && quant_of(type)->minimum;
+}
+
+/* What one step of the gathered sums of a super-block is worth. */
+static inline float quant_below_step(const struct quant_group x[QUANT_SUPER_GROUPS])
+{
+	float largest = 0;
+	for (int g = 0; g < QUANT_SUPER_GROUPS; g++)
+		largest = x[g].scale > largest ? x[g].scale : largest;
+	return largest * (QUANT_GROUP / 2 * 127 / 32767.0f);
+}
+
+/* From the sums of both parts in steps of each group's scale to those in steps of the whole super-block's. */
+static inline void quant_gather(struct quant_group x[QUANT_SUPER_GROUPS])
+{
+	const float step = quant_below_step(x);
+	const bool some = step > 0 && step < INFINITY; /* else what they are multiplied by makes them 0, or NaN */
+	for (int g = 0; g < QUANT_SUPER_GROUPS; g++) {
+		const float ratio = some ? x[g].scale / step : 0;
+		int32_t low = quant_round((float)(int16_t)x[g].offset * ratio);
+		x[g].offset = quant_round((float)(x[g].offset >> 16) * ratio) * 65536 | (low & 0xffff);
+	}
+}
+
 /* The same of fine activations, where each part has its own: with two parts the sums. */
 static inline void quant_set_fine_offsets(struct quant_fine_group *x, enum dtype type, int32_t low_sum,
                                           int32_t high_sum)
@@ -233,7 +271,7 @@ static inline size_t quant_group_bytes(bool fine)
 	return fine ? sizeof(struct quant_fine_group) : sizeof(struct quant_group);
 }
 
-/* The sum of the activations of one of two parts. */
+/* The sum of the activations of one of two parts; gathered with 8 bits, where those are. */
 static inline int32_t quant_part_sum(bool fine, const void *x, int part)
 {
 	if (fine)

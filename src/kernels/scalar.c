@@ -171,9 +171,11 @@ static void dot_bf16(const struct dot_block *block)
 /* ---- few bits ---- */
 
 /* Of one row by one output. Where parts have factors of their own, a super-block's scale and minimum are multiplied at its end:
- * its integers times the scales of the activations are `inner`, its minimums' factors times sums of these `below`. */
+ * its integers times the scales of the activations are `inner`, its minimums' factors times sums of these `below`, or
+ * `gathered` with activations of 8 bits. */
 struct quant_sums {
 	float total, inner, below;
+	int32_t gathered;
 };
 
 static void quant_add_group(enum dtype type, bool fine, const void *x, const unsigned char *block,
@@ -194,7 +196,10 @@ static void quant_add_group(enum dtype type, bool fine, const void *x, const uns
 		for (int part = 0; part < n_parts && quant_of(type)->minimum; part++)
 			below += parts[part].minimum_factor * quant_part_sum(fine, x, part);
 		sums->inner = fmaf(integer, x_scale, sums->inner);
-		sums->below = fmaf((float)below, x_scale, sums->below);
+		if (fine)
+			sums->below = fmaf((float)below, x_scale, sums->below);
+		else
+			sums->gathered += below;
 		return;
 	}
 	sums->total = fmaf(integer * x_scale, parts[0].scale * (float)parts[0].factor, sums->total);
@@ -202,13 +207,16 @@ static void quant_add_group(enum dtype type, bool fine, const void *x, const uns
 		sums->total = fmaf(quant_below(fine, x), parts[0].minimum * (float)parts[0].minimum_factor, sums->total);
 }
 
-/* Of one output: the parts' scale and minimum are those of all of the super-block. */
-static void quant_end_super(enum dtype type, const struct quant_scale *parts, struct quant_sums *sums)
+/* Of one output: the parts' scale and minimum are those of all of the super-block. x: its last group. */
+static void quant_end_super(enum dtype type, bool fine, const void *x, const struct quant_scale *parts,
+                            struct quant_sums *sums)
 {
 	sums->total = fmaf(sums->inner, parts[0].scale, sums->total);
+	if (quant_of(type)->minimum && !fine)
+		sums->below = (float)sums->gathered * quant_below_step((const struct quant_group *)x - QUANT_SUPER_GROUPS + 1);
 	if (quant_of(type)->minimum)
 		sums->total = fmaf(sums->below, -parts[0].minimum, sums->total);
-	sums->inner = sums->below = 0;
+	*sums = (struct quant_sums){.total = sums->total};
 }
 
 /* One row by 16 outputs. */
@@ -223,7 +231,7 @@ static void quant_outputs(enum dtype type, bool fine, const unsigned char *x, co
 				parts[part] = quant_scale(type, scales, head, group, lane, part);
 			quant_add_group(type, fine, x, block, parts, lane, &sums[lane]);
 			if (quant_parts(type) == 2 && group % QUANT_SUPER_GROUPS == QUANT_SUPER_GROUPS - 1)
-				quant_end_super(type, parts, &sums[lane]);
+				quant_end_super(type, fine, x, parts, &sums[lane]);
 		}
 	}
 }

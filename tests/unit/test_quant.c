@@ -75,6 +75,8 @@ static void fill_activations(struct activations *x, enum dtype type, uint64_t *s
 		float scale = random_float(state);
 		x->coarse[i].scale = scale;
 		x->coarse[i].offset = quant_offset(type, scale, sums[0], sums[1]);
+		if (quant_gathers(type) && i % QUANT_SUPER_GROUPS == QUANT_SUPER_GROUPS - 1)
+			quant_gather(&x->coarse[i + 1 - QUANT_SUPER_GROUPS]);
 		for (int planes = 0; planes < 2; planes++) {
 			x->fine[planes][i].scale = scale;
 			quant_set_fine_offsets(&x->fine[planes][i], type, fine_sums[0], fine_sums[1]);
