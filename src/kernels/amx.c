@@ -324,13 +324,13 @@ ALWAYS_INLINE __m512 scales_of(const enum dtype type, const uint16_t *scales, co
 	__m512 scale = traits->scale == SCALE_BF16 ? quant_bf16_scales(at) : quant_scales(at),
 	       minimum = quant_scales(at + (traits->minimum ? 2 * QUANT_OUTPUTS : 0));
 	if (traits->scale == SCALE_UNSIGNED) {
-		scale = _mm512_mul_ps(scale, quant_unsigned(factors));
-		minimum = _mm512_mul_ps(minimum, quant_unsigned(factors + QUANT_OUTPUTS));
+		scale = _mm512_mul_ps(scale, quant_float(quant_unsigned_bytes(factors)));
+		minimum = _mm512_mul_ps(minimum, quant_float(quant_unsigned_bytes(factors + QUANT_OUTPUTS)));
 	} else if (traits->scale == SCALE_NIBBLES) {
-		scale = _mm512_mul_ps(scale, quant_nibbles(of_half, false));
-		minimum = _mm512_mul_ps(minimum, quant_nibbles(of_half, true));
+		scale = _mm512_mul_ps(scale, quant_float(quant_low_nibbles(of_half)));
+		minimum = _mm512_mul_ps(minimum, quant_float(quant_high_nibbles(of_half)));
 	} else if (traits->scale == SCALE_SIGNED) {
-		scale = _mm512_mul_ps(scale, quant_signed(of_half));
+		scale = _mm512_mul_ps(scale, quant_float(quant_signed_bytes(of_half)));
 	}
 	*below = traits->minimum ? _mm512_sub_ps(_mm512_setzero_ps(), minimum) : _mm512_mul_ps(scale, zero);
 	return scale;

@@ -26,11 +26,12 @@ typedef __m256 qf;
 #define QUANT_VECTORS(rows)        ((rows) <= 3 ? 2 : 1)
 #define QUANT_PANEL_ROWS           3
 #define QUANT_PANEL_VECTORS        2
-#define QUANT_UNPACKS(type, fine)  (quant_bits(type) != 8 || QUANT_SPLITS(fine))
+#define QUANT_UNPACKS(type, fine)  (quant_bits(type) != 8 || QUANT_SPLITS(type, fine))
 /* What takes many steps to unpack is worth it for more than one tile (measured on Zen 5, 4 to 16 rows: 1.1 to 1.4 times as
  * fast), but for values that would be weighed. */
 #define QUANT_MANY_ROWS(type, fine)                                                                                    \
-	((quant_bits(type) <= 3 ? QUANT_FOLDS : quant_has_rest(type) || (quant_bits(type) != 8 && QUANT_SPLITS(fine)))     \
+	((quant_bits(type) <= 3 ? QUANT_FOLDS                                                                              \
+	                        : quant_has_rest(type) || (quant_bits(type) != 8 && QUANT_SPLITS(type, fine)))             \
 	     ? 4                                                                                                           \
 	     : DOT_FEW_ROWS + 1)
 
@@ -40,17 +41,17 @@ typedef __m256 qf;
 #define quant_bf16_scales(p)                                                                                           \
 	_mm256_castsi256_ps(                                                                                               \
 	    _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))), 16))
-#define quant_unsigned(p) _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
-#define quant_signed(p)   _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
-#define quant_nibbles(p, high)                                                                                         \
-	_mm256_cvtepi32_ps(_mm256_and_si256(                                                                               \
-	    _mm256_srli_epi32(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))), (high) ? 4 : 0),  \
-	    _mm256_set1_epi32(15)))
-#define qf_zero()       _mm256_setzero_ps()
-#define qf_load(p)      _mm256_loadu_ps(p)
-#define qf_set1(x)      _mm256_set1_ps(x)
-#define qf_mul(a, b)    _mm256_mul_ps(a, b)
-#define qf_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define quant_unsigned_bytes(p) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
+#define quant_signed_bytes(p)   _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
+#define quant_low_nibbles(p)    _mm256_and_si256(quant_unsigned_bytes(p), _mm256_set1_epi32(15))
+#define quant_high_nibbles(p)   _mm256_srli_epi32(quant_unsigned_bytes(p), 4)
+#define quant_add(a, b)         _mm256_add_epi32(a, b)
+#define quant_multiply(a, b)    _mm256_mullo_epi32(a, b)
+#define qf_zero()               _mm256_setzero_ps()
+#define qf_load(p)              _mm256_loadu_ps(p)
+#define qf_set1(x)              _mm256_set1_ps(x)
+#define qf_mul(a, b)            _mm256_mul_ps(a, b)
+#define qf_fma(a, b, c)         _mm256_fmadd_ps(a, b, c)
 
 ALWAYS_INLINE void qf_store(float *out, qf v, int n)
 {
@@ -72,9 +73,7 @@ ALWAYS_INLINE qi quant_x(const int8_t *values)
 
 ALWAYS_INLINE qi quant_both_high(const unsigned char *p)
 {
-	qi low = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
-	qi high = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p + QUANT_OUTPUTS)));
-	return _mm256_or_si256(_mm256_srli_epi32(low, 4), _mm256_slli_epi32(_mm256_srli_epi32(high, 4), 16));
+	return _mm256_or_si256(quant_high_nibbles(p), _mm256_slli_epi32(quant_high_nibbles(p + QUANT_OUTPUTS), 16));
 }
 
 ALWAYS_INLINE qi quant_take(qi v, const int shift, const int mask)
@@ -97,5 +96,18 @@ ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
 #define quant_even(stored)       _mm256_and_si256(stored, _mm256_set1_epi16(0xff))
 #define quant_odd(stored)        _mm256_srli_epi16(stored, 8)
 #define quant_start_pairs(first) _mm256_set1_epi32(first)
+
+/* A factor for each lane, from a byte at p, as two of 16 bits. */
+ALWAYS_INLINE qi quant_twice(const enum dtype type, const unsigned char *p)
+{
+	qi factors = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
+	if (quant_of(type)->scale == SCALE_NIBBLES)
+		factors = _mm256_and_si256(factors, _mm256_set1_epi32(15));
+	return _mm256_shuffle_epi8(factors, _mm256_set_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100, 0x0d0c0d0c,
+	                                                     0x09080908, 0x05040504, 0x01000100));
+}
+
+/* Bytes in 16 bits, without what zero adds, times their factors. */
+#define quant_weigh_half(half, twice, zero) _mm256_mullo_epi16(_mm256_sub_epi16(half, _mm256_set1_epi16(zero)), twice)
 
 #endif

@@ -16,17 +16,6 @@
 
 #define quant_ones() _mm512_set1_epi16(1)
 
-ALWAYS_INLINE qi quant_twice(const enum dtype type, const unsigned char *p)
-{
-	qi factors = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
-	if (quant_of(type)->scale == SCALE_NIBBLES)
-		factors = _mm512_and_si512(factors, _mm512_set1_epi32(15));
-	return _mm512_shuffle_epi8(factors,
-	                           _mm512_set_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100, 0x0d0c0d0c, 0x09080908,
-	                                            0x05040504, 0x01000100, 0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100,
-	                                            0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100));
-}
-
 ALWAYS_INLINE qi quant_fold(qi sum, qi brief, qi factors)
 {
 	return _mm512_add_epi32(sum, _mm512_madd_epi16(brief, factors));

@@ -29,7 +29,7 @@ typedef __m512 qf;
 #define QUANT_PANEL_VECTORS        2
 /* Others are put together as fast as they are read again. */
 #define QUANT_UNPACKS(type, fine)                                                                                      \
-	(quant_has_rest(type) || quant_bits(type) == 2 || (quant_bits(type) != 8 && QUANT_SPLITS(fine)))
+	(quant_has_rest(type) || quant_bits(type) == 2 || (quant_bits(type) != 8 && QUANT_SPLITS(type, fine)))
 
 #define quant_load(p)   _mm512_loadu_si512(p)
 #define quant_float(v)  _mm512_cvtepi32_ps(v)
@@ -37,18 +37,17 @@ typedef __m512 qf;
 #define quant_bf16_scales(p)                                                                                           \
 	_mm512_castsi512_ps(                                                                                               \
 	    _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p))), 16))
-#define quant_unsigned(p) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
-#define quant_signed(p)   _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
-#define quant_nibbles(p, high)                                                                                         \
-	_mm512_cvtepi32_ps(_mm512_and_si512(                                                                               \
-	    _mm512_srli_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))), (high) ? 4 : 0),  \
-	    _mm512_set1_epi32(15)))
-
-#define qf_zero()       _mm512_setzero_ps()
-#define qf_load(p)      _mm512_loadu_ps(p)
-#define qf_set1(x)      _mm512_set1_ps(x)
-#define qf_mul(a, b)    _mm512_mul_ps(a, b)
-#define qf_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define quant_unsigned_bytes(p) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define quant_signed_bytes(p)   _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define quant_low_nibbles(p)    _mm512_and_si512(quant_unsigned_bytes(p), _mm512_set1_epi32(15))
+#define quant_high_nibbles(p)   _mm512_srli_epi32(quant_unsigned_bytes(p), 4)
+#define quant_add(a, b)         _mm512_add_epi32(a, b)
+#define quant_multiply(a, b)    _mm512_mullo_epi32(a, b)
+#define qf_zero()               _mm512_setzero_ps()
+#define qf_load(p)              _mm512_loadu_ps(p)
+#define qf_set1(x)              _mm512_set1_ps(x)
+#define qf_mul(a, b)            _mm512_mul_ps(a, b)
+#define qf_fma(a, b, c)         _mm512_fmadd_ps(a, b, c)
 
 ALWAYS_INLINE void qf_store(float *out, qf v, int n)
 {
@@ -64,9 +63,7 @@ ALWAYS_INLINE qi quant_x(const int8_t *values)
 
 ALWAYS_INLINE qi quant_both_high(const unsigned char *p)
 {
-	qi low = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
-	qi high = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p + QUANT_OUTPUTS)));
-	return _mm512_or_si512(_mm512_srli_epi32(low, 4), _mm512_slli_epi32(_mm512_srli_epi32(high, 4), 16));
+	return _mm512_or_si512(quant_high_nibbles(p), _mm512_slli_epi32(quant_high_nibbles(p + QUANT_OUTPUTS), 16));
 }
 
 ALWAYS_INLINE qi quant_take(qi v, const int shift, const int mask)
@@ -89,5 +86,20 @@ ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
 #define quant_even(stored)       _mm512_and_si512(stored, _mm512_set1_epi16(0xff))
 #define quant_odd(stored)        _mm512_srli_epi16(stored, 8)
 #define quant_start_pairs(first) _mm512_set1_epi32(first)
+
+/* A factor for each lane, from a byte at p, as two of 16 bits. */
+ALWAYS_INLINE qi quant_twice(const enum dtype type, const unsigned char *p)
+{
+	qi factors = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+	if (quant_of(type)->scale == SCALE_NIBBLES)
+		factors = _mm512_and_si512(factors, _mm512_set1_epi32(15));
+	return _mm512_shuffle_epi8(factors,
+	                           _mm512_set_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100, 0x0d0c0d0c, 0x09080908,
+	                                            0x05040504, 0x01000100, 0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100,
+	                                            0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100));
+}
+
+/* Bytes in 16 bits, without what zero adds, times their factors. */
+#define quant_weigh_half(half, twice, zero) _mm512_mullo_epi16(_mm512_sub_epi16(half, _mm512_set1_epi16(zero)), twice)
 
 #endif

@@ -12,18 +12,12 @@
 
 #define QUANT_WEIGHS true
 
-ALWAYS_INLINE qi quant_weigh(qi stored, const unsigned char *p, const bool nibbles, const int zero, const int with_zero)
+ALWAYS_INLINE qi quant_weigh(qi stored, qi twice, const int zero, const int with_zero)
 {
-	const qi byte = _mm512_set1_epi16(0xff);
-	qi factors = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
-	if (nibbles)
-		factors = _mm512_and_si512(factors, _mm512_set1_epi32(15));
-	factors = _mm512_or_si512(_mm512_and_si512(factors, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(factors, 16));
-	qi added = _mm512_sub_epi16(_mm512_set1_epi16((short)with_zero),
-	                            _mm512_mullo_epi16(factors, _mm512_set1_epi16((short)zero)));
-	qi even = _mm512_add_epi16(_mm512_mullo_epi16(quant_even(stored), factors), added);
-	qi odd = _mm512_add_epi16(_mm512_mullo_epi16(quant_odd(stored), factors), added);
-	return _mm512_or_si512(_mm512_and_si512(even, byte), _mm512_slli_epi16(odd, 8));
+	qi added = _mm512_set1_epi16((short)with_zero);
+	qi even = _mm512_add_epi16(quant_weigh_half(quant_even(stored), twice, (short)zero), added);
+	qi odd = _mm512_add_epi16(quant_weigh_half(quant_odd(stored), twice, (short)zero), added);
+	return _mm512_or_si512(quant_even(even), _mm512_slli_epi16(odd, 8));
 }
 
 #include "kernels/quant_body.inc"

@@ -68,21 +68,20 @@ ALWAYS_INLINE uint16x4_t load_bytes(const unsigned char *p, const bool with_sign
 	return vget_low_u16(with_sign ? vreinterpretq_u16_s16(vmovl_s8(vreinterpret_s8_u8(bytes))) : vmovl_u8(bytes));
 }
 
-ALWAYS_INLINE qf quant_unsigned(const unsigned char *p)
+ALWAYS_INLINE qi quant_unsigned_bytes(const unsigned char *p)
 {
-	return vcvtq_f32_u32(vmovl_u16(load_bytes(p, false)));
+	return vreinterpretq_s32_u32(vmovl_u16(load_bytes(p, false)));
 }
 
-ALWAYS_INLINE qf quant_signed(const unsigned char *p)
+ALWAYS_INLINE qi quant_signed_bytes(const unsigned char *p)
 {
-	return vcvtq_f32_s32(vmovl_s16(vreinterpret_s16_u16(load_bytes(p, true))));
+	return vmovl_s16(vreinterpret_s16_u16(load_bytes(p, true)));
 }
 
-ALWAYS_INLINE qf quant_nibbles(const unsigned char *p, const bool high)
-{
-	uint16x4_t bytes = load_bytes(p, false);
-	return vcvtq_f32_u32(vmovl_u16(high ? vshr_n_u16(bytes, 4) : vand_u16(bytes, vdup_n_u16(15))));
-}
+#define quant_low_nibbles(p)  vandq_s32(quant_unsigned_bytes(p), vdupq_n_s32(15))
+#define quant_high_nibbles(p) vshrq_n_s32(quant_unsigned_bytes(p), 4)
+#define quant_add(a, b)       vaddq_s32(a, b)
+#define quant_multiply(a, b)  vmulq_s32(a, b)
 
 ALWAYS_INLINE qi quant_both_high(const unsigned char *p)
 {

@@ -28,15 +28,15 @@
  *     out = fma((float)integer * x.scale, scale, out)
  *     out = fma(-x.scale * (float)sum of x, minimum, out)      for types with a minimum
  *
- * Where the halves of a group have factors of their own they are multiplied by them as floats, the first half first, and what
- * all of a super-block shares comes at its end:
+ * Where the halves of a group have factors of their own its integer is the sum of both halves' times these, of at most 25 bits,
+ * or 32 with fine activations; and what all of a super-block shares comes at its end:
  *
- *     inner = fma(number, x.scale, inner)                      for each group, number = fma(high, factor, low * factor)
- *     out = fma(inner, scale, out);  out = fma(below, -minimum scale, out)
+ *     inner = fma((float)integer, x.scale, inner)              for each group
+ *     out = fma(inner, scale, out);  out = fma(below, minimum scale, out)
  *
- * below is what minimum factors take away, times sums of x: with fine activations below = fma((float)(factors times sums),
- * x.scale, below) for each group; with 8 bits the sums of a super-block, times x.scale, are rounded to 16 bits in steps of
- * quant_below_step, and below = (float)(all its factors times these) * step.
+ * below is what minimum factors take away: with fine activations below = fma(-x.scale * (float)sum of x, factor, below) for each
+ * half; with 8 bits the sums of a super-block, times x.scale, are rounded to 16 bits of one step, and
+ * below = (float)(all its factors times these) * quant_below_step.
  *
  * So all sets give the same bits, whatever the number of rows.
  */
@@ -212,16 +212,20 @@ union quant_word {
 	float number;
 };
 
-/* What a product needs to know about a group of activations, from the sums of its halves, of at most 16 * 127 each. With two
- * parts: the two sums, 16 bits each; with a minimum: what it is multiplied by, as float; else what stored values add to its
- * integer, to be taken away. */
+/* What a product needs to know of the sum of a group's activations, or of a part of them: with a minimum, what it is multiplied
+ * by, as float; else what stored values add to the integer, to be taken away. */
+static inline int32_t quant_part_offset(enum dtype type, float scale, int32_t sum)
+{
+	union quant_word below = {.number = sum ? -scale * (float)sum : 0}; /* no second NaN where the scale is infinite */
+	return quant_of(type)->minimum ? below.bits : -quant_of(type)->zero * sum;
+}
+
+/* From the sums of both halves, of at most 16 * 127 each: with two parts the two sums, 16 bits each. */
 static inline int32_t quant_offset(enum dtype type, float scale, int32_t low_sum, int32_t high_sum)
 {
 	if (quant_parts(type) == 2)
 		return (int32_t)((uint32_t)low_sum & 0xffff) | high_sum * 65536;
-	int32_t sum = low_sum + high_sum;
-	union quant_word below = {.number = sum ? -scale * (float)sum : 0}; /* no second NaN where the scale is infinite */
-	return quant_of(type)->minimum ? below.bits : -quant_of(type)->zero * sum;
+	return quant_part_offset(type, scale, low_sum + high_sum);
 }
 
 /* x rounded to the nearest integer (ties to even) for |x| < 2^22, as integer: the sum's low mantissa bits hold it. */
@@ -237,19 +241,19 @@ static inline bool quant_gathers(enum dtype type)
 	return quant_parts(type) == 2 && quant_of(type)->minimum;
 }
 
-/* What one step of the gathered sums of a super-block is worth. */
+/* What minimums are multiplied by for each step of the gathered sums of a super-block. */
 static inline float quant_below_step(const struct quant_group x[QUANT_SUPER_GROUPS])
 {
 	float largest = 0;
 	for (int g = 0; g < QUANT_SUPER_GROUPS; g++)
 		largest = x[g].scale > largest ? x[g].scale : largest;
-	return largest * (QUANT_GROUP / 2 * 127 / 32767.0f);
+	return -largest * (QUANT_GROUP / 2 * 127 / 32767.0f);
 }
 
 /* From the sums of both parts in steps of each group's scale to those in steps of the whole super-block's. */
 static inline void quant_gather(struct quant_group x[QUANT_SUPER_GROUPS])
 {
-	const float step = quant_below_step(x);
+	const float step = -quant_below_step(x);
 	const bool some = step > 0 && step < INFINITY; /* else what they are multiplied by makes them 0, or NaN */
 	for (int g = 0; g < QUANT_SUPER_GROUPS; g++) {
 		const float ratio = some ? x[g].scale / step : 0;
@@ -258,12 +262,13 @@ static inline void quant_gather(struct quant_group x[QUANT_SUPER_GROUPS])
 	}
 }
 
-/* The same of fine activations, where each part has its own: with two parts the sums. */
+/* The same of fine activations, where each part has its own. */
 static inline void quant_set_fine_offsets(struct quant_fine_group *x, enum dtype type, int32_t low_sum,
                                           int32_t high_sum)
 {
-	x->offsets[0] = quant_parts(type) == 2 ? low_sum : quant_offset(type, x->scale, low_sum, high_sum);
-	x->offsets[1] = quant_parts(type) == 2 ? high_sum : 0;
+	const bool both = quant_parts(type) == 1;
+	x->offsets[0] = quant_part_offset(type, x->scale, both ? low_sum + high_sum : low_sum);
+	x->offsets[1] = both ? 0 : quant_part_offset(type, x->scale, high_sum);
 }
 
 static inline size_t quant_group_bytes(bool fine)
@@ -271,17 +276,16 @@ static inline size_t quant_group_bytes(bool fine)
 	return fine ? sizeof(struct quant_fine_group) : sizeof(struct quant_group);
 }
 
-/* The sum of the activations of one of two parts; gathered with 8 bits, where those are. */
-static inline int32_t quant_part_sum(bool fine, const void *x, int part)
+/* The sum of the activations of 8 bits of one of two parts; gathered, where those are. */
+static inline int32_t quant_part_sum(const void *x, int part)
 {
-	if (fine)
-		return ((const struct quant_fine_group *)x)->offsets[part];
 	return (int16_t)(((const struct quant_group *)x)->offset >> 16 * part);
 }
 
-static inline int32_t quant_only_offset(bool fine, const void *x)
+/* With 8 bits that of all of a group. */
+static inline int32_t quant_offset_of(bool fine, const void *x, int part)
 {
-	return fine ? ((const struct quant_fine_group *)x)->offsets[0] : ((const struct quant_group *)x)->offset;
+	return fine ? ((const struct quant_fine_group *)x)->offsets[part] : ((const struct quant_group *)x)->offset;
 }
 
 static inline float quant_x_scale(bool fine, const void *x)
@@ -289,10 +293,10 @@ static inline float quant_x_scale(bool fine, const void *x)
 	return fine ? ((const struct quant_fine_group *)x)->scale : ((const struct quant_group *)x)->scale;
 }
 
-/* What the minimum of a group of one part is multiplied by. */
-static inline float quant_below(bool fine, const void *x)
+/* What the minimum of a group, or of a part of a fine one, is multiplied by. */
+static inline float quant_below(bool fine, const void *x, int part)
 {
-	union quant_word below = {.bits = quant_only_offset(fine, x)};
+	union quant_word below = {.bits = quant_offset_of(fine, x, part)};
 	return below.number;
 }
 
@@ -301,7 +305,8 @@ static inline int32_t quant_first(enum dtype type, bool fine, const void *x, int
 {
 	if (quant_of(type)->zero == 0)
 		return 0;
-	return quant_parts(type) == 2 ? -quant_of(type)->zero * quant_part_sum(fine, x, part) : quant_only_offset(fine, x);
+	return quant_parts(type) == 2 && !fine ? -quant_of(type)->zero * quant_part_sum(x, part)
+	                                       : quant_offset_of(fine, x, part);
 }
 
 /* Bytes of 16 outputs x 32 inputs. */

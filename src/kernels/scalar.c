@@ -182,29 +182,29 @@ static void quant_add_group(enum dtype type, bool fine, const void *x, const uns
                             const struct quant_scale *parts, int lane, struct quant_sums *sums)
 {
 	const int inputs = quant_of(type)->scale_inputs, n_parts = quant_parts(type);
-	float integer = 0;
+	int32_t integer = 0;
 	for (int part = 0; part < n_parts; part++) {
 		int32_t sum = 0;
 		for (int k = part * inputs; k < (part + 1) * inputs; k++)
 			sum += quant_value(type, block, lane, k) *
 			       (fine ? quant_fine_value(x, false, k) : ((const struct quant_group *)x)->values[k]);
-		integer = n_parts == 1 ? (float)sum : fmaf((float)sum, (float)parts[part].factor, integer);
+		integer += n_parts == 1 ? sum : sum * parts[part].factor;
 	}
 	const float x_scale = quant_x_scale(fine, x);
 	if (n_parts == 2) {
-		int32_t below = 0;
-		for (int part = 0; part < n_parts && quant_of(type)->minimum; part++)
-			below += parts[part].minimum_factor * quant_part_sum(fine, x, part);
-		sums->inner = fmaf(integer, x_scale, sums->inner);
-		if (fine)
-			sums->below = fmaf((float)below, x_scale, sums->below);
-		else
-			sums->gathered += below;
+		for (int part = 0; part < n_parts && quant_of(type)->minimum; part++) {
+			int factor = parts[part].minimum_factor;
+			if (fine)
+				sums->below = fmaf(quant_below(true, x, part), (float)factor, sums->below);
+			else
+				sums->gathered += factor * quant_part_sum(x, part);
+		}
+		sums->inner = fmaf((float)integer, x_scale, sums->inner);
 		return;
 	}
-	sums->total = fmaf(integer * x_scale, parts[0].scale * (float)parts[0].factor, sums->total);
+	sums->total = fmaf((float)integer * x_scale, parts[0].scale * (float)parts[0].factor, sums->total);
 	if (quant_of(type)->minimum)
-		sums->total = fmaf(quant_below(fine, x), parts[0].minimum * (float)parts[0].minimum_factor, sums->total);
+		sums->total = fmaf(quant_below(fine, x, 0), parts[0].minimum * (float)parts[0].minimum_factor, sums->total);
 }
 
 /* Of one output: the parts' scale and minimum are those of all of the super-block. x: its last group. */
@@ -215,7 +215,7 @@ static void quant_end_super(enum dtype type, bool fine, const void *x, const str
 	if (quant_of(type)->minimum && !fine)
 		sums->below = (float)sums->gathered * quant_below_step((const struct quant_group *)x - QUANT_SUPER_GROUPS + 1);
 	if (quant_of(type)->minimum)
-		sums->total = fmaf(sums->below, -parts[0].minimum, sums->total);
+		sums->total = fmaf(sums->below, parts[0].minimum, sums->total);
 	*sums = (struct quant_sums){.total = sums->total};
 }
 
