@@ -27,6 +27,8 @@ typedef __m512 qf;
 #define QUANT_VECTORS(rows)        ((rows) == 1 ? 1 : (rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
 #define QUANT_PANEL_ROWS           6
 #define QUANT_PANEL_VECTORS        2
+/* Q6_K keeps three numbers for each output of a tile: those of five rows fit the registers. */
+#define QUANT_PANEL_MOST(type, fine) (quant_bits(type) == 6 && !(fine) ? 5 : QUANT_PANEL_ROWS)
 /* Others are put together as fast as they are read again. */
 #define QUANT_UNPACKS(type, fine)                                                                                      \
 	(quant_has_rest(type) || quant_bits(type) == 2 || (quant_bits(type) != 8 && QUANT_SPLITS(type, fine)))
