@@ -320,7 +320,7 @@ ALWAYS_INLINE __m512 scales_of(const enum dtype type, const uint16_t *scales, co
 	const unsigned char *factors = quant_is_super(type) ? head + place : NULL;
 	const unsigned char *of_half = factors && quant_parts(type) == 2 ? factors + half * QUANT_OUTPUTS : factors;
 	const unsigned char *at = quant_is_super(type) ? head : (const void *)(scales + group * quant_group_scales(type));
-	assert(quant_is_super(type) ? head != NULL : scales != NULL);
+	assert(at);
 	__m512 scale = traits->scale == SCALE_BF16 ? quant_bf16_scales(at) : quant_scales(at),
 	       minimum = quant_scales(at + (traits->minimum ? 2 * QUANT_OUTPUTS : 0));
 	if (traits->scale == SCALE_UNSIGNED) {

@@ -78,10 +78,10 @@ ALWAYS_INLINE qi quant_signed_bytes(const unsigned char *p)
 	return vmovl_s16(vreinterpret_s16_u16(load_bytes(p, true)));
 }
 
-#define quant_low_nibbles(p)  vandq_s32(quant_unsigned_bytes(p), vdupq_n_s32(15))
-#define quant_high_nibbles(p) vshrq_n_s32(quant_unsigned_bytes(p), 4)
-#define quant_add(a, b)       vaddq_s32(a, b)
-#define quant_multiply(a, b)  vmulq_s32(a, b)
+#define quant_low_nibbles(p)   vandq_s32(quant_unsigned_bytes(p), vdupq_n_s32(15))
+#define quant_high_nibbles(p)  vshrq_n_s32(quant_unsigned_bytes(p), 4)
+#define quant_add32(a, b)      vaddq_s32(a, b)
+#define quant_multiply32(a, b) vmulq_s32(a, b)
 
 ALWAYS_INLINE qi quant_both_high(const unsigned char *p)
 {

@@ -247,7 +247,8 @@ static inline float quant_below_step(const struct quant_group x[QUANT_SUPER_GROU
 	float largest = 0;
 	for (int g = 0; g < QUANT_SUPER_GROUPS; g++)
 		largest = x[g].scale > largest ? x[g].scale : largest;
-	return -largest * (QUANT_GROUP / 2 * 127 / 32767.0f);
+	const int largest_sum = QUANT_GROUP / 2 * 127;
+	return -largest * ((float)largest_sum / 32767);
 }
 
 /* From the sums of both parts in steps of each group's scale to those in steps of the whole super-block's. */
