@@ -221,6 +221,7 @@ static bool must_reopen(void)
 static void *write_lines(void *argument)
 {
 	(void)argument;
+	platform_name_thread("log");
 	size_t n_written[N_WRITER_OUTPUTS] = {0};
 	struct pollfd fds[N_WRITER_OUTPUTS + 1];
 	for (int timeout_ms; (timeout_ms = prepare(fds)) >= -1;) {
@@ -301,7 +302,6 @@ bool writer_start(writer_tell *tell, struct error *error)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (failure)
 		return error_set(error, ERROR_MEMORY, "cannot start the log's thread: %s", strerror(failure));
-	pthread_setname_np(thread, "log");
 	atomic_store(&mode, QUEUED);
 	return true;
 }

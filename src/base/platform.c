@@ -310,6 +310,11 @@ void platform_fill_standard_descriptors(void)
 			return;
 }
 
+void platform_name_thread(const char *name)
+{
+	pthread_setname_np(pthread_self(), name);
+}
+
 int64_t clock_ns(void)
 {
 	struct timespec now;

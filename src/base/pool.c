@@ -168,6 +168,7 @@ static void *worker_main(void *argument)
 {
 	struct worker *worker = argument;
 	struct pool *pool = worker->pool;
+	platform_name_thread("compute");
 	for (;;) {
 		wait_for_order(worker);
 		if (atomic_load(&pool->ending))
@@ -229,7 +230,6 @@ static int start_worker(struct pool *pool, int number, const int *cpus, int n_cp
 	if (failure)
 		return failure;
 	pool->n_started++;
-	pthread_setname_np(worker->thread, "compute");
 	if (n_cpus) {
 		cpu_set_t set;
 		CPU_ZERO(&set);

@@ -67,6 +67,7 @@ static void *engine_main(void *argument)
 {
 	struct engine *engine = argument;
 	struct error error = {0};
+	platform_name_thread("engine");
 	if (!engine_load(engine, &error)) {
 		pthread_mutex_lock(&engine->mutex);
 		engine->error = error;

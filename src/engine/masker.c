@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/platform.h"
 #include "engine/sequence.h"
 
 struct masker {
@@ -28,6 +29,7 @@ static void make_masks(struct sequence *const *sequences, int n, const struct mo
 static void *masker_main(void *argument)
 {
 	struct masker *masker = argument;
+	platform_name_thread("masks");
 	pthread_mutex_lock(&masker->mutex);
 	while (!masker->stops) {
 		if (masker->n == 0) {

@@ -55,6 +55,7 @@ static void *watchdog_main(void *context)
 	struct pollfd fds[1 + JOBS_MAX_WAITING];
 	int64_t next_sweep_ns = 0;
 	unsigned n_sweeps = 0;
+	platform_name_thread("watchdog");
 	while (!atomic_load(&watchdog->stop)) {
 		fds[0] = (struct pollfd){.fd = watchdog->wake_fd, .events = POLLIN};
 		nfds_t n_fds = 1 + (nfds_t)jobs_poll_list(watchdog->jobs, fds + 1);
