@@ -260,7 +260,8 @@ static void rotate_and_store_row(struct step *step, const void *argument, int ro
 /* ---- products ---- */
 
 /* Measured: where rounding inputs to 8 bits costs answers the most for what keeping them fine takes. Queries, keys and values
- * are a tenth of the products and 0.4 of the divergence, the last layer a quarter of it. */
+ * are a tenth of the products and 0.4 of the divergence, the last layer a quarter of it. Weights of 2 bits are a hundred times as far
+ * from what they were made of as that divergence is large: there it would be time for nothing. */
 static bool is_sensitive(const struct step *step, const struct layer *layer, bool attention)
 {
 	const struct model *model = step->model;
@@ -282,7 +283,7 @@ static void multiply(struct step *step, bool sensitive, const float *x, const st
 		    .n_in = weights[first]->n_in,
 		    .x = x,
 		    .type = weights[first]->type,
-		    .fine = sensitive && model->kernels->compute == COMPUTE_AUTO,
+		    .fine = sensitive && model->kernels->compute == COMPUTE_AUTO && weights[first]->type != DTYPE_Q2K,
 		    .prepared = model->work.prepared,
 		};
 		matmul_input_prepare(model->kernels, model->pool, &input);

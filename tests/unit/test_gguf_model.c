@@ -211,6 +211,24 @@ static void every_block_type_has_the_logits_of_its_values(void **state)
 	}
 }
 
+/* By default some inputs keep 15 bits, but for weights of 2 bits: in a set that multiplies integers in prefill, too. */
+static void inputs_of_two_bits_are_rounded_to_8(void **state)
+{
+	(void)state;
+	static const enum dtype types[] = {DTYPE_Q2_K, DTYPE_Q3_K};
+	const char *path = folder_file(&folder, "blocks.gguf"), *plain = folder_file(&folder, "values.gguf");
+	float *of_fast = new_logits(), *of_auto = new_logits();
+	for (int i = 0; i < 2; i++) {
+		struct random_types all = all_of(scales_of(types[i]), false);
+		gguf_random_models(&all, path, plain);
+		int64_t n = compute(path, ISA_SCALAR, (struct variant){COMPUTE_FAST, AS_IN_FILE}, DTYPE_F32, N_SHORT, of_fast);
+		compute(path, ISA_SCALAR, (struct variant){COMPUTE_AUTO, AS_IN_FILE}, DTYPE_F32, N_SHORT, of_auto);
+		assert_true((difference(of_fast, of_auto, n) == 0) == (types[i] == DTYPE_Q2_K));
+	}
+	free(of_fast);
+	free(of_auto);
+}
+
 /* Files as people download them: v, down, embedding and head are of other types than the rest. */
 static void files_of_several_types_have_the_logits_of_their_values(void **state)
 {
@@ -486,6 +504,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_teardown(a_gguf_file_has_the_logits_of_its_safetensors, clear_folder),
 	    cmocka_unit_test_teardown(every_block_type_has_the_logits_of_its_values, clear_folder),
+	    cmocka_unit_test_teardown(inputs_of_two_bits_are_rounded_to_8, clear_folder),
 	    cmocka_unit_test_teardown(files_of_several_types_have_the_logits_of_their_values, clear_folder),
 	    cmocka_unit_test_teardown(blocks_are_converted_as_their_values_are, clear_folder),
 	    cmocka_unit_test_teardown(blocks_give_the_same_bits_however_they_are_cut, clear_folder),
