@@ -120,7 +120,7 @@ static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
     [LEVELS_E2M1] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0},
 };
 
-/* x = scale * value; offset: quant_offset of the values. */
+/* x = scale * value; offset: quant_offset of the values, of a whole super-block where those are gathered. */
 struct quant_group {
 	float scale;
 	int32_t offset;
