@@ -72,7 +72,7 @@ static void fill_activations(struct activations *x, enum dtype type, uint64_t *s
 			sums[k / (QUANT_GROUP / 2)] += value;
 			fine_sums[k / (QUANT_GROUP / 2)] += fine;
 		}
-		float scale = random_float(state);
+		float scale = fabsf(random_float(state));
 		x->coarse[i].scale = scale;
 		x->coarse[i].offset = quant_offset(type, scale, sums[0], sums[1]);
 		if (quant_gathers(type) && i % QUANT_SUPER_GROUPS == QUANT_SUPER_GROUPS - 1)
