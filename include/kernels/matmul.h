@@ -54,6 +54,13 @@ struct row_span {
 
 struct kernels;
 
+/* How much the rounding of an input to few bits matters. */
+enum matmul_care {
+	CARE_USUAL,
+	CARE_MORE,   /* COMPUTE_AUTO keeps more of it where all would take too long */
+	CARE_ALWAYS, /* fine whatever the compute */
+};
+
 struct matmul_input {
 	const struct row_span *spans; /* [n_spans], ascending, not overlapping */
 	int n_spans;
@@ -61,8 +68,8 @@ struct matmul_input {
 	int64_t n_in;
 	const float *x;  /* [n_rows, n_in], dense; aligned to 64 bytes */
 	enum dtype type; /* weight type it is prepared for */
-	bool fine;       /* rounded to 15 bits instead of 8, whatever the compute */
-	void *prepared;  /* matmul_input_bytes(...) aligned to 64; what it holds is the kernels' business */
+	enum matmul_care care;
+	void *prepared; /* matmul_input_bytes(...) aligned to 64; what it holds is the kernels' business */
 };
 
 /* Rows per prefill tile for this weight type: slices and cache hits start at multiples of it. A power of two; 1 where

@@ -76,7 +76,7 @@ const struct option_row option_rows[] = {
     {ROW("compute", OPTION_CHOICE, PLANS, "auto|f32|fast|fine", "auto", compute,
          "f32: never round activations; for weights of few bits fine rounds them to 15 bits, fast to 8, but for the "
          "head; "
-         "auto: to 15 where it matters most")},
+         "auto: to as many as answers need, where the CPU has them for little time")},
 
     {ROW("chat-template", OPTION_TEXT, FOR_RENDER | FOR_SERVE | TALKS, "FILE", NULL, chat_template,
          "a template in place of the model's")},

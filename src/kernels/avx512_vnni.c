@@ -10,6 +10,16 @@
 #define quant_step(type, sum, w, x)     ((void)(type), _mm512_dpbusd_epi32(sum, w, x))
 #define quant_step_pairs(sum, w, x)     _mm512_dpwssd_epi32(sum, w, x)
 
+#define QUANT_SHARES                  true
+#define quant_raise(sum, start, bits) _mm512_add_epi32(start, _mm512_slli_epi32(sum, bits))
+
+/* share: 2^n - 1, and what is shifted stays in its byte. */
+ALWAYS_INLINE qi quant_share_word(qi a, qi b, const int share)
+{
+	qi times = _mm512_sub_epi8(_mm512_slli_epi16(b, share == 3 ? 2 : 3), b);
+	return _mm512_add_epi8(a, times);
+}
+
 #define QUANT_WEIGHS true
 
 ALWAYS_INLINE qi quant_weigh(qi stored, qi twice, const int zero, const int with_zero)

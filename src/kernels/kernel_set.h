@@ -63,7 +63,7 @@ struct kernel_set {
 	quant_function *quant;
 	bool wide_is_fine; /* `quant` has no loops for values of a byte times 8 bits: 16-bit products are no slower */
 	/* Rounds a row of n activations to ceil(n / 32) groups for weights of this type: struct quant_group, or quant_fine_group. */
-	void (*quantise_row)(void *groups, bool fine, const float *x, int64_t n, enum dtype type);
+	void (*quantise_row)(void *groups, enum quant_grain grain, const float *x, int64_t n, enum dtype type);
 	/* Rounds one block of weights, given a lane per output, to Q8 or Q4; w and block are aligned to 64 bytes. */
 	void (*quantise_block)(enum dtype type, const float w[QUANT_GROUP][QUANT_OUTPUTS], unsigned char *block,
 	                       uint16_t *scales);
@@ -102,6 +102,7 @@ struct kernels_inner {
 	dot_function *bf16_dot; /* NULL: bf16 weights are widened */
 	quant_function *quant;  /* the set's, or a faster one that this CPU has; NULL: quantised weights are widened */
 	bool wide_is_fine;      /* kernel_set's, of `quant` */
+	bool shares; /* shared activations cost `quant` less than fine ones, or it is what others are compared with */
 	int n_threads;
 	size_t scratch_stride; /* bytes of scratch of one worker */
 	unsigned char *scratch;

@@ -20,26 +20,26 @@ typedef int32x4_t qi;
 typedef float32x4_t qf;
 
 /* A row of a block whole, so that weights are read in the order of their addresses. */
-#define QUANT_LANES                4
-#define QUANT_FAR_BYTES            1024
-#define QUANT_MOST_ROWS            4
-#define QUANT_MAX_ROWS(type, fine) 4
-#define QUANT_VECTORS(rows)        ((void)(rows), 4)
-#define QUANT_PANEL_ROWS           4
-#define QUANT_PANEL_VECTORS        4
-#define QUANT_UNPACKS(type, fine)  (quant_bits(type) != 8)
+#define QUANT_LANES                 4
+#define QUANT_FAR_BYTES             1024
+#define QUANT_MOST_ROWS             4
+#define QUANT_MAX_ROWS(type, grain) 4
+#define QUANT_VECTORS(rows)         ((void)(rows), 4)
+#define QUANT_PANEL_ROWS            4
+#define QUANT_PANEL_VECTORS         4
+#define QUANT_UNPACKS(type, grain)  (quant_bits(type) != 8)
 
-#define quant_load(p)             vreinterpretq_s32_u8(vld1q_u8(p))
-#define quant_scales(p)           vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8((const void *)(p))))
-#define quant_bf16_scales(p)      vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8((const void *)(p))), 16))
-#define quant_float(v)            vcvtq_f32_s32(v)
-#define quant_step(type, s, w, x) ((void)(type), quant_multiply(s, w, x))
-#define quant_raise(sum, start)   vaddq_s32(start, vshlq_n_s32(sum, 7))
-#define qf_zero()                 vdupq_n_f32(0)
-#define qf_load(p)                vld1q_f32(p)
-#define qf_set1(x)                vdupq_n_f32(x)
-#define qf_mul(a, b)              vmulq_f32(a, b)
-#define qf_fma(a, b, c)           vfmaq_f32(c, a, b)
+#define quant_load(p)                 vreinterpretq_s32_u8(vld1q_u8(p))
+#define quant_scales(p)               vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8((const void *)(p))))
+#define quant_bf16_scales(p)          vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8((const void *)(p))), 16))
+#define quant_float(v)                vcvtq_f32_s32(v)
+#define quant_step(type, s, w, x)     ((void)(type), quant_multiply(s, w, x))
+#define quant_raise(sum, start, bits) vaddq_s32(start, vshlq_s32(sum, vdupq_n_s32(bits)))
+#define qf_zero()                     vdupq_n_f32(0)
+#define qf_load(p)                    vld1q_f32(p)
+#define qf_set1(x)                    vdupq_n_f32(x)
+#define qf_mul(a, b)                  vmulq_f32(a, b)
+#define qf_fma(a, b, c)               vfmaq_f32(c, a, b)
 
 ALWAYS_INLINE void qf_store(float *out, qf v, int n)
 {

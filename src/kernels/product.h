@@ -44,9 +44,9 @@ struct prepared_row {
 	const float *x;  /* [n_in] */
 	int64_t n_in;
 	unsigned char *out;
-	size_t stride_bytes; /* from row to row */
-	int row;             /* of the buffer: rows that are interleaved share a block of 16 */
-	bool fine;           /* for weights of few bits: rounded to 15 bits instead of 8 */
+	size_t stride_bytes;    /* from row to row */
+	int row;                /* of the buffer: rows that are interleaved share a block of 16 */
+	enum quant_grain grain; /* for weights of few bits */
 };
 
 /* What a row's bits come from. Two paths of one kind give the same, so that a row's phase does not show. */

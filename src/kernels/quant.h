@@ -22,8 +22,8 @@
  * and then 8 blocks of 32 inputs; scale and minimum are those of the head times the factors. There are none elsewhere.
  * Nothing in what is made of a file's blocks is rounded.
  *
- * Activations are rounded to 8 bits, or fine ones to 15, in the same groups, each with its own scale. A group's integer is the
- * sum of weight values times activations: it is exact. As a float it is, too, with 8 bits. Groups are added in ascending order,
+ * Activations are rounded to 8 bits, or fine ones to 15, in the same groups, each with its own scale (enum quant_grain). A group's integer
+ * is the sum of weight values times activations: it is exact. As a float it is, too, with 8 bits. Groups are added in ascending order,
  *
  *     out = fma((float)integer * x.scale, scale, out)
  *     out = fma(-x.scale * (float)sum of x, minimum, out)      for types with a minimum
@@ -90,7 +90,7 @@ enum quant_levels {
 	X(DTYPE_Q50, DTYPE_Q5_0, 5, LEVELS_EVEN, 16, 32, SCALE_F16, false)                                                 \
 	X(DTYPE_Q51, DTYPE_Q5_1, 5, LEVELS_EVEN, 0, 32, SCALE_F16, true)                                                   \
 	X(DTYPE_IQ4N, DTYPE_IQ4_NL, 4, LEVELS_NL, 128, 32, SCALE_F16, false)                                               \
-	X(DTYPE_FP4, DTYPE_MXFP4, 4, LEVELS_E2M1, 12, 32, SCALE_BF16, false)                                               \
+	X(DTYPE_FP4, DTYPE_MXFP4, 4, LEVELS_E2M1, 16, 32, SCALE_BF16, false)                                               \
 	X(DTYPE_Q2K, DTYPE_Q2_K, 2, LEVELS_EVEN, 0, 16, SCALE_NIBBLES, true)                                               \
 	X(DTYPE_Q3K, DTYPE_Q3_K, 3, LEVELS_EVEN, 4, 16, SCALE_SIGNED, false)                                               \
 	X(DTYPE_Q4K, DTYPE_Q4_K, 4, LEVELS_EVEN, 0, 32, SCALE_UNSIGNED, true)                                              \
@@ -117,8 +117,21 @@ static const struct quant_traits quant_traits[DTYPE_COUNT] = {
 /* By place: level + zero. */
 static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
     [LEVELS_NL] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241},
-    [LEVELS_E2M1] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0},
+    [LEVELS_E2M1] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4},
 };
+
+/* How activations are rounded: to 8 bits; fine, to 15; or so that two share what is below 8 bits, the low half of n bits
+ * (quant_share_bits),
+ *
+ *     first = scale * (high * 2^n + low),   second = scale * (second high * 2^n + share * low)      share: quant_share
+ *
+ * That takes products of half as many bytes more as 8 bits do, and not of as many again: low meets first weight + share * second
+ * weight, which is a byte, too. No pair lies far from such a one. While the first grows by a step of 8 bits, share * low goes through
+ * `share` steps of the second, so the first is at most half a step / share away, and the second half of share steps of low. Weights of
+ * a byte leave no room for that: what low halves meet is made of their values without the last 2 bits, rounded down, and integers are
+ * in steps of 4.
+ */
+enum quant_grain { GRAIN_COARSE, GRAIN_FINE, GRAIN_SHARED, GRAIN_COUNT };
 
 /* x = scale * value; offset: quant_offset of the values, of a whole super-block where those are gathered. */
 struct quant_group {
@@ -128,7 +141,8 @@ struct quant_group {
 };
 
 /* The same in QUANT_FINE_LARGEST steps to each side. Products of 16 bits want inputs 4w and 4w+2 of a word side by side, then 4w+1 and 4w+3;
- * those of 8 bits a value's two halves, value = 128 * high + low, in planes. */
+ * those of 8 bits a value's two halves, value = 128 * high + low, in planes. So lie shared ones, in sets that have loops for them:
+ * in each part the first half of the words share low halves with the second half, and planes[1] has those of both parts one after another. */
 struct quant_fine_group {
 	float scale;
 	int32_t offsets[2]; /* quant_set_fine_offsets */
@@ -147,9 +161,9 @@ struct kv_block {
 
 /* out[r * out_stride + c] = row r of x . output c of the weights */
 struct quant_product {
-	const void *x; /* struct quant_group, or quant_fine_group where fine */
+	const void *x; /* struct quant_group, or quant_fine_group where they are no coarse ones */
 	size_t x_stride_bytes;
-	bool fine;
+	enum quant_grain grain;
 	int n_rows;
 	const unsigned char *w; /* the first of ceil(n_outputs / 16) strips of blocks */
 	const uint16_t *scales; /* NULL for super-blocks */
@@ -193,7 +207,7 @@ static inline bool quant_is_super(enum dtype type)
 static inline int quant_largest(enum dtype type)
 {
 	const enum quant_levels levels = quant_of(type)->levels;
-	return levels == LEVELS_NL ? 255 : levels == LEVELS_E2M1 ? 24 : (1 << quant_bits(type)) - 1;
+	return levels == LEVELS_NL ? 255 : levels == LEVELS_E2M1 ? 28 : (1 << quant_bits(type)) - 1;
 }
 
 static inline bool quant_is_wide(enum dtype type)
@@ -205,6 +219,55 @@ static inline bool quant_is_wide(enum dtype type)
 static inline int quant_parts(enum dtype type)
 {
 	return quant_of(type)->scale_inputs == QUANT_GROUP ? 1 : 2;
+}
+
+static inline bool quant_is_fine(enum quant_grain grain)
+{
+	return grain != GRAIN_COARSE;
+}
+
+/* What the second of two activations takes of the low half that they share, so that their weights together are still a byte;
+ * with 4 bits this is the byte that both are stored in. 0: these are not shared. */
+static inline int quant_share(enum dtype type)
+{
+	if (quant_bits(type) < 4)
+		return 0;
+	if (quant_is_wide(type) || quant_bits(type) == 6)
+		return 3;
+	return quant_of(type)->levels == LEVELS_EVEN && quant_bits(type) == 4 ? 16 : 7;
+}
+
+/* Bits that values lose before shared low halves meet them: what those of a byte lack room for is a hundredth of what rounding to 8
+ * bits is off. */
+static inline int quant_share_loss(enum dtype type)
+{
+	return quant_is_wide(type) ? 2 : 0;
+}
+
+/* Of a low half. */
+static inline int quant_share_bits(enum dtype type)
+{
+	return quant_share(type) == 16 ? 8 : 7;
+}
+
+/* By how many bits a sum with high halves of shared activations is shifted before the one with low halves is added. */
+static inline int quant_share_raise(enum dtype type)
+{
+	return quant_share_bits(type) - quant_share_loss(type);
+}
+
+/* Whether what zero adds to a part of a group with shared activations, zero * (sum of high halves * 2^n + (1 + quant_share) * sum of
+ * low ones), is a multiple of 2^n: then it is where the sum with high halves starts, and costs nothing. */
+static inline bool quant_starts_high(enum dtype type)
+{
+	return quant_of(type)->zero > 0 &&
+	       quant_of(type)->zero * (1 + quant_share(type)) % (1 << quant_share_bits(type)) == 0;
+}
+
+/* Shared low halves of a part of a group: input i of the part shares its with the one this many further. */
+static inline int quant_shared(enum dtype type)
+{
+	return quant_of(type)->scale_inputs / 2;
 }
 
 union quant_word {
@@ -272,9 +335,26 @@ static inline void quant_set_fine_offsets(struct quant_fine_group *x, enum dtype
 	x->offsets[1] = both ? 0 : quant_part_offset(type, x->scale, high_sum);
 }
 
-static inline size_t quant_group_bytes(bool fine)
+/* Values that lose their last 2 bits are 3/2 less than they were, on average; what that makes of a group, in steps of its sum with
+ * high halves. low_sum: of all low halves, each of which meets one such value and 3 times another. */
+static inline int32_t quant_lost(enum dtype type, int32_t low_sum)
 {
-	return fine ? sizeof(struct quant_fine_group) : sizeof(struct quant_group);
+	return quant_share_loss(type) ? (low_sum * 3 + 32) >> 6 : 0;
+}
+
+/* The same of shared activations. sums: of both halves of the group, in steps of low halves. */
+static inline void quant_set_shared_offsets(struct quant_fine_group *x, enum dtype type, const int32_t sums[2],
+                                            int32_t low_sum)
+{
+	quant_set_fine_offsets(x, type, sums[0], sums[1]);
+	for (int part = 0; part < 2 && quant_starts_high(type); part++)
+		x->offsets[part] /= 1 << quant_share_bits(type);
+	x->offsets[0] += quant_lost(type, low_sum);
+}
+
+static inline size_t quant_group_bytes(enum quant_grain grain)
+{
+	return quant_is_fine(grain) ? sizeof(struct quant_fine_group) : sizeof(struct quant_group);
 }
 
 /* The sum of the activations of 8 bits of one of two parts; gathered, where those are. */
@@ -284,30 +364,31 @@ static inline int32_t quant_part_sum(const void *x, int part)
 }
 
 /* With 8 bits that of all of a group. */
-static inline int32_t quant_offset_of(bool fine, const void *x, int part)
+static inline int32_t quant_offset_of(enum quant_grain grain, const void *x, int part)
 {
-	return fine ? ((const struct quant_fine_group *)x)->offsets[part] : ((const struct quant_group *)x)->offset;
+	return quant_is_fine(grain) ? ((const struct quant_fine_group *)x)->offsets[part]
+	                            : ((const struct quant_group *)x)->offset;
 }
 
-static inline float quant_x_scale(bool fine, const void *x)
+static inline float quant_x_scale(enum quant_grain grain, const void *x)
 {
-	return fine ? ((const struct quant_fine_group *)x)->scale : ((const struct quant_group *)x)->scale;
+	return quant_is_fine(grain) ? ((const struct quant_fine_group *)x)->scale : ((const struct quant_group *)x)->scale;
 }
 
 /* What the minimum of a group, or of a part of a fine one, is multiplied by. */
-static inline float quant_below(bool fine, const void *x, int part)
+static inline float quant_below(enum quant_grain grain, const void *x, int part)
 {
-	union quant_word below = {.bits = quant_offset_of(fine, x, part)};
+	union quant_word below = {.bits = quant_offset_of(grain, x, part)};
 	return below.number;
 }
 
 /* Where the integer of a part of a group starts. */
-static inline int32_t quant_first(enum dtype type, bool fine, const void *x, int part)
+static inline int32_t quant_first(enum dtype type, enum quant_grain grain, const void *x, int part)
 {
 	if (quant_of(type)->zero == 0)
 		return 0;
-	return quant_parts(type) == 2 && !fine ? -quant_of(type)->zero * quant_part_sum(x, part)
-	                                       : quant_offset_of(fine, x, part);
+	return quant_parts(type) == 2 && !quant_is_fine(grain) ? -quant_of(type)->zero * quant_part_sum(x, part)
+	                                                       : quant_offset_of(grain, x, part);
 }
 
 /* Bytes of 16 outputs x 32 inputs. */

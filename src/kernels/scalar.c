@@ -178,24 +178,49 @@ struct quant_sums {
 	int32_t gathered;
 };
 
-static void quant_add_group(enum dtype type, bool fine, const void *x, const unsigned char *block,
+/* The integer of a part of a group. */
+static int32_t quant_sum_part(enum dtype type, enum quant_grain grain, const void *x, const unsigned char *block,
+                              int lane, int part)
+{
+	int32_t sum = 0;
+	for (int i = 0, k = part * quant_of(type)->scale_inputs; i < quant_of(type)->scale_inputs; i++, k++)
+		sum += quant_value(type, block, lane, k) *
+		       (quant_is_fine(grain) ? quant_fine_value(x, false, k) : ((const struct quant_group *)x)->values[k]);
+	return sum;
+}
+
+/* The same with shared activations: low halves meet what weights lose nothing of, or what is left of them. */
+static int32_t quant_sum_shared(enum dtype type, const struct quant_fine_group *x, const unsigned char *block, int lane,
+                                int part)
+{
+	const int n = quant_shared(type), share = quant_share(type), loss = quant_share_loss(type);
+	const int raised = 1 << quant_share_raise(type);
+	int32_t sum = 0, low_sum = 0;
+	for (int i = 0, k = part * 2 * n; i < n; i++, k++) {
+		const int a = quant_value(type, block, lane, k), b = quant_value(type, block, lane, k + n);
+		sum += raised * (a * x->planes[0][k] + b * x->planes[0][k + n]);
+		sum += ((a >> loss) + share * (b >> loss)) * x->planes[1][part * n + i];
+		low_sum += x->planes[1][part * n + i];
+	}
+	return sum + raised * quant_lost(type, low_sum);
+}
+
+static void quant_add_group(enum dtype type, enum quant_grain grain, const void *x, const unsigned char *block,
                             const struct quant_scale *parts, int lane, struct quant_sums *sums)
 {
-	const int inputs = quant_of(type)->scale_inputs, n_parts = quant_parts(type);
+	const int n_parts = quant_parts(type);
 	int32_t integer = 0;
 	for (int part = 0; part < n_parts; part++) {
-		int32_t sum = 0;
-		for (int k = part * inputs; k < (part + 1) * inputs; k++)
-			sum += quant_value(type, block, lane, k) *
-			       (fine ? quant_fine_value(x, false, k) : ((const struct quant_group *)x)->values[k]);
+		int32_t sum = grain == GRAIN_SHARED ? quant_sum_shared(type, x, block, lane, part)
+		                                    : quant_sum_part(type, grain, x, block, lane, part);
 		integer += n_parts == 1 ? sum : sum * parts[part].factor;
 	}
-	const float x_scale = quant_x_scale(fine, x);
+	const float x_scale = quant_x_scale(grain, x);
 	if (n_parts == 2) {
 		for (int part = 0; part < n_parts && quant_of(type)->minimum; part++) {
 			int factor = parts[part].minimum_factor;
-			if (fine)
-				sums->below = fmaf(quant_below(true, x, part), (float)factor, sums->below);
+			if (quant_is_fine(grain))
+				sums->below = fmaf(quant_below(grain, x, part), (float)factor, sums->below);
 			else
 				sums->gathered += factor * quant_part_sum(x, part);
 		}
@@ -204,15 +229,15 @@ static void quant_add_group(enum dtype type, bool fine, const void *x, const uns
 	}
 	sums->total = fmaf((float)integer * x_scale, parts[0].scale * (float)parts[0].factor, sums->total);
 	if (quant_of(type)->minimum)
-		sums->total = fmaf(quant_below(fine, x, 0), parts[0].minimum * (float)parts[0].minimum_factor, sums->total);
+		sums->total = fmaf(quant_below(grain, x, 0), parts[0].minimum * (float)parts[0].minimum_factor, sums->total);
 }
 
 /* Of one output: the parts' scale and minimum are those of all of the super-block. x: its last group. */
-static void quant_end_super(enum dtype type, bool fine, const void *x, const struct quant_scale *parts,
+static void quant_end_super(enum dtype type, enum quant_grain grain, const void *x, const struct quant_scale *parts,
                             struct quant_sums *sums)
 {
 	sums->total = fmaf(sums->inner, parts[0].scale, sums->total);
-	if (quant_of(type)->minimum && !fine)
+	if (quant_of(type)->minimum && !quant_is_fine(grain))
 		sums->below = (float)sums->gathered * quant_below_step((const struct quant_group *)x - QUANT_SUPER_GROUPS + 1);
 	if (quant_of(type)->minimum)
 		sums->total = fmaf(sums->below, parts[0].minimum, sums->total);
@@ -220,18 +245,18 @@ static void quant_end_super(enum dtype type, bool fine, const void *x, const str
 }
 
 /* One row by 16 outputs. */
-static void quant_outputs(enum dtype type, bool fine, const unsigned char *x, const unsigned char *strip,
+static void quant_outputs(enum dtype type, enum quant_grain grain, const unsigned char *x, const unsigned char *strip,
                           const uint16_t *scales, int n_groups, struct quant_sums *sums)
 {
-	for (int group = 0; group < n_groups; group++, x += quant_group_bytes(fine)) {
+	for (int group = 0; group < n_groups; group++, x += quant_group_bytes(grain)) {
 		const unsigned char *head, *block = quant_block(type, strip, group, &head);
 		for (int lane = 0; lane < QUANT_OUTPUTS; lane++) {
 			struct quant_scale parts[2] = {{0}};
 			for (int part = 0; part < quant_parts(type); part++)
 				parts[part] = quant_scale(type, scales, head, group, lane, part);
-			quant_add_group(type, fine, x, block, parts, lane, &sums[lane]);
+			quant_add_group(type, grain, x, block, parts, lane, &sums[lane]);
 			if (quant_parts(type) == 2 && group % QUANT_SUPER_GROUPS == QUANT_SUPER_GROUPS - 1)
-				quant_end_super(type, fine, x, parts, &sums[lane]);
+				quant_end_super(type, grain, x, parts, &sums[lane]);
 		}
 	}
 }
@@ -242,7 +267,7 @@ void scalar_quant(enum dtype type, const struct quant_product *p)
 		for (int o = 0; o < p->n_outputs; o += QUANT_OUTPUTS) {
 			size_t index = (size_t)(o / QUANT_OUTPUTS);
 			struct quant_sums sums[QUANT_OUTPUTS] = {{0}};
-			quant_outputs(type, p->fine, (const unsigned char *)p->x + (size_t)r * p->x_stride_bytes,
+			quant_outputs(type, p->grain, (const unsigned char *)p->x + (size_t)r * p->x_stride_bytes,
 			              p->w + index * quant_strip_bytes(type, p->n_groups),
 			              p->scales ? p->scales + index * (size_t)quant_strip_scales(type, p->n_groups) : NULL,
 			              p->n_groups, sums);

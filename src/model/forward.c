@@ -259,17 +259,17 @@ static void rotate_and_store_row(struct step *step, const void *argument, int ro
 
 /* ---- products ---- */
 
-/* Measured: where rounding inputs to 8 bits costs answers the most for what keeping them fine takes. Queries, keys and values
- * are a tenth of the products and 0.4 of the divergence, the last layer a quarter of it. Weights of 2 bits are a hundred times as far
- * from what they were made of as that divergence is large: there it would be time for nothing. */
-static bool is_sensitive(const struct step *step, const struct layer *layer, bool attention)
+/* Measured: where rounding inputs to 8 bits costs answers the most for what keeping more of them takes. Queries, keys and values
+ * are a tenth of the products and 0.4 of the divergence, the last layer a quarter of it. */
+static enum matmul_care care_of(const struct step *step, const struct layer *layer, bool attention)
 {
 	const struct model *model = step->model;
-	return attention || layer == &model->weights.layers[model->config.n_layers - 1];
+	const bool last = layer == &model->weights.layers[model->config.n_layers - 1];
+	return attention || last ? CARE_MORE : CARE_USUAL;
 }
 
 /* outputs[i] = x times weights[i] for a group that shares x [n_rows, n_in]; weights of one type are one product. */
-static void multiply(struct step *step, bool sensitive, const float *x, const struct weight *const *weights,
+static void multiply(struct step *step, enum matmul_care care, const float *x, const struct weight *const *weights,
                      const float *const *biases, float *const *outputs, int n_weights)
 {
 	struct model *model = step->model;
@@ -283,7 +283,7 @@ static void multiply(struct step *step, bool sensitive, const float *x, const st
 		    .n_in = weights[first]->n_in,
 		    .x = x,
 		    .type = weights[first]->type,
-		    .fine = sensitive && model->kernels->compute == COMPUTE_AUTO && weights[first]->type != DTYPE_Q2K,
+		    .care = care,
 		    .prepared = model->work.prepared,
 		};
 		matmul_input_prepare(model->kernels, model->pool, &input);
@@ -333,7 +333,7 @@ static bool attention_block(struct step *step, const struct layer *layer)
 	const float *const *vector = layer->vector;
 
 	for_rows(step, norm_row, vector[V_NORM_BEFORE_ATTENTION]);
-	multiply(step, is_sensitive(step, layer, true), work->normed,
+	multiply(step, care_of(step, layer, true), work->normed,
 	         (const struct weight *[]){&matrix[M_Q], &matrix[M_K], &matrix[M_V]},
 	         (const float *[]){vector[V_BIAS_Q], vector[V_BIAS_K], vector[V_BIAS_V]},
 	         (float *[]){work->q, work->k, work->v}, 3);
@@ -343,7 +343,7 @@ static bool attention_block(struct step *step, const struct layer *layer)
 	attend(step, layer);
 	if (!still_wanted(step))
 		return false;
-	multiply(step, is_sensitive(step, layer, false), work->attended, (const struct weight *[]){&matrix[M_O]},
+	multiply(step, care_of(step, layer, false), work->attended, (const struct weight *[]){&matrix[M_O]},
 	         (const float *[]){vector[V_BIAS_O]}, (float *[]){work->projected}, 1);
 	for_rows(step, add_projected_row, NULL);
 	return still_wanted(step);
@@ -356,13 +356,12 @@ static bool mlp_block(struct step *step, const struct layer *layer)
 	const float *const *vector = layer->vector;
 
 	for_rows(step, norm_row, vector[V_NORM_BEFORE_MLP]);
-	multiply(step, is_sensitive(step, layer, false), work->normed,
-	         (const struct weight *[]){&matrix[M_GATE], &matrix[M_UP]},
+	multiply(step, care_of(step, layer, false), work->normed, (const struct weight *[]){&matrix[M_GATE], &matrix[M_UP]},
 	         (const float *[]){vector[V_BIAS_GATE], vector[V_BIAS_UP]}, (float *[]){work->gate, work->up}, 2);
 	if (!still_wanted(step))
 		return false;
 	for_rows(step, activate_row, layer);
-	multiply(step, is_sensitive(step, layer, false), work->gate, (const struct weight *[]){&matrix[M_DOWN]},
+	multiply(step, care_of(step, layer, false), work->gate, (const struct weight *[]){&matrix[M_DOWN]},
 	         (const float *[]){vector[V_BIAS_DOWN]}, (float *[]){work->projected}, 1);
 	for_rows(step, add_projected_row, NULL);
 	return still_wanted(step);
@@ -388,7 +387,7 @@ static void run_head(struct model *model, int n_rows)
 	    .n_in = model->config.hidden_size,
 	    .x = model->work.head_input,
 	    .type = model->weights.head.type,
-	    .fine = true, /* its errors are the logits' errors */
+	    .care = CARE_ALWAYS, /* its errors are the logits' errors */
 	    .prepared = model->work.prepared,
 	};
 	matmul_input_prepare(model->kernels, model->pool, &input);

@@ -7,7 +7,7 @@ and each way to compute, beside the same weights in f32 with an f32 cache:
     argmax    how often both find the same token likeliest
     answers   how many of ten everyday questions get the same answer, greedy, --tokens of it
 
-    python3 accuracy.py BINARY MODEL [--text FILE] [--bytes N] [--tokens N] [--forms auto:auto:fast,q8:auto:fine,...]
+    python3 accuracy.py BINARY MODEL [--text FILE] [--bytes N] [--tokens N] [--forms auto:auto:auto,q8:auto:fine,...]
                                      [--skip-answers] [-- FLAGS OF EVERY RUN]
 
 A form is WEIGHTS:KV:COMPUTE. Python's standard library only; some minutes for a model of half a billion weights.
@@ -24,7 +24,7 @@ import urllib.error
 import urllib.request
 
 HELD_OUT = pathlib.Path(__file__).parents[1] / "text" / "held-out.txt"
-FORMS = "auto:auto:fast,auto:auto:fine,auto:q8:fine,bf16:auto:fast,q8:auto:fast,q8:auto:fine,q4:auto:fast,q4:auto:fine"
+FORMS = "auto:auto:auto,auto:auto:fast,auto:auto:fine,auto:q8:auto,q8:auto:auto,q8:auto:fine,q4:auto:auto,q4:auto:fine"
 QUESTIONS = [
     "What is the capital of France?",
     "Write a haiku about the sea.",

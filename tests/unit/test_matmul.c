@@ -19,7 +19,7 @@ static const struct shape shapes[] = {{1, 1},   {3, 5},    {31, 9},   {33, 41}, 
                                       {257, 3}, {64, 130}, {200, 83}, {512, 520}};
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-enum rounding { NO_ROUNDING, TO_BF16, BOTH_TO_BF16, TO_8_BITS, TO_15_BITS };
+enum rounding { NO_ROUNDING, TO_BF16, BOTH_TO_BF16, TO_8_BITS, TO_15_BITS, SHARED };
 
 /* A weight of any type, at an address that is no multiple of anything, and its values in f32. */
 struct matrix {
@@ -171,31 +171,40 @@ static void multiply(const struct kernels *set, struct pool *pool, const struct 
 
 /* Sums of n products in any order, with or without FMA, are off by at most n * 2^-24 * sum |x w| and a little; bf16
  * activations add their own rounding, 2^-8 of each term, bf16 weights the same, and 8-bit ones half a step of their group's scale,
- * of which 15 bits leave a 128th. */
+ * of which 15 bits leave a 128th, and shared low halves what quant.h says. */
 static void check_row(const struct matrix *matrix, const float *x, const float *bias, const float *out,
                       enum rounding rounding)
 {
 	enum { GROUP = 32 };
 	int64_t n_in = matrix->weight.n_in;
+	const double share = rounding == SHARED ? quant_share(matrix->weight.type) : 1;
+	const double of_steps = rounding == TO_8_BITS    ? 1
+	                        : rounding == TO_15_BITS ? 1.0 / 128
+	                        : rounding == SHARED
+	                            ? (1 / share + share / (share == 16 ? 256 : 128)) * 127 / (126 - share / 2)
+	                            : 0;
+	/* Of a weight that fills a byte, and of what it loses: 3 of 127 of the largest of its group, or somewhat more where none is. */
+	const double lost = rounding == SHARED && quant_share_loss(matrix->weight.type) ? 3.0 / 60 : 0;
 	for (int64_t c = 0; c < matrix->weight.n_out; c++) {
-		double sum = bias ? bias[c] : 0, magnitude = fabs(sum), steps = 0, step = 0;
+		double sum = bias ? bias[c] : 0, magnitude = fabs(sum), steps = 0, step = 0, largest = 0, steps_lost = 0;
 		for (int64_t k = 0; k < n_in; k++) {
 			if (k % GROUP == 0) {
-				step = 0;
-				for (int64_t i = k; i < k + GROUP && i < n_in; i++)
+				step = largest = 0;
+				for (int64_t i = k; i < k + GROUP && i < n_in; i++) {
 					step = fmax(step, fabs(x[i]) / 127);
+					largest = fmax(largest, fabs(matrix->values[c * n_in + i]));
+				}
 			}
+			steps_lost += lost * largest * step * share / 2;
 			steps += fabs(matrix->values[c * n_in + k]) * step / 2;
 			double term = (double)x[k] * matrix->values[c * n_in + k];
 			sum += term;
 			magnitude += fabs(term);
 		}
-		double bound =
-		    (double)(n_in + 2) * 0x1p-24 * magnitude * 1.02 + (rounding == TO_BF16        ? 0x1p-8 * magnitude * 1.01
-		                                                       : rounding == BOTH_TO_BF16 ? 0x1p-7 * magnitude * 1.01
-		                                                       : rounding == TO_8_BITS    ? steps * 1.001
-		                                                       : rounding == TO_15_BITS   ? steps * 1.001 / 128
-		                                                                                  : 0);
+		double bound = (double)(n_in + 2) * 0x1p-24 * magnitude * 1.02 +
+		               (rounding == TO_BF16        ? 0x1p-8 * magnitude * 1.01
+		                : rounding == BOTH_TO_BF16 ? 0x1p-7 * magnitude * 1.01
+		                                           : of_steps * steps * 1.001 + steps_lost);
 		assert_true(fabs(out[c] - sum) <= bound);
 	}
 }
@@ -370,8 +379,9 @@ static void check_type(struct context *context, enum isa isa, enum compute compu
 	enum product_bits bits = product_path(context->set, type, ROWS_DECODE)->bits;
 	bool rounded = bits != BITS_DOT && bits != BITS_SPLIT_DOT;
 	assert_false(rounded && (compute == COMPUTE_F32 || find_block_scales(type)));
-	bool fine = context->set->compute == COMPUTE_FINE || (context->set->inner->wide_is_fine && quant_is_wide(type));
-	enum rounding few_bits = fine ? TO_15_BITS : TO_8_BITS;
+	const struct kernels_inner *inner = context->set->inner;
+	bool fine = context->set->compute == COMPUTE_FINE || (inner->wide_is_fine && quant_is_wide(type));
+	enum rounding few_bits = fine ? TO_15_BITS : inner->shares && quant_share(type) ? SHARED : TO_8_BITS;
 	context->decode = !rounded ? NO_ROUNDING : is_quant(type) ? few_bits : TO_BF16; /* BF16T, too */
 	context->prefill = context->decode == few_bits && isa == ISA_AMX ? BOTH_TO_BF16 : context->decode;
 	bool slow = isa == ISA_SCALAR && is_quant(type); /* test_quant has what others are compared with */
@@ -537,33 +547,60 @@ static void test_quantised_products_are_the_same_everywhere(void **state)
 	pool_destroy(pool);
 }
 
-/* Inputs that are fine have the bits that all have where compute is; the others do not. */
-static void test_fine_inputs(void **state)
+enum { CARE_ROWS = 19, CARE_OUTPUTS = 83, CARE_INPUTS = 256 };
+
+/* What comes of an input with weights of this type: for the set that all are compared with, which shares low halves. */
+static void multiply_with_care(enum dtype type, enum compute compute, enum matmul_care care,
+                               float out[CARE_ROWS * CARE_OUTPUTS])
 {
-	(void)state;
-	enum { ROWS = 19, N_OUT = 83 };
-	struct shape shape = {256, N_OUT};
 	struct error error = {0};
 	struct pool *pool = pool_create(2, NULL, 0, &error);
-	float *x = random_floats(ROWS * 256, 2), out[3][ROWS * N_OUT];
-	struct matrix matrix = make_quant_matrix(shape, DTYPE_Q4, 3);
-	struct row_span span = {0, ROWS, ROWS_DECODE};
-	for (int i = 0; i < 3; i++) {
-		struct kernels *set = open_set(ISA_AUTO, i == 0 ? COMPUTE_FINE : COMPUTE_FAST, 512);
-		struct matmul_input input = {
-		    .spans = &span, .n_spans = 1, .n_rows = ROWS, .n_in = 256, .x = x, .type = DTYPE_Q4};
-		input.fine = i == 1;
-		input.prepared = allocate(matmul_input_bytes(set, DTYPE_Q4, ROWS, 256));
-		matmul_input_prepare(set, pool, &input);
-		matmul_run(set, pool, &input, (const struct weight *[]){&matrix.weight}, NULL, (float *[]){out[i]}, 1);
-		free(input.prepared);
-		kernels_destroy(set);
-	}
-	assert_memory_equal(out[0], out[1], sizeof out[0]);
-	assert_memory_not_equal(out[0], out[2], sizeof out[0]);
+	struct kernels *set = open_set(ISA_SCALAR, compute, 512);
+	float *x = random_floats(CARE_ROWS * CARE_INPUTS, 2);
+	struct matrix matrix = make_quant_matrix((struct shape){CARE_INPUTS, CARE_OUTPUTS}, type, 3);
+	struct row_span span = {0, CARE_ROWS, ROWS_DECODE};
+	struct matmul_input input = {.spans = &span, .n_spans = 1, .n_rows = CARE_ROWS, .n_in = CARE_INPUTS, .x = x};
+	input.type = type;
+	input.care = care;
+	input.prepared = allocate(matmul_input_bytes(set, type, CARE_ROWS, CARE_INPUTS));
+	matmul_input_prepare(set, pool, &input);
+	matmul_run(set, pool, &input, (const struct weight *[]){&matrix.weight}, NULL, (float *[]){out}, 1);
+	free(input.prepared);
 	free_matrix(&matrix);
 	free(x);
+	kernels_destroy(set);
 	pool_destroy(pool);
+}
+
+/* How an input is rounded: by its type, by the care that it is taken with, and by what is asked for. */
+static void test_care(void **state)
+{
+	(void)state;
+	enum how { COARSE, SHARES, FINE };
+	static const struct {
+		enum dtype type;
+		enum how usual, more;
+	} rows[] = {{DTYPE_Q8, SHARES, FINE},   {DTYPE_Q4, SHARES, FINE},     {DTYPE_Q41, SHARES, FINE},
+	            {DTYPE_Q50, SHARES, FINE},  {DTYPE_Q51, SHARES, SHARES},  {DTYPE_IQ4N, SHARES, FINE},
+	            {DTYPE_FP4, SHARES, FINE},  {DTYPE_Q4K, SHARES, SHARES},  {DTYPE_Q5K, SHARES, SHARES},
+	            {DTYPE_Q6K, SHARES, FINE},  {DTYPE_IQ4X, COARSE, SHARES}, {DTYPE_Q3K, COARSE, FINE},
+	            {DTYPE_Q2K, COARSE, COARSE}};
+	enum { N_OUT = CARE_ROWS * CARE_OUTPUTS, N_BYTES = N_OUT * sizeof(float) };
+	float coarse[N_OUT], fine[N_OUT], usual[N_OUT], more[N_OUT], always[N_OUT];
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		multiply_with_care(rows[i].type, COMPUTE_FAST, CARE_MORE, coarse);
+		multiply_with_care(rows[i].type, COMPUTE_FINE, CARE_USUAL, fine);
+		multiply_with_care(rows[i].type, COMPUTE_AUTO, CARE_USUAL, usual);
+		multiply_with_care(rows[i].type, COMPUTE_AUTO, CARE_MORE, more);
+		multiply_with_care(rows[i].type, COMPUTE_FAST, CARE_ALWAYS, always);
+		assert_memory_equal(always, fine, N_BYTES);
+		assert_memory_not_equal(coarse, fine, N_BYTES);
+		assert_int_equal(memcmp(usual, coarse, N_BYTES) == 0, rows[i].usual == COARSE);
+		assert_memory_not_equal(usual, fine, N_BYTES);
+		assert_int_equal(memcmp(more, coarse, N_BYTES) == 0, rows[i].more == COARSE);
+		assert_int_equal(memcmp(more, fine, N_BYTES) == 0, rows[i].more == FINE);
+		assert_int_equal(memcmp(more, usual, N_BYTES) == 0, rows[i].more == rows[i].usual);
+	}
 }
 
 /* A quantised weight is near the one it was made from: half a step of its group's scale for 8 bits, for 4 bits no worse
@@ -637,7 +674,8 @@ static void check_activations(const float *x, int n_rows, struct shape shape, en
 		float *expected = allocate(n_bytes), *out = allocate(n_bytes);
 		for (int i = 0; i < N_ISAS; i++) {
 			struct kernels *set = open_set(all_isas[i], compute, 512);
-			bool alike = set && (compute == COMPUTE_FINE || !set->inner->wide_is_fine || !quant_is_wide(type));
+			bool alike = set && (compute == COMPUTE_FINE || ((!set->inner->wide_is_fine || !quant_is_wide(type)) &&
+			                                                 (set->inner->shares || !quant_share(type))));
 			for (int phase = ROWS_DECODE; set && phase <= ROWS_PREFILL; phase++) {
 				struct row_span span = {0, n_rows, (enum row_phase)phase};
 				float *to = i == 0 && phase == ROWS_DECODE ? expected : out;
@@ -818,7 +856,7 @@ int main(int n_arguments, char **arguments)
 	    cmocka_unit_test(test_paths),
 	    cmocka_unit_test(test_what_callers_rely_on),
 	    cmocka_unit_test(test_quantised_products_are_the_same_everywhere),
-	    cmocka_unit_test(test_fine_inputs),
+	    cmocka_unit_test(test_care),
 	    cmocka_unit_test(test_quantised_weights_are_near),
 	    cmocka_unit_test(test_broken_weights_show),
 	    cmocka_unit_test(test_broken_activations_show),

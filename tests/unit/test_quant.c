@@ -48,22 +48,50 @@ struct entry {
 	quant_function *function;
 	bool planes;       /* of fine activations */
 	bool wide_is_fine; /* kernel_set's */
+	bool shares;       /* kernels_inner's */
 };
 
-/* Activations as the functions take them: with 8 bits, fine in pairs, fine in planes. */
+/* Activations as the functions take them: with 8 bits, fine in pairs, fine in planes, shared. */
 struct activations {
 	struct quant_group *coarse;
-	struct quant_fine_group *fine[2];
+	struct quant_fine_group *fine[2], *shared;
 };
+
+/* High or low halves from -most - 1 or -most to most; the largest or smallest where `extreme` is not 0. */
+static int random_half(int most, bool one_less, int extreme, uint64_t *state)
+{
+	const int least = -most - one_less, random = (int)(random_bits(state) % (unsigned)(most - least + 1)) + least;
+	return extreme > 0 ? most : extreme < 0 ? least : random;
+}
+
+static void fill_shared(struct quant_fine_group *x, enum dtype type, float scale, int extreme, uint64_t *state)
+{
+	const int n = quant_shared(type), share = quant_share(type), bits = quant_share_bits(type);
+	int sums[2] = {0}, low_sum = 0;
+	for (int i = 0; i < QUANT_GROUP / 2; i++) {
+		const int k = i / n * 2 * n + i % n, most = 126 - share / 2;
+		const int low = random_half((1 << (bits - 1)) - 1, true, extreme, state);
+		const int high = random_half(most, false, extreme, state), second = random_half(most, false, extreme, state);
+		x->planes[0][k] = (int8_t)high;
+		x->planes[0][k + n] = (int8_t)second;
+		x->planes[1][i] = (int8_t)low;
+		sums[k / (QUANT_GROUP / 2)] += high * (1 << bits) + low;
+		sums[(k + n) / (QUANT_GROUP / 2)] += second * (1 << bits) + share * low;
+		low_sum += low;
+	}
+	x->scale = scale;
+	quant_set_shared_offsets(x, type, sums, low_sum);
+}
 
 /* Random values and, in every third group, the largest that there are: 16-bit sums would overflow. */
 static void fill_activations(struct activations *x, enum dtype type, uint64_t *state)
 {
 	for (int i = 0; i < MAX_ROWS * MAX_GROUPS; i++) {
 		int sums[2] = {0}, fine_sums[2] = {0};
+		const int extreme = i % 3 == 0 ? (i % 2 ? 1 : -1) : 0;
 		for (int k = 0; k < QUANT_GROUP; k++) {
 			int most = QUANT_FINE_LARGEST, random = (int)(random_bits(state) % (2 * QUANT_FINE_LARGEST + 1)) - most;
-			int fine = i % 3 == 0 ? (i % 2 ? most : -most) : random, value = fine / 128;
+			int fine = extreme ? extreme * most : random, value = fine / 128;
 			x->coarse[i].values[k] = (int8_t)value;
 			quant_set_fine(&x->fine[0][i], false, k, fine);
 			quant_set_fine(&x->fine[1][i], true, k, fine);
@@ -81,6 +109,8 @@ static void fill_activations(struct activations *x, enum dtype type, uint64_t *s
 			x->fine[planes][i].scale = scale;
 			quant_set_fine_offsets(&x->fine[planes][i], type, fine_sums[0], fine_sums[1]);
 		}
+		if (quant_share(type))
+			fill_shared(&x->shared[i], type, scale, extreme, state);
 	}
 }
 
@@ -98,27 +128,34 @@ static void fill_weights(unsigned char *w, uint16_t *scales, enum dtype type, ui
 		scales[i] = f32_to_f16(random_float(state));
 }
 
-static void set_activations(struct quant_product *product, const struct activations *x, bool fine, bool planes)
+static void set_activations(struct quant_product *product, const struct activations *x, enum quant_grain grain,
+                            const struct entry *entry)
 {
-	product->fine = fine;
-	product->x = fine ? (const void *)x->fine[planes] : x->coarse;
-	product->x_stride_bytes = MAX_GROUPS * quant_group_bytes(fine);
+	product->grain = grain;
+	product->x = grain == GRAIN_SHARED ? (const void *)x->shared
+	             : grain == GRAIN_FINE ? (const void *)x->fine[entry->planes]
+	                                   : x->coarse;
+	product->x_stride_bytes = MAX_GROUPS * quant_group_bytes(grain);
 }
 
 /* One shape: every number of rows gives what the scalar function gives for all of them. */
-static void check_shape(enum dtype type, struct quant_product product, const struct activations *x, bool fine,
-                        const struct entry *entry, size_t n_bytes, float *expected)
+static void check_shape(enum dtype type, struct quant_product product, const struct activations *x,
+                        enum quant_grain grain, const struct entry *entry, size_t n_bytes, float *expected)
 {
+	static const struct entry scalar = {.function = scalar_quant};
 	float *out = product.out;
 	memset(expected, 0xff, n_bytes);
 	product.n_rows = MAX_ROWS;
 	product.out = expected;
-	set_activations(&product, x, fine, false);
+	set_activations(&product, x, grain, &scalar);
 	scalar_quant(type, &product);
 	product.out = out;
 	for (; entry->function; entry++) {
-		set_activations(&product, x, fine, entry->planes);
-		for (int rows = 1; rows <= MAX_ROWS && (fine || !(entry->wide_is_fine && quant_is_wide(type))); rows++) {
+		const bool has = grain == GRAIN_SHARED ? entry->shares
+		                 : grain == GRAIN_FINE ? true
+		                                       : !(entry->wide_is_fine && quant_is_wide(type));
+		set_activations(&product, x, grain, entry);
+		for (int rows = 1; rows <= MAX_ROWS && has; rows++) {
 			size_t written = (size_t)rows * product.out_stride * sizeof(float);
 			memset(out, 0xff, n_bytes);
 			product.n_rows = rows;
@@ -133,9 +170,11 @@ static void check_shape(enum dtype type, struct quant_product product, const str
 static struct activations make_activations(void)
 {
 	size_t n = (size_t)MAX_ROWS * MAX_GROUPS;
-	return (struct activations){
-	    allocate(n * sizeof(struct quant_group)),
-	    {allocate(n * sizeof(struct quant_fine_group)), allocate(n * sizeof(struct quant_fine_group))}};
+	struct activations made = {.coarse = allocate(n * sizeof(struct quant_group))};
+	made.fine[0] = allocate(n * sizeof(struct quant_fine_group));
+	made.fine[1] = allocate(n * sizeof(struct quant_fine_group));
+	made.shared = allocate(n * sizeof(struct quant_fine_group));
+	return made;
 }
 
 static void free_activations(struct activations *x)
@@ -143,6 +182,7 @@ static void free_activations(struct activations *x)
 	free(x->coarse);
 	free(x->fine[0]);
 	free(x->fine[1]);
+	free(x->shared);
 }
 
 static void check_functions(const struct entry *entries)
@@ -159,14 +199,16 @@ static void check_functions(const struct entry *entries)
 		const int *groups = quant_is_super((enum dtype)type) ? super_counts : group_counts;
 		fill_activations(&x, (enum dtype)type, &state);
 		fill_weights(w, scales, (enum dtype)type, &state);
-		for (int i = 0; i < 2 * 3 * 12; i++) {
+		const int n_grains = quant_share((enum dtype)type) ? GRAIN_COUNT : GRAIN_SHARED;
+		for (int i = 0; i < n_grains * 3 * 12; i++) {
 			struct quant_product product = {.w = w,
 			                                .scales = groups == super_counts ? NULL : scales,
-			                                .n_outputs = output_counts[i / 6],
+			                                .n_outputs = output_counts[i / (3 * n_grains)],
 			                                .n_groups = groups[i % 3],
 			                                .out = out,
 			                                .out_stride = MAX_OUTPUTS + GUARD};
-			check_shape((enum dtype)type, product, &x, i / 3 % 2, entries, n_bytes, expected);
+			check_shape((enum dtype)type, product, &x, (enum quant_grain)(i / 3 % n_grains), entries, n_bytes,
+			            expected);
 		}
 	}
 	free_activations(&x);
@@ -180,25 +222,25 @@ static void every_function_gives_the_scalar_bits(void **state)
 {
 	(void)state;
 	struct platform_cpu cpu;
-	struct entry functions[8] = {{scalar_quant, false, false}}; /* itself: the test is one on any CPU */
+	struct entry functions[8] = {{scalar_quant, false, false, true}}; /* itself: the test is one on any CPU */
 	int n = 1;
 	platform_cpu(&cpu);
 #if defined(__x86_64__)
 	bool has_avx2 = cpu.avx2 && cpu.fma && cpu.f16c, has_avx512 = has_avx2 && cpu.avx512f && cpu.avx512bw;
 	if (has_avx2)
-		functions[n++] = (struct entry){avx2_quant, false, true};
+		functions[n++] = (struct entry){avx2_quant, false, true, false};
 	if (has_avx2 && cpu.avx_vnni)
-		functions[n++] = (struct entry){avx2_vnni_quant, false, false};
+		functions[n++] = (struct entry){avx2_vnni_quant, false, false, true};
 	if (has_avx512 && cpu.avx512vl && cpu.avx512_vnni)
-		functions[n++] = (struct entry){avx2_vnni_other_encoding, false, false};
+		functions[n++] = (struct entry){avx2_vnni_other_encoding, false, false, true};
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq)
-		functions[n++] = (struct entry){avx512_quant, false, true};
+		functions[n++] = (struct entry){avx512_quant, false, true, false};
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq && cpu.avx512_vnni)
-		functions[n++] = (struct entry){avx512_vnni_quant, false, false};
+		functions[n++] = (struct entry){avx512_vnni_quant, false, false, true};
 #elif defined(__aarch64__)
-	functions[n++] = (struct entry){neon_quant, true, false};
+	functions[n++] = (struct entry){neon_quant, true, false, false};
 	if (cpu.neon_dotprod)
-		functions[n++] = (struct entry){neon_dotprod_quant, true, false};
+		functions[n++] = (struct entry){neon_dotprod_quant, true, false, false};
 #endif
 	check_functions(functions);
 }
