@@ -88,7 +88,7 @@ CFLAGS_neon   = $(CFLAGS_release)
 LDFLAGS_neon := $(LDFLAGS_release) '-Wl,-rpath,$$ORIGIN/../root/usr/lib/$(MULTIARCH)' \
                 -Wl,-rpath-link,$(ROOT)/usr/lib/$(MULTIARCH),--disable-new-dtags # those of libraries, too, are found there
 SOURCES   := $(sort $(wildcard $(foreach layer,base tensor kernels model,src/$(layer)/*.c src/$(layer)/*/*.c)))
-TESTS     := $(patsubst %,$(BUILD)/tests/test_%,platform pool kernels quant matmul attention model)
+TESTS     := $(patsubst %,$(BUILD)/tests/test_%,platform pool kernels quant rounding matmul attention model)
 NEON_CPU  := max
 export TALLOW_RUNNER := qemu-aarch64-static -L /usr/$(MULTIARCH) -cpu $(NEON_CPU)
 export TALLOW_TEST_GOLDENS := gqa-f32 mha-f16-tied odd-sizes-bf16
