@@ -92,10 +92,9 @@ ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
 #include "kernels/quant_values.inc"
 
 /* Bytes 0 and 2 of each word, 1 and 3, in 16 bits each. */
-#define QUANT_PAIRS              true
-#define quant_even(stored)       _mm256_and_si256(stored, _mm256_set1_epi16(0xff))
-#define quant_odd(stored)        _mm256_srli_epi16(stored, 8)
-#define quant_start_pairs(first) _mm256_set1_epi32(first)
+#define QUANT_PAIRS        true
+#define quant_even(stored) _mm256_and_si256(stored, _mm256_set1_epi16(0xff))
+#define quant_odd(stored)  _mm256_srli_epi16(stored, 8)
 
 /* A factor for each lane, from a byte at p, as two of 16 bits. */
 ALWAYS_INLINE qi quant_twice(const enum dtype type, const unsigned char *p)

@@ -7,12 +7,11 @@
 
 #define QUANT_FUNCTION avx512_quant
 
-#define QUANT_FINE_ONLY(type)           quant_is_wide(type)
-#define QUANT_STEPS(type)               (0x7fff / (2 * 127 * quant_largest(type)))
-#define quant_weights(type, rows, word) quant_stored(type, rows, word)
-#define quant_start(type, first)        ((void)(type), _mm512_set1_epi32(first))
-#define quant_step(type, sum, w, x)     ((void)(type), _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x)))
-#define quant_step_pairs(sum, w, x)     _mm512_add_epi32(sum, _mm512_madd_epi16(w, x))
+#define QUANT_FINE_ONLY(type)       quant_is_wide(type)
+#define QUANT_STEPS(type)           (0x7fff / (2 * 127 * quant_largest(type)))
+#define quant_start(first)          _mm512_set1_epi32(first)
+#define quant_step(type, sum, w, x) ((void)(type), _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x)))
+#define quant_step_pairs(sum, w, x) _mm512_add_epi32(sum, _mm512_madd_epi16(w, x))
 
 #define quant_ones() _mm512_set1_epi16(1)
 

@@ -5,10 +5,9 @@
 
 #define QUANT_FUNCTION avx512_vnni_quant
 
-#define quant_weights(type, rows, word) quant_stored(type, rows, word)
-#define quant_start(type, first)        ((void)(type), _mm512_set1_epi32(first))
-#define quant_step(type, sum, w, x)     ((void)(type), _mm512_dpbusd_epi32(sum, w, x))
-#define quant_step_pairs(sum, w, x)     _mm512_dpwssd_epi32(sum, w, x)
+#define quant_start(first)          _mm512_set1_epi32(first)
+#define quant_step(type, sum, w, x) ((void)(type), _mm512_dpbusd_epi32(sum, w, x))
+#define quant_step_pairs(sum, w, x) _mm512_dpwssd_epi32(sum, w, x)
 
 #define QUANT_SHARES                  true
 #define quant_raise(sum, start, bits) _mm512_add_epi32(start, _mm512_slli_epi32(sum, bits))

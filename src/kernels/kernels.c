@@ -101,7 +101,7 @@ static struct isa_row row_of(enum isa isa, const struct platform_cpu *cpu)
 		                cpu->avx512_bf16 ? avx512_bf16_dot : NULL},
 		[ISA_AMX] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL, cpu->avx512_vnni, avx512_bf16_dot},
 #elif defined(__aarch64__)
-		[ISA_NEON] = {&neon_set, cpu->neon_dotprod ? neon_dotprod_quant : NULL, false, NULL},
+		[ISA_NEON] = {&neon_set, cpu->neon_dotprod ? neon_dotprod_quant : NULL, true, NULL},
 #endif
 	};
 	assert(rows[isa].set);

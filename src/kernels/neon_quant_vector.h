@@ -1,8 +1,7 @@
 /* A quarter of a block of quantised weights in 128-bit vectors: what every quant_function on them shares.
  *
  * Who includes it defines QUANT_FUNCTION and quant_multiply(sum, w, x), which adds to each of 4 sums the four products of
- * signed bytes that lie in its lane, and then includes quant_body.inc. Values that take a byte become signed and need no offset;
- * others are small enough as they are stored.
+ * signed bytes that lie in its lane, and then includes quant_body.inc.
  */
 #ifndef TALLOW_KERNELS_NEON_QUANT_VECTOR_H
 #define TALLOW_KERNELS_NEON_QUANT_VECTOR_H
@@ -27,12 +26,13 @@ typedef float32x4_t qf;
 #define QUANT_VECTORS(rows)         ((void)(rows), 4)
 #define QUANT_PANEL_ROWS            4
 #define QUANT_PANEL_VECTORS         4
-#define QUANT_UNPACKS(type, grain)  (quant_bits(type) != 8)
+#define QUANT_UNPACKS(type, grain)  (quant_bits(type) != 8 || (grain) == GRAIN_SHARED)
 
 #define quant_load(p)                 vreinterpretq_s32_u8(vld1q_u8(p))
 #define quant_scales(p)               vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8((const void *)(p))))
 #define quant_bf16_scales(p)          vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8((const void *)(p))), 16))
 #define quant_float(v)                vcvtq_f32_s32(v)
+#define quant_start(first)            vdupq_n_s32(first)
 #define quant_step(type, s, w, x)     ((void)(type), quant_multiply(s, w, x))
 #define quant_raise(sum, start, bits) vaddq_s32(start, vshlq_s32(sum, vdupq_n_s32(bits)))
 #define qf_zero()                     vdupq_n_f32(0)
@@ -110,15 +110,14 @@ ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
 
 #include "kernels/quant_values.inc"
 
-ALWAYS_INLINE qi quant_weights(const enum dtype type, const unsigned char *rows, const int word)
-{
-	qi stored = quant_stored(type, rows, word);
-	return quant_largest(type) == 255 ? veorq_s32(stored, vreinterpretq_s32_u8(vdupq_n_u8(0x80))) : stored;
-}
+#define QUANT_SIGNED           true
+#define quant_as_signed(bytes) veorq_s32(bytes, vreinterpretq_s32_u8(vdupq_n_u8(0x80)))
 
-ALWAYS_INLINE qi quant_start(const enum dtype type, int32_t first)
+#define QUANT_SHARES true
+
+ALWAYS_INLINE qi quant_share_word(qi a, qi b, const int share)
 {
-	return vdupq_n_s32(quant_largest(type) == 255 ? 0 : first);
+	return vreinterpretq_s32_u8(vmlaq_u8(vreinterpretq_u8_s32(a), vreinterpretq_u8_s32(b), vdupq_n_u8((uint8_t)share)));
 }
 
 #endif

@@ -145,8 +145,8 @@ struct quant_group {
  * in each part the first half of the words share low halves with the second half, and planes[1] has those of both parts one after another. */
 struct quant_fine_group {
 	float scale;
-	int32_t offsets[2]; /* quant_set_fine_offsets */
-	int32_t unused;
+	int32_t offsets[2];  /* quant_set_fine_offsets */
+	int16_t low_sums[2]; /* of shared low halves, in each part */
 	union {
 		int16_t pairs[QUANT_GROUP];
 		int8_t planes[2][QUANT_GROUP];
@@ -342,14 +342,18 @@ static inline int32_t quant_lost(enum dtype type, int32_t low_sum)
 	return quant_share_loss(type) ? (low_sum * 3 + 32) >> 6 : 0;
 }
 
-/* The same of shared activations. sums: of both halves of the group, in steps of low halves. */
+/* The same of shared activations. sums: of both halves of the group, in steps of low halves; low_sums: of the first and the last
+ * 8 low halves. */
 static inline void quant_set_shared_offsets(struct quant_fine_group *x, enum dtype type, const int32_t sums[2],
-                                            int32_t low_sum)
+                                            const int32_t low_sums[2])
 {
+	const bool both = quant_parts(type) == 1;
 	quant_set_fine_offsets(x, type, sums[0], sums[1]);
 	for (int part = 0; part < 2 && quant_starts_high(type); part++)
 		x->offsets[part] /= 1 << quant_share_bits(type);
-	x->offsets[0] += quant_lost(type, low_sum);
+	x->offsets[0] += quant_lost(type, low_sums[0] + low_sums[1]);
+	x->low_sums[0] = (int16_t)(both ? low_sums[0] + low_sums[1] : low_sums[0]);
+	x->low_sums[1] = (int16_t)(both ? 0 : low_sums[1]);
 }
 
 static inline size_t quant_group_bytes(enum quant_grain grain)
@@ -382,13 +386,23 @@ static inline float quant_below(enum quant_grain grain, const void *x, int part)
 	return below.number;
 }
 
-/* Where the integer of a part of a group starts. */
-static inline int32_t quant_first(enum dtype type, enum quant_grain grain, const void *x, int part)
+/* Where the integer of a part of a group starts. with_sign: values that take a byte meet activations without zero, which is 128. */
+static inline int32_t quant_first(enum dtype type, enum quant_grain grain, const void *x, int part,
+                                  const bool with_sign)
 {
 	if (quant_of(type)->zero == 0)
 		return 0;
+	if (with_sign && quant_is_wide(type))
+		return grain == GRAIN_SHARED ? quant_lost(type, ((const struct quant_fine_group *)x)->low_sums[0]) : 0;
 	return quant_parts(type) == 2 && !quant_is_fine(grain) ? -quant_of(type)->zero * quant_part_sum(x, part)
 	                                                       : quant_offset_of(grain, x, part);
+}
+
+/* What a sum with shared low halves starts from besides where the bytes that they meet have 128 less: of values that take a byte that
+ * is what zero added. */
+static inline int32_t quant_first_low(enum dtype type, const void *x, int part)
+{
+	return quant_is_wide(type) ? 0 : 128 * ((const struct quant_fine_group *)x)->low_sums[part];
 }
 
 /* Bytes of 16 outputs x 32 inputs. */

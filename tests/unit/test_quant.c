@@ -67,7 +67,7 @@ static int random_half(int most, bool one_less, int extreme, uint64_t *state)
 static void fill_shared(struct quant_fine_group *x, enum dtype type, float scale, int extreme, uint64_t *state)
 {
 	const int n = quant_shared(type), share = quant_share(type), bits = quant_share_bits(type);
-	int sums[2] = {0}, low_sum = 0;
+	int sums[2] = {0}, low_sums[2] = {0};
 	for (int i = 0; i < QUANT_GROUP / 2; i++) {
 		const int k = i / n * 2 * n + i % n, most = 126 - share / 2;
 		const int low = random_half((1 << (bits - 1)) - 1, true, extreme, state);
@@ -77,10 +77,10 @@ static void fill_shared(struct quant_fine_group *x, enum dtype type, float scale
 		x->planes[1][i] = (int8_t)low;
 		sums[k / (QUANT_GROUP / 2)] += high * (1 << bits) + low;
 		sums[(k + n) / (QUANT_GROUP / 2)] += second * (1 << bits) + share * low;
-		low_sum += low;
+		low_sums[i / (QUANT_GROUP / 4)] += low;
 	}
 	x->scale = scale;
-	quant_set_shared_offsets(x, type, sums, low_sum);
+	quant_set_shared_offsets(x, type, sums, low_sums);
 }
 
 /* Random values and, in every third group, the largest that there are: 16-bit sums would overflow. */
@@ -238,9 +238,9 @@ static void every_function_gives_the_scalar_bits(void **state)
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq && cpu.avx512_vnni)
 		functions[n++] = (struct entry){avx512_vnni_quant, false, false, true};
 #elif defined(__aarch64__)
-	functions[n++] = (struct entry){neon_quant, true, false, false};
+	functions[n++] = (struct entry){neon_quant, true, false, true};
 	if (cpu.neon_dotprod)
-		functions[n++] = (struct entry){neon_dotprod_quant, true, false, false};
+		functions[n++] = (struct entry){neon_dotprod_quant, true, false, true};
 #endif
 	check_functions(functions);
 }
