@@ -13,7 +13,7 @@
 #define quant_step(type, sum, w, x) ((void)(type), _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x)))
 #define quant_step_pairs(sum, w, x) _mm512_add_epi32(sum, _mm512_madd_epi16(w, x))
 
-#define quant_ones() _mm512_set1_epi16(1)
+#define quant_ones(n) _mm512_set1_epi16(n)
 
 ALWAYS_INLINE qi quant_fold(qi sum, qi brief, qi factors)
 {

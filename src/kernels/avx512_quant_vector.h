@@ -24,7 +24,7 @@ typedef __m512 qf;
  * share a weight, unless its pieces or fine activations are what takes time. */
 #define QUANT_MOST_ROWS             8
 #define QUANT_MAX_ROWS(type, grain) (quant_is_fine(grain) || quant_bits(type) == 6 ? 6 : 8)
-#define QUANT_VECTORS(rows)         ((rows) == 1 ? 1 : (rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
+#define QUANT_VECTORS(grain, rows)  ((rows) == 1 ? 1 : (rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
 #define QUANT_PANEL_ROWS            6
 #define QUANT_PANEL_VECTORS         2
 /* Q6_K keeps three numbers for each output of a tile: those of five rows fit the registers. */
@@ -32,7 +32,7 @@ typedef __m512 qf;
 /* Others are put together as fast as they are read again. */
 #define QUANT_UNPACKS(type, grain)                                                                                     \
 	(quant_has_rest(type) || quant_bits(type) == 2 || (quant_bits(type) != 8 && QUANT_SPLITS(type, grain)) ||          \
-	 ((grain) == GRAIN_SHARED && quant_share(type) != 16))
+	 ((grain) == GRAIN_SHARED && quant_share(type, grain) != 16))
 
 #define quant_load(p)   _mm512_loadu_si512(p)
 #define quant_float(v)  _mm512_cvtepi32_ps(v)

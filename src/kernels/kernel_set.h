@@ -98,11 +98,11 @@ void avx2_split_row(float *out, const float *x, int64_t n);
 
 struct kernels_inner {
 	const struct kernel_set *set;
-	bool amx;               /* bf16 weights, and prefill of quantised ones, go through tiles (kernels/amx.h) */
-	dot_function *bf16_dot; /* NULL: bf16 weights are widened */
-	quant_function *quant;  /* the set's, or a faster one that this CPU has; NULL: quantised weights are widened */
-	bool wide_is_fine;      /* kernel_set's, of `quant` */
-	bool shares; /* shared activations cost `quant` less than fine ones, or it is what others are compared with */
+	bool amx;                /* bf16 weights, and prefill of quantised ones, go through tiles (kernels/amx.h) */
+	dot_function *bf16_dot;  /* NULL: bf16 weights are widened */
+	quant_function *quant;   /* the set's, or a faster one that this CPU has; NULL: quantised weights are widened */
+	bool wide_is_fine;       /* kernel_set's, of `quant` */
+	enum quant_grain shared; /* which shared activations cost `quant` less than fine ones; GRAIN_COARSE: none */
 	int n_threads;
 	size_t scratch_stride; /* bytes of scratch of one worker */
 	unsigned char *scratch;

@@ -82,26 +82,27 @@ static enum isa best_isa(const struct platform_cpu *cpu)
 /* What serves an instruction set: its loops, and those for what the CPU has beyond what the set needs. */
 struct isa_row {
 	const struct kernel_set *set;
-	quant_function *quant;  /* NULL: the set's */
-	bool shares;            /* kernels_inner's */
-	dot_function *bf16_dot; /* NULL: none */
+	quant_function *quant;   /* NULL: the set's */
+	enum quant_grain shared; /* kernels_inner's */
+	dot_function *bf16_dot;  /* NULL: none */
 };
 
 /* `isa` lacks nothing: rows of another architecture are not asked for. */
 static struct isa_row row_of(enum isa isa, const struct platform_cpu *cpu)
 {
 	const struct isa_row rows[ISA_COUNT] = {
-		[ISA_SCALAR] = {&scalar_set, NULL, true, NULL},
+		[ISA_SCALAR] = {&scalar_set, NULL, GRAIN_SHARED, NULL},
 #if defined(__x86_64__)
-		[ISA_AVX2] = {&avx2_set, NULL, false, NULL},
-		[ISA_AVX2VNNI] = {&avx2_set, avx2_vnni_quant, true, NULL},
-		[ISA_AVX512BW] = {&avx512_set, NULL, false, NULL},
-		[ISA_AVX512VNNI] = {&avx512_set, avx512_vnni_quant, true, NULL},
-		[ISA_AVX512] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL, cpu->avx512_vnni,
-		                cpu->avx512_bf16 ? avx512_bf16_dot : NULL},
-		[ISA_AMX] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL, cpu->avx512_vnni, avx512_bf16_dot},
+		[ISA_AVX2] = {&avx2_set, NULL, GRAIN_SHORT, NULL},
+		[ISA_AVX2VNNI] = {&avx2_set, avx2_vnni_quant, GRAIN_SHARED, NULL},
+		[ISA_AVX512BW] = {&avx512_set, NULL, GRAIN_COARSE, NULL},
+		[ISA_AVX512VNNI] = {&avx512_set, avx512_vnni_quant, GRAIN_SHARED, NULL},
+		[ISA_AVX512] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL,
+		                cpu->avx512_vnni ? GRAIN_SHARED : GRAIN_COARSE, cpu->avx512_bf16 ? avx512_bf16_dot : NULL},
+		[ISA_AMX] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL,
+		             cpu->avx512_vnni ? GRAIN_SHARED : GRAIN_COARSE, avx512_bf16_dot},
 #elif defined(__aarch64__)
-		[ISA_NEON] = {&neon_set, cpu->neon_dotprod ? neon_dotprod_quant : NULL, true, NULL},
+		[ISA_NEON] = {&neon_set, cpu->neon_dotprod ? neon_dotprod_quant : NULL, GRAIN_SHARED, NULL},
 #endif
 	};
 	assert(rows[isa].set);
@@ -157,7 +158,7 @@ struct kernels *kernels_create_for(const struct platform_cpu *cpu, enum isa isa,
 	    .bf16_dot = rounds ? row.bf16_dot : NULL,
 	    .quant = rounds ? (row.quant ? row.quant : set->quant) : NULL,
 	    .wide_is_fine = !row.quant && set->wide_is_fine,
-	    .shares = row.shares,
+	    .shared = row.shared,
 	    .n_threads = n_threads,
 	    .scratch_stride = worker_bytes(max_n_in),
 	    .scratch_bytes = kernels_scratch_bytes(n_threads, max_n_in),

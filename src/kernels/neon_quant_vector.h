@@ -23,7 +23,7 @@ typedef float32x4_t qf;
 #define QUANT_FAR_BYTES             1024
 #define QUANT_MOST_ROWS             4
 #define QUANT_MAX_ROWS(type, grain) 4
-#define QUANT_VECTORS(rows)         ((void)(rows), 4)
+#define QUANT_VECTORS(grain, rows)  ((void)(rows), 4)
 #define QUANT_PANEL_ROWS            4
 #define QUANT_PANEL_VECTORS         4
 #define QUANT_UNPACKS(type, grain)  (quant_bits(type) != 8 || (grain) == GRAIN_SHARED)

@@ -131,7 +131,7 @@ static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
  * a byte leave no room for that: what low halves meet is made of their values without the last 2 bits, rounded down, and integers are
  * in steps of 4.
  */
-enum quant_grain { GRAIN_COARSE, GRAIN_FINE, GRAIN_SHARED, GRAIN_COUNT };
+enum quant_grain { GRAIN_COARSE, GRAIN_FINE, GRAIN_SHARED, GRAIN_SHORT, GRAIN_COUNT };
 
 /* x = scale * value; offset: quant_offset of the values, of a whole super-block where those are gathered. */
 struct quant_group {
@@ -226,12 +226,19 @@ static inline bool quant_is_fine(enum quant_grain grain)
 	return grain != GRAIN_COARSE;
 }
 
+static inline bool quant_is_shared(enum quant_grain grain)
+{
+	return grain >= GRAIN_SHARED;
+}
+
 /* What the second of two activations takes of the low half that they share, so that their weights together are still a byte;
  * with 4 bits this is the byte that both are stored in. 0: these are not shared. */
-static inline int quant_share(enum dtype type)
+static inline int quant_share(enum dtype type, enum quant_grain grain)
 {
-	if (quant_bits(type) < 4)
+	if (quant_bits(type) < 4 || !quant_is_shared(grain))
 		return 0;
+	if (grain == GRAIN_SHORT)
+		return quant_is_wide(type) || quant_parts(type) == 2 ? 0 : 5;
 	if (quant_is_wide(type) || quant_bits(type) == 6)
 		return 3;
 	return quant_of(type)->levels == LEVELS_EVEN && quant_bits(type) == 4 ? 16 : 7;
@@ -245,23 +252,25 @@ static inline int quant_share_loss(enum dtype type)
 }
 
 /* Of a low half. */
-static inline int quant_share_bits(enum dtype type)
+static inline int quant_share_bits(enum dtype type, enum quant_grain grain)
 {
-	return quant_share(type) == 16 ? 8 : 7;
+	if (grain == GRAIN_SHORT)
+		return 5;
+	return quant_share(type, grain) == 16 ? 8 : 7;
 }
 
 /* By how many bits a sum with high halves of shared activations is shifted before the one with low halves is added. */
-static inline int quant_share_raise(enum dtype type)
+static inline int quant_share_raise(enum dtype type, enum quant_grain grain)
 {
-	return quant_share_bits(type) - quant_share_loss(type);
+	return quant_share_bits(type, grain) - quant_share_loss(type);
 }
 
 /* Whether what zero adds to a part of a group with shared activations, zero * (sum of high halves * 2^n + (1 + quant_share) * sum of
  * low ones), is a multiple of 2^n: then it is where the sum with high halves starts, and costs nothing. */
-static inline bool quant_starts_high(enum dtype type)
+static inline bool quant_starts_high(enum dtype type, enum quant_grain grain)
 {
-	return quant_of(type)->zero > 0 &&
-	       quant_of(type)->zero * (1 + quant_share(type)) % (1 << quant_share_bits(type)) == 0;
+	return grain == GRAIN_SHARED && quant_of(type)->zero > 0 &&
+	       quant_of(type)->zero * (1 + quant_share(type, grain)) % (1 << quant_share_bits(type, grain)) == 0;
 }
 
 /* Shared low halves of a part of a group: input i of the part shares its with the one this many further. */
@@ -344,13 +353,13 @@ static inline int32_t quant_lost(enum dtype type, int32_t low_sum)
 
 /* The same of shared activations. sums: of both halves of the group, in steps of low halves; low_sums: of the first and the last
  * 8 low halves. */
-static inline void quant_set_shared_offsets(struct quant_fine_group *x, enum dtype type, const int32_t sums[2],
-                                            const int32_t low_sums[2])
+static inline void quant_set_shared_offsets(struct quant_fine_group *x, enum dtype type, enum quant_grain grain,
+                                            const int32_t sums[2], const int32_t low_sums[2])
 {
 	const bool both = quant_parts(type) == 1;
 	quant_set_fine_offsets(x, type, sums[0], sums[1]);
-	for (int part = 0; part < 2 && quant_starts_high(type); part++)
-		x->offsets[part] /= 1 << quant_share_bits(type);
+	for (int part = 0; part < 2 && quant_starts_high(type, grain); part++)
+		x->offsets[part] /= 1 << quant_share_bits(type, grain);
 	x->offsets[0] += quant_lost(type, low_sums[0] + low_sums[1]);
 	x->low_sums[0] = (int16_t)(both ? low_sums[0] + low_sums[1] : low_sums[0]);
 	x->low_sums[1] = (int16_t)(both ? 0 : low_sums[1]);

@@ -190,11 +190,11 @@ static int32_t quant_sum_part(enum dtype type, enum quant_grain grain, const voi
 }
 
 /* The same with shared activations: low halves meet what weights lose nothing of, or what is left of them. */
-static int32_t quant_sum_shared(enum dtype type, const struct quant_fine_group *x, const unsigned char *block, int lane,
-                                int part)
+static int32_t quant_sum_shared(enum dtype type, enum quant_grain grain, const struct quant_fine_group *x,
+                                const unsigned char *block, int lane, int part)
 {
-	const int n = quant_shared(type), share = quant_share(type), loss = quant_share_loss(type);
-	const int raised = 1 << quant_share_raise(type);
+	const int n = quant_shared(type), share = quant_share(type, grain), loss = quant_share_loss(type);
+	const int raised = 1 << quant_share_raise(type, grain);
 	int32_t sum = 0, low_sum = 0;
 	for (int i = 0, k = part * 2 * n; i < n; i++, k++) {
 		const int a = quant_value(type, block, lane, k), b = quant_value(type, block, lane, k + n);
@@ -211,8 +211,8 @@ static void quant_add_group(enum dtype type, enum quant_grain grain, const void 
 	const int n_parts = quant_parts(type);
 	int32_t integer = 0;
 	for (int part = 0; part < n_parts; part++) {
-		int32_t sum = grain == GRAIN_SHARED ? quant_sum_shared(type, x, block, lane, part)
-		                                    : quant_sum_part(type, grain, x, block, lane, part);
+		int32_t sum = quant_is_shared(grain) ? quant_sum_shared(type, grain, x, block, lane, part)
+		                                     : quant_sum_part(type, grain, x, block, lane, part);
 		integer += n_parts == 1 ? sum : sum * parts[part].factor;
 	}
 	const float x_scale = quant_x_scale(grain, x);

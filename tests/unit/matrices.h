@@ -19,7 +19,7 @@ struct shape {
 	int64_t n_in, n_out;
 };
 
-enum rounding { NO_ROUNDING, TO_BF16, BOTH_TO_BF16, TO_8_BITS, TO_15_BITS, SHARED };
+enum rounding { NO_ROUNDING, TO_BF16, BOTH_TO_BF16, TO_8_BITS, TO_15_BITS, SHARED, SHARED_SHORT };
 
 /* A weight of any type, at an address that is no multiple of anything, and its values in f32. */
 struct matrix {
@@ -177,14 +177,16 @@ static inline void check_row(const struct matrix *matrix, const float *x, const 
 {
 	enum { GROUP = 32 };
 	int64_t n_in = matrix->weight.n_in;
-	const double share = rounding == SHARED ? quant_share(matrix->weight.type) : 1;
-	const double of_steps = rounding == TO_8_BITS    ? 1
-	                        : rounding == TO_15_BITS ? 1.0 / 128
-	                        : rounding == SHARED
-	                            ? (1 / share + share / (share == 16 ? 256 : 128)) * 127 / (126 - share / 2)
-	                            : 0;
+	const bool shared = rounding == SHARED || rounding == SHARED_SHORT;
+	const enum quant_grain grain = rounding == SHARED ? GRAIN_SHARED : GRAIN_SHORT;
+	const double share = shared ? quant_share(matrix->weight.type, grain) : 1;
+	const double of_steps =
+	    rounding == TO_8_BITS    ? 1
+	    : rounding == TO_15_BITS ? 1.0 / 128
+	    : shared ? (1 / share + share / (1 << quant_share_bits(matrix->weight.type, grain))) * 127 / (126 - share / 2)
+	             : 0;
 	/* Of a weight that fills a byte, and of what it loses: 3 of 127 of the largest of its group, or somewhat more where none is. */
-	const double lost = rounding == SHARED && quant_share_loss(matrix->weight.type) ? 3.0 / 60 : 0;
+	const double lost = shared && quant_share_loss(matrix->weight.type) ? 3.0 / 60 : 0;
 	for (int64_t c = 0; c < matrix->weight.n_out; c++) {
 		double sum = bias ? bias[c] : 0, magnitude = fabs(sum), steps = 0, step = 0, largest = 0, steps_lost = 0;
 		for (int64_t k = 0; k < n_in; k++) {

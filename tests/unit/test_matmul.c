@@ -187,7 +187,8 @@ static void check_type(struct context *context, enum isa isa, enum compute compu
 	assert_false(rounded && (compute == COMPUTE_F32 || find_block_scales(type)));
 	const struct kernels_inner *inner = context->set->inner;
 	bool fine = context->set->compute == COMPUTE_FINE || (inner->wide_is_fine && quant_is_wide(type));
-	enum rounding few_bits = fine ? TO_15_BITS : inner->shares && quant_share(type) ? SHARED : TO_8_BITS;
+	enum rounding shared = inner->shared == GRAIN_SHARED ? SHARED : SHARED_SHORT;
+	enum rounding few_bits = fine ? TO_15_BITS : quant_share(type, inner->shared) ? shared : TO_8_BITS;
 	context->decode = !rounded ? NO_ROUNDING : is_quant(type) ? few_bits : TO_BF16; /* BF16T, too */
 	context->prefill = context->decode == few_bits && isa == ISA_AMX ? BOTH_TO_BF16 : context->decode;
 	bool slow = isa == ISA_SCALAR && is_quant(type); /* test_quant has what others are compared with */

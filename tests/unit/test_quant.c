@@ -46,15 +46,15 @@ static void fill_heads(unsigned char *w, enum dtype type, uint64_t *state)
 /* A function and what it takes. */
 struct entry {
 	quant_function *function;
-	bool planes;       /* of fine activations */
-	bool wide_is_fine; /* kernel_set's */
-	bool shares;       /* kernels_inner's */
+	bool planes;             /* of fine activations */
+	bool wide_is_fine;       /* kernel_set's */
+	enum quant_grain shared; /* kernels_inner's; GRAIN_COUNT: any */
 };
 
-/* Activations as the functions take them: with 8 bits, fine in pairs, fine in planes, shared. */
+/* Activations as the functions take them: with 8 bits, fine in pairs, fine in planes, shared in both ways. */
 struct activations {
 	struct quant_group *coarse;
-	struct quant_fine_group *fine[2], *shared;
+	struct quant_fine_group *fine[2], *shared[GRAIN_COUNT];
 };
 
 /* High or low halves from -most - 1 or -most to most; the largest or smallest where `extreme` is not 0. */
@@ -64,9 +64,10 @@ static int random_half(int most, bool one_less, int extreme, uint64_t *state)
 	return extreme > 0 ? most : extreme < 0 ? least : random;
 }
 
-static void fill_shared(struct quant_fine_group *x, enum dtype type, float scale, int extreme, uint64_t *state)
+static void fill_shared(struct quant_fine_group *x, enum dtype type, enum quant_grain grain, float scale, int extreme,
+                        uint64_t *state)
 {
-	const int n = quant_shared(type), share = quant_share(type), bits = quant_share_bits(type);
+	const int n = quant_shared(type), share = quant_share(type, grain), bits = quant_share_bits(type, grain);
 	int sums[2] = {0}, low_sums[2] = {0};
 	for (int i = 0; i < QUANT_GROUP / 2; i++) {
 		const int k = i / n * 2 * n + i % n, most = 126 - share / 2;
@@ -80,7 +81,7 @@ static void fill_shared(struct quant_fine_group *x, enum dtype type, float scale
 		low_sums[i / (QUANT_GROUP / 4)] += low;
 	}
 	x->scale = scale;
-	quant_set_shared_offsets(x, type, sums, low_sums);
+	quant_set_shared_offsets(x, type, grain, sums, low_sums);
 }
 
 /* Random values and, in every third group, the largest that there are: 16-bit sums would overflow. */
@@ -109,8 +110,9 @@ static void fill_activations(struct activations *x, enum dtype type, uint64_t *s
 			x->fine[planes][i].scale = scale;
 			quant_set_fine_offsets(&x->fine[planes][i], type, fine_sums[0], fine_sums[1]);
 		}
-		if (quant_share(type))
-			fill_shared(&x->shared[i], type, scale, extreme, state);
+		for (enum quant_grain grain = GRAIN_SHARED; grain < GRAIN_COUNT; grain++)
+			if (quant_share(type, grain))
+				fill_shared(&x->shared[grain][i], type, grain, scale, extreme, state);
 	}
 }
 
@@ -132,9 +134,9 @@ static void set_activations(struct quant_product *product, const struct activati
                             const struct entry *entry)
 {
 	product->grain = grain;
-	product->x = grain == GRAIN_SHARED ? (const void *)x->shared
-	             : grain == GRAIN_FINE ? (const void *)x->fine[entry->planes]
-	                                   : x->coarse;
+	product->x = quant_is_shared(grain) ? (const void *)x->shared[grain]
+	             : grain == GRAIN_FINE  ? (const void *)x->fine[entry->planes]
+	                                    : x->coarse;
 	product->x_stride_bytes = MAX_GROUPS * quant_group_bytes(grain);
 }
 
@@ -151,9 +153,9 @@ static void check_shape(enum dtype type, struct quant_product product, const str
 	scalar_quant(type, &product);
 	product.out = out;
 	for (; entry->function; entry++) {
-		const bool has = grain == GRAIN_SHARED ? entry->shares
-		                 : grain == GRAIN_FINE ? true
-		                                       : !(entry->wide_is_fine && quant_is_wide(type));
+		const bool has = quant_is_shared(grain) ? entry->shared == grain || entry->shared == GRAIN_COUNT
+		                 : grain == GRAIN_FINE  ? true
+		                                        : !(entry->wide_is_fine && quant_is_wide(type));
 		set_activations(&product, x, grain, entry);
 		for (int rows = 1; rows <= MAX_ROWS && has; rows++) {
 			size_t written = (size_t)rows * product.out_stride * sizeof(float);
@@ -173,7 +175,8 @@ static struct activations make_activations(void)
 	struct activations made = {.coarse = allocate(n * sizeof(struct quant_group))};
 	made.fine[0] = allocate(n * sizeof(struct quant_fine_group));
 	made.fine[1] = allocate(n * sizeof(struct quant_fine_group));
-	made.shared = allocate(n * sizeof(struct quant_fine_group));
+	for (int grain = GRAIN_SHARED; grain < GRAIN_COUNT; grain++)
+		made.shared[grain] = allocate(n * sizeof(struct quant_fine_group));
 	return made;
 }
 
@@ -182,7 +185,8 @@ static void free_activations(struct activations *x)
 	free(x->coarse);
 	free(x->fine[0]);
 	free(x->fine[1]);
-	free(x->shared);
+	for (int grain = GRAIN_SHARED; grain < GRAIN_COUNT; grain++)
+		free(x->shared[grain]);
 }
 
 static void check_functions(const struct entry *entries)
@@ -199,16 +203,18 @@ static void check_functions(const struct entry *entries)
 		const int *groups = quant_is_super((enum dtype)type) ? super_counts : group_counts;
 		fill_activations(&x, (enum dtype)type, &state);
 		fill_weights(w, scales, (enum dtype)type, &state);
-		const int n_grains = quant_share((enum dtype)type) ? GRAIN_COUNT : GRAIN_SHARED;
+		const int n_grains = GRAIN_COUNT;
 		for (int i = 0; i < n_grains * 3 * 12; i++) {
+			const enum quant_grain grain = (enum quant_grain)(i / 3 % n_grains);
+			if (quant_is_shared(grain) && !quant_share((enum dtype)type, grain))
+				continue;
 			struct quant_product product = {.w = w,
 			                                .scales = groups == super_counts ? NULL : scales,
 			                                .n_outputs = output_counts[i / (3 * n_grains)],
 			                                .n_groups = groups[i % 3],
 			                                .out = out,
 			                                .out_stride = MAX_OUTPUTS + GUARD};
-			check_shape((enum dtype)type, product, &x, (enum quant_grain)(i / 3 % n_grains), entries, n_bytes,
-			            expected);
+			check_shape((enum dtype)type, product, &x, grain, entries, n_bytes, expected);
 		}
 	}
 	free_activations(&x);
@@ -222,25 +228,25 @@ static void every_function_gives_the_scalar_bits(void **state)
 {
 	(void)state;
 	struct platform_cpu cpu;
-	struct entry functions[8] = {{scalar_quant, false, false, true}}; /* itself: the test is one on any CPU */
+	struct entry functions[8] = {{scalar_quant, false, false, GRAIN_COUNT}}; /* itself: the test is one on any CPU */
 	int n = 1;
 	platform_cpu(&cpu);
 #if defined(__x86_64__)
 	bool has_avx2 = cpu.avx2 && cpu.fma && cpu.f16c, has_avx512 = has_avx2 && cpu.avx512f && cpu.avx512bw;
 	if (has_avx2)
-		functions[n++] = (struct entry){avx2_quant, false, true, false};
+		functions[n++] = (struct entry){avx2_quant, false, true, GRAIN_SHORT};
 	if (has_avx2 && cpu.avx_vnni)
-		functions[n++] = (struct entry){avx2_vnni_quant, false, false, true};
+		functions[n++] = (struct entry){avx2_vnni_quant, false, false, GRAIN_SHARED};
 	if (has_avx512 && cpu.avx512vl && cpu.avx512_vnni)
-		functions[n++] = (struct entry){avx2_vnni_other_encoding, false, false, true};
+		functions[n++] = (struct entry){avx2_vnni_other_encoding, false, false, GRAIN_SHARED};
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq)
-		functions[n++] = (struct entry){avx512_quant, false, true, false};
+		functions[n++] = (struct entry){avx512_quant, false, true, GRAIN_COARSE};
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq && cpu.avx512_vnni)
-		functions[n++] = (struct entry){avx512_vnni_quant, false, false, true};
+		functions[n++] = (struct entry){avx512_vnni_quant, false, false, GRAIN_SHARED};
 #elif defined(__aarch64__)
-	functions[n++] = (struct entry){neon_quant, true, false, true};
+	functions[n++] = (struct entry){neon_quant, true, false, GRAIN_SHARED};
 	if (cpu.neon_dotprod)
-		functions[n++] = (struct entry){neon_dotprod_quant, true, false, true};
+		functions[n++] = (struct entry){neon_dotprod_quant, true, false, GRAIN_SHARED};
 #endif
 	check_functions(functions);
 }

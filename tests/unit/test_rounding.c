@@ -9,13 +9,15 @@
 
 enum { CARE_ROWS = 19, CARE_OUTPUTS = 83, CARE_INPUTS = 256 };
 
-/* What comes of an input with weights of this type: for the set that all are compared with, which shares low halves. */
-static void multiply_with_care(enum dtype type, enum compute compute, enum matmul_care care,
+/* What comes of an input with weights of this type; false where this CPU lacks the set. */
+static bool multiply_with_care(enum isa isa, enum dtype type, enum compute compute, enum matmul_care care,
                                float out[CARE_ROWS * CARE_OUTPUTS])
 {
 	struct error error = {0};
+	struct kernels *set = open_set(isa, compute, 512);
+	if (!set)
+		return false;
 	struct pool *pool = pool_create(2, NULL, 0, &error);
-	struct kernels *set = open_set(ISA_SCALAR, compute, 512);
 	float *x = random_floats(CARE_ROWS * CARE_INPUTS, 2);
 	struct matrix matrix = make_quant_matrix((struct shape){CARE_INPUTS, CARE_OUTPUTS}, type, 3);
 	struct row_span span = {0, CARE_ROWS, ROWS_DECODE};
@@ -30,36 +32,49 @@ static void multiply_with_care(enum dtype type, enum compute compute, enum matmu
 	free(x);
 	kernels_destroy(set);
 	pool_destroy(pool);
+	return true;
 }
 
-/* How an input is rounded: by its type, by the care that it is taken with, and by what is asked for. */
+enum how { COARSE, SHARES, FINE };
+
+static void check_care(enum isa isa, enum dtype type, enum how expected_usual, enum how expected_more)
+{
+	enum { N_OUT = CARE_ROWS * CARE_OUTPUTS, N_BYTES = N_OUT * sizeof(float) };
+	float coarse[N_OUT], fine[N_OUT], usual[N_OUT], more[N_OUT], always[N_OUT];
+	if (!multiply_with_care(isa, type, COMPUTE_FAST, CARE_MORE, coarse))
+		return;
+	multiply_with_care(isa, type, COMPUTE_FINE, CARE_USUAL, fine);
+	multiply_with_care(isa, type, COMPUTE_AUTO, CARE_USUAL, usual);
+	multiply_with_care(isa, type, COMPUTE_AUTO, CARE_MORE, more);
+	multiply_with_care(isa, type, COMPUTE_FAST, CARE_ALWAYS, always);
+	assert_memory_equal(always, fine, N_BYTES);
+	assert_memory_not_equal(coarse, fine, N_BYTES);
+	assert_int_equal(memcmp(usual, coarse, N_BYTES) == 0, expected_usual == COARSE);
+	assert_int_equal(memcmp(usual, fine, N_BYTES) == 0, expected_usual == FINE);
+	assert_int_equal(memcmp(more, coarse, N_BYTES) == 0, expected_more == COARSE);
+	assert_int_equal(memcmp(more, fine, N_BYTES) == 0, expected_more == FINE);
+	assert_int_equal(memcmp(more, usual, N_BYTES) == 0, expected_more == expected_usual);
+}
+
+/* How an input is rounded: by its type, by the care that it is taken with, by what is asked for, and by what the set has for low halves
+ * that are shared. With AVX2 values of a byte are always fine. */
 static void test_care(void **state)
 {
 	(void)state;
-	enum how { COARSE, SHARES, FINE };
 	static const struct {
 		enum dtype type;
-		enum how usual, more;
-	} rows[] = {{DTYPE_Q8, SHARES, FINE},   {DTYPE_Q4, SHARES, FINE},     {DTYPE_Q41, SHARES, FINE},
-	            {DTYPE_Q50, SHARES, FINE},  {DTYPE_Q51, SHARES, SHARES},  {DTYPE_IQ4N, SHARES, FINE},
-	            {DTYPE_FP4, SHARES, FINE},  {DTYPE_Q4K, SHARES, SHARES},  {DTYPE_Q5K, SHARES, SHARES},
-	            {DTYPE_Q6K, SHARES, FINE},  {DTYPE_IQ4X, COARSE, SHARES}, {DTYPE_Q3K, COARSE, FINE},
-	            {DTYPE_Q2K, COARSE, COARSE}};
-	enum { N_OUT = CARE_ROWS * CARE_OUTPUTS, N_BYTES = N_OUT * sizeof(float) };
-	float coarse[N_OUT], fine[N_OUT], usual[N_OUT], more[N_OUT], always[N_OUT];
+		enum how usual, more, avx2_usual, avx2_more;
+	} rows[] = {{DTYPE_Q8, SHARES, FINE, FINE, FINE},        {DTYPE_IQ4N, SHARES, FINE, FINE, FINE},
+	            {DTYPE_IQ4X, COARSE, SHARES, FINE, FINE},    {DTYPE_Q4, SHARES, FINE, SHARES, FINE},
+	            {DTYPE_Q50, SHARES, FINE, SHARES, FINE},     {DTYPE_FP4, SHARES, FINE, SHARES, FINE},
+	            {DTYPE_Q41, SHARES, FINE, SHARES, SHARES},   {DTYPE_Q51, SHARES, SHARES, SHARES, SHARES},
+	            {DTYPE_Q4K, SHARES, SHARES, SHARES, SHARES}, {DTYPE_Q5K, SHARES, SHARES, SHARES, SHARES},
+	            {DTYPE_Q6K, SHARES, FINE, FINE, FINE},       {DTYPE_Q3K, COARSE, FINE, COARSE, FINE},
+	            {DTYPE_Q2K, COARSE, COARSE, COARSE, COARSE}};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		multiply_with_care(rows[i].type, COMPUTE_FAST, CARE_MORE, coarse);
-		multiply_with_care(rows[i].type, COMPUTE_FINE, CARE_USUAL, fine);
-		multiply_with_care(rows[i].type, COMPUTE_AUTO, CARE_USUAL, usual);
-		multiply_with_care(rows[i].type, COMPUTE_AUTO, CARE_MORE, more);
-		multiply_with_care(rows[i].type, COMPUTE_FAST, CARE_ALWAYS, always);
-		assert_memory_equal(always, fine, N_BYTES);
-		assert_memory_not_equal(coarse, fine, N_BYTES);
-		assert_int_equal(memcmp(usual, coarse, N_BYTES) == 0, rows[i].usual == COARSE);
-		assert_memory_not_equal(usual, fine, N_BYTES);
-		assert_int_equal(memcmp(more, coarse, N_BYTES) == 0, rows[i].more == COARSE);
-		assert_int_equal(memcmp(more, fine, N_BYTES) == 0, rows[i].more == FINE);
-		assert_int_equal(memcmp(more, usual, N_BYTES) == 0, rows[i].more == rows[i].usual);
+		check_care(ISA_SCALAR, rows[i].type, rows[i].usual, rows[i].more);
+		if (!quant_is_wide(rows[i].type))
+			check_care(ISA_AVX2, rows[i].type, rows[i].avx2_usual, rows[i].avx2_more);
 	}
 }
 
@@ -134,8 +149,9 @@ static void check_activations(const float *x, int n_rows, struct shape shape, en
 		float *expected = allocate(n_bytes), *out = allocate(n_bytes);
 		for (int i = 0; i < N_ISAS; i++) {
 			struct kernels *set = open_set(all_isas[i], compute, 512);
-			bool alike = set && (compute == COMPUTE_FINE || ((!set->inner->wide_is_fine || !quant_is_wide(type)) &&
-			                                                 (set->inner->shares || !quant_share(type))));
+			bool alike = set && (compute == COMPUTE_FINE ||
+			                     ((!set->inner->wide_is_fine || !quant_is_wide(type)) &&
+			                      (set->inner->shared == GRAIN_SHARED || !quant_share(type, GRAIN_SHARED))));
 			for (int phase = ROWS_DECODE; set && phase <= ROWS_PREFILL; phase++) {
 				struct row_span span = {0, n_rows, (enum row_phase)phase};
 				float *to = i == 0 && phase == ROWS_DECODE ? expected : out;
