@@ -16,11 +16,12 @@
 #define quant_step(type, sum, w, x) ((void)(type), _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x)))
 #define quant_step_pairs(sum, w, x) _mm256_add_epi32(sum, _mm256_madd_epi16(w, x))
 
-#define QUANT_SHARES       true
-#define QUANT_SHARED_GRAIN GRAIN_SHORT
+#define QUANT_SHARED GRAIN_SHORT
 
 ALWAYS_INLINE qi quant_share_word(qi a, qi b, const int share)
 {
+	if (share == 7)
+		return _mm256_add_epi8(_mm256_sub_epi8(a, b), _mm256_slli_epi16(b, 3));
 	assert(share == 5);
 	return _mm256_add_epi8(_mm256_add_epi8(a, b), _mm256_slli_epi16(b, 2));
 }

@@ -9,7 +9,7 @@
 #define quant_step(type, sum, w, x) ((void)(type), _mm512_dpbusd_epi32(sum, w, x))
 #define quant_step_pairs(sum, w, x) _mm512_dpwssd_epi32(sum, w, x)
 
-#define QUANT_SHARES                  true
+#define QUANT_SHARED                  GRAIN_SHARED
 #define quant_raise(sum, start, bits) _mm512_add_epi32(start, _mm512_slli_epi32(sum, bits))
 
 /* share: 2^n - 1, and what is shifted stays in its byte. */

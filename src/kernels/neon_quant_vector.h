@@ -113,7 +113,7 @@ ALWAYS_INLINE qi quant_look_up(const uint8_t *levels, qi places)
 #define QUANT_SIGNED           true
 #define quant_as_signed(bytes) veorq_s32(bytes, vreinterpretq_s32_u8(vdupq_n_u8(0x80)))
 
-#define QUANT_SHARES true
+#define QUANT_SHARED GRAIN_SHARED
 
 ALWAYS_INLINE qi quant_share_word(qi a, qi b, const int share)
 {

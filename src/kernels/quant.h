@@ -130,6 +130,9 @@ static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
  * `share` steps of the second, so the first is at most half a step / share away, and the second half of share steps of low. Weights of
  * a byte leave no room for that: what low halves meet is made of their values without the last 2 bits, rounded down, and integers are
  * in steps of 4.
+ *
+ * Short ones have low halves of 5 or 6 bits, so that the products of all of a group may be summed in 16 bits where those with high halves
+ * are: for weights of 4 and 5 bits whose group has one scale (8 * 15 * 8 * 32 < 2^15, 8 * 31 * 6 * 16 < 2^15).
  */
 enum quant_grain { GRAIN_COARSE, GRAIN_FINE, GRAIN_SHARED, GRAIN_SHORT, GRAIN_COUNT };
 
@@ -232,13 +235,13 @@ static inline bool quant_is_shared(enum quant_grain grain)
 }
 
 /* What the second of two activations takes of the low half that they share, so that their weights together are still a byte;
- * with 4 bits this is the byte that both are stored in. 0: these are not shared. */
+ * with 4 bits this is the byte that both are stored in, if it need not be short. 0: these are not shared. */
 static inline int quant_share(enum dtype type, enum quant_grain grain)
 {
 	if (quant_bits(type) < 4 || !quant_is_shared(grain))
 		return 0;
 	if (grain == GRAIN_SHORT)
-		return quant_is_wide(type) || quant_parts(type) == 2 ? 0 : 5;
+		return quant_is_wide(type) || quant_parts(type) == 2 ? 0 : quant_largest(type) == 15 ? 7 : 5;
 	if (quant_is_wide(type) || quant_bits(type) == 6)
 		return 3;
 	return quant_of(type)->levels == LEVELS_EVEN && quant_bits(type) == 4 ? 16 : 7;
@@ -255,7 +258,7 @@ static inline int quant_share_loss(enum dtype type)
 static inline int quant_share_bits(enum dtype type, enum quant_grain grain)
 {
 	if (grain == GRAIN_SHORT)
-		return 5;
+		return quant_share(type, grain) == 7 ? 6 : 5;
 	return quant_share(type, grain) == 16 ? 8 : 7;
 }
 

@@ -116,13 +116,18 @@ static void fill_activations(struct activations *x, enum dtype type, uint64_t *s
 	}
 }
 
-/* Every third block: the odd bytes as large as can be, the even ones as small. */
+/* In every third block the odd bytes are as large as can be and the even ones as small, or all are as large as can be; that is place 7
+ * in the table of MXFP4. */
 static void fill_weights(unsigned char *w, uint16_t *scales, enum dtype type, uint64_t *state)
 {
 	for (size_t i = 0; i < (size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP; i++) {
 		unsigned char byte = (unsigned char)random_bits(state);
-		if (i / quant_block_bytes(type) % 3 == 0)
-			byte = i % 2 ? 255 : 0; /* -128 of 8 bits: the conversion makes none, but files may hold it */
+		const size_t block = i / quant_block_bytes(type);
+		const int large = type == DTYPE_FP4 ? 0x77 : 255;
+		if (block % 3 == 0)
+			byte =
+			    (unsigned char)(i % 2 || block % 2 ? large
+			                                       : 0); /* -128 of 8 bits: the conversion makes none, but files may */
 		w[i] = byte;
 	}
 	fill_heads(w, type, state);
