@@ -21,11 +21,9 @@ enum {
 
 /* Whether inputs of more care share low halves, too, instead of being fine, where that can be. Measured on Zen 5, prefill of 512
  * beside the fastest peer: with fine ones 1.09 instead of 1.11 (Q5_1, Q4_K), 1.09 instead of 1.16 (Q5_K), 1.14 instead of 1.18
- * (IQ4_XS); of the other types that are shared at least 1.107. With AVX2 that peer is fast where there are minimums. */
-static bool shares_all(enum dtype type, enum quant_grain shared)
+ * (IQ4_XS); of the other types that are shared at least 1.107. */
+static bool shares_all(enum dtype type)
 {
-	if (shared == GRAIN_SHORT)
-		return quant_of(type)->minimum;
 	return type == DTYPE_Q51 || type == DTYPE_Q4K || type == DTYPE_Q5K || type == DTYPE_IQ4X;
 }
 
@@ -46,7 +44,7 @@ static enum quant_grain grain_of(const struct kernels *kernels, const struct mat
 		return GRAIN_FINE;
 	const bool shares = quant_share(type, inner->shared) != 0;
 	if (input->care == CARE_MORE)
-		return shares && shares_all(type, inner->shared) ? inner->shared : GRAIN_FINE;
+		return shares && shares_all(type) ? inner->shared : GRAIN_FINE;
 	return shares && type != DTYPE_IQ4X ? inner->shared : GRAIN_COARSE;
 }
 
