@@ -13,6 +13,16 @@
 #define quant_step(type, sum, w, x) ((void)(type), _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x)))
 #define quant_step_pairs(sum, w, x) _mm512_add_epi32(sum, _mm512_madd_epi16(w, x))
 
+#define QUANT_SHARED GRAIN_SHORT
+
+ALWAYS_INLINE qi quant_share_word(qi a, qi b, const int share)
+{
+	if (share == 7)
+		return _mm512_add_epi8(_mm512_sub_epi8(a, b), _mm512_slli_epi16(b, 3));
+	assert(share == 5);
+	return _mm512_add_epi8(_mm512_add_epi8(a, b), _mm512_slli_epi16(b, 2));
+}
+
 #define quant_ones(n) _mm512_set1_epi16(n)
 
 ALWAYS_INLINE qi quant_fold(qi sum, qi brief, qi factors)

@@ -21,10 +21,10 @@ typedef __m512 qf;
 #define QUANT_FAR_BYTES 8192
 /* Tiles that leave room for their sums in 32 registers. One row reads one strip at a time (measured on Zen 5: 1.05 to 1.15
  * times as fast as four, which are faster for two and three rows of the types with super-blocks); as many rows as possible
- * share a weight, unless its pieces or fine activations are what takes time. */
+ * share a weight, unless its pieces or fine activations are what takes time. Short shared activations have twice as many sums. */
 #define QUANT_MOST_ROWS             8
 #define QUANT_MAX_ROWS(type, grain) (quant_is_fine(grain) || quant_bits(type) == 6 ? 6 : 8)
-#define QUANT_VECTORS(grain, rows)  ((rows) == 1 ? 1 : (rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
+#define QUANT_VECTORS(grain, rows)  ((rows) == 1 ? 1 : (rows) <= 3 && (grain) != GRAIN_SHORT ? 4 : (rows) <= 6 ? 2 : 1)
 #define QUANT_PANEL_ROWS            6
 #define QUANT_PANEL_VECTORS         2
 /* Q6_K keeps three numbers for each output of a tile: those of five rows fit the registers. */
@@ -32,7 +32,7 @@ typedef __m512 qf;
 /* Others are put together as fast as they are read again. */
 #define QUANT_UNPACKS(type, grain)                                                                                     \
 	(quant_has_rest(type) || quant_bits(type) == 2 || (quant_bits(type) != 8 && QUANT_SPLITS(type, grain)) ||          \
-	 ((grain) == GRAIN_SHARED && quant_share(type, grain) != 16))
+	 (quant_is_shared(grain) && quant_share(type, grain) != 16))
 
 #define quant_load(p)   _mm512_loadu_si512(p)
 #define quant_float(v)  _mm512_cvtepi32_ps(v)

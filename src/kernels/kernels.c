@@ -95,12 +95,12 @@ static struct isa_row row_of(enum isa isa, const struct platform_cpu *cpu)
 #if defined(__x86_64__)
 		[ISA_AVX2] = {&avx2_set, NULL, GRAIN_SHORT, NULL},
 		[ISA_AVX2VNNI] = {&avx2_set, avx2_vnni_quant, GRAIN_SHARED, NULL},
-		[ISA_AVX512BW] = {&avx512_set, NULL, GRAIN_COARSE, NULL},
+		[ISA_AVX512BW] = {&avx512_set, NULL, GRAIN_SHORT, NULL},
 		[ISA_AVX512VNNI] = {&avx512_set, avx512_vnni_quant, GRAIN_SHARED, NULL},
 		[ISA_AVX512] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL,
-		                cpu->avx512_vnni ? GRAIN_SHARED : GRAIN_COARSE, cpu->avx512_bf16 ? avx512_bf16_dot : NULL},
+		                cpu->avx512_vnni ? GRAIN_SHARED : GRAIN_SHORT, cpu->avx512_bf16 ? avx512_bf16_dot : NULL},
 		[ISA_AMX] = {&avx512_set, cpu->avx512_vnni ? avx512_vnni_quant : NULL,
-		             cpu->avx512_vnni ? GRAIN_SHARED : GRAIN_COARSE, avx512_bf16_dot},
+		             cpu->avx512_vnni ? GRAIN_SHARED : GRAIN_SHORT, avx512_bf16_dot},
 #elif defined(__aarch64__)
 		[ISA_NEON] = {&neon_set, cpu->neon_dotprod ? neon_dotprod_quant : NULL, GRAIN_SHARED, NULL},
 #endif

@@ -476,9 +476,9 @@ def test_same_weights_leave_the_arithmetic_alone(tallow, text_model, exact, low,
     assert perplexity(tallow, text_model, path, "--weights", "q4", "--reference")["divergence_mean"] > 5 * high
 
 
-@pytest.mark.parametrize("isa, weights", [("scalar", "q4"), ("scalar", "q8"), ("avx2", "q4")])
+@pytest.mark.parametrize("isa, weights", [("scalar", "q4"), ("scalar", "q8"), ("avx2", "q4"), ("avx512bw", "q4")])
 def test_what_is_below_8_bits_is_shared_by_default(tallow, text_model, isa, weights, tmp_path):
-    """In the set that all are compared with, whatever the CPU is, and with AVX2, whose low halves are shorter."""
+    """In the set that all are compared with, whatever the CPU is, and without VNNI, where low halves are shorter."""
     path = tmp_path / "text"
     path.write_text(HELD_OUT.read_text()[:600])
     lacking = tallow("inspect", text_model, "--isa", isa)

@@ -314,10 +314,11 @@ static void test_ceiling_loops(void **state)
 }
 
 #if defined(__x86_64__)
-#define HASWELL     .name = "a mock", .avx2 = true, .fma = true, .f16c = true
-#define SKYLAKE_X   HASWELL, .avx512f = true, .avx512bw = true, .avx512vl = true, .avx512dq = true
-#define CASCADELAKE SKYLAKE_X, .avx512_vnni = true
-#define COOPER_LAKE CASCADELAKE, .avx512_bf16 = true
+#define HASWELL         .name = "a mock", .avx2 = true, .fma = true, .f16c = true
+#define SKYLAKE_X       HASWELL, .avx512f = true, .avx512bw = true, .avx512vl = true, .avx512dq = true
+#define CASCADELAKE     SKYLAKE_X, .avx512_vnni = true
+#define COOPER_LAKE     CASCADELAKE, .avx512_bf16 = true
+#define SAPPHIRE_RAPIDS COOPER_LAKE, .amx_bf16 = true
 
 /* What is chosen for the CPUs that there are; `missing` is what keeps --isa amx from it. */
 static void test_choice_by_cpu(void **state)
@@ -328,23 +329,24 @@ static void test_choice_by_cpu(void **state)
 		enum isa isa;
 		const struct kernel_set *set;
 		quant_function *quant;
+		enum quant_grain shared;
 		dot_function *bf16_dot;
 		bool amx;
 		const char *missing;
 	} rows[] = {
-	    {{.name = "Nehalem"}, ISA_SCALAR, &scalar_set, scalar_quant, NULL, false, "AVX2"},
-	    {{.avx2 = true, .f16c = true}, ISA_SCALAR, &scalar_set, scalar_quant, NULL, false, "FMA"},
-	    {{.avx2 = true, .fma = true}, ISA_SCALAR, &scalar_set, scalar_quant, NULL, false, "F16C"},
-	    {{HASWELL}, ISA_AVX2, &avx2_set, avx2_quant, NULL, false, "AVX512F"},
-	    {{HASWELL, .avx_vnni = true}, ISA_AVX2VNNI, &avx2_set, avx2_vnni_quant, NULL, false, "AVX512F"},
+	    {{.name = "Nehalem"}, ISA_SCALAR, &scalar_set, scalar_quant, GRAIN_SHARED, NULL, false, "AVX2"},
+	    {{.avx2 = true, .f16c = true}, ISA_SCALAR, &scalar_set, scalar_quant, GRAIN_SHARED, NULL, false, "FMA"},
+	    {{.avx2 = true, .fma = true}, ISA_SCALAR, &scalar_set, scalar_quant, GRAIN_SHARED, NULL, false, "F16C"},
+	    {{HASWELL}, ISA_AVX2, &avx2_set, avx2_quant, GRAIN_SHORT, NULL, false, "AVX512F"},
+	    {{HASWELL, .avx_vnni = true}, ISA_AVX2VNNI, &avx2_set, avx2_vnni_quant, GRAIN_SHARED, NULL, false, "AVX512F"},
 	    /* Knights Landing has F, but not the others. */
-	    {{HASWELL, .avx512f = true}, ISA_AVX2, &avx2_set, avx2_quant, NULL, false, "AVX512BW"},
-	    {{SKYLAKE_X}, ISA_AVX512, &avx512_set, avx512_quant, NULL, false, "AVX512_BF16"},
-	    {{CASCADELAKE}, ISA_AVX512, &avx512_set, avx512_vnni_quant, NULL, false, "AVX512_BF16"},
-	    {{COOPER_LAKE}, ISA_AVX512, &avx512_set, avx512_vnni_quant, avx512_bf16_dot, false, "AMX-BF16"},
-	    {{COOPER_LAKE, .amx_bf16 = true}, ISA_AMX, &avx512_set, avx512_vnni_quant, avx512_bf16_dot, true, NULL},
+	    {{HASWELL, .avx512f = true}, ISA_AVX2, &avx2_set, avx2_quant, GRAIN_SHORT, NULL, false, "AVX512BW"},
+	    {{SKYLAKE_X}, ISA_AVX512, &avx512_set, avx512_quant, GRAIN_SHORT, NULL, false, "AVX512_BF16"},
+	    {{CASCADELAKE}, ISA_AVX512, &avx512_set, avx512_vnni_quant, GRAIN_SHARED, NULL, false, "AVX512_BF16"},
+	    {{COOPER_LAKE}, ISA_AVX512, &avx512_set, avx512_vnni_quant, GRAIN_SHARED, avx512_bf16_dot, false, "AMX-BF16"},
+	    {{SAPPHIRE_RAPIDS}, ISA_AMX, &avx512_set, avx512_vnni_quant, GRAIN_SHARED, avx512_bf16_dot, true, NULL},
 	    /* A virtual machine may hide any of them. */
-	    {{SKYLAKE_X, .amx_bf16 = true}, ISA_AVX512, &avx512_set, avx512_quant, NULL, false, "AVX512_BF16"},
+	    {{SKYLAKE_X, .amx_bf16 = true}, ISA_AVX512, &avx512_set, avx512_quant, GRAIN_SHORT, NULL, false, "AVX512_BF16"},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct error error = {0};
@@ -353,6 +355,7 @@ static void test_choice_by_cpu(void **state)
 		assert_int_equal(set->isa, rows[i].isa);
 		assert_ptr_equal(set->inner->set, rows[i].set);
 		assert_ptr_equal(set->inner->quant, rows[i].quant);
+		assert_int_equal(set->inner->shared, rows[i].shared);
 		assert_ptr_equal(set->inner->bf16_dot, rows[i].bf16_dot);
 		assert_int_equal(set->inner->amx, rows[i].amx);
 		kernels_destroy(set);

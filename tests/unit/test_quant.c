@@ -245,7 +245,7 @@ static void every_function_gives_the_scalar_bits(void **state)
 	if (has_avx512 && cpu.avx512vl && cpu.avx512_vnni)
 		functions[n++] = (struct entry){avx2_vnni_other_encoding, false, false, GRAIN_SHARED};
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq)
-		functions[n++] = (struct entry){avx512_quant, false, true, GRAIN_COARSE};
+		functions[n++] = (struct entry){avx512_quant, false, true, GRAIN_SHORT};
 	if (has_avx512 && cpu.avx512vl && cpu.avx512dq && cpu.avx512_vnni)
 		functions[n++] = (struct entry){avx512_vnni_quant, false, false, GRAIN_SHARED};
 #elif defined(__aarch64__)
