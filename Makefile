@@ -166,6 +166,8 @@ $(BUILD)/src/kernels/avx2_bf16.o: CFLAGS_release += -fira-algorithm=priority -fi
 UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_bf16.o avx2_quant.o avx2_vnni.o avx512.o \
               avx512_bf16.o avx512_quant.o avx512_vnni.o amx.o)
 $(UNWATCHED): CFLAGS_tsan := -O2
+# Most of what tests under ASan wait for: in half the time so.
+build/asan/src/kernels/%.o: CFLAGS_asan += -O2
 # Watched for addresses alone: with UBSan, too, gcc takes three times as long for these, and at -O1 without it ten times.
 $(addprefix build/asan/src/kernels/,avx2_quant.o avx2_vnni.o avx512_quant.o avx512_vnni.o): \
     CFLAGS_asan := -Og -fno-omit-frame-pointer -fsanitize=address
