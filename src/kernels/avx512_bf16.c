@@ -28,18 +28,15 @@ ALWAYS_INLINE int64_t element_bytes(const enum dtype type)
 	return 2;
 }
 
-ALWAYS_INLINE __m512i dot_load_weights(const enum dtype type, const unsigned char *w, int64_t k, const int part)
+ALWAYS_INLINE __m512i dot_load_weights(const enum dtype type, const unsigned char *w, int64_t k)
 {
 	(void)type;
-	(void)part;
 	return _mm512_loadu_si512(w + k * 2);
 }
 
-ALWAYS_INLINE __m512i dot_load_weights_some(const enum dtype type, const unsigned char *w, int64_t k, int n,
-                                            const int part)
+ALWAYS_INLINE __m512i dot_load_weights_some(const enum dtype type, const unsigned char *w, int64_t k, int n)
 {
 	(void)type;
-	(void)part;
 	return _mm512_maskz_loadu_epi16((1u << n) - 1, w + k * 2);
 }
 
