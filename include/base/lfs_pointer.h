@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 
-/* True unless the whole file's bytes [n_bytes] (NULL when there are none) are a pointer; then *error is ERROR_MODEL, names the path
- * and says what to do. Format: github.com/git-lfs/git-lfs/blob/main/docs/spec.md */
+/* True unless the whole file's bytes [n_bytes] (NULL when there are none) are a pointer; then *error is ERROR_MODEL,
+ * names the path and says what to do. Format: github.com/git-lfs/git-lfs/blob/main/docs/spec.md */
 bool lfs_pointer_refuse(const char *path, const void *data, size_t n_bytes, struct error *error) MUST_USE;
 
 #endif

@@ -59,7 +59,8 @@ void platform_fill_standard_descriptors(void);
  * pthread_sigmask(SIG_SETMASK, ...) when they have started. */
 void platform_block_signals(sigset_t *before);
 
-/* Of the calling thread, as `top -H` shows it, of 15 bytes at most: once the worker serves, threads may name only themselves. */
+/* Of the calling thread, as `top -H` shows it, of 15 bytes at most: once the worker serves, threads may name only
+ * themselves. */
 void platform_name_thread(const char *name);
 
 int64_t clock_ns(void);      /* monotonic */

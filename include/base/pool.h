@@ -18,8 +18,8 @@ struct pool;
 
 typedef void pool_task(void *context, int task, int worker); /* worker in [0, pool_size) */
 
-/* n_threads >= 1 counts the caller. NULL: a thread cannot be started, or memory is short. cpus[n_cpus] pins worker i to cpus[i % n_cpus], except the caller, which pins
- * itself if it wants to; n_cpus 0 pins nothing. */
+/* n_threads >= 1 counts the caller. NULL: a thread cannot be started, or memory is short. cpus[n_cpus] pins worker i to
+ * cpus[i % n_cpus], except the caller, which pins itself if it wants to; n_cpus 0 pins nothing. */
 struct pool *pool_create(int n_threads, const int *cpus, int n_cpus, struct error *error) MUST_USE;
 void pool_destroy(struct pool *pool);   /* joins its threads; NULL is harmless */
 int pool_size(const struct pool *pool); /* threads, the caller included */

@@ -216,9 +216,9 @@ struct request {
 	uint64_t cache_key;  /* prefixes are shared among equal keys only */
 };
 
-/* Queues a copy of the request; never waits for a step. Caller closes the stream. NULL: LOADING, SHUTTING_DOWN, QUEUE_FULL
- * (or max_of_owner; the message says when to retry and *retry_after_s, which may be NULL, is set), CONTEXT_LENGTH (the prompt alone does not
- * fit; both counts), INVALID_REQUEST (a token that is none, more biases or
+/* Queues a copy of the request; never waits for a step. Caller closes the stream. NULL: LOADING, SHUTTING_DOWN,
+ * QUEUE_FULL (or max_of_owner; the message says when to retry and *retry_after_s, which may be NULL, is set),
+ * CONTEXT_LENGTH (the prompt alone does not fit; both counts), INVALID_REQUEST (a token that is none, more biases or
  * log-probabilities than may be), INSUFFICIENT_MEMORY (can never fit the pool), CONSTRAINT (max_tokens is less than the
  * shortest whole output takes), CONFLICT (the owner has an active job of that name), MEMORY, INTERNAL (no descriptor). One
  * that embeds may fill the context; it is an
@@ -253,10 +253,10 @@ struct event {
 	int64_t started_unix_ms;
 	int64_t prompt_tokens, cached_tokens;
 
-	/* TOKEN: one per generated token, EOS excluded. (END has the EOS itself as token, with its logprobs, where the request asked
-	 * for these and a token ended the answer.) Text that was held back (half a character, the possible beginning of a
-	 * stop string) comes with a later token; while something is held the newest token's event waits for the next one,
-	 * so that the last event can carry what is left. */
+	/* TOKEN: one per generated token, EOS excluded. (END has the EOS itself as token, with its logprobs, where the
+	 * request asked for these and a token ended the answer.) Text that was held back (half a character, the possible
+	 * beginning of a stop string) comes with a later token; while something is held the newest token's event waits for
+	 * the next one, so that the last event can carry what is left. */
 	int32_t token;
 	int64_t index;
 	const char *text; /* borrowed until the next stream_next */
@@ -271,7 +271,8 @@ struct event {
 	int64_t n_embedding;
 	double queue_ms, prefill_ms, decode_ms, time_to_first_token_ms, tokens_per_second;
 
-	/* ERROR: CANCELLED, DEADLINE, SHUTTING_DOWN, INFERENCE (also: a constraint that ran out of its bounds), MODEL_FAULT (logits that are not finite) */
+	/* ERROR: CANCELLED, DEADLINE, SHUTTING_DOWN, INFERENCE (also: a constraint that ran out of its bounds), MODEL_FAULT
+	 * (logits that are not finite) */
 	struct error error;
 };
 

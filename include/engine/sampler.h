@@ -1,6 +1,7 @@
-/* From logits to a token. In this order: the mask of a constraint; logit biases; penalties (repetition, frequency and presence, DRY); min_tokens;
- * top_n_sigma; temperature; top_k, top_p, min_p, typical_p, XTC; one draw. From top_n_sigma to XTC the order may be another.
- * What a filter looks at is what the one before it left. sampler_private.h says where each formula is from.
+/* From logits to a token. In this order: the mask of a constraint; logit biases; penalties (repetition, frequency and
+ * presence, DRY); min_tokens; top_n_sigma; temperature; top_k, top_p, min_p, typical_p, XTC; one draw. From top_n_sigma
+ * to XTC the order may be another. What a filter looks at is what the one before it left. sampler_private.h says where
+ * each formula is from.
  *
  * The draw is a function of (seed, choice, position) alone, so the same request gives the same tokens always. Ties in
  * greedy mode go to the lowest id. Logits that are not finite are treated as impossible; when none is finite the sampler
@@ -115,8 +116,8 @@ struct token_logprob {
 	int32_t token;
 };
 
-/* By the model's own logits: before a constraint's mask, biases, penalties, temperature and filters, as OpenAI's and vLLM's are. Natural
- * logarithms, always finite. Equal tokens rank by id. */
+/* By the model's own logits: before a constraint's mask, biases, penalties, temperature and filters, as OpenAI's and
+ * vLLM's are. Natural logarithms, always finite. Equal tokens rank by id. */
 struct token_logprobs {
 	double logprob;                                      /* of the token that was taken */
 	int64_t rank;                                        /* its place among all, 1 = likeliest */

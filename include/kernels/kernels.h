@@ -33,10 +33,10 @@ enum isa {
 	ISA_COUNT
 };
 
-/* How products treat activations. F32 never rounds them. FAST rounds to what the weights' fast instructions take: bf16 for
- * bf16 weights, 8 bits for weights of few bits. FINE is the same, but 8 bits keep 7 more for what that takes away, as FAST
- * does where an input asks for it (enum matmul_care): twice the arithmetic, the answers of F32. AUTO keeps more of the inputs that
- * ask for some care, and where sets can do so for little, of all: grain_of in kernels/matmul.c. */
+/* How products treat activations. F32 never rounds them. FAST rounds to what the weights' fast instructions take: bf16
+ * for bf16 weights, 8 bits for weights of few bits. FINE is the same, but 8 bits keep 7 more for what that takes away,
+ * as FAST does where an input asks for it (enum matmul_care): twice the arithmetic, the answers of F32. AUTO keeps more
+ * of the inputs that ask for some care, and where sets can do so for little, of all: grain_of in kernels/matmul.c. */
 enum compute { COMPUTE_AUTO, COMPUTE_F32, COMPUTE_FAST, COMPUTE_FINE };
 
 /* The keys and values of one sequence in one layer, as attention sees them. Page i holds positions i*page_tokens ...

@@ -83,7 +83,8 @@ bool plan_weight_sizes(const struct model_weights *weights, const struct model_c
                        const struct weights_wanted *wanted, struct weight_sizes *sizes, struct error *error) MUST_USE;
 
 /* Sizes of a model's weights with those of bf16 as rows and as tiles: model_plan takes tiles where they are faster and
- * leave as much memory for keys and values as rows do, or enough for n_parallel requests of 4096 tokens. The results are the same bits. ERROR_MEMORY as above. */
+ * leave as much memory for keys and values as rows do, or enough for n_parallel requests of 4096 tokens. The results
+ * are the same bits. ERROR_MEMORY as above. */
 struct weight_choices {
 	struct weight_sizes rows, tiles;
 };

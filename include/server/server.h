@@ -71,8 +71,8 @@ struct server_options {
 	void *describe_context;
 };
 
-/* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure, a format or host name that there is not, ERROR_MEMORY
- * where too few files may be open. The engine is borrowed until stop. */
+/* ERROR_BIND when the address cannot be had, ERROR_USAGE for a refused exposure, a format or host name that there is
+ * not, ERROR_MEMORY where too few files may be open. The engine is borrowed until stop. */
 struct server *server_start(const struct server_options *options, struct engine *engine, struct error *error) MUST_USE;
 /* The listening socket by itself, for server_options.listen_fd; the file of a Unix socket is the caller's to remove. -1:
  * ERROR_BIND. */

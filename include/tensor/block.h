@@ -39,7 +39,8 @@ int block_q3_k_factor(const void *block, int group);
 /* The number (-32..31) by which a block of IQ4_XS multiplies its scale in its group 0..7 of 32 values. */
 int block_iq4_xs_factor(const void *block, int group);
 
-/* out[n_values] in f32. `type` is one that files hold; n_values a multiple of its block's. `blocks` may be unaligned. Cannot fail. */
+/* out[n_values] in f32. `type` is one that files hold; n_values a multiple of its block's. `blocks` may be unaligned.
+ * Cannot fail. */
 void block_dequantise(enum dtype type, const void *blocks, float *out, size_t n_values);
 
 #endif

@@ -38,12 +38,12 @@ struct supervision {
 /* NULL: ERROR_MEMORY. */
 struct worker_memory *supervisor_memory(struct error *error) MUST_USE;
 struct running *supervisor_running(struct worker_memory *memory);
-/* Becomes the supervisor, and returns true in each worker that it starts, which then serves as any other: with a process
- * group of its own, and ended by the kernel when the supervisor is. The supervisor does not return: it passes SIGTERM, SIGINT and
- * SIGHUP on, ends with the worker's exit code when that ends of itself, and starts another within a second when a signal ended
- * it. Too many of those, and it ends with 70 and says so; one that cannot start, when another was ready before it, is
- * followed by the next after a pause. While no worker listens it answers 503 itself. Before there is any thread. False:
- * ERROR_MEMORY. */
+/* Becomes the supervisor, and returns true in each worker that it starts, which then serves as any other: with a
+ * process group of its own, and ended by the kernel when the supervisor is. The supervisor does not return: it passes
+ * SIGTERM, SIGINT and SIGHUP on, ends with the worker's exit code when that ends of itself, and starts another within a
+ * second when a signal ended it. Too many of those, and it ends with 70 and says so; one that cannot start, when
+ * another was ready before it, is followed by the next after a pause. While no worker listens it answers 503 itself.
+ * Before there is any thread. False: ERROR_MEMORY. */
 bool supervisor_run(const struct supervision *options, struct error *error) MUST_USE;
 
 /* ---- the worker ---- */
@@ -113,8 +113,8 @@ void worker_destroy(struct worker *worker); /* NULL is harmless; after the serve
  * `context` is the worker; any thread, from worker_create to worker_destroy. */
 void worker_describe(void *context, int port, const struct engine_status *status, struct bytes *out);
 
-/* Appends what the process gave up: `{"on","seccomp","landlock","no_new_privs","no_capabilities","not_dumpable","why_not"?}`. As
- * worker_describe. */
+/* Appends what the process gave up:
+ * `{"on","seccomp","landlock","no_new_privs","no_capabilities","not_dumpable","why_not"?}`. As worker_describe. */
 void worker_describe_sandbox(void *context, struct bytes *out);
 
 /* The listening socket that systemd (or any starter that speaks its protocol) handed down, or -1.

@@ -61,8 +61,8 @@ static void print_stats(const struct event *end, const struct request *request)
 	        stop_reason_name(end->stop_reason), request->sampling.seed);
 }
 
-/* What is printed goes out. False: standard output takes no more, with *error unless its reader left: that is no error, there is
- * nobody left to print for. */
+/* What is printed goes out. False: standard output takes no more, with *error unless its reader left: that is no error,
+ * there is nobody left to print for. */
 static bool send_out(struct error *error)
 {
 	if (fflush(stdout) == 0)

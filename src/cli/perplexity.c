@@ -1,8 +1,8 @@
 /* `tallow perplexity`: how well a model predicts a text, and how far it is from the same model in f32.
  *
- * The text is cut into windows of --context tokens (default 512) that overlap by half. Every token but the first is predicted once,
- * from all that comes before it in its window: at least half a window, where there is that much. A window starts with
- * BOS when the tokenizer adds one. Perplexity is e to the mean of -log p(token).
+ * The text is cut into windows of --context tokens (default 512) that overlap by half. Every token but the first is
+ * predicted once, from all that comes before it in its window: at least half a window, where there is that much. A
+ * window starts with BOS when the tokenizer adds one. Perplexity is e to the mean of -log p(token).
  *
  * --reference loads the model a second time, with f32 weights, activations and KV cache, and compares whole
  * distributions: the Kullback-Leibler divergence from the reference, sum over the vocabulary of p log(p / q), and how

@@ -94,7 +94,8 @@ static bool say_files(const struct stores *stores, const char *name, struct erro
 	return n_files > 0 && !error_set(error, ERROR_USAGE, "%.100s is no model, but a folder of %d", name, n_files);
 }
 
-/* The path of the model that the name means, in the arena, and what it is called if the path does not tell; NULL with *error. */
+/* The path of the model that the name means, in the arena, and what it is called if the path does not tell; NULL with
+ * *error. */
 static const char *find(struct stores *stores, const struct options *options, const char **called, struct error *error)
 {
 	const char *name = options->path;

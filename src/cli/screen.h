@@ -39,8 +39,8 @@ void screen_close(struct screen *screen);
 /* Columns of the terminal; 80 where nobody knows. */
 int screen_columns(void);
 
-/* Words of a line of our own that begins at column `at`, broken between words before `columns`; what follows stands at `indent`.
- * 0 columns: not broken. Without a line end. */
+/* Words of a line of our own that begins at column `at`, broken between words before `columns`; what follows stands at
+ * `indent`. 0 columns: not broken. Without a line end. */
 void screen_print_words(FILE *file, const char *text, int at, int indent, int columns);
 /* A line on standard output, the same; broken where that is a terminal with room for it. */
 void screen_print(int at, int indent, const char *format, ...) PRINTF_LIKE(3, 4);

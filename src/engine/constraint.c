@@ -206,7 +206,8 @@ static void make_mask(struct sequence *sequence, const struct model_config *conf
 void constraint_make_mask(struct sequence *sequence, const struct model_config *config)
 {
 	struct constraint *c = &sequence->constraint;
-	/* Once a token had to be drawn again the next ones would have to be, too. Those of bad_words are drawn several at a time. */
+	/* Once a token had to be drawn again the next ones would have to be, too. Those of bad_words are drawn several at a
+	 * time. */
 	c->exact = c->whole && (c->exact || sequence->bad_words);
 	make_mask(sequence, config);
 	count_growth(c);

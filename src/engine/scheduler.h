@@ -9,11 +9,11 @@
  *     scheduler_report(s, &step, elapsed_ns);              // learns what rows cost; advances prefill
  *     scheduler_remove(s, id);                             // ended or cancelled, in whatever phase
  *
- * Admission: in order of priority, then arrival; waiting raises priority by one every five seconds, so nobody
- * starves. Owners (API keys) take turns where their first in line are alike, each after it had its share of tokens
- * (turns.h), and only waiting for another owner's requests, not behind one's own, raises priority against others: whoever sends
- * a hundred requests delays its own. A request is admitted when a place is free, and pages for its prompt and one more: what it will say is not known,
- * and max_tokens is far more most of the time. Nobody overtakes the first in line.
+ * Admission: in order of priority, then arrival; waiting raises priority by one every five seconds, so nobody starves.
+ * Owners (API keys) take turns where their first in line are alike, each after it had its share of tokens (turns.h),
+ * and only waiting for another owner's requests, not behind one's own, raises priority against others: whoever sends a
+ * hundred requests delays its own. A request is admitted when a place is free, and pages for its prompt and one more:
+ * what it will say is not known, and max_tokens is far more most of the time. Nobody overtakes the first in line.
  *
  * Admitted means it will finish. Pages are given out as sequences grow, the oldest (by admission) first; where there is none
  * left the newest pauses, gives all of its pages back and computes them again later. The oldest never pauses, and nobody needs

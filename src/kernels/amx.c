@@ -280,8 +280,9 @@ ALWAYS_INLINE __m512i pair_of(__m512 even, __m512 odd)
 	return _mm512_permutexvar_epi16(zip, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
-/* Q8 and Q4, which are these bits and no more: the bits of a stored value are put beside the exponent of 2^15, which is cheaper than to convert them. What
- * this adds is taken away with the zero, and nothing is rounded: scales have 11 bits, 2^15 + zero has at most 13. */
+/* Q8 and Q4, which are these bits and no more: the bits of a stored value are put beside the exponent of 2^15, which is
+ * cheaper than to convert them. What this adds is taken away with the zero, and nothing is rounded: scales have 11
+ * bits, 2^15 + zero has at most 13. */
 enum { SPLICE = 1 << 15 };
 #define SPLICE_BITS 0x47000000 /* SPLICE as f32; its mantissa's bit 8 is worth 1 */
 

@@ -1,8 +1,9 @@
 /* Weights of few bits with AVX2, half a block at a time.
  *
- * vpmaddubsw adds two products in 16 bits and saturates, which values of few bits are too small for: several steps fit a sum in
- * 16 bits (4 bits: all 8 of a group, 8 * 2 * 15 * 127 < 2^15) before it is folded into one of 32. Values that take a byte
- * would need two more instructions; vpmaddwd multiplies them by fine activations in as many as vpmaddubsw takes with its folding.
+ * vpmaddubsw adds two products in 16 bits and saturates, which values of few bits are too small for: several steps fit
+ * a sum in 16 bits (4 bits: all 8 of a group, 8 * 2 * 15 * 127 < 2^15) before it is folded into one of 32. Values that
+ * take a byte would need two more instructions; vpmaddwd multiplies them by fine activations in as many as vpmaddubsw
+ * takes with its folding.
  */
 #if defined(__x86_64__)
 #pragma GCC target("avx2,fma,f16c")

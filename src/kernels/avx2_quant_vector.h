@@ -20,7 +20,8 @@ typedef __m256 qf;
 #define QUANT_BY_STRIPS true
 /* One row reads one strip at a time (measured on Zen 5, in turns: up to 1.45 times as fast as two). Rows share their loads of
  * activations as two vectors of outputs, unless words of several pieces make weights dear: those are shared by four rows
- * (measured there: 1.1 times as fast each, with vpdpbusd up to 1.18 times). Short shared activations have twice as many sums. */
+ * (measured there: 1.1 times as fast each, with vpdpbusd up to 1.18 times). Short shared activations have twice as many
+ * sums. */
 #define QUANT_MOST_ROWS             4
 #define QUANT_MAX_ROWS(type, grain) (quant_has_rest(type) || (grain) == GRAIN_SHORT ? 4 : 3)
 #define QUANT_VECTORS(grain, rows)  ((rows) == 1 || ((rows) <= 3 && (grain) != GRAIN_SHORT) ? 2 : 1)

@@ -1,5 +1,5 @@
-/* Weights of few bits with AVX-512 alone (F, BW, VL, DQ: Skylake-X), a block at a time, as in avx2_quant.c. Measured on Zen 4, 1 to
- * 64 rows, best of 15 in turns: 1.04 to 1.5 times as fast as AVX2's, at times twice.
+/* Weights of few bits with AVX-512 alone (F, BW, VL, DQ: Skylake-X), a block at a time, as in avx2_quant.c. Measured on
+ * Zen 4, 1 to 64 rows, best of 15 in turns: 1.04 to 1.5 times as fast as AVX2's, at times twice.
  */
 #if defined(__x86_64__)
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")

@@ -21,7 +21,8 @@ typedef __m512 qf;
 #define QUANT_FAR_BYTES 8192
 /* Tiles that leave room for their sums in 32 registers. One row reads one strip at a time (measured on Zen 5: 1.05 to 1.15
  * times as fast as four, which are faster for two and three rows of the types with super-blocks); as many rows as possible
- * share a weight, unless its pieces or fine activations are what takes time. Short shared activations have twice as many sums. */
+ * share a weight, unless its pieces or fine activations are what takes time. Short shared activations have twice as many
+ * sums. */
 #define QUANT_MOST_ROWS             8
 #define QUANT_MAX_ROWS(type, grain) (quant_is_fine(grain) || quant_bits(type) == 6 ? 6 : 8)
 #define QUANT_VECTORS(grain, rows)  ((rows) == 1 ? 1 : (rows) <= 3 && (grain) != GRAIN_SHORT ? 4 : (rows) <= 6 ? 2 : 1)

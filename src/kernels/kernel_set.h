@@ -62,7 +62,8 @@ struct kernel_set {
 	/* Weights in few bits; the same bits in every set (quant.h). */
 	quant_function *quant;
 	bool wide_is_fine; /* `quant` has no loops for values of a byte times 8 bits: 16-bit products are no slower */
-	/* Rounds a row of n activations to ceil(n / 32) groups for weights of this type: struct quant_group, or quant_fine_group. */
+	/* Rounds a row of n activations to ceil(n / 32) groups for weights of this type: struct quant_group, or
+	 * quant_fine_group. */
 	void (*quantise_row)(void *groups, enum quant_grain grain, const float *x, int64_t n, enum dtype type);
 	/* Rounds one block of weights, given a lane per output, to Q8 or Q4; w and block are aligned to 64 bytes. */
 	void (*quantise_block)(enum dtype type, const float w[QUANT_GROUP][QUANT_OUTPUTS], unsigned char *block,

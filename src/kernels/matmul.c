@@ -19,18 +19,18 @@ enum {
 	NARROW_OUTPUTS = 512, /* narrower weights are cut finer, for the sake of more tasks */
 };
 
-/* Whether inputs of more care share low halves, too, instead of being fine, where that can be. Measured on Zen 5, prefill of 512
- * beside the fastest peer: with fine ones 1.09 instead of 1.11 (Q5_1, Q4_K), 1.09 instead of 1.16 (Q5_K), 1.14 instead of 1.18
- * (IQ4_XS); of the other types that are shared at least 1.107. */
+/* Whether inputs of more care share low halves, too, instead of being fine, where that can be. Measured on Zen 5,
+ * prefill of 512 beside the fastest peer: with fine ones 1.09 instead of 1.11 (Q5_1, Q4_K), 1.09 instead of 1.16
+ * (Q5_K), 1.14 instead of 1.18 (IQ4_XS); of the other types that are shared at least 1.107. */
 static bool shares_all(enum dtype type)
 {
 	return type == DTYPE_Q51 || type == DTYPE_Q4K || type == DTYPE_Q5K || type == DTYPE_IQ4X;
 }
 
-/* How activations for weights of few bits are rounded. Where low halves can be shared those of usual care are (prefill at 0.67 to 0.74
- * of the speed of 8 bits is still faster than the fastest peer's), but for IQ4_XS, of which that cannot be said. Q6_K with AVX2, whose
- * halves would leave little of what sharing saves, is fast enough with fine ones. Weights of 2 bits are so far from what they were made of
- * that anything above 8 bits would be time for nothing. */
+/* How activations for weights of few bits are rounded. Where low halves can be shared those of usual care are (prefill
+ * at 0.67 to 0.74 of the speed of 8 bits is still faster than the fastest peer's), but for IQ4_XS, of which that cannot
+ * be said. Q6_K with AVX2, whose halves would leave little of what sharing saves, is fast enough with fine ones.
+ * Weights of 2 bits are so far from what they were made of that anything above 8 bits would be time for nothing. */
 static enum quant_grain grain_of(const struct kernels *kernels, const struct matmul_input *input)
 {
 	const struct kernels_inner *inner = kernels->inner;

@@ -1,5 +1,5 @@
-/* Weights of few bits with what every AArch64 CPU has. A sum of two products fits 16 bits: 2 * 128 * 127 < 2^15, unless both are of
- * -128, which low halves can be.
+/* Weights of few bits with what every AArch64 CPU has. A sum of two products fits 16 bits: 2 * 128 * 127 < 2^15, unless
+ * both are of -128, which low halves can be.
  */
 #if defined(__aarch64__)
 #include "kernels/neon_quant_vector.h"

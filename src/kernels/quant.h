@@ -22,8 +22,9 @@
  * and then 8 blocks of 32 inputs; scale and minimum are those of the head times the factors. There are none elsewhere.
  * Nothing in what is made of a file's blocks is rounded.
  *
- * Activations are rounded to 8 bits, or fine ones to 15, in the same groups, each with its own scale (enum quant_grain). A group's integer
- * is the sum of weight values times activations: it is exact. As a float it is, too, with 8 bits. Groups are added in ascending order,
+ * Activations are rounded to 8 bits, or fine ones to 15, in the same groups, each with its own scale (enum
+ * quant_grain). A group's integer is the sum of weight values times activations: it is exact. As a float it is, too,
+ * with 8 bits. Groups are added in ascending order,
  *
  *     out = fma((float)integer * x.scale, scale, out)
  *     out = fma(-x.scale * (float)sum of x, minimum, out)      for types with a minimum
@@ -34,8 +35,8 @@
  *     inner = fma((float)integer, x.scale, inner)              for each group
  *     out = fma(inner, scale, out);  out = fma(below, minimum scale, out)
  *
- * below is what minimum factors take away: with fine activations below = fma(-x.scale * (float)sum of x, factor, below) for each
- * half; with 8 bits the sums of a super-block, times x.scale, are rounded to 16 bits of one step, and
+ * below is what minimum factors take away: with fine activations below = fma(-x.scale * (float)sum of x, factor, below)
+ * for each half; with 8 bits the sums of a super-block, times x.scale, are rounded to 16 bits of one step, and
  * below = (float)(all its factors times these) * quant_below_step.
  *
  * So all sets give the same bits, whatever the number of rows.
@@ -125,14 +126,15 @@ static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
  *
  *     first = scale * (high * 2^n + low),   second = scale * (second high * 2^n + share * low)      share: quant_share
  *
- * That takes products of half as many bytes more as 8 bits do, and not of as many again: low meets first weight + share * second
- * weight, which is a byte, too. No pair lies far from such a one. While the first grows by a step of 8 bits, share * low goes through
- * `share` steps of the second, so the first is at most half a step / share away, and the second half of share steps of low. Weights of
- * a byte leave no room for that: what low halves meet is made of their values without the last 2 bits, rounded down, and integers are
- * in steps of 4.
+ * That takes products of half as many bytes more as 8 bits do, and not of as many again: low meets first weight + share
+ * * second weight, which is a byte, too. No pair lies far from such a one. While the first grows by a step of 8 bits,
+ * share * low goes through `share` steps of the second, so the first is at most half a step / share away, and the
+ * second half of share steps of low. Weights of a byte leave no room for that: what low halves meet is made of their
+ * values without the last 2 bits, rounded down, and integers are in steps of 4.
  *
- * Short ones have low halves of 5 or 6 bits, so that the products of all of a group may be summed in 16 bits where those with high halves
- * are: for weights of 4 and 5 bits whose group has one scale (8 * 15 * 8 * 32 < 2^15, 8 * 31 * 6 * 16 < 2^15).
+ * Short ones have low halves of 5 or 6 bits, so that the products of all of a group may be summed in 16 bits where
+ * those with high halves are: for weights of 4 and 5 bits whose group has one scale (8 * 15 * 8 * 32 < 2^15, 8 * 31 * 6
+ * * 16 < 2^15).
  */
 enum quant_grain { GRAIN_COARSE, GRAIN_FINE, GRAIN_SHARED, GRAIN_SHORT, GRAIN_COUNT };
 
@@ -143,9 +145,10 @@ struct quant_group {
 	int8_t values[QUANT_GROUP];
 };
 
-/* The same in QUANT_FINE_LARGEST steps to each side. Products of 16 bits want inputs 4w and 4w+2 of a word side by side, then 4w+1 and 4w+3;
- * those of 8 bits a value's two halves, value = 128 * high + low, in planes. So lie shared ones, in sets that have loops for them:
- * in each part the first half of the words share low halves with the second half, and planes[1] has those of both parts one after another. */
+/* The same in QUANT_FINE_LARGEST steps to each side. Products of 16 bits want inputs 4w and 4w+2 of a word side by
+ * side, then 4w+1 and 4w+3; those of 8 bits a value's two halves, value = 128 * high + low, in planes. So lie shared
+ * ones, in sets that have loops for them: in each part the first half of the words share low halves with the second
+ * half, and planes[1] has those of both parts one after another. */
 struct quant_fine_group {
 	float scale;
 	int32_t offsets[2];  /* quant_set_fine_offsets */
@@ -247,8 +250,8 @@ static inline int quant_share(enum dtype type, enum quant_grain grain)
 	return quant_of(type)->levels == LEVELS_EVEN && quant_bits(type) == 4 ? 16 : 7;
 }
 
-/* Bits that values lose before shared low halves meet them: what those of a byte lack room for is a hundredth of what rounding to 8
- * bits is off. */
+/* Bits that values lose before shared low halves meet them: what those of a byte lack room for is a hundredth of what
+ * rounding to 8 bits is off. */
 static inline int quant_share_loss(enum dtype type)
 {
 	return quant_is_wide(type) ? 2 : 0;
@@ -268,8 +271,9 @@ static inline int quant_share_raise(enum dtype type, enum quant_grain grain)
 	return quant_share_bits(type, grain) - quant_share_loss(type);
 }
 
-/* Whether what zero adds to a part of a group with shared activations, zero * (sum of high halves * 2^n + (1 + quant_share) * sum of
- * low ones), is a multiple of 2^n: then it is where the sum with high halves starts, and costs nothing. */
+/* Whether what zero adds to a part of a group with shared activations, zero * (sum of high halves * 2^n + (1 +
+ * quant_share) * sum of low ones), is a multiple of 2^n: then it is where the sum with high halves starts, and costs
+ * nothing. */
 static inline bool quant_starts_high(enum dtype type, enum quant_grain grain)
 {
 	return grain == GRAIN_SHARED && quant_of(type)->zero > 0 &&
@@ -347,15 +351,15 @@ static inline void quant_set_fine_offsets(struct quant_fine_group *x, enum dtype
 	x->offsets[1] = both ? 0 : quant_part_offset(type, x->scale, high_sum);
 }
 
-/* Values that lose their last 2 bits are 3/2 less than they were, on average; what that makes of a group, in steps of its sum with
- * high halves. low_sum: of all low halves, each of which meets one such value and 3 times another. */
+/* Values that lose their last 2 bits are 3/2 less than they were, on average; what that makes of a group, in steps of
+ * its sum with high halves. low_sum: of all low halves, each of which meets one such value and 3 times another. */
 static inline int32_t quant_lost(enum dtype type, int32_t low_sum)
 {
 	return quant_share_loss(type) ? (low_sum * 3 + 32) >> 6 : 0;
 }
 
-/* The same of shared activations. sums: of both halves of the group, in steps of low halves; low_sums: of the first and the last
- * 8 low halves. */
+/* The same of shared activations. sums: of both halves of the group, in steps of low halves; low_sums: of the first and
+ * the last 8 low halves. */
 static inline void quant_set_shared_offsets(struct quant_fine_group *x, enum dtype type, enum quant_grain grain,
                                             const int32_t sums[2], const int32_t low_sums[2])
 {
@@ -398,7 +402,8 @@ static inline float quant_below(enum quant_grain grain, const void *x, int part)
 	return below.number;
 }
 
-/* Where the integer of a part of a group starts. with_sign: values that take a byte meet activations without zero, which is 128. */
+/* Where the integer of a part of a group starts. with_sign: values that take a byte meet activations without zero,
+ * which is 128. */
 static inline int32_t quant_first(enum dtype type, enum quant_grain grain, const void *x, int part,
                                   const bool with_sign)
 {
@@ -410,8 +415,8 @@ static inline int32_t quant_first(enum dtype type, enum quant_grain grain, const
 	                                                       : quant_offset_of(grain, x, part);
 }
 
-/* What a sum with shared low halves starts from besides where the bytes that they meet have 128 less: of values that take a byte that
- * is what zero added. */
+/* What a sum with shared low halves starts from besides where the bytes that they meet have 128 less: of values that
+ * take a byte that is what zero added. */
 static inline int32_t quant_first_low(enum dtype type, const void *x, int part)
 {
 	return quant_is_wide(type) ? 0 : 128 * ((const struct quant_fine_group *)x)->low_sums[part];

@@ -1,6 +1,7 @@
-/* Model families: what each is called in config.json and in GGUF files, what its layers have beside the common parts, and
- * what transformers takes for the fields that a config.json leaves out. Everything that differs between families stands in the table of family.c; the
- * rest of the model layer reads the parts from struct model_config and never asks which family a model is of.
+/* Model families: what each is called in config.json and in GGUF files, what its layers have beside the common parts,
+ * and what transformers takes for the fields that a config.json leaves out. Everything that differs between families
+ * stands in the table of family.c; the rest of the model layer reads the parts from struct model_config and never asks
+ * which family a model is of.
  */
 #ifndef TALLOW_MODEL_FAMILY_H
 #define TALLOW_MODEL_FAMILY_H

@@ -259,8 +259,8 @@ static void rotate_and_store_row(struct step *step, const void *argument, int ro
 
 /* ---- products ---- */
 
-/* Measured: where rounding inputs to 8 bits costs answers the most for what keeping more of them takes. Queries, keys and values
- * are a tenth of the products and 0.4 of the divergence, the last layer a quarter of it. */
+/* Measured: where rounding inputs to 8 bits costs answers the most for what keeping more of them takes. Queries, keys
+ * and values are a tenth of the products and 0.4 of the divergence, the last layer a quarter of it. */
 static enum matmul_care care_of(const struct step *step, const struct layer *layer, bool attention)
 {
 	const struct model *model = step->model;

@@ -1,6 +1,6 @@
-/* The process that speaks to the orchestrator for the worker, which may not connect to anything once it serves (sandbox.h). It is
- * forked before there is any thread, and knows the addresses that there were on the command line; the worker names one by its
- * number. Packets over a socket, one message each; when that closes, the helper ends. */
+/* The process that speaks to the orchestrator for the worker, which may not connect to anything once it serves
+ * (sandbox.h). It is forked before there is any thread, and knows the addresses that there were on the command line;
+ * the worker names one by its number. Packets over a socket, one message each; when that closes, the helper ends. */
 #ifndef TALLOW_WORKER_POST_HELPER_H
 #define TALLOW_WORKER_POST_HELPER_H
 

@@ -29,7 +29,8 @@ struct sandbox {
 	char why_not[160]; /* what is missing, and why; "" when all is there */
 };
 
-/* wanted: false for --no-sandbox. log_file, and socket_path of a Unix socket that the worker makes: NULL where there is none. */
+/* wanted: false for --no-sandbox. log_file, and socket_path of a Unix socket that the worker makes: NULL where there is
+ * none. */
 void sandbox_init(struct sandbox *sandbox, bool wanted, const char *log_file, const char *socket_path);
 /* Paths that are not there are passed over; of a folder the links in it count as what they lead to. Gives up capabilities, too,
  * but for reading any file, and for binding a port below 1024 where binds_low_port. */

@@ -170,8 +170,8 @@ static inline void multiply(const struct kernels *set, struct pool *pool, const 
 }
 
 /* Sums of n products in any order, with or without FMA, are off by at most n * 2^-24 * sum |x w| and a little; bf16
- * activations add their own rounding, 2^-8 of each term, bf16 weights the same, and 8-bit ones half a step of their group's scale,
- * of which 15 bits leave a 128th, and shared low halves what quant.h says. */
+ * activations add their own rounding, 2^-8 of each term, bf16 weights the same, and 8-bit ones half a step of their
+ * group's scale, of which 15 bits leave a 128th, and shared low halves what quant.h says. */
 static inline void check_row(const struct matrix *matrix, const float *x, const float *bias, const float *out,
                              enum rounding rounding)
 {
@@ -185,7 +185,8 @@ static inline void check_row(const struct matrix *matrix, const float *x, const 
 	    : rounding == TO_15_BITS ? 1.0 / 128
 	    : shared ? (1 / share + share / (1 << quant_share_bits(matrix->weight.type, grain))) * 127 / (126 - share / 2)
 	             : 0;
-	/* Of a weight that fills a byte, and of what it loses: 3 of 127 of the largest of its group, or somewhat more where none is. */
+	/* Of a weight that fills a byte, and of what it loses: 3 of 127 of the largest of its group, or somewhat more where
+	 * none is. */
 	const double lost = shared && quant_share_loss(matrix->weight.type) ? 3.0 / 60 : 0;
 	for (int64_t c = 0; c < matrix->weight.n_out; c++) {
 		double sum = bias ? bias[c] : 0, magnitude = fabs(sum), steps = 0, step = 0, largest = 0, steps_lost = 0;

@@ -593,7 +593,8 @@ static void masks_within_are_those_of_a_new_grammar(void **state)
 	grammar_vocabulary_destroy(vocabulary);
 }
 
-/* What was found of a large output stays known from mask to mask: to find it again each time takes more steps than there are. */
+/* What was found of a large output stays known from mask to mask: to find it again each time takes more steps than there
+ * are. */
 static void a_large_output_ends_in_little_room(void **state)
 {
 	(void)state;

@@ -204,8 +204,9 @@ static const struct {
      "{\"prompt\":\"Once\",\"max_tokens\":3,\"seed\":1,\"dry_multiplier\":1,\"dry_sequence_breakers\":["
      "\"<unk>\"]}"},
 };
-/* The last twelve have constraints of every kind, in every dialect, many choices, or a look at every token: they allocate more, and all of it is tried
- * in the beginning alone, where what belongs to the request as a whole is made. */
+/* The last twelve have constraints of every kind, in every dialect, many choices, or a look at every token: they
+ * allocate more, and all of it is tried in the beginning alone, where what belongs to the request as a whole is
+ * made. */
 enum {
 	N_REQUESTS = sizeof requests / sizeof requests[0],
 	N_SMALL = 3,

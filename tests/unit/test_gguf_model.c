@@ -64,10 +64,11 @@ static double difference(const float *logits, const float *expected, int64_t n)
 
 /* ---- of SafeTensors files ---- */
 
-/* What the formats say in other words is rounded otherwise: llama3's blended frequencies, a given attention factor of yarn.
- * (7 bits of an activation turn one last bit into 5e-3, or 1.2e-2.) And where OpenBLAS multiplies, the bits of an output may depend on
- * its place among the others, which is another one for the rows of q and k of a llama: f32 rounding and, now and then, the
- * last of a key's 11 bits (2e-3 as in test_model.c, 1e-4 seen). All else is the same to the bit. */
+/* What the formats say in other words is rounded otherwise: llama3's blended frequencies, a given attention factor of
+ * yarn. (7 bits of an activation turn one last bit into 5e-3, or 1.2e-2.) And where OpenBLAS multiplies, the bits of an
+ * output may depend on its place among the others, which is another one for the rows of q and k of a llama: f32
+ * rounding and, now and then, the last of a key's 11 bits (2e-3 as in test_model.c, 1e-4 seen). All else is the same to
+ * the bit. */
 static void a_gguf_file_has_the_logits_of_its_safetensors(void **state)
 {
 	(void)state;

@@ -116,8 +116,8 @@ static void fill_activations(struct activations *x, enum dtype type, uint64_t *s
 	}
 }
 
-/* In every third block the odd bytes are as large as can be and the even ones as small, or all are as large as can be; that is place 7
- * in the table of MXFP4. */
+/* In every third block the odd bytes are as large as can be and the even ones as small, or all are as large as can be;
+ * that is place 7 in the table of MXFP4. */
 static void fill_weights(unsigned char *w, uint16_t *scales, enum dtype type, uint64_t *state)
 {
 	for (size_t i = 0; i < (size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP; i++) {

@@ -1,5 +1,5 @@
-/* How weights and activations are rounded to few bits: who is rounded how, how near what comes out is, and what becomes of numbers that
- * are none or too large. */
+/* How weights and activations are rounded to few bits: who is rounded how, how near what comes out is, and what becomes
+ * of numbers that are none or too large. */
 #include "kernel_check.h"
 
 #include <math.h>
@@ -56,8 +56,8 @@ static void check_care(enum isa isa, enum dtype type, enum how expected_usual, e
 	assert_int_equal(memcmp(more, usual, N_BYTES) == 0, expected_more == expected_usual);
 }
 
-/* How an input is rounded: by its type, by the care that it is taken with, by what is asked for, and by what the set has for low halves
- * that are shared. With AVX2 values of a byte are always fine. */
+/* How an input is rounded: by its type, by the care that it is taken with, by what is asked for, and by what the set
+ * has for low halves that are shared. With AVX2 values of a byte are always fine. */
 static void test_care(void **state)
 {
 	(void)state;
@@ -136,8 +136,8 @@ static void test_broken_weights_show(void **state)
 	pool_destroy(pool);
 }
 
-/* Rows of x by weights of few bits, in every set: all decode alike to the bit, but for those of a byte where a set does not round
- * to 8 bits as others do, and prefill too where it is not done in tiles. `check` looks at each result. */
+/* Rows of x by weights of few bits, in every set: all decode alike to the bit, but for those of a byte where a set does
+ * not round to 8 bits as others do, and prefill too where it is not done in tiles. `check` looks at each result. */
 static void check_activations(const float *x, int n_rows, struct shape shape, enum compute compute,
                               void (*check)(const struct matrix *matrix, const float *x, const float *out))
 {

@@ -1,5 +1,5 @@
-/* Whether a sanitizer watches every load of this build, which then takes some six times as long: tests that run the same code in
- * many ways run it in fewer. */
+/* Whether a sanitizer watches every load of this build, which then takes some six times as long: tests that run the
+ * same code in many ways run it in fewer. */
 #ifndef TALLOW_TESTS_WATCHED_H
 #define TALLOW_TESTS_WATCHED_H
 

@@ -131,7 +131,8 @@ static const char *const settings[] = {
 };
 enum { N_SETTINGS = sizeof settings / sizeof *settings };
 
-/* What counts: the option's value, or where none is given what the model's publisher says, and of the seed that there is none. */
+/* What counts: the option's value, or where none is given what the model's publisher says, and of the seed that there is
+ * none. */
 static void show_setting(const struct chat *chat, const char *name, char *out, size_t capacity)
 {
 	struct engine_status status;

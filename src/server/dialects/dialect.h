@@ -40,8 +40,8 @@ struct dialect {
 	const char *named_header; /* in which clients look for the request's id beside X-Request-Id; NULL: in none */
 
 	/* Checks all fields of a body and fills in generation->asked; false when some are bad, which `check` then lists.
-	 * Texts are copied into the generation's arena, but for prompt and conversation, which may point into the document. A failed
-	 * allocation sets *error and is false, too. */
+	 * Texts are copied into the generation's arena, but for prompt and conversation, which may point into the document.
+	 * A failed allocation sets *error and is false, too. */
 	bool (*parse)(const struct json *body, const struct request_limits *limits, struct generation *generation,
 	              struct field_checker *check, struct error *error);
 

@@ -181,7 +181,8 @@ struct generation {
 
 struct generation *generation_create(struct error *error) MUST_USE;
 void generation_destroy(struct generation *generation); /* NULL is harmless */
-/* What ran has come to its end, or will not. Before the last of an answer is sent: whoever has it may ask for the same again. */
+/* What ran has come to its end, or will not. Before the last of an answer is sent: whoever has it may ask for the same
+ * again. */
 void generation_end_running(struct generation *generation);
 
 /* Who asks, and when. */
@@ -217,8 +218,8 @@ int generation_fd(const struct generation *generation);
 bool generation_next(struct generation *generation, struct event *event);
 /* Notes one event in the fields above. */
 void generation_note(struct generation *generation, const struct event *event);
-/* Whether what the dialect wrote down is all there, and of all choices together no more than GENERATION_NOTES_BYTES: else MEMORY,
- * or INVALID_REQUEST. */
+/* Whether what the dialect wrote down is all there, and of all choices together no more than GENERATION_NOTES_BYTES:
+ * else MEMORY, or INVALID_REQUEST. */
 bool generation_notes_fit(const struct generation *generation, struct error *error) MUST_USE;
 
 /* Takes in the events that are there, to be given later: the engine takes a reader that does not read for one that left. With

@@ -1,5 +1,5 @@
-/* Who may talk to this server: tokens (whose keys are keys.h's), the Host header (DNS rebinding), the Origin header (foreign web
- * pages), and request ids that clients choose. Pure checks on text. */
+/* Who may talk to this server: tokens (whose keys are keys.h's), the Host header (DNS rebinding), the Origin header
+ * (foreign web pages), and request ids that clients choose. Pure checks on text. */
 #ifndef TALLOW_SERVER_HTTP_AUTH_H
 #define TALLOW_SERVER_HTTP_AUTH_H
 

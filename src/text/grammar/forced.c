@@ -112,7 +112,8 @@ static int32_t token_behind(const struct grammar_vocabulary *v, const char *text
 	return token && n_token <= n_bytes - at && memcmp(token, text + at, n_token) == 0 ? found : -1;
 }
 
-/* The first of n_bytes that must come, behind the token before them; where that leaves no border there, as if they stood alone. */
+/* The first of n_bytes that must come, behind the token before them; where that leaves no border there, as if they stood
+ * alone. */
 static int32_t first_token(const struct grammar *g, const struct grammar_vocabulary *v, const struct forced *forced,
                            size_t n_bytes)
 {

@@ -1,8 +1,8 @@
 /* Follows a text through a network, byte by byte: all derivations at once.
  *
- * A place is where one derivation stands: what it reads and the stack of rules to return to (stacks.h). A state is a set of places;
- * equal sets have one id, and where a byte leads is remembered, so that most steps are one look-up. State 0 is none: no
- * derivation is left.
+ * A place is where one derivation stands: what it reads and the stack of rules to return to (stacks.h). A state is a
+ * set of places; equal sets have one id, and where a byte leads is remembered, so that most steps are one look-up.
+ * State 0 is none: no derivation is left.
  *
  *     struct matcher *m = matcher_create(&network, languages);
  *     uint32_t state = matcher_start(m);
@@ -24,9 +24,9 @@
 
 struct matcher;
 
-/* Where a derivation stands. Before a byte of the network: `at` is a state and `language` LANGUAGE_NONE. In a lexeme: `at`
- * is its edge, `language` what is left of it, `partial` the character that was begun (characters.h). `used`: the items that came
- * of an array whose items must differ (distinct.h), perhaps but for the last (matcher_items.c). */
+/* Where a derivation stands. Before a byte of the network: `at` is a state and `language` LANGUAGE_NONE. In a lexeme:
+ * `at` is its edge, `language` what is left of it, `partial` the character that was begun (characters.h). `used`: the
+ * items that came of an array whose items must differ (distinct.h), perhaps but for the last (matcher_items.c). */
 struct place {
 	uint32_t at, language, partial, stack, used;
 };

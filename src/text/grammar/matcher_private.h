@@ -1,4 +1,5 @@
-/* The inside of a matcher, for matcher.c, the walks through vocabularies (masks.c), and what is known of states (finishing.c). */
+/* The inside of a matcher, for matcher.c, the walks through vocabularies (masks.c), and what is known of states
+ * (finishing.c). */
 #ifndef TALLOW_TEXT_GRAMMAR_MATCHER_PRIVATE_H
 #define TALLOW_TEXT_GRAMMAR_MATCHER_PRIVATE_H
 

@@ -14,8 +14,8 @@
  * recursion finite. Whatever has no exact automaton is refused where it stands. Alternatives that cannot be fulfilled need
  * not be found: network_trim takes them away.
  *
- * A literal is a number: twice a node, a schema that must hold, or one more, that must not hold. Its node is a schema in its document together with the
- * resources through which it was reached, on which $dynamicRef depends.
+ * A literal is a number: twice a node, a schema that must hold, or one more, that must not hold. Its node is a schema
+ * in its document together with the resources through which it was reached, on which $dynamicRef depends.
  */
 #ifndef TALLOW_TEXT_GRAMMAR_SCHEMA_H
 #define TALLOW_TEXT_GRAMMAR_SCHEMA_H
@@ -58,7 +58,8 @@ struct schema_scope {
 	uint32_t before, last;
 };
 
-/* What was found out once: `kind`, `about`, `text`, `a` and `b` are what it is known by, `value` or `found` is what is known. */
+/* What was found out once: `kind`, `about`, `text`, `a` and `b` are what it is known by, `value` or `found` is what is
+ * known. */
 enum schema_fact_kind {
 	FACT_RESOURCE, /* about its root: the resource */
 	FACT_URI,      /* text: the resource */
@@ -337,7 +338,8 @@ uint32_t schema_patterns(struct schema *schema, const struct json *properties);
 /* Strings of a format, LANGUAGE_NONE and a refusal where it has no such; false where it is not known. */
 bool schema_format(struct schema *schema, const struct json *place, const char *name, uint32_t *language);
 /* Of such strings those that a text may have: numbers of at most nine digits. A format sets no end to a duration's, or to the
- * fraction of a second; a model that cannot close the string where it would adds zeros, and no client reads what comes of it. */
+ * fraction of a second; a model that cannot close the string where it would adds zeros, and no client reads what comes of
+ * it. */
 uint32_t schema_format_written(struct schema *schema, const char *name, uint32_t language);
 /* Names that a schema for names takes. */
 uint32_t schema_names(struct schema *schema, uint32_t literal);

@@ -139,7 +139,8 @@ static uint32_t pop(struct shortest *s)
 	}
 }
 
-/* Was the term not met in this search, or farther away? Many arcs lead to few terms, and only the nearest way to each counts. */
+/* Was the term not met in this search, or farther away? Many arcs lead to few terms, and only the nearest way to each
+ * counts. */
 static bool meets(struct shortest *s, uint32_t term, uint32_t distance)
 {
 	if (term >= s->n_met && !TABLE_GROW(s->account, s->met, s->n_met, s->max_met, term + 1 - s->n_met)) {
