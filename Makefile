@@ -159,8 +159,6 @@ $(BUILD)/src/kernels/%_quant.o $(BUILD)/src/kernels/%_vnni.o $(BUILD)/src/kernel
     CFLAGS_release += -fno-tree-ter -fno-tree-reassoc
 # Where a debugger finds each variable costs gcc more than the code: 33 s and 1.3 GB instead of 19 s and 0.6 GB.
 $(BUILD)/src/kernels/%_quant.o $(BUILD)/src/kernels/%_vnni.o: CFLAGS += -fno-var-tracking
-# A tile that takes every register there is: by default gcc spills some of its sums.
-$(BUILD)/src/kernels/avx2_bf16.o: CFLAGS_release += -fira-algorithm=priority -fira-region=one
 
 # The loops over numbers share nothing but what the pool hands them, and would take minutes when every load is watched.
 UNWATCHED := $(addprefix build/tsan/src/kernels/,scalar.o avx2.o avx2_bf16.o avx2_quant.o avx2_vnni.o avx512.o \
