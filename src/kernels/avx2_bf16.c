@@ -3,10 +3,10 @@
  * (and that was what the multipliers waited for). Activations are laid out to match: avx2_split_row.
  *
  * As in dot_body.inc every (row, output) owns one vector of sums, here of 8 pairs of inputs, the even one before the odd
- * one, so a result does not depend on how many rows came along. The tile differs: 4 rows by 3 outputs, which take every
- * register there is for 12 sums, 3 vectors of weights and one of activations, load a sixth less than 3 by 4 and have no
- * use for a rest where 8 or 16 rows decode together. (Beside a neighbour on the same core, Zen 3: 1.2 times as fast with
- * 256 rows, 1.3 with 16.) Each shape is a function of its own, so that gcc hands out registers for it alone.
+ * one, so a result does not depend on how many rows came along. The tile differs: 4 rows by 3 outputs take every register
+ * there is, for 12 sums, 3 vectors of weights and one of activations. They widen 3 vectors for what 3 by 4 widen 4 for,
+ * and 8 and 16 rows are whole tiles. (Beside a neighbour on the same core, Zen 3: 1.2 times as fast with 256 rows, 1.3
+ * with 16.) Each shape is a function of its own, so that gcc hands out registers for it alone.
  */
 #if defined(__x86_64__)
 #pragma GCC target("avx2,fma,f16c")
@@ -20,7 +20,7 @@
 enum {
 	TILE_ROWS = 4,
 	TILE_OUTPUTS = 3,
-	FEW_ROWS = 2, /* go with more outputs: sums enough to wait for none */
+	FEW_ROWS = 2, /* go with more outputs: a multiplier would wait for fewer sums than 8 */
 	FEW_OUTPUTS = 4,
 	ONE_ROW_OUTPUTS = 8,
 };
@@ -58,7 +58,7 @@ ALWAYS_INLINE vf load_weights(const struct tile_input *in, int c, int64_t k, con
 {
 	__asm__("" ::: "memory");
 	__m256i pairs = _mm256_loadu_si256((const __m256i *)(const void *)(in->w + (size_t)c * in->w_stride + k * 2));
-#ifdef __clang__
+#ifdef __clang__ /* as above */
 	pairs = part == 0 ? _mm256_slli_epi32(pairs, 16) : _mm256_and_si256(pairs, odd_mask);
 #else
 	if (part == 0)
@@ -198,6 +198,7 @@ static tile_function *const shapes[TILE_ROWS + 1][ONE_ROW_OUTPUTS + 1] = {
     [4] = {[1] = tile_4x1, tile_4x2, tile_4x3},
 };
 
+/* Of outputs that there is no shape for one after another. */
 static void run_tile(const struct dot_block *block, int row, int rows, int output, int outputs, struct ahead ahead)
 {
 	tile_function *shape = shapes[rows][outputs];
