@@ -7,6 +7,7 @@
  */
 #if defined(__x86_64__)
 #pragma GCC target("avx2,fma,f16c")
+#define QUANT_PANEL_ROWS 4
 #include "kernels/avx2_quant_vector.h"
 
 #define QUANT_FUNCTION avx2_quant
@@ -17,7 +18,9 @@
 #define quant_step(type, sum, w, x) ((void)(type), _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x)))
 #define quant_step_pairs(sum, w, x) _mm256_add_epi32(sum, _mm256_madd_epi16(w, x))
 
-#define QUANT_SHARED GRAIN_SHORT
+#define QUANT_SHARED           GRAIN_SHORT
+#define quant_add16(a, b)      _mm256_add_epi16(a, b)
+#define quant_round16(a, bits) _mm256_mulhrs_epi16(a, _mm256_set1_epi16(1 << (15 - (bits))))
 
 ALWAYS_INLINE qi quant_share_word(qi a, qi b, const int share)
 {

@@ -13,7 +13,9 @@
 #define quant_step(type, sum, w, x) ((void)(type), _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x)))
 #define quant_step_pairs(sum, w, x) _mm512_add_epi32(sum, _mm512_madd_epi16(w, x))
 
-#define QUANT_SHARED GRAIN_SHORT
+#define QUANT_SHARED           GRAIN_SHORT
+#define quant_add16(a, b)      _mm512_add_epi16(a, b)
+#define quant_round16(a, bits) _mm512_mulhrs_epi16(a, _mm512_set1_epi16(1 << (15 - (bits))))
 
 ALWAYS_INLINE qi quant_share_word(qi a, qi b, const int share)
 {

@@ -270,7 +270,7 @@ static size_t prepared_stride(const struct kernels *kernels, enum dtype type, in
 	enum { CACHE_LINE = 64 };
 	size_t decode = prepared_row_bytes(product_path(kernels, type, ROWS_DECODE), n_in);
 	size_t prefill = prepared_row_bytes(product_path(kernels, type, ROWS_PREFILL), n_in);
-	return decode == prefill ? decode : round_up(decode > prefill ? decode : prefill, CACHE_LINE);
+	return round_up(decode > prefill ? decode : prefill, CACHE_LINE);
 }
 
 size_t matmul_input_bytes(const struct kernels *kernels, enum dtype type, int n_rows, int64_t n_in)

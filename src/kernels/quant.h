@@ -39,6 +39,9 @@
  * for each half; with 8 bits the sums of a super-block, times x.scale, are rounded to 16 bits of one step, and
  * below = (float)(all its factors times these) * quant_below_step.
  *
+ * Short activations (GRAIN_SHORT) share one scale in all of their row, and a group has a whole number that it is
+ * multiplied by: struct quant_short_group.
+ *
  * So all sets give the same bits, whatever the number of rows.
  */
 #ifndef TALLOW_KERNELS_QUANT_H
@@ -134,7 +137,7 @@ static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
  *
  * Short ones have low halves of 5 or 6 bits, so that the products of all of a group may be summed in 16 bits where
  * those with high halves are: for weights of 4 and 5 bits whose group has one scale (8 * 15 * 8 * 32 < 2^15, 8 * 31 * 6
- * * 16 < 2^15).
+ * * 16 < 2^15). That sum is rounded to whole steps of high halves, and theirs goes on from there.
  */
 enum quant_grain { GRAIN_COARSE, GRAIN_FINE, GRAIN_SHARED, GRAIN_SHORT, GRAIN_COUNT };
 
@@ -159,6 +162,26 @@ struct quant_fine_group {
 	};
 };
 
+/* x = scale * factor * (high + quant_share, or 1, * low / 2^n). Two sums of 16 bits, of bytes 0 and 1 of each word and
+ * of 2 and 3, hold what all of a group makes,
+ *
+ *     sum = start + round(sum of weights * low / 2^n) + sum of stored values * high
+ *     out = fma((float)((sum + other sum) * factor), scale of the weights, out)
+ *     out = fma(below, minimum - centre * scale of the weights, out)      for types with a minimum
+ *
+ * and out * scale comes at the end of the row. For 16 bits to hold them stored values count from a centre, quant_centre:
+ * start is what that takes away, to whole steps of high halves. On the way a sum may wrap around. */
+struct quant_short_group {
+	float scale; /* of the row, in each of its groups */
+	float below; /* -factor * sum of x / (scale * factor) */
+	int16_t starts[2];
+	int16_t factor[2]; /* twice the same, at most QUANT_SHORT_FACTOR */
+	int8_t high[QUANT_GROUP];
+	int8_t low[QUANT_GROUP / 2];
+};
+/* So that the sums of both halves times this stay below 2^31: 2 * 2^15 * 32767 does. */
+enum { QUANT_SHORT_FACTOR = 32767 };
+
 /* 32 keys or values of one head: scale * value. Rounded with the scale in f32, read with it in f16. */
 struct kv_block {
 	uint16_t scale;
@@ -167,7 +190,7 @@ struct kv_block {
 
 /* out[r * out_stride + c] = row r of x . output c of the weights */
 struct quant_product {
-	const void *x; /* struct quant_group, or quant_fine_group where they are no coarse ones */
+	const void *x; /* struct quant_group, quant_short_group or quant_fine_group: by the grain */
 	size_t x_stride_bytes;
 	enum quant_grain grain;
 	int n_rows;
@@ -266,9 +289,16 @@ static inline int quant_share_bits(enum dtype type, enum quant_grain grain)
 }
 
 /* By how many bits a sum with high halves of shared activations is shifted before the one with low halves is added. */
-static inline int quant_share_raise(enum dtype type, enum quant_grain grain)
+static inline int quant_share_raise(enum dtype type)
 {
-	return quant_share_bits(type, grain) - quant_share_loss(type);
+	return quant_share_bits(type, GRAIN_SHARED) - quant_share_loss(type);
+}
+
+/* From where stored values count with short activations: zero, which leaves nothing to take away; with a minimum where
+ * 16 bits want it. */
+static inline int quant_centre(enum dtype type)
+{
+	return !quant_of(type)->minimum ? quant_of(type)->zero : quant_bits(type) == 5 ? 16 : 0;
 }
 
 /* Whether what zero adds to a part of a group with shared activations, zero * (sum of high halves * 2^n + (1 +
@@ -360,21 +390,39 @@ static inline int32_t quant_lost(enum dtype type, int32_t low_sum)
 
 /* The same of shared activations. sums: of both halves of the group, in steps of low halves; low_sums: of the first and
  * the last 8 low halves. */
-static inline void quant_set_shared_offsets(struct quant_fine_group *x, enum dtype type, enum quant_grain grain,
-                                            const int32_t sums[2], const int32_t low_sums[2])
+static inline void quant_set_shared_offsets(struct quant_fine_group *x, enum dtype type, const int32_t sums[2],
+                                            const int32_t low_sums[2])
 {
 	const bool both = quant_parts(type) == 1;
 	quant_set_fine_offsets(x, type, sums[0], sums[1]);
-	for (int part = 0; part < 2 && quant_starts_high(type, grain); part++)
-		x->offsets[part] /= 1 << quant_share_bits(type, grain);
+	for (int part = 0; part < 2 && quant_starts_high(type, GRAIN_SHARED); part++)
+		x->offsets[part] /= 1 << quant_share_bits(type, GRAIN_SHARED);
 	x->offsets[0] += quant_lost(type, low_sums[0] + low_sums[1]);
 	x->low_sums[0] = (int16_t)(both ? low_sums[0] + low_sums[1] : low_sums[0]);
 	x->low_sums[1] = (int16_t)(both ? 0 : low_sums[1]);
 }
 
+/* A sum in steps of low halves, to the nearest whole step of high ones. */
+static inline int32_t quant_round_low(enum dtype type, int32_t sum)
+{
+	const int bits = quant_share_bits(type, GRAIN_SHORT);
+	return (sum + (1 << (bits - 1))) >> bits;
+}
+
+/* sums: of x / (scale * factor) in steps of low halves, of bytes 0 and 1 of each word and of 2 and 3. */
+static inline void quant_set_short_sums(struct quant_short_group *x, enum dtype type, const int32_t sums[2])
+{
+	const float per_step = 1.0f / (float)(1 << quant_share_bits(type, GRAIN_SHORT));
+	for (int half = 0; half < 2; half++)
+		x->starts[half] = (int16_t)quant_round_low(type, -quant_centre(type) * sums[half]);
+	x->below = -(float)x->factor[0] * ((float)(sums[0] + sums[1]) * per_step);
+}
+
 static inline size_t quant_group_bytes(enum quant_grain grain)
 {
-	return quant_is_fine(grain) ? sizeof(struct quant_fine_group) : sizeof(struct quant_group);
+	return grain == GRAIN_SHORT   ? sizeof(struct quant_short_group)
+	       : quant_is_fine(grain) ? sizeof(struct quant_fine_group)
+	                              : sizeof(struct quant_group);
 }
 
 /* The sum of the activations of 8 bits of one of two parts; gathered, where those are. */
@@ -393,6 +441,12 @@ static inline int32_t quant_offset_of(enum quant_grain grain, const void *x, int
 static inline float quant_x_scale(enum quant_grain grain, const void *x)
 {
 	return quant_is_fine(grain) ? ((const struct quant_fine_group *)x)->scale : ((const struct quant_group *)x)->scale;
+}
+
+/* What a row's totals are multiplied by at its end. x: its first group. */
+static inline float quant_row_scale(enum quant_grain grain, const void *x)
+{
+	return grain == GRAIN_SHORT ? ((const struct quant_short_group *)x)->scale : 1;
 }
 
 /* What the minimum of a group, or of a part of a fine one, is multiplied by. */

@@ -190,11 +190,11 @@ static int32_t quant_sum_part(enum dtype type, enum quant_grain grain, const voi
 }
 
 /* The same with shared activations: low halves meet what weights lose nothing of, or what is left of them. */
-static int32_t quant_sum_shared(enum dtype type, enum quant_grain grain, const struct quant_fine_group *x,
-                                const unsigned char *block, int lane, int part)
+static int32_t quant_sum_shared(enum dtype type, const struct quant_fine_group *x, const unsigned char *block, int lane,
+                                int part)
 {
-	const int n = quant_shared(type), share = quant_share(type, grain), loss = quant_share_loss(type);
-	const int raised = 1 << quant_share_raise(type, grain);
+	const int n = quant_shared(type), share = quant_share(type, GRAIN_SHARED), loss = quant_share_loss(type);
+	const int raised = 1 << quant_share_raise(type);
 	int32_t sum = 0, low_sum = 0;
 	for (int i = 0, k = part * 2 * n; i < n; i++, k++) {
 		const int a = quant_value(type, block, lane, k), b = quant_value(type, block, lane, k + n);
@@ -205,13 +205,46 @@ static int32_t quant_sum_shared(enum dtype type, enum quant_grain grain, const s
 	return sum + raised * quant_lost(type, low_sum);
 }
 
+/* With short activations: struct quant_short_group. */
+static void quant_add_short(enum dtype type, const struct quant_short_group *x, const unsigned char *block,
+                            const struct quant_scale *scale, int lane, struct quant_sums *sums)
+{
+	enum { SHARED = QUANT_GROUP / 2 };
+	const int share = quant_share(type, GRAIN_SHORT), zero = quant_of(type)->zero;
+	int32_t sum = 0;
+	for (int half = 0; half < 2; half++) {
+		int32_t low = 0, high = 0;
+		for (int i = 0; i < SHARED; i++) {
+			if (i % 4 / 2 != half)
+				continue;
+			const int a = zero + quant_value(type, block, lane, i),
+			          b = zero + quant_value(type, block, lane, i + SHARED);
+			low += (a + share * b) * x->low[i];
+			high += a * x->high[i] + b * x->high[i + SHARED];
+		}
+		high += x->starts[half] + quant_round_low(type, low);
+		assert(high == (int16_t)high);
+		sum += high;
+	}
+	const float by = scale->scale * (float)scale->factor;
+	sums->total = fmaf((float)(sum * x->factor[0]), by, sums->total);
+	if (quant_of(type)->minimum) {
+		const float minimum = scale->minimum * (float)scale->minimum_factor;
+		sums->total = fmaf(x->below, fmaf((float)-quant_centre(type), by, minimum), sums->total);
+	}
+}
+
 static void quant_add_group(enum dtype type, enum quant_grain grain, const void *x, const unsigned char *block,
                             const struct quant_scale *parts, int lane, struct quant_sums *sums)
 {
 	const int n_parts = quant_parts(type);
 	int32_t integer = 0;
+	if (grain == GRAIN_SHORT) {
+		quant_add_short(type, x, block, parts, lane, sums);
+		return;
+	}
 	for (int part = 0; part < n_parts; part++) {
-		int32_t sum = quant_is_shared(grain) ? quant_sum_shared(type, grain, x, block, lane, part)
+		int32_t sum = quant_is_shared(grain) ? quant_sum_shared(type, x, block, lane, part)
 		                                     : quant_sum_part(type, grain, x, block, lane, part);
 		integer += n_parts == 1 ? sum : sum * parts[part].factor;
 	}
@@ -272,8 +305,9 @@ void scalar_quant(enum dtype type, const struct quant_product *p)
 			              p->scales ? p->scales + index * (size_t)quant_strip_scales(type, p->n_groups) : NULL,
 			              p->n_groups, sums);
 			int n = p->n_outputs - o < QUANT_OUTPUTS ? p->n_outputs - o : QUANT_OUTPUTS;
+			const float scale = quant_row_scale(p->grain, (const unsigned char *)p->x + (size_t)r * p->x_stride_bytes);
 			for (int lane = 0; lane < n; lane++)
-				p->out[(size_t)r * p->out_stride + (size_t)(o + lane)] = sums[lane].total;
+				p->out[(size_t)r * p->out_stride + (size_t)(o + lane)] = sums[lane].total * scale;
 		}
 }
 

@@ -185,6 +185,9 @@ static inline void check_row(const struct matrix *matrix, const float *x, const 
 	    : rounding == TO_15_BITS ? 1.0 / 128
 	    : shared ? (1 / share + share / (1 << quant_share_bits(matrix->weight.type, grain))) * 127 / (126 - share / 2)
 	             : 0;
+	/* What a group's sums with short low halves are rounded by: half a step of high ones four times, times the scale of
+	 * the weights, which is a quarter of the largest of its group at most. */
+	const double rounded = rounding == SHARED_SHORT ? 0.5 : 0;
 	/* Of a weight that fills a byte, and of what it loses: 3 of 127 of the largest of its group, or somewhat more where
 	 * none is. */
 	const double lost = shared && quant_share_loss(matrix->weight.type) ? 3.0 / 60 : 0;
@@ -197,6 +200,7 @@ static inline void check_row(const struct matrix *matrix, const float *x, const 
 					step = fmax(step, fabs(x[i]) / 127);
 					largest = fmax(largest, fabs(matrix->values[c * n_in + i]));
 				}
+				steps_lost += rounded * largest * step * 127 / (126 - share / 2);
 			}
 			steps_lost += lost * largest * step * share / 2;
 			steps += fabs(matrix->values[c * n_in + k]) * step / 2;

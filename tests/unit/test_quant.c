@@ -54,7 +54,8 @@ struct entry {
 /* Activations as the functions take them: with 8 bits, fine in pairs, fine in planes, shared in both ways. */
 struct activations {
 	struct quant_group *coarse;
-	struct quant_fine_group *fine[2], *shared[GRAIN_COUNT];
+	struct quant_fine_group *fine[2], *shared;
+	struct quant_short_group *brief;
 };
 
 /* High or low halves from -most - 1 or -most to most; the largest or smallest where `extreme` is not 0. */
@@ -64,29 +65,62 @@ static int random_half(int most, bool one_less, int extreme, uint64_t *state)
 	return extreme > 0 ? most : extreme < 0 ? least : random;
 }
 
-static void fill_shared(struct quant_fine_group *x, enum dtype type, enum quant_grain grain, float scale, int extreme,
-                        uint64_t *state)
+/* What two inputs that share a low half are, in its steps. */
+struct pair {
+	int high, second_high, low, value, second_value;
+};
+
+static struct pair random_pair(enum dtype type, enum quant_grain grain, int extreme, uint64_t *state)
 {
-	const int n = quant_shared(type), share = quant_share(type, grain), bits = quant_share_bits(type, grain);
+	const int share = quant_share(type, grain), bits = quant_share_bits(type, grain), most = 126 - share / 2;
+	struct pair pair = {.low = random_half((1 << (bits - 1)) - 1, true, extreme, state)};
+	pair.high = random_half(most, false, extreme, state);
+	pair.second_high = random_half(most, false, extreme, state);
+	pair.value = pair.high * (1 << bits) + pair.low;
+	pair.second_value = pair.second_high * (1 << bits) + share * pair.low;
+	return pair;
+}
+
+static void fill_shared(struct quant_fine_group *x, enum dtype type, float scale, int extreme, uint64_t *state)
+{
+	const int n = quant_shared(type);
 	int sums[2] = {0}, low_sums[2] = {0};
 	for (int i = 0; i < QUANT_GROUP / 2; i++) {
-		const int k = i / n * 2 * n + i % n, most = 126 - share / 2;
-		const int low = random_half((1 << (bits - 1)) - 1, true, extreme, state);
-		const int high = random_half(most, false, extreme, state), second = random_half(most, false, extreme, state);
-		x->planes[0][k] = (int8_t)high;
-		x->planes[0][k + n] = (int8_t)second;
-		x->planes[1][i] = (int8_t)low;
-		sums[k / (QUANT_GROUP / 2)] += high * (1 << bits) + low;
-		sums[(k + n) / (QUANT_GROUP / 2)] += second * (1 << bits) + share * low;
-		low_sums[i / (QUANT_GROUP / 4)] += low;
+		const int k = i / n * 2 * n + i % n;
+		const struct pair pair = random_pair(type, GRAIN_SHARED, extreme, state);
+		x->planes[0][k] = (int8_t)pair.high;
+		x->planes[0][k + n] = (int8_t)pair.second_high;
+		x->planes[1][i] = (int8_t)pair.low;
+		sums[k / (QUANT_GROUP / 2)] += pair.value;
+		sums[(k + n) / (QUANT_GROUP / 2)] += pair.second_value;
+		low_sums[i / (QUANT_GROUP / 4)] += pair.low;
 	}
 	x->scale = scale;
-	quant_set_shared_offsets(x, type, grain, sums, low_sums);
+	quant_set_shared_offsets(x, type, sums, low_sums);
+}
+
+/* scale: of the whole row. */
+static void fill_short(struct quant_short_group *x, enum dtype type, float scale, int extreme, uint64_t *state)
+{
+	const int n = QUANT_GROUP / 2;
+	int sums[2] = {0};
+	for (int i = 0; i < n; i++) {
+		const struct pair pair = random_pair(type, GRAIN_SHORT, extreme, state);
+		x->high[i] = (int8_t)pair.high;
+		x->high[n + i] = (int8_t)pair.second_high;
+		x->low[i] = (int8_t)pair.low;
+		sums[i % 4 / 2] += pair.value + pair.second_value;
+	}
+	const int random = (int)(random_bits(state) % (QUANT_SHORT_FACTOR + 1));
+	x->scale = scale;
+	x->factor[0] = x->factor[1] = (int16_t)(extreme ? QUANT_SHORT_FACTOR : random);
+	quant_set_short_sums(x, type, sums);
 }
 
 /* Random values and, in every third group, the largest that there are: 16-bit sums would overflow. */
 static void fill_activations(struct activations *x, enum dtype type, uint64_t *state)
 {
+	float row_scale = 0;
 	for (int i = 0; i < MAX_ROWS * MAX_GROUPS; i++) {
 		int sums[2] = {0}, fine_sums[2] = {0};
 		const int extreme = i % 3 == 0 ? (i % 2 ? 1 : -1) : 0;
@@ -110,24 +144,24 @@ static void fill_activations(struct activations *x, enum dtype type, uint64_t *s
 			x->fine[planes][i].scale = scale;
 			quant_set_fine_offsets(&x->fine[planes][i], type, fine_sums[0], fine_sums[1]);
 		}
-		for (enum quant_grain grain = GRAIN_SHARED; grain < GRAIN_COUNT; grain++)
-			if (quant_share(type, grain))
-				fill_shared(&x->shared[grain][i], type, grain, scale, extreme, state);
+		row_scale = i % MAX_GROUPS == 0 ? scale : row_scale;
+		if (quant_share(type, GRAIN_SHARED))
+			fill_shared(&x->shared[i], type, scale, extreme, state);
+		if (quant_share(type, GRAIN_SHORT))
+			fill_short(&x->brief[i], type, row_scale, extreme, state);
 	}
 }
 
-/* In every third block the odd bytes are as large as can be and the even ones as small, or all are as large as can be;
- * that is place 7 in the table of MXFP4. */
+/* In every third block the odd bytes are as large as can be and the even ones as small, or all are as large, or as small, as can
+ * be; the largest is place 7 in the table of MXFP4. */
 static void fill_weights(unsigned char *w, uint16_t *scales, enum dtype type, uint64_t *state)
 {
 	for (size_t i = 0; i < (size_t)MAX_OUTPUTS * MAX_GROUPS * QUANT_GROUP; i++) {
 		unsigned char byte = (unsigned char)random_bits(state);
 		const size_t block = i / quant_block_bytes(type);
 		const int large = type == DTYPE_FP4 ? 0x77 : 255;
-		if (block % 3 == 0)
-			byte =
-			    (unsigned char)(i % 2 || block % 2 ? large
-			                                       : 0); /* -128 of 8 bits: the conversion makes none, but files may */
+		if (block % 3 == 0) /* 0: -128 of 8 bits, of which the conversion makes none, but files may */
+			byte = (unsigned char)(block % 9 == 6 ? 0 : i % 2 || block % 2 ? large : 0);
 		w[i] = byte;
 	}
 	fill_heads(w, type, state);
@@ -139,7 +173,8 @@ static void set_activations(struct quant_product *product, const struct activati
                             const struct entry *entry)
 {
 	product->grain = grain;
-	product->x = quant_is_shared(grain) ? (const void *)x->shared[grain]
+	product->x = grain == GRAIN_SHARED  ? (const void *)x->shared
+	             : grain == GRAIN_SHORT ? (const void *)x->brief
 	             : grain == GRAIN_FINE  ? (const void *)x->fine[entry->planes]
 	                                    : x->coarse;
 	product->x_stride_bytes = MAX_GROUPS * quant_group_bytes(grain);
@@ -180,8 +215,8 @@ static struct activations make_activations(void)
 	struct activations made = {.coarse = allocate(n * sizeof(struct quant_group))};
 	made.fine[0] = allocate(n * sizeof(struct quant_fine_group));
 	made.fine[1] = allocate(n * sizeof(struct quant_fine_group));
-	for (int grain = GRAIN_SHARED; grain < GRAIN_COUNT; grain++)
-		made.shared[grain] = allocate(n * sizeof(struct quant_fine_group));
+	made.shared = allocate(n * sizeof(struct quant_fine_group));
+	made.brief = allocate(n * sizeof(struct quant_short_group));
 	return made;
 }
 
@@ -190,8 +225,8 @@ static void free_activations(struct activations *x)
 	free(x->coarse);
 	free(x->fine[0]);
 	free(x->fine[1]);
-	for (int grain = GRAIN_SHARED; grain < GRAIN_COUNT; grain++)
-		free(x->shared[grain]);
+	free(x->shared);
+	free(x->brief);
 }
 
 static void check_functions(const struct entry *entries)
