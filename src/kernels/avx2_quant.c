@@ -4,6 +4,9 @@
  * a sum in 16 bits (4 bits: all 8 of a group, 8 * 2 * 15 * 127 < 2^15) before it is folded into one of 32. Values that
  * take a byte would need two more instructions; vpmaddwd multiplies them by fine activations in as many as vpmaddubsw
  * takes with its folding.
+ *
+ * Many rows go by four: one sum for all of a group leaves the registers for them (measured on Zen 3, Q4_1, one thread,
+ * in turns: 10.4 cycles for a row by a vector by a group instead of 10.8 by three).
  */
 #if defined(__x86_64__)
 #pragma GCC target("avx2,fma,f16c")
