@@ -26,10 +26,10 @@ typedef __m256 qf;
 #define QUANT_MAX_ROWS(type, grain) (quant_has_rest(type) || (grain) == GRAIN_SHORT ? 4 : 3)
 #define QUANT_VECTORS(grain, rows)  ((rows) == 1 || ((rows) <= 3 && (grain) != GRAIN_SHORT) ? 2 : 1)
 #ifndef QUANT_PANEL_ROWS
-#define QUANT_PANEL_ROWS            3
+#define QUANT_PANEL_ROWS 3
 #endif
-#define QUANT_PANEL_VECTORS         2
-#define QUANT_UNPACKS(type, grain)  (quant_bits(type) != 8 || QUANT_SPLITS(type, grain) || quant_is_shared(grain))
+#define QUANT_PANEL_VECTORS        2
+#define QUANT_UNPACKS(type, grain) (quant_bits(type) != 8 || QUANT_SPLITS(type, grain) || quant_is_shared(grain))
 /* What takes many steps to unpack is worth it for more than one tile (measured on Zen 5, 4 to 16 rows: 1.1 to 1.4 times as
  * fast), but for values that would be weighed. */
 #define QUANT_MANY_ROWS(type, grain)                                                                                   \
