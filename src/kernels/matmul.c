@@ -29,15 +29,18 @@ static bool shares_all(enum dtype type)
 
 /* How activations for weights of few bits are rounded. Where low halves can be shared those of usual care are (prefill
  * at 0.67 to 0.74 of the speed of 8 bits is still faster than the fastest peer's), but for IQ4_XS, of which that cannot
- * be said. Q6_K with AVX2, whose halves would leave little of what sharing saves, is fast enough with fine ones.
+ * be said. Values of a byte that AVX2 cannot multiply by 8 bits meet fine ones, but for IQ4_XS's, whose factors leave
+ * room for those by super-blocks. Q6_K with AVX2, whose halves would leave little of what sharing saves, is fast enough with fine ones.
  * Weights of 2 bits are so far from what they were made of that anything above 8 bits would be time for nothing. */
 static enum quant_grain grain_of(const struct kernels *kernels, const struct matmul_input *input)
 {
 	const struct kernels_inner *inner = kernels->inner;
 	const enum dtype type = input->type;
 	const bool always = input->care == CARE_ALWAYS || kernels->compute == COMPUTE_FINE;
-	if (always || (inner->wide_is_fine && quant_is_wide(type)))
+	if (always)
 		return GRAIN_FINE;
+	if (inner->wide_is_fine && quant_is_wide(type))
+		return quant_sums_supers(type) ? GRAIN_SUPER : GRAIN_FINE;
 	if (kernels->compute != COMPUTE_AUTO || type == DTYPE_Q2K)
 		return GRAIN_COARSE;
 	if (type == DTYPE_Q6K && inner->shared == GRAIN_SHORT)

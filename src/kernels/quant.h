@@ -39,6 +39,10 @@
  * for each half; with 8 bits the sums of a super-block, times x.scale, are rounded to 16 bits of one step, and
  * below = (float)(all its factors times these) * quant_below_step.
  *
+ * Activations by super-blocks (GRAIN_SUPER) are fine ones whose scale is the same in all of a super-block, and smaller:
+ *
+ *     out = fma((float)(sum of integers times factors) * x.scale, scale, out)       for each super-block
+ *
  * Short activations (GRAIN_SHORT) share one scale in all of their row, and a group has a whole number that it is
  * multiplied by: struct quant_short_group.
  *
@@ -64,6 +68,7 @@ enum {
 	QUANT_SUPER_GROUPS = 8, /* of a super-block */
 	QUANT_SUPER = QUANT_SUPER_GROUPS * QUANT_GROUP,
 	QUANT_FINE_LARGEST = 127 * 128,         /* of fine activations */
+	QUANT_SUPER_LARGEST = 2047,             /* of those by super-blocks */
 	QUANT_HEAD_FACTORS = 4 * QUANT_OUTPUTS, /* where the factors begin in the head of a super-block */
 	QUANT_HEAD_BYTES = QUANT_HEAD_FACTORS + QUANT_SUPER_GROUPS * 2 * QUANT_OUTPUTS,
 };
@@ -124,7 +129,8 @@ static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
     [LEVELS_E2M1] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4},
 };
 
-/* How activations are rounded: to 8 bits; fine, to 15; or so that two share what is below 8 bits, the low half of n bits
+/* How activations are rounded: to 8 bits; fine, to 15; by super-blocks, which have one scale, to 12, so that 32 bits hold
+ * what a whole one of IQ4_XS makes, values times factors times activations (127 * 32 * 2047 * 256 < 2^31); or so that two share what is below 8 bits, the low half of n bits
  * (quant_share_bits),
  *
  *     first = scale * (high * 2^n + low),   second = scale * (second high * 2^n + share * low)      share: quant_share
@@ -139,7 +145,7 @@ static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
  * those with high halves are: for weights of 4 and 5 bits whose group has one scale (8 * 15 * 8 * 32 < 2^15, 8 * 31 * 6
  * * 16 < 2^15). That sum is rounded to whole steps of high halves, and theirs goes on from there.
  */
-enum quant_grain { GRAIN_COARSE, GRAIN_FINE, GRAIN_SHARED, GRAIN_SHORT, GRAIN_COUNT };
+enum quant_grain { GRAIN_COARSE, GRAIN_FINE, GRAIN_SUPER, GRAIN_SHARED, GRAIN_SHORT, GRAIN_COUNT };
 
 /* x = scale * value; offset: quant_offset of the values, of a whole super-block where those are gathered. */
 struct quant_group {
@@ -248,6 +254,12 @@ static inline bool quant_is_wide(enum dtype type)
 static inline int quant_parts(enum dtype type)
 {
 	return quant_of(type)->scale_inputs == QUANT_GROUP ? 1 : 2;
+}
+
+/* Whether there are activations by super-blocks for it: where values of a byte cannot be shared nor rounded to 8 bits. */
+static inline bool quant_sums_supers(enum dtype type)
+{
+	return quant_is_super(type) && quant_is_wide(type);
 }
 
 static inline bool quant_is_fine(enum quant_grain grain)

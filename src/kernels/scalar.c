@@ -170,7 +170,8 @@ static void dot_bf16(const struct dot_block *block)
 
 /* ---- few bits ---- */
 
-/* Of one row by one output. Where parts have factors of their own, a super-block's scale and minimum are multiplied at its end:
+/* Of one row by one output. Where parts have factors of their own, or activations are by super-blocks (their integers are
+ * `gathered`, too), a super-block's scale and minimum are multiplied at its end:
  * its integers times the scales of the activations are `inner`, its minimums' factors times sums of these `below`, or
  * `gathered` with activations of 8 bits. */
 struct quant_sums {
@@ -249,6 +250,10 @@ static void quant_add_group(enum dtype type, enum quant_grain grain, const void 
 		integer += n_parts == 1 ? sum : sum * parts[part].factor;
 	}
 	const float x_scale = quant_x_scale(grain, x);
+	if (grain == GRAIN_SUPER) {
+		sums->gathered += integer * parts[0].factor;
+		return;
+	}
 	if (n_parts == 2) {
 		for (int part = 0; part < n_parts && quant_of(type)->minimum; part++) {
 			int factor = parts[part].minimum_factor;
@@ -269,7 +274,10 @@ static void quant_add_group(enum dtype type, enum quant_grain grain, const void 
 static void quant_end_super(enum dtype type, enum quant_grain grain, const void *x, const struct quant_scale *parts,
                             struct quant_sums *sums)
 {
-	sums->total = fmaf(sums->inner, parts[0].scale, sums->total);
+	if (grain == GRAIN_SUPER)
+		sums->total = fmaf((float)sums->gathered * quant_x_scale(grain, x), parts[0].scale, sums->total);
+	else
+		sums->total = fmaf(sums->inner, parts[0].scale, sums->total);
 	if (quant_of(type)->minimum && !quant_is_fine(grain))
 		sums->below = (float)sums->gathered * quant_below_step((const struct quant_group *)x - QUANT_SUPER_GROUPS + 1);
 	if (quant_of(type)->minimum)
@@ -288,7 +296,8 @@ static void quant_outputs(enum dtype type, enum quant_grain grain, const unsigne
 			for (int part = 0; part < quant_parts(type); part++)
 				parts[part] = quant_scale(type, scales, head, group, lane, part);
 			quant_add_group(type, grain, x, block, parts, lane, &sums[lane]);
-			if (quant_parts(type) == 2 && group % QUANT_SUPER_GROUPS == QUANT_SUPER_GROUPS - 1)
+			if ((quant_parts(type) == 2 || grain == GRAIN_SUPER) &&
+			    group % QUANT_SUPER_GROUPS == QUANT_SUPER_GROUPS - 1)
 				quant_end_super(type, grain, x, parts, &sums[lane]);
 		}
 	}

@@ -19,7 +19,7 @@ struct shape {
 	int64_t n_in, n_out;
 };
 
-enum rounding { NO_ROUNDING, TO_BF16, BOTH_TO_BF16, TO_8_BITS, TO_15_BITS, SHARED, SHARED_SHORT };
+enum rounding { NO_ROUNDING, TO_BF16, BOTH_TO_BF16, TO_8_BITS, TO_15_BITS, BY_SUPERS, SHARED, SHARED_SHORT };
 
 /* A weight of any type, at an address that is no multiple of anything, and its values in f32. */
 struct matrix {
@@ -175,7 +175,7 @@ static inline void multiply(const struct kernels *set, struct pool *pool, const 
 static inline void check_row(const struct matrix *matrix, const float *x, const float *bias, const float *out,
                              enum rounding rounding)
 {
-	enum { GROUP = 32 };
+	const int group = rounding == BY_SUPERS ? QUANT_SUPER : QUANT_GROUP;
 	int64_t n_in = matrix->weight.n_in;
 	const bool shared = rounding == SHARED || rounding == SHARED_SHORT;
 	const enum quant_grain grain = rounding == SHARED ? GRAIN_SHARED : GRAIN_SHORT;
@@ -183,6 +183,7 @@ static inline void check_row(const struct matrix *matrix, const float *x, const 
 	const double of_steps =
 	    rounding == TO_8_BITS    ? 1
 	    : rounding == TO_15_BITS ? 1.0 / 128
+	    : rounding == BY_SUPERS  ? 127.0 / QUANT_SUPER_LARGEST
 	    : shared ? (1 / share + share / (1 << quant_share_bits(matrix->weight.type, grain))) * 127 / (126 - share / 2)
 	             : 0;
 	/* What a group's sums with short low halves are rounded by: half a step of high ones four times, times the scale of
@@ -194,9 +195,9 @@ static inline void check_row(const struct matrix *matrix, const float *x, const 
 	for (int64_t c = 0; c < matrix->weight.n_out; c++) {
 		double sum = bias ? bias[c] : 0, magnitude = fabs(sum), steps = 0, step = 0, largest = 0, steps_lost = 0;
 		for (int64_t k = 0; k < n_in; k++) {
-			if (k % GROUP == 0) {
+			if (k % group == 0) {
 				step = largest = 0;
-				for (int64_t i = k; i < k + GROUP && i < n_in; i++) {
+				for (int64_t i = k; i < k + group && i < n_in; i++) {
 					step = fmax(step, fabs(x[i]) / 127);
 					largest = fmax(largest, fabs(matrix->values[c * n_in + i]));
 				}

@@ -188,7 +188,11 @@ static void check_type(struct context *context, enum isa isa, enum compute compu
 	const struct kernels_inner *inner = context->set->inner;
 	bool fine = context->set->compute == COMPUTE_FINE || (inner->wide_is_fine && quant_is_wide(type));
 	enum rounding shared = inner->shared == GRAIN_SHARED ? SHARED : SHARED_SHORT;
-	enum rounding few_bits = fine ? TO_15_BITS : quant_share(type, inner->shared) ? shared : TO_8_BITS;
+	bool by_supers = fine && context->set->compute != COMPUTE_FINE && quant_sums_supers(type);
+	enum rounding few_bits = by_supers                          ? BY_SUPERS
+	                         : fine                             ? TO_15_BITS
+	                         : quant_share(type, inner->shared) ? shared
+	                                                            : TO_8_BITS;
 	context->decode = !rounded ? NO_ROUNDING : is_quant(type) ? few_bits : TO_BF16; /* BF16T, too */
 	context->prefill = context->decode == few_bits && isa == ISA_AMX ? BOTH_TO_BF16 : context->decode;
 	bool slow = isa == ISA_SCALAR && is_quant(type); /* test_quant has what others are compared with */

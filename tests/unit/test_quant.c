@@ -28,7 +28,7 @@ static uint32_t random_bits(uint64_t *state)
 	return (uint32_t)(*state >> 24);
 }
 
-/* The scales of super-blocks are numbers; their factors are any bytes, but for Q3_K's, which have 6 bits. */
+/* The scales of super-blocks are numbers; their factors are any bytes, but for Q3_K's and IQ4_XS's, which have 6 bits. */
 static void fill_heads(unsigned char *w, enum dtype type, uint64_t *state)
 {
 	size_t super_bytes = quant_strip_bytes(type, QUANT_SUPER_GROUPS);
@@ -38,7 +38,8 @@ static void fill_heads(unsigned char *w, enum dtype type, uint64_t *state)
 			uint16_t scale = f32_to_f16(random_float(state));
 			memcpy(head + at, &scale, sizeof scale);
 		}
-		for (size_t at = QUANT_HEAD_FACTORS; type == DTYPE_Q3K && at < QUANT_HEAD_BYTES; at++)
+		const bool few_bits = type == DTYPE_Q3K || type == DTYPE_IQ4X;
+		for (size_t at = QUANT_HEAD_FACTORS; few_bits && at < QUANT_HEAD_BYTES; at++)
 			head[at] = (unsigned char)(head[at] % 64 - 32);
 	}
 }
@@ -51,10 +52,11 @@ struct entry {
 	enum quant_grain shared; /* kernels_inner's; GRAIN_COUNT: any */
 };
 
-/* Activations as the functions take them: with 8 bits, fine in pairs, fine in planes, shared in both ways. */
+/* Activations as the functions take them: with 8 bits, fine in pairs, fine in planes, by super-blocks, shared in both
+ * ways. */
 struct activations {
 	struct quant_group *coarse;
-	struct quant_fine_group *fine[2], *shared;
+	struct quant_fine_group *fine[2], *by_super, *shared;
 	struct quant_short_group *brief;
 };
 
@@ -99,6 +101,19 @@ static void fill_shared(struct quant_fine_group *x, enum dtype type, float scale
 	quant_set_shared_offsets(x, type, sums, low_sums);
 }
 
+/* scale: of the whole super-block. */
+static void fill_by_super(struct quant_fine_group *x, enum dtype type, float scale, int extreme, uint64_t *state)
+{
+	int sums[2] = {0};
+	for (int k = 0; k < QUANT_GROUP; k++) {
+		const int value = random_half(QUANT_SUPER_LARGEST, false, extreme, state);
+		quant_set_fine(x, false, k, value);
+		sums[k / (QUANT_GROUP / 2)] += value;
+	}
+	x->scale = scale;
+	quant_set_fine_offsets(x, type, sums[0], sums[1]);
+}
+
 /* scale: of the whole row. */
 static void fill_short(struct quant_short_group *x, enum dtype type, float scale, int extreme, uint64_t *state)
 {
@@ -120,7 +135,7 @@ static void fill_short(struct quant_short_group *x, enum dtype type, float scale
 /* Random values and, in every third group, the largest that there are: 16-bit sums would overflow. */
 static void fill_activations(struct activations *x, enum dtype type, uint64_t *state)
 {
-	float row_scale = 0;
+	float row_scale = 0, super_scale = 0;
 	for (int i = 0; i < MAX_ROWS * MAX_GROUPS; i++) {
 		int sums[2] = {0}, fine_sums[2] = {0};
 		const int extreme = i % 3 == 0 ? (i % 2 ? 1 : -1) : 0;
@@ -145,6 +160,9 @@ static void fill_activations(struct activations *x, enum dtype type, uint64_t *s
 			quant_set_fine_offsets(&x->fine[planes][i], type, fine_sums[0], fine_sums[1]);
 		}
 		row_scale = i % MAX_GROUPS == 0 ? scale : row_scale;
+		super_scale = i % QUANT_SUPER_GROUPS == 0 ? scale : super_scale;
+		/* Whole super-blocks of the largest, too. */
+		fill_by_super(&x->by_super[i], type, super_scale, i / QUANT_SUPER_GROUPS % 3 ? extreme : 1, state);
 		if (quant_share(type, GRAIN_SHARED))
 			fill_shared(&x->shared[i], type, scale, extreme, state);
 		if (quant_share(type, GRAIN_SHORT))
@@ -175,6 +193,7 @@ static void set_activations(struct quant_product *product, const struct activati
 	product->grain = grain;
 	product->x = grain == GRAIN_SHARED  ? (const void *)x->shared
 	             : grain == GRAIN_SHORT ? (const void *)x->brief
+	             : grain == GRAIN_SUPER ? (const void *)x->by_super
 	             : grain == GRAIN_FINE  ? (const void *)x->fine[entry->planes]
 	                                    : x->coarse;
 	product->x_stride_bytes = MAX_GROUPS * quant_group_bytes(grain);
@@ -195,6 +214,7 @@ static void check_shape(enum dtype type, struct quant_product product, const str
 	for (; entry->function; entry++) {
 		const bool has = quant_is_shared(grain) ? entry->shared == grain || entry->shared == GRAIN_COUNT
 		                 : grain == GRAIN_FINE  ? true
+		                 : grain == GRAIN_SUPER ? entry->wide_is_fine
 		                                        : !(entry->wide_is_fine && quant_is_wide(type));
 		set_activations(&product, x, grain, entry);
 		for (int rows = 1; rows <= MAX_ROWS && has; rows++) {
@@ -215,6 +235,7 @@ static struct activations make_activations(void)
 	struct activations made = {.coarse = allocate(n * sizeof(struct quant_group))};
 	made.fine[0] = allocate(n * sizeof(struct quant_fine_group));
 	made.fine[1] = allocate(n * sizeof(struct quant_fine_group));
+	made.by_super = allocate(n * sizeof(struct quant_fine_group));
 	made.shared = allocate(n * sizeof(struct quant_fine_group));
 	made.brief = allocate(n * sizeof(struct quant_short_group));
 	return made;
@@ -225,6 +246,7 @@ static void free_activations(struct activations *x)
 	free(x->coarse);
 	free(x->fine[0]);
 	free(x->fine[1]);
+	free(x->by_super);
 	free(x->shared);
 	free(x->brief);
 }
@@ -246,7 +268,8 @@ static void check_functions(const struct entry *entries)
 		const int n_grains = GRAIN_COUNT;
 		for (int i = 0; i < n_grains * 3 * 12; i++) {
 			const enum quant_grain grain = (enum quant_grain)(i / 3 % n_grains);
-			if (quant_is_shared(grain) && !quant_share((enum dtype)type, grain))
+			if (quant_is_shared(grain) ? !quant_share((enum dtype)type, grain)
+			                           : grain == GRAIN_SUPER && !quant_sums_supers((enum dtype)type))
 				continue;
 			struct quant_product product = {.w = w,
 			                                .scales = groups == super_counts ? NULL : scales,
