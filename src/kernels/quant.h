@@ -129,9 +129,9 @@ static const _Alignas(16) uint8_t quant_levels[LEVELS_COUNT][16] = {
     [LEVELS_E2M1] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4},
 };
 
-/* How activations are rounded: to 8 bits; fine, to 15; by super-blocks, which have one scale, to 12, so that 32 bits hold
- * what a whole one of IQ4_XS makes, values times factors times activations (127 * 32 * 2047 * 256 < 2^31); or so that two share what is below 8 bits, the low half of n bits
- * (quant_share_bits),
+/* How activations are rounded: to 8 bits; fine, to 15; by super-blocks, which have one scale, to 12, so that 32 bits
+ * hold what a whole one of IQ4_XS makes, values times factors times activations (127 * 32 * 2047 * 256 < 2^31); or so
+ * that two share what is below 8 bits, the low half of n bits (quant_share_bits),
  *
  *     first = scale * (high * 2^n + low),   second = scale * (second high * 2^n + share * low)      share: quant_share
  *
