@@ -30,7 +30,8 @@ static bool shares_all(enum dtype type)
 /* How activations for weights of few bits are rounded. Where low halves can be shared those of usual care are (prefill
  * at 0.67 to 0.74 of the speed of 8 bits is still faster than the fastest peer's), but for IQ4_XS, of which that cannot
  * be said. Values of a byte that AVX2 cannot multiply by 8 bits meet fine ones, but for IQ4_XS's, whose factors leave
- * room for those by super-blocks. Q6_K with AVX2, whose halves would leave little of what sharing saves, is fast enough with fine ones.
+ * room for those by super-blocks. Q6_K with AVX2, whose halves would leave little of what sharing saves, is fast enough
+ * with fine ones.
  * Weights of 2 bits are so far from what they were made of that anything above 8 bits would be time for nothing. */
 static enum quant_grain grain_of(const struct kernels *kernels, const struct matmul_input *input)
 {
